@@ -1,0 +1,50 @@
+# Two commands: `make demo` (set-up and the main job) and `make test` (set-up and tests).
+PYTHON ?= python3
+BIN := .venv/bin
+SERVE ?= 1
+HOST ?= 127.0.0.1
+PORT ?= 8000
+export NO_ALBUMENTATIONS_UPDATE := 1
+.DEFAULT_GOAL := help
+
+.PHONY: help setup demo serve test lint clean
+
+help:
+	@echo "make setup   .venv with everything that development needs"
+	@echo "make demo    phantoms, five folds, report, page on http://$(HOST):$(PORT) (SERVE=0 stops before serving)"
+	@echo "make serve   the page and POST /predict over the demo's bundle (WEIGHTS=DIR for another)"
+	@echo "make test    set-up, then the tests"
+	@echo "make lint    ruff, mypy, import-linter"
+
+setup: .venv/.installed
+
+.venv/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 setup"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m melanoma.prepare --config configs/demo.yaml --data data/phantoms --arrays arrays/demo
+	$(BIN)/python -m melanoma.split --config configs/demo.yaml --data data/phantoms --arrays arrays/demo
+	$(BIN)/python -m melanoma.train --config configs/demo.yaml --data data/phantoms --arrays arrays/demo --fold all
+	$(BIN)/python -m melanoma.evaluate --config configs/demo.yaml
+ifneq ($(SERVE),0)
+	$(MAKE) serve
+endif
+
+WEIGHTS ?= weights/demo
+serve: setup
+	$(BIN)/python -m melanoma.serve --weights $(WEIGHTS) --host $(HOST) --port $(PORT)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+clean:
+	rm -rf arrays/demo data/phantoms weights/demo folds/demo.csv

@@ -1,0 +1,1 @@
+"""K-fold training of skin-lesion classifiers, honest reports, one melanoma probability."""

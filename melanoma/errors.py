@@ -1,0 +1,75 @@
+"""Every refusal that this library makes, and the exit code that a command ends with.
+
+MelanomaError            1   a bug, or something that no child names
+|-- RecipeError          2   a recipe or a command line that cannot be meant
+|-- DataError            3   a table, image, array or fold file that cannot be used
+|   |-- FoldError        3   a fold file that leaks, or a fold that cannot be trained
+|   `-- ImageError       3   bytes that are not an acceptable photograph (with a code for the API)
+|-- DivergedError        4   training that no longer gives finite numbers
+|-- WeightsError         5   weights, checkpoints or bundles that are absent, broken or another's
+|-- ScoreError           1   a model that gave a number which is no number
+|-- StorageError         6   a disk that is full or read-only, a run folder in use
+`-- InterruptedRun  130/143  SIGINT or SIGTERM, with the state saved
+"""
+
+from __future__ import annotations
+
+
+class MelanomaError(Exception):
+    """A failure with a sentence for a person and an exit code for a machine."""
+
+    exit_code = 1
+
+
+class RecipeError(MelanomaError):
+    """The recipe or the command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class DataError(MelanomaError):
+    """The table, the images or the array cannot be used as they are."""
+
+    exit_code = 3
+
+
+class FoldError(DataError):
+    """The fold file leaks, or the fold in question cannot be trained or scored."""
+
+
+class ImageError(DataError):
+    """The bytes are not a photograph that is accepted; `code` names the reason for the API."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DivergedError(MelanomaError):
+    """Training gave non-finite numbers and could not recover."""
+
+    exit_code = 4
+
+
+class WeightsError(MelanomaError):
+    """Weights, a checkpoint or a bundle are absent, broken, or belong to another run."""
+
+    exit_code = 5
+
+
+class ScoreError(MelanomaError):
+    """The model answered with a number that is not finite."""
+
+
+class StorageError(MelanomaError):
+    """The disk is full or read-only, or another process holds the run folder."""
+
+    exit_code = 6
+
+
+class InterruptedRun(MelanomaError):  # noqa: N818 - an interruption is no error
+    """SIGINT (130) or SIGTERM (143) arrived; what was done is saved."""
+
+    def __init__(self, message: str, *, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

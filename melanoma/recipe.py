@@ -1,0 +1,262 @@
+"""The recipe: everything that decides a result, strict and frozen, from one YAML file."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from melanoma.errors import RecipeError
+from melanoma.storage import digest_of
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A section of the recipe: unknown keys refused, nothing changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiimData(Part):
+    """Kaggle's layout: train.csv with jpeg/train/NAME.jpg, or x_train_S.npy in csv order."""
+
+    reader: Literal["siim"]
+    array_channels: Literal["rgb", "bgr"] = "rgb"  # of an adopted array; ours are always RGB
+
+
+class CsvFolderData(Part):
+    """Any table (one CSV) beside any folder of images."""
+
+    reader: Literal["csv_folder"]
+    table: str | None = None  # file name of the CSV; the only one in the folder when absent
+    image_col: str = "image_name"
+    target_col: str = "target"
+    group_col: str | None = None
+    group_is: Literal["patient", "lesion"] = "patient"
+    positive: tuple[str, ...] | None = None  # values of target_col that are melanoma, if not 0/1
+    age_col: str | None = None
+    sex_col: str | None = None
+    site_col: str | None = None
+
+
+class PhantomData(Part):
+    """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
+
+    reader: Literal["phantoms"]
+    images: Annotated[int, Field(ge=20)] = 440
+    patients: Annotated[int, Field(ge=5)] = 72
+    size: Annotated[int, Field(ge=32, le=512)] = 96
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+Data = Annotated[SiimData | CsvFolderData | PhantomData, Field(discriminator="reader")]
+
+
+class Image(Part):
+    size: Annotated[int, Field(ge=32, le=1024)] = 128
+    fit: Literal["squash", "center"] = "squash"  # how a rectangle becomes a square
+    normalize: Literal["imagenet", "half"] = "imagenet"
+
+
+class Folds(Part):
+    name: str
+    k: Annotated[int, Field(ge=2, le=20)] = 5
+    group_by: Literal["patient", "none"] = "patient"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Model(Part):
+    backbone: str = "se_resnext50_32x4d"
+    pretrained: str = "none"  # none, imagenet, or a file
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class Loss(Part):
+    name: str = "bce"
+    positive_weight: Literal["ratio", "none"] | Positive = "none"
+    cap: Positive | None = None
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+
+
+class Sampler(Part):
+    name: Literal["shuffle", "balanced"] = "shuffle"
+    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # balanced only
+
+
+class Optimizer(Part):
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    rate: Positive = 1e-4
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from stage to stage
+    clip_norm: Positive | None = None
+
+
+class Schedule(Part):
+    name: Literal["plateau", "cosine", "one_cycle", "step", "constant"] = "plateau"
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1  # plateau and step
+    patience: Annotated[int, Field(ge=0)] = 3  # plateau
+    threshold: Annotated[float, Field(ge=0.0)] = 1e-3  # plateau, absolute
+    every: Count = 4  # step, epochs
+    final_share: Share = 0.01  # cosine and one_cycle: last rate / highest rate
+
+
+class Training(Part):
+    epochs: Count = 25
+    batch_size: Count = 64
+    accumulate: Count = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+
+
+class Selection(Part):
+    keep: Literal["best", "last"] = "best"  # the epoch whose weights enter the bundle
+    patience: Count | None = None  # early stopping; none: all epochs
+    min_delta: Annotated[float, Field(ge=0.0)] = 1e-4
+
+
+class Evaluation(Part):
+    views: Literal[1, 2, 4, 8] = 1  # dihedral views averaged as logits
+    sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95  # of the threshold
+    resamples: Annotated[int, Field(ge=100)] = 2000
+
+
+class Recipe(Part):
+    """One training system, whole. Two recipes with one digest give the same numbers on CPU."""
+
+    name: str
+    version: Count = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+    classes: tuple[str, str] = ("benign", "melanoma")
+    data: Data
+    image: Image = Image()
+    folds: Folds
+    model: Model = Model()
+    loss: Loss = Loss()
+    sampler: Sampler = Sampler()
+    augment: tuple[dict[str, dict[str, Any]], ...] = ()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    training: Training = Training()
+    selection: Selection = Selection()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _epochs_hold_the_warm_up(self) -> Recipe:
+        if self.schedule.warmup_epochs >= self.training.epochs:
+            raise ValueError("schedule.warmup_epochs must be less than training.epochs")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a fold's numbers: the recipe without what only changes speed or wording."""
+        values = self.model_dump(mode="json", exclude={"version"})
+        del values["training"]["workers"]
+        values["evaluation"] = {"views": self.evaluation.views}
+        return values
+
+    def digest(self) -> str:
+        """sha256 of `identity()`."""
+        return digest_of(self.identity())
+
+    def to_yaml(self) -> str:
+        """The recipe with every default written out, readable by load_recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
+    """The recipe in `path`, with `a.b=value` overrides applied in their order.
+
+    Raises RecipeError naming the field, with a suggestion for a misspelled one.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
+        raise RecipeError(f"no recipe at {path} (in that folder: {known})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds no recipe: a mapping of sections was expected")
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _apply_override(values, override)
+    if seed is not None:
+        values["seed"] = seed
+    return make_recipe(values, origin=str(path))
+
+
+def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
+    """A Recipe from plain values. Raises RecipeError naming every bad field in one line."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {'; '.join(_explain(e) for e in error.errors())}") from None
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+    """`field: theirs -> ours` for every leaf that differs between two identities."""
+    found: list[str] = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(key), theirs.get(key)
+        if isinstance(mine, dict) and isinstance(other, dict):
+            found += differences(mine, other, f"{prefix}{key}.")
+        elif mine != other:
+            found.append(f"{prefix}{key}: {other} -> {mine}")
+    return found
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not path:
+        raise RecipeError(f"--set {override}: expected a.b=value")
+    *sections, leaf = path.split(".")
+    node = values
+    for section in sections:
+        node = node.setdefault(section, {})
+        if not isinstance(node, dict):
+            raise RecipeError(f"--set {override}: {section} is a value, not a section")
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
+
+
+def _explain(error: Any) -> str:
+    # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
+    location = [str(p) for p in error["loc"] if p not in ("siim", "csv_folder", "phantoms")]
+    field = ".".join(location)
+    if error["type"] != "extra_forbidden":
+        message = error["msg"].removeprefix("Value error, ")
+        given = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
+        return f"{field}: {message}{given}" if field else message
+    close = difflib.get_close_matches(location[-1], _known_keys(error["loc"][:-1]), n=1)
+    known = ", ".join(_known_keys(error["loc"][:-1]))
+    hint = f"did you mean {close[0]}?" if close else f"known: {known}"
+    return f"{field}: unknown key; {hint}"
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    sections: dict[str, type[Part]] = {
+        "image": Image,
+        "folds": Folds,
+        "model": Model,
+        "loss": Loss,
+        "sampler": Sampler,
+        "optimizer": Optimizer,
+        "schedule": Schedule,
+        "training": Training,
+        "selection": Selection,
+        "evaluation": Evaluation,
+        "siim": SiimData,
+        "csv_folder": CsvFolderData,
+        "phantoms": PhantomData,
+    }
+    owner = sections.get(str(location[-1]), Recipe) if location else Recipe
+    return list(owner.model_fields)
