@@ -1,0 +1,1 @@
+"""From photographs and a table to an array, folds and batches."""

@@ -1,0 +1,78 @@
+"""CSV files read strictly: every column as text, so that one bad cell stays one bad cell."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma.errors import DataError
+
+
+def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
+    """All columns as stripped text, blank where empty; row i stands on line i + 2 of the file.
+
+    Raises DataError when the file is absent, empty, not UTF-8, starts with a byte-order mark,
+    is separated by something else than commas, or lacks a needed column.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"no table at {path} ({error.strerror})") from error
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise DataError(
+            f"{path} starts with a byte-order mark (columns needed: {', '.join(needed)}); "
+            "save it as plain UTF-8"
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8 with commas") from error
+    if not text.strip():
+        raise DataError(f"{path} is empty; columns needed: {', '.join(needed)}")
+    header = next(csv.reader(io.StringIO(text)), [])
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise DataError(
+            f"{path} is not separated by commas (columns found: {header[0].strip()!r}; "
+            f"needed: {', '.join(needed)})"
+        )
+    require_columns(header, needed, origin=str(path))
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, ValueError) as error:
+        raise DataError(f"{path} is not a table: {error}") from error
+    if table.empty:
+        raise DataError(f"{path} has a header and no rows")
+    # Kaggle writes a missing value as an empty cell or as NA.
+    cleaned: pd.DataFrame = table.apply(
+        lambda column: column.str.strip().replace({"NA": "", "nan": "", "NaN": ""})
+    )
+    return cleaned
+
+
+def require_columns(found: Iterable[str], needed: Sequence[str], *, origin: str) -> None:
+    """Raise DataError naming the columns found and needed, with the likely misspelling."""
+    columns = list(found)
+    missing = [name for name in needed if name not in columns]
+    if not missing:
+        return
+    hints = []
+    for name in missing:
+        close = difflib.get_close_matches(name.lower(), [c.lower() for c in columns], n=1)
+        original = next((c for c in columns if close and c.lower() == close[0]), None)
+        hints.append(f"{name} (did you mean {original}?)" if original else name)
+    raise DataError(
+        f"{origin} lacks {', '.join(hints)}; columns found: {', '.join(columns) or 'none'}; "
+        f"needed: {', '.join(needed)}"
+    )
+
+
+def some_rows(bad: pd.Series, values: pd.Series) -> str:
+    """The first five rows where `bad` holds, as `row 3 (line 4): 'x'`."""
+    rows = [i for i, is_bad in enumerate(bad) if is_bad]
+    shown = ", ".join(f"row {i + 1} (line {i + 2}): {values.iloc[i]!r}" for i in rows[:5])
+    return shown + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")

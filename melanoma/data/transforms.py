@@ -1,0 +1,194 @@
+"""From squares to tensors: augmentation for training, scaling and dihedral views for everything."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it calls home
+import albumentations as A
+
+from melanoma.data.images import Pixels
+from melanoma.errors import RecipeError
+
+# OpenCV's own threads fight with torch's and with the loader's workers.
+cv2.setNumThreads(0)
+
+Step = dict[str, dict[str, Any]]
+Transform = Any  # albumentations publishes no types
+
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
+
+class Augmentation:
+    """The recipe's list of steps; a seed decides what happens to an image, whoever asks."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._compose = A.Compose([_make_step(s, f"augment.{i}") for i, s in enumerate(steps)])
+
+    def __call__(self, pixels: Pixels, *, seed: int) -> Pixels:
+        """An augmented copy, same shape and type."""
+        self._compose.set_random_seed(seed)
+        augmented: Pixels = self._compose(image=pixels)["image"]
+        return augmented
+
+
+def to_tensor(
+    pixels: npt.NDArray[np.uint8] | torch.Tensor,
+    *,
+    normalize: str,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """(B, S, S, 3) uint8 RGB as normalised float32 (B, 3, S, S), channels last in memory."""
+    mean, std = NORMALIZATIONS[normalize]
+    batch = torch.as_tensor(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float()
+    shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
+    scale = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
+    return (batch - shift) / scale
+
+
+def dihedral_views(images: torch.Tensor, views: int) -> list[torch.Tensor]:
+    """The first `views` of a square's eight symmetries: flips first, then their transposes."""
+    flips: list[tuple[int, ...]] = [(), (3,), (2,), (2, 3)]
+    upright = [images.flip(f) if f else images for f in flips]
+    return [*upright, *(image.transpose(2, 3) for image in upright)][:views]
+
+
+def _flip_horizontal(*, p: float = 0.5) -> Transform:
+    return A.HorizontalFlip(p=p)
+
+
+def _flip_vertical(*, p: float = 0.5) -> Transform:
+    return A.VerticalFlip(p=p)
+
+
+def _transpose(*, p: float = 0.5) -> Transform:
+    return A.Transpose(p=p)
+
+
+def _shift_scale_rotate(
+    *, shift: float = 0.0625, scale: float = 0.1, rotate: float = 15.0, p: float = 0.5
+) -> Transform:
+    # Mirrored borders: a black wedge would be an artefact that no photograph has.
+    return A.Affine(
+        translate_percent={"x": (-shift, shift), "y": (-shift, shift)},
+        scale=(1 - scale, 1 + scale),
+        rotate=(-rotate, rotate),
+        keep_ratio=True,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=p,
+    )
+
+
+def _brightness_contrast(
+    *, brightness: float = 0.2, contrast: float = 0.2, p: float = 0.5
+) -> Transform:
+    return A.RandomBrightnessContrast(brightness, contrast, p=p)
+
+
+def _hue_saturation_value(
+    *, hue: float = 10, saturation: float = 20, value: float = 10, p: float = 0.5
+) -> Transform:
+    return A.HueSaturationValue(hue, saturation, value, p=p)
+
+
+def _motion_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
+    return A.MotionBlur(blur_limit=(3, blur), p=p)
+
+
+def _median_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
+    return A.MedianBlur(blur_limit=(3, blur), p=p)
+
+
+def _gaussian_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
+    return A.GaussianBlur(blur_limit=(3, blur), p=p)
+
+
+def _gauss_noise(*, std: float = 0.02, p: float = 0.5) -> Transform:
+    return A.GaussNoise(std_range=(std / 2, std), p=p)
+
+
+def _optical_distortion(*, limit: float = 1.0, p: float = 0.5) -> Transform:
+    return A.OpticalDistortion(distort_limit=limit, p=p)
+
+
+def _grid_distortion(*, steps: int = 5, limit: float = 1.0, p: float = 0.5) -> Transform:
+    return A.GridDistortion(num_steps=steps, distort_limit=limit, p=p)
+
+
+def _elastic(*, alpha: float = 3.0, p: float = 0.5) -> Transform:
+    return A.ElasticTransform(alpha=alpha, p=p)
+
+
+def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:
+    return A.CLAHE(clip_limit=clip, p=p)
+
+
+def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
+    return A.CoarseDropout(
+        num_holes_range=(1, 1), hole_height_range=(size, size), hole_width_range=(size, size), p=p
+    )
+
+
+def _one_of(*, of: Sequence[Step], p: float = 0.5) -> Transform:
+    return A.OneOf([_make_step(step, f"one_of.{i}") for i, step in enumerate(of)], p=p)
+
+
+# Adding an augmentation is one function and one line here.
+TRANSFORMS: dict[str, Callable[..., Transform]] = {
+    "flip_horizontal": _flip_horizontal,
+    "flip_vertical": _flip_vertical,
+    "transpose": _transpose,
+    "shift_scale_rotate": _shift_scale_rotate,
+    "brightness_contrast": _brightness_contrast,
+    "hue_saturation_value": _hue_saturation_value,
+    "motion_blur": _motion_blur,
+    "median_blur": _median_blur,
+    "gaussian_blur": _gaussian_blur,
+    "gauss_noise": _gauss_noise,
+    "optical_distortion": _optical_distortion,
+    "grid_distortion": _grid_distortion,
+    "elastic": _elastic,
+    "clahe": _clahe,
+    "cutout": _cutout,
+    "one_of": _one_of,
+}
+
+
+def _make_step(step: Step, field: str) -> Transform:
+    """Raises RecipeError naming the field for an unknown step or argument, or a bad value."""
+    if len(step) != 1:
+        raise RecipeError(f"{field}: one step a list item, found {', '.join(step) or 'nothing'}")
+    name, arguments = next(iter(step.items()))
+    if name not in TRANSFORMS:
+        raise RecipeError(f"{field}.{name}: unknown step; {_suggest(name, TRANSFORMS)}")
+    known = inspect.signature(TRANSFORMS[name]).parameters
+    for argument in arguments:
+        if argument not in known:
+            raise RecipeError(
+                f"{field}.{name}.{argument}: unknown argument; {_suggest(argument, known)}"
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # albumentations only warns of what it ignores
+            return TRANSFORMS[name](**arguments)
+    except (TypeError, ValueError, UserWarning) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise RecipeError(f"{field}.{name}: {arguments} cannot be meant: {reason}") from None
+
+
+def _suggest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
