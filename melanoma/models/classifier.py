@@ -1,0 +1,101 @@
+"""Classifier: a backbone, an average over space, a linear head. Logits out, never probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from melanoma.errors import DataError, RecipeError
+from melanoma.models.backbones import find_backbone
+
+
+class Classifier(nn.Module):
+    """Logits (B, outputs) of normalised images (B, 3, S, S), any S from 32 up.
+
+    `backbone` gives feature maps (B, features, h, w); `head` is the linear layer on their mean.
+    Raises RecipeError for a dropout outside [0, 1) or less than one output.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, *, features: int, outputs: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout < 1.0:
+            raise RecipeError(f"model.dropout: {dropout} is not in [0, 1)")
+        if outputs < 1:
+            raise RecipeError(f"a classifier needs at least one output, got {outputs}")
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, outputs)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, D): the backbone's features averaged over space."""
+        maps: Tensor = self.backbone(images)
+        return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, outputs) logits."""
+        logits: Tensor = self.head(self.dropout(self.embed(images)))
+        return logits
+
+
+def make_classifier(
+    backbone: str, *, outputs: int, dropout: float = 0.0, positive_share: float | None = None
+) -> Classifier:
+    """A Classifier with fresh weights from torch's generator.
+
+    `positive_share` in (0, 1) is the share of positives that the loss will see, sampler and
+    positive weight counted in; it is used with one output only. Raises RecipeError for an unknown
+    backbone and DataError for a share outside (0, 1).
+    """
+    entry = find_backbone(backbone)
+    if positive_share is not None and not 0.0 < positive_share < 1.0:
+        raise DataError(f"positive share {positive_share}: training needs both classes")
+    classifier = Classifier(
+        entry.build(), features=entry.features, outputs=outputs, dropout=dropout
+    )
+    if outputs == 1 and positive_share is not None:
+        # Start at the prior: else the first epochs only learn how rare melanoma is.
+        nn.init.constant_(classifier.head.bias, math.log(positive_share / (1 - positive_share)))
+    return classifier
+
+
+def parameter_groups(
+    classifier: Classifier,
+    backbone_name: str,
+    *,
+    rate: float,
+    weight_decay: float,
+    depth_decay: float,
+) -> list[dict[str, Any]]:
+    """Optimizer groups (params, lr, weight_decay, name), head first, then stages down to the stem.
+
+    The head learns at `rate`, stage i at rate * depth_decay ** (stages - i). Frozen parameters are
+    in no group, every other one in exactly one.
+    """
+    entry = find_backbone(backbone_name)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in classifier.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        inside = name.startswith("backbone.")
+        stage = entry.stage(name.removeprefix("backbone.")) if inside else entry.stages
+        # Shrinking biases and normalisation regularises nothing, so only matrices and kernels do.
+        groups.setdefault((entry.stages - stage, parameter.ndim <= 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": rate * depth_decay**below,
+            "weight_decay": 0.0 if bare else weight_decay,
+            "name": _group_name(entry.stages - below, stages=entry.stages, bare=bare),
+        }
+        for (below, bare), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _group_name(stage: int, *, stages: int, bare: bool) -> str:
+    part = "head" if stage == stages else f"stage_{stage}"
+    return f"{part}_no_decay" if bare else part

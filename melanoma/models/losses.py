@@ -1,0 +1,100 @@
+"""Losses on logits, in float32 whatever the model computed in."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Protocol
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from melanoma.errors import FoldError, MelanomaError, RecipeError
+
+
+class BinaryLoss(Protocol):
+    """Mean loss of logits (B, 1) against targets (B,) of 0 and 1."""
+
+    def __call__(
+        self, logits: Tensor, targets: Tensor, *, positive_weight: float, label_smoothing: float
+    ) -> Tensor: ...
+
+
+def binary_cross_entropy(
+    logits: Tensor, targets: Tensor, *, positive_weight: float, label_smoothing: float
+) -> Tensor:
+    """Mean cross-entropy; the positive term counts `positive_weight` times.
+
+    Smoothing s in [0, 1) moves targets to s/2 and 1 - s/2. Raises MelanomaError when logits are
+    not (B, 1) for B > 0 targets.
+    """
+    x, y = _prepare(logits, targets, label_smoothing)
+    return F.binary_cross_entropy_with_logits(x, y, pos_weight=x.new_full((), positive_weight))
+
+
+def binary_focal(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    positive_weight: float,
+    label_smoothing: float,
+    gamma: float = 2.0,
+) -> Tensor:
+    """Mean focal loss: each term of the cross-entropy times (1 - its probability) ** gamma.
+
+    Lin et al., Focal Loss for Dense Object Detection, 2017. It is no proper score: the logits
+    come out too timid, and only the calibration mends them. Raises as binary_cross_entropy does.
+    """
+    x, y = _prepare(logits, targets, label_smoothing)
+    # (1 - p) ** gamma through its logarithm: the power itself has no gradient where p is 1.
+    positive = positive_weight * (gamma * F.logsigmoid(-x)).exp() * F.softplus(-x)
+    negative = (gamma * F.logsigmoid(x)).exp() * F.softplus(x)
+    return (y * positive + (1 - y) * negative).mean()
+
+
+# Adding a loss is one function and one line here; the tests run over them all.
+LOSSES: dict[str, BinaryLoss] = {"bce": binary_cross_entropy, "focal": binary_focal}
+
+
+def positive_weight(
+    n_negative: int,
+    n_positive: int,
+    *,
+    rule: Literal["ratio", "none"] | float,
+    cap: float | None,
+) -> float:
+    """The weight w of positives: N0/N1 of the training part (at most `cap`), 1, or a number.
+
+    A weighted loss moves every logit up by ln w, as if melanoma were w times as common; that
+    prior is taken out again (logit - ln w) before calibration. Raises FoldError when a class is
+    absent and RecipeError for a rule or cap that is no positive number.
+    """
+    if cap is not None and not (cap > 0 and math.isfinite(cap)):
+        raise RecipeError(f"loss.cap: {cap} is not a positive number")
+    if rule == "none":
+        return 1.0
+    if rule == "ratio":
+        if n_negative < 1 or n_positive < 1:
+            raise FoldError(
+                f"the training part has {n_negative} negatives and {n_positive} positives; "
+                "loss.positive_weight=ratio needs both"
+            )
+        ratio = n_negative / n_positive
+        return ratio if cap is None else min(ratio, cap)
+    weight = _number(rule)
+    if not (weight > 0 and math.isfinite(weight)):
+        raise RecipeError(f"loss.positive_weight: {rule!r} is not ratio, none or a positive number")
+    return weight
+
+
+def _number(rule: object) -> float:
+    return float(rule) if isinstance(rule, int | float) else math.nan
+
+
+def _prepare(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    # Without this, (B, 1) against (B,) broadcasts to (B, B) and trains on noise.
+    if targets.ndim != 1 or not len(targets) or logits.shape != (len(targets), 1):
+        raise MelanomaError(
+            f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
+            "(B, 1) and (B,) with B > 0 were expected"
+        )
+    return logits[:, 0].float(), targets.float() * (1 - smoothing) + smoothing / 2

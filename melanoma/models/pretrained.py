@@ -1,0 +1,272 @@
+"""Weights for a backbone: published ones by pinned sha256, or a file; data, never code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import pickle
+import pickletools
+import queue
+import re
+import threading
+import urllib.request
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from melanoma.errors import WeightsError
+from melanoma.models.backbones import PublishedWeights, find_backbone
+from melanoma.storage import sha256_of, write_atomic
+
+_SILENCE = 10.0  # seconds that a server may say nothing
+_PATIENCE = 25.0  # seconds until a connection stands: a name may have many dead addresses
+_BLOCK = 1 << 20
+_WITHOUT = "--set model.pretrained=none trains without it"
+
+# What plain tensors and bytes name in a pickle; anything else counts as code.
+_PLAIN_GLOBAL = re.compile(
+    r"collections\.OrderedDict|_codecs\.encode|torch\.\w*Storage"
+    r"|torch\._utils\._rebuild_(tensor_v2|parameter)"
+)
+
+
+def load_pretrained(backbone: nn.Module, name: str, *, source: str, folder: Path) -> str:
+    """Load weights into `backbone`, of that `name`, in place; returns their provenance.
+
+    `source` is none; imagenet: the published file in `folder`, downloaded into it when absent; or
+    the path of a .safetensors, .pth or .pt file, published or a classifier of this library, whose
+    backbone is then taken. The provenance holds the file's sha256 and name. Raises WeightsError,
+    the backbone untouched, when the file is absent, broken, unsafe, or another backbone's.
+    """
+    entry = find_backbone(name)
+    if source == "none":
+        return "none"
+    published = source == "imagenet"
+    path = _find_published(entry.pretrained, folder) if published else Path(source).expanduser()
+    weights = _take_backbone(read_weights(path), ignored=entry.ignored)
+    _require_same_keys(backbone.state_dict(), weights, name=name, path=path)
+    backbone.load_state_dict(weights, strict=False)
+    return f"{'imagenet' if published else 'file'} sha256:{sha256_of(path)} from {path.name}"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors, .pth or .pt file, by name, on the CPU.
+
+    Raises WeightsError; no code in the file is executed.
+    """
+    _require_weights_file(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pth", ".pt"):
+        return _read_pickle(path)
+    raise WeightsError(f"{path}: weights are .safetensors, .pth or .pt files")
+
+
+def _require_weights_file(path: Path) -> None:
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder, not a file of weights")
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"no weights at {path} (model.pretrained is none, imagenet or a file)"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    if not start:
+        raise WeightsError(f"{path} is empty: truncated on its way")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(f"{path} is a web page (HTML), not weights; download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not weights; fetch it with git lfs pull")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        cut = re.search("too small|invalid header length|incomplete", str(error))
+        reason = "is truncated" if cut else "is no safetensors file"
+        raise WeightsError(f"{path} {reason} ({_one_line(error)})") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol; our line says enough
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        culprits = _unsafe_globals(path, str(error))
+        if culprits:
+            raise WeightsError(
+                f"{path}: unsafe pickle: {', '.join(culprits[:3])}; nothing was loaded or run "
+                "(weights are a plain state_dict)"
+            ) from None
+        raise _unreadable(path, error) from error
+    except Exception as error:  # torch's readers raise whatever they stumble over
+        raise _unreadable(path, error) from error
+    return _require_tensors(weights, path)
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    with path.open("rb") as file:
+        start = file.read(2)
+    # A zip archive (torch >= 1.6) or a pickle: the right kind of file, then.
+    begun = start in (b"PK", b"P") or start.startswith(b"\x80")
+    reason = "is truncated or damaged" if begun else "is no PyTorch file"
+    return WeightsError(f"{path} {reason} ({_one_line(error)})")
+
+
+def _unsafe_globals(path: Path, message: str) -> list[str]:
+    """The globals that a refused pickle names and plain tensors do not, torch's own last.
+
+    torch's message names the first, but only in pickle protocol 2, in which torch itself writes.
+    """
+    found = re.findall(r"GLOBAL (\S+)", message)[:1]
+    # What cannot be read any further names nothing more; the file is refused either way.
+    with contextlib.suppress(Exception), _open_pickle(path) as stream:
+        for _ in range(4):  # a .pth of before torch 1.6 is several pickles in a row
+            found.extend(_named_globals(stream))
+    found = [name for name in found if not _PLAIN_GLOBAL.fullmatch(name)]
+    return sorted(dict.fromkeys(found), key=lambda name: name.startswith("torch."))
+
+
+def _open_pickle(path: Path) -> IO[bytes]:
+    if not zipfile.is_zipfile(path):
+        return path.open("rb")
+    archive = zipfile.ZipFile(path)
+    return archive.open(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+
+
+def _named_globals(stream: IO[bytes]) -> Iterator[str]:
+    texts: list[str] = []
+    for opcode, value, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            yield str(value).replace(" ", ".")
+        elif opcode.name == "STACK_GLOBAL":
+            yield ".".join(texts[-2:])
+        elif isinstance(value, str):
+            texts.append(value)
+
+
+def _require_tensors(weights: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise WeightsError(f"{path} holds no table of tensors; save model.state_dict()")
+    return {str(key): value for key, value in weights.items()}
+
+
+def _take_backbone(weights: dict[str, Tensor], *, ignored: tuple[str, ...]) -> dict[str, Tensor]:
+    """The backbone's tensors under its own names, from any of the layouts that are accepted."""
+    named = {key.removeprefix("module."): value for key, value in weights.items()}
+    if any(key.startswith("backbone.") for key in named):
+        # A classifier of ours: one recipe starts from another's weights.
+        ignored = ("head.",)
+    return {
+        key.removeprefix("backbone."): value
+        for key, value in named.items()
+        if not key.startswith(ignored)
+    }
+
+
+def _require_same_keys(
+    ours: dict[str, Tensor], theirs: dict[str, Tensor], *, name: str, path: Path
+) -> None:
+    # Files older than torch 0.4.1 lack BatchNorm's counter, which nothing here reads.
+    needed = {key for key in ours if not key.endswith("num_batches_tracked")}
+    wrong = [f"missing {key}" for key in ours if key in needed - theirs.keys()]
+    wrong += [f"unexpected {key}" for key in theirs if key not in ours]
+    wrong += [
+        f"{key} is {tuple(theirs[key].shape)}, not {tuple(ours[key].shape)}"
+        for key in ours
+        if key in theirs and theirs[key].shape != ours[key].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise WeightsError(f"{path} does not fit {name}: {'; '.join(wrong[:3])}{more}")
+
+
+def _find_published(published: PublishedWeights, folder: Path) -> Path:
+    path = folder / published.file_name
+    if not path.is_file():
+        _download(published, path)
+        return path
+    found = sha256_of(path)
+    if not found.startswith(published.sha256):
+        raise WeightsError(
+            f"{path} has sha256 {found}, not {published.sha256}: truncated or another file; "
+            f"remove it to download {published.url} again, or {_WITHOUT}"
+        )
+    return path
+
+
+def _download(published: PublishedWeights, path: Path) -> None:
+    """Fetch a published file; under its name only once its sha256 is right."""
+
+    def fill(file: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        for block in _fetch(published, path):
+            digest.update(block)
+            file.write(block)
+        if not digest.hexdigest().startswith(published.sha256):
+            reason = f"what came has sha256 {digest.hexdigest()}"
+            raise _absent(published, path, reason)
+
+    write_atomic(path, fill)
+
+
+def _fetch(published: PublishedWeights, path: Path) -> Iterator[bytes]:
+    # The refusals are made here: an OSError of the network must not pass for one of the disk.
+    try:
+        with _connect(published.url) as answer:
+            if answer.url.startswith("http:"):
+                raise _absent(published, path, "it was redirected to plain http")
+            while block := answer.read(_BLOCK):
+                yield block
+    except (OSError, http.client.HTTPException) as error:
+        raise _absent(published, path, _one_line(error)) from error
+
+
+def _connect(url: str) -> Any:
+    """The open answer. Raises OSError, within _PATIENCE seconds whatever the network does.
+
+    Looking up a name has no time limit of its own, and each of its addresses gets a new one;
+    hence the thread, which is a daemon so that it cannot hold up the exit.
+    """
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            answers.put(urllib.request.urlopen(url, timeout=_SILENCE))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_PATIENCE)
+    except queue.Empty:
+        raise TimeoutError(f"no connection within {_PATIENCE:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _absent(published: PublishedWeights, path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path} is absent and could not be downloaded ({reason}): put {published.url} "
+        f"(sha256 {published.sha256}) there, or {_WITHOUT}"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
