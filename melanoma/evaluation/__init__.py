@@ -1,0 +1,1 @@
+"""From out-of-fold scores to a report: metrics, intervals, calibration, thresholds."""

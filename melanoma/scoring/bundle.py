@@ -1,0 +1,147 @@
+"""Bundle: everything that a score depends on, in one folder, under one sha256 manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melanoma.errors import WeightsError
+from melanoma.evaluation.calibration import Calibration
+from melanoma.evaluation.report import Report, Threshold
+from melanoma.recipe import Recipe
+from melanoma.storage import digest_of, sha256_of, write_json, write_text
+from melanoma.training.run_folder import MODEL, FoldRun
+
+FORMAT = "melanoma-bundle/1"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fold's weights and the shift of its logits."""
+
+    fold: int
+    file: Path
+    prior_shift: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """K members, the preprocessing that they saw, calibration and threshold.
+
+    `digest` is the sha256 of the manifest, and so of everything.
+    """
+
+    folder: Path
+    name: str
+    version: int
+    digest: str
+    backbone: str
+    classes: tuple[str, ...]
+    size: int
+    fit: str
+    normalize: str
+    views: int
+    folds_expected: int
+    members: tuple[Member, ...]
+    calibration: Calibration
+    threshold: Threshold
+    report: dict[str, Any]
+
+
+def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report) -> Bundle:
+    """Write recipe.yaml, report.json and manifest.json over the folds' weights; return it read."""
+    write_text(folder / "recipe.yaml", recipe.to_yaml())
+    write_json(folder / "report.json", report.content)
+    files = ["recipe.yaml", "report.json", "oof.csv"]
+    members = []
+    for run in runs:
+        file = f"{run.folder.name}/{MODEL}"
+        files.append(file)
+        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts["prior_shift"]})
+    calibration, threshold = report.calibration, report.threshold
+    write_json(
+        folder / MANIFEST,
+        {
+            "format": FORMAT,
+            "name": recipe.name,
+            "version": recipe.version,
+            "backbone": recipe.model.backbone,
+            "classes": recipe.classes,
+            "preprocessing": {
+                "size": recipe.image.size,
+                "fit": recipe.image.fit,
+                "normalize": recipe.image.normalize,
+                "views": recipe.evaluation.views,
+            },
+            "folds_expected": recipe.folds.k,
+            "members": members,
+            "calibration": {
+                "slope": calibration.slope,
+                "intercept": calibration.intercept,
+                "prevalence": calibration.prevalence,
+            },
+            "threshold": {"value": threshold.value, "at": threshold.at},
+            "sha256": {file: sha256_of(folder / file) for file in files},
+        },
+    )
+    return load_bundle(folder)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """The bundle in `folder`, every file's sha256 verified.
+
+    Raises WeightsError naming the file and both digests when one differs, and saying what to do
+    when there is no bundle.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise WeightsError(
+            f"no bundle in {folder} ({MANIFEST} is missing); train all folds, then "
+            "python -m melanoma.evaluate seals it"
+        )
+    try:
+        manifest = json.loads(path.read_bytes())
+        if manifest["format"] != FORMAT:
+            raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
+        _verify(folder, manifest["sha256"])
+        return _read(folder, manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _verify(folder: Path, expected: dict[str, str]) -> None:
+    for file, digest in expected.items():
+        path = folder / file
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise WeightsError(f"{folder / MANIFEST} names a file outside its folder")
+        if not path.is_file():
+            raise WeightsError(f"{path} is missing; it belongs to the bundle")
+        found = sha256_of(path)
+        if found != digest:
+            raise WeightsError(f"{path}: sha256 mismatch (manifest {digest}, file {found})")
+
+
+def _read(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    if not manifest["members"]:
+        raise WeightsError(f"{folder / MANIFEST} has no members")
+    members = tuple(
+        Member(m["fold"], folder / m["file"], m["prior_shift"]) for m in manifest["members"]
+    )
+    return Bundle(
+        folder,
+        manifest["name"],
+        manifest["version"],
+        digest_of(manifest),
+        manifest["backbone"],
+        tuple(manifest["classes"]),
+        **manifest["preprocessing"],
+        folds_expected=manifest["folds_expected"],
+        members=members,
+        calibration=Calibration(**manifest["calibration"]),
+        threshold=Threshold(**manifest["threshold"]),
+        report=json.loads((folder / "report.json").read_text()),
+    )

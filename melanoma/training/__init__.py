@@ -1,0 +1,1 @@
+"""The loop, its schedule, its checkpoints: from an array and folds to a FoldRun."""

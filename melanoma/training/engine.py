@@ -1,0 +1,151 @@
+"""The inner loop: one epoch of training, one pass of prediction. Readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.loaders import Batch, Plan, load_batches
+from melanoma.data.transforms import dihedral_views, to_tensor
+from melanoma.errors import MelanomaError, RecipeError
+from melanoma.training.state import TrainingState
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+BAD_STEPS = 10  # non-finite steps in a row that end a run
+
+
+class NonFiniteError(MelanomaError):
+    """Ten optimizer steps in a row were not finite; `rows` are those of the last batch."""
+
+    def __init__(self, rows: npt.NDArray[np.int64]) -> None:
+        super().__init__(f"{BAD_STEPS} steps in a row gave non-finite losses or gradients")
+        self.rows = rows
+
+
+def train_epoch(
+    state: TrainingState,
+    batches: Iterable[Batch],
+    *,
+    targets: npt.NDArray[np.int64],
+    loss: Loss,
+    normalize: str,
+    precision: torch.dtype,
+    clip_norm: float | None,
+    planned: int,
+    after_step: Callable[[], None],
+) -> None:
+    """Train on the rest of one epoch. `targets` are by array row, `planned` counts its batches.
+
+    A step whose loss or gradient is not finite is left out and counted. Raises NonFiniteError when
+    BAD_STEPS come in a row.
+    """
+    model = state.classifier.train()
+    device = next(model.parameters()).device
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    group_loss = 0.0
+    for batch in batches:
+        state.set_rates(state.epoch + state.batch / planned)
+        images = to_tensor(batch.pixels, normalize=normalize, device=device)
+        wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32, device=device)
+        with autocast(device, precision):
+            logits = model(images)
+        value = loss(logits.float(), wanted)
+        state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
+
+        group_loss += value.item() * batch.share
+        state.loss_sum += value.item() * len(batch.rows)
+        state.images += len(batch.rows)
+        state.batch += 1
+        if not batch.closes:
+            continue
+
+        state.scaler.unscale_(state.optimizer)
+        norm = nn.utils.clip_grad_norm_(parameters, clip_norm or math.inf)
+        finite = math.isfinite(group_loss) and bool(torch.isfinite(norm))
+        if finite or state.scaler.is_enabled():  # the scaler leaves the step out by itself
+            state.scaler.step(state.optimizer)
+            state.scaler.update()
+        if finite and state.average is not None:
+            state.average.update_parameters(model)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.bad_in_row = 0 if finite else state.bad_in_row + 1
+        state.skipped += not finite
+        group_loss = 0.0
+        if state.bad_in_row >= BAD_STEPS:
+            raise NonFiniteError(batch.rows)
+        after_step()
+
+
+@torch.inference_mode()
+def predict_logits(classifier: nn.Module, images: Tensor, *, views: int) -> Tensor:
+    """(B, C) float32: the mean logit over the first `views` symmetries of (B, 3, S, S).
+
+    Always in float32: what is evaluated is what is served.
+    """
+    logits = [
+        classifier(view.contiguous(memory_format=torch.channels_last)).float()
+        for view in dihedral_views(images, views)
+    ]
+    return torch.stack(logits).mean(dim=0)
+
+
+def predict_rows(
+    classifier: nn.Module,
+    array: ImageArray,
+    rows: npt.NDArray[np.int64],
+    *,
+    normalize: str,
+    views: int,
+    batch_size: int,
+    workers: int = 0,
+    between: Callable[[], None] = lambda: None,
+) -> npt.NDArray[np.float64]:
+    """(len(rows), C) logits of the array's rows, in their order."""
+    classifier.eval()
+    device = next(classifier.parameters()).device
+    parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
+    found = []
+    for batch in load_batches(array, [Plan(part) for part in parts], workers=workers):
+        images = to_tensor(batch.pixels, normalize=normalize, device=device)
+        found.append(predict_logits(classifier, images, views=views).cpu().numpy())
+        between()
+    return np.concatenate(found).astype(np.float64)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device for auto, cpu or cuda. Raises RecipeError when CUDA is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("no CUDA device on this machine; use --device cpu")
+    if name not in ("auto", "cpu", "cuda"):
+        raise RecipeError(f"--device {name}: auto, cpu or cuda")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type of the products for auto, float32 or bfloat16.
+
+    Auto: bfloat16 where the hardware multiplies it, float16 on older GPUs, else float32 (a CPU
+    without bfloat16 instructions emulates it, several times slower).
+    """
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    able = torch.cpu.get_capabilities()
+    native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
+    """Mixed precision, or nothing for float32."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)

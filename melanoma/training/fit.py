@@ -1,0 +1,114 @@
+"""fit_fold: one fold from its rows to a FoldRun, resumable at any moment."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from melanoma.data.transforms import Augmentation
+from melanoma.models.classifier import make_classifier
+from melanoma.models.pretrained import load_pretrained
+from melanoma.recipe import Recipe
+from melanoma.training.checkpoint import load_state
+from melanoma.training.fold_data import FoldData, shown_share
+from melanoma.training.interruption import Interruption
+from melanoma.training.loop import Loop, Watchers, seed_everything
+from melanoma.training.run_folder import (
+    FoldRun,
+    clear_run,
+    hold,
+    load_run,
+    read_facts,
+    require_same_run,
+    start_run,
+)
+
+_STATE_COPIES = 6  # weights, two moments, average, best weights, and room
+
+
+def fit_fold(
+    recipe: Recipe,
+    data: FoldData,
+    folder: Path,
+    *,
+    device: torch.device,
+    imagenet: Path,
+    resume: bool = True,
+    force_resume: bool = False,
+    watchers: Watchers | None = None,
+) -> FoldRun:
+    """The fold trained, or resumed, or as it is when it was finished before.
+
+    `folder` holds everything (see run_folder); `imagenet` is where published weights are kept.
+    Raises DivergedError, InterruptedRun (with the state saved), WeightsError, StorageError.
+    """
+    watchers = watchers or Watchers()
+    augmentation = Augmentation(recipe.augment)
+    seed_everything(recipe.seed, data.fold)
+    classifier = make_classifier(
+        recipe.model.backbone,
+        outputs=1,
+        dropout=recipe.model.dropout,
+        positive_share=shown_share(recipe, data),
+    )
+    size = sum(p.numel() * 4 for p in classifier.parameters())
+    with hold(folder, needed=size * _STATE_COPIES), Interruption.watch() as interruption:
+        facts = _describe(recipe, data, device)
+        earlier = read_facts(folder)
+        if earlier is not None and not resume:
+            clear_run(folder)
+        elif earlier is not None:
+            if not force_resume:
+                require_same_run(folder, recipe, facts, earlier)
+            if earlier["finished"]:
+                watchers.say(f"fold {data.fold} is finished already; nothing to do")
+                return load_run(folder)
+        saved = load_state(folder, warn=watchers.say)
+        if saved is None:
+            facts["pretrained"] = load_pretrained(
+                classifier.backbone,
+                recipe.model.backbone,
+                source=recipe.model.pretrained,
+                folder=imagenet,
+            )
+        else:
+            facts["pretrained"] = (earlier or {}).get("pretrained", "unknown")
+        start_run(folder, recipe, facts)
+        loop = Loop(
+            recipe,
+            data,
+            folder,
+            classifier.to(device).to(memory_format=torch.channels_last),
+            augmentation,
+            interruption,
+            watchers,
+        )
+        if saved is not None:
+            loop.state.restore(saved)
+            watchers.say(
+                f"fold {data.fold}: resuming at epoch {loop.state.epoch + 1}, "
+                f"batch {loop.state.batch}"
+            )
+        return loop.run(facts)
+
+
+def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str, Any]:
+    libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
+    return {
+        "fold": data.fold,
+        "recipe_digest": recipe.digest(),
+        "folds_digest": data.folds.digest,
+        "array_digest": data.array.digest,
+        "seed": recipe.seed,
+        "training_images": len(data.training),
+        "training_positives": data.positives,
+        "validation_images": len(data.validation),
+        "validation_positives": int(data.targets[data.validation].sum()),
+        "leaks": list(data.leaks),
+        "device": device.type,
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
+    }

@@ -1,0 +1,242 @@
+"""Loop: one fold's epochs, from the first or a saved state to a FoldRun."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import roc_auc_score
+
+from melanoma.data.loaders import load_batches, plan_epoch, resolve_workers
+from melanoma.data.transforms import Augmentation
+from melanoma.errors import DivergedError, InterruptedRun
+from melanoma.models.classifier import Classifier
+from melanoma.models.losses import LOSSES
+from melanoma.recipe import Recipe
+from melanoma.training.checkpoint import load_state, save_state
+from melanoma.training.engine import NonFiniteError, predict_rows, resolve_precision, train_epoch
+from melanoma.training.fold_data import FoldData, fold_prior_shift, loss_weight, score_table
+from melanoma.training.interruption import Interruption
+from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
+from melanoma.training.state import TrainingState, start_state
+
+# Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
+_SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """How a caller looks on: said once, told each epoch, shown each step."""
+
+    say: Callable[[str], None] = lambda _: None
+    epoch: Callable[[dict[str, Any]], None] = lambda _: None
+    bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
+
+
+class Loop:
+    """One fold's training, top to bottom in `run`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: FoldData,
+        folder: Path,
+        classifier: Classifier,
+        augmentation: Augmentation,
+        interruption: Interruption,
+        watchers: Watchers,
+    ) -> None:
+        self.recipe, self.data, self.folder = recipe, data, folder
+        self.augmentation, self.interruption, self.watchers = augmentation, interruption, watchers
+        self.device = next(classifier.parameters()).device
+        self.precision = resolve_precision(recipe.training.precision, self.device)
+        self.workers = resolve_workers(recipe.training.workers, self.device)
+        self.state: TrainingState = start_state(
+            classifier, recipe, precision=self.precision, device=self.device
+        )
+        self.loss = partial(
+            LOSSES[recipe.loss.name],
+            positive_weight=loss_weight(recipe, data),
+            label_smoothing=recipe.loss.label_smoothing,
+        )
+        self.saved_at, self.save_cost = time.monotonic(), 0.0
+        self.moment = time.monotonic()
+
+    def run(self, facts: dict[str, Any]) -> FoldRun:
+        """Epochs until the last one or early stopping, then the results."""
+        state = self.state
+        logits = np.zeros(0)
+        while state.epoch < self.recipe.training.epochs and not state.stopping.stopped:
+            try:
+                self._train()
+                logits = self._validate()
+            except NonFiniteError as error:
+                self._go_back(error)
+                continue
+            self._close_epoch(logits)
+        return self._finish(facts)
+
+    def _train(self) -> None:
+        state, recipe, data = self.state, self.recipe, self.data
+        seed = (recipe.seed, data.fold, state.epoch)
+        if state.batch == 0:
+            seed_everything(*seed)
+        plans = plan_epoch(
+            data.training,
+            data.targets[data.training],
+            sampler=recipe.sampler,
+            batch_size=recipe.training.batch_size,
+            accumulate=recipe.training.accumulate,
+            seed=seed,
+        )
+        advance = self.watchers.bar(len(plans), state.batch, f"epoch {state.epoch + 1}")
+
+        def after_step() -> None:
+            advance()
+            self._tick()
+            self._save_if_due(within_epoch=True)
+
+        self.moment = time.monotonic()
+        batches = load_batches(
+            data.array,
+            plans,
+            start=state.batch,
+            workers=self.workers,
+            augmentation=self.augmentation,
+            seed=seed,
+        )
+        train_epoch(
+            state,
+            batches,
+            targets=data.targets,
+            loss=self.loss,
+            planned=len(plans),
+            normalize=recipe.image.normalize,
+            precision=self.precision,
+            clip_norm=recipe.optimizer.clip_norm,
+            after_step=after_step,
+        )
+
+    def _validate(self) -> npt.NDArray[np.float64]:
+        logits = self._predict(self.state.scored_model, views=1)
+        if not np.isfinite(logits).all():
+            raise NonFiniteError(self.data.validation)
+        return logits
+
+    def _close_epoch(self, logits: npt.NDArray[np.float64]) -> None:
+        """Observe the epoch's AUROC, remember the best weights, write the line."""
+        state = self.state
+        target = self.data.targets[self.data.validation]
+        auroc = float(roc_auc_score(target, logits))
+        state.schedule.observe(auroc)
+        is_best = state.stopping.observe(state.epoch, auroc)
+        if is_best:
+            state.best_weights = state.weights()
+        record = {
+            "fold": self.data.fold,
+            "epoch": state.epoch + 1,
+            "loss": state.loss_sum / state.images,
+            "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
+            "auroc": auroc,
+            "best": is_best,
+            "skipped_steps": state.skipped,
+            "rates": sorted({group["lr"] for group in state.optimizer.param_groups}),
+            "seconds": round(state.seconds, 3),
+            "images_per_second": round(state.images / max(state.seconds, 1e-9), 2),
+        }
+        state.history.append(record)
+        state.next_epoch()
+        write_metrics(self.folder, state.history)
+        self.watchers.epoch(record)
+        self._save_if_due(within_epoch=False)
+
+    def _finish(self, facts: dict[str, Any]) -> FoldRun:
+        """Score the held-out images with the best and the last epoch; keep the recipe's choice."""
+        state, keep = self.state, self.recipe.selection.keep
+        views = self.recipe.evaluation.views
+        last = self._predict(state.scored_model, views=views)
+        # A copy: an interruption from here on must save the last epoch's weights, not these.
+        best_model = copy.deepcopy(state.scored_model)
+        best_model.load_state_dict(state.best_weights)
+        is_last = state.stopping.best_epoch == state.epoch - 1
+        best = last if is_last else self._predict(best_model, views=views)
+        kept = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
+        facts |= {
+            "kept": keep,
+            "best_epoch": state.stopping.best_epoch + 1,
+            "last_epoch": state.epoch,
+            "prior_shift": fold_prior_shift(self.recipe, self.data),
+            "precision": str(self.precision).removeprefix("torch."),
+            "seconds": round(sum(r["seconds"] for r in state.history), 1),
+            "skipped_steps": sum(r["skipped_steps"] for r in state.history),
+        }
+        scores = score_table(self.data, kept=kept[0], best=best, last=last)
+        return finish_run(self.folder, kept[1], scores, facts)
+
+    def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
+        recipe = self.recipe
+        logits = predict_rows(
+            model,
+            self.data.array,
+            self.data.validation,
+            normalize=recipe.image.normalize,
+            views=views,
+            batch_size=recipe.training.batch_size,
+            workers=self.workers,
+            between=self._tick,
+        )
+        return logits[:, 0]
+
+    def _tick(self) -> None:
+        """Count the time; stop when a signal asked for it."""
+        now = time.monotonic()
+        self.state.seconds += now - self.moment
+        self.moment = now
+        number = self.interruption.signal_number
+        if number is not None:
+            self._save()
+            raise InterruptedRun(
+                f"fold {self.data.fold} interrupted in epoch {self.state.epoch + 1}; the state is "
+                "saved, the same command resumes",
+                signal_number=number,
+            )
+
+    def _save_if_due(self, *, within_epoch: bool) -> None:
+        wait = max(self.save_cost / _SAVE_SHARE, _SAVE_SECONDS if within_epoch else 0.0)
+        if time.monotonic() - self.saved_at >= wait:
+            self._save()
+
+    def _save(self) -> None:
+        start = time.monotonic()
+        save_state(self.folder, self.state.to_dict())
+        self.saved_at = time.monotonic()
+        self.save_cost = self.saved_at - start
+        self.moment = time.monotonic()
+
+    def _go_back(self, error: NonFiniteError) -> None:
+        """Once: to the last saved state at half the rate. Then DivergedError names the images."""
+        saved = None if self.state.restored else load_state(self.folder, warn=self.watchers.say)
+        if saved is None:
+            names = [self.data.array.names[row] for row in error.rows[:5]]
+            raise DivergedError(
+                f"fold {self.data.fold}: {error} in epoch {self.state.epoch + 1} (last batch: "
+                f"{', '.join(names)}, ...); lower optimizer.rate or set optimizer.clip_norm=1"
+            ) from error
+        self.state.restore(saved)
+        self.state.restored = True
+        self.state.rate_scale *= 0.5
+        self.state.bad_in_row = 0
+        self.watchers.say(f"{error}; back to epoch {self.state.epoch + 1} at half the rate")
+
+
+def seed_everything(*keys: int) -> None:
+    """Seed torch's generators (initial weights, dropout) from the keys."""
+    torch.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))

@@ -1,0 +1,174 @@
+"""The folder of one fold: who holds it, what it was started with, what came out.
+
+fold_N/  recipe.yaml  run.json  metrics.jsonl          from the start
+         state.json  state-0.pt  state-1.pt            while it trains
+         model.safetensors  oof.csv                    when it is finished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from safetensors.torch import save as serialize
+
+from melanoma.errors import DataError, StorageError, WeightsError
+from melanoma.evaluation.scores import ScoreTable, load_scores, save_scores
+from melanoma.recipe import Recipe, differences, make_recipe
+from melanoma.storage import (
+    ensure_writable,
+    sha256_of,
+    sweep_temporaries,
+    write_atomic,
+    write_json,
+    write_text,
+)
+from melanoma.training.checkpoint import remove_states
+from melanoma.training.state import Weights
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """A finished fold: its folder, out-of-fold scores, and run.json's facts."""
+
+    folder: Path
+    scores: ScoreTable
+    facts: dict[str, Any]
+
+    @property
+    def fold(self) -> int:
+        """Which fold was held out."""
+        return int(self.facts["fold"])
+
+
+def fold_folder(weights: Path, fold: int) -> Path:
+    """WEIGHTS/fold_N."""
+    return weights / f"fold_{fold}"
+
+
+@contextmanager
+def hold(folder: Path, *, needed: int) -> Iterator[None]:
+    """Have the folder alone. Raises StorageError when another process has it, or no room is left.
+
+    The lock dies with its process, so a killed run leaves none behind.
+    """
+    ensure_writable(folder, needed=needed)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(
+            f"{folder} is in use by another process; wait for it, "
+            "or train into another --weights DIR"
+        ) from error
+    try:
+        (folder / ".lock").write_text(f"{os.getpid()}\n")
+        sweep_temporaries(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def start_run(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
+    """Record what the run is made with, before its first batch."""
+    write_text(folder / "recipe.yaml", recipe.to_yaml())
+    write_json(folder / "run.json", {**facts, "finished": False})
+
+
+def clear_run(folder: Path) -> None:
+    """Forget an earlier run in this folder."""
+    for name in ("run.json", MODEL, "oof.csv", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    remove_states(folder)
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """run.json; None when no run was started. Raises WeightsError when it is damaged."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise WeightsError(
+            f"{folder / 'run.json'} is damaged; --resume never starts the fold again"
+        ) from error
+    return facts
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe that the folder's run was made with."""
+    try:
+        values = yaml.safe_load((folder / "recipe.yaml").read_text())
+    except OSError as error:
+        raise WeightsError(f"{folder} holds no run: no recipe.yaml") from error
+    return make_recipe(values, origin=str(folder / "recipe.yaml"))
+
+
+def require_same_run(
+    folder: Path, recipe: Recipe, facts: dict[str, Any], earlier: dict[str, Any]
+) -> None:
+    """Raise WeightsError listing what differs between this run and the one in the folder."""
+    found = differences(recipe.identity(), read_recipe(folder).identity())
+    for key in ("fold", "folds_digest", "array_digest"):
+        if facts[key] != earlier.get(key):
+            found.append(f"{key}: {str(earlier.get(key))[:12]} -> {str(facts[key])[:12]}")
+    if found:
+        raise WeightsError(
+            f"{folder} holds another run ({'; '.join(found)}); train into another --weights DIR, "
+            "start again with --resume never, or insist with --force-resume"
+        )
+
+
+def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
+    """metrics.jsonl: one line an epoch, rewritten whole so that a resumed run has no echo."""
+    lines = [json.dumps(record) for record in history]
+    write_text(folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
+
+
+def finish_run(
+    folder: Path, weights: Weights, scores: ScoreTable, facts: dict[str, Any]
+) -> FoldRun:
+    """Write the results, mark the run finished, and drop its resume state."""
+    payload = serialize({key: value.contiguous() for key, value in weights.items()})
+    write_atomic(folder / MODEL, lambda file: file.write(payload), needed=len(payload))
+    save_scores(scores, folder / "oof.csv")
+    done = {
+        **facts,
+        "finished": True,
+        "files": {name: sha256_of(folder / name) for name in (MODEL, "oof.csv", "recipe.yaml")},
+    }
+    write_json(folder / "run.json", done)
+    remove_states(folder)
+    return FoldRun(folder, scores, done)
+
+
+def load_run(folder: Path) -> FoldRun:
+    """A finished fold, its files verified.
+
+    Raises WeightsError when it is not finished, a file is missing, or a digest differs.
+    """
+    facts = read_facts(folder)
+    if facts is None or not facts["finished"]:
+        state = "is not finished" if facts else "is not trained"
+        raise WeightsError(f"{folder} {state}; run python -m melanoma.train")
+    for name, expected in facts["files"].items():
+        if not (folder / name).is_file():
+            raise WeightsError(f"{folder / name} is missing; --resume never trains it again")
+        found = sha256_of(folder / name)
+        if found != expected:
+            raise WeightsError(
+                f"{folder / name}: sha256 mismatch (expected {expected[:12]}, found {found[:12]})"
+            )
+    try:
+        return FoldRun(folder, load_scores(folder / "oof.csv"), facts)
+    except DataError as error:
+        raise WeightsError(str(error)) from error

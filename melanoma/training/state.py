@@ -1,0 +1,167 @@
+"""TrainingState: everything that training changes, in one record that is saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from melanoma.models.classifier import Classifier, parameter_groups
+from melanoma.recipe import Recipe
+from melanoma.training.schedule import EarlyStopping, RateSchedule
+
+Weights = dict[str, Tensor]
+_COUNTERS = (
+    "epoch",
+    "batch",
+    "loss_sum",
+    "images",
+    "skipped",
+    "bad_in_row",
+    "restored",
+    "rate_scale",
+    "seconds",
+)
+
+
+@dataclass
+class TrainingState:
+    """Position, weights, optimizer, averages, history. `batch` counts within the epoch."""
+
+    classifier: Classifier
+    optimizer: torch.optim.Optimizer
+    schedule: RateSchedule
+    stopping: EarlyStopping
+    scaler: torch.amp.GradScaler
+    average: AveragedModel | None = None
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    skipped: int = 0  # optimizer steps left out for non-finite numbers, this epoch
+    bad_in_row: int = 0
+    restored: bool = False
+    rate_scale: float = 1.0  # halved when training was restored after it diverged
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_weights: Weights = field(default_factory=dict)
+    best_logits: Tensor | None = None
+
+    @property
+    def scored_model(self) -> Classifier:
+        """The weights that are validated and kept: the average where the recipe has one."""
+        if self.average is None:
+            return self.classifier
+        averaged = self.average.module
+        assert isinstance(averaged, Classifier)
+        return averaged
+
+    def weights(self) -> Weights:
+        """A copy of the scored model's weights, on the CPU."""
+        state = self.scored_model.state_dict()
+        return {key: value.detach().to("cpu", copy=True) for key, value in state.items()}
+
+    def set_rates(self, epochs_done: float) -> None:
+        """Give every group its rate at this time, in epochs."""
+        factor = self.schedule.factor(epochs_done) * self.rate_scale
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest_rate"] * factor
+
+    def next_epoch(self) -> None:
+        """Start counting the next epoch."""
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum, self.images, self.skipped, self.seconds = 0.0, 0, 0, 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain tensors, numbers, lists and dicts, readable with weights_only=True."""
+        return {
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "history": self.history,
+            "schedule": self.schedule.state(),
+            "stopping": self.stopping.state(),
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "best_weights": self.best_weights,
+            "best_logits": self.best_logits,
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take up a state that to_dict gave, random generators included."""
+        for name, value in saved["counters"].items():
+            setattr(self, name, value)
+        self.history = saved["history"]
+        self.schedule.restore(saved["schedule"])
+        self.stopping = EarlyStopping(**saved["stopping"])
+        self.classifier.load_state_dict(saved["classifier"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.best_weights, self.best_logits = saved["best_weights"], saved["best_logits"]
+        torch.set_rng_state(saved["rng"])
+        if saved["rng_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(saved["rng_cuda"])
+
+
+def start_state(
+    classifier: Classifier, recipe: Recipe, *, precision: torch.dtype, device: torch.device
+) -> TrainingState:
+    """The state before the first batch."""
+    average = None
+    if recipe.training.ema_decay is not None:
+        average = AveragedModel(
+            classifier, multi_avg_fn=_warm_average(recipe.training.ema_decay), use_buffers=True
+        )
+    return TrainingState(
+        classifier,
+        _make_optimizer(classifier, recipe),
+        RateSchedule(recipe.schedule, recipe.training.epochs),
+        EarlyStopping.by(recipe.selection),
+        # Only half precision can underflow; bfloat16 has float32's exponents.
+        torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+        average,
+    )
+
+
+def _make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    rules = recipe.optimizer
+    groups = parameter_groups(
+        classifier,
+        recipe.model.backbone,
+        rate=rules.rate,
+        weight_decay=rules.weight_decay,
+        depth_decay=rules.depth_decay,
+    )
+    for group in groups:
+        group["highest_rate"] = group["lr"]
+    match rules.name:
+        case "adam":
+            return torch.optim.Adam(groups, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, fused=True)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
+
+
+def _warm_average(decay: float) -> Any:
+    """Exponential average whose memory grows with the run: decay is at most (1 + n) / (10 + n)."""
+
+    @torch.no_grad()
+    def average(kept: Sequence[Tensor], current: Sequence[Tensor], count: Tensor) -> None:
+        steps = float(count)
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
+        if kept[0].is_floating_point():
+            torch._foreach_lerp_(list(kept), list(current), weight)
+        else:
+            for ours, theirs in zip(kept, current, strict=True):
+                ours.copy_(theirs)
+
+    return average
