@@ -1,0 +1,88 @@
+"""python -m melanoma.split: freeze which image is held out when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from melanoma import terminal as t
+from melanoma.recipe import Recipe
+
+if TYPE_CHECKING:
+    from melanoma.data.folds import FoldTable
+
+app = t.make_app()
+
+
+@app.command()
+def split(
+    config: t.Config = t.DEFAULT_CONFIG,
+    data: t.DataDir = t.DEFAULT_DATA,
+    arrays: t.Arrays = t.DEFAULT_ARRAYS,
+    folds: t.FoldFile = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Same as --folds: the file to write.")
+    ] = None,
+    settings: t.Settings = None,
+    seed: t.Seed = None,
+    image_col: t.ImageCol = None,
+    target_col: t.TargetCol = None,
+    group_col: t.GroupCol = None,
+    json: t.AsJson = False,
+) -> None:
+    """Write the fold file, and print its counts and what leaks."""
+    settings = [*(settings or []), *([f"folds.seed={seed}"] if seed is not None else [])]
+    recipe = t.read_recipe_options(
+        config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
+    )
+    path = out or t.fold_file(folds, recipe)
+    table, audit = split_folds(recipe, data, arrays, path)
+    counts = table.counts()
+    if json:
+        rows = [{"fold": int(str(fold)), **row} for fold, row in counts.to_dict("index").items()]
+        t.answer_json({"folds": str(path), "digest": table.digest, "counts": rows, "audit": audit})
+        return
+    t.answer(counts.to_string())
+    for line in audit:
+        t.answer(line)
+    t.answer(
+        f"{path}: {len(table):,} images in {len(table.folds)} folds, "
+        f"seed {recipe.folds.seed}, digest {table.digest[:12]}"
+    )
+
+
+def split_folds(
+    recipe: Recipe, data: Path, arrays: Path, path: Path
+) -> tuple[FoldTable, list[str]]:
+    """Make and save the fold file; returns it with the lines of its leak audit.
+
+    Identical images are joined where the array is there to show them.
+    """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.duplicates import exact_duplicates
+    from melanoma.data.folds import make_folds, require_no_leaks, save_folds
+    from melanoma.data.lesions import LesionTable, read_lesions
+
+    table = read_lesions(data, recipe.data).require_sound()
+    for warning in table.warnings:
+        t.say(f"warning: {warning}")
+    array = load_array(arrays, recipe.image)
+    pairs, audit = [], ["identical images: not looked for (no array yet; prepare makes it)"]
+    if array is not None and set(table.names) - set(array.skipped) == set(array.names):
+        kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
+        table = LesionTable(kept, table.folder)
+        pairs = exact_duplicates([array.row_digests[array.row_of[n]] for n in table.names])
+        audit = [f"identical images: {len(pairs)} pairs"]
+    folds = make_folds(table, recipe.folds, pairs=pairs)
+    save_folds(folds, path)
+    leaks = require_no_leaks(folds, pairs, allow=True)
+    audit += [f"LEAK: {leak}" for leak in leaks]
+    if not leaks:
+        audit.append("no patient, lesion or identical image in two folds")
+    return folds, audit
+
+
+if __name__ == "__main__":
+    t.run(app)

@@ -1,0 +1,169 @@
+"""What every door shares: options, bars, and one clear line with an exit code on failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from melanoma.errors import MelanomaError, RecipeError
+from melanoma.recipe import Recipe, load_recipe
+
+Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
+DataDir = Annotated[Path, typer.Option("--data", help="Folder of the table and the images.")]
+Arrays = Annotated[Path, typer.Option("--arrays", help="Folder of the prepared arrays.")]
+FoldFile = Annotated[
+    Path | None, typer.Option("--folds", help="Fold file (default folds/NAME.csv).")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Run folder (default weights/RECIPE).")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a field, a.b=value; repeatable.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Override the recipe's seed.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]
+TargetCol = Annotated[str | None, typer.Option("--target-col", help="csv_folder: target column.")]
+GroupCol = Annotated[
+    str | None, typer.Option("--group-col", help="csv_folder: what stays in one fold.")
+]
+
+DEFAULT_CONFIG = Path("configs/siim_seresnext50.yaml")
+DEFAULT_DATA = Path("data")
+DEFAULT_ARRAYS = Path("arrays")
+
+
+def read_recipe_options(
+    config: Path,
+    settings: list[str] | None,
+    seed: int | None,
+    *,
+    image_col: str | None = None,
+    target_col: str | None = None,
+    group_col: str | None = None,
+) -> Recipe:
+    """The recipe with the command line's overrides. Raises RecipeError."""
+    overrides = list(settings or [])
+    columns = {"image_col": image_col, "target_col": target_col, "group_col": group_col}
+    named = {key: value for key, value in columns.items() if value is not None}
+    overrides += [f"data.{key}={json.dumps(value)}" for key, value in named.items()]
+    if named:
+        # The column options mean a plain table, whatever the recipe's data came as.
+        overrides.insert(0, "data.reader=csv_folder")
+    return load_recipe(config, tuple(overrides), seed=seed)
+
+
+def fold_file(folds: Path | None, recipe: Recipe) -> Path:
+    """--folds, or folds/NAME.csv."""
+    return folds or Path("folds") / f"{recipe.folds.name}.csv"
+
+
+def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
+    """--weights, or weights/RECIPE."""
+    return weights or Path("weights") / recipe.name
+
+
+def say(text: str) -> None:
+    """A line of progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def answer(text: str) -> None:
+    """A line of result, on stdout."""
+    print(text, flush=True)
+
+
+def answer_json(value: Any) -> None:
+    """A result for machines, on stdout."""
+    answer(json.dumps(value, indent=2, allow_nan=False))
+
+
+def progress(items: Iterable[Any], **options: Any) -> Iterable[Any]:
+    """`items` with a bar on stderr, when that is a terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(items, disable=not sys.stderr.isatty(), leave=False, colour=None, **options)
+
+
+def epoch_bar(total: int, done: int, what: str) -> Callable[[], None]:
+    """A function that moves a bar by one step; the bar goes when it is full."""
+    from tqdm.auto import tqdm
+
+    bar = tqdm(
+        total=total,
+        initial=done,
+        desc=what,
+        unit="batch",
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )
+
+    def advance() -> None:
+        bar.update()
+        if bar.n >= total:
+            bar.close()
+
+    return advance
+
+
+def duration(since: float) -> str:
+    """The time since a time.monotonic() value, for a person."""
+    seconds = time.monotonic() - since
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def run(app: typer.Typer) -> None:
+    """Run a door: failures become one line on stderr and their exit code."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        app()
+    except MelanomaError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # `| head` closed the pipe: nothing is wrong, and nobody reads on.
+        sys.stderr.close()
+        sys.exit(0)
+    except MemoryError:
+        _fail("out of memory; try a smaller --set training.batch_size", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'disk'}: {error.strerror or error}", 6)
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            _fail(
+                "the GPU's memory is full; try --set training.batch_size=16 "
+                "--set training.accumulate=4",
+                1,
+            )
+        traceback.print_exc()
+        _fail(f"this is a bug in melanoma: {type(error).__name__}: {error}", 1)
+
+
+def make_app() -> typer.Typer:
+    """A Typer app with plain help and plain errors."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def fold_numbers(text: str, known: list[int]) -> list[int]:
+    """The folds that --fold means. Raises RecipeError listing those that exist."""
+    if text == "all":
+        return known
+    listed = ", ".join(map(str, known))
+    if not text.isdigit() or int(text) not in known:
+        raise RecipeError(f"--fold {text}: the folds are {listed}, or all")
+    return [int(text)]
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    sys.exit(code)

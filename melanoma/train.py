@@ -1,0 +1,206 @@
+"""python -m melanoma.train --fold N: train one fold, or all, and resume what was begun."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from melanoma import terminal as t
+from melanoma.errors import RecipeError
+from melanoma.prepare import prepare_array
+from melanoma.recipe import Recipe
+from melanoma.split import split_folds
+
+if TYPE_CHECKING:
+    from melanoma.data.arrays import ImageArray
+    from melanoma.data.folds import FoldTable
+    from melanoma.training.fold_data import FoldData
+
+app = t.make_app()
+
+
+@app.command()
+def train(
+    fold: Annotated[str, typer.Option("--fold", help="A fold's number, or all.")],
+    config: t.Config = t.DEFAULT_CONFIG,
+    data: t.DataDir = t.DEFAULT_DATA,
+    arrays: t.Arrays = t.DEFAULT_ARRAYS,
+    folds: t.FoldFile = None,
+    weights: t.Weights = None,
+    settings: t.Settings = None,
+    seed: t.Seed = None,
+    device: t.Device = "auto",
+    pretrained: Annotated[
+        str | None, typer.Option("--pretrained", help="none, imagenet, or a file of weights.")
+    ] = None,
+    resume: Annotated[
+        str, typer.Option("--resume", help="auto, or never to start again.")
+    ] = "auto",
+    force_resume: Annotated[
+        bool, typer.Option("--force-resume", help="Resume a run whose recipe or data differ.")
+    ] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train on a leaking fold file; the report says so.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
+    ] = False,
+    image_col: t.ImageCol = None,
+    target_col: t.TargetCol = None,
+    group_col: t.GroupCol = None,
+    json: t.AsJson = False,
+) -> None:
+    """Train one fold or all folds; the same command resumes."""
+    if resume not in ("auto", "never"):
+        raise RecipeError(f"--resume {resume}: auto or never")
+    if pretrained is not None:
+        settings = [*(settings or []), f"model.pretrained={pretrained}"]
+    recipe = t.read_recipe_options(
+        config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
+    )
+    if fold != "all" and not fold.isdigit():
+        t.fold_numbers(fold, list(range(recipe.folds.k)))
+    from melanoma.training.engine import resolve_device
+
+    chosen = resolve_device(device)
+    _check_recipe(recipe)
+    array, table = _ensure_inputs(
+        recipe, data, arrays, t.fold_file(folds, recipe), fold, dry_run=dry_run
+    )
+    parts = _select_folds(array, table, t.fold_numbers(fold, table.folds), allow_leak=allow_leak)
+    if dry_run:
+        _say_plan(recipe, parts)
+        return
+    folder = t.weights_folder(weights, recipe)
+    done = [
+        _train_one(
+            recipe, part, folder, device=chosen, resume=resume == "auto", force_resume=force_resume
+        )
+        for part in parts
+    ]
+    if json:
+        t.answer_json(done)
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    """Refuse an unknown backbone, loss or augmentation before any work is done."""
+    from melanoma.data.transforms import Augmentation
+    from melanoma.models.backbones import find_backbone
+    from melanoma.models.losses import LOSSES
+
+    find_backbone(recipe.model.backbone)
+    Augmentation(recipe.augment)
+    if recipe.loss.name not in LOSSES:
+        raise RecipeError(f"loss.name: unknown {recipe.loss.name!r}; known: {', '.join(LOSSES)}")
+
+
+def _ensure_inputs(
+    recipe: Recipe, data: Path, arrays: Path, fold_path: Path, fold: str, *, dry_run: bool
+) -> tuple[ImageArray, FoldTable]:
+    """The array and the fold file; made first, and said, when they are absent."""
+    from melanoma.data.arrays import load_array
+    from melanoma.data.folds import load_folds
+
+    table = load_folds(fold_path) if fold_path.is_file() else None
+    if table is not None:
+        t.fold_numbers(fold, table.folds)
+    array = load_array(arrays, recipe.image)
+    if dry_run and (array is None or table is None):
+        absent = "array" if array is None else "fold file"
+        raise RecipeError(f"--dry-run: there is no {absent} yet; run prepare and split first")
+    if array is None:
+        t.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
+        array = prepare_array(recipe, data, arrays)
+    if table is None:
+        t.say(f"no fold file at {fold_path}: splitting")
+        table, audit = split_folds(recipe, data, arrays, fold_path)
+        for line in audit:
+            t.say(line)
+    return array, table
+
+
+def _select_folds(
+    array: ImageArray, table: FoldTable, numbers: list[int], *, allow_leak: bool
+) -> list[FoldData]:
+    from melanoma.data.duplicates import exact_duplicates
+    from melanoma.data.folds import require_no_leaks
+    from melanoma.training.fold_data import select_fold
+
+    names = table.frame["image_name"].tolist()
+    digests = [array.row_digests[array.row_of[n]] if n in array.row_of else "" for n in names]
+    leaks = require_no_leaks(table, exact_duplicates(digests), allow=allow_leak)
+    for leak in leaks:
+        t.say(f"LEAK: {leak}")
+    return [select_fold(array, table, number, leaks=tuple(leaks)) for number in numbers]
+
+
+def _train_one(
+    recipe: Recipe, part: FoldData, folder: Path, *, device: Any, resume: bool, force_resume: bool
+) -> dict[str, Any]:
+    from melanoma.training.fit import fit_fold
+    from melanoma.training.loop import Watchers
+    from melanoma.training.run_folder import fold_folder
+
+    start = time.monotonic()
+    run = fit_fold(
+        recipe,
+        part,
+        fold_folder(folder, part.fold),
+        device=device,
+        resume=resume,
+        force_resume=force_resume,
+        imagenet=Path("weights/imagenet"),
+        watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
+    )
+    from sklearn.metrics import roc_auc_score
+
+    aurocs = {
+        which: float(roc_auc_score(run.scores.target, run.scores.logits(f"logit_{which}")))
+        for which in ("best", "last")
+    }
+    t.say(
+        f"fold {part.fold}: {len(part.validation)} images held out, AUROC "
+        f"{aurocs['best']:.4f} (best epoch {run.facts['best_epoch']}), {aurocs['last']:.4f} "
+        f"(last epoch {run.facts['last_epoch']}); kept {run.facts['kept']}; "
+        f"wrote {run.folder} in {t.duration(start)}"
+    )
+    return {
+        "fold": part.fold,
+        "folder": str(run.folder),
+        "auroc_best": aurocs["best"],
+        "auroc_last": aurocs["last"],
+        "kept": run.facts["kept"],
+        "seconds": run.facts["seconds"],
+    }
+
+
+def _say_epoch(record: dict[str, Any]) -> None:
+    skipped = f", {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
+    t.say(
+        f"fold {record['fold']} epoch {record['epoch']:>2}: loss {record['loss']:.4f}, "
+        f"valid {record['valid_loss']:.4f}, AUROC {record['auroc']:.4f}"
+        f"{' *' if record['best'] else '  '} rate {record['rates'][-1]:.2e}, "
+        f"{record['images_per_second']:.0f} images/s{skipped}"
+    )
+
+
+def _say_plan(recipe: Recipe, parts: list[FoldData]) -> None:
+    rules = recipe.training
+    for part in parts:
+        steps = -(-len(part.training) // (rules.batch_size * rules.accumulate))
+        t.answer(
+            f"fold {part.fold}: {len(part.training):,} images ({part.positives:,} positive) "
+            f"for training, {len(part.validation):,} held out, up to {rules.epochs} epochs of "
+            f"{steps} steps of {rules.batch_size} x {rules.accumulate} images"
+        )
+    t.answer(
+        f"{recipe.model.backbone} at {recipe.image.size} px, recipe {recipe.digest()[:12]}; "
+        "nothing was written"
+    )
+
+
+if __name__ == "__main__":
+    t.run(app)
