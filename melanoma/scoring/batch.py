@@ -1,0 +1,173 @@
+"""Scoring many files: found, scored in order, journaled so that a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from melanoma.data.images import SUFFIXES, Photograph, decode_image
+from melanoma.data.lesions import index_images
+from melanoma.data.tables import read_table
+from melanoma.errors import DataError, ImageError
+from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.storage import digest_of
+
+Row = dict[str, Any]
+_BATCH = 16
+
+
+class ImageFile(NamedTuple):
+    """An image's name (its file's stem, or the CSV's cell) and where it lies."""
+
+    name: str
+    path: Path
+
+
+def find_images(
+    given: Sequence[Path], *, data: Path | None = None, image_col: str | None = None
+) -> list[ImageFile]:
+    """The images that files, folders (searched whole, in name order) and CSVs mean.
+
+    Raises DataError for what does not exist, holds no image, or means two images by one name.
+    """
+    found: list[ImageFile] = []
+    for path in given:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+            found += [ImageFile(file.stem, file) for file in files]
+        elif path.suffix.lower() == ".csv":
+            found += _listed(path, data or path.parent, image_col or "image_name")
+        elif path.is_file():
+            found.append(ImageFile(path.stem, path))
+        else:
+            raise DataError(f"no image, folder or CSV at {path}")
+    seen: dict[str, Path] = {}
+    for image in found:
+        if seen.setdefault(image.name, image.path) != image.path:
+            raise DataError(
+                f"two images are named {image.name}: {seen[image.name]} and {image.path}"
+            )
+    return list(dict.fromkeys(found))
+
+
+def score_files(
+    scorer: Scorer,
+    files: Sequence[ImageFile],
+    *,
+    journal: Path | None = None,
+    progress: Callable[..., Iterable[Any]],
+) -> list[Row]:
+    """A row a file, in order; a file that cannot be scored has `error` and no numbers.
+
+    Rows are journaled beside `journal` as they come, under the bundle's digest, and the journal
+    goes when all are done.
+    """
+    book = _Journal(journal, scorer) if journal else None
+    done = book.rows() if book else {}
+    todo = [f for f in files if str(f.path) not in done]
+    batches = [todo[i : i + _BATCH] for i in range(0, len(todo), _BATCH)]
+    for batch in progress(batches, desc="score", unit=f"{_BATCH} images"):
+        for file, row in zip(batch, _score_batch(scorer, batch), strict=True):
+            done[str(file.path)] = row
+            if book:
+                book.add(file, row)
+    if book:
+        book.close()
+    return [done[str(f.path)] for f in files]
+
+
+def _score_batch(scorer: Scorer, files: Sequence[ImageFile]) -> Iterator[Row]:
+    with ThreadPoolExecutor(len(files)) as pool:
+        decoded = list(pool.map(_decode, files))
+    photographs = [d for d in decoded if isinstance(d, Photograph)]
+    predictions = iter(scorer.score_photographs(photographs) if photographs else [])
+    for file, result in zip(files, decoded, strict=True):
+        if isinstance(result, str):
+            yield _row(file, None, error=result)
+        else:
+            yield _row(file, next(predictions))
+
+
+def _decode(file: ImageFile) -> Photograph | str:
+    try:
+        return decode_image(file.path.read_bytes())
+    except ImageError as error:
+        return f"{error.code}: {error}"
+    except OSError as error:
+        return f"unreadable_file: {error.strerror}"
+
+
+def _row(file: ImageFile, prediction: Prediction | None, error: str = "") -> Row:
+    if prediction is None:
+        return {
+            "image_name": file.name,
+            "melanoma_probability": None,
+            "flagged": None,
+            "threshold": None,
+            "by_fold": None,
+            "warnings": None,
+            "error": error,
+        }
+    return {
+        "image_name": file.name,
+        "melanoma_probability": prediction.melanoma_probability,
+        "flagged": prediction.flagged,
+        "threshold": prediction.threshold["value"],
+        "by_fold": prediction.by_fold,
+        "warnings": "; ".join(prediction.warnings),
+        "error": error,
+    }
+
+
+def _listed(path: Path, folder: Path, column: str) -> list[ImageFile]:
+    table = read_table(path, needed=[column])
+    index = index_images(folder)
+    names = table[column].tolist()
+    missing = [name for name in names if name not in index]
+    if missing:
+        raise DataError(
+            f"{len(missing)} images of {path} are not under {folder}: "
+            f"{', '.join(missing[:5])} (--data names their folder)"
+        )
+    return [ImageFile(name, folder / index[name]) for name in names]
+
+
+class _Journal:
+    """OUT.journal: a first line that says what scores, then a line a row."""
+
+    def __init__(self, out: Path, scorer: Scorer) -> None:
+        self.path = out.with_name(out.name + ".journal")
+        self.key = digest_of([scorer.bundle.digest, scorer.views])
+        self.done = self._read()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Rewritten whole: a killed writer may have left half a line at its end.
+        lines = [json.dumps({"key": self.key})]
+        lines += [json.dumps([path, row]) for path, row in self.done.items()]
+        self.path.write_text("".join(line + "\n" for line in lines))
+        self.file = self.path.open("a")
+
+    def rows(self) -> dict[str, Row]:
+        return dict(self.done)
+
+    def add(self, file: ImageFile, row: Row) -> None:
+        self.file.write(json.dumps([str(file.path), row]) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+        self.path.unlink()
+
+    def _read(self) -> dict[str, Row]:
+        """The whole lines of an earlier journal by the same scorer; errors are tried again."""
+        if not self.path.is_file():
+            return {}
+        head, *lines = self.path.read_text().split("\n")
+        if head != json.dumps({"key": self.key}):
+            return {}
+        pairs = [json.loads(line) for line in lines[:-1]]
+        return {path: row for path, row in pairs if not row["error"]}
