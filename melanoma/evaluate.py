@@ -67,44 +67,63 @@ def evaluate_folds(
     from melanoma.evaluation.scores import concat_scores
     from melanoma.scoring.bundle import seal_bundle
 
-    runs = _finished_runs(recipe, folder, allow_missing=allow_missing)
     table = load_folds(fold_path)
+    runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
     if any(run.facts["folds_digest"] != table.digest for run in runs):
         raise WeightsError(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
+    recipe = _trained_recipe(recipe, runs)
     trained = table.frame["fold"].isin([run.fold for run in runs])
     names = table.frame["image_name"][trained].tolist()
     scores = concat_scores([run.scores for run in runs], names)
     facts = [run.facts for run in runs]
-    report = build_report(recipe, scores, facts, seed=seed)
+    report = build_report(recipe, scores, facts, folds_expected=len(table.folds), seed=seed)
     save_out_of_fold(report, scores, facts, folder / "oof.csv")
     save_figures(report, folder / "figures")
     seal_bundle(folder, recipe, runs, report)
     return report
 
 
-def _finished_runs(recipe: Recipe, folder: Path, *, allow_missing: bool) -> list[FoldRun]:
-    """Every fold's run. Raises WeightsError for one that is absent or another recipe's."""
-    from melanoma.training.run_folder import fold_folder, load_run, read_facts, read_recipe
+def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
+    """Every fold's run. Raises WeightsError for one that is absent or broken."""
+    from melanoma.training.run_folder import fold_folder, load_run, read_facts
 
     runs = []
-    for number in range(recipe.folds.k):
-        part = fold_folder(folder, number)
-        facts = read_facts(part)
+    for number in numbers:
+        facts = read_facts(fold_folder(folder, number))
         if allow_missing and not (facts and facts["finished"]):
             continue
-        run = load_run(part)
-        found = differences(recipe.identity(), read_recipe(part).identity())
-        if found:
-            raise WeightsError(
-                f"{part} was trained by another recipe ({'; '.join(found)}); "
-                "give evaluate the same --config and --set"
-            )
-        runs.append(run)
+        runs.append(load_run(fold_folder(folder, number)))
     if not runs:
         raise WeightsError(f"no finished fold in {folder}; run python -m melanoma.train --fold all")
     return runs
+
+
+def _trained_recipe(asked: Recipe, runs: list[FoldRun]) -> Recipe:
+    """The recipe that the folds were trained by, with the threshold and resamples asked for.
+
+    The fold folders are the contract: what was trained is what is reported, and a command line
+    that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
+    """
+    from melanoma.training.run_folder import read_recipe
+
+    recipes = [read_recipe(run.folder) for run in runs]
+    first = recipes[0]
+    for run, recipe in zip(runs, recipes, strict=True):
+        found = differences(recipe.identity(), first.identity())
+        if found:
+            raise WeightsError(
+                f"{run.folder} and {runs[0].folder} were trained by different recipes "
+                f"({'; '.join(found)}); train one of them again with --resume never"
+            )
+    told = differences(first.identity(), asked.identity())
+    if told:
+        t.say(
+            f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
+        )
+    wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
+    return first.model_copy(update={"evaluation": wanted})
 
 
 def _say_report(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 class Part(BaseModel):
     """A section of the recipe: unknown keys refused, nothing changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SiimData(Part):
@@ -158,6 +159,9 @@ class Recipe(Part):
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
+        # Where a file of weights lies decides nothing; its sha256 is in the run's record.
+        if self.model.pretrained not in ("none", "imagenet"):
+            values["model"]["pretrained"] = "file"
         values["evaluation"] = {"views": self.evaluation.views}
         return values
 
@@ -194,10 +198,14 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
 
 def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
     """A Recipe from plain values. Raises RecipeError naming every bad field in one line."""
+    switches = _booleans(values)
+    if switches:
+        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{origin}: {'; '.join(_explain(e) for e in error.errors())}") from None
+        found = dict.fromkeys(_explain(e) for e in error.errors())
+        raise RecipeError(f"{origin}: {'; '.join(found)}") from None
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -228,11 +236,24 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
 
 
+def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields given as true or false: none is a switch, and pydantic would read YAML's yes as 1."""
+    found: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, bool):
+            found.append(f"{prefix}{key}")
+        elif isinstance(value, dict):
+            found += _booleans(value, f"{prefix}{key}.")
+    return found
+
+
 def _explain(error: Any) -> str:
     # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
     location = [str(p) for p in error["loc"] if p not in ("siim", "csv_folder", "phantoms")]
     field = ".".join(location)
     if error["type"] != "extra_forbidden":
+        # Nor the alternatives of a union ("literal['auto']", "constrained-int").
+        field = ".".join(p for p in location if re.fullmatch(r"\w+", p))
         message = error["msg"].removeprefix("Value error, ")
         given = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
         return f"{field}: {message}{given}" if field else message

@@ -37,6 +37,9 @@ GroupCol = Annotated[
     str | None, typer.Option("--group-col", help="csv_folder: what stays in one fold.")
 ]
 
+# typer publishes this class under no name of its own, only those that inherit from it.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
 DEFAULT_CONFIG = Path("configs/siim_seresnext50.yaml")
 DEFAULT_DATA = Path("data")
 DEFAULT_ARRAYS = Path("arrays")
@@ -125,14 +128,20 @@ def run(app: typer.Typer) -> None:
     """Run a door: failures become one line on stderr and their exit code."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        app()
+        # Not app(): it ends the process by itself, in other words and with other codes.
+        command = typer.main.get_command(app)
+        with command.make_context(_program(), sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except _UsageError as error:
+        _fail(f"{error.format_message()} (see {_program()} --help)", 2)
     except MelanomaError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
         # `| head` closed the pipe: nothing is wrong, and nobody reads on.
-        sys.stderr.close()
         sys.exit(0)
     except MemoryError:
         _fail("out of memory; try a smaller --set training.batch_size", 1)
@@ -159,9 +168,14 @@ def fold_numbers(text: str, known: list[int]) -> list[int]:
     if text == "all":
         return known
     listed = ", ".join(map(str, known))
-    if not text.isdigit() or int(text) not in known:
+    if not text.isdecimal() or int(text) not in known:
         raise RecipeError(f"--fold {text}: the folds are {listed}, or all")
     return [int(text)]
+
+
+def _program() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
 
 
 def _fail(message: str, code: int) -> None:

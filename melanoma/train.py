@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
     from melanoma.data.folds import FoldTable
     from melanoma.training.fold_data import FoldData
+    from melanoma.training.run_folder import FoldRun
 
 app = t.make_app()
 
@@ -61,28 +62,98 @@ def train(
     recipe = t.read_recipe_options(
         config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
     )
-    if fold != "all" and not fold.isdigit():
+    if fold != "all" and not fold.isdecimal():
         t.fold_numbers(fold, list(range(recipe.folds.k)))
     from melanoma.training.engine import resolve_device
 
-    chosen = resolve_device(device)
+    resolve_device(device)
     _check_recipe(recipe)
-    array, table = _ensure_inputs(
-        recipe, data, arrays, t.fold_file(folds, recipe), fold, dry_run=dry_run
+    parts = select_folds(
+        recipe,
+        data=data,
+        arrays=arrays,
+        folds=t.fold_file(folds, recipe),
+        fold=fold,
+        allow_leak=allow_leak,
+        dry_run=dry_run,
     )
-    parts = _select_folds(array, table, t.fold_numbers(fold, table.folds), allow_leak=allow_leak)
     if dry_run:
         _say_plan(recipe, parts)
         return
     folder = t.weights_folder(weights, recipe)
-    done = [
-        _train_one(
-            recipe, part, folder, device=chosen, resume=resume == "auto", force_resume=force_resume
+    runs = [
+        train_fold(
+            recipe, part, folder, device=device, resume=resume == "auto", force_resume=force_resume
         )
         for part in parts
     ]
     if json:
-        t.answer_json(done)
+        t.answer_json([_summary(run) for run in runs])
+
+
+def select_folds(
+    recipe: Recipe,
+    *,
+    data: Path,
+    arrays: Path,
+    folds: Path,
+    fold: str = "all",
+    allow_leak: bool = False,
+    dry_run: bool = False,
+) -> list[FoldData]:
+    """What each wanted fold (a number, or all) trains on; array and fold file made when absent.
+
+    Raises FoldError when the fold file leaks, unless `allow_leak`; RecipeError for a fold that
+    does not exist.
+    """
+    from melanoma.data.duplicates import exact_duplicates
+    from melanoma.data.folds import require_no_leaks
+    from melanoma.training.fold_data import select_fold
+
+    array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
+    names = table.frame["image_name"].tolist()
+    digests = [array.row_digests[array.row_of[n]] if n in array.row_of else "" for n in names]
+    leaks = require_no_leaks(table, exact_duplicates(digests), allow=allow_leak)
+    for leak in leaks:
+        t.say(f"LEAK: {leak}")
+    numbers = t.fold_numbers(fold, table.folds)
+    return [select_fold(array, table, number, leaks=tuple(leaks)) for number in numbers]
+
+
+def train_fold(
+    recipe: Recipe,
+    part: FoldData,
+    weights: Path,
+    *,
+    device: str = "auto",
+    resume: bool = True,
+    force_resume: bool = False,
+) -> FoldRun:
+    """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished."""
+    from melanoma.training.engine import resolve_device
+    from melanoma.training.fit import fit_fold
+    from melanoma.training.loop import Watchers
+    from melanoma.training.run_folder import fold_folder
+
+    start = time.monotonic()
+    run = fit_fold(
+        recipe,
+        part,
+        fold_folder(weights, part.fold),
+        device=resolve_device(device),
+        resume=resume,
+        force_resume=force_resume,
+        imagenet=Path("weights/imagenet"),
+        watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
+    )
+    found = _summary(run)
+    t.say(
+        f"fold {part.fold}: {len(part.validation)} images held out, AUROC "
+        f"{found['auroc_best']:.4f} (best epoch {run.facts['best_epoch']}), "
+        f"{found['auroc_last']:.4f} (last epoch {run.facts['last_epoch']}); kept {found['kept']}; "
+        f"wrote {run.folder} in {t.duration(start)}"
+    )
+    return run
 
 
 def _check_recipe(recipe: Recipe) -> None:
@@ -105,8 +176,7 @@ def _ensure_inputs(
     from melanoma.data.folds import load_folds
 
     table = load_folds(fold_path) if fold_path.is_file() else None
-    if table is not None:
-        t.fold_numbers(fold, table.folds)
+    t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
     array = load_array(arrays, recipe.image)
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"
@@ -122,56 +192,15 @@ def _ensure_inputs(
     return array, table
 
 
-def _select_folds(
-    array: ImageArray, table: FoldTable, numbers: list[int], *, allow_leak: bool
-) -> list[FoldData]:
-    from melanoma.data.duplicates import exact_duplicates
-    from melanoma.data.folds import require_no_leaks
-    from melanoma.training.fold_data import select_fold
-
-    names = table.frame["image_name"].tolist()
-    digests = [array.row_digests[array.row_of[n]] if n in array.row_of else "" for n in names]
-    leaks = require_no_leaks(table, exact_duplicates(digests), allow=allow_leak)
-    for leak in leaks:
-        t.say(f"LEAK: {leak}")
-    return [select_fold(array, table, number, leaks=tuple(leaks)) for number in numbers]
-
-
-def _train_one(
-    recipe: Recipe, part: FoldData, folder: Path, *, device: Any, resume: bool, force_resume: bool
-) -> dict[str, Any]:
-    from melanoma.training.fit import fit_fold
-    from melanoma.training.loop import Watchers
-    from melanoma.training.run_folder import fold_folder
-
-    start = time.monotonic()
-    run = fit_fold(
-        recipe,
-        part,
-        fold_folder(folder, part.fold),
-        device=device,
-        resume=resume,
-        force_resume=force_resume,
-        imagenet=Path("weights/imagenet"),
-        watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
-    )
+def _summary(run: FoldRun) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
-    aurocs = {
-        which: float(roc_auc_score(run.scores.target, run.scores.logits(f"logit_{which}")))
-        for which in ("best", "last")
-    }
-    t.say(
-        f"fold {part.fold}: {len(part.validation)} images held out, AUROC "
-        f"{aurocs['best']:.4f} (best epoch {run.facts['best_epoch']}), {aurocs['last']:.4f} "
-        f"(last epoch {run.facts['last_epoch']}); kept {run.facts['kept']}; "
-        f"wrote {run.folder} in {t.duration(start)}"
-    )
+    target, scores = run.scores.target, run.scores
     return {
-        "fold": part.fold,
+        "fold": run.fold,
         "folder": str(run.folder),
-        "auroc_best": aurocs["best"],
-        "auroc_last": aurocs["last"],
+        "auroc_best": float(roc_auc_score(target, scores.logits("logit_best"))),
+        "auroc_last": float(roc_auc_score(target, scores.logits("logit_last"))),
         "kept": run.facts["kept"],
         "seconds": run.facts["seconds"],
     }

@@ -185,6 +185,8 @@ class _PartialArray:
 
     def save(self) -> None:
         self.map.flush()
+        # A fresh map: pages that stay mapped would count as this process's memory.
+        self.map = np.load(self.path, mmap_mode="r+")
         write_json(self.progress_file, {"key": self.key, "digests": self.digests})
         self.since_save = 0
 

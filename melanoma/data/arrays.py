@@ -73,7 +73,7 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
     record_path = array_file(folder, size=image.size, part=part).with_suffix(".json")
     if not record_path.is_file():
         return None
-    record = json.loads(record_path.read_text())
+    record = _read_record(record_path)
     path = Path(record["array"])
     path = path if path.is_absolute() else folder / path
     fit = record["fit"]
@@ -91,6 +91,17 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
         tuple(record["skipped"]),
         record["channels"],
     )
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        lacking = {"array", "fit", "channels", "skipped", "names", "row_digests"} - record.keys()
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} is damaged; remove it and run prepare again") from error
+    if lacking:
+        raise DataError(f"{path} lacks {', '.join(sorted(lacking))}; run prepare again without it")
+    return record
 
 
 def _read_header(file: Any, path: Path) -> tuple[tuple[tuple[int, ...], bool, np.dtype[Any]], int]:

@@ -134,8 +134,9 @@ def load_folds(path: Path) -> FoldTable:
             frame[column] = ""
     frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
     if "group" not in frame:
-        groups = join_groups(_keys(frame))
-        frame["group"] = [f"g{number}" for number in groups]
+        groups = pd.Series(join_groups(_keys(frame)), frame.index)
+        # Named by an image, not by position: the digest must not depend on the order of rows.
+        frame["group"] = frame.groupby(groups)["image_name"].transform("min")
     return FoldTable(frame[[*COLUMNS, "group", "fold"]])
 
 

@@ -21,7 +21,7 @@ from melanoma.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP")  # MPO comes through the JPEG reader and has none of its own
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 50_000_000

@@ -92,6 +92,9 @@ def load_batches(
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context="fork" if workers else None,
+        # A loader draws a seed when it starts. From torch's own generator, that would shift the
+        # dropout of an epoch that is resumed in its middle.
+        generator=torch.Generator(),
     )
     for pixels, position in loader:
         yield Batch(pixels, *plans[position])

@@ -41,10 +41,16 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
             f"needed: {', '.join(needed)})"
         )
     require_columns(header, needed, origin=str(path))
+    twice = [name for name in needed if header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has more than one column {', '.join(twice)}")
     try:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{path} is not a table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas would take the surplus for an index and shift every column.
+        raise DataError(f"{path} has more cells in a row than the header has columns")
     if table.empty:
         raise DataError(f"{path} has a header and no rows")
     # Kaggle writes a missing value as an empty cell or as NA.

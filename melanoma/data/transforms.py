@@ -81,6 +81,8 @@ def _transpose(*, p: float = 0.5) -> Transform:
 def _shift_scale_rotate(
     *, shift: float = 0.0625, scale: float = 0.1, rotate: float = 15.0, p: float = 0.5
 ) -> Transform:
+    if not 0 <= scale < 1:
+        raise ValueError("scale is a share of the size, from 0 and below 1")
     # Mirrored borders: a black wedge would be an artefact that no photograph has.
     return A.Affine(
         translate_percent={"x": (-shift, shift), "y": (-shift, shift)},
@@ -137,12 +139,16 @@ def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:
 
 
 def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
+    if not 0 < size <= 1:
+        raise ValueError("size is a share of the side, above 0 and up to 1")
     return A.CoarseDropout(
         num_holes_range=(1, 1), hole_height_range=(size, size), hole_width_range=(size, size), p=p
     )
 
 
 def _one_of(*, of: Sequence[Step], p: float = 0.5) -> Transform:
+    if not of:
+        raise ValueError("of names no step")
     return A.OneOf([_make_step(step, f"one_of.{i}") for i, step in enumerate(of)], p=p)
 
 
@@ -169,17 +175,14 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
 
 def _make_step(step: Step, field: str) -> Transform:
     """Raises RecipeError naming the field for an unknown step or argument, or a bad value."""
+    if not isinstance(step, dict):
+        raise RecipeError(f"{field}: a step is name: {{arguments}}, found {step!r}")
     if len(step) != 1:
         raise RecipeError(f"{field}: one step a list item, found {', '.join(step) or 'nothing'}")
     name, arguments = next(iter(step.items()))
     if name not in TRANSFORMS:
         raise RecipeError(f"{field}.{name}: unknown step; {_suggest(name, TRANSFORMS)}")
-    known = inspect.signature(TRANSFORMS[name]).parameters
-    for argument in arguments:
-        if argument not in known:
-            raise RecipeError(
-                f"{field}.{name}.{argument}: unknown argument; {_suggest(argument, known)}"
-            )
+    _check_arguments(name, arguments, f"{field}.{name}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations only warns of what it ignores
@@ -187,6 +190,16 @@ def _make_step(step: Step, field: str) -> Transform:
     except (TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:160]
         raise RecipeError(f"{field}.{name}: {arguments} cannot be meant: {reason}") from None
+
+
+def _check_arguments(name: str, arguments: dict[str, Any], field: str) -> None:
+    known = inspect.signature(TRANSFORMS[name]).parameters
+    for argument, value in arguments.items():
+        if argument not in known:
+            raise RecipeError(f"{field}.{argument}: unknown argument; {_suggest(argument, known)}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if known[argument].default is not inspect.Parameter.empty and not is_number:
+            raise RecipeError(f"{field}.{argument}: a number is needed (got {value!r})")
 
 
 def _suggest(name: str, known: Any) -> str:

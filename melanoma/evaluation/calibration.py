@@ -16,6 +16,8 @@ from scipy.special import expit, log_expit, logit
 
 from melanoma.evaluation.intervals import Floats, Integers
 
+_FLATTEST = 1e-6  # change of the log-odds over one standard deviation of the logits
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -37,17 +39,23 @@ def fit_calibration(logits: Floats, target: Integers) -> Calibration:
     negatives = len(target) - positives
     # Platt's targets keep the slope finite when the classes are separable.
     aim = np.where(target == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    flattest = _FLATTEST / (float(np.std(logits)) or 1.0)
+
+    def slope_of(parameters: Floats) -> float:
+        # Searched as its logarithm: a negative slope would reverse the ranking, and one that goes
+        # to zero, as for scores that are worse than chance, would end in ties.
+        return max(float(np.exp(parameters[0])), flattest)
 
     def loss(parameters: Floats) -> float:
-        scaled = np.exp(parameters[0]) * logits + parameters[1]
+        scaled = slope_of(parameters) * logits + parameters[1]
         return float(-(aim * log_expit(scaled) + (1 - aim) * log_expit(-scaled)).mean())
 
-    # The slope is searched as its logarithm: a negative one would reverse the ranking.
-    start = np.array([0.0, logit(positives / len(target)) - float(np.mean(logits))])
+    share = (positives + 1) / (len(target) + 2)  # never 0 or 1, whose log-odds are infinite
+    start = np.array([0.0, logit(share) - float(np.mean(logits))])
     best = minimize(
         loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 4000}
     )
-    return Calibration(float(np.exp(best.x[0])), float(best.x[1]), positives / len(target))
+    return Calibration(slope_of(best.x), float(best.x[1]), positives / len(target))
 
 
 def crossfit_probabilities(logits: Floats, target: Integers, folds: Integers) -> Floats:

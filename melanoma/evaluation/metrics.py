@@ -68,11 +68,13 @@ def sensitivity_at_specificity(specificity: float, target: Integers, score: Floa
 
     def statistic(weights: Floats) -> Floats:
         ones, zeros = _per_score(weights[:, order], positive, starts)
-        false = _divide(
-            np.cumsum(zeros, axis=1), zeros.sum(axis=1, keepdims=True).repeat(len(starts), axis=1)
+        negatives = zeros.sum(axis=1)
+        allowed = (1 - specificity + 1e-12) * negatives
+        caught = np.where(
+            np.cumsum(zeros, axis=1) <= allowed[:, None], np.cumsum(ones, axis=1), 0.0
         )
-        caught = np.where(false <= 1 - specificity + 1e-12, np.cumsum(ones, axis=1), 0.0)
-        return _divide(caught.max(axis=1), ones.sum(axis=1))
+        # Without negatives there is no specificity, and so nothing that could be reached at it.
+        return _divide(caught.max(axis=1), np.where(negatives > 0, ones.sum(axis=1), 0.0))
 
     return statistic
 

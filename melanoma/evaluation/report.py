@@ -63,7 +63,12 @@ def corrected_logits(scores: ScoreTable, facts: Sequence[Facts], column: str = "
 
 
 def build_report(
-    recipe: Recipe, scores: ScoreTable, facts: Sequence[Facts], *, seed: int | None = None
+    recipe: Recipe,
+    scores: ScoreTable,
+    facts: Sequence[Facts],
+    *,
+    folds_expected: int | None = None,
+    seed: int | None = None,
 ) -> Report:
     """Calibrate, choose the threshold, and measure everything with intervals.
 
@@ -74,7 +79,9 @@ def build_report(
     folds = scores.frame["fold"].to_numpy(np.int64)
     calibration = fit_calibration(logits, target)
     probability = calibration.probabilities(logits)
-    crossfit = crossfit_probabilities(logits, target, folds)
+    # One fold alone has no others to be fitted on: its groups are halved instead.
+    parts = folds if len(np.unique(folds)) > 1 else scores.groups % 2
+    crossfit = crossfit_probabilities(logits, target, parts)
     wanted = recipe.evaluation.sensitivity
     threshold = Threshold(
         threshold_at_sensitivity(wanted, target, probability), f"sensitivity {wanted:g}"
@@ -85,7 +92,8 @@ def build_report(
         "recipe": recipe.name,
         "version": recipe.version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "warnings": _warnings(recipe, scores, facts),
+        "folds_expected": folds_expected or recipe.folds.k,
+        "warnings": _warnings(scores, facts, folds_expected or recipe.folds.k),
         "data": {
             "images": len(scores),
             "positives": int(target.sum()),
@@ -189,10 +197,10 @@ def _fold(scores: ScoreTable, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _warnings(recipe: Recipe, scores: ScoreTable, facts: Sequence[Facts]) -> list[str]:
+def _warnings(scores: ScoreTable, facts: Sequence[Facts], folds_expected: int) -> list[str]:
     found = [f"LEAK: {leak}" for leak in facts[0]["leaks"]]
-    if len(facts) < recipe.folds.k:
-        found.append(f"{len(facts)} of {recipe.folds.k} folds: the others were not trained")
+    if len(facts) < folds_expected:
+        found.append(f"{len(facts)} of {folds_expected} folds: the others were not trained")
     positives = int(scores.target.sum())
     if positives < 100:
         found.append(f"only {positives} positives: the intervals are wide")
@@ -210,8 +218,9 @@ def save_out_of_fold(
     """oof.csv: every image's held-out score.
 
     `logit` has its fold's prior shift taken out, `prob` is the bundle's calibration of it (so both
-    rank alike), `prob_crossfit` the calibration of the other folds; `logit_best` and `logit_last`
-    are the two epochs', shift taken out.
+    rank alike), `prob_crossfit` the calibration of the other folds (of the other half of the
+    groups, where there is one fold); `logit_best` and `logit_last` are the two epochs', shift taken
+    out.
     """
     columns = {
         name: corrected_logits(scores, facts, name)

@@ -72,7 +72,7 @@ def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTa
         if found:
             raise DataError(f"{len(found)} images {what}: {', '.join(found[:5])}")
     frame = frame.set_index("image_name").loc[list(names)].reset_index()
-    if not np.isfinite(frame["logit"].to_numpy()).all():
+    if not np.isfinite(frame[["logit", "logit_best", "logit_last"]].to_numpy(np.float64)).all():
         raise DataError("the out-of-fold scores hold a number that is not finite")
     return ScoreTable(frame[list(COLUMNS)])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from melanoma.errors import MelanomaError, RecipeError
@@ -78,7 +79,10 @@ def _keep(source: nn.Module, *names: str) -> nn.Module:
 
 
 def _build_se_resnext50() -> nn.Module:
-    from pretrainedmodels.models.senet import se_resnext50_32x4d  # slow, and only needed here
+    # Slow to import, and only needed here. Its import draws from torch's generator: the first
+    # fold of a process would begin with other weights than the same fold alone or after another.
+    with torch.random.fork_rng(devices=[]):
+        from pretrainedmodels.models.senet import se_resnext50_32x4d
 
     source = se_resnext50_32x4d(pretrained=None)
     return _keep(source, "layer0", "layer1", "layer2", "layer3", "layer4")

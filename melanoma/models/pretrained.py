@@ -50,7 +50,7 @@ def load_pretrained(backbone: nn.Module, name: str, *, source: str, folder: Path
     if source == "none":
         return "none"
     published = source == "imagenet"
-    path = _find_published(entry.pretrained, folder) if published else Path(source).expanduser()
+    path = _find_published(entry.pretrained, folder) if published else _find_file(source, folder)
     weights = _take_backbone(read_weights(path), ignored=entry.ignored)
     _require_same_keys(backbone.state_dict(), weights, name=name, path=path)
     backbone.load_state_dict(weights, strict=False)
@@ -78,7 +78,8 @@ def _require_weights_file(path: Path) -> None:
             start = file.read(256).lstrip().lower()
     except FileNotFoundError as error:
         raise WeightsError(
-            f"no weights at {path} (model.pretrained is none, imagenet or a file)"
+            f"no weights at {path}, nor of that name in weights/imagenet; --pretrained PATH names "
+            "a file, --pretrained none trains without"
         ) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
@@ -194,6 +195,12 @@ def _require_same_keys(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise WeightsError(f"{path} does not fit {name}: {'; '.join(wrong[:3])}{more}")
+
+
+def _find_file(source: str, folder: Path) -> Path:
+    """The path as given, or a file of its name in `folder`, where weights are kept."""
+    given, kept = Path(source).expanduser(), folder / Path(source).name
+    return kept if kept.is_file() and not given.exists() else given
 
 
 def _find_published(published: PublishedWeights, folder: Path) -> Path:

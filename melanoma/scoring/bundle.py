@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from melanoma.errors import WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.report import Report, Threshold
-from melanoma.recipe import Recipe
+from melanoma.recipe import Recipe, differences
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run_folder import MODEL, FoldRun
 
@@ -62,33 +64,36 @@ def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: R
         file = f"{run.folder.name}/{MODEL}"
         files.append(file)
         members.append({"fold": run.fold, "file": file, "prior_shift": run.facts["prior_shift"]})
-    calibration, threshold = report.calibration, report.threshold
     write_json(
         folder / MANIFEST,
         {
-            "format": FORMAT,
-            "name": recipe.name,
-            "version": recipe.version,
-            "backbone": recipe.model.backbone,
-            "classes": recipe.classes,
-            "preprocessing": {
-                "size": recipe.image.size,
-                "fit": recipe.image.fit,
-                "normalize": recipe.image.normalize,
-                "views": recipe.evaluation.views,
-            },
-            "folds_expected": recipe.folds.k,
+            **_statement(recipe.model_dump(mode="json"), report.content),
             "members": members,
-            "calibration": {
-                "slope": calibration.slope,
-                "intercept": calibration.intercept,
-                "prevalence": calibration.prevalence,
-            },
-            "threshold": {"value": threshold.value, "at": threshold.at},
             "sha256": {file: sha256_of(folder / file) for file in files},
         },
     )
     return load_bundle(folder)
+
+
+def _statement(recipe: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest repeats of recipe.yaml and report.json."""
+    calibration, point = report["calibration"], report["thresholds"][0]
+    return {
+        "format": FORMAT,
+        "name": recipe["name"],
+        "version": recipe["version"],
+        "backbone": recipe["model"]["backbone"],
+        "classes": recipe["classes"],
+        "preprocessing": {
+            "size": recipe["image"]["size"],
+            "fit": recipe["image"]["fit"],
+            "normalize": recipe["image"]["normalize"],
+            "views": recipe["evaluation"]["views"],
+        },
+        "folds_expected": report["folds_expected"],
+        "calibration": {key: calibration[key] for key in ("slope", "intercept", "prevalence")},
+        "threshold": {key: point[key] for key in ("value", "at")},
+    }
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -108,8 +113,10 @@ def load_bundle(folder: Path) -> Bundle:
         if manifest["format"] != FORMAT:
             raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
         _verify(folder, manifest["sha256"])
-        return _read(folder, manifest)
-    except (ValueError, KeyError, TypeError) as error:
+        report = json.loads((folder / "report.json").read_text())
+        _require_agreement(folder, manifest, report)
+        return _read(folder, manifest, report)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
@@ -125,9 +132,25 @@ def _verify(folder: Path, expected: dict[str, str]) -> None:
             raise WeightsError(f"{path}: sha256 mismatch (manifest {digest}, file {found})")
 
 
-def _read(folder: Path, manifest: dict[str, Any]) -> Bundle:
+def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> None:
+    """Nothing vouches for the manifest itself; the files that it vouches for repeat its numbers."""
+    path = folder / MANIFEST
     if not manifest["members"]:
-        raise WeightsError(f"{folder / MANIFEST} has no members")
+        raise WeightsError(f"{path} has no members")
+    for file in ("recipe.yaml", "report.json", *(m["file"] for m in manifest["members"])):
+        if file not in manifest["sha256"]:
+            raise WeightsError(f"{path} states no sha256 of {file}")
+    stated = _statement(yaml.safe_load((folder / "recipe.yaml").read_text()), report)
+    found = differences({key: manifest[key] for key in stated}, stated)
+    shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
+    found += differences(shifts, report["calibration"]["prior_shift"], "prior_shift.")
+    if found:
+        raise WeightsError(
+            f"{path} is damaged: it differs from recipe.yaml and report.json ({'; '.join(found)})"
+        )
+
+
+def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bundle:
     members = tuple(
         Member(m["fold"], folder / m["file"], m["prior_shift"]) for m in manifest["members"]
     )
@@ -143,5 +166,5 @@ def _read(folder: Path, manifest: dict[str, Any]) -> Bundle:
         members=members,
         calibration=Calibration(**manifest["calibration"]),
         threshold=Threshold(**manifest["threshold"]),
-        report=json.loads((folder / "report.json").read_text()),
+        report=report,
     )

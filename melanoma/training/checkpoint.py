@@ -24,12 +24,15 @@ _INDEX = "state.json"
 
 def save_state(folder: Path, state: State, *, needed: int = 0) -> None:
     """Write one more generation and drop the last but one."""
-    kept = _generations(folder)[:1]
-    number = 1 - int(kept[0]["number"]) if kept else 0
+    kept = _generations(folder)
+    # A third name: a file that the index still names may be the only whole one.
+    number = min({0, 1, 2} - {int(generation["number"]) for generation in kept})
     path = folder / f"state-{number}.pt"
     write_atomic(path, lambda file: torch.save(state, file), needed=needed)
     newest = {"number": number, "file": path.name, "sha256": sha256_of(path)}
-    write_json(folder / _INDEX, [newest, *kept])
+    write_json(folder / _INDEX, [newest, *kept[:1]])
+    for dropped in kept[1:]:
+        (folder / dropped["file"]).unlink(missing_ok=True)
 
 
 def load_state(folder: Path, *, warn: Callable[[str], None]) -> State | None:

@@ -22,10 +22,10 @@ BAD_STEPS = 10  # non-finite steps in a row that end a run
 
 
 class NonFiniteError(MelanomaError):
-    """Ten optimizer steps in a row were not finite; `rows` are those of the last batch."""
+    """Steps in a row, or held-out logits, were not finite; `rows` are the last batch, or theirs."""
 
-    def __init__(self, rows: npt.NDArray[np.int64]) -> None:
-        super().__init__(f"{BAD_STEPS} steps in a row gave non-finite losses or gradients")
+    def __init__(self, message: str, rows: npt.NDArray[np.int64]) -> None:
+        super().__init__(message)
         self.rows = rows
 
 
@@ -59,9 +59,11 @@ def train_epoch(
         value = loss(logits.float(), wanted)
         state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
 
-        group_loss += value.item() * batch.share
-        state.loss_sum += value.item() * len(batch.rows)
-        state.images += len(batch.rows)
+        lost = value.item()
+        group_loss += lost * batch.share
+        if math.isfinite(lost):  # else one batch would turn the epoch's mean into NaN
+            state.loss_sum += lost * len(batch.rows)
+            state.images += len(batch.rows)
         state.batch += 1
         if not batch.closes:
             continue
@@ -79,7 +81,9 @@ def train_epoch(
         state.skipped += not finite
         group_loss = 0.0
         if state.bad_in_row >= BAD_STEPS:
-            raise NonFiniteError(batch.rows)
+            raise NonFiniteError(
+                f"{BAD_STEPS} steps in a row gave non-finite losses or gradients", batch.rows
+            )
         after_step()
 
 

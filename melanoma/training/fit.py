@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from melanoma.data.transforms import Augmentation
+from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe import Recipe
@@ -88,12 +89,24 @@ def fit_fold(
             watchers,
         )
         if saved is not None:
-            loop.state.restore(saved)
+            _restore(loop, saved)
             watchers.say(
                 f"fold {data.fold}: resuming at epoch {loop.state.epoch + 1}, "
                 f"batch {loop.state.batch}"
             )
         return loop.run(facts)
+
+
+def _restore(loop: Loop, saved: dict[str, Any]) -> None:
+    try:
+        loop.state.restore(saved)
+    except (RuntimeError, ValueError) as error:
+        # Only --force-resume comes here with another recipe's state.
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{loop.folder}: the saved state does not fit this recipe ({reason}); "
+            "start again with --resume never"
+        ) from error
 
 
 def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ class Loop:
     def _validate(self) -> npt.NDArray[np.float64]:
         logits = self._predict(self.state.scored_model, views=1)
         if not np.isfinite(logits).all():
-            raise NonFiniteError(self.data.validation)
+            bad = self.data.validation[~np.isfinite(logits)]
+            raise NonFiniteError(f"{len(bad)} held-out images have logits that are not finite", bad)
         return logits
 
     def _close_epoch(self, logits: npt.NDArray[np.float64]) -> None:
@@ -143,7 +145,7 @@ class Loop:
         record = {
             "fold": self.data.fold,
             "epoch": state.epoch + 1,
-            "loss": state.loss_sum / state.images,
+            "loss": state.loss_sum / state.images if state.images else math.nan,
             "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
             "auroc": auroc,
             "best": is_best,
@@ -227,7 +229,7 @@ class Loop:
         if saved is None:
             names = [self.data.array.names[row] for row in error.rows[:5]]
             raise DivergedError(
-                f"fold {self.data.fold}: {error} in epoch {self.state.epoch + 1} (last batch: "
+                f"fold {self.data.fold}: {error} in epoch {self.state.epoch + 1} (images: "
                 f"{', '.join(names)}, ...); lower optimizer.rate or set optimizer.clip_norm=1"
             ) from error
         self.state.restore(saved)

@@ -1,7 +1,7 @@
 """The folder of one fold: who holds it, what it was started with, what came out.
 
 fold_N/  recipe.yaml  run.json  metrics.jsonl          from the start
-         state.json  state-0.pt  state-1.pt            while it trains
+         state.json  state-N.pt (two of them)          while it trains
          model.safetensors  oof.csv                    when it is finished
 """
 
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,10 @@ def start_run(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
 
 def clear_run(folder: Path) -> None:
     """Forget an earlier run in this folder."""
-    for name in ("run.json", MODEL, "oof.csv", "metrics.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+    # run.json last: a state without it would be taken up whatever the recipe.
     remove_states(folder)
+    for name in (MODEL, "oof.csv", "metrics.jsonl", "run.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
@@ -130,8 +132,14 @@ def require_same_run(
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
     """metrics.jsonl: one line an epoch, rewritten whole so that a resumed run has no echo."""
-    lines = [json.dumps(record) for record in history]
+    lines = [json.dumps(_plain(record), allow_nan=False) for record in history]
     write_text(folder / "metrics.jsonl", "".join(line + "\n" for line in lines))
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """NaN (the loss of an epoch without one finite step) as null, for it is not JSON."""
+    odd = {key for key, value in record.items() if isinstance(value, float) and isnan(value)}
+    return {key: None if key in odd else value for key, value in record.items()}
 
 
 def finish_run(

@@ -41,7 +41,7 @@ class TrainingState:
     epoch: int = 0
     batch: int = 0
     loss_sum: float = 0.0
-    images: int = 0
+    images: int = 0  # with a finite loss, this epoch
     skipped: int = 0  # optimizer steps left out for non-finite numbers, this epoch
     bad_in_row: int = 0
     restored: bool = False
@@ -49,7 +49,10 @@ class TrainingState:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_weights: Weights = field(default_factory=dict)
-    best_logits: Tensor | None = None
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
 
     @property
     def scored_model(self) -> Classifier:
@@ -68,7 +71,7 @@ class TrainingState:
     def set_rates(self, epochs_done: float) -> None:
         """Give every group its rate at this time, in epochs."""
         factor = self.schedule.factor(epochs_done) * self.rate_scale
-        for group in self.optimizer.param_groups:
+        for group in self._groups:
             group["lr"] = group["highest_rate"] * factor
 
     def next_epoch(self) -> None:
@@ -85,27 +88,41 @@ class TrainingState:
             "stopping": self.stopping.state(),
             "classifier": self.classifier.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "optimizer_name": type(self.optimizer).__name__,
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "best_weights": self.best_weights,
-            "best_logits": self.best_logits,
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take up a state that to_dict gave, random generators included."""
+        """Take up a state that to_dict gave, random generators included.
+
+        What a recipe states (rates, decay, patience) stays this recipe's. Raises ValueError or
+        RuntimeError when the state is another network's or optimizer's.
+        """
+        if saved["optimizer_name"] != type(self.optimizer).__name__:
+            raise ValueError(f"it was trained by {saved['optimizer_name']}")
+        if (saved["average"] is None) != (self.average is None):
+            raise ValueError("only one of them averages its weights")
         for name, value in saved["counters"].items():
             setattr(self, name, value)
         self.history = saved["history"]
         self.schedule.restore(saved["schedule"])
-        self.stopping = EarlyStopping(**saved["stopping"])
+        self.stopping.restore(saved["stopping"])
         self.classifier.load_state_dict(saved["classifier"])
+        stated = [
+            {key: value for key, value in group.items() if key not in ("params", "lr")}
+            for group in self._groups
+        ]
         self.optimizer.load_state_dict(saved["optimizer"])
+        for group, own in zip(self._groups, stated, strict=True):
+            group.update(own)
         self.scaler.load_state_dict(saved["scaler"])
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
-        self.best_weights, self.best_logits = saved["best_weights"], saved["best_logits"]
+        self.best_weights = saved["best_weights"]
         torch.set_rng_state(saved["rng"])
         if saved["rng_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(saved["rng_cuda"])

@@ -1,0 +1,120 @@
+"""python -m melanoma.serve: the page and POST /predict over one or more sealed bundles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from melanoma import terminal as t
+from melanoma.errors import RecipeError, StorageError
+
+if TYPE_CHECKING:
+    from melanoma.scoring.bundle import Bundle
+
+app = t.make_app()
+# The layer above is only named: uvicorn imports it, with the environment that is set here.
+FACTORY = "api.app:create_app_from_environment"
+GRACE_SECONDS = 30
+
+
+@app.command()
+def serve(
+    config: t.Config = t.DEFAULT_CONFIG,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option("--weights", help="Sealed bundle (default weights/RECIPE); repeatable."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 8000,
+    device: t.Device = "auto",
+) -> None:
+    """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered."""
+    signal.signal(signal.SIGTERM, _leave)
+    folders = weights or [t.weights_folder(None, t.read_recipe_options(config, None, None))]
+    # The port before the weights: a port in use is known at once, hashing takes seconds.
+    with _bind(host, port) as listener:
+        bundles = _check(folders, device)
+        os.environ["MELANOMA_WEIGHTS"] = os.pathsep.join(str(folder) for folder in folders)
+        os.environ["MELANOMA_DEVICE"] = device
+        names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
+        _run(listener, f"{names} on {_address(listener)}")
+
+
+def _check(folders: list[Path], device: str) -> list[Bundle]:
+    """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
+    from melanoma.scoring.bundle import load_bundle
+    from melanoma.training.engine import resolve_device
+
+    if any(os.pathsep in str(folder) for folder in folders):
+        raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
+    resolve_device(device)
+    return [load_bundle(folder) for folder in folders]
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that holds the port and does not listen yet. Raises StorageError in use."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise RecipeError(f"--host {host}: {error.strerror or error}") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise StorageError(
+            f"port {port} of {host}: {error.strerror}; choose another with --port"
+        ) from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _run(listener: socket.socket, what: str) -> None:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            t.say(f"serving {what}; Ctrl-C ends")
+
+    # No access log: it would hold addresses of callers and whatever they put into a query.
+    config = uvicorn.Config(
+        FACTORY,
+        factory=True,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    try:
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
+            Server(config).run(sockets=[listener])
+    except OSError as error:
+        # Two services may both have bound the port; only one of them can listen.
+        raise StorageError(f"{_address(listener)}: {error.strerror}") from error
+
+
+def _leave(number: int, frame: object) -> None:
+    # uvicorn raises the signal again once the last request is answered: that is a clean end.
+    del number, frame
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    t.run(app)

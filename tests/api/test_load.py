@@ -1,0 +1,112 @@
+"""Scoring stays off the event loop, one at a time, with a bounded number waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from tiny_service import refused
+
+from api.app import create_app
+from api.settings import Settings, read_settings
+from melanoma.errors import RecipeError
+from melanoma.scoring.scorer import Scorer
+
+
+class Blocked(Scorer):
+    """A scorer that waits to be let go, and counts how many are inside."""
+
+    def __init__(self, bundle):
+        super().__init__(bundle)
+        self.go = threading.Event()
+        self.inside = self.most = 0
+
+    def score(self, data):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        assert self.go.wait(30)
+        try:
+            return super().score(data)
+        finally:
+            self.inside -= 1
+
+
+def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer, photograph):
+    blocked = Blocked(scorer.bundle)
+    app = create_app([blocked], Settings(queue=2))
+
+    async def scenario():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            files = {"file": photograph}
+            first = [asyncio.create_task(client.post("/predict", files=files)) for _ in range(3)]
+            for _ in range(200):
+                await asyncio.sleep(0.01)
+                if app.state.desk.queue._present == 3:
+                    break
+            start = time.monotonic()
+            assert (await client.get("/healthz")).status_code == 200
+            excess = [await client.post("/predict", files=files) for _ in range(3)]
+            waited = time.monotonic() - start
+            assert not any(task.done() for task in first)
+            blocked.go.set()
+            return (
+                await asyncio.gather(*first),
+                excess,
+                waited,
+                await client.post("/predict", files=files),
+            )
+
+    accepted, excess, waited, afterwards = asyncio.run(scenario())
+    assert [reply.status_code for reply in accepted] == [200, 200, 200]
+    assert blocked.most == 1, "two scores ran at once"
+    for reply in excess:
+        refused(reply, 503, "busy")
+        assert int(reply.headers["retry-after"]) >= 1
+    assert waited < 5
+    assert afterwards.status_code == 200
+
+
+def test_a_full_queue_refuses_before_the_upload_is_read(scorer, photograph):
+    app = create_app([scorer], Settings(queue=0))
+    app.state.desk.queue._present = 1
+    with TestClient(app) as client:
+        unread = b"this is not even a form"
+        headers = {"content-type": "multipart/form-data"}
+        refused(client.post("/predict", content=unread, headers=headers), 503, "busy")
+
+
+def test_a_refused_photograph_leaves_its_place_in_the_queue(scorer, photograph):
+    with TestClient(create_app([scorer], Settings(queue=0))) as client:
+        for _ in range(3):
+            refused(client.post("/predict", files={"file": b"x"}), 415, "unsupported_format")
+        assert client.post("/predict", files={"file": photograph}).status_code == 200
+
+
+def test_ready_means_that_every_bundle_has_given_a_score(scorer):
+    app = create_app([scorer], Settings())
+    cold = TestClient(app)  # without `with` the warm-up does not run
+    assert cold.get("/healthz").status_code == 200
+    assert cold.get("/readyz").status_code == 503
+    with TestClient(app) as warm:
+        assert warm.get("/readyz").json() == {"ready": True}
+
+
+def test_two_bundles_of_one_name_or_none_at_all_are_refused(scorer):
+    for scorers in ([], [scorer, scorer]):
+        with pytest.raises(RecipeError):
+            create_app(scorers, Settings())
+
+
+def test_the_environment_is_read_strictly():
+    read = read_settings({"MELANOMA_WEIGHTS": "a:b/c", "MELANOMA_QUEUE": "5"})
+    assert [str(folder) for folder in read.weights] == ["a", "b/c"]
+    assert read.queue == 5
+    assert read_settings({"MELANOMA_WEIGHTS": ""}) == Settings()
+    for name, value in {"MELANOMA_QUEUE": "-1", "MELANOMA_DEVICE": "tpu"}.items():
+        with pytest.raises(RecipeError, match=name):
+            read_settings({name: value})

@@ -1,0 +1,282 @@
+"""What /predict answers, and that it is what the Scorer says."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from tiny_service import encode, refused, tiny_recipe
+
+from api.app import create_app
+from api.settings import Settings
+from melanoma.data.arrays import load_array
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+
+FIELDS = [
+    "success",
+    "melanoma_probability",
+    "prediction",
+    "probability",
+    "by_class",
+    "by_fold",
+    "threshold",
+    "flagged",
+    "calibrated",
+    "warnings",
+    "explanation",
+    "model",
+    "request_id",
+    "milliseconds",
+    "disclaimer",
+]
+
+
+def probability(reply: Any) -> float:
+    assert reply.status_code == 200, reply.text
+    return float(reply.json()["melanoma_probability"])
+
+
+def test_the_answer_has_exactly_the_fields_of_the_design(post, photograph, scorer):
+    answer = post(photograph).json()
+    assert list(answer) == FIELDS
+    assert answer["success"] is True
+    assert answer["explanation"] is None
+    assert answer["model"] == scorer.info()
+    assert answer["threshold"] == {"value": scorer.bundle.threshold.value, "at": "sensitivity 0.95"}
+    assert answer["flagged"] == (answer["melanoma_probability"] >= answer["threshold"]["value"])
+    assert "not a medical device" in answer["disclaimer"]
+
+
+def test_the_served_probability_is_the_scorers(post, bundle_folder, scorer):
+    files = sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))[:5]
+    served = [probability(post(file.read_bytes())) for file in files]
+    ours = [scorer.score(file.read_bytes()).melanoma_probability for file in files]
+    assert served == pytest.approx(ours, abs=1e-5)
+    assert max(served) - min(served) > 1e-3, "the five photographs cannot be told apart"
+
+
+def test_the_served_probability_is_that_of_the_training_array(post, bundle_folder, scorer):
+    base = bundle_folder.parent
+    array = load_array(base / "arrays", tiny_recipe().image)
+    for name in array.names[:3]:
+        (file,) = (base / "data" / "jpeg").rglob(f"{name}.jpg")
+        row = array.rows([array.row_of[name]])
+        ours = scorer.score_squares(row)[0].melanoma_probability
+        assert probability(post(file.read_bytes())) == pytest.approx(ours, abs=1e-5)
+
+
+def test_by_fold_holds_every_member_and_its_mean_is_the_answer(post, photograph):
+    answer = post(photograph).json()
+    assert len(answer["by_fold"]) == 2
+    assert np.mean(answer["by_fold"]) == pytest.approx(answer["melanoma_probability"])
+    assert answer["by_class"]["melanoma"] == answer["melanoma_probability"]
+
+
+def test_swapping_red_and_blue_changes_the_answer(post, pixels):
+    right = probability(post(encode(Image.fromarray(pixels))))
+    swapped = probability(post(encode(Image.fromarray(pixels[:, :, ::-1].copy()))))
+    assert abs(right - swapped) > 1e-4
+
+
+def test_json_with_base64_scores_as_the_form_does(client, post, photograph):
+    body = {"image": base64.b64encode(photograph).decode()}
+    assert probability(client.post("/predict", json=body)) == probability(post(photograph))
+
+
+def _alpha(pixels: Any) -> Image.Image:
+    alpha = np.linspace(0, 255, pixels.shape[1]).astype(np.uint8)
+    rgba = np.dstack([pixels, np.broadcast_to(alpha, pixels.shape[:2])])
+    return Image.fromarray(rgba, "RGBA")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    rgba = np.asarray(image).astype(np.float64)
+    share = rgba[:, :, 3:] / 255
+    rgb = np.rint(rgba[:, :, :3] * share + 255 * (1 - share))
+    return Image.fromarray(rgb.astype(np.uint8))
+
+
+MODES = {
+    "gray": (lambda im: im.convert("L"), "PNG", lambda im: im.convert("RGB")),
+    "palette": (lambda im: im.quantize(64), "PNG", lambda im: im.convert("RGB")),
+    "rgba": (lambda im: _alpha(np.asarray(im)), "PNG", _over_white),
+    "16 bit": (
+        lambda im: Image.fromarray(np.asarray(im.convert("L")).astype(np.uint16) * 257),
+        "PNG",
+        lambda im: Image.fromarray((np.asarray(im) >> 8).astype(np.uint8)).convert("RGB"),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_other_modes_score_as_their_rgb_conversion(post, pixels, mode):
+    make, kind, to_rgb = MODES[mode]
+    image = make(Image.fromarray(pixels))
+    # Alpha is rounded once more by Pillow; everything else is exact.
+    tolerance = 1e-3 if mode == "rgba" else 1e-6
+    assert probability(post(encode(image, kind))) == pytest.approx(
+        probability(post(encode(to_rgb(image)))), abs=tolerance
+    )
+
+
+def test_alpha_is_laid_over_white_and_not_over_black(post, pixels):
+    image = _alpha(pixels)
+    rgba = np.asarray(image).astype(np.float64)
+    black = Image.fromarray(np.rint(rgba[:, :, :3] * rgba[:, :, 3:] / 255).astype(np.uint8))
+    white = probability(post(encode(_over_white(image))))
+    assert abs(probability(post(encode(black))) - white) > 2e-3
+
+
+def test_a_cmyk_jpeg_scores_as_its_rgb_conversion(post, pixels):
+    data = encode(Image.fromarray(pixels).convert("CMYK"), "JPEG", quality=95)
+    rgb = Image.open(io.BytesIO(data)).convert("RGB")
+    assert probability(post(data)) == pytest.approx(probability(post(encode(rgb))), abs=1e-6)
+
+
+# What was done to the upright scene before it was stored under each orientation.
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_all_exif_orientations_of_a_scene_score_alike(post, pixels, orientation):
+    upright = Image.fromarray(pixels[:40])
+    stored = upright.transpose(STORED[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    wanted = probability(post(encode(upright)))
+    assert probability(post(encode(stored, exif=exif))) == pytest.approx(wanted, abs=1e-4)
+    assert abs(probability(post(encode(stored))) - wanted) > 1e-6, "the tag makes no difference"
+
+
+def _animation(kind: str, pixels: Any) -> bytes:
+    first, second = Image.fromarray(pixels), Image.fromarray(255 - pixels)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    return encode(first, kind, save_all=True, append_images=[second], **options)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "MPO"])
+def test_of_an_animation_the_first_frame_is_scored_with_a_warning(post, pixels, kind):
+    data = _animation(kind, pixels)
+    answer = post(data).json()
+    assert answer["warnings"] == ["multi_frame"]
+    first = Image.open(io.BytesIO(data)).convert("RGB")
+    alone = post(encode(first)).json()
+    assert alone["warnings"] == []
+    assert answer["melanoma_probability"] == pytest.approx(alone["melanoma_probability"], abs=1e-6)
+
+
+def test_an_empty_scene_is_scored_with_a_warning(post):
+    answer = post(encode(Image.new("RGB", (64, 64), "white")))
+    assert answer.json()["warnings"] == ["low_information"]
+    assert 0 < probability(answer) < 1
+
+
+def test_metadata_reaches_neither_the_answer_nor_the_logs(post, pixels, caplog):
+    exif = Image.Exif()
+    exif[0x010E] = "PATIENT Jane Doe"
+    exif.get_ifd(0x8825)[29] = "1999:12:31"
+    data = encode(Image.fromarray(pixels), "JPEG", exif=exif, comment=b"Jane Doe")
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, logger="melanoma")
+    reply = post(data)
+    seen = reply.text + str(dict(reply.headers)) + caplog.text
+    assert reply.status_code == 200
+    assert "Jane" not in seen
+    assert "1999:12:31" not in seen
+
+
+HOSTILE = [
+    b"../../etc/passwd",
+    b"a\x00b.jpg",
+    b"<script>alert(1)</script>.jpg",
+    b"n" * 3000,
+    "мел😀.jpg".encode(),
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_the_clients_file_name_is_neither_used_nor_echoed(client, photograph, caplog, name):
+    caplog.set_level(logging.DEBUG, logger="melanoma")
+    body = (
+        b'--B\r\nContent-Disposition: form-data; name="file"; filename="' + name + b'"\r\n'
+        b"Content-Type: image/gif\r\n\r\n" + photograph + b"\r\n--B--\r\n"
+    )
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    reply = client.post("/predict", content=body, headers=kind)
+    assert reply.status_code == 200, reply.text
+    seen = (reply.text + str(dict(reply.headers)) + caplog.text).encode()
+    assert name not in seen
+    assert b"passwd" not in seen
+
+
+def test_an_upload_near_the_limit_never_touches_the_disk(post, monkeypatch):
+    def spooled(self):
+        raise AssertionError("an upload went to the disk")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", spooled)
+    noise = np.random.default_rng(0).integers(0, 256, (1750, 1750, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), compress_level=0)
+    assert 9_000_000 < len(data) < 10_000_000
+    assert post(data).status_code == 200
+
+
+def test_several_bundles_are_chosen_by_name(scorer, bundle_folder, photograph):
+    bundle = load_bundle(bundle_folder)
+    calibration = dataclasses.replace(bundle.calibration, intercept=3.0)
+    other = Scorer(dataclasses.replace(bundle, name="other", calibration=calibration))
+    with TestClient(create_app([scorer, other], Settings())) as client:
+        replies = {
+            query: client.post(f"/predict{query}", files={"file": photograph})
+            for query in ("", "?model=tiny", "?model=other", "?model=nobody")
+        }
+        models = [model["name"] for model in client.get("/info").json()["models"]]
+    assert models == ["tiny", "other"]
+    assert probability(replies[""]) == probability(replies["?model=tiny"])
+    assert probability(replies["?model=other"]) > probability(replies[""]) + 0.1
+    assert replies["?model=other"].json()["model"]["name"] == "other"
+    message = refused(replies["?model=nobody"], 404, "unknown_model")
+    assert "tiny" in message
+    assert "other" in message
+    assert "nobody" not in message
+
+
+def test_info_says_what_the_bundle_says(client, scorer, bundle_folder: Path):
+    report = json.loads((bundle_folder / "report.json").read_text())
+    answer = client.get("/info").json()
+    (model,) = answer["models"]
+    assert model["digest"] == scorer.bundle.digest
+    assert model["auroc"] == report["metrics"]["auroc"]
+    assert model["calibration"] == {"prevalence": report["calibration"]["prevalence"]}
+    assert (model["backbone"], model["image_size"], model["views"]) == ("resnet18", 32, 1)
+    assert answer["limits"]["bytes"] == 10_000_000
+    assert "not a medical device" in answer["disclaimer"]
+
+
+def test_the_example_of_the_openapi_page_works(client):
+    schema = client.get("/openapi.json").json()
+    content = schema["paths"]["/predict"]["post"]["requestBody"]["content"]
+    reply = client.post("/predict", json=content["application/json"]["example"])
+    assert reply.status_code == 200, reply.text
+    named = content["application/json"]["schema"]["properties"]["image"]["examples"][0]
+    assert client.post("/predict", json={"image": named}).status_code == 200
+    assert content["multipart/form-data"]["schema"]["required"] == ["file"]
+    documented = schema["components"]["schemas"]["PredictAnswer"]["properties"]
+    assert list(documented) == FIELDS

@@ -1,0 +1,207 @@
+"""The service as a process: what only a real server and real signals can show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_service import Served, run_command, start_service
+
+import api.app
+from melanoma.storage import sha256_of
+
+SLOW = """
+import time
+from melanoma import serve, terminal
+from melanoma.scoring.scorer import Scorer
+score = Scorer.score
+Scorer.score = lambda self, data: (time.sleep(2), score(self, data))[1]
+terminal.run(serve.app)
+"""
+
+
+def read_reply(connection: socket.socket) -> tuple[int, dict]:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_a_served_request_over_the_wire(service: Served, photograph, scorer):
+    files = {"file": photograph}
+    reply = httpx.post(f"{service.address}/predict", files=files, timeout=60)
+    ours = scorer.score(photograph).melanoma_probability
+    assert reply.json()["melanoma_probability"] == pytest.approx(ours, abs=1e-5)
+
+    with service.socket() as connection:  # a length that is never sent
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B"
+        )
+        status, body = read_reply(connection)
+        assert (status, body["error"]["code"]) == (413, "too_large")
+
+    with service.socket() as connection:  # chunks that never end
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
+        )
+        connection.sendall(_chunk(b'--B\r\nContent-Disposition: form-data; name="file"; '))
+        connection.sendall(_chunk(b'filename="f"\r\n\r\n'))
+        for _ in range(101):
+            connection.sendall(_chunk(b"\0" * 100_000))
+        status, body = read_reply(connection)
+        assert (status, body["error"]["code"]) == (413, "too_large")
+
+    with service.socket() as connection:  # as no client library would send it
+        connection.sendall(b"GET /static/../app.py HTTP/1.1\r\nHost: a\r\n\r\n")
+        status, body = read_reply(connection)
+        assert (status, body["error"]["code"]) == (404, "not_found")
+
+    taken = run_command(
+        "melanoma.serve", "--weights", "nowhere", "--port", str(service.port), timeout=60
+    )
+    assert taken.returncode == 6
+    assert taken.stderr.count("\n") == 1
+    assert str(service.port) in taken.stderr
+
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(timeout=20) in (0, 130)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n" % len(data) + data + b"\r\n"
+
+
+def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(bundle_folder, photograph, tmp_path):
+    served = start_service(bundle_folder, tmp_path / "log", python=("-c", SLOW))
+    replies: list[httpx.Response] = []
+
+    def ask() -> None:
+        files = {"file": photograph}
+        replies.append(httpx.post(f"{served.address}/predict", files=files, timeout=60))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    served.process.terminate()
+    time.sleep(0.5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", served.port), timeout=5)
+    for thread in threads:
+        thread.join(timeout=60)
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert served.process.wait(timeout=20) == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+COMMANDS = {
+    "serve": ("melanoma.serve", "--port", "0", "--weights"),
+    "uvicorn": ("uvicorn", "api.app:app", "--port", "0"),
+}
+
+
+@pytest.mark.parametrize("door", COMMANDS)
+def test_damaged_weights_are_never_served(damaged_bundle: Path, bundle_folder, door):
+    weights = damaged_bundle / "fold_1" / "model.safetensors"
+    arguments = [*COMMANDS[door], *([str(damaged_bundle)] if door == "serve" else [])]
+    ended = run_command(*arguments, MELANOMA_WEIGHTS=str(damaged_bundle))
+    assert ended.returncode == 5, ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("INFO:")]
+    assert len(lines) == 1, ended.stderr
+    assert str(weights) in lines[0]
+    assert sha256_of(weights) in lines[0]
+    assert sha256_of(bundle_folder / "fold_1" / "model.safetensors") in lines[0]
+
+
+def _reseal(folder: Path, weights: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"]["fold_1/model.safetensors"] = sha256_of(weights)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _make_nan(folder: Path) -> None:
+    weights = folder / "fold_1" / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name] = torch.full_like(tensors[name], float("nan"))
+    save_file(tensors, weights)
+    _reseal(folder, weights)
+
+
+def _make_other(folder: Path) -> None:
+    weights = folder / "fold_1" / "model.safetensors"
+    save_file({"a": torch.zeros(3)}, weights)
+    _reseal(folder, weights)
+
+
+SPOILED = {
+    "nothing there": (lambda folder: shutil.rmtree(folder), "manifest.json"),
+    "a member gone": (lambda folder: shutil.rmtree(folder / "fold_1"), "fold_1"),
+    "weights not finite": (_make_nan, "not finite"),
+    "weights of another network": (_make_other, "resnet18"),
+    "a manifest cut off": (
+        lambda folder: (folder / "manifest.json").write_text('{"format":'),
+        "manifest.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_bundle_that_cannot_serve_is_one_line_and_exit_5(
+    bundle_folder, tmp_path, monkeypatch, capsys, what
+):
+    spoil, word = SPOILED[what]
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_folder, folder)
+    spoil(folder)
+    monkeypatch.setenv("MELANOMA_WEIGHTS", str(folder))
+    with pytest.raises(SystemExit) as ended:
+        api.app.create_app_from_environment()
+    assert ended.value.code == 5
+    line = capsys.readouterr().err
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    assert word in line
+
+
+def test_the_module_gives_an_app_from_the_environment_once(bundle_folder, monkeypatch):
+    monkeypatch.setenv("MELANOMA_WEIGHTS", str(bundle_folder))
+    monkeypatch.delitem(vars(api.app), "app", raising=False)
+    assert list(api.app.app.state.desk.scorers) == ["tiny"]
+    assert api.app.app is api.app.app
+    del vars(api.app)["app"]
+    with pytest.raises(AttributeError):
+        _ = api.app.nothing
+
+
+def test_a_host_that_does_not_exist_is_a_usage_error():
+    ended = run_command("melanoma.serve", "--weights", "nowhere", "--host", "no.such.invalid")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys, melanoma.serve; from typer.testing import CliRunner; "
+        "ended = CliRunner().invoke(melanoma.serve.app, ['--help']); "
+        "assert ended.exit_code == 0 and '--weights' in ended.output; "
+        "assert not {'torch', 'uvicorn', 'fastapi', 'api'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

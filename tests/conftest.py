@@ -1,0 +1,115 @@
+"""What several test folders share: small inputs, and the doors opened in two ways."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from melanoma.data.phantoms import make_phantoms
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class Answer(NamedTuple):
+    """How a door that was called in this process ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in Kaggle's layout: 60 phantoms of 48 px, 9 melanomas, 20 patients. Read only."""
+    folder = tmp_path_factory.mktemp("phantom_set")
+    make_phantoms(folder, images=60, patients=20, size=48, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data beside the checkout; the test is skipped where there is none."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data at {folder}")
+    return folder
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe that trains in seconds; a section's keys replace those written here."""
+
+    def write(**sections: Any) -> Path:
+        values: dict[str, Any] = {
+            "name": "tiny",
+            "data": {"reader": "siim"},
+            "image": {"size": 32},
+            "folds": {"name": "tiny", "k": 3},
+            "model": {"backbone": "resnet18", "pretrained": "none"},
+            "augment": [{"flip_horizontal": {"p": 0.5}}],
+            "optimizer": {"name": "adamw", "rate": 1.0e-3},
+            "schedule": {"name": "constant"},
+            "training": {"epochs": 2, "batch_size": 16, "precision": "float32"},
+            "evaluation": {"resamples": 100},
+        }
+        for name, section in sections.items():
+            old = values.get(name)
+            merged = isinstance(old, dict) and isinstance(section, dict)
+            values[name] = {**old, **section} if merged else section
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_door(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs python -m melanoma.VERB in a process of its own, in the test's folder."""
+
+    def run(
+        verb: str, *arguments: str | Path, timeout: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"melanoma.{verb}", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def call_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs a door in this process, in the test's folder: torch's import is paid only once."""
+    from melanoma import terminal
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(verb: str, *arguments: str | Path) -> Answer:
+        door = importlib.import_module(f"melanoma.{verb}")
+        monkeypatch.setattr(sys, "argv", [f"melanoma.{verb}", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            terminal.run(door.app)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        said = capsys.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return call

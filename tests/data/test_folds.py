@@ -1,0 +1,324 @@
+"""Folds: every group whole, positives even, one seed one split; what leaks or lacks is refused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedKFold
+
+from melanoma.data.duplicates import exact_duplicates, join_groups
+from melanoma.data.folds import FoldTable, load_folds, make_folds, require_no_leaks, save_folds
+from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
+from melanoma.data.tables import read_table
+from melanoma.errors import DataError, FoldError
+from melanoma.recipe import Folds, SiimData
+
+Ints = npt.NDArray[np.int64]
+
+
+def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
+    return Folds(name="test", k=k, seed=seed, group_by=group_by)  # type: ignore[arg-type]
+
+
+def lesions(
+    target: list[int] | Ints,
+    patient: list[str] | None = None,
+    lesion: list[str] | None = None,
+) -> LesionTable:
+    frame = pd.DataFrame({"target": np.asarray(target, np.int64)})
+    frame["image_name"] = [f"i{row}" for row in range(len(frame))]
+    frame["patient_id"] = patient or [f"p{row}" for row in range(len(frame))]
+    frame["lesion_id"] = lesion or ""
+    for column in ("sex", "site", "source"):
+        frame[column] = ""
+    frame["age"] = np.nan
+    return LesionTable(frame[list(COLUMNS)], Path())
+
+
+def random_lesions(seed: int) -> tuple[LesionTable, int]:
+    """Between 60 and 400 images of patients with one or many, and folds that they can fill."""
+    rng = np.random.default_rng(seed)
+    count, k = int(rng.integers(60, 400)), int(rng.integers(2, 8))
+    patients = int(rng.integers(4 * k, count))
+    patient = rng.integers(0, patients, count)
+    target = (rng.random(count) < rng.uniform(0.1, 0.5)).astype(np.int64)
+    names = ["" if rng.random() < 0.1 else f"p{p}" for p in patient]
+    lesion = [f"l{rng.integers(count)}" if rng.random() < 0.2 else "" for _ in range(count)]
+    return lesions(target, names, lesion), k
+
+
+def split_groups(folds: FoldTable, column: str) -> int:
+    known = folds.frame[folds.frame[column] != ""]
+    return int((known.groupby(column)["fold"].nunique() > 1).sum())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_patient_lesion_or_duplicate_is_ever_in_two_folds(seed: int) -> None:
+    table, k = random_lesions(seed)
+    rng = np.random.default_rng(1000 + seed)
+    drawn = rng.integers(0, len(table), (12, 2)).tolist()
+    pairs = [(min(pair), max(pair)) for pair in drawn if pair[0] != pair[1]]
+    folds = make_folds(table, rules(k, seed), pairs=pairs)
+    assert folds.frame["image_name"].tolist() == table.names
+    assert folds.folds == list(range(k))
+    assert split_groups(folds, "patient_id") == 0
+    assert split_groups(folds, "lesion_id") == 0
+    fold = folds.frame["fold"].to_numpy()
+    assert all(fold[one] == fold[other] for one, other in pairs)
+    assert folds.leaks(pairs) == {}
+    assert require_no_leaks(folds, pairs, allow=False) == []
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_positives_are_as_even_as_the_largest_group_allows(seed: int) -> None:
+    table, k = random_lesions(seed)
+    folds = make_folds(table, rules(k, seed))
+    counts = folds.counts()
+    largest = folds.frame.groupby("group")["target"].sum().max()
+    assert np.ptp(counts["positives"]) <= largest
+    # Without duplicates most groups are small, and images come out even too.
+    assert np.ptp(counts["images"]) <= folds.frame.groupby("group").size().max()
+    assert counts["images"].sum() == len(table)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_parts_are_the_whole_table_and_share_no_row(seed: int) -> None:
+    table, k = random_lesions(seed)
+    folds = make_folds(table, rules(k, seed))
+    held_out: list[int] = []
+    for number in folds.folds:
+        training, validation = folds.rows(number)
+        assert sorted([*training, *validation]) == list(range(len(table)))
+        held_out += validation.tolist()
+    assert sorted(held_out) == list(range(len(table)))
+
+
+def test_the_real_table_is_split_by_patient_with_even_melanomas_in_seconds(
+    real_data: Path,
+) -> None:
+    csv = read_table(real_data / "siim2020/train_full.csv", needed=["image_name"])
+    table = lesions(csv["target"].astype(int).to_numpy(), csv["patient_id"].tolist())
+    assert (len(table), csv["patient_id"].nunique()) == (33_126, 2_056)
+    start = time.perf_counter()
+    folds = make_folds(table, rules())
+    assert time.perf_counter() - start < 10
+    assert split_groups(folds, "patient_id") == 0
+    assert folds.frame.groupby("patient_id")["fold"].nunique().eq(1).sum() == 2_056
+    counts = folds.counts()
+    assert counts["positives"].sum() == 584
+    assert (abs(counts["positives"] - 584 / 5) <= 0.02 * 584 / 5).all()
+    assert (abs(counts["images"] - 33_126 / 5) <= 0.02 * 33_126 / 5).all()
+
+
+def test_the_real_case_control_table_is_split_by_patient(real_data: Path) -> None:
+    table = read_lesions(real_data / "siim2020", SiimData(reader="siim")).require_sound()
+    folds = make_folds(table, rules())
+    assert split_groups(folds, "patient_id") == 0
+    assert (abs(folds.counts()["positives"] - 584 / 5) <= 0.02 * 584 / 5).all()
+
+
+def test_without_groups_the_folds_are_exactly_scikit_learn_s(phantom_set: Path) -> None:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    folds = make_folds(table, rules(4, seed=7, group_by="none"))
+    target = table.frame["target"].to_numpy()
+    theirs = StratifiedKFold(4, shuffle=True, random_state=7).split(target, target)
+    for number, (training, validation) in enumerate(theirs):
+        ours = folds.rows(number)
+        assert np.array_equal(ours[0], training)
+        assert np.array_equal(ours[1], validation)
+
+
+def test_without_groups_the_leak_is_counted(phantom_set: Path) -> None:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    folds = make_folds(table, rules(3, group_by="none"), pairs=[(0, 1)])
+    assert split_groups(folds, "patient_id") > 10
+    leaks = require_no_leaks(folds, [], allow=True)
+    assert leaks[0].startswith(f"{split_groups(folds, 'patient_id')} patients in more than one")
+
+
+def test_identical_images_of_two_patients_join_all_images_of_both() -> None:
+    patient = [f"p{row // 2}" for row in range(40)]
+    target = [0, 1] * 20
+    pairs = [(0, 39), (5, 20)]
+    folds = make_folds(lesions(target, patient), rules(), pairs=pairs)
+    fold = folds.frame["fold"]
+    assert fold[0] == fold[1] == fold[38] == fold[39]
+    assert fold[4] == fold[5] == fold[20] == fold[21]
+    assert folds.frame["group"].nunique() == 20 - 2
+    apart = [
+        make_folds(lesions(target, patient), rules(seed=seed)).leaks(pairs) for seed in range(5)
+    ]
+    assert any(apart), "the pairs stay together by chance: the test proves nothing"
+
+
+def test_equal_digests_are_pairs_and_empty_ones_are_not() -> None:
+    assert exact_duplicates(["a", "", "b", "a", "", "a"]) == [(0, 3), (0, 5)]
+
+
+def test_joining_is_transitive_and_ignores_unknown_values() -> None:
+    patient, lesion = ["a", "a", "b", "", "", "c"], ["", "x", "x", "y", "", ""]
+    assert join_groups([patient, lesion]) == [0, 0, 0, 1, 2, 3]
+    assert join_groups([patient, lesion], [(3, 5), (2, 3)]) == [0, 0, 0, 0, 1, 0]
+
+
+def test_images_of_unknown_patients_are_spread_and_not_one_group() -> None:
+    folds = make_folds(lesions([0, 1] * 20, [""] * 40), rules())
+    assert folds.counts()["images"].tolist() == [8] * 5
+    assert folds.leaks() == {}
+
+
+def test_the_same_seed_gives_the_same_folds_and_another_seed_others() -> None:
+    table, _ = random_lesions(3)
+    first, again = make_folds(table, rules(4, seed=1)), make_folds(table, rules(4, seed=1))
+    assert first.digest == again.digest
+    pd.testing.assert_frame_equal(first.frame, again.frame)
+    others = {make_folds(table, rules(4, seed=seed)).digest for seed in range(6)}
+    assert len(others) == 6
+
+
+def test_the_digest_does_not_depend_on_the_order_of_rows_or_other_columns() -> None:
+    table, k = random_lesions(5)
+    folds = make_folds(table, rules(k))
+    turned = FoldTable(folds.frame.sample(frac=1, random_state=0).assign(sex="unknown"))
+    assert turned.digest == folds.digest
+
+
+@pytest.mark.parametrize("column", ["fold", "target", "image_name", "group"])
+def test_the_digest_depends_on_what_decides_a_fold(column: str) -> None:
+    table, k = random_lesions(5)
+    folds = make_folds(table, rules(k))
+    changed = folds.frame.copy()
+    old = changed.loc[0, column]
+    changed.loc[0, column] = 1 - int(old) if column in ("fold", "target") else "another"
+    assert FoldTable(changed).digest != folds.digest
+
+
+def test_a_fold_file_is_read_back_as_it_was_written(tmp_path: Path, phantom_set: Path) -> None:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    folds = make_folds(table, rules(3))
+    path = tmp_path / "new/folds.csv"
+    save_folds(folds, path)
+    found = load_folds(path)
+    assert found.digest == folds.digest
+    pd.testing.assert_frame_equal(found.frame, folds.frame)
+    first = path.read_bytes()
+    save_folds(found, path)
+    assert path.read_bytes() == first
+
+
+FOREIGN = "image_name,patient_id,target,fold\na,p,0,0\nb,p,1,0\nc,q,0,1\nd,q,1,1\n"
+
+
+def fold_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "folds.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_fold_file_of_anyone_else_needs_four_columns(tmp_path: Path) -> None:
+    folds = load_folds(fold_file(tmp_path, FOREIGN))
+    assert folds.folds == [0, 1]
+    assert [part.tolist() for part in folds.rows(1)] == [[0, 1], [2, 3]]
+    assert folds.leaks() == {}
+
+
+def test_the_digest_of_a_foreign_file_does_not_depend_on_its_order(tmp_path: Path) -> None:
+    digest = load_folds(fold_file(tmp_path, FOREIGN)).digest
+    header, *lines = FOREIGN.splitlines()
+    turned = "\n".join([header, *lines[::-1]]) + "\n"
+    assert load_folds(fold_file(tmp_path, turned)).digest == digest
+
+
+# Row 49.
+
+
+def test_a_fold_file_without_folds_is_refused_with_a_guess(tmp_path: Path) -> None:
+    path = fold_file(tmp_path, FOREIGN.replace("fold", "kfold"))
+    with pytest.raises(DataError, match=r"lacks fold \(did you mean kfold\?\)"):
+        load_folds(path)
+
+
+@pytest.mark.parametrize("value", ["x", "", "1.5", "-1", "1e3", "nan"])
+def test_a_fold_that_is_no_whole_number_is_shown_with_its_line(value: str, tmp_path: Path) -> None:
+    path = fold_file(tmp_path, FOREIGN.replace("c,q,0,1", f"c,q,0,{value}"))
+    with pytest.raises(FoldError, match=r"1 rows whose fold .*row 3 \(line 4\)"):
+        load_folds(path)
+
+
+@pytest.mark.parametrize("value", ["2", "", "x", "-1"])
+def test_a_target_in_a_fold_file_is_0_or_1(value: str, tmp_path: Path) -> None:
+    path = fold_file(tmp_path, FOREIGN.replace("c,q,0,1", f"c,q,{value},1"))
+    with pytest.raises(FoldError, match=r"1 rows whose target .*row 3 \(line 4\)"):
+        load_folds(path)
+
+
+def test_an_image_may_stand_only_once_in_a_fold_file(tmp_path: Path) -> None:
+    path = fold_file(tmp_path, FOREIGN + "a,p,0,1\n")
+    with pytest.raises(FoldError, match=r"twice: row 5 \(line 6\): 'a'"):
+        load_folds(path)
+
+
+def test_an_unknown_fold_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(FoldError, match=r"fold 99 .*\[0, 1\]"):
+        load_folds(fold_file(tmp_path, FOREIGN)).rows(99)
+
+
+# Row 50.
+
+
+def test_a_leaking_file_is_refused_with_counts_and_names(tmp_path: Path) -> None:
+    folds = load_folds(fold_file(tmp_path, FOREIGN.replace("c,q", "c,p")))
+    with pytest.raises(FoldError, match=r"1 patients in more than one fold \(p\)") as caught:
+        require_no_leaks(folds, [], allow=False)
+    assert "--allow-leak" in str(caught.value)
+    leaks = require_no_leaks(folds, [(0, 3)], allow=True)
+    assert any("1 pairs of identical images" in leak and "a = d" in leak for leak in leaks)
+
+
+def test_a_leaking_lesion_is_refused_even_when_patients_are_apart(tmp_path: Path) -> None:
+    header, *lines = FOREIGN.splitlines()
+    text = "\n".join([f"{header},lesion_id", *(f"{line},same" for line in lines)]) + "\n"
+    folds = load_folds(fold_file(tmp_path, text))
+    with pytest.raises(FoldError, match=r"1 lesions in more than one fold \(same\)"):
+        require_no_leaks(folds, [], allow=False)
+
+
+# Row 51.
+
+
+@pytest.mark.parametrize(
+    ("fold", "said"),
+    [(0, "validation part holds only target 0"), (1, "training part holds only target 0")],
+)
+def test_a_part_with_one_class_is_refused_before_training(
+    fold: int, said: str, tmp_path: Path
+) -> None:
+    path = fold_file(tmp_path, FOREIGN.replace("b,p,1", "b,p,0"))
+    with pytest.raises(FoldError, match=said):
+        load_folds(path).rows(fold)
+
+
+def test_too_few_positives_or_groups_for_the_folds_are_refused() -> None:
+    with pytest.raises(FoldError, match="5 folds need 5 images of each class; one has 4"):
+        make_folds(lesions([0] * 20 + [1] * 4), rules())
+    with pytest.raises(FoldError, match="5 folds need 5 images of each class; one has 0"):
+        make_folds(lesions([0] * 20), rules())
+    with pytest.raises(FoldError, match="5 folds need 5 groups; the table has 4"):
+        make_folds(lesions([0, 1] * 10, [f"p{row % 4}" for row in range(20)]), rules())
+
+
+def test_positives_of_fewer_patients_than_folds_are_refused_at_the_fold_that_lacks_them() -> None:
+    """Enough images, too few patients: the split exists, the fold cannot be trained."""
+    patient = ["one"] * 10 + [f"p{row}" for row in range(20)]
+    folds = make_folds(lesions([1] * 10 + [0] * 20, patient), rules(3))
+    holder = int(folds.frame["fold"][0])
+    other = next(fold for fold in folds.folds if fold != holder)
+    with pytest.raises(FoldError, match="validation part holds only target 0"):
+        folds.rows(other)
+    with pytest.raises(FoldError, match="training part holds only target 0"):
+        folds.rows(holder)

@@ -1,0 +1,362 @@
+"""Readers: what a folder holds becomes a LesionTable, or one refusal that says what to mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from melanoma.data.lesions import (
+    COLUMNS,
+    READERS,
+    LesionTable,
+    index_images,
+    read_lesions,
+    read_test_lesions,
+)
+from melanoma.errors import DataError
+from melanoma.recipe import CsvFolderData, Data, PhantomData, SiimData
+
+SIIM = SiimData(reader="siim")
+PHANTOMS = PhantomData(reader="phantoms", images=40, patients=12, size=32)
+
+
+def siim_folder(folder: Path, csv: str | bytes, images: tuple[str, ...] = ()) -> Path:
+    (folder / "jpeg/train").mkdir(parents=True)
+    data = csv if isinstance(csv, bytes) else csv.encode()
+    (folder / "train.csv").write_bytes(data)
+    for name in images:
+        (folder / "jpeg/train" / name).write_bytes(b"not decoded here")
+    return folder
+
+
+def rows(*targets: object) -> str:
+    lines = [f"i{n},p{n},{target}" for n, target in enumerate(targets)]
+    return "image_name,patient_id,target\n" + "\n".join(lines) + "\n"
+
+
+def refused(folder: Path, data: Data = SIIM) -> str:
+    with pytest.raises(DataError) as caught:
+        read_lesions(folder, data).require_sound()
+    return str(caught.value)
+
+
+def csv_data(**options: Any) -> CsvFolderData:
+    return CsvFolderData(reader="csv_folder", **options)
+
+
+def test_the_readers_of_the_recipe_are_the_readers_there_are() -> None:
+    assert set(READERS) == {"siim", "csv_folder", "phantoms"}
+
+
+def test_siim_rows_come_in_csv_order_with_every_column(phantom_set: Path) -> None:
+    csv = pd.read_csv(phantom_set / "train.csv")
+    table = read_lesions(phantom_set, SIIM).require_sound()
+    frame = table.frame
+    assert tuple(frame.columns) == COLUMNS
+    assert table.names == csv["image_name"].tolist()
+    assert frame["patient_id"].tolist() == csv["patient_id"].tolist()
+    assert frame["target"].tolist() == csv["target"].tolist()
+    assert frame["sex"].tolist() == csv["sex"].fillna("").tolist()
+    assert frame["site"].tolist() == csv["anatom_site_general_challenge"].fillna("").tolist()
+    assert np.array_equal(frame["age"], csv["age_approx"], equal_nan=True)
+    assert all((phantom_set / source).is_file() for source in frame["source"])
+    assert all(Path(s).stem == n for s, n in zip(frame["source"], table.names, strict=True))
+
+
+def test_the_test_table_has_no_targets(phantom_set: Path) -> None:
+    table = read_test_lesions(phantom_set, SIIM)
+    assert table is not None
+    assert set(table.frame["target"]) == {-1}
+    assert all(source.startswith("jpeg/test/") for source in table.frame["source"])
+    assert read_test_lesions(phantom_set, csv_data()) is None
+    assert read_test_lesions(phantom_set / "jpeg", SIIM) is None
+
+
+def test_phantoms_are_drawn_once_and_then_read(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    drawn = read_lesions(folder, PHANTOMS).require_sound()
+    assert len(drawn) == 40
+    assert all((folder / source).is_file() for source in drawn.frame["source"])
+    before = (folder / "train.csv").stat().st_mtime_ns
+    again = read_lesions(folder, PHANTOMS)
+    assert again.names == drawn.names
+    assert (folder / "train.csv").stat().st_mtime_ns == before
+
+
+def test_an_image_that_is_not_there_has_no_source(tmp_path: Path) -> None:
+    table = read_lesions(siim_folder(tmp_path, rows(0, 1), ("i1.jpg",)), SIIM).require_sound()
+    assert table.frame["source"].tolist() == ["", "jpeg/train/i1.jpg"]
+
+
+# Row 46: the table as a file.
+
+
+def test_an_absent_table_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "train.csv") in refused(tmp_path)
+
+
+def test_an_empty_table_says_what_it_needs(tmp_path: Path) -> None:
+    said = refused(siim_folder(tmp_path, " \n"))
+    assert "is empty" in said
+    assert "image_name, patient_id, target" in said
+
+
+def test_a_header_without_rows_is_refused(tmp_path: Path) -> None:
+    assert "no rows" in refused(siim_folder(tmp_path, "image_name,patient_id,target\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "hint"),
+    [
+        ("image_name,patient,target", "patient_id (did you mean patient?)"),
+        ("Image_Name,patient_id,target", "image_name (did you mean Image_Name?)"),
+        ("image_name,patient_id,label", "lacks target;"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_found_and_a_guess(
+    header: str, hint: str, tmp_path: Path
+) -> None:
+    said = refused(siim_folder(tmp_path, f"{header}\na,b,1\n"))
+    assert hint in said
+    assert f"columns found: {header.replace(',', ', ')}" in said
+    assert "needed: image_name, patient_id, target" in said
+
+
+def test_a_byte_order_mark_is_refused_with_its_cure(tmp_path: Path) -> None:
+    said = refused(siim_folder(tmp_path, b"\xef\xbb\xbf" + rows(0, 1).encode()))
+    assert "byte-order mark" in said
+    assert "plain UTF-8" in said
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_is_refused_with_the_header_it_found(
+    separator: str, tmp_path: Path
+) -> None:
+    said = refused(siim_folder(tmp_path, rows(0, 1).replace(",", separator)))
+    assert "not separated by commas" in said
+    assert "image_name" in said
+    assert "needed: image_name, patient_id, target" in said
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    csv = rows(0, 1).replace("p0", "Müller")
+    assert "not UTF-8" in refused(siim_folder(tmp_path, csv.encode("latin-1")))
+    assert read_lesions(siim_folder(tmp_path / "utf8", csv), SIIM).frame["patient_id"][0] == (
+        "Müller"
+    )
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        "image_name,patient_id,target\ni0,p0,0,surplus\ni1,p1,1,surplus\n",
+        "image_name,patient_id,target\ni0,p0,0,\ni1,p1,1,\n",
+    ],
+)
+def test_surplus_cells_never_shift_the_columns(csv: str, tmp_path: Path) -> None:
+    assert "more cells" in refused(siim_folder(tmp_path, csv))
+
+
+def test_a_single_ragged_row_is_refused_with_its_line(tmp_path: Path) -> None:
+    assert "line 3" in refused(siim_folder(tmp_path, rows(0, "1,surplus", 0)))
+
+
+def test_a_needed_column_may_stand_only_once(tmp_path: Path) -> None:
+    csv = "image_name,patient_id,target,target\ni0,p0,0,1\n"
+    assert "more than one column target" in refused(siim_folder(tmp_path, csv))
+
+
+def test_windows_line_ends_and_spaces_around_cells_do_no_harm(tmp_path: Path) -> None:
+    csv = "image_name,patient_id,target\r\n i0 ,p0, 1\r\ni1,p1 ,0\r\n"
+    frame = read_lesions(siim_folder(tmp_path, csv), SIIM).require_sound().frame
+    assert frame["image_name"].tolist() == ["i0", "i1"]
+    assert frame["patient_id"].tolist() == ["p0", "p1"]
+    assert frame["target"].tolist() == [1, 0]
+
+
+# Row 47: targets.
+
+
+def test_targets_that_are_neither_0_nor_1_are_shown_with_their_lines(tmp_path: Path) -> None:
+    said = refused(siim_folder(tmp_path, rows(0, 1, "x", "NaN", 2, "", "1.5", "-1", "yes")))
+    assert "7 rows whose target is not 0 or 1" in said
+    assert "row 3 (line 4): 'x', row 4 (line 5): '', row 5 (line 6): '2'" in said
+    assert said.count("(line ") == 5
+    assert "and 2 more" in said
+
+
+def test_whole_numbers_written_as_decimals_are_targets(tmp_path: Path) -> None:
+    table = read_lesions(siim_folder(tmp_path, rows("0.0", "1.0", 1)), SIIM)
+    assert table.require_sound().frame["target"].tolist() == [0, 1, 1]
+
+
+def test_class_names_as_targets_are_refused_with_the_setting_that_reads_them(
+    tmp_path: Path,
+) -> None:
+    said = refused(siim_folder(tmp_path, rows("nv", "mel", "nv")))
+    assert "--set data.positive=[mel]" in said
+
+
+# Row 48: repeated images.
+
+
+def test_a_repeated_row_is_dropped_with_a_warning(tmp_path: Path) -> None:
+    csv = rows(0, 1, 0) + "i1,p1,1\n"
+    table = read_lesions(siim_folder(tmp_path, csv), SIIM).require_sound()
+    assert table.names == ["i0", "i1", "i2"]
+    assert len(table.warnings) == 1
+    assert "1 repeated row" in table.warnings[0]
+
+
+def test_one_image_with_two_targets_is_refused_by_name(tmp_path: Path) -> None:
+    csv = rows(0, 1, 0) + "i1,p1,0\n"
+    assert "1 images stand twice with different targets: i1" in refused(siim_folder(tmp_path, csv))
+
+
+def test_a_row_without_a_name_is_refused(tmp_path: Path) -> None:
+    assert "1 rows without image_name: row 3" in refused(
+        siim_folder(tmp_path, rows(0, 1) + ",p,0\n")
+    )
+
+
+def test_all_faults_of_a_table_are_said_at_once(tmp_path: Path) -> None:
+    said = refused(siim_folder(tmp_path, rows(0, 1, "x") + "i1,p1,0\n,p,0\n"))
+    assert "not 0 or 1" in said
+    assert "different targets" in said
+    assert "without image_name" in said
+
+
+# Any CSV beside any folder.
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20)).save(path)
+
+
+def any_folder(folder: Path) -> Path:
+    for name in ("deep/er/a.png", "b.JPG", "c.jpeg", "d.webp", "e.e.jpg"):
+        picture(folder / name)
+    (folder / "labels.csv").write_text(
+        "file,dx,who,years,gender,where\n"
+        "a,mel,p1,50,male,back\n"
+        "b.JPG,nv,p1,,female,\n"
+        "c,nv,p2,61.5,,arm\n"
+        "deep/er/d,mel,p2,old,male,arm\n"
+        "e.e,nv,p3,30,male,arm\n"
+    )
+    return folder
+
+
+def test_columns_of_any_name_can_be_read(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file",
+        target_col="dx",
+        group_col="who",
+        positive=("mel",),
+        age_col="years",
+        sex_col="gender",
+        site_col="where",
+    )
+    frame = read_lesions(any_folder(tmp_path), data).require_sound().frame
+    assert frame["target"].tolist() == [1, 0, 0, 1, 0]
+    assert frame["patient_id"].tolist() == ["p1", "p1", "p2", "p2", "p3"]
+    assert frame["lesion_id"].tolist() == [""] * 5
+    assert frame["sex"].tolist() == ["male", "female", "", "male", "male"]
+    assert frame["site"].tolist() == ["back", "", "arm", "arm", "arm"]
+    assert np.array_equal(frame["age"], [50, np.nan, 61.5, np.nan, 30], equal_nan=True)
+
+
+def test_names_match_with_and_without_extension_and_below_folders(tmp_path: Path) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    # deep/er/d is no file there: a path that is wrong is not helped by a stem that exists.
+    assert frame["source"].tolist() == ["deep/er/a.png", "b.JPG", "c.jpeg", "", "e.e.jpg"]
+
+
+def test_the_group_may_be_a_lesion(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file", target_col="dx", positive=("mel",), group_col="who", group_is="lesion"
+    )
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    assert frame["lesion_id"].tolist() == ["p1", "p1", "p2", "p2", "p3"]
+    assert frame["patient_id"].tolist() == [""] * 5
+
+
+def test_without_a_group_column_nobody_is_grouped(tmp_path: Path) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    assert set(frame["patient_id"]) == set(frame["lesion_id"]) == {""}
+
+
+def test_a_positive_class_that_does_not_occur_is_refused_with_those_that_do(
+    tmp_path: Path,
+) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("melanoma",))
+    said = refused(any_folder(tmp_path), data)
+    assert "melanoma" in said
+    assert "found: mel, nv" in said
+
+
+def test_an_empty_class_is_not_taken_for_a_negative(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("c,nv", "c,"))
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert "1 rows whose dx is not a class name: row 3 (line 4)" in refused(folder, data)
+
+
+@pytest.mark.parametrize("column", ["group_col", "age_col", "sex_col", "site_col"])
+def test_every_named_column_must_be_there(column: str, tmp_path: Path) -> None:
+    options = {"image_col": "file", "target_col": "dx", "positive": ("mel",), column: "wo"}
+    said = refused(any_folder(tmp_path), csv_data(**options))
+    assert "lacks wo" in said
+    assert "columns found: file, dx, who" in said
+
+
+def test_two_tables_are_a_question_and_a_name_is_the_answer(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    (folder / "other.csv").write_text("image_name,target\na,1\nb,0\n")
+    said = refused(folder, csv_data())
+    assert "labels.csv, other.csv" in said
+    assert "--set data.table=FILE" in said
+    table = read_lesions(folder, csv_data(table="other.csv")).require_sound()
+    assert table.names == ["a", "b"]
+
+
+def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
+    assert "(none)" in refused(tmp_path, csv_data())
+
+
+def test_a_name_that_fits_two_files_is_no_source_until_it_is_told_apart(tmp_path: Path) -> None:
+    for name in ("one/x.jpg", "two/x.jpg", "two/y.jpg", "y.png", "z.jpg"):
+        picture(tmp_path / name)
+    index = index_images(tmp_path)
+    assert "x" not in index
+    assert "x.jpg" not in index
+    assert "y" not in index
+    assert index["one/x.jpg"] == "one/x.jpg"
+    assert index["two/x.jpg"] == "two/x.jpg"
+    assert index["y.jpg"] == "two/y.jpg"
+    assert index["y.png"] == "y.png"
+    assert index["z"] == index["z.jpg"] == "z.jpg"
+
+
+def test_files_that_are_no_photographs_are_not_indexed(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.gif", "c.npy", "d"):
+        (tmp_path / name).write_bytes(b"")
+    assert index_images(tmp_path) == {}
+
+
+def test_a_table_with_problems_is_read_and_only_then_refused(tmp_path: Path) -> None:
+    """So that check can go on to the images and say everything at once."""
+    table = read_lesions(siim_folder(tmp_path, rows(0, "x")), SIIM)
+    assert isinstance(table, LesionTable)
+    assert len(table.problems) == 1
+    with pytest.raises(DataError):
+        table.require_sound()

@@ -1,0 +1,174 @@
+"""Batches: decided by a seed alone, whatever the workers and wherever training resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from melanoma.data.array_making import build_array
+from melanoma.data.arrays import ImageArray
+from melanoma.data.lesions import read_lesions
+from melanoma.data.loaders import Batch, Plan, draw_order, load_batches, plan_epoch, resolve_workers
+from melanoma.data.transforms import Augmentation
+from melanoma.recipe import Image, Sampler, SiimData
+
+ROWS = np.arange(100, 160)
+TARGETS = (np.arange(60) % 7 == 0).astype(np.int64)
+SHUFFLE = Sampler()
+
+
+@pytest.fixture(scope="module")
+def array(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageArray:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    return build_array(table, tmp_path_factory.mktemp("arrays"), Image(size=32))
+
+
+def plans(count: int = 60, batch_size: int = 16, accumulate: int = 1, seed: int = 1) -> list[Plan]:
+    rows = np.arange(count)
+    return plan_epoch(
+        rows,
+        np.zeros(count, np.int64),
+        sampler=SHUFFLE,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        seed=(seed, 0, 0),
+    )
+
+
+def loaded(
+    array: ImageArray, *, workers: int = 0, start: int = 0, seed: tuple[int, ...] = (1, 0, 0)
+) -> list[Batch]:
+    augmentation = Augmentation([{"flip_horizontal": {}}, {"shift_scale_rotate": {"p": 1}}])
+    return list(
+        load_batches(
+            array,
+            plans(batch_size=8, accumulate=2),
+            workers=workers,
+            start=start,
+            augmentation=augmentation,
+            seed=seed,
+        )
+    )
+
+
+def require_equal(one: list[Batch], other: list[Batch]) -> None:
+    assert len(one) == len(other)
+    for ours, theirs in zip(one, other, strict=True):
+        assert np.array_equal(ours.rows, theirs.rows)
+        assert torch.equal(ours.pixels, theirs.pixels)
+        assert (ours.share, ours.closes) == (theirs.share, theirs.closes)
+
+
+def test_two_workers_give_the_batches_of_none(array: ImageArray) -> None:
+    require_equal(loaded(array, workers=2), loaded(array))
+
+
+@pytest.mark.parametrize("start", [0, 1, 5, 8])
+def test_starting_at_a_batch_gives_the_tail_of_the_epoch(array: ImageArray, start: int) -> None:
+    whole = loaded(array)
+    assert len(whole) == 8
+    require_equal(loaded(array, start=start), whole[start:])
+
+
+def test_pixels_are_those_of_the_rows_that_the_batch_names(array: ImageArray) -> None:
+    for batch in load_batches(array, plans(), workers=0):
+        assert np.array_equal(batch.pixels.numpy(), array.rows(batch.rows))
+
+
+def test_the_seed_decides_the_augmentation(array: ImageArray) -> None:
+    first, again, other = loaded(array), loaded(array), loaded(array, seed=(2, 0, 0))
+    require_equal(first, again)
+    same = [torch.equal(a.pixels, b.pixels) for a, b in zip(first, other, strict=True)]
+    assert not any(same)
+
+
+def test_an_image_that_is_drawn_twice_looks_different_the_second_time(array: ImageArray) -> None:
+    twice = [Plan(np.array([3, 3, 3])), Plan(np.array([3]))]
+    augmentation = Augmentation([{"shift_scale_rotate": {"p": 1}}])
+    batches = list(load_batches(array, twice, workers=0, augmentation=augmentation, seed=(1,)))
+    seen = {image.numpy().tobytes() for batch in batches for image in batch.pixels}
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 60, 61, 64, 65, 97])
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(16, 1), (8, 2), (5, 3)])
+def test_an_epoch_shows_every_row_once_in_groups_of_equal_size(
+    count: int, batch_size: int, accumulate: int
+) -> None:
+    epoch = plans(count, batch_size, accumulate)
+    assert sorted(row for plan in epoch for row in plan.rows) == list(range(count))
+    groups: list[list[Plan]] = [[]]
+    for plan in epoch:
+        groups[-1].append(plan)
+        if plan.closes:
+            groups.append([])
+    assert groups.pop() == []
+    assert len(groups) == -(-count // (batch_size * accumulate))
+    sizes = [sum(len(plan.rows) for plan in group) for group in groups]
+    assert max(sizes) - min(sizes) <= 1
+    for group in groups:
+        assert len(group) <= accumulate
+        assert all(1 <= len(plan.rows) <= batch_size for plan in group)
+        assert sum(plan.share for plan in group) == pytest.approx(1)
+        total = sum(len(plan.rows) for plan in group)
+        assert [plan.share for plan in group] == [len(plan.rows) / total for plan in group]
+
+
+def test_accumulated_batches_are_the_large_batch_in_pieces() -> None:
+    whole, pieces = plans(60, 16, 1), plans(60, 4, 4)
+    joined = [np.concatenate([p.rows for p in pieces[i : i + 4]]) for i in range(0, 16, 4)]
+    for plan, rows in zip(whole, joined, strict=True):
+        assert np.array_equal(plan.rows, rows)
+
+
+def test_a_last_batch_of_one_image_does_not_occur() -> None:
+    """BatchNorm cannot train on a single image."""
+    for count in range(2, 80):
+        assert min(len(plan.rows) for plan in plans(count, 4, 1)) >= 2
+
+
+def test_epochs_and_folds_are_shuffled_differently_and_repeatably() -> None:
+    orders = [
+        tuple(draw_order(ROWS, TARGETS, sampler=SHUFFLE, seed=seed))
+        for seed in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 0), (1, 0, 0))
+    ]
+    assert orders[0] == orders[-1]
+    assert len(set(orders)) == 4
+    assert all(sorted(order) == ROWS.tolist() for order in orders)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.8])
+def test_the_balanced_sampler_draws_positives_at_their_share(share: float) -> None:
+    sampler = Sampler(name="balanced", positive_share=share)
+    positive = set(ROWS[TARGETS == 1])
+    drawn = draw_order(ROWS, TARGETS, sampler=sampler, seed=(0,))
+    assert len(drawn) == len(ROWS)
+    assert sum(row in positive for row in drawn) == round(share * len(ROWS))
+
+
+def test_the_balanced_sampler_shows_rows_of_a_class_equally_often() -> None:
+    """A ten to one set: uniform over the rows of each class to within one (S3-3)."""
+    rows = np.arange(1100)
+    targets = (rows < 100).astype(np.int64)
+    sampler = Sampler(name="balanced")
+    counts: npt.NDArray[np.int64] = np.zeros(1100, np.int64)
+    for epoch in range(40):
+        drawn = draw_order(rows, targets, sampler=sampler, seed=(1, 0, epoch))
+        once = np.bincount(drawn, minlength=1100)
+        for part in (once[:100], once[100:]):
+            assert np.ptp(part) <= 1
+        counts += once
+    assert counts[:100].sum() == counts[100:].sum() == 40 * 550
+    # Which row gets the odd draw changes from epoch to epoch.
+    assert np.ptp(counts[100:]) < 20
+    assert counts[100:].min() > 0
+
+
+def test_a_cpu_keeps_its_cores_for_training_unless_told_otherwise() -> None:
+    assert resolve_workers("auto", torch.device("cpu")) == 0
+    assert resolve_workers(3, torch.device("cpu")) == 3
+    assert 1 <= resolve_workers("auto", torch.device("cuda")) <= 8

@@ -1,0 +1,126 @@
+"""The bootstrap draws whole groups, and its interval covers what it should."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from melanoma.evaluation import intervals
+from melanoma.evaluation.intervals import Interval, bootstrap_interval, resample_weights
+from melanoma.evaluation.metrics import auroc, average_precision
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _mean(values: np.ndarray) -> intervals.Statistic:
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+@pytest.mark.parametrize("block", [1, 100, 4_000_000])
+def test_a_resample_draws_as_many_groups_as_there_are_each_whole(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "_BLOCK", block)
+    groups = np.array([2, 0, 1, 0, 2, 2, 3])
+    blocks = list(resample_weights(groups, resamples=500, rng=_rng()))
+    weights = np.concatenate(blocks)
+    assert weights.shape == (500, 7)
+    for group in range(4):
+        columns = weights[:, groups == group]
+        assert (columns == columns[:, :1]).all()
+    firsts = [int(np.flatnonzero(groups == g)[0]) for g in range(4)]
+    assert (weights[:, firsts].sum(axis=1) == 4).all()
+    # With replacement: a group is left out in (3/4)^4 of the resamples.
+    assert (weights == 0).mean() == pytest.approx((3 / 4) ** 4, abs=0.05)
+    assert np.unique(weights).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_memory_is_bounded_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "_BLOCK", 1000)
+    sizes = [w.size for w in resample_weights(np.arange(100), resamples=95, rng=_rng())]
+    assert max(sizes) <= 1000
+    assert sum(sizes) == 9500
+
+
+def test_the_interval_is_the_bootstrap_s_done_the_slow_way() -> None:
+    rng = _rng(3)
+    groups = rng.integers(0, 30, 150)
+    groups = np.unique(groups, return_inverse=True)[1]
+    target = (rng.random(150) < 0.3).astype(np.int64)
+    score = rng.normal(size=150) + target
+    found = bootstrap_interval(auroc(target, score), groups, resamples=2000, rng=_rng())
+    slow = []
+    for _ in range(800):
+        drawn = rng.integers(0, groups.max() + 1, groups.max() + 1)
+        rows = np.concatenate([np.flatnonzero(groups == g) for g in drawn])
+        slow.append(roc_auc_score(target[rows], score[rows]))
+    assert found.value == pytest.approx(roc_auc_score(target, score))
+    low, high = np.percentile(slow, [2.5, 97.5])
+    assert (found.low, found.high) == (
+        pytest.approx(low, abs=0.02),
+        pytest.approx(high, abs=0.02),
+    )
+
+
+def test_one_seed_gives_one_interval() -> None:
+    values, groups = _rng().normal(size=60), np.repeat(np.arange(20), 3)
+    found = [
+        bootstrap_interval(_mean(values), groups, resamples=200, rng=_rng(seed))
+        for seed in (1, 1, 2)
+    ]
+    assert found[0] == found[1] != found[2]
+
+
+def test_intervals_of_patients_cover_and_those_of_images_are_too_narrow() -> None:
+    """The true mean is 0; images of one patient share most of their deviation."""
+    rng = _rng(7)
+    patients = np.repeat(np.arange(80), 4)
+    covered = {"patients": 0, "images": 0}
+    for _ in range(1000):
+        values = rng.normal(0, 1, 80)[patients] + rng.normal(0, 0.5, 320)
+        for name, groups in (("patients", patients), ("images", np.arange(320))):
+            found = bootstrap_interval(_mean(values), groups, resamples=300, rng=rng)
+            covered[name] += found.low <= 0 <= found.high
+    assert 0.925 <= covered["patients"] / 1000 <= 0.975
+    assert covered["images"] / 1000 < 0.75
+
+
+def test_resamples_of_one_class_are_left_out() -> None:
+    target, score = np.array([1, 0, 0, 0]), np.array([0.9, 0.1, 0.2, 0.3])
+    found = bootstrap_interval(auroc(target, score), np.arange(4), resamples=200, rng=_rng())
+    assert found == Interval(1.0, 1.0, 1.0)
+
+
+def test_an_interval_that_no_resample_defines_is_nan_beside_its_value() -> None:
+    target, score = np.array([1, 0]), np.array([0.9, 0.1])
+    # No resample of these weights holds a negative.
+    statistic = auroc(target, score)
+    found = bootstrap_interval(
+        lambda w: statistic(w) if len(w) == 1 else statistic(w * [1, 0]),
+        np.array([0, 0]),
+        resamples=100,
+        rng=_rng(),
+    )
+    assert found.value == 1.0
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_an_interval_is_written_as_value_low_and_high() -> None:
+    assert Interval(0.5, 0.4, 0.6).as_dict() == {"value": 0.5, "low": 0.4, "high": 0.6}
+
+
+def test_two_hundred_resamples_of_siim_s_size_take_no_two_seconds() -> None:
+    """2,000 took 4.3 s (AUROC) and 5.5 s (PR-AUC) on two cores of 2026."""
+    rng = _rng()
+    groups = np.unique(rng.integers(0, 2056, 33_126), return_inverse=True)[1]
+    target = (rng.random(33_126) < 0.0176).astype(np.int64)
+    score = rng.normal(size=33_126) + target
+    for statistic in (auroc(target, score), average_precision(target, score)):
+        start = time.process_time()
+        bootstrap_interval(statistic, groups, resamples=200, rng=rng)
+        assert time.process_time() - start < 2

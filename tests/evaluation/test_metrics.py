@@ -1,0 +1,206 @@
+"""Every metric is scikit-learn's, with ties and with weights, for all resamples at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from melanoma.evaluation.intervals import Floats, Integers, Statistic
+from melanoma.evaluation.metrics import (
+    auroc,
+    average_precision,
+    brier_score,
+    expected_calibration_error,
+    log_loss,
+    negative_predictive_value_at,
+    positive_predictive_value_at,
+    sensitivity_at,
+    sensitivity_at_specificity,
+    specificity_at,
+    threshold_at_sensitivity,
+)
+
+Make = Callable[[Integers, Floats], Statistic]
+Theirs = Callable[..., float]
+THRESHOLD = 0.4
+
+
+def _decide(score: Floats) -> Integers:
+    return (score >= THRESHOLD).astype(np.int64)
+
+
+def _sensitivity_at_specificity(target: Integers, score: Floats, *, sample_weight: Floats) -> float:
+    false, true, _ = sk.roc_curve(
+        target, score, sample_weight=sample_weight, drop_intermediate=False
+    )
+    return float(true[1 - false >= 0.9 - 1e-12].max())
+
+
+def _decision(function: Theirs, **options: int) -> Theirs:
+    return lambda target, score, **more: function(target, _decide(score), **options, **more)
+
+
+METRICS: dict[str, tuple[Make, Theirs]] = {
+    "auroc": (auroc, sk.roc_auc_score),
+    "average_precision": (average_precision, sk.average_precision_score),
+    "brier_score": (brier_score, sk.brier_score_loss),
+    "log_loss": (log_loss, sk.log_loss),
+    "sensitivity": (partial(sensitivity_at, THRESHOLD), _decision(sk.recall_score)),
+    "specificity": (partial(specificity_at, THRESHOLD), _decision(sk.recall_score, pos_label=0)),
+    "ppv": (partial(positive_predictive_value_at, THRESHOLD), _decision(sk.precision_score)),
+    "npv": (
+        partial(negative_predictive_value_at, THRESHOLD),
+        _decision(sk.precision_score, pos_label=0),
+    ),
+    "sensitivity_at_specificity": (
+        partial(sensitivity_at_specificity, 0.9),
+        _sensitivity_at_specificity,
+    ),
+}
+
+
+@pytest.fixture(params=list(METRICS))
+def metric(request: pytest.FixtureRequest) -> tuple[Make, Theirs]:
+    return METRICS[request.param]
+
+
+def _scores(seed: int, *, images: int = 120, levels: int = 15) -> tuple[Integers, Floats]:
+    """Targets and tied scores in (0, 1), better than chance."""
+    rng = np.random.default_rng(seed)
+    target = (rng.random(images) < 0.25).astype(np.int64)
+    score = np.clip(rng.normal(0.35 + 0.25 * target, 0.2), 0.02, 0.98)
+    return target, np.round(score * levels) / levels * 0.96 + 0.02
+
+
+@pytest.mark.parametrize("levels", [3, 15, 10**9])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_metric_is_scikit_learn_s_ties_included(
+    metric: tuple[Make, Theirs], seed: int, levels: int
+) -> None:
+    ours, theirs = metric
+    target, score = _scores(seed, levels=levels)
+    ones = np.ones((1, len(target)))
+    assert ours(target, score)(ones) == pytest.approx(
+        [theirs(target, score, sample_weight=ones[0])], abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whole_weights_are_repeated_rows_and_scikit_learn_s_weights(
+    metric: tuple[Make, Theirs], seed: int
+) -> None:
+    ours, theirs = metric
+    target, score = _scores(seed)
+    weights = np.random.default_rng(seed).integers(0, 4, (5, len(target)))
+    found = ours(target, score)(weights.astype(np.float64))
+    assert found.shape == (5,)
+    for value, row in zip(found, weights, strict=True):
+        times = np.repeat(np.arange(len(target)), row)
+        repeated = ours(target[times], score[times])(np.ones((1, len(times))))
+        assert value == pytest.approx(repeated[0], abs=1e-12)
+        assert value == pytest.approx(
+            theirs(target, score, sample_weight=row.astype(float)), abs=1e-12
+        )
+
+
+def test_the_order_of_the_rows_does_not_matter(metric: tuple[Make, Theirs]) -> None:
+    target, score = _scores(1)
+    order = np.random.default_rng(0).permutation(len(target))
+    ones = np.ones((1, len(target)))
+    ours = metric[0]
+    assert ours(target[order], score[order])(ones) == pytest.approx(ours(target, score)(ones))
+
+
+@pytest.mark.parametrize(
+    ("make", "absent"),
+    [
+        (auroc, 0),
+        (auroc, 1),
+        (average_precision, 1),
+        (METRICS["sensitivity"][0], 1),
+        (METRICS["specificity"][0], 0),
+        (partial(sensitivity_at_specificity, 0.9), 1),
+        (partial(sensitivity_at_specificity, 0.9), 0),
+    ],
+)
+def test_a_resample_without_the_class_is_undefined_and_not_zero(make: Make, absent: int) -> None:
+    target, score = _scores(0)
+    weights = np.stack([np.ones(len(target)), (target != absent).astype(float)])
+    found = make(target, score)(weights)
+    assert np.isfinite(found[0])
+    assert np.isnan(found[1])
+
+
+def test_a_threshold_that_flags_nothing_has_no_predictive_value() -> None:
+    target, score = _scores(0)
+    ones = np.ones((1, len(target)))
+    assert np.isnan(positive_predictive_value_at(2.0, target, score)(ones)[0])
+    assert np.isnan(negative_predictive_value_at(-1.0, target, score)(ones)[0])
+
+
+def test_a_worked_example() -> None:
+    # TP 347, FN 76, TN 550, FP 44.
+    target = np.repeat([1, 1, 0, 0], [347, 76, 550, 44])
+    score = np.repeat([0.9, 0.1, 0.1, 0.9], [347, 76, 550, 44])
+    ones = np.ones((1, len(target)))
+    found = {
+        "sensitivity": sensitivity_at(0.5, target, score),
+        "specificity": specificity_at(0.5, target, score),
+        "ppv": positive_predictive_value_at(0.5, target, score),
+        "npv": negative_predictive_value_at(0.5, target, score),
+    }
+    assert {name: round(float(s(ones)[0]), 3) for name, s in found.items()} == {
+        "sensitivity": 0.820,
+        "specificity": 0.926,
+        "ppv": 0.887,
+        "npv": 0.879,
+    }
+
+
+def test_a_score_at_the_threshold_is_flagged() -> None:
+    target, score = np.array([1, 0]), np.array([0.5, 0.5])
+    ones = np.ones((1, 2))
+    assert sensitivity_at(0.5, target, score)(ones)[0] == 1.0
+    assert specificity_at(0.5, target, score)(ones)[0] == 0.0
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("levels", [4, 30, 10**9])
+def test_the_threshold_is_the_highest_that_reaches_the_sensitivity(
+    wanted: float, levels: int
+) -> None:
+    for seed in range(10):
+        target, score = _scores(seed, images=157, levels=levels)
+        threshold = threshold_at_sensitivity(wanted, target, score)
+        reached = (score[target == 1] >= threshold).mean()
+        assert reached >= wanted - 1e-12
+        higher = np.nextafter(threshold, 1)
+        assert (score[target == 1] >= higher).mean() < wanted - 1e-12
+
+
+def test_a_share_that_is_whole_in_mathematics_is_whole_here() -> None:
+    # 0.05 x 20 and 0.1 x 30 are a little less than 1 and 3 in floating point.
+    for wanted, positives, missed in ((0.95, 20, 1), (0.9, 30, 3), (0.8, 5, 1)):
+        score = np.arange(positives, dtype=np.float64)
+        target = np.ones(positives, np.int64)
+        assert threshold_at_sensitivity(wanted, target, score) == missed
+
+
+def test_calibration_error_of_honest_and_of_bold_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.random(20_000) * 0.5
+    target = (rng.random(20_000) < honest).astype(np.int64)
+    assert expected_calibration_error(target, honest) < 0.02
+    assert expected_calibration_error(target, honest + 0.3) == pytest.approx(0.3, abs=0.02)
+
+
+def test_calibration_error_by_hand_in_bins_of_equal_counts() -> None:
+    probability = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.7])
+    target = np.array([0, 0, 1, 1, 1, 0])
+    # Bins (.1 .2) (.3 .7) (.8 .9) with outcomes 0, .5 and 1.
+    expected = (0.15 + 0.0 + 0.15) / 3
+    assert expected_calibration_error(target, probability, bins=3) == pytest.approx(expected)

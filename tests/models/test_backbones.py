@@ -1,0 +1,126 @@
+"""Every backbone keeps its source's numbers and names, at any size, and can be told apart."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from melanoma.errors import MelanomaError, RecipeError
+from melanoma.models.backbones import BACKBONES, Backbone, find_backbone, make_backbone
+
+
+def _se_resnext50() -> nn.Module:
+    from pretrainedmodels.models.senet import se_resnext50_32x4d
+
+    return se_resnext50_32x4d(pretrained=None)
+
+
+SOURCES: dict[str, Callable[[], nn.Module]] = {
+    "se_resnext50_32x4d": _se_resnext50,
+    "resnet18": lambda: models.resnet18(weights=None),
+    "resnet50": lambda: models.resnet50(weights=None),
+    "mobilenet_v2": lambda: models.mobilenet_v2(weights=None),
+}
+HEADS = {"last_linear.": "last_linear", "fc.": "fc", "classifier.": "classifier"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other: forty times slower here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=list(BACKBONES))
+def entry(request: pytest.FixtureRequest) -> Backbone:
+    return BACKBONES[request.param]
+
+
+def test_every_entry_is_found_under_its_own_name(entry: Backbone) -> None:
+    assert find_backbone(entry.name) is entry
+
+
+def test_pooled_features_under_the_source_s_head_give_the_source_s_logits(entry: Backbone) -> None:
+    source, backbone = SOURCES[entry.name]().eval(), make_backbone(entry.name).eval()
+    theirs = source.state_dict()
+    backbone.load_state_dict({key: theirs[key] for key in backbone.state_dict()})
+    head = getattr(source, HEADS[entry.ignored[0]])
+    images = torch.randn(1, 3, 224, 224)  # the one size at which every source works
+    with torch.inference_mode():
+        pooled = backbone(images).mean((2, 3))
+        assert torch.allclose(head(pooled), source(images), atol=1e-5)
+
+
+def test_the_smallest_image_gives_a_map_that_every_weight_decides(entry: Backbone) -> None:
+    backbone = make_backbone(entry.name)
+    maps = backbone(torch.randn(2, 3, 32, 32))
+    assert maps.shape[:2] == (2, entry.features)
+    assert not torch.equal(maps[0], maps[1])
+    maps.square().sum().backward()
+    # A parameter without a gradient would be an old head that training carries along.
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
+def test_the_seed_alone_decides_fresh_weights_even_at_the_source_s_first_import(
+    entry: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [m for m in sys.modules if m.split(".")[0] == "pretrainedmodels"]:
+        monkeypatch.delitem(sys.modules, module)
+    torch.manual_seed(0)
+    first = make_backbone(entry.name).state_dict()
+    torch.manual_seed(0)
+    second = make_backbone(entry.name).state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_stages_rise_from_stem_to_top_and_none_is_empty(entry: Backbone) -> None:
+    names = [name for name, _ in make_backbone(entry.name).named_parameters()]
+    stages = [entry.stage(name) for name in names]
+    assert stages == sorted(stages)
+    assert set(stages) == set(range(entry.stages))
+
+
+def test_stages_of_mobilenet_follow_its_strides() -> None:
+    entry, backbone = BACKBONES["mobilenet_v2"], make_backbone("mobilenet_v2").eval()
+    maps = torch.zeros(1, 3, 64, 64)
+    for index, block in enumerate(backbone.features):
+        maps = block(maps)
+        assert 64 // maps.shape[-1] == 2 ** (entry.stage(f"features.{index}.0.weight") + 1)
+
+
+def test_a_parameter_of_no_stage_is_refused(entry: Backbone) -> None:
+    with pytest.raises(MelanomaError, match=r"head\.weight belongs to no stage"):
+        entry.stage("head.weight")
+
+
+def test_published_weights_are_pinned_and_come_over_https(entry: Backbone) -> None:
+    published = entry.pretrained
+    assert published.url.startswith("https://")
+    assert re.fullmatch("[0-9a-f]{64}|[0-9a-f]{8}", published.sha256)
+    # The publishers put the first eight digits into the file's name.
+    assert f"-{published.sha256[:8]}." in published.file_name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("se_resnext50", "did you mean se_resnext50_32x4d?"), ("efficientnet", "known:")],
+)
+def test_an_unknown_backbone_lists_the_known_ones(name: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        make_backbone(name)
+    assert hint in str(refusal.value)
+    assert all(known in str(refusal.value) for known in BACKBONES)
+
+
+def test_a_name_like_nothing_known_gets_no_suggestion() -> None:
+    with pytest.raises(RecipeError) as refusal:
+        find_backbone("vit")
+    assert "did you mean" not in str(refusal.value)

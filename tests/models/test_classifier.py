@@ -1,0 +1,205 @@
+"""A classifier over every backbone: one pooled embedding, one linear head, honest groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from melanoma.errors import DataError, RecipeError
+from melanoma.models.backbones import BACKBONES
+from melanoma.models.classifier import Classifier, make_classifier, parameter_groups
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other: forty times slower here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", params=list(BACKBONES))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def classifier(name: str) -> Classifier:
+    """Fresh weights, with BatchNorm's statistics of one batch.
+
+    Without them a fresh mobilenet_v2 answers every image alike, and no test below could fail.
+    A test that changes weights makes its own.
+    """
+    torch.manual_seed(0)
+    fresh = make_classifier(name, outputs=1)
+    for module in fresh.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.inference_mode():
+        fresh(_images(128, seed=1))
+    return fresh.eval()
+
+
+def _images(size: int = 64, *, seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [64, 96])
+@torch.inference_mode()
+def test_the_head_of_the_embedding_is_the_answer(
+    classifier: Classifier, name: str, size: int
+) -> None:
+    embedding = classifier.embed(_images(size))
+    assert embedding.shape == (2, BACKBONES[name].features)
+    assert torch.allclose(classifier.head(embedding), classifier(_images(size)), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_an_image_s_logit_does_not_depend_on_its_batch_in_eval(classifier: Classifier) -> None:
+    images = _images()
+    alone = torch.cat([classifier(image[None]) for image in images])
+    assert torch.allclose(alone, classifier(images), atol=1e-4)
+
+
+@torch.inference_mode()
+def test_red_and_blue_swapped_changes_the_answer(classifier: Classifier) -> None:
+    images = _images()
+    assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=1e-4)
+
+
+@torch.inference_mode()
+def test_channels_last_gives_the_same_logits(classifier: Classifier) -> None:
+    images = _images()
+    plain = classifier(images)
+    last = classifier.to(memory_format=torch.channels_last)
+    swapped = last(images.to(memory_format=torch.channels_last))
+    classifier.to(memory_format=torch.contiguous_format)
+    assert torch.allclose(swapped, plain, atol=1e-4)
+
+
+def test_training_reaches_every_parameter(name: str) -> None:
+    classifier = make_classifier(name, outputs=1).train()
+    before = {key: value.clone() for key, value in classifier.state_dict().items()}
+    optimizer = torch.optim.SGD(
+        parameter_groups(classifier, name, rate=0.1, weight_decay=0.0, depth_decay=1.0)
+    )
+    classifier(_images()).square().sum().backward()
+    assert all(p.grad is not None for p in classifier.parameters())
+    optimizer.step()
+    assert not torch.equal(before["head.weight"], classifier.head.weight)
+    assert not torch.equal(before["head.bias"], classifier.head.bias)
+
+
+def test_the_answer_is_a_logit_and_no_probability() -> None:
+    classifier = make_classifier("resnet18", outputs=3).eval()
+    nn.init.constant_(classifier.head.bias, 7.0)
+    nn.init.zeros_(classifier.head.weight)
+    with torch.inference_mode():
+        assert torch.equal(classifier(_images()), torch.full((2, 3), 7.0))
+
+
+def test_state_dict_keys_are_the_backbone_s_and_the_head_s(classifier: Classifier) -> None:
+    keys = classifier.state_dict().keys()
+    assert {key for key in keys if not key.startswith("backbone.")} == {"head.weight", "head.bias"}
+    assert {key for key in keys if key.startswith("backbone.")} == {
+        f"backbone.{key}" for key in classifier.backbone.state_dict()
+    }
+
+
+def test_dropout_stands_before_the_head_and_only_in_training() -> None:
+    classifier = make_classifier("resnet18", outputs=1, dropout=0.9)
+    nn.init.ones_(classifier.head.weight)
+    nn.init.zeros_(classifier.head.bias)
+    classifier.backbone.eval()
+    with torch.inference_mode():
+        kept = classifier.eval()(_images())
+        classifier.dropout.train()
+        assert torch.equal(classifier.embed(_images()), classifier.embed(_images()))
+        assert not torch.allclose(classifier(_images()), kept)
+
+
+def test_a_fresh_head_starts_at_the_prior() -> None:
+    classifier = make_classifier("resnet18", outputs=1, positive_share=0.018)
+    assert torch.sigmoid(classifier.head.bias).item() == pytest.approx(0.018)
+    several = make_classifier("resnet18", outputs=7, positive_share=0.018)
+    assert several.head.bias.std() > 0  # a share of positives says nothing about seven classes
+
+
+def test_every_trainable_parameter_is_in_exactly_one_group(
+    name: str, classifier: Classifier
+) -> None:
+    groups = parameter_groups(classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=0.5)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in classifier.parameters())
+    assert all(set(group) == {"params", "lr", "weight_decay", "name"} for group in groups)
+    assert len({group["name"] for group in groups}) == len(groups)
+
+
+def test_biases_and_norms_take_no_weight_decay(name: str, classifier: Classifier) -> None:
+    groups = parameter_groups(classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=0.5)
+    for group in groups:
+        bare = group["weight_decay"] == 0.0
+        assert bare == group["name"].endswith("_no_decay")
+        assert all((p.ndim <= 1) == bare for p in group["params"])
+
+
+def test_the_rate_falls_by_the_same_ratio_from_head_to_stem(
+    name: str, classifier: Classifier
+) -> None:
+    stages = BACKBONES[name].stages
+    groups = parameter_groups(classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=0.5)
+    rates = {group["name"].removesuffix("_no_decay"): group["lr"] for group in groups}
+    assert list(rates) == ["head", *(f"stage_{i}" for i in reversed(range(stages)))]
+    assert rates["head"] == 1e-3
+    for i in range(stages):
+        assert math.isclose(rates[f"stage_{i}"], 1e-3 * 0.5 ** (stages - i))
+    stem = next(iter(classifier.backbone.parameters()))
+    (owner,) = [g for g in groups if any(p is stem for p in g["params"])]
+    assert owner["name"] == "stage_0"
+
+
+def test_without_depth_decay_there_is_one_rate(name: str, classifier: Classifier) -> None:
+    groups = parameter_groups(classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=1.0)
+    assert {group["lr"] for group in groups} == {1e-3}
+
+
+def test_frozen_parameters_are_in_no_group() -> None:
+    classifier = make_classifier("resnet18", outputs=1)
+    classifier.backbone.requires_grad_(False)
+    groups = parameter_groups(classifier, "resnet18", rate=1.0, weight_decay=0.1, depth_decay=0.5)
+    assert [group["name"] for group in groups] == ["head", "head_no_decay"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, math.nan])
+def test_a_share_without_both_classes_is_refused(share: float) -> None:
+    with pytest.raises(DataError, match="both classes"):
+        make_classifier("resnet18", outputs=1, positive_share=share)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_a_dropout_that_keeps_nothing_is_refused(dropout: float) -> None:
+    with pytest.raises(RecipeError, match=r"model\.dropout"):
+        make_classifier("resnet18", outputs=1, dropout=dropout)
+
+
+def test_a_classifier_without_outputs_is_refused() -> None:
+    with pytest.raises(RecipeError, match="at least one output"):
+        make_classifier("resnet18", outputs=0)
+
+
+def test_an_unknown_backbone_is_refused_by_both_doors() -> None:
+    with pytest.raises(RecipeError, match="did you mean resnet18"):
+        make_classifier("resnet-18", outputs=1)
+    with pytest.raises(RecipeError, match="did you mean resnet18"):
+        parameter_groups(
+            make_classifier("resnet18", outputs=1),
+            "resnet-18",
+            rate=1.0,
+            weight_decay=0.0,
+            depth_decay=1.0,
+        )

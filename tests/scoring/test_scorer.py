@@ -1,0 +1,233 @@
+"""What is served is what was evaluated: the same tensor, the same logit, the same probability."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from scipy.special import expit
+
+from melanoma.data.images import decode_image
+from melanoma.errors import ImageError, ScoreError
+from melanoma.evaluate import evaluate_folds
+from melanoma.scoring import scorer as scoring
+from melanoma.scoring.bundle import Bundle, load_bundle
+from melanoma.scoring.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def oof(trained: Any) -> pd.DataFrame:
+    """oof.csv with the array's row of each image."""
+    frame = pd.read_csv(trained.folder / "oof.csv")
+    return frame.assign(row=[trained.array.row_of[name] for name in frame["image_name"]])
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Any) -> Bundle:
+    return load_bundle(trained.folder)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _logits(scorer: Scorer, probability: Any) -> Any:
+    """Back from a probability to the corrected logit that it was made of."""
+    calibration = scorer.bundle.calibration
+    odds = np.log(probability) - np.log1p(-np.asarray(probability))
+    return (odds - calibration.intercept) / calibration.slope
+
+
+def test_a_training_batch_s_tensor_is_the_served_tensor_bit_for_bit(
+    trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, torch.Tensor] = {}
+    original = scoring.predict_logits
+
+    def catch(classifier: Any, images: torch.Tensor, *, views: int) -> torch.Tensor:
+        served.setdefault(str(len(served)), images)
+        return original(classifier, images, views=views)
+
+    monkeypatch.setattr(scoring, "predict_logits", catch)
+    for fold, part in enumerate(trained.parts):
+        seen = {image.contiguous().numpy().tobytes() for image in trained.seen[fold]}
+        assert len(seen) == len(part.training)
+        for row in part.training[::4]:
+            served.clear()
+            scorer.score(trained.photograph(int(row)))
+            (image,) = served["0"]
+            assert image.contiguous().numpy().tobytes() in seen
+
+
+def test_the_out_of_fold_logit_of_an_image_is_its_member_s_logit_of_the_file(
+    trained: Any, scorer: Scorer, oof: pd.DataFrame
+) -> None:
+    for _, image in oof.iloc[::5].iterrows():
+        answer = scorer.score(trained.photograph(image["row"]))
+        held_out = answer.by_fold[image["fold"]]
+        assert held_out == pytest.approx(image["prob"], abs=1e-6)
+        assert _logits(scorer, held_out) == pytest.approx(image["logit"], abs=1e-5)
+        # The other member trained on it, and answers differently.
+        assert answer.by_fold[1 - image["fold"]] != pytest.approx(image["prob"], abs=1e-4)
+
+
+def test_the_whole_file_of_out_of_fold_scores_is_reproduced_from_the_array(
+    trained: Any, scorer: Scorer, oof: pd.DataFrame
+) -> None:
+    by_fold = scorer.member_probabilities(trained.array.rows(oof["row"].to_numpy()))
+    held_out = by_fold[np.arange(len(oof)), oof["fold"]]
+    assert np.allclose(held_out, oof["prob"], atol=1e-6)
+    assert np.allclose(_logits(scorer, held_out), oof["logit"], atol=1e-5)
+
+
+def test_a_row_of_the_array_scores_as_its_photograph(trained: Any, scorer: Scorer) -> None:
+    rows = [0, 13, 40, 63]
+    squares = scorer.score_squares(trained.array.rows(rows))
+    for row, square in zip(rows, squares, strict=True):
+        answer = scorer.score(trained.photograph(row))
+        assert square.melanoma_probability == pytest.approx(answer.melanoma_probability, abs=1e-6)
+
+
+def test_a_batch_of_many_is_each_one_by_itself(trained: Any, scorer: Scorer) -> None:
+    files = [trained.photograph(row) for row in range(0, 64, 5)]
+    # Sizes that differ, as photographs' do.
+    files[3] = _png(np.tile(decode_image(files[3]).pixels, (2, 1, 1)))
+    together = scorer.score_photographs([decode_image(file) for file in files])
+    for file, answer in zip(files, together, strict=True):
+        alone = scorer.score(file)
+        assert answer.melanoma_probability == pytest.approx(alone.melanoma_probability, abs=1e-5)
+        assert answer.by_fold == pytest.approx(alone.by_fold, abs=1e-5)
+    assert len({round(answer.melanoma_probability, 6) for answer in together}) == len(files)
+
+
+def test_the_answer_is_the_mean_of_its_members_probabilities(trained: Any, scorer: Scorer) -> None:
+    for row in range(0, 64, 9):
+        answer = scorer.score(trained.photograph(row))
+        assert len(answer.by_fold) == 2
+        assert answer.melanoma_probability == pytest.approx(np.mean(answer.by_fold), abs=1e-12)
+        mean_logit = float(np.mean(_logits(scorer, answer.by_fold)))
+        calibration = scorer.bundle.calibration
+        other = expit(calibration.slope * mean_logit + calibration.intercept)
+        assert answer.by_class == {
+            "benign": 1 - answer.melanoma_probability,
+            "melanoma": answer.melanoma_probability,
+        }
+        assert answer.melanoma_probability == pytest.approx(float(other), abs=0.1)
+
+
+def test_each_member_s_own_shift_is_taken_out(trained: Any, bundle: Bundle) -> None:
+    squares = trained.array.rows([5, 6])
+    before = Scorer(bundle).member_probabilities(squares)
+    first, second = bundle.members
+    moved = replace(bundle, members=(first, replace(second, prior_shift=second.prior_shift - 1)))
+    after = Scorer(moved).member_probabilities(squares)
+    assert (after[:, 0] == before[:, 0]).all()
+    raised = _logits(Scorer(bundle), after[:, 1]) - _logits(Scorer(bundle), before[:, 1])
+    assert raised == pytest.approx([1.0, 1.0], abs=1e-6)
+
+
+def test_an_image_is_flagged_from_the_threshold_on(trained: Any, bundle: Bundle) -> None:
+    rows = trained.array.rows(range(0, 64, 4))
+    probabilities = [a.melanoma_probability for a in Scorer(bundle).score_squares(rows)]
+    middle = sorted(probabilities)[8]
+    at_middle = replace(bundle, threshold=replace(bundle.threshold, value=middle))
+    answers = Scorer(at_middle).score_squares(rows)
+    assert [a.flagged for a in answers] == [p >= middle for p in probabilities]
+    assert sum(a.flagged for a in answers) == 8
+    assert answers[0].threshold == {"value": middle, "at": "sensitivity 0.95"}
+    # The threshold stands beside the probability and never in it.
+    assert [a.melanoma_probability for a in answers] == probabilities
+
+
+def test_the_prediction_is_the_likelier_class(trained: Any, bundle: Bundle) -> None:
+    for intercept, name in ((-8.0, "benign"), (8.0, "melanoma")):
+        calibration = replace(bundle.calibration, intercept=intercept, slope=1e-3)
+        answer = Scorer(replace(bundle, calibration=calibration)).score(trained.photograph(0))
+        assert answer.prediction == name
+        assert answer.probability == max(answer.by_class.values()) > 0.99
+
+
+def test_red_and_blue_swapped_changes_the_answer(trained: Any, scorer: Scorer) -> None:
+    for row in (0, 20, 50):
+        pixels = decode_image(trained.photograph(row)).pixels
+        upright, swapped = (scorer.score(_png(p)) for p in (pixels, pixels[..., ::-1].copy()))
+        assert abs(upright.melanoma_probability - swapped.melanoma_probability) > 1e-4
+
+
+def test_a_lossless_copy_scores_the_same_and_the_name_of_nothing_matters(
+    trained: Any, scorer: Scorer
+) -> None:
+    data = trained.photograph(7)
+    copy = _png(decode_image(data).pixels)
+    assert scorer.score(copy).by_fold == scorer.score(data).by_fold
+
+
+def test_an_answer_is_plain_json_with_its_model_and_disclaimer(
+    trained: Any, scorer: Scorer, bundle: Bundle
+) -> None:
+    answer = scorer.score(trained.photograph(3)).as_dict()
+    assert answer["model"] == {"name": "small", "version": 1, "digest": bundle.digest, "folds": 2}
+    assert "not a medical device" in answer["disclaimer"]
+    assert answer["warnings"] == []
+    assert answer["calibrated"] is True
+
+
+def test_other_views_than_those_evaluated_are_warned_of_and_change_the_answer(
+    trained: Any, bundle: Bundle, scorer: Scorer
+) -> None:
+    photograph = trained.photograph(3)
+    answer = Scorer(bundle, views=4).score(photograph)
+    assert answer.warnings == ["views: scored with 4, evaluated with 2"]
+    usual = scorer.score(photograph)
+    assert answer.melanoma_probability != pytest.approx(usual.melanoma_probability, abs=1e-6)
+    assert Scorer(bundle, views=2).score(photograph).warnings == []
+
+
+def test_fewer_folds_than_the_recipe_are_warned_of_in_every_answer(
+    trained: Any, copied: Path
+) -> None:
+    """Fold 1 was never trained: sealed with what there is, and saying so."""
+    for file in (copied / "fold_1").iterdir():
+        file.unlink()
+    (copied / "fold_1").rmdir()
+    for name in ("recipe.yaml", "report.json", "oof.csv", "manifest.json"):
+        (copied / name).unlink()
+    report = evaluate_folds(
+        trained.recipe, copied, trained.folder.parent / "folds.csv", allow_missing=True
+    )
+    assert any("1 of 2 folds" in warning for warning in report.content["warnings"])
+    answer = Scorer(load_bundle(copied)).score(trained.photograph(0))
+    assert answer.warnings == ["fewer_folds: 1 of 2"]
+    assert answer.model["folds"] == len(answer.by_fold) == 1
+
+
+def test_the_photograph_s_own_warnings_come_with_the_answer(scorer: Scorer) -> None:
+    black = np.zeros((64, 64, 3), np.uint8)
+    answer = scorer.score(_png(black))
+    assert answer.warnings == ["low_information"]
+    assert np.isfinite(answer.melanoma_probability)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff\xe0 cut off"])
+def test_what_is_no_photograph_is_refused(data: bytes, scorer: Scorer) -> None:
+    with pytest.raises(ImageError):
+        scorer.score(data)
+
+
+def test_a_member_that_answers_nan_is_an_error_and_no_score(
+    trained: Any, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(bundle)
+    with torch.no_grad():
+        scorer._members[1][0].head.bias.fill_(torch.nan)
+    with pytest.raises(ScoreError, match="not a finite number"):
+        scorer.score(trained.photograph(0))

@@ -1,0 +1,301 @@
+"""Recipes: strict, frozen, said back in the words of the person who wrote them."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from melanoma.data.transforms import Augmentation
+from melanoma.errors import RecipeError
+from melanoma.models.backbones import find_backbone
+from melanoma.models.losses import LOSSES
+from melanoma.recipe import Recipe, differences, load_recipe, make_recipe
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
+
+
+def recipe(**sections: Any) -> Recipe:
+    values = copy.deepcopy(BASE)
+    for name, section in sections.items():
+        both = isinstance(section, dict) and isinstance(values.get(name), dict)
+        values[name] = {**values[name], **section} if both else section
+    return make_recipe(values)
+
+
+def refused(**sections: Any) -> str:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**sections)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def written(tmp_path: Path, text: str | None = None) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(BASE) if text is None else text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"modle": {}}, "modle: unknown key; did you mean model?"),
+        ({"model": {"bakcbone": "x"}}, "model.bakcbone: unknown key; did you mean backbone?"),
+        ({"optimizer": {"lr": 1}}, "optimizer.lr: unknown key; known: name, rate, weight_decay"),
+        ({"data": {"chanels": 1}}, "data.chanels: unknown key; "),
+        ({"data": {"arraychannels": "bgr"}}, "did you mean array_channels?"),
+        ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
+        ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
+        ({"data": {"reader": "sim"}}, "data: Input tag 'sim'"),
+        ({"data": {"reader": "sim"}}, "'siim', 'csv_folder', 'phantoms'"),
+    ],
+)
+def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert said in refused(**sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"optimizer": {"rate": -1}}, "optimizer.rate: Input should be greater than 0 (got -1)"),
+        ({"optimizer": {"rate": 0}}, "optimizer.rate: "),
+        ({"optimizer": {"rate": float("inf")}}, "optimizer.rate: Input should be a finite number"),
+        ({"optimizer": {"rate": float("nan")}}, "optimizer.rate: "),
+        ({"optimizer": {"rate": "fast"}}, "optimizer.rate: Input should be a valid number"),
+        ({"optimizer": {"rate": [1]}}, "optimizer.rate: "),
+        ({"optimizer": {"name": "adamm"}}, "optimizer.name: Input should be 'adam', 'adamw' or"),
+        ({"optimizer": {"weight_decay": -0.1}}, "optimizer.weight_decay: "),
+        ({"optimizer": {"clip_norm": 0}}, "optimizer.clip_norm: "),
+        ({"training": {"batch_size": 0}}, "training.batch_size: "),
+        ({"training": {"batch_size": 2.5}}, "training.batch_size: "),
+        ({"training": {"batch_size": True}}, "training.batch_size: true or false"),
+        ({"training": {"epochs": 0}}, "training.epochs: "),
+        ({"training": {"ema_decay": 1}}, "training.ema_decay: "),
+        ({"training": {"workers": -1}}, "training.workers: Input should be greater than or equal"),
+        ({"training": {"workers": "many"}}, "training.workers: "),
+        (
+            {"loss": {"positive_weight": -2}},
+            "loss.positive_weight: Input should be 'ratio' or 'none'",
+        ),
+        ({"loss": {"positive_weight": "ratioo"}}, "loss.positive_weight: Input should be 'ratio'"),
+        ({"loss": {"label_smoothing": 0.5}}, "loss.label_smoothing: "),
+        ({"sampler": {"positive_share": 1}}, "sampler.positive_share: "),
+        ({"image": {"size": 16}}, "image.size: "),
+        ({"image": {"fit": "crop"}}, "image.fit: Input should be 'squash' or 'center'"),
+        ({"folds": {"k": 1}}, "folds.k: "),
+        ({"folds": {"seed": -1}}, "folds.seed: "),
+        ({"evaluation": {"views": 3}}, "evaluation.views: Input should be 1, 2, 4 or 8"),
+        ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
+        ({"seed": -1}, "seed: "),
+        ({"seed": True}, "seed: true or false"),
+        ({"classes": ["one"]}, "classes.1: Field required"),
+        ({"model": 3}, "model: "),
+        ({"augment": ["flip_horizontal"]}, "augment.0: "),
+        ({"augment": [{"flip_horizontal": None}]}, "augment.0.flip_horizontal: "),
+        (
+            {"schedule": {"warmup_epochs": 25}},
+            "schedule.warmup_epochs must be less than training.epochs",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_its_field(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert f"recipe: {said}" in refused(**sections)
+
+
+def test_all_bad_fields_are_named_in_one_line() -> None:
+    said = refused(modle={}, optimizer={"rate": -1}, image={"size": 8})
+    assert said.count("; ") >= 2
+    for field in ("modle", "optimizer.rate", "image.size"):
+        assert f"{field}: " in said
+
+
+def test_no_part_of_pydantic_s_own_language_reaches_the_reader() -> None:
+    said = refused(loss={"positive_weight": "x"}, training={"workers": "x"}, data={"a": 1})
+    assert not re.search(r"constrained|literal\[|pydantic|siim\.", said)
+
+
+def test_a_missing_section_is_named() -> None:
+    with pytest.raises(RecipeError, match="folds: Field required"):
+        make_recipe({"name": "r", "data": {"reader": "siim"}})
+
+
+def test_a_recipe_cannot_be_changed_after_reading() -> None:
+    fixed = recipe()
+    with pytest.raises(ValidationError):
+        fixed.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        fixed.model.backbone = "resnet18"  # type: ignore[misc]
+
+
+def test_overrides_are_applied_in_their_order_and_typed_as_yaml(tmp_path: Path) -> None:
+    found = load_recipe(
+        written(tmp_path),
+        (
+            "training.epochs=3",
+            "training.epochs=4",
+            "optimizer.clip_norm=1",
+            "optimizer.rate=2e-3",
+            "training.ema_decay=null",
+            "image={size: 64, fit: center}",
+            "augment=[{flip_horizontal: {p: 1}}]",
+            "name=tried",
+        ),
+    )
+    assert found.training.epochs == 4
+    assert found.optimizer.clip_norm == 1
+    assert found.optimizer.rate == pytest.approx(0.002)
+    assert found.training.ema_decay is None
+    assert (found.image.size, found.image.fit) == (64, "center")
+    assert found.augment == ({"flip_horizontal": {"p": 1}},)
+    assert found.name == "tried"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.epochs", "--set training.epochs: expected a.b=value"),
+        ("=3", "--set =3: expected a.b=value"),
+        ("name.first=x", "--set name.first=x: name is a value, not a section"),
+        ("training.epochs=[", "is not a YAML value"),
+        ("trainin.epochs=3", "trainin: unknown key; did you mean training?"),
+        ("training.epoch=3", "training.epoch: unknown key; did you mean epochs?"),
+        ("training.epochs=x", "training.epochs: "),
+        ("training.epochs=", "training.epochs: "),
+    ],
+)
+def test_an_override_that_cannot_be_meant_is_refused(
+    override: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        load_recipe(written(tmp_path), (override,))
+
+
+def test_the_seed_option_comes_after_all_overrides(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path), ("seed=4",), seed=9).seed == 9
+    assert load_recipe(written(tmp_path), ("seed=4",)).seed == 4
+    assert load_recipe(written(tmp_path), ("seed=4",), seed=0).seed == 0
+
+
+def test_a_recipe_without_a_name_has_its_file_s(tmp_path: Path) -> None:
+    path = written(tmp_path, yaml.safe_dump({k: v for k, v in BASE.items() if k != "name"}))
+    assert load_recipe(path).name == "mine"
+
+
+def test_an_absent_file_is_refused_with_those_beside_it(tmp_path: Path) -> None:
+    written(tmp_path)
+    with pytest.raises(RecipeError, match=r"no recipe at .*your\.yaml \(in that folder: mine"):
+        load_recipe(tmp_path / "your.yaml")
+    with pytest.raises(RecipeError, match="in that folder: none"):
+        load_recipe(tmp_path / "nowhere/your.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"", "holds no recipe"),
+        (b"- a\n- b\n", "holds no recipe"),
+        (b"!!python/object/apply:os.system ['touch marker']", "is not YAML"),
+    ],
+)
+def test_a_file_that_holds_no_recipe_is_refused_and_never_executed(
+    content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe(path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "marker").exists()
+
+
+def test_the_digest_ignores_only_what_changes_no_number_of_a_fold() -> None:
+    plain = recipe().digest()
+    for same in (
+        {"training": {"workers": 7}},
+        {"version": 2},
+        {"evaluation": {"resamples": 500, "sensitivity": 0.9}},
+    ):
+        assert recipe(**same).digest() == plain
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"seed": 1},
+        {"image": {"size": 64}},
+        {"image": {"fit": "center"}},
+        {"folds": {"seed": 1}},
+        {"model": {"dropout": 0.1}},
+        {"loss": {"positive_weight": "ratio"}},
+        {"sampler": {"name": "balanced"}},
+        {"augment": [{"transpose": {}}]},
+        {"optimizer": {"rate": 2e-4}},
+        {"schedule": {"patience": 4}},
+        {"training": {"epochs": 24}},
+        {"training": {"accumulate": 2}},
+        {"training": {"precision": "float32"}},
+        {"selection": {"keep": "last"}},
+        {"evaluation": {"views": 2}},
+        {"data": {"array_channels": "bgr"}},
+    ],
+)
+def test_the_digest_changes_with_what_decides_a_number(section: dict[str, Any]) -> None:
+    assert recipe(**section).digest() != recipe().digest()
+
+
+def test_writing_defaults_out_changes_nothing(tmp_path: Path) -> None:
+    first = recipe(augment=[{"one_of": {"of": [{"transpose": {"p": 1}}], "p": 0.3}}])
+    again = load_recipe(written(tmp_path, first.to_yaml()))
+    assert again == first
+    assert again.digest() == first.digest()
+    assert again.to_yaml() == first.to_yaml()
+    assert "patience: 3" in first.to_yaml()
+
+
+def test_differences_are_leaves_with_both_values() -> None:
+    ours, theirs = recipe(seed=1, optimizer={"rate": 0.01}), recipe(augment=[{"transpose": {}}])
+    assert differences(ours.identity(), theirs.identity()) == [
+        "augment: [{'transpose': {}}] -> []",
+        "optimizer.rate: 0.0001 -> 0.01",
+        "seed: 0 -> 1",
+    ]
+    assert differences(ours.identity(), ours.identity()) == []
+    assert differences({"a": 1}, {"b": {"c": 2}}) == ["a: None -> 1", "b: {'c': 2} -> None"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_every_config_loads_and_can_be_meant(path: Path) -> None:
+    found = load_recipe(path)
+    assert found.name == path.stem
+    Augmentation(found.augment)
+    assert found.loss.name in LOSSES
+    backbone = find_backbone(found.model.backbone)
+    if found.model.pretrained == "imagenet":  # a file may have been trained in another way
+        assert found.image.normalize == backbone.normalization
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> None:
+    command, expected = path.read_text().splitlines()[:2]
+    assert command.startswith("# ")
+    assert f"python -m melanoma.train --config configs/{path.name}" in command
+    assert expected.startswith("# expected time and score: ")
+
+
+def test_there_are_configs(tiny_recipe: Callable[..., Path]) -> None:
+    assert CONFIGS
+    assert load_recipe(tiny_recipe()).name == "tiny"

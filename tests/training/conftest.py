@@ -1,0 +1,131 @@
+"""Phantoms in two folds, a backbone of two convolutions, and one way to train on them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from melanoma.data.array_making import build_array
+from melanoma.data.arrays import ImageArray
+from melanoma.data.folds import FoldTable, make_folds, save_folds
+from melanoma.data.lesions import read_lesions
+from melanoma.data.phantoms import make_phantoms
+from melanoma.models.backbones import BACKBONES, Backbone
+from melanoma.recipe import Recipe, make_recipe
+from melanoma.training.fit import fit_fold
+from melanoma.training.fold_data import FoldData, select_fold
+from melanoma.training.run_folder import FoldRun
+
+BASE: dict[str, Any] = {
+    "name": "test",
+    "seed": 5,
+    "data": {"reader": "phantoms", "images": 64, "patients": 24, "size": 48, "seed": 3},
+    "image": {"size": 32},
+    "folds": {"name": "test", "k": 2},
+    "model": {"backbone": "tiny", "dropout": 0.3},
+    "loss": {"positive_weight": "ratio"},
+    "augment": [{"flip_horizontal": {}}, {"shift_scale_rotate": {}}, {"gauss_noise": {"std": 0.1}}],
+    "optimizer": {"rate": 0.003},
+    "schedule": {"name": "constant"},
+    "training": {"epochs": 2, "batch_size": 8, "precision": "float32", "workers": 0},
+    "selection": {"keep": "last"},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _build_tiny() -> nn.Module:
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, 8, 5, stride=4),
+            relu=nn.ReLU(),
+            conv2=nn.Conv2d(8, 16, 3, stride=2),
+            act=nn.ReLU(),
+        )
+    )
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backbone of a thousand weights and no BatchNorm, for what no backbone decides."""
+    tiny = Backbone(
+        name="tiny",
+        features=16,
+        build=_build_tiny,
+        stage=lambda name: int(name.startswith("conv2.")),
+        stages=2,
+        normalization="imagenet",
+        pretrained=BACKBONES["resnet18"].pretrained,
+        ignored=(),
+    )
+    monkeypatch.setitem(BACKBONES, "tiny", tiny)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the phantoms lie, as an array and as folds."""
+
+    folder: Path
+    array: ImageArray
+    folds: FoldTable
+
+    def data(self, fold: int) -> FoldData:
+        return select_fold(self.array, self.folds, fold)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder, recipe = tmp_path_factory.mktemp("phantoms"), make_recipe(BASE)
+    make_phantoms(folder, images=64, patients=24, size=48, seed=3)
+    table = read_lesions(folder, recipe.data)
+    folds = make_folds(table, recipe.folds)
+    save_folds(folds, folder / "folds.csv")
+    return Place(folder, build_array(table, folder / "arrays", recipe.image), folds)
+
+
+RecipeMaker = Callable[..., Recipe]
+
+
+@pytest.fixture(scope="session")
+def recipe_of() -> RecipeMaker:
+    """BASE with whole fields replaced (seed=6) or sections updated (training={"epochs": 3})."""
+
+    def make(**changes: Any) -> Recipe:
+        merged = {
+            key: {**BASE.get(key, {}), **value} if isinstance(value, dict) else value
+            for key, value in changes.items()
+        }
+        return make_recipe({**BASE, **merged})
+
+    return make
+
+
+@pytest.fixture
+def fit(place: Place, tmp_path: Path) -> Callable[..., FoldRun]:
+    """fit_fold on the phantoms, on the CPU."""
+
+    def run(recipe: Recipe, folder: Path, *, fold: int = 0, **options: Any) -> FoldRun:
+        return fit_fold(
+            recipe,
+            place.data(fold),
+            folder,
+            device=torch.device("cpu"),
+            imagenet=tmp_path / "imagenet",
+            **options,
+        )
+
+    return run
