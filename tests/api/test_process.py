@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -88,26 +89,34 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n" % len(data) + data + b"\r\n"
 
 
-def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(bundle_folder, photograph, tmp_path):
+@pytest.fixture
+def slow_service(bundle_folder: Path, tmp_path: Path) -> Iterator[Served]:
+    """A service whose scores take two seconds each."""
     served = start_service(bundle_folder, tmp_path / "log", python=("-c", SLOW))
+    yield served
+    served.process.kill()
+    served.process.wait()
+
+
+def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(slow_service, photograph, tmp_path):
     replies: list[httpx.Response] = []
 
     def ask() -> None:
         files = {"file": photograph}
-        replies.append(httpx.post(f"{served.address}/predict", files=files, timeout=60))
+        replies.append(httpx.post(f"{slow_service.address}/predict", files=files, timeout=60))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
     time.sleep(1)
-    served.process.terminate()
+    slow_service.process.terminate()
     time.sleep(0.5)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", served.port), timeout=5)
+        socket.create_connection(("127.0.0.1", slow_service.port), timeout=5)
     for thread in threads:
         thread.join(timeout=60)
     assert [reply.status_code for reply in replies] == [200, 200]
-    assert served.process.wait(timeout=20) == 0
+    assert slow_service.process.wait(timeout=20) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 

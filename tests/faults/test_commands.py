@@ -379,6 +379,13 @@ def test_a_signal_saves_the_state_and_the_same_command_finishes(
     assert history["epoch"].tolist() == list(range(1, 6))
 
 
+def test_the_state_holds_every_step_up_to_the_interruption(interrupted: Path) -> None:
+    state = load_state(interrupted, warn=pytest.fail)
+    assert state is not None
+    counters = state["counters"]
+    assert (counters["epoch"], counters["batch"]) == (1, 1)
+
+
 def test_a_resumed_run_ends_in_the_bytes_of_an_unbroken_one(
     interrupted: Path, call_door: Door, options: list[str | Path]
 ) -> None:
