@@ -159,9 +159,8 @@ class Recipe(Part):
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
-        # Where a file of weights lies decides nothing; its sha256 is in the run's record.
-        if self.model.pretrained not in ("none", "imagenet"):
-            values["model"]["pretrained"] = "file"
+        # Where a file of weights lies decides nothing; which one does.
+        values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
         return values
 

@@ -116,7 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
         report = json.loads((folder / "report.json").read_text())
         _require_agreement(folder, manifest, report)
         return _read(folder, manifest, report)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 

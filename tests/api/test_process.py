@@ -110,9 +110,10 @@ def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(slow_service, photog
         thread.start()
     time.sleep(1)
     slow_service.process.terminate()
-    time.sleep(0.5)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", slow_service.port), timeout=5)
+        for _ in range(30):
+            time.sleep(0.1)
+            socket.create_connection(("127.0.0.1", slow_service.port), timeout=5).close()
     for thread in threads:
         thread.join(timeout=60)
     assert [reply.status_code for reply in replies] == [200, 200]
