@@ -158,6 +158,8 @@ def _say_report(report: Report) -> None:
 
 
 def _spoken(metric: dict[str, Any]) -> str:
+    if None in metric.values():
+        return "undefined"
     return f"{metric['value']:.3f} (95 % {metric['low']:.3f} to {metric['high']:.3f})"
 
 

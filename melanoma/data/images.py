@@ -8,6 +8,7 @@ and CMYK are converted to RGB; ICC profiles are ignored. Size limits are checked
 from __future__ import annotations
 
 import io
+import struct
 import warnings as python_warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from melanoma.errors import ImageError
 
@@ -27,6 +28,16 @@ MAX_BYTES = 10_000_000
 MAX_PIXELS = 50_000_000
 MIN_SIDE, MAX_SIDE = 16, 12_000
 MAX_ASPECT = 10.0
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Below this standard deviation of grey levels there is nothing to see: a lens cap, a white sheet.
 LOW_INFORMATION = 4.0
 
@@ -54,7 +65,7 @@ def decode_image(data: bytes) -> Photograph:
         try:
             image.seek(0)
             image.load()
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
+            pixels = _to_rgb(_upright(image))
         except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError) as error:
             raise ImageError("corrupt_image", "the image is damaged or cut off") from error
     found = ["multi_frame"] if frames > 1 else []
@@ -119,6 +130,20 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("too_small", f"{width} x {height} pixels; {MIN_SIDE} a side are needed")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError("bad_aspect", f"{width} x {height} pixels is too narrow a strip")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says.
+
+    Pillow's exif_transpose also rewrites the EXIF block, and fails on photographs in which any
+    other tag is odd; only the one tag is read here.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

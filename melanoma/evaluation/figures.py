@@ -127,7 +127,9 @@ def draw_reliability(axes: Axes, report: Report) -> None:
     axes.legend(loc="upper left", frameon=False)
 
 
-def _spoken(metric: dict[str, float]) -> str:
+def _spoken(metric: dict[str, float | None]) -> str:
+    if None in metric.values():
+        return "undefined"
     return f"{metric['value']:.3f} ({metric['low']:.3f} to {metric['high']:.3f})"
 
 

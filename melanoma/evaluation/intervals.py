@@ -8,6 +8,7 @@ A resample is a weight an image, so that no array is ever gathered or sorted aga
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +28,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float]:
-        """`{value, low, high}`, as report.json has it."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    def as_dict(self) -> dict[str, float | None]:
+        """`{value, low, high}`, as report.json has it: null where it is undefined, not NaN."""
+        return {key: value if isfinite(value) else None for key, value in self._asdict().items()}
 
 
 def bootstrap_interval(

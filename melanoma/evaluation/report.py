@@ -129,7 +129,7 @@ class _Measure:
         self.groups, self.resamples = scores.groups, recipe.evaluation.resamples
         self.seed = recipe.seed if seed is None else seed
 
-    def __call__(self, statistic: Statistic) -> dict[str, float]:
+    def __call__(self, statistic: Statistic) -> dict[str, float | None]:
         return self.interval(statistic).as_dict()
 
     def interval(self, statistic: Statistic) -> Interval:

@@ -454,3 +454,13 @@ def test_squash_shows_the_whole_and_center_does_not(scene: Pixels) -> None:
         make_square(marked, size=24, fit="center"), make_square(scene, size=24, fit="center")
     )
     assert (make_square(marked, size=24, fit="squash")[:, 0] == (255, 0, 0)).all()
+
+
+def test_an_odd_exif_tag_neither_fails_nor_stops_the_orientation() -> None:
+    odd = struct.pack(">HHI4s", 265, 2, 2, b"s\0\0\0")  # a number's tag that holds text
+    upright = struct.pack(">HHIHH", 274, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + odd + upright + b"\0\0\0\0"
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", exif=exif)
+    assert decode_image(file.getvalue()).pixels.shape == (48, 32, 3)
