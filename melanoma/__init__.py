@@ -2,6 +2,6 @@
 
 import os
 
-# Before torch is imported: OpenMP threads that spin while they wait bring two processes that share
-# a few cores nearly to a halt. Sleeping threads cost a lone process next to nothing.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is imported: OpenMP threads that spin long while they wait bring two processes that
+# share a few cores nearly to a halt; short spins cost a process that is alone next to nothing.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
