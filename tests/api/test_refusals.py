@@ -307,7 +307,7 @@ def test_no_origin_is_let_in(client):
 
 def test_a_failing_model_costs_one_request(client, photograph, monkeypatch, caplog):
     def fail(*_):
-        raise RuntimeError("CUDA out of memory at /work/secret")
+        raise RuntimeError("CUDA out of memory at /srv/secret")
 
     files = {"file": photograph}
     with monkeypatch.context() as patch:
