@@ -1,0 +1,38 @@
+"""What README promises exists: commands, their options, make targets, linked files."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", "CONTRIBUTING.md", "results/README.md", "folds/README.md")
+# A command may go on after a backslash at the line's end.
+COMMANDS = re.findall(r"python -m (melanoma\.\w+)([^\n]*(?:\\\n[^\n]*)*)", README)
+
+
+@pytest.mark.parametrize(("module", "line"), COMMANDS)
+def test_every_command_in_the_readme_has_the_options_it_is_given(module: str, line: str) -> None:
+    door = typer.main.get_command(importlib.import_module(module).app)
+    known = {name for parameter in door.params for name in parameter.opts}
+    given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line.partition("#")[0]))
+    assert given <= known
+
+
+def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:^    |`)make ([a-z]+)", README, re.MULTILINE))
+    assert {"demo", "test", "setup"} <= named
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_linked_file_is_there(page: str) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text())
+    folder = (ROOT / page).parent
+    assert [link for link in links if not (folder / link).exists()] == []
