@@ -1,0 +1,297 @@
+"""report.json, field by field: strict, so that no number is written that nobody described.
+
+`python -m melanoma.evaluate` validates every report against this before it is written; the same in
+JSON Schema is docs/report.schema.json. Shares and probabilities are in [0, 1]. A value that is
+undefined (a predictive value where nothing was flagged) is null, never NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 2
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Measured(_Part):
+    """A value and its 95 % interval; null where it is undefined or has no interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class DataSummary(_Part):
+    """What was scored. `positives` are the melanomas: images of a class named by `melanoma`."""
+
+    images: Count
+    positives: Count | None
+    groups: Count
+    patients: Count | None  # null where the table names none
+    prevalence: Share | None
+    classes: dict[str, Count]
+
+
+class LeakAudit(_Part):
+    """What stands on both sides of a split; null where it was not looked for.
+
+    Sides are folds, or the training images and an external set.
+    """
+
+    patients: Count
+    lesions: Count
+    groups: Count
+    identical: Count | None
+    near_duplicates: Count | None
+    findings: tuple[str, ...]  # one sentence a kind of leak, with examples
+    allowed: bool = False  # trained all the same, by --allow-leak
+
+
+class FoldLine(_Part):
+    """One fold; `auroc` and `pr_auc` are melanoma against the rest, or macro means without one."""
+
+    fold: Count
+    images: Count
+    positives: Count | None
+    auroc: float | None
+    pr_auc: float | None
+    best_epoch: Count
+    last_epoch: Count
+    seconds: float
+
+
+class SelectedEpoch(_Part):
+    auroc: Measured
+
+
+class Selection(_Part):
+    """Best and last epoch side by side; `kept` is the one whose weights are in the bundle."""
+
+    kept: Literal["best", "last"]
+    best: SelectedEpoch
+    last: SelectedEpoch
+
+
+class OperatingPoint(_Part):
+    """Flagged when melanoma_probability >= value. Chosen on out-of-fold scores only."""
+
+    at: str
+    value: float
+    sensitivity: Measured
+    specificity: Measured
+    ppv: Measured
+    npv: Measured
+    accuracy: Measured
+    balanced_accuracy: Measured
+    true_positives: Count
+    false_positives: Count
+    false_negatives: Count
+    true_negatives: Count
+    flagged: Count
+
+
+class ReliabilityBin(_Part):
+    """Images of like predicted probability: mean prediction, observed share, 95 % interval."""
+
+    predicted: Share
+    observed: Share
+    low: Share
+    high: Share
+    images: Count
+
+
+class CalibrationState(_Part):
+    """How well probabilities are calibrated, and the bins that show it."""
+
+    brier: Measured
+    log_loss: Measured
+    ece: Measured
+    slope: float | None = None  # of observed on predicted log-odds: 1 is right, below 1 too extreme
+    intercept: float | None = None  # calibration in the large: 0 is right, below 0 too high
+    bins: tuple[ReliabilityBin, ...]
+
+
+class CalibrationSummary(_Part):
+    """logits -> probabilities, and what that did.
+
+    Binary: p = sigmoid(slope * (logit - prior_shift) + intercept). Multi-class: p = softmax(slope *
+    (logits - prior_shift) + intercept), intercept one number a class. `before` is without scaling
+    (and without taking out the prior shift: what the network itself says); `after` is
+    cross-fitted. Both of the melanoma probability where there is one, else of the top class.
+    """
+
+    method: Literal["scale", "temperature"]
+    slope: float
+    intercept: float | tuple[float, ...]
+    prevalence: Share | None  # the share of melanomas that the probabilities refer to
+    class_prevalence: dict[str, Share]
+    prior_shift: dict[str, float | tuple[float, ...]]
+    before: CalibrationState
+    after: CalibrationState
+
+
+class Curve(_Part):
+    """Points of a curve, at most a few hundred, ends included."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Curves(_Part):
+    """roc: x 1 - specificity, y sensitivity. pr: x sensitivity, y precision."""
+
+    roc: Curve
+    pr: Curve
+
+
+class ClassLine(_Part):
+    """One class against the rest; precision, recall and F1 of the likeliest class (argmax)."""
+
+    name: str
+    melanoma: bool
+    images: Count
+    auroc: Measured
+    pr_auc: Measured
+    precision: Measured
+    recall: Measured
+    f1: Measured
+
+
+class Confusion(_Part):
+    """counts[i][j]: images of class i that were called class j."""
+
+    classes: tuple[str, ...]
+    rule: str  # "likeliest class", or "melanoma_probability >= 0.042 (sensitivity 0.95)"
+    counts: tuple[tuple[Count, ...], ...]
+
+
+class ShortcutLine(_Part):
+    """What no photograph is needed for, by boosting on the same folds."""
+
+    name: str
+    inputs: tuple[str, ...]
+    absent: tuple[str, ...]  # inputs that the fold file does not hold
+    auroc: Measured
+
+
+class Shortcuts(_Part):
+    """`model` is the model's AUROC on the same images."""
+
+    model: Measured
+    lines: tuple[ShortcutLine, ...]
+
+
+class SubgroupLine(_Part):
+    """One value of one column. Metrics are null and `note` says why where it is too small."""
+
+    column: str
+    value: str
+    images: Count
+    positives: Count
+    auroc: Measured
+    sensitivity: Measured  # at the bundle's threshold
+    specificity: Measured
+    mean_predicted: float | None
+    observed: float | None
+    note: str = ""
+
+
+class NetBenefit(_Part):
+    """Decision curve (Vickers & Elkin 2006): true positives less false ones at the odds of the
+    threshold probability, a share of all images. Treat-none is 0 everywhere."""
+
+    thresholds: tuple[float, ...]
+    model: tuple[float, ...]
+    model_low: tuple[float, ...]
+    model_high: tuple[float, ...]
+    treat_all: tuple[float, ...]
+
+
+class Retargeted(_Part):
+    """The same scores for a place where melanoma is as common as `prevalence` (Saerens 2002).
+
+    Sensitivity and specificity are as measured; predictive values follow from them by Bayes.
+    """
+
+    prevalence: Share
+    thresholds: tuple[OperatingPointElsewhere, ...]
+
+
+class OperatingPointElsewhere(_Part):
+    at: str
+    value: float  # the same images are flagged, at this re-targeted probability
+    sensitivity: float
+    specificity: float
+    ppv: float | None
+    npv: float | None
+    flagged_share: float
+
+
+class Mistake(_Part):
+    """An image whose loss is among the largest. The name, never the photograph."""
+
+    image_name: str
+    label: str
+    predicted: str
+    probability: float  # of the true class
+    melanoma_probability: float | None
+    fold: int | None
+
+
+class External(_Part):
+    """An external test set: scored by the sealed bundle, nothing refitted on it."""
+
+    recipe: str  # of the external data
+    model: str
+    model_digest: str
+    overlap: LeakAudit  # between the training images and these
+    recalibration: dict[str, float] | None  # what a fit on these images would be; never applied
+
+
+class ReportContent(_Part):
+    """The whole of report.json."""
+
+    format: Literal[2] = 2
+    recipe: str
+    version: int
+    created: str  # UTC, ISO 8601
+    summary: str  # one paragraph of plain language
+    classes: tuple[str, ...]
+    melanoma: tuple[str, ...]
+    folds_expected: Count
+    warnings: tuple[str, ...]  # leaks first ("LEAK: ..."), small samples, selection effects
+    data: DataSummary
+    leaks: LeakAudit
+    metrics: dict[str, Measured]
+    cross_checks: dict[str, Measured]  # auroc_delong: DeLong 1988, images taken as independent
+    selection: Selection | None
+    folds: tuple[FoldLine, ...]
+    thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
+    calibration: CalibrationSummary
+    curves: Curves | None
+    per_class: tuple[ClassLine, ...]
+    confusion: Confusion
+    shortcuts: Shortcuts | None
+    subgroups: tuple[SubgroupLine, ...]
+    net_benefit: NetBenefit | None
+    retargeted: Retargeted | None
+    largest_errors: tuple[Mistake, ...]
+    external: External | None
+    intervals: str
+    digests: dict[str, str]
+    versions: dict[str, str]
+    device: str
+    precision: str
+    pretrained: Any
+
+
+def validate_report(content: dict[str, Any]) -> ReportContent:
+    """The content as a ReportContent. Raises pydantic.ValidationError where it is none."""
+    return ReportContent.model_validate(content)
