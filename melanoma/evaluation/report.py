@@ -148,7 +148,7 @@ def _metrics(
         ),
         "brier": measure(brier_score(target, crossfit)),
         "log_loss": measure(log_loss(target, crossfit)),
-        "ece": {"value": expected_calibration_error(target, crossfit), "low": None, "high": None},
+        "ece": measure(expected_calibration_error(target, crossfit)),
     }
 
 
