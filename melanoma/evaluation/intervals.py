@@ -89,7 +89,7 @@ def bootstrap_intervals(
     """Every statistic's Interval, all of them on the same resamples, which are drawn once."""
     found = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
     return {
-        name: _interval(drawn, recentered=getattr(statistics[name], "recentered", False))
+        name: percentile_interval(drawn, recentered=is_recentered(statistics[name]))
         for name, drawn in found.items()
     }
 
@@ -152,7 +152,13 @@ def _per_draw(statistic: Statistic, groups: Integers) -> Callable[[Floats], Floa
     return lambda times: combine(per_group @ times)
 
 
-def _interval(drawn: Resampled, *, recentered: bool) -> Interval:
+def is_recentered(statistic: Statistic) -> bool:
+    """Whether resampling itself raises the statistic."""
+    return isinstance(statistic, SumStatistic) and statistic.recentered
+
+
+def percentile_interval(drawn: Resampled, *, recentered: bool = False) -> Interval:
+    """The value with the 2.5 and 97.5 percentiles of the resamples that have one."""
     values = drawn.values[np.isfinite(drawn.values)]
     undefined = len(drawn.values) - len(values)
     if not len(values):
