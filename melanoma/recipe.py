@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from melanoma.errors import RecipeError
 from melanoma.storage import digest_of
@@ -16,6 +16,14 @@ from melanoma.storage import digest_of
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+# Columns of the fold file and of oof.csv that mean something of their own.
+RESERVED = (
+    *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
+    *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
+    *("prob", "prob_crossfit"),
+)
 
 
 class Part(BaseModel):
@@ -32,7 +40,11 @@ class SiimData(Part):
 
 
 class CsvFolderData(Part):
-    """Any table (one CSV) beside any folder of images."""
+    """Any table (one CSV) beside any folder of images.
+
+    `keep_cols` are further columns that go into the fold file as they are, so that the report can
+    be broken down by them.
+    """
 
     reader: Literal["csv_folder"]
     table: str | None = None  # file name of the CSV; the only one in the folder when absent
@@ -44,6 +56,19 @@ class CsvFolderData(Part):
     age_col: str | None = None
     sex_col: str | None = None
     site_col: str | None = None
+    keep_cols: tuple[str, ...] = ()
+
+    @field_validator("keep_cols")
+    @classmethod
+    def _names_are_free(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        taken = sorted(set(names) & set(RESERVED))
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)}: names that the fold file has for its own columns"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice")
+        return names
 
 
 class PhantomData(Part):
@@ -159,6 +184,7 @@ class Recipe(Part):
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
+        values["data"].pop("keep_cols", None)
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}

@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
+from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates import Pair, join_groups
+from melanoma.data.images import FileFacts
 from melanoma.data.lesions import COLUMNS, LesionTable
 from melanoma.data.tables import read_table, some_rows
 from melanoma.errors import FoldError
@@ -23,7 +25,11 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FoldTable:
-    """LesionTable's columns, `group` (text, what must stay whole) and `fold` (0 to k - 1)."""
+    """LesionTable's columns, `group` (text, what must stay whole) and `fold` (0 to k - 1).
+
+    Beside them `width`, `height` and `bytes` of the image's file (float, NaN where unknown) and any
+    further column as text. These decide no fold, and are not in the digest.
+    """
 
     frame: pd.DataFrame
 
@@ -103,18 +109,33 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         fold = _assign_groups(groups, target, k=rules.k, seed=rules.seed)
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
-    return FoldTable(frame)
+    return with_file_facts(FoldTable(frame), None)
+
+
+def with_file_facts(folds: FoldTable, array: ImageArray | None) -> FoldTable:
+    """The same folds with `width`, `height` and `bytes` as the array recorded them; NaN elsewhere.
+
+    For the report's shortcut baselines alone: no model is given them.
+    """
+    facts = array.file_facts if array is not None else ()
+    of_name = dict(zip(array.names, facts, strict=True)) if array is not None and facts else {}
+    unknown = (np.nan,) * len(FileFacts._fields)
+    rows = [of_name.get(name, unknown) for name in folds.frame["image_name"]]
+    columns = pd.DataFrame(rows, folds.frame.index, FileFacts._fields, dtype=np.float64)
+    return FoldTable(_ordered(folds.frame.assign(**columns)))
 
 
 def save_folds(folds: FoldTable, path: Path) -> None:
     """Write the fold file: a CSV that any notebook can read and any split can replace."""
-    write_text(path, folds.frame.to_csv(index=False, lineterminator="\n"))
+    whole = {c: "Int64" for c in FileFacts._fields if c in folds.frame}
+    write_text(path, folds.frame.astype(whole).to_csv(index=False, lineterminator="\n"))
 
 
 def load_folds(path: Path) -> FoldTable:
     """The fold file at `path`: ours, or any CSV with image_name, patient_id, target and fold.
 
-    Raises FoldError for a fold that is no number, DataError for the rest.
+    Columns that we do not know are kept as text: the report can be broken down by them. Raises
+    FoldError for a fold that is no number, DataError for the rest.
     """
     needed = ["image_name", "patient_id", "target", "fold"]
     frame = read_table(path, needed=needed)
@@ -132,12 +153,14 @@ def load_folds(path: Path) -> FoldTable:
     for column in COLUMNS:
         if column not in frame:
             frame[column] = ""
-    frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+    for column in ("age", *FileFacts._fields):
+        values = frame.get(column, pd.Series("", frame.index))
+        frame[column] = pd.to_numeric(values, errors="coerce").astype(np.float64)
     if "group" not in frame:
         groups = pd.Series(join_groups(_keys(frame)), frame.index)
         # Named by an image, not by position: the digest must not depend on the order of rows.
         frame["group"] = frame.groupby(groups)["image_name"].transform("min")
-    return FoldTable(frame[[*COLUMNS, "group", "fold"]])
+    return FoldTable(_ordered(frame))
 
 
 def require_no_leaks(folds: FoldTable, pairs: Sequence[Pair], *, allow: bool) -> list[str]:
@@ -159,6 +182,13 @@ def require_no_leaks(folds: FoldTable, pairs: Sequence[Pair], *, allow: bool) ->
             "or pass --allow-leak and the report will say so"
         )
     return found
+
+
+def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Our columns first, then those of the file, then further ones, then what was decided."""
+    ours = [*COLUMNS, *FileFacts._fields]
+    further = [c for c in frame if c not in (*ours, "group", "fold")]
+    return frame[[*ours, *further, "group", "fold"]]
 
 
 def _keys(frame: pd.DataFrame) -> list[list[str]]:

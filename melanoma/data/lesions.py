@@ -29,7 +29,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class LesionTable:
-    """One row an image, in csv order, with COLUMNS.
+    """One row an image, in csv order, with COLUMNS and, as text, what the recipe keeps beside them.
 
     All are text but `age` (years, float, NaN when unknown) and `target` (1 melanoma, 0 not,
     -1 unknown: an unlabeled test set). `source` is the image file relative to `folder`, empty
@@ -104,6 +104,7 @@ def _siim_table(folder: Path, table: pd.DataFrame, *, part: str) -> LesionTable:
         columns=columns,
         sources=sources,
         target_col="target" if part == "train" else None,
+        keep=[c for c in ("diagnosis",) if c in table],
     )
 
 
@@ -113,7 +114,8 @@ def _read_csv_folder(folder: Path, data: Data) -> LesionTable:
     needed = [c for c in (data.image_col, data.target_col, data.group_col) if c]
     table = read_table(path, needed=needed)
     optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
-    require_columns(table.columns, [c for c in optional.values() if c], origin=str(path))
+    named = [*(c for c in optional.values() if c), *data.keep_cols]
+    require_columns(table.columns, named, origin=str(path))
     group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
     columns = {group: data.group_col, **optional}
     images = index_images(folder)
@@ -126,6 +128,7 @@ def _read_csv_folder(folder: Path, data: Data) -> LesionTable:
         columns={ours: theirs for ours, theirs in columns.items() if theirs},
         target_col=data.target_col,
         positive=data.positive,
+        keep=data.keep_cols,
     )
 
 
@@ -173,6 +176,7 @@ def _make_table(
     sources: Sequence[str],
     target_col: str | None,
     positive: tuple[str, ...] | None = None,
+    keep: Sequence[str] = (),
 ) -> LesionTable:
     problems: list[str] = []
     frame = pd.DataFrame({"image_name": table[image_col]})
@@ -193,6 +197,7 @@ def _make_table(
                 f"{int(bad.sum())} rows whose {target_col} is not {allowed}: {shown}{hint}"
             )
         frame["target"] = targets.fillna(-1).astype(int)
+    frame[list(keep)] = table[list(keep)]
     unnamed = frame["image_name"] == ""
     if unnamed.any():
         problems.append(
@@ -201,7 +206,10 @@ def _make_table(
         )
     frame, repeated, warnings = _without_repeats(frame)
     return LesionTable(
-        frame[list(COLUMNS)], folder, problems=(*problems, *repeated), warnings=tuple(warnings)
+        frame[[*COLUMNS, *keep]],
+        folder,
+        problems=(*problems, *repeated),
+        warnings=tuple(warnings),
     )
 
 
