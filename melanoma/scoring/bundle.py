@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from scipy.special import expit, logit
 
-from melanoma.errors import RecipeError, WeightsError
+from melanoma.errors import RecipeError, StorageError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
@@ -117,15 +119,80 @@ def _served(report: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     stated = {key: report["calibration"][key] for key in fields}
     shares = tuple(report["calibration"]["class_prevalence"].values())
     calibration = Calibration(**stated, class_prevalence=shares)
-    points, elsewhere = report["thresholds"], report["retargeted"]
+    points = [Threshold(point["value"], point["at"]) for point in report["thresholds"]]
+    elsewhere, fit = report["retargeted"], report["recalibrated"]
     if elsewhere:
         numbers = [recipe.classes.index(name) for name in recipe.melanoma]
         calibration = retarget_calibration(calibration, numbers, wanted=elsewhere["prevalence"])
-        points = elsewhere["thresholds"]
+        points = [Threshold(point["value"], point["at"]) for point in elsewhere["thresholds"]]
+    if fit:
+        calibration, points = recalibrate(
+            calibration,
+            points,
+            slope=fit["slope"],
+            intercept=fit["intercept"],
+            prevalence=fit["prevalence"],
+        )
     return {
         "calibration": asdict(calibration),
-        "thresholds": [{key: point[key] for key in ("value", "at")} for point in points],
+        "thresholds": [asdict(point) for point in points],
     }
+
+
+def recalibrate(
+    calibration: Calibration,
+    points: Sequence[Threshold],
+    *,
+    slope: float,
+    intercept: float,
+    prevalence: float,
+) -> tuple[Calibration, list[Threshold]]:
+    """Both followed by p -> sigmoid(slope * logit(p) + intercept). Raises RecipeError where there
+    are more than two classes."""
+    if isinstance(calibration.intercept, tuple):
+        raise RecipeError("recalibration on an external set is for bundles of two classes")
+    moved = replace(
+        calibration,
+        slope=slope * calibration.slope,
+        intercept=slope * calibration.intercept + intercept,
+        prevalence=prevalence,
+        class_prevalence=(1 - prevalence, prevalence),
+    )
+    return moved, [
+        Threshold(float(expit(slope * logit(point.value) + intercept)), point.at)
+        for point in points
+    ]
+
+
+def seal_recalibrated(
+    bundle: Bundle, folder: Path, recipe: Recipe, external: dict[str, Any]
+) -> Bundle:
+    """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
+
+    Raises RecipeError where there is no fit, or more than two classes; StorageError in use.
+    """
+    fit = external["recalibration"]
+    if fit is None or bundle.outputs != 1:
+        raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
+    if folder.exists():
+        raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
+    report = {
+        **bundle.report,
+        "recalibrated": {
+            "external": external["recipe"],
+            **{key: fit[key] for key in ("slope", "intercept", "prevalence")},
+        },
+    }
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    for file in manifest["sha256"]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.folder / file, folder / file)
+    write_json(folder / "report.json", report)
+    digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
+    write_json(
+        folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests}
+    )
+    return load_bundle(folder)
 
 
 def load_bundle(folder: Path) -> Bundle:

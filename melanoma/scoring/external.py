@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates import join_groups
 from melanoma.data.lesions import LesionTable
 from melanoma.errors import DataError, RecipeError
-from melanoma.evaluation.calibration import Calibration, fit_calibration
+from melanoma.evaluation.calibration import fit_calibration
 from melanoma.evaluation.intervals import Floats
 from melanoma.evaluation.metrics import brier_score
 from melanoma.evaluation.performance import measure_performance
@@ -131,17 +131,6 @@ def external_rows(scored: ExternalScores, report: Report) -> pd.DataFrame:
     if not images.binary:
         frame[[f"prob_{name}" for name in images.classes]] = images.by_class
     return frame
-
-
-def recalibrated(calibration: Calibration, *, slope: float, intercept: float) -> Calibration:
-    """The calibration followed by p -> sigmoid(slope * logit(p) + intercept); binary only."""
-    if isinstance(calibration.intercept, tuple):
-        raise RecipeError("recalibration on an external set is for bundles of two classes")
-    return replace(
-        calibration,
-        slope=slope * calibration.slope,
-        intercept=slope * calibration.intercept + intercept,
-    )
 
 
 def _comparable(scorer: Scorer, recipe: Recipe) -> None:
