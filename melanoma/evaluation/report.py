@@ -79,9 +79,7 @@ def build_report(
     folds = scores.frame["fold"].to_numpy(np.int64)
     calibration = fit_calibration(logits, target)
     probability = calibration.probabilities(logits)
-    # One fold alone has no others to be fitted on: its groups are halved instead.
-    parts = folds if len(np.unique(folds)) > 1 else scores.groups % 2
-    crossfit = crossfit_probabilities(logits, target, parts)
+    crossfit = crossfit_probabilities(logits, target, folds, groups=scores.groups)
     wanted = recipe.evaluation.sensitivity
     threshold = Threshold(
         threshold_at_sensitivity(wanted, target, probability), f"sensitivity {wanted:g}"
@@ -148,7 +146,7 @@ def _metrics(
         ),
         "brier": measure(brier_score(target, crossfit)),
         "log_loss": measure(log_loss(target, crossfit)),
-        "ece": {"value": expected_calibration_error(target, crossfit), "low": None, "high": None},
+        "ece": measure(expected_calibration_error(target, crossfit)),
     }
 
 
