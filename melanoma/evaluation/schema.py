@@ -186,10 +186,14 @@ class Shortcuts(_Part):
 
     model: Measured
     lines: tuple[ShortcutLine, ...]
+    left_out: tuple[str, ...] = ()  # one sentence a baseline that could not be had
 
 
 class SubgroupLine(_Part):
-    """One value of one column. Metrics are null and `note` says why where it is too small."""
+    """One value of one column. Metrics are null and `note` says why where it is too small.
+
+    Calibration by cross-fitted probabilities; `calibration_gap` is observed less mean_predicted.
+    """
 
     column: str
     value: str
@@ -200,6 +204,7 @@ class SubgroupLine(_Part):
     specificity: Measured
     mean_predicted: float | None
     observed: float | None
+    calibration_gap: Measured = Measured(value=None)
     note: str = ""
 
 
