@@ -62,10 +62,10 @@ def split_folds(
     """
     from melanoma.data.arrays import load_array
     from melanoma.data.duplicates import exact_duplicates
-    from melanoma.data.folds import make_folds, require_no_leaks, save_folds
+    from melanoma.data.folds import make_folds, require_no_leaks, save_folds, with_file_facts
     from melanoma.data.lesions import LesionTable, read_lesions
 
-    table = read_lesions(data, recipe.data).require_sound()
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
         t.say(f"warning: {warning}")
     array = load_array(arrays, recipe.image)
@@ -75,7 +75,7 @@ def split_folds(
         table = LesionTable(kept, table.folder)
         pairs = exact_duplicates([array.row_digests[array.row_of[n]] for n in table.names])
         audit = [f"identical images: {len(pairs)} pairs"]
-    folds = make_folds(table, recipe.folds, pairs=pairs)
+    folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     save_folds(folds, path)
     leaks = require_no_leaks(folds, pairs, allow=True)
     audit += [f"LEAK: {leak}" for leak in leaks]

@@ -186,10 +186,14 @@ class Shortcuts(_Part):
 
     model: Measured
     lines: tuple[ShortcutLine, ...]
+    left_out: tuple[str, ...] = ()  # one sentence a baseline that could not be had
 
 
 class SubgroupLine(_Part):
-    """One value of one column. Metrics are null and `note` says why where it is too small."""
+    """One value of one column. Metrics are null and `note` says why where it is too small.
+
+    Calibration by cross-fitted probabilities; `calibration_gap` is observed less mean_predicted.
+    """
 
     column: str
     value: str
@@ -200,6 +204,7 @@ class SubgroupLine(_Part):
     specificity: Measured
     mean_predicted: float | None
     observed: float | None
+    calibration_gap: Measured = Measured(value=None)
     note: str = ""
 
 
@@ -232,6 +237,16 @@ class OperatingPointElsewhere(_Part):
     ppv: float | None
     npv: float | None
     flagged_share: float
+
+
+class Recalibrated(_Part):
+    """The bundle's probabilities, moved by sigmoid(slope * log-odds + intercept) of an external
+    set's fit: asked for, never silent. The thresholds move with them."""
+
+    external: str
+    slope: float
+    intercept: float
+    prevalence: Share
 
 
 class Mistake(_Part):
@@ -282,6 +297,7 @@ class ReportContent(_Part):
     subgroups: tuple[SubgroupLine, ...]
     net_benefit: NetBenefit | None
     retargeted: Retargeted | None
+    recalibrated: Recalibrated | None = None
     largest_errors: tuple[Mistake, ...]
     external: External | None
     intervals: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +14,23 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
+from melanoma.data.array_making import build_array
 from melanoma.data.duplicates import exact_duplicates, join_groups
-from melanoma.data.folds import FoldTable, load_folds, make_folds, require_no_leaks, save_folds
+from melanoma.data.folds import (
+    FoldTable,
+    load_folds,
+    make_folds,
+    require_no_leaks,
+    save_folds,
+    with_file_facts,
+)
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, FoldError
-from melanoma.recipe import Folds, SiimData
+from melanoma.recipe import Folds, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
+NAMES = ("benign", "melanoma", "nevus", "a rare one")
 
 
 def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
@@ -34,6 +46,7 @@ def lesions(
     frame["image_name"] = [f"i{row}" for row in range(len(frame))]
     frame["patient_id"] = patient or [f"p{row}" for row in range(len(frame))]
     frame["lesion_id"] = lesion or ""
+    frame["label"] = [NAMES[number] for number in frame["target"]]
     for column in ("sex", "site", "source"):
         frame[column] = ""
     frame["age"] = np.nan
@@ -211,6 +224,49 @@ def test_a_fold_file_is_read_back_as_it_was_written(tmp_path: Path, phantom_set:
     assert path.read_bytes() == first
 
 
+def test_file_facts_and_further_columns_are_kept_and_change_no_digest(
+    tmp_path: Path, phantom_set: Path
+) -> None:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    plain = make_folds(table, rules(3))
+    array = build_array(table, tmp_path / "arrays", Image(size=32))
+    folds = with_file_facts(plain, array)
+    save_folds(folds, tmp_path / "folds.csv")
+    found = load_folds(tmp_path / "folds.csv")
+    assert found.digest == folds.digest == plain.digest
+    expected = [tuple(facts) for facts in array.file_facts]
+    facts = found.frame[["width", "height", "bytes"]]
+    assert list(facts.itertuples(index=False, name=None)) == expected
+    assert found.frame["diagnosis"].tolist() == table.frame["diagnosis"].tolist()
+    # Whole numbers in the file, for the eye and for any other reader.
+    assert pd.read_csv(tmp_path / "folds.csv")["bytes"].dtype == np.int64
+
+
+def test_facts_follow_the_image_and_not_the_row(tmp_path: Path, phantom_set: Path) -> None:
+    table = read_lesions(phantom_set, SiimData(reader="siim"))
+    array = build_array(table, tmp_path / "arrays", Image(size=32))
+    turned = FoldTable(make_folds(table, rules(3)).frame[::-1].reset_index(drop=True))
+    bytes_of = with_file_facts(turned, array).frame["bytes"].tolist()
+    assert bytes_of == [facts.bytes for facts in array.file_facts[::-1]]
+    adopted = dataclasses.replace(array, file_facts=())
+    assert with_file_facts(turned, adopted).frame["bytes"].isna().all()
+
+
+def test_split_writes_the_facts_that_prepare_recorded(
+    call_door: Callable[..., Any], tiny_recipe: Callable[..., Path], phantom_set: Path
+) -> None:
+    given = ["--config", tiny_recipe(), "--data", phantom_set]
+    assert call_door("split", *given, "--out", "without.csv").code == 0
+    assert call_door("prepare", *given).code == 0
+    assert call_door("split", *given, "--out", "with.csv").code == 0
+    without, told = load_folds(Path("without.csv")), load_folds(Path("with.csv"))
+    assert without.digest == told.digest
+    assert without.frame["bytes"].isna().all()
+    sizes = [(phantom_set / source).stat().st_size for source in told.frame["source"]]
+    assert told.frame["bytes"].tolist() == sizes
+    assert set(told.frame["width"]) == {48}
+
+
 FOREIGN = "image_name,patient_id,target,fold\na,p,0,0\nb,p,1,0\nc,q,0,1\nd,q,1,1\n"
 
 
@@ -225,6 +281,7 @@ def test_a_fold_file_of_anyone_else_needs_four_columns(tmp_path: Path) -> None:
     assert folds.folds == [0, 1]
     assert [part.tolist() for part in folds.rows(1)] == [[0, 1], [2, 3]]
     assert folds.leaks() == {}
+    assert folds.frame[["width", "height", "bytes", "age"]].isna().all(axis=None)
 
 
 def test_the_digest_of_a_foreign_file_does_not_depend_on_its_order(tmp_path: Path) -> None:
@@ -250,8 +307,8 @@ def test_a_fold_that_is_no_whole_number_is_shown_with_its_line(value: str, tmp_p
         load_folds(path)
 
 
-@pytest.mark.parametrize("value", ["2", "", "x", "-1"])
-def test_a_target_in_a_fold_file_is_0_or_1(value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["1.5", "", "x", "-1", "melanoma"])
+def test_a_target_in_a_fold_file_is_a_class_number(value: str, tmp_path: Path) -> None:
     path = fold_file(tmp_path, FOREIGN.replace("c,q,0,1", f"c,q,{value},1"))
     with pytest.raises(FoldError, match=r"1 rows whose target .*row 3 \(line 4\)"):
         load_folds(path)

@@ -50,14 +50,15 @@ def csv_data(**options: Any) -> CsvFolderData:
 
 
 def test_the_readers_of_the_recipe_are_the_readers_there_are() -> None:
-    assert set(READERS) == {"siim", "csv_folder", "phantoms"}
+    assert set(READERS) == {"siim", "csv_folder", "ham10000", "phantoms"}
 
 
 def test_siim_rows_come_in_csv_order_with_every_column(phantom_set: Path) -> None:
     csv = pd.read_csv(phantom_set / "train.csv")
     table = read_lesions(phantom_set, SIIM).require_sound()
     frame = table.frame
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == (*COLUMNS, "diagnosis")
+    assert frame["diagnosis"].tolist() == csv["diagnosis"].tolist()
     assert table.names == csv["image_name"].tolist()
     assert frame["patient_id"].tolist() == csv["patient_id"].tolist()
     assert frame["target"].tolist() == csv["target"].tolist()
@@ -272,6 +273,15 @@ def test_columns_of_any_name_can_be_read(tmp_path: Path) -> None:
     assert np.array_equal(frame["age"], [50, np.nan, 61.5, np.nan, 30], equal_nan=True)
 
 
+def test_columns_that_a_recipe_keeps_go_along_as_text(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file", target_col="dx", positive=("mel",), keep_cols=("years", "where")
+    )
+    frame = read_lesions(any_folder(tmp_path), data).require_sound().frame
+    assert tuple(frame.columns) == (*COLUMNS, "years", "where")
+    assert frame["years"].tolist() == ["50", "", "61.5", "old", "30"]
+
+
 def test_names_match_with_and_without_extension_and_below_folders(tmp_path: Path) -> None:
     data = csv_data(image_col="file", target_col="dx", positive=("mel",))
     frame = read_lesions(any_folder(tmp_path), data).frame
@@ -317,6 +327,11 @@ def test_every_named_column_must_be_there(column: str, tmp_path: Path) -> None:
     said = refused(any_folder(tmp_path), csv_data(**options))
     assert "lacks wo" in said
     assert "columns found: file, dx, who" in said
+
+
+def test_every_column_to_keep_must_be_there(tmp_path: Path) -> None:
+    options = {"image_col": "file", "target_col": "dx", "positive": ("mel",)}
+    assert "lacks wo" in refused(any_folder(tmp_path), csv_data(**options, keep_cols=("wo",)))
 
 
 def test_two_tables_are_a_question_and_a_name_is_the_answer(tmp_path: Path) -> None:
