@@ -65,7 +65,7 @@ def split_folds(
     from melanoma.data.folds import make_folds, require_no_leaks, save_folds, with_file_facts
     from melanoma.data.lesions import LesionTable, read_lesions
 
-    table = read_lesions(data, recipe.data).require_sound()
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
         t.say(f"warning: {warning}")
     array = load_array(arrays, recipe.image)

@@ -30,6 +30,8 @@ from melanoma.evaluation.wording import (
     threshold,
 )
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of the thresholds, in figures and table alike
+
 
 def draw_charts(content: ReportContent) -> dict[str, str]:
     """Name -> <svg>. A figure that the content has no numbers for is absent."""
@@ -56,7 +58,7 @@ def draw_roc(content: ReportContent, curves: Curves) -> str:
     panel = Panel("roc", share_axis("1 - specificity"), share_axis("sensitivity"))
     panel.line([0, 1], [0, 1], "chance")
     panel.line(curves.roc.x, curves.roc.y, "curve")
-    for point in content.thresholds:
+    for letter, point in zip(LETTERS, content.thresholds, strict=False):
         if point.sensitivity.value is None or point.specificity.value is None:
             continue
         x, y = 1 - point.specificity.value, point.sensitivity.value
@@ -65,7 +67,7 @@ def draw_roc(content: ReportContent, curves: Curves) -> str:
             f"specificity {percent(1 - x)}"
         )
         panel.dot(x, y, "point", tip=tip)
-        panel.label(x, y, point.at)
+        panel.letter(x, y, letter)
     reached = measured(content.metrics.get("auroc", Measured(value=None)))
     return panel.svg(
         "ROC curve",
@@ -83,7 +85,7 @@ def draw_precision_recall(content: ReportContent, curves: Curves) -> str:
         below = y + 15 if prevalence > 0.12 else y - 6
         panel.marks.append(text(x + 6, below, f"prevalence {percent(prevalence)}", "label soft"))
     panel.line(curves.pr.x, curves.pr.y, "curve")
-    for point in content.thresholds:
+    for letter, point in zip(LETTERS, content.thresholds, strict=False):
         if point.sensitivity.value is None or point.ppv.value is None:
             continue
         tip = (
@@ -91,6 +93,7 @@ def draw_precision_recall(content: ReportContent, curves: Curves) -> str:
             f"{percent(point.sensitivity.value)}, precision {percent(point.ppv.value)}"
         )
         panel.dot(point.sensitivity.value, point.ppv.value, "point", tip=tip)
+        panel.letter(point.sensitivity.value, point.ppv.value, letter, above=True)
     reached = measured(content.metrics.get("pr_auc", Measured(value=None)))
     return panel.svg(
         "Precision-recall curve",
@@ -140,18 +143,18 @@ def draw_shortcuts(shortcuts: Shortcuts) -> str:
     rows = [("the model, from the photograph", shortcuts.model, "mark")]
     rows += [(row.name, row.auroc, "mark hollow") for row in shortcuts.lines]
     low, high = _auroc_ends([metric for _, metric, _ in rows])
-    left, right, step = 14.0, WIDTH - 14, 40.0
-    bottom = 12 + step * len(rows)
+    left, right, step = 14.0, WIDTH - 132, 44.0
+    bottom = 14 + step * len(rows)
     scale = (left, right, low, high)
     marks = _ruler(scale, bottom, "AUROC")
     if shortcuts.model.value is not None:
         x = _across(shortcuts.model.value, scale)
-        marks.append(line(x, 4, x, bottom, "reference"))
+        marks.append(line(x, 20, x, bottom, "reference"))
     for i, (name, metric, kind) in enumerate(rows):
-        y = 16 + i * step
-        marks.append(text(left, y, _cut(name, 32), "label back"))
-        marks.append(text(right, y, measured(metric), "value back", anchor="end"))
-        marks += _interval(metric, y + 13, scale, kind, tip=f"{name}: {measured(metric)}")
+        y = 14 + i * step
+        marks.append(text(0, y, _cut(name, 54), "label", tip=name))
+        marks.append(text(WIDTH, y + 22, measured(metric), "value", anchor="end"))
+        marks += _interval(metric, y + 18, scale, kind, tip=f"{name}: {measured(metric)}")
     return picture(
         "shortcuts",
         bottom + 44,

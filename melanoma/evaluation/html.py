@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from melanoma.evaluation import wording
-from melanoma.evaluation.charts import draw_charts
-from melanoma.evaluation.schema import Confusion, Measured, ReportContent, Shortcuts
+from melanoma.evaluation.charts import LETTERS, draw_charts
+from melanoma.evaluation.schema import Confusion, Measured, NetBenefit, ReportContent, Shortcuts
 from melanoma.evaluation.wording import bounded, percent, plural, share
 
 _IN_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -45,6 +45,8 @@ def render_html(content: ReportContent) -> str:
             leak_rows=leak_rows(content),
             alarm=shortcut_alarm(content.shortcuts),
             heat=_heat,
+            letters=LETTERS,
+            benefit_rows=benefit_rows(content.net_benefit),
             confusion_heat=_confusion_heat(content.confusion),
             many=len(content.confusion.classes) >= _MANY,
         )
@@ -126,6 +128,14 @@ def shortcut_alarm(shortcuts: Shortcuts | None) -> str:
     )
 
 
+def benefit_rows(curve: NetBenefit | None) -> list[tuple[float, float, float]]:
+    """(threshold probability, model, treat all) at about six points of the decision curve."""
+    if curve is None:
+        return []
+    rows = list(zip(curve.thresholds, curve.model, curve.treat_all, strict=True))
+    return rows[:: max(1, -(-len(rows) // 7))]
+
+
 def _cards(content: ReportContent) -> list[Card]:
     data, metrics = content.data, content.metrics
     cards = []
@@ -145,7 +155,9 @@ def _cards(content: ReportContent) -> list[Card]:
             note = notes.get(key, "")
             cards.append(_card(wording.metric_name(key), metrics[key], key, note))
     for point in content.thresholds[:1]:
-        cards.append(_card("Sensitivity", point.sensitivity, "sensitivity", point.at))
+        cards.append(
+            _card("Sensitivity", point.sensitivity, "sensitivity", f"threshold at {point.at}")
+        )
         cards.append(
             _card("Specificity", point.specificity, "specificity", "at the same threshold")
         )

@@ -8,6 +8,7 @@ t / (1 - t), a share of all images. Treat-none has 0 everywhere.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit, logit
 
 from melanoma.evaluation.intervals import Floats, Integers, SumStatistic, bootstrap_intervals
 from melanoma.evaluation.schema import NetBenefit
@@ -38,8 +39,7 @@ def threshold_grid(prevalence: float, *, points: int = _POINTS) -> Floats:
     lowest = min(0.05, share / 4)
     odds = 20 * share / (1 - share)
     highest = min(0.95, odds / (1 + odds))
-    ends = np.log([lowest / (1 - lowest), highest / (1 - highest)])
-    grid: Floats = 1 / (1 + np.exp(-np.linspace(*ends, points)))
+    grid: Floats = expit(np.linspace(float(logit(lowest)), float(logit(highest)), points))
     return grid
 
 

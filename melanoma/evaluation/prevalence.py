@@ -7,12 +7,14 @@ differs (Saerens, Latinne & Decaestecker 2002).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.intervals import Floats
 
 
@@ -49,6 +51,35 @@ def retarget_classes(
     scaled: Floats = probabilities * factor
     retargeted: Floats = scaled / scaled.sum(axis=1, keepdims=True)
     return retargeted
+
+
+def retarget_calibration(
+    calibration: Calibration, melanoma: Sequence[int], *, wanted: float
+) -> Calibration:
+    """The calibration whose probabilities are `retarget` of the given one's.
+
+    A change of the share adds a constant to the log-odds, so only the intercept moves. `melanoma`
+    numbers its classes. Raises RecipeError where none is melanoma, or a share is not inside (0, 1).
+    """
+    trained = calibration.prevalence
+    if trained is None:
+        raise RecipeError("no class is melanoma, so there is no prevalence to re-target")
+    _require_shares(trained, wanted)
+    up, down = np.log(wanted / trained), np.log((1 - wanted) / (1 - trained))
+    inside = np.isin(np.arange(len(calibration.class_prevalence)), list(melanoma))
+    moved = np.where(inside, up, down)
+    shares = np.asarray(calibration.class_prevalence) * np.exp(moved)
+    intercept: float | tuple[float, ...]
+    if isinstance(calibration.intercept, tuple):
+        intercept = tuple((np.asarray(calibration.intercept) + moved).tolist())
+    else:
+        intercept = calibration.intercept + float(up - down)
+    return replace(
+        calibration,
+        intercept=intercept,
+        prevalence=wanted,
+        class_prevalence=tuple(shares.tolist()),
+    )
 
 
 def predictive_values(

@@ -239,6 +239,16 @@ class OperatingPointElsewhere(_Part):
     flagged_share: float
 
 
+class Recalibrated(_Part):
+    """The bundle's probabilities, moved by sigmoid(slope * log-odds + intercept) of an external
+    set's fit: asked for, never silent. The thresholds move with them."""
+
+    external: str
+    slope: float
+    intercept: float
+    prevalence: Share
+
+
 class Mistake(_Part):
     """An image whose loss is among the largest. The name, never the photograph."""
 
@@ -287,6 +297,7 @@ class ReportContent(_Part):
     subgroups: tuple[SubgroupLine, ...]
     net_benefit: NetBenefit | None
     retargeted: Retargeted | None
+    recalibrated: Recalibrated | None = None
     largest_errors: tuple[Mistake, ...]
     external: External | None
     intervals: str

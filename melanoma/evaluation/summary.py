@@ -28,7 +28,8 @@ def plain_summary(content: Mapping[str, Any] | ReportContent) -> str:
         content = ReportContent.model_validate({"summary": "", **content})
     said = [_scored(content), _ranks(content)]
     if content.thresholds:
-        said.append(_flags(content.thresholds[0]))
+        when = "on these images" if content.external is None else "beforehand"
+        said.append(_flags(content.thresholds[0], when))
     elif content.data.positives is None:
         said.append(_names(content))
     said.append(_probabilities(content))
@@ -47,13 +48,12 @@ def _scored(content: ReportContent) -> str:
     )
     scored = f"{plural(data.images, 'image')} of {owners}"
     if data.positives is None:
-        scored += f" in {plural(len(content.classes), 'class', 'classes')}"
-    else:
-        found = f"{percent(data.prevalence)}" if data.prevalence is not None else "no share"
-        scored += f", {plural(data.positives, 'melanoma')} among them ({found})"
+        scored += f", in {plural(len(content.classes), 'class', 'classes')},"
+    elif data.prevalence is not None:
+        scored += f", {data.positives:,} of them melanomas ({percent(data.prevalence)}),"
     if content.external is not None:
-        return f"A finished model scored {scored}, from another set than the one it was trained on."
-    return f"Each of {scored}, was scored by a model that had not been trained on it."
+        return f"{scored} were scored by a finished model that was trained on another set."
+    return f"{scored} were each scored by a model that had not been trained on that image."
 
 
 def _ranks(content: ReportContent) -> str:
@@ -72,7 +72,7 @@ def _ranks(content: ReportContent) -> str:
     )
 
 
-def _flags(point: OperatingPoint) -> str:
+def _flags(point: OperatingPoint, when: str) -> str:
     caught, others = point.sensitivity, point.specificity
     if caught.value is None or others.value is None:
         return "What its threshold means cannot be said: one of the two kinds of image is missing."
@@ -82,8 +82,8 @@ def _flags(point: OperatingPoint) -> str:
         high=None if others.low is None else 1 - others.low,
     )
     return (
-        f"At its threshold of {threshold(point.value)} ({point.at}), of 100 melanomas it flags "
-        f"about {of_hundred(caught.value)}{_range(caught)} and misses about "
+        f"At its threshold of {threshold(point.value)}, chosen {when} for {point.at}, of 100 "
+        f"melanomas it flags about {of_hundred(caught.value)}{_range(caught)} and misses about "
         f"{of_hundred(1 - caught.value)}; of 100 other images it also flags about "
         f"{of_hundred(wrongly.value)}{_range(wrongly)}."
     )
@@ -117,8 +117,8 @@ def _probabilities(content: ReportContent) -> str:
         return f"Whether its probabilities can be read as {what} cannot be said from so few images."
     agree = sum(b.low <= b.predicted <= b.high for b in bins)
     seen = (
-        f"in {agree} of {len(bins)} groups of images of like probability, what was observed "
-        "agrees with it"
+        f"predicted and observed shares agree in {agree} of {len(bins)} groups of images with "
+        "similar probabilities"
     )
     place = ""
     if counted is not None and calibration.prevalence is not None:

@@ -85,7 +85,7 @@ class Panel:
         self.top, self.bottom = top, height - 46
         self.height = height
         self.marks: list[str] = []
-        self._labels: list[tuple[float, float, float]] = []
+        self._letters: list[tuple[float, float]] = []
         self._draw_axes()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -120,21 +120,14 @@ class Panel:
     def dot(self, x: float, y: float, kind: str, *, tip: str, radius: float = 4.0) -> None:
         self.marks.append(dot(*self.at(x, y), kind, tip=tip, radius=radius))
 
-    def label(self, x: float, y: float, said: str) -> None:
-        """Words beside a point, below and toward the middle, moved down where others stand."""
+    def letter(self, x: float, y: float, said: str, *, above: bool = False) -> None:
+        """A letter right of a point, below or above it, moved on where another one stands."""
         px, py = self.at(x, y)
-        width = 6.3 * len(said)
-        ends = px + 8 + width > self.right
-        start = max(self.left + 4, px - 8 - width) if ends else px + 8
-        py = min(py + 16, self.bottom - 6)
-        while any(
-            abs(py - oy) < 14 and start < ox + ow and ox < start + width
-            for ox, oy, ow in self._labels
-        ):
-            py += 14
-        self._labels.append((start, py, width))
-        at = start + width if ends else start
-        self.marks.append(text(at, py, said, "label", anchor="end" if ends else "start"))
+        px, py = min(px + 7, self.right - 8), py - 8 if above else min(py + 16, self.bottom - 5)
+        while any(abs(py - oy) < 12 and abs(px - ox) < 10 for ox, oy in self._letters):
+            py += -12 if above else 12
+        self._letters.append((px, py))
+        self.marks.append(text(px, py, said, "label letter"))
 
     def svg(self, title: str, told: str) -> str:
         return picture(self.name, self.height, self.marks, title=title, told=told)

@@ -30,6 +30,7 @@ from melanoma.errors import DataError, FoldError
 from melanoma.recipe import Folds, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
+NAMES = ("benign", "melanoma", "nevus", "a rare one")
 
 
 def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
@@ -45,6 +46,7 @@ def lesions(
     frame["image_name"] = [f"i{row}" for row in range(len(frame))]
     frame["patient_id"] = patient or [f"p{row}" for row in range(len(frame))]
     frame["lesion_id"] = lesion or ""
+    frame["label"] = [NAMES[number] for number in frame["target"]]
     for column in ("sex", "site", "source"):
         frame[column] = ""
     frame["age"] = np.nan
@@ -305,8 +307,8 @@ def test_a_fold_that_is_no_whole_number_is_shown_with_its_line(value: str, tmp_p
         load_folds(path)
 
 
-@pytest.mark.parametrize("value", ["2", "", "x", "-1"])
-def test_a_target_in_a_fold_file_is_0_or_1(value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["1.5", "", "x", "-1", "melanoma"])
+def test_a_target_in_a_fold_file_is_a_class_number(value: str, tmp_path: Path) -> None:
     path = fold_file(tmp_path, FOREIGN.replace("c,q,0,1", f"c,q,{value},1"))
     with pytest.raises(FoldError, match=r"1 rows whose target .*row 3 \(line 4\)"):
         load_folds(path)

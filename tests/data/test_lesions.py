@@ -50,7 +50,7 @@ def csv_data(**options: Any) -> CsvFolderData:
 
 
 def test_the_readers_of_the_recipe_are_the_readers_there_are() -> None:
-    assert set(READERS) == {"siim", "csv_folder", "phantoms"}
+    assert set(READERS) == {"siim", "csv_folder", "ham10000", "phantoms"}
 
 
 def test_siim_rows_come_in_csv_order_with_every_column(phantom_set: Path) -> None:

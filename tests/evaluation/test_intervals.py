@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from melanoma.evaluation import intervals
+from melanoma.evaluation.delong import delong_interval
 from melanoma.evaluation.intervals import (
     Interval,
     Statistic,
@@ -198,17 +200,23 @@ def test_the_calibration_error_s_interval_holds_its_value_though_resampling_rais
 
 
 def test_the_interval_of_the_auroc_covers_with_patients_and_is_too_narrow_with_images() -> None:
-    """The truth is the AUROC of 300,000 images of other patients of the same kind."""
-    truth = float(roc_auc_score(*_clustered(60_000, seed=99)[:2]))
-    simulations = 400
-    covered = {"patients": 0, "images": 0}
-    for seed in range(simulations):
-        target, score, patient = _clustered(seed=seed)
+    """The truth is the AUROC of 480,000 images of other patients of the same kind.
+
+    Of 400 simulations the intervals of patients covered 93 %, those of images 78 %.
+    """
+    kind: dict[str, Any] = {"each": 8, "spread": 1.5}
+    truth = float(roc_auc_score(*_clustered(60_000, seed=99, **kind)[:2]))
+    covered = {"patients": 0, "images": 0, "delong": 0}
+    for seed in range(400):
+        target, score, patient = _clustered(80, seed=seed, **kind)
         for name, groups in (("patients", patient), ("images", np.arange(len(patient)))):
             found = bootstrap_interval(auroc(target, score), groups, resamples=300, rng=_rng(seed))
             covered[name] += found.low <= truth <= found.high
-    assert 0.91 <= covered["patients"] / simulations <= 0.98
-    assert covered["images"] / simulations < 0.88
+        analytic = delong_interval(target, score, groups=patient)
+        covered["delong"] += analytic.low <= truth <= analytic.high
+    assert 0.91 <= covered["patients"] / 400 <= 0.98
+    assert 0.91 <= covered["delong"] / 400 <= 0.98
+    assert covered["images"] / 400 < 0.82
 
 
 def test_a_report_s_metrics_with_two_hundred_resamples_of_siim_s_size_take_no_two_seconds() -> None:

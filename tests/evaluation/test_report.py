@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from melanoma.evaluation.figures import save_figures
 from melanoma.evaluation.report import Report, build_report, corrected_logits, save_out_of_fold
 from melanoma.evaluation.scores import ScoreTable
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.storage import write_json
 
 SHIFTS = (2.0, 2.5, 1.5)
@@ -49,13 +49,15 @@ def _scores(*, images: int = 330, skill: float = 1.5) -> ScoreTable:
                 "image_name": [f"image_{i:03d}" for i in range(images)],
                 "patient_id": [f"p{p}" for p in patient],
                 "group": [f"g{p}" for p in patient],
+                "label": np.array(BINARY_CLASSES)[target],
                 "target": target,
                 "fold": fold,
                 "logit": np.float32(truth + shift).astype(np.float64),
                 "logit_best": np.float32(truth + shift).astype(np.float64),
                 "logit_last": np.float32(truth + shift + rng.normal(size=images)).astype(float),
             }
-        )
+        ),
+        BINARY_CLASSES,
     )
 
 
@@ -214,7 +216,7 @@ def test_intervals_are_of_patients_and_follow_the_seed(scores: ScoreTable) -> No
         return float(found["high"] - found["low"])
 
     assert width(scores, 1) == width(scores, 1) != width(scores, 2)
-    one = ScoreTable(scores.frame.assign(group=[f"g{i // 66}" for i in range(330)]))
+    one = ScoreTable(scores.frame.assign(group=[f"g{i // 66}" for i in range(330)]), BINARY_CLASSES)
     # Five groups of 66 images each: the rows say the same, the groups decide the width.
     assert width(one, 1) != pytest.approx(width(scores, 1), rel=0.05)
 
@@ -229,7 +231,7 @@ def test_leaks_come_first_among_the_warnings(scores: ScoreTable) -> None:
 def test_warnings_name_missing_folds_few_positives_and_flattering_selection(
     scores: ScoreTable,
 ) -> None:
-    two = ScoreTable(scores.frame[scores.frame["fold"] < 2].reset_index(drop=True))
+    two = ScoreTable(scores.frame[scores.frame["fold"] < 2].reset_index(drop=True), BINARY_CLASSES)
     warnings = "\n".join(build_report(_recipe(), two, _facts(folds=2)).content["warnings"])
     assert "2 of 3 folds" in warnings
     assert f"only {two.target.sum()} positives" in warnings

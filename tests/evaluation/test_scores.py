@@ -11,6 +11,7 @@ import pytest
 
 from melanoma.errors import DataError
 from melanoma.evaluation.scores import ScoreTable, concat_scores, load_scores, save_scores
+from melanoma.recipe import BINARY_CLASSES
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -22,6 +23,7 @@ def _table(names: list[str], *, fold: int = 0, **columns: Any) -> ScoreTable:
             "image_name": names,
             "patient_id": [f"p{n}" for n in names],
             "group": [f"g{n}" for n in names],
+            "label": ["benign"] * rows,
             "target": [0] * rows,
             "fold": [fold] * rows,
             "logit": [float(ord(n[0])) for n in names],
@@ -29,7 +31,7 @@ def _table(names: list[str], *, fold: int = 0, **columns: Any) -> ScoreTable:
             "logit_last": [2.0] * rows,
         }
     )
-    return ScoreTable(frame.assign(**columns))
+    return ScoreTable(frame.assign(**columns), BINARY_CLASSES)
 
 
 def test_folds_are_joined_in_the_order_of_the_fold_file() -> None:
@@ -76,7 +78,7 @@ def test_a_file_keeps_every_digit_of_a_float32(tmp_path: Path) -> None:
     logits = (rng.normal(size=2000) * 10.0 ** rng.integers(-6, 4, 2000)).astype(np.float32)
     table = _table(names, logit=logits.astype(np.float64), target=[0, 1] * 1000)
     save_scores(table, tmp_path / "oof.csv")
-    again = load_scores(tmp_path / "oof.csv")
+    again = load_scores(tmp_path / "oof.csv", BINARY_CLASSES)
     assert (again.logits().astype(np.float32) == logits).all()
     assert again.target.tolist() == [0, 1] * 1000
     assert again.frame.drop(columns="logit").equals(table.frame.drop(columns="logit"))
@@ -85,7 +87,7 @@ def test_a_file_keeps_every_digit_of_a_float32(tmp_path: Path) -> None:
 def test_names_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     table = _table(["007", "1e5", "True"], patient_id=["", "01", "0x1"])
     save_scores(table, tmp_path / "oof.csv")
-    again = load_scores(tmp_path / "oof.csv").frame
+    again = load_scores(tmp_path / "oof.csv", BINARY_CLASSES).frame
     assert again["image_name"].tolist() == ["007", "1e5", "True"]
     assert again["patient_id"].tolist() == ["", "01", "0x1"]
 
@@ -94,7 +96,7 @@ def test_a_file_without_a_column_or_with_text_for_a_logit_is_refused(tmp_path: P
     frame = _table(NAMES).frame
     frame.drop(columns="logit_last").to_csv(tmp_path / "short.csv", index=False)
     with pytest.raises(DataError, match="logit_last"):
-        load_scores(tmp_path / "short.csv")
+        load_scores(tmp_path / "short.csv", BINARY_CLASSES)
     frame.assign(logit="high").to_csv(tmp_path / "text.csv", index=False)
     with pytest.raises(DataError, match="no number"):
-        load_scores(tmp_path / "text.csv")
+        load_scores(tmp_path / "text.csv", BINARY_CLASSES)
