@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from melanoma.evaluation.intervals import Floats, Integers, bootstrap_interval
+from melanoma.evaluation.intervals import Floats, Integers, bootstrap_intervals
 from melanoma.evaluation.metrics import auroc
 from melanoma.evaluation.schema import Measured, ShortcutLine, Shortcuts
 
@@ -63,12 +63,8 @@ def shortcut_baselines(
         name: auroc(melanoma_target[scored], score[scored]) for name, score in scores.items()
     }
     clusters = np.unique(groups[scored], return_inverse=True)[1]
-    measured = {
-        name: bootstrap_interval(
-            statistic, clusters, resamples=resamples, rng=np.random.default_rng(seed)
-        )
-        for name, statistic in statistics.items()
-    }
+    rng = np.random.default_rng(seed)
+    measured = bootstrap_intervals(statistics, clusters, resamples=resamples, rng=rng)
     lines = tuple(
         ShortcutLine(
             name=name,

@@ -19,10 +19,11 @@ from melanoma.evaluation.intervals import (
     Integers,
     Interval,
     Statistic,
-    bootstrap_interval,
+    bootstrap_intervals,
 )
 from melanoma.evaluation.metrics import auroc, sensitivity_at, specificity_at
 from melanoma.evaluation.schema import Measured, SubgroupLine
+from melanoma.evaluation.sums import mean
 
 COLUMNS = ("age", "sex", "site")
 SMALLEST = 20  # images, for any metric
@@ -69,12 +70,8 @@ def subgroups(
             part = _Part(target[members], probability[members], crossfit[members])
             statistics = part.statistics(threshold)
             clusters = np.unique(groups[members], return_inverse=True)[1]
-            measured = {
-                name: bootstrap_interval(
-                    statistic, clusters, resamples=resamples, rng=np.random.default_rng(seed)
-                )
-                for name, statistic in statistics.items()
-            }
+            rng = np.random.default_rng(seed)
+            measured = bootstrap_intervals(statistics, clusters, resamples=resamples, rng=rng)
             lines.append(part.line(column, value, measured))
     return lines
 
@@ -153,11 +150,11 @@ class _Part:
         target, probability = self.target, self.probability
         positives = self.enough and self.positives >= SMALLEST_CLASS
         negatives = self.enough and self.negatives >= SMALLEST_CLASS
-        every = {
+        every: dict[str, tuple[bool, Statistic]] = {
             "auroc": (positives and negatives, auroc(target, probability)),
             "sensitivity": (positives, sensitivity_at(threshold, target, probability)),
             "specificity": (negatives, specificity_at(threshold, target, probability)),
-            "calibration_gap": (self.enough, _mean(target - self.crossfit)),
+            "calibration_gap": (self.enough, mean(target - self.crossfit)),
         }
         return {name: statistic for name, (allowed, statistic) in every.items() if allowed}
 
@@ -190,8 +187,3 @@ class _Part:
             if count < SMALLEST_CLASS
         ]
         return f"too few for an AUROC: {' and '.join(few)}" if few else ""
-
-
-def _mean(values: Floats) -> Statistic:
-    # Not a metric of a score alone, and so not among those of metrics.py.
-    return lambda weights: weights @ values / weights.sum(axis=1)
