@@ -47,7 +47,7 @@ def render_html(content: ReportContent) -> str:
             alarm=shortcut_alarm(content.shortcuts),
             heat=_heat,
             letters=LETTERS,
-        subgroups=grouped(content.subgroups),
+            subgroups=grouped(content.subgroups),
             benefit_rows=benefit_rows(content.net_benefit),
             confusion_heat=_confusion_heat(content.confusion),
             many=len(content.confusion.classes) >= _MANY,
@@ -66,7 +66,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for word in ("number", "share", "percent", "measured", "bounded", "threshold", "listed", "points"):
+    for word in (
+        "number",
+        "share",
+        "percent",
+        "measured",
+        "bounded",
+        "threshold",
+        "listed",
+        "points",
+    ):
         made.filters[word] = getattr(wording, word)
     made.filters |= {"plural": plural, "metric_name": wording.metric_name, "count": "{:,}".format}
     made.globals |= {"share": share, "percent": percent, "form_of": form_of}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -34,16 +33,20 @@ _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 
 def render_card(content: ReportContent, recipe: Recipe) -> str:
     """The card in Markdown, items in TRIPOD+AI's order and by its numbers."""
-    return _cards().get_template("model_card.md.j2").render(
-        c=content,
-        r=recipe,
-        made=spoken_time(content.created),
-        source=_SOURCES.get(recipe.data.reader, recipe.data.reader),
-        steps=[_step(step) for step in recipe.augment],
-        leak_rows=leak_rows(content),
-        alarm=shortcut_alarm(content.shortcuts),
-        subgroups=grouped(content.subgroups),
-        unrecorded="not recorded in this run's files",
+    return (
+        _cards()
+        .get_template("model_card.md.j2")
+        .render(
+            c=content,
+            r=recipe,
+            made=spoken_time(content.created),
+            source=_SOURCES.get(recipe.data.reader, recipe.data.reader),
+            steps=[_step(step) for step in recipe.augment],
+            leak_rows=leak_rows(content),
+            alarm=shortcut_alarm(content.shortcuts),
+            subgroups=grouped(content.subgroups),
+            unrecorded="not recorded in this run's files",
+        )
     )
 
 
