@@ -61,6 +61,8 @@ def evaluate(
 
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
+    from melanoma.evaluation.lines import report_lines
+
     start = time.monotonic()
     _check_options(prevalence, external, recalibrate)
     recipe = t.read_recipe_options(config, settings, None)
@@ -93,7 +95,8 @@ def evaluate(
     if json:
         t.answer_json(report.content)
     else:
-        say_report(report.content)
+        for line in report_lines(report.content):
+            t.answer(line)
     t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ def render_html(content: ReportContent) -> str:
             alarm=shortcut_alarm(content.shortcuts),
             heat=_heat,
             letters=LETTERS,
+        subgroups=grouped(content.subgroups),
             benefit_rows=benefit_rows(content.net_benefit),
             confusion_heat=_confusion_heat(content.confusion),
             many=len(content.confusion.classes) >= _MANY,
@@ -64,10 +66,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for word in ("number", "share", "percent", "measured", "bounded", "threshold", "listed"):
+    for word in ("number", "share", "percent", "measured", "bounded", "threshold", "listed", "points"):
         made.filters[word] = getattr(wording, word)
     made.filters |= {"plural": plural, "metric_name": wording.metric_name, "count": "{:,}".format}
     made.globals |= {"share": share, "percent": percent, "form_of": form_of}
+    made.globals["points"] = wording.points
     return made
 
 
@@ -101,6 +104,11 @@ def leak_rows(content: ReportContent) -> list[tuple[str, int | None]]:
         ("identical images", audit.identical),
         ("near-duplicate images", audit.near_duplicates),
     ]
+
+
+def grouped(lines: tuple[SubgroupLine, ...]) -> list[tuple[str, list[SubgroupLine]]]:
+    """(column, its lines), in the order of the content."""
+    return [(column, list(found)) for column, found in groupby(lines, key=lambda x: x.column)]
 
 
 def shortcut_alarm(shortcuts: Shortcuts | None) -> str:

@@ -75,7 +75,9 @@ class ScoredImages:
     def _melanoma(self, by_class: Floats) -> Floats:
         columns = self._melanoma_columns
         # One column as it is: a sum would cost its last digit.
-        values: Floats = by_class[:, columns[0]] if len(columns) == 1 else by_class[:, columns].sum(1)
+        if len(columns) == 1:
+            return by_class[:, columns[0]]
+        values: Floats = by_class[:, columns].sum(axis=1)
         return values
 
 

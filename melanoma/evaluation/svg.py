@@ -81,7 +81,8 @@ class Panel:
 
     def __init__(self, name: str, x: Axis, y: Axis, *, top: float = 10, height: float = 322):
         self.name, self.x, self.y = name, x, y
-        self.left, self.right = 46.0, WIDTH - 12
+        longest = max(len(y.form(tick)) for tick in y.ticks)
+        self.left, self.right = 24.0 + 7 * longest, WIDTH - 12
         self.top, self.bottom = top, height - 46
         self.height = height
         self.marks: list[str] = []

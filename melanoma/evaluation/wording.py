@@ -53,6 +53,14 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{number(hundred, digits)} %"
 
 
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, its sign always said: "+1.2", "-3.0"."""
+    if value is None:
+        return UNDEFINED
+    text = number(value * 100, 1)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
 def measured(metric: Measured, form: Callable[[float | None], str] = share) -> str:
     """Value and interval, "0.865 (0.843 to 0.886)"; the value alone where there is none."""
     bounds = bounded(metric, form)
