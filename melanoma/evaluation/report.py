@@ -231,9 +231,7 @@ def _retargeted(content: Mapping[str, Any], prevalence: float | None) -> dict[st
     return {"prevalence": prevalence, "thresholds": points}
 
 
-def _describe_run(
-    recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int
-) -> dict[str, Any]:
+def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int) -> dict[str, Any]:
     first = facts[0]
     return {
         "recipe": recipe.name,

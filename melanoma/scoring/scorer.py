@@ -126,9 +126,7 @@ class Scorer:
             "folds": len(self._members),
         }
 
-    def _answer(
-        self, by_member: npt.NDArray[np.float64], warnings: Sequence[str]
-    ) -> Prediction:
+    def _answer(self, by_member: npt.NDArray[np.float64], warnings: Sequence[str]) -> Prediction:
         """`by_member` is (K, C)."""
         bundle = self.bundle
         # The mean of probabilities, not of logits: each member is calibrated by itself.
