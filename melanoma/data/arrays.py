@@ -33,6 +33,9 @@ class ImageArray:
     skipped: tuple[str, ...] = ()
     channels: str = "rgb"
 
+    def __len__(self) -> int:
+        return len(self.names)
+
     @property
     def digest(self) -> str:
         """sha256 over the rows' names and digests."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable
+from melanoma.data.leaks import LeakAudit
 from melanoma.data.loaders import Rows
 from melanoma.errors import DataError
 from melanoma.evaluation.calibration import prior_shift
@@ -27,7 +28,7 @@ class FoldData:
     training: Rows
     validation: Rows
     targets: npt.NDArray[np.int64]
-    leaks: tuple[str, ...] = ()
+    audit: LeakAudit
 
     @property
     def positives(self) -> int:
@@ -36,7 +37,7 @@ class FoldData:
 
 
 def select_fold(
-    array: ImageArray, folds: FoldTable, fold: int, *, leaks: tuple[str, ...] = ()
+    array: ImageArray, folds: FoldTable, fold: int, *, audit: LeakAudit | None = None
 ) -> FoldData:
     """The fold's parts as rows of the array.
 
@@ -57,7 +58,9 @@ def select_fold(
     targets = np.full(len(array.names), -1, dtype=np.int64)
     targets[rows] = folds.frame["target"].to_numpy()
     training, validation = folds.rows(fold)
-    return FoldData(array, folds, fold, rows[training], rows[validation], targets, leaks)
+    return FoldData(
+        array, folds, fold, rows[training], rows[validation], targets, audit or LeakAudit()
+    )
 
 
 def loss_weight(recipe: Recipe, data: FoldData) -> float:
