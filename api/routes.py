@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,18 +129,19 @@ async def info(desk: TheDesk) -> InfoAnswer:
 
 
 def _describe(scorer: Scorer) -> BundleAnswer:
-    bundle = scorer.bundle
+    bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
             "backbone": bundle.backbone,
             "classes": list(bundle.classes),
+            "melanoma": list(bundle.melanoma),
             "image_size": bundle.size,
             "fit": bundle.fit,
             "views": scorer.views,
-            "threshold": {"value": bundle.threshold.value, "at": bundle.threshold.at},
+            "threshold": asdict(bundle.threshold) if bundle.threshold else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
-            "auroc": bundle.report["metrics"]["auroc"],
+            "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
         }
     )

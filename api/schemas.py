@@ -33,6 +33,12 @@ class ThresholdAnswer(BaseModel):
     at: str = Field(examples=["sensitivity 0.95"])
 
 
+class OperatingPointAnswer(ThresholdAnswer):
+    """One more operating point, and whether it would flag this image."""
+
+    flagged: bool
+
+
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of the bundle's manifest."""
 
@@ -43,7 +49,11 @@ class ModelAnswer(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """A score. Probabilities are in [0, 1]; by_fold holds one for each member, in their order."""
+    """A score. Probabilities are in [0, 1]; by_fold holds one for each member, in their order.
+
+    `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
+    threshold and flagged are null where the bundle names no melanoma class.
+    """
 
     success: Literal[True] = True
     melanoma_probability: float | None
@@ -51,9 +61,11 @@ class PredictAnswer(BaseModel):
     probability: float
     by_class: dict[str, float]
     by_fold: list[float]
-    threshold: ThresholdAnswer
-    flagged: bool
+    threshold: ThresholdAnswer | None
+    thresholds: list[OperatingPointAnswer]
+    flagged: bool | None
     calibrated: bool
+    prevalence: float | None
     warnings: list[str]
     explanation: None = None
     model: ModelAnswer
@@ -78,9 +90,9 @@ class ErrorAnswer(BaseModel):
 
 
 class Measured(BaseModel):
-    """A metric and its 95 % interval."""
+    """A metric and its 95 % interval; null where it is undefined."""
 
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
@@ -88,11 +100,12 @@ class Measured(BaseModel):
 class CalibrationAnswer(BaseModel):
     """The share of melanomas among the images that the probabilities were calibrated on."""
 
-    prevalence: float
+    prevalence: float | None
 
 
 class BundleAnswer(BaseModel):
-    """One served bundle; `auroc` is the pooled out-of-fold one of its report."""
+    """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
+    the rest, or the classes' mean where the bundle names no melanoma class."""
 
     name: str
     version: int
@@ -100,10 +113,11 @@ class BundleAnswer(BaseModel):
     folds: int
     backbone: str
     classes: list[str]
+    melanoma: list[str]
     image_size: int
     fit: str
     views: int
-    threshold: ThresholdAnswer
+    threshold: ThresholdAnswer | None
     calibration: CalibrationAnswer
     auroc: Measured
     warnings: list[str]

@@ -24,13 +24,14 @@ def check(
     recipe = t.read_recipe_options(
         config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
     )
-    table = read_lesions(data, recipe.data)
+    table = read_lesions(data, recipe.data, classes=recipe.classes)
     survey = survey_images(table, recipe.image, progress=t.progress)
-    target = table.frame["target"]
+    names = ("others", "melanomas") if recipe.is_binary else recipe.classes
+    counts = [f"{int((table.frame['target'] == n).sum()):,} {name}" for n, name in enumerate(names)]
     t.answer(
-        f"{len(table):,} rows: {int((target == 1).sum()):,} melanomas, "
-        f"{int((target == 0).sum()):,} others, {table.frame['patient_id'].nunique():,} "
-        f"patients, {len(survey.duplicates)} pairs of identical images"
+        f"{len(table):,} rows: {', '.join(counts[::-1] if recipe.is_binary else counts)}, "
+        f"{table.frame['patient_id'].nunique():,} patients, "
+        f"{len(survey.duplicates)} pairs of identical images"
     )
     for warning in table.warnings:
         t.answer(f"warning: {warning}")

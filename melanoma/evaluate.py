@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import WeightsError
-from melanoma.recipe import Recipe, differences
+from melanoma.errors import RecipeError, WeightsError
+from melanoma.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
     from melanoma.evaluation.report import Report
@@ -32,24 +32,72 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Seal the folds that are trained, if not all.")
     ] = False,
+    prevalence: Annotated[
+        float | None,
+        typer.Option("--prevalence", help="Share of melanomas where the bundle will be used."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Further column of the fold file for subgroups; repeatable."),
+    ] = None,
+    external: Annotated[
+        Path | None,
+        typer.Option("--external", help="Recipe of an external test set (its folder: --data)."),
+    ] = None,
+    external_arrays: Annotated[
+        Path | None,
+        typer.Option("--external-arrays", help="Its arrays (default ARRAYS/external_NAME)."),
+    ] = None,
+    recalibrate: Annotated[
+        Path | None,
+        typer.Option("--recalibrate", help="External: seal a copy calibrated on it, here."),
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Also a contact sheet of the largest errors.")
+    ] = False,
     json: t.AsJson = False,
 ) -> None:
-    """Report on all folds' held-out images, and seal the bundle that predict and serve load."""
-    # The scores are in the fold folders: neither images nor a device are needed here.
-    del data, arrays, device
+    """Report on all folds' held-out images, and seal the bundle that predict and serve load.
+
+    With --external: report on another set with the sealed bundle, which stays as it is.
+    """
+    from melanoma.evaluation.lines import report_lines
+
     start = time.monotonic()
+    _check_options(prevalence, external, recalibrate)
     recipe = t.read_recipe_options(config, settings, None)
     folder = t.weights_folder(weights, recipe)
-    report = evaluate_folds(
-        recipe, folder, t.fold_file(folds, recipe), allow_missing=allow_missing, seed=seed
-    )
+    fold_path = t.fold_file(folds, recipe)
+    if external is None:
+        report = evaluate_folds(
+            recipe,
+            folder,
+            fold_path,
+            allow_missing=allow_missing,
+            seed=seed,
+            prevalence=prevalence,
+            by=tuple(by or ()),
+        )
+    else:
+        report, folder = evaluate_external(
+            folder,
+            load_recipe(external),
+            data,
+            arrays=external_arrays or arrays / f"external_{external.stem}",
+            training=(fold_path, arrays),
+            device=device,
+            seed=seed,
+            by=tuple(by or ()),
+            recalibrate=recalibrate,
+        )
+    if pictures:
+        _save_pictures(report, folder, external_arrays or arrays)
     if json:
         t.answer_json(report.content)
     else:
-        _say_report(report)
-    t.say(
-        f"wrote report.json, oof.csv, figures/ and manifest.json in {folder} in {t.duration(start)}"
-    )
+        for line in report_lines(report.content):
+            t.answer(line)
+    t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
 
 
 def evaluate_folds(
@@ -59,11 +107,13 @@ def evaluate_folds(
     *,
     allow_missing: bool = False,
     seed: int | None = None,
+    prevalence: float | None = None,
+    by: tuple[str, ...] = (),
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
     from melanoma.data.folds import load_folds
-    from melanoma.evaluation.figures import save_figures
     from melanoma.evaluation.report import build_report, save_out_of_fold
+    from melanoma.evaluation.report_files import save_report
     from melanoma.evaluation.scores import concat_scores
     from melanoma.scoring.bundle import seal_bundle
 
@@ -78,11 +128,85 @@ def evaluate_folds(
     names = table.frame["image_name"][trained].tolist()
     scores = concat_scores([run.scores for run in runs], names)
     facts = [run.facts for run in runs]
-    report = build_report(recipe, scores, facts, folds_expected=len(table.folds), seed=seed)
+    report = build_report(
+        recipe,
+        scores,
+        facts,
+        table=table.frame,
+        folds_expected=len(table.folds),
+        seed=seed,
+        prevalence=prevalence,
+        by=by,
+    )
     save_out_of_fold(report, scores, facts, folder / "oof.csv")
-    save_figures(report, folder / "figures")
+    save_report(report, recipe, folder)
     seal_bundle(folder, recipe, runs, report)
     return report
+
+
+def evaluate_external(
+    weights: Path,
+    recipe: Recipe,
+    data: Path,
+    *,
+    arrays: Path,
+    training: tuple[Path, Path],
+    device: str = "auto",
+    seed: int | None = None,
+    by: tuple[str, ...] = (),
+    recalibrate: Path | None = None,
+) -> tuple[Report, Path]:
+    """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
+
+    `training` is the fold file and the array folder that the bundle was trained from: where either
+    is absent, overlap is looked for as far as can be, and the report says what was not.
+    """
+    from melanoma.data.lesions import read_lesions
+    from melanoma.evaluation.report_files import save_report
+    from melanoma.prepare import prepare_array
+    from melanoma.recipe import Image
+    from melanoma.scoring.bundle import load_bundle, seal_recalibrated
+    from melanoma.scoring.external import build_external_report, external_rows, score_external
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.storage import write_text
+    from melanoma.training.engine import resolve_device
+    from melanoma.training.run_folder import read_recipe
+
+    bundle = load_bundle(weights)
+    own = read_recipe(weights)
+    image = Image(size=bundle.size, fit=bundle.fit, normalize=bundle.normalize)
+    recipe = recipe.model_copy(update={"image": image})
+    array = prepare_array(recipe, data, arrays)
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
+    scorer = Scorer(bundle, device=resolve_device(device))
+    scored = score_external(scorer, table, array, recipe, progress=t.progress)
+    report = build_external_report(
+        scorer,
+        scored,
+        overlap=_overlap(own, training, scored.table, array),
+        by=by,
+        resamples=own.evaluation.resamples,
+        seed=own.seed if seed is None else seed,
+    )
+    folder = weights / "external" / recipe.name
+    rows = external_rows(scored, report)
+    write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
+    save_report(report, own, folder, card=False)
+    if recalibrate is not None:
+        seal_recalibrated(bundle, recalibrate, own, report.content["external"])
+        t.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
+    return report, folder
+
+
+def _check_options(
+    prevalence: float | None, external: Path | None, recalibrate: Path | None
+) -> None:
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise RecipeError(f"--prevalence {prevalence}: a share between 0 and 1, such as 0.02")
+    if recalibrate is not None and external is None:
+        raise RecipeError("--recalibrate: only with --external, whose images it is fitted on")
+    if prevalence is not None and external is not None:
+        raise RecipeError("--prevalence: not with --external, whose own prevalence is measured")
 
 
 def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
@@ -101,7 +225,7 @@ def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> 
 
 
 def _trained_recipe(asked: Recipe, runs: list[FoldRun]) -> Recipe:
-    """The recipe that the folds were trained by, with the threshold and resamples asked for.
+    """The recipe that the folds were trained by, with the thresholds and resamples asked for.
 
     The fold folders are the contract: what was trained is what is reported, and a command line
     that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
@@ -124,43 +248,6 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun]) -> Recipe:
         )
     wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
     return first.model_copy(update={"evaluation": wanted})
-
-
-def _say_report(report: Report) -> None:
-    content = report.content
-    for warning in content["warnings"]:
-        t.answer(f"warning: {warning}")
-    data = content["data"]
-    t.answer(
-        f"{content['recipe']}: {data['images']:,} images, {data['positives']:,} melanomas "
-        f"({data['prevalence']:.1%}), {data['groups']:,} groups, {len(content['folds'])} folds"
-    )
-    t.answer("fold  images  melanomas  AUROC   PR-AUC  best/last epoch")
-    for fold in content["folds"]:
-        t.answer(
-            f"{fold['fold']:>4}  {fold['images']:>6}  {fold['positives']:>9}  "
-            f"{fold['auroc']:.4f}  {fold['pr_auc']:.4f}  "
-            f"{fold['best_epoch']}/{fold['last_epoch']}"
-        )
-    selection = content["selection"]
-    for which in ("best", "last"):
-        kept = " (kept)" if selection["kept"] == which else ""
-        t.answer(f"AUROC of the {which} epochs{kept}: {_spoken(selection[which]['auroc'])}")
-    point = content["thresholds"][0]
-    t.answer(
-        f"threshold {point['value']:.4f} at {point['at']}: specificity "
-        f"{_spoken(point['specificity'])}"
-    )
-    t.answer(
-        f"pooled out-of-fold AUROC {_spoken(content['metrics']['auroc'])}, "
-        f"PR-AUC {_spoken(content['metrics']['pr_auc'])}"
-    )
-
-
-def _spoken(metric: dict[str, Any]) -> str:
-    if None in metric.values():
-        return "undefined"
-    return f"{metric['value']:.3f} (95 % {metric['low']:.3f} to {metric['high']:.3f})"
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def prepare_array(
     """
     from melanoma.data.lesions import read_lesions, read_test_lesions
 
-    table = read_lesions(data, recipe.data)
+    table = read_lesions(data, recipe.data, classes=recipe.classes)
     for warning in table.warnings:
         t.say(f"warning: {warning}")
     array = _array_of(table, recipe, arrays, part="train", skip_bad=skip_bad)

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from melanoma.errors import RecipeError
 from melanoma.storage import digest_of
@@ -16,6 +24,19 @@ from melanoma.storage import digest_of
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+# Cells of a table are stripped too, so a name with a space at its end would fit none.
+ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Metric = Literal["auroc", "macro_auroc", "balanced_accuracy", "macro_f1", "loss"]
+
+BINARY_CLASSES = ("benign", "melanoma")
+
+
+# Columns of the fold file and of oof.csv that mean something of their own.
+RESERVED = (
+    *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
+    *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
+    *("prob", "prob_crossfit"),
+)
 
 
 class Part(BaseModel):
@@ -32,7 +53,11 @@ class SiimData(Part):
 
 
 class CsvFolderData(Part):
-    """Any table (one CSV) beside any folder of images."""
+    """Any table (one CSV) beside any folder of images.
+
+    `keep_cols` are further columns that go into the fold file as they are, so that the report can
+    be broken down by them.
+    """
 
     reader: Literal["csv_folder"]
     table: str | None = None  # file name of the CSV; the only one in the folder when absent
@@ -41,9 +66,40 @@ class CsvFolderData(Part):
     group_col: str | None = None
     group_is: Literal["patient", "lesion"] = "patient"
     positive: tuple[str, ...] | None = None  # values of target_col that are melanoma, if not 0/1
+    labels: dict[str, ClassName] | None = None  # values of target_col -> classes
     age_col: str | None = None
     sex_col: str | None = None
     site_col: str | None = None
+    keep_cols: tuple[str, ...] = ()
+
+    @field_validator("keep_cols")
+    @classmethod
+    def _names_are_free(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        taken = sorted(set(names) & set(RESERVED))
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)}: names that the fold file has for its own columns"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice")
+        return names
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_text(cls, labels: Any) -> Any:
+        """YAML reads 0: benign as a number, and a table's cells are text."""
+        if not isinstance(labels, dict):
+            return labels
+        return {str(key) if type(key) is int else key: name for key, name in labels.items()}
+
+
+class HamData(Part):
+    """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
+
+    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest).
+    """
+
+    reader: Literal["ham10000"]
 
 
 class PhantomData(Part):
@@ -56,7 +112,15 @@ class PhantomData(Part):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-Data = Annotated[SiimData | CsvFolderData | PhantomData, Field(discriminator="reader")]
+Data = Annotated[SiimData | CsvFolderData | HamData | PhantomData, Field(discriminator="reader")]
+
+
+_READERS: dict[str, type[Part]] = {
+    "siim": SiimData,
+    "csv_folder": CsvFolderData,
+    "ham10000": HamData,
+    "phantoms": PhantomData,
+}
 
 
 class Image(Part):
@@ -80,14 +144,15 @@ class Model(Part):
 
 class Loss(Part):
     name: str = "bce"
-    positive_weight: Literal["ratio", "none"] | Positive = "none"
-    cap: Positive | None = None
+    positive_weight: Literal["ratio", "none"] | Positive = "none"  # one output only
+    class_weight: Literal["none", "balanced", "sqrt"] = "none"  # several outputs only
+    cap: Positive | None = None  # of either weight
     label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
 
 
 class Sampler(Part):
     name: Literal["shuffle", "balanced"] = "shuffle"
-    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # balanced only
+    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # balanced, one output only
 
 
 class Optimizer(Part):
@@ -119,6 +184,7 @@ class Training(Part):
 
 class Selection(Part):
     keep: Literal["best", "last"] = "best"  # the epoch whose weights enter the bundle
+    metric: Metric | None = None  # what picks it; none: auroc, with several outputs macro_auroc
     patience: Count | None = None  # early stopping; none: all epochs
     min_delta: Annotated[float, Field(ge=0.0)] = 1e-4
 
@@ -126,6 +192,9 @@ class Selection(Part):
 class Evaluation(Part):
     views: Literal[1, 2, 4, 8] = 1  # dihedral views averaged as logits
     sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95  # of the threshold
+    sensitivities: tuple[Share, ...] = (0.8, 0.9)  # of further operating points
+    specificities: tuple[Share, ...] = (0.8, 0.9)
+    calibration: Literal["scale", "temperature"] = "scale"
     resamples: Annotated[int, Field(ge=100)] = 2000
 
 
@@ -135,7 +204,8 @@ class Recipe(Part):
     name: str
     version: Count = 1
     seed: Annotated[int, Field(ge=0)] = 0
-    classes: tuple[str, str] = ("benign", "melanoma")
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2)] = BINARY_CLASSES
+    melanoma: tuple[ClassName, ...] = ("melanoma",)  # those whose probabilities add up to melanoma
     data: Data
     image: Image = Image()
     folds: Folds
@@ -155,10 +225,33 @@ class Recipe(Part):
             raise ValueError("schedule.warmup_epochs must be less than training.epochs")
         return self
 
+    @model_validator(mode="after")
+    def _classes_can_be_meant(self) -> Recipe:
+        for problem in (_class_problem(self), _binary_problem(self), _label_problem(self)):
+            if problem:
+                raise ValueError(problem)
+        return self
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether one logit says it all: two classes, of which the second alone is melanoma."""
+        return len(self.classes) == 2 and self.melanoma == self.classes[1:]
+
+    @property
+    def outputs(self) -> int:
+        """Logits an image: 1 (sigmoid) when binary, else one a class (softmax)."""
+        return 1 if self.is_binary else len(self.classes)
+
+    @property
+    def selection_metric(self) -> Metric:
+        """What an epoch is judged by on its fold's held-out images."""
+        return self.selection.metric or ("auroc" if self.is_binary else "macro_auroc")
+
     def identity(self) -> dict[str, Any]:
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
+        values["data"].pop("keep_cols", None)
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
@@ -219,6 +312,69 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
     return found
 
 
+def _class_problem(recipe: Recipe) -> str | None:
+    """What is wrong with `classes` and `melanoma` themselves."""
+    classes, known = recipe.classes, ", ".join(recipe.classes)
+    for field, names in (("classes", classes), ("melanoma", recipe.melanoma)):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            return f"{field}: {twice[0]!r} stands twice"
+    foreign = [name for name in recipe.melanoma if name not in classes]
+    if foreign:
+        return (
+            f"melanoma: {foreign[0]!r} is not among the classes ({known}); name those that count "
+            "as melanoma, or [] for a recipe without a melanoma probability"
+        )
+    if len(recipe.melanoma) == len(classes):
+        return "melanoma: it names every class, so nothing is left to tell melanoma from"
+    # oof.csv has the columns logit_NAME, logit_best_NAME and logit_last_NAME.
+    shared = [(w, c) for w in ("best", "last") for c in classes if f"{w}_{c}" in classes]
+    if shared:
+        (which, name) = shared[0]
+        return f"classes: {name!r} and '{which}_{name}' would share a column of scores; rename one"
+    return None
+
+
+def _binary_problem(recipe: Recipe) -> str | None:
+    """What fits one output alone, or several alone, or needs a melanoma probability."""
+    loss, several = recipe.loss, f"with {recipe.outputs} outputs"
+    if recipe.is_binary:
+        if loss.class_weight != "none":
+            return "loss.class_weight: with one output it is loss.positive_weight (ratio or none)"
+        return None
+    if recipe.data.reader in ("siim", "phantoms"):
+        return (
+            f"classes: reader {recipe.data.reader} knows two, of which the second alone is "
+            "melanoma; reader csv_folder takes any (data.target_col, data.labels)"
+        )
+    if loss.positive_weight != "none":
+        return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
+    if recipe.sampler.positive_share != Sampler().positive_share:
+        return f"sampler.positive_share: {several}, balanced draws every class equally often"
+    if recipe.selection.metric == "auroc" and not recipe.melanoma:
+        return (
+            "selection.metric: auroc is melanoma against the rest, and melanoma names no class; "
+            "use macro_auroc"
+        )
+    return None
+
+
+def _label_problem(recipe: Recipe) -> str | None:
+    """What is wrong with a csv_folder's way from cells to classes."""
+    data = recipe.data
+    if not isinstance(data, CsvFolderData):
+        return None
+    if data.positive is not None and data.labels is not None:
+        return "data.positive and data.labels say the same thing twice; keep data.labels"
+    if data.positive is not None and not recipe.is_binary:
+        return f"data.positive: it fits two classes; for {len(recipe.classes)} use data.labels"
+    for value, name in (data.labels or {}).items():
+        if name not in recipe.classes:
+            known = ", ".join(recipe.classes)
+            return f"data.labels: {value} means {name!r}, which is not among the classes ({known})"
+    return None
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     path, separator, text = override.partition("=")
     if not separator or not path:
@@ -248,7 +404,7 @@ def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 def _explain(error: Any) -> str:
     # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
-    location = [str(p) for p in error["loc"] if p not in ("siim", "csv_folder", "phantoms")]
+    location = [str(p) for p in error["loc"] if p not in _READERS]
     field = ".".join(location)
     if error["type"] != "extra_forbidden":
         # Nor the alternatives of a union ("literal['auto']", "constrained-int").
@@ -274,9 +430,7 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         "training": Training,
         "selection": Selection,
         "evaluation": Evaluation,
-        "siim": SiimData,
-        "csv_folder": CsvFolderData,
-        "phantoms": PhantomData,
+        **_READERS,
     }
     owner = sections.get(str(location[-1]), Recipe) if location else Recipe
     return list(owner.model_fields)

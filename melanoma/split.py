@@ -63,11 +63,11 @@ def split_folds(
     Images that are one photograph are joined where the array is there to show them.
     """
     from melanoma.data.arrays import load_array
-    from melanoma.data.folds import make_folds, save_folds
+    from melanoma.data.folds import make_folds, save_folds, with_file_facts
     from melanoma.data.leaks import audit_folds
     from melanoma.data.lesions import LesionTable, read_lesions
 
-    table = read_lesions(data, recipe.data).require_sound()
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
         t.say(f"warning: {warning}")
     array = load_array(arrays, recipe.image)
@@ -81,7 +81,8 @@ def split_folds(
             f"joined: {len(duplicates.identical)} pairs of identical images, "
             f"{len(duplicates.near)} pairs of near-duplicates"
         ]
-    folds = make_folds(table, recipe.folds, pairs=duplicates.pairs if duplicates else ())
+    pairs = duplicates.pairs if duplicates else ()
+    folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     save_folds(folds, path)
     found = audit_folds(folds, duplicates).findings
     audit += [f"LEAK: {finding}" for finding in found]

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from melanoma.training.run_folder import FoldRun
 
 app = t.make_app()
+_SPOKEN = {
+    "auroc": "AUROC",
+    "macro_auroc": "macro AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+}
 
 
 @app.command()
@@ -88,7 +94,7 @@ def train(
         for part in parts
     ]
     if json:
-        t.answer_json([_summary(run) for run in runs])
+        t.answer_json([_summary(recipe, run) for run in runs])
 
 
 def select_folds(
@@ -116,7 +122,9 @@ def select_folds(
     for finding in audit.findings:
         t.say(f"LEAK: {finding}")
     numbers = t.fold_numbers(fold, table.folds)
-    return [select_fold(array, table, number, audit=audit) for number in numbers]
+    return [
+        select_fold(array, table, number, classes=recipe.classes, audit=audit) for number in numbers
+    ]
 
 
 def train_fold(
@@ -145,12 +153,13 @@ def train_fold(
         imagenet=Path("weights/imagenet"),
         watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
     )
-    found = _summary(run)
+    found = _summary(recipe, run)
+    metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
-        f"fold {part.fold}: {len(part.validation)} images held out, AUROC "
-        f"{found['auroc_best']:.4f} (best epoch {run.facts['best_epoch']}), "
-        f"{found['auroc_last']:.4f} (last epoch {run.facts['last_epoch']}); kept {found['kept']}; "
-        f"wrote {run.folder} in {t.duration(start)}"
+        f"fold {part.fold}: {len(part.validation)} images held out, {_SPOKEN[metric]} "
+        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts['best_epoch']}), "
+        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts['last_epoch']}); "
+        f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
     )
     return run
 
@@ -159,12 +168,11 @@ def _check_recipe(recipe: Recipe) -> None:
     """Refuse an unknown backbone, loss or augmentation before any work is done."""
     from melanoma.data.transforms import Augmentation
     from melanoma.models.backbones import find_backbone
-    from melanoma.models.losses import LOSSES
+    from melanoma.models.losses import require_fitting_loss
 
     find_backbone(recipe.model.backbone)
     Augmentation(recipe.augment)
-    if recipe.loss.name not in LOSSES:
-        raise RecipeError(f"loss.name: unknown {recipe.loss.name!r}; known: {', '.join(LOSSES)}")
+    require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
 
 
 def _ensure_inputs(
@@ -174,7 +182,8 @@ def _ensure_inputs(
     from melanoma.data.arrays import load_array
     from melanoma.data.folds import load_folds
 
-    table = load_folds(fold_path) if fold_path.is_file() else None
+    there = fold_path.is_file()
+    table = load_folds(fold_path, classes=recipe.classes) if there else None
     t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
     array = load_array(arrays, recipe.image)
     if dry_run and (array is None or table is None):
@@ -191,15 +200,23 @@ def _ensure_inputs(
     return array, table
 
 
-def _summary(run: FoldRun) -> dict[str, Any]:
-    from sklearn.metrics import roc_auc_score
+def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
+    """The fold's facts for machines; the metrics of the best and the last epoch."""
+    from melanoma.training.validation import validate
 
-    target, scores = run.scores.target, run.scores
+    metrics: dict[str, float | None] = {}
+    for which in ("best", "last"):
+        found = validate(
+            recipe,
+            run.scores.logits(f"logit_{which}"),
+            run.scores.target,
+            shift=run.facts["prior_shift"],
+        )
+        metrics |= {f"{key}_{which}": found[key] for key in _SPOKEN if key in found}
     return {
         "fold": run.fold,
         "folder": str(run.folder),
-        "auroc_best": float(roc_auc_score(target, scores.logits("logit_best"))),
-        "auroc_last": float(roc_auc_score(target, scores.logits("logit_last"))),
+        **metrics,
         "kept": run.facts["kept"],
         "seconds": run.facts["seconds"],
     }
@@ -207,9 +224,12 @@ def _summary(run: FoldRun) -> dict[str, Any]:
 
 def _say_epoch(record: dict[str, Any]) -> None:
     skipped = f", {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
+    metrics = [
+        f"{name} {record[key]:.4f}" for key, name in _SPOKEN.items() if record.get(key) is not None
+    ]
     t.say(
         f"fold {record['fold']} epoch {record['epoch']:>2}: loss {record['loss']:.4f}, "
-        f"valid {record['valid_loss']:.4f}, AUROC {record['auroc']:.4f}"
+        f"valid {record['valid_loss']:.4f}, {', '.join(metrics)}"
         f"{' *' if record['best'] else '  '} rate {record['rates'][-1]:.2e}, "
         f"{record['images_per_second']:.0f} images/s{skipped}"
     )
@@ -219,8 +239,12 @@ def _say_plan(recipe: Recipe, parts: list[FoldData]) -> None:
     rules = recipe.training
     for part in parts:
         steps = -(-len(part.training) // (rules.batch_size * rules.accumulate))
+        held = f"{part.positives:,} positive"
+        if not recipe.is_binary:
+            counts = zip(part.classes, part.class_counts.tolist(), strict=True)
+            held = ", ".join(f"{count:,} {name}" for name, count in counts)
         t.answer(
-            f"fold {part.fold}: {len(part.training):,} images ({part.positives:,} positive) "
+            f"fold {part.fold}: {len(part.training):,} images ({held}) "
             f"for training, {len(part.validation):,} held out, up to {rules.epochs} epochs of "
             f"{steps} steps of {rules.batch_size} x {rules.accumulate} images"
         )

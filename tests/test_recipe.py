@@ -12,11 +12,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from melanoma.data import lesions
+from melanoma.data.images import FileFacts
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
+from melanoma.evaluation import scores
 from melanoma.models.backbones import find_backbone
-from melanoma.models.losses import LOSSES
-from melanoma.recipe import Recipe, differences, load_recipe, make_recipe
+from melanoma.models.losses import require_fitting_loss
+from melanoma.recipe import RESERVED, Recipe, differences, load_recipe, make_recipe
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -54,7 +57,7 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
         ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
         ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
         ({"data": {"reader": "sim"}}, "data: Input tag 'sim'"),
-        ({"data": {"reader": "sim"}}, "'siim', 'csv_folder', 'phantoms'"),
+        ({"data": {"reader": "sim"}}, "'siim', 'csv_folder', 'ham10000', 'phantoms'"),
     ],
 )
 def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
@@ -97,7 +100,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
         ({"seed": -1}, "seed: "),
         ({"seed": True}, "seed: true or false"),
-        ({"classes": ["one"]}, "classes.1: Field required"),
+        ({"classes": ["one"]}, "classes: Tuple should have at least 2 items"),
         ({"model": 3}, "model: "),
         ({"augment": ["flip_horizontal"]}, "augment.0: "),
         ({"augment": [{"flip_horizontal": None}]}, "augment.0.flip_horizontal: "),
@@ -282,7 +285,7 @@ def test_every_config_loads_and_can_be_meant(path: Path) -> None:
     found = load_recipe(path)
     assert found.name == path.stem
     Augmentation(found.augment)
-    assert found.loss.name in LOSSES
+    require_fitting_loss(found.loss.name, outputs=found.outputs)
     backbone = find_backbone(found.model.backbone)
     if found.model.pretrained == "imagenet":  # a file may have been trained in another way
         assert found.image.normalize == backbone.normalization
@@ -296,6 +299,167 @@ def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> N
     assert expected.startswith("# expected time and score: ")
 
 
+# Classes.
+
+SEVERAL: dict[str, Any] = {
+    "data": {"reader": "csv_folder"},
+    "classes": ["nevus", "melanoma", "vascular lesion"],
+    "loss": {"name": "cross_entropy"},
+}
+
+
+def several(**sections: Any) -> Recipe:
+    return recipe(**{**SEVERAL, **sections})
+
+
+@pytest.mark.parametrize(
+    ("classes", "melanoma", "outputs"),
+    [
+        (["benign", "melanoma"], ["melanoma"], 1),
+        (["other", "in situ"], ["in situ"], 1),
+        (["melanoma", "benign"], ["melanoma"], 2),
+        (["benign", "malignant"], [], 2),
+        (["nevus", "melanoma", "vascular lesion"], ["melanoma"], 3),
+        (["nevus", "melanoma", "in situ"], ["melanoma", "in situ"], 3),
+        (["a", "b", "c"], [], 3),
+    ],
+)
+def test_two_classes_of_which_the_second_is_melanoma_have_one_output(
+    classes: list[str], melanoma: list[str], outputs: int
+) -> None:
+    found = several(classes=classes, melanoma=melanoma)
+    assert found.outputs == outputs
+    assert found.is_binary == (outputs == 1)
+    assert found.selection_metric == ("auroc" if outputs == 1 else "macro_auroc")
+
+
+def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
+    assert recipe().classes == ("benign", "melanoma")
+    assert recipe().melanoma == ("melanoma",)
+    assert recipe().outputs == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"classes": ["a", ""], "melanoma": []}, "classes.1: String should have at least 1"),
+        ({"classes": ["a", " "], "melanoma": []}, "classes.1: String should have at least 1"),
+        ({"classes": ["a", "b", "a "], "melanoma": []}, "classes: 'a' stands twice"),
+        ({"melanoma": ["melanoma", "melanoma"]}, "melanoma: 'melanoma' stands twice"),
+        (
+            {"classes": ["a", "b", "c"]},
+            "melanoma: 'melanoma' is not among the classes (a, b, c); name those that count as "
+            "melanoma, or [] for a recipe without a melanoma probability",
+        ),
+        ({"melanoma": ["nevus", "melanoma", "vascular lesion"]}, "melanoma: it names every class"),
+        (
+            {"classes": ["x", "best_x", "y"], "melanoma": []},
+            "classes: 'x' and 'best_x' would share a column",
+        ),
+        (
+            {"loss": {"name": "cross_entropy", "positive_weight": "ratio"}},
+            "loss.positive_weight: with 3 outputs it is loss.class_weight",
+        ),
+        ({"loss": {"class_weight": "ratio"}}, "loss.class_weight: Input should be 'none', 'bal"),
+        (
+            {"sampler": {"name": "balanced", "positive_share": 0.3}},
+            "sampler.positive_share: with 3 outputs, balanced draws every class equally often",
+        ),
+        (
+            {"melanoma": [], "selection": {"metric": "auroc"}},
+            "selection.metric: auroc is melanoma against the rest, and melanoma names no class",
+        ),
+        ({"selection": {"metric": "accuracy"}}, "selection.metric: Input should be 'auroc', 'ma"),
+        ({"data": {"reader": "siim"}}, "classes: reader siim knows two"),
+        ({"data": {"reader": "phantoms"}}, "classes: reader phantoms knows two"),
+        (
+            {"data": {"reader": "csv_folder", "positive": ["mel"]}},
+            "data.positive: it fits two classes; for 3 use data.labels",
+        ),
+        (
+            {"data": {"reader": "csv_folder", "labels": {"nv": "naevus"}}},
+            "data.labels: nv means 'naevus', which is not among the classes (nevus, melanoma, ",
+        ),
+        ({"data": {"reader": "csv_folder", "labels": {"nv": 3}}}, "data.labels.nv: Input should"),
+        ({"data": {"reader": "ham10000", "table": "x"}}, "data.table: unknown key; known: reader"),
+        ({"evaluation": {"calibration": "platt"}}, "evaluation.calibration: Input should be 's"),
+        ({"evaluation": {"sensitivities": [1.5]}}, "evaluation.sensitivities.0: "),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused_by_their_field(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert f"recipe: {said}" in refused(**{**SEVERAL, **sections})
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"loss": {"class_weight": "sqrt"}}, "loss.class_weight: with one output it is loss.pos"),
+        ({"classes": ["melanoma", "benign"]}, "classes: reader siim knows two, of which the sec"),
+        (
+            {"data": {"reader": "csv_folder", "positive": ["mel"], "labels": {"nv": "benign"}}},
+            "data.positive and data.labels say the same thing twice",
+        ),
+    ],
+)
+def test_what_fits_several_classes_alone_is_refused_for_two(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert f"recipe: {said}" in refused(**sections)
+
+
+def test_a_map_of_numbers_is_a_map_of_cells() -> None:
+    found = several(data={"reader": "csv_folder", "labels": {0: "nevus", "1": "melanoma"}})
+    assert found.data.labels == {"0": "nevus", "1": "melanoma"}  # type: ignore[union-attr]
+
+
+def test_a_resolved_recipe_of_several_classes_is_read_again_alike(tmp_path: Path) -> None:
+    first = several(loss={"name": "focal", "class_weight": "sqrt", "cap": 5})
+    again = load_recipe(written(tmp_path, first.to_yaml()))
+    assert again == first
+    assert again.digest() == first.digest()
+
+
+def test_the_digest_changes_with_the_classes_and_not_with_further_operating_points() -> None:
+    plain = several().digest()
+    for section in (
+        {"classes": ["vascular lesion", "melanoma", "nevus"]},
+        {"melanoma": ["melanoma", "nevus"]},
+        {"loss": {"name": "cross_entropy", "class_weight": "balanced"}},
+        {"selection": {"metric": "macro_f1"}},
+        {"data": {"reader": "csv_folder", "labels": {"nv": "nevus"}}},
+    ):
+        assert several(**section).digest() != plain
+    same = {"sensitivities": [0.7], "specificities": [], "calibration": "temperature"}
+    assert several(evaluation=same).digest() == plain
+
+
 def test_there_are_configs(tiny_recipe: Callable[..., Path]) -> None:
     assert CONFIGS
     assert load_recipe(tiny_recipe()).name == "tiny"
+
+
+def test_columns_that_are_only_kept_change_no_digest() -> None:
+    folder = {"reader": "csv_folder", "image_col": "file"}
+    kept = make_recipe({**BASE, "data": {**folder, "keep_cols": ["camera"]}})
+    assert kept.digest() == make_recipe({**BASE, "data": folder}).digest()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["camera", "age"], "data.keep_cols: age: names that the fold file has for its own"),
+        (["bytes", "fold"], "bytes, fold: names that"),
+        (["camera", "camera"], "a column is named twice"),
+    ],
+)
+def test_columns_to_keep_have_names_that_are_free(names: list[str], said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make_recipe({**BASE, "data": {"reader": "csv_folder", "keep_cols": names}})
+    assert said in str(caught.value)
+
+
+def test_every_column_of_ours_is_reserved() -> None:
+    ours = {*lesions.COLUMNS, *FileFacts._fields, *scores.COLUMNS}
+    assert ours <= set(RESERVED)

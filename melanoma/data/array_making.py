@@ -14,7 +14,7 @@ import numpy as np
 
 from melanoma.data.arrays import ImageArray, array_file, check_array
 from melanoma.data.duplicates import exact_duplicates
-from melanoma.data.images import Pixels, read_square
+from melanoma.data.images import FileFacts, Pixels, read_measured
 from melanoma.data.lesions import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe import Image
@@ -100,13 +100,13 @@ def build_array(
     work = _PartialArray(folder, names, image, part=part)
     broken = []
     todo = [row for row, digest in enumerate(work.digests) if not digest]
-    for row, pixels in progress(
+    for row, found in progress(
         _read_squares(table, todo, image), total=len(todo), desc=f"prepare {part}", unit="image"
     ):
-        if isinstance(pixels, str):
-            broken.append(pixels)
+        if isinstance(found, str):
+            broken.append(found)
         else:
-            work.put(row, pixels)
+            work.put(row, *found)
     work.save()
     files = _file_problems(table, broken)
     too_many = len(broken) > skip_bad * len(names)
@@ -120,30 +120,30 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
     """Every problem of the table and its images; decodes all, keeps none."""
     digests, broken = [""] * len(table), []
     rows = list(range(len(table)))
-    for row, pixels in progress(
+    for row, found in progress(
         _read_squares(table, rows, image), total=len(rows), desc="check", unit="image"
     ):
-        if isinstance(pixels, str):
-            broken.append(pixels)
+        if isinstance(found, str):
+            broken.append(found)
         else:
-            digests[row] = _digest(pixels)
+            digests[row] = _digest(found[0])
     return Survey([*table.problems, *_file_problems(table, broken)], exact_duplicates(digests))
 
 
 def _read_squares(
     table: LesionTable, rows: list[int], image: Image
-) -> Iterator[tuple[int, Pixels | str]]:
-    """(row, its square, or its name and what is wrong), in the order of `rows`.
+) -> Iterator[tuple[int, tuple[Pixels, FileFacts] | str]]:
+    """(row, its square and its file's facts, or what is wrong with it), in the order of `rows`.
 
     Threads, not processes: decoding and resampling leave Python's lock.
     """
     names, sources = table.names, table.frame["source"].tolist()
 
-    def read(row: int) -> tuple[int, Pixels | str]:
+    def read(row: int) -> tuple[int, tuple[Pixels, FileFacts] | str]:
         if not sources[row]:
             return row, f"{names[row]} (missing)"
         try:
-            return row, read_square(table.folder / sources[row], size=image.size, fit=image.fit)
+            return row, read_measured(table.folder / sources[row], size=image.size, fit=image.fit)
         except ImageError as error:
             return row, f"{names[row]} ({error})"
 
@@ -162,23 +162,26 @@ class _PartialArray:
         self.progress_file = self.final.with_suffix(".part.json")
         self.names, self.image = names, image
         self.key = digest_of([names, image.size, image.fit])
-        self.digests = self._earlier_digests()
+        self.digests = [""] * len(names)
+        self.facts = [FileFacts(0, 0, 0)] * len(names)
+        self._take_up_earlier()
         self.since_save = 0
         mode: Literal["r+", "w+"] = "r+" if any(self.digests) else "w+"
         shape = (len(names), image.size, image.size, 3)
         self.map = np.lib.format.open_memmap(self.path, mode, np.uint8, shape)
 
-    def _earlier_digests(self) -> list[str]:
+    def _take_up_earlier(self) -> None:
         if self.path.is_file() and self.progress_file.is_file():
             saved = json.loads(self.progress_file.read_text())
-            if saved["key"] == self.key:
-                digests: list[str] = saved["digests"]
-                return digests
-        return [""] * len(self.names)
+            # Before facts were kept, a cut build saved none: its images are read once more.
+            if saved["key"] == self.key and "file_facts" in saved:
+                self.digests = saved["digests"]
+                self.facts = [FileFacts(*row) for row in saved["file_facts"]]
 
-    def put(self, row: int, pixels: Pixels) -> None:
+    def put(self, row: int, pixels: Pixels, facts: FileFacts) -> None:
         self.map[row] = pixels
         self.digests[row] = _digest(pixels)
+        self.facts[row] = facts
         self.since_save += 1
         if self.since_save >= 2048:
             self.save()
@@ -187,7 +190,8 @@ class _PartialArray:
         self.map.flush()
         # A fresh map: pages that stay mapped would count as this process's memory.
         self.map = np.load(self.path, mmap_mode="r+")
-        write_json(self.progress_file, {"key": self.key, "digests": self.digests})
+        done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
+        write_json(self.progress_file, done)
         self.since_save = 0
 
     def finish(self) -> ImageArray:
@@ -206,6 +210,7 @@ class _PartialArray:
             tuple(self.names[r] for r in kept),
             tuple(self.digests[r] for r in kept),
             skipped,
+            file_facts=tuple(self.facts[r] for r in kept),
         )
 
     def _drop_skipped(self, kept: list[int]) -> None:
@@ -233,6 +238,7 @@ def _record(
             "skipped": array.skipped,
             "names": array.names,
             "row_digests": array.row_digests,
+            "file_facts": array.file_facts,
         },
     )
     return array

@@ -1,7 +1,7 @@
 """ImageArray: (N, S, S, 3) uint8 RGB on disk, one row an image in csv order, never all in memory.
 
 `x_train_128.npy` is a plain .npy file, as on Kaggle; `x_train_128.json` beside it says which image
-is in which row, how the squares were made, and holds a digest of each row.
+is in which row, how the squares were made, and holds a digest and the file's facts of each row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from melanoma.data.images import Pixels
+from melanoma.data.images import FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe import Image
 from melanoma.storage import digest_of
@@ -24,7 +24,10 @@ from melanoma.storage import digest_of
 
 @dataclass(frozen=True)
 class ImageArray:
-    """Where the pixels lie, and the names of the rows. `digest` covers names and pixels."""
+    """Where the pixels lie, and the names of the rows. `digest` covers names and pixels.
+
+    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array).
+    """
 
     path: Path
     size: int
@@ -32,6 +35,7 @@ class ImageArray:
     row_digests: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     channels: str = "rgb"
+    file_facts: tuple[FileFacts, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,6 +90,9 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
             "prepare into another --arrays DIR"
         )
     check_array(path, size=image.size, rows=len(record["names"]))
+    facts = tuple(FileFacts(*row) for row in record.get("file_facts", []))
+    if len(facts) not in (0, len(record["names"])):
+        raise DataError(f"{record_path} is damaged; remove it and run prepare again")
     return ImageArray(
         path,
         image.size,
@@ -93,6 +100,7 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
         tuple(record["row_digests"]),
         tuple(record["skipped"]),
         record["channels"],
+        facts,
     )
 
 

@@ -11,7 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
+from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates import Pair, join_groups
+from melanoma.data.images import FileFacts
+from melanoma.data.labels import names_of
 from melanoma.data.lesions import COLUMNS, LesionTable
 from melanoma.data.tables import read_table, some_rows
 from melanoma.errors import FoldError
@@ -23,7 +26,11 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FoldTable:
-    """LesionTable's columns, `group` (text, what must stay whole) and `fold` (0 to k - 1)."""
+    """LesionTable's columns, `group` (text, what must stay whole) and `fold` (0 to k - 1).
+
+    Beside them `width`, `height` and `bytes` of the image's file (float, NaN where unknown) and any
+    further column as text. These decide no fold, and are not in the digest.
+    """
 
     frame: pd.DataFrame
 
@@ -48,18 +55,36 @@ class FoldTable:
         held_out = (self.frame["fold"] == fold).to_numpy()
         parts = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         for rows, part in zip(parts, ("training", "validation"), strict=True):
-            classes = set(self.frame["target"].to_numpy()[rows])
-            if classes != {0, 1}:
-                only = "nothing" if not classes else f"only target {classes.pop()}"
+            lacking = self._lacking(rows)
+            if lacking:
                 raise FoldError(
-                    f"fold {fold}: the {part} part holds {only}; AUROC needs both classes "
+                    f"fold {fold}: the {part} part holds {lacking} "
                     "(fewer folds, or another --seed for split)"
                 )
         return parts
 
+    def _lacking(self, rows: Rows) -> str:
+        """What these rows lack of the table's classes (of 0 and 1 both), blank for nothing."""
+        target = self.frame["target"].to_numpy()
+        wanted, found = {0, 1} | set(target), set(target[rows])
+        if len(wanted) > 2:
+            names = dict(zip(target, self.frame["label"], strict=True))
+            absent = [str(names.get(number, number)) for number in sorted(wanted - found)]
+            return f"no {', no '.join(absent)}; every class must be in both parts" if absent else ""
+        if found == wanted:
+            return ""
+        only = "nothing" if not found else f"only target {found.pop()}"
+        return f"{only}; AUROC needs both classes"
+
     def counts(self) -> pd.DataFrame:
-        """Images, positives, groups and prevalence of each fold."""
+        """Of each fold: images, positives, groups and prevalence; or, of more than two classes,
+        images, groups, and the images of each class under its name."""
         grouped = self.frame.groupby("fold")
+        if self.frame["target"].max() > 1:
+            numbers = pd.crosstab(self.frame["fold"], self.frame["target"])
+            names = dict(zip(self.frame["target"], self.frame["label"], strict=True))
+            counts = {"images": grouped.size(), "groups": grouped["group"].nunique()}
+            return pd.DataFrame(counts).join(numbers.rename(columns=names))
         return pd.DataFrame(
             {
                 "images": grouped.size(),
@@ -71,16 +96,20 @@ class FoldTable:
 
 
 def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) -> FoldTable:
-    """Folds stratified by target and, unless group_by is none, with every group whole.
+    """Folds stratified by class and, unless group_by is none, with every group whole.
 
     `pairs` are rows that show one image. Raises FoldError when there are fewer groups (or fewer
     rows of a class) than folds.
     """
     frame = table.frame.reset_index(drop=True).copy()
     target = frame["target"].to_numpy()
-    smallest = int(np.bincount(target, minlength=2).min())
-    if smallest < rules.k:
-        raise FoldError(f"{rules.k} folds need {rules.k} images of each class; one has {smallest}")
+    sizes = np.bincount(target, minlength=2)
+    if sizes.min() < rules.k:
+        rarest = frame["label"][target == sizes.argmin()].head(1).tolist() if len(sizes) > 2 else []
+        raise FoldError(
+            f"{rules.k} folds need {rules.k} images of each class; {(*rarest, 'one')[0]} has "
+            f"{sizes.min()}"
+        )
     if rules.group_by == "none":
         groups = np.arange(len(frame))
         splitter = StratifiedKFold(rules.k, shuffle=True, random_state=rules.seed)
@@ -92,23 +121,39 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         fold = _assign_groups(groups, target, k=rules.k, seed=rules.seed)
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
-    return FoldTable(frame)
+    return with_file_facts(FoldTable(frame), None)
+
+
+def with_file_facts(folds: FoldTable, array: ImageArray | None) -> FoldTable:
+    """The same folds with `width`, `height` and `bytes` as the array recorded them; NaN elsewhere.
+
+    For the report's shortcut baselines alone: no model is given them.
+    """
+    facts = array.file_facts if array is not None else ()
+    of_name = dict(zip(array.names, facts, strict=True)) if array is not None and facts else {}
+    unknown = (np.nan,) * len(FileFacts._fields)
+    rows = [of_name.get(name, unknown) for name in folds.frame["image_name"]]
+    columns = pd.DataFrame(rows, folds.frame.index, FileFacts._fields, dtype=np.float64)
+    return FoldTable(_ordered(folds.frame.assign(**columns)))
 
 
 def save_folds(folds: FoldTable, path: Path) -> None:
     """Write the fold file: a CSV that any notebook can read and any split can replace."""
-    write_text(path, folds.frame.to_csv(index=False, lineterminator="\n"))
+    whole = {c: "Int64" for c in FileFacts._fields if c in folds.frame}
+    write_text(path, folds.frame.astype(whole).to_csv(index=False, lineterminator="\n"))
 
 
-def load_folds(path: Path) -> FoldTable:
+def load_folds(path: Path, *, classes: Sequence[str] | None = None) -> FoldTable:
     """The fold file at `path`: ours, or any CSV with image_name, patient_id, target and fold.
 
-    Raises FoldError for a fold that is no number, DataError for the rest.
+    Columns that we do not know are kept as text: the report can be broken down by them. Its targets
+    must be the numbers of `classes`, where they are given. Raises FoldError for a fold or target
+    that is no number, DataError for the rest.
     """
     needed = ["image_name", "patient_id", "target", "fold"]
     frame = read_table(path, needed=needed)
-    for column, allowed in (("fold", r"\d{1,3}"), ("target", "[01]")):
-        bad = ~frame[column].str.fullmatch(allowed)
+    for column in ("fold", "target"):
+        bad = ~frame[column].str.fullmatch(r"\d{1,3}")
         if bad.any():
             raise FoldError(
                 f"{path}: {int(bad.sum())} rows whose {column} is not a whole number "
@@ -121,12 +166,55 @@ def load_folds(path: Path) -> FoldTable:
     for column in COLUMNS:
         if column not in frame:
             frame[column] = ""
-    frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+    for column in ("age", *FileFacts._fields):
+        values = frame.get(column, pd.Series("", frame.index))
+        frame[column] = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    frame["label"] = frame["label"].mask(frame["label"] == "", frame["target"].astype(str))
     if "group" not in frame:
         groups = pd.Series(join_groups(_keys(frame)), frame.index)
         # Named by an image, not by position: the digest must not depend on the order of rows.
         frame["group"] = frame.groupby(groups)["image_name"].transform("min")
-    return FoldTable(frame[[*COLUMNS, "group", "fold"]])
+    folds = FoldTable(_ordered(frame))
+    return folds if classes is None else label_folds(folds, classes, origin=str(path))
+
+
+def label_folds(
+    folds: FoldTable, classes: Sequence[str], *, origin: str = "the fold file"
+) -> FoldTable:
+    """The table with the names of `classes` as labels, filled in where a file had none.
+
+    Raises FoldError when a target or label is none of these classes, or of more than two classes
+    one has no row: the file was made for another recipe.
+    """
+    target, label = folds.frame["target"], folds.frame["label"]
+    remedy = (
+        "rebuild it with python -m melanoma.split, or name another with --folds "
+        f"(the recipe's classes: {', '.join(classes)})"
+    )
+    beyond = target >= len(classes)
+    if beyond.any():
+        raise FoldError(
+            f"{origin}: {int(beyond.sum())} rows of a class that the recipe has not: "
+            f"{some_rows(beyond, label)}; {remedy}"
+        )
+    named = pd.Series(names_of(target, classes), target.index)
+    other = (label != named) & (label != target.astype(str))
+    if other.any():
+        raise FoldError(
+            f"{origin}: {int(other.sum())} rows whose label is not what target means: "
+            f"{some_rows(other, label)}; {remedy}"
+        )
+    absent = [name for name in classes if name not in set(named)]
+    if absent and len(classes) > 2:
+        raise FoldError(f"{origin}: no row of {', '.join(map(repr, absent))}; {remedy}")
+    return FoldTable(folds.frame.assign(label=named))
+
+
+def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Our columns first, then those of the file, then further ones, then what was decided."""
+    ours = [*COLUMNS, *FileFacts._fields]
+    further = [c for c in frame if c not in (*ours, "group", "fold")]
+    return frame[[*ours, *further, "group", "fold"]]
 
 
 def _keys(frame: pd.DataFrame) -> list[list[str]]:
@@ -135,25 +223,37 @@ def _keys(frame: pd.DataFrame) -> list[list[str]]:
 
 
 def _assign_groups(groups: Rows, target: Rows, *, k: int, seed: int) -> Rows:
-    """Largest groups first, each to the fold that has the fewest positives, then images.
+    """Rarest class first, its largest groups first, each to the fold that has the fewest images
+    of that class, then the fewest images.
 
-    Longest-processing-time scheduling: the spread of a fold is bounded by its last group. Ties are
-    broken by a seeded shuffle.
+    Longest-processing-time scheduling: the spread of a fold is bounded by its last group. A group
+    counts for the rarest class in it. Ties are broken by a seeded shuffle.
     """
     count = int(groups.max()) + 1
     if count < k:
         raise FoldError(f"{k} folds need {k} groups; the table has {count}")
+    rows = np.arange(count)
     size = np.bincount(groups, minlength=count)
-    positives = np.bincount(groups, weights=target, minlength=count).astype(np.int64)
+    holds = np.zeros((count, max(int(target.max()) + 1, 2)), dtype=np.int64)
+    np.add.at(holds, (groups, target), 1)
+    classes = _rarest_first(holds.sum(axis=0))
+    rank = np.argmax(holds[:, classes] > 0, axis=1)
+    held = holds[rows, classes[rank]]
     shuffled = np.random.default_rng(seed).permutation(count)
-    order = shuffled[np.lexsort((-size[shuffled], -positives[shuffled]))]
+    order = shuffled[np.lexsort((-size[shuffled], -held[shuffled], rank[shuffled]))]
     fold_of_group = np.empty(count, dtype=np.int64)
-    images, caught = np.zeros(k), np.zeros(k)
+    images, caught = np.zeros(k), np.zeros((len(classes), k))
     for group in order:
-        # Groups without a positive only even out the number of images.
-        keys = (images, caught) if positives[group] else (images,)
+        # Groups of nothing but the last class only even out the number of images.
+        last = rank[group] == len(classes) - 1
+        keys = (images,) if last else (images, caught[classes[rank[group]]])
         fold = int(np.lexsort(keys)[0])
         fold_of_group[group] = fold
         images[fold] += size[group]
-        caught[fold] += positives[group]
+        caught[:, fold] += holds[group]
     return fold_of_group[groups]
+
+
+def _rarest_first(sizes: Rows) -> Rows:
+    """Class numbers by size; of two, the positives first, even where they are the most."""
+    return np.array([1, 0]) if len(sizes) == 2 else np.argsort(sizes, kind="stable")

@@ -49,6 +49,17 @@ class Photograph(NamedTuple):
     warnings: tuple[str, ...]
 
 
+class FileFacts(NamedTuple):
+    """The upright photograph's width and height in pixels, and its file's size in bytes.
+
+    Artefacts of acquisition: reported as a shortcut, never a model's input.
+    """
+
+    width: int
+    height: int
+    bytes: int
+
+
 def decode_image(data: bytes) -> Photograph:
     """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
     if not data:
@@ -76,11 +87,7 @@ def decode_image(data: bytes) -> Photograph:
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
     """A (size, size, 3) image: the whole squashed, or its centre square, resampled by area."""
-    if fit == "center":
-        height, width = pixels.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
+    pixels = scored_part(pixels, fit=fit)
     height, width = pixels.shape[:2]
     # Area averaging only shrinks; a side that must grow does so in a second, linear, step.
     shrunk = (min(width, size), min(height, size))
@@ -91,13 +98,30 @@ def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def scored_part(pixels: Pixels, *, fit: str) -> Pixels:
+    """The part of a photograph that becomes the square: the whole, or its centre square."""
+    if fit != "center":
+        return pixels
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
 def read_square(path: Path, *, size: int, fit: str) -> Pixels:
     """The file's photograph as a square. Raises ImageError, also when the file cannot be read."""
+    return read_measured(path, size=size, fit=fit)[0]
+
+
+def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts]:
+    """What read_square gives, and what the file was before it became a square."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
-    return make_square(decode_image(data).pixels, size=size, fit=fit)
+    pixels = decode_image(data).pixels
+    height, width = pixels.shape[:2]
+    return make_square(pixels, size=size, fit=fit), FileFacts(width, height, len(data))
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from melanoma.data.images import SUFFIXES
+from melanoma.data.labels import UNLABELED, ham10000_labels, names_of, read_targets
 from melanoma.data.phantoms import make_phantoms
 from melanoma.data.tables import read_table, require_columns, some_rows
 from melanoma.errors import DataError
-from melanoma.recipe import CsvFolderData, Data, PhantomData, SiimData
+from melanoma.recipe import (
+    BINARY_CLASSES,
+    CsvFolderData,
+    Data,
+    HamData,
+    PhantomData,
+    SiimData,
+)
 
 COLUMNS = (
     "image_name",
@@ -23,16 +33,18 @@ COLUMNS = (
     "sex",
     "site",
     "source",
+    "label",
     "target",
 )
 
 
 @dataclass(frozen=True)
 class LesionTable:
-    """One row an image, in csv order, with COLUMNS.
+    """One row an image, in csv order, with COLUMNS and, as text, what the recipe keeps beside them.
 
-    All are text but `age` (years, float, NaN when unknown) and `target` (1 melanoma, 0 not,
-    -1 unknown: an unlabeled test set). `source` is the image file relative to `folder`, empty
+    All are text but `age` (years, float, NaN when unknown) and `target`, the class's number in the
+    recipe's order (of two: 1 melanoma, 0 not), -1 in an unlabeled test set; `label` is the class's
+    name, blank there. `source` is the image file relative to `folder`, empty
     where none was found. `problems` are rows that must be mended before anything is built on the
     table; `warnings` are what was settled without a person.
     """
@@ -57,35 +69,43 @@ class LesionTable:
         return self
 
 
-def read_lesions(folder: Path, data: Data) -> LesionTable:
-    """The labeled table that the recipe's reader finds in `folder`."""
-    return READERS[data.reader](folder, data)
+def read_lesions(
+    folder: Path, data: Data, *, classes: Sequence[str] = BINARY_CLASSES
+) -> LesionTable:
+    """The labeled table that the recipe's reader finds in `folder`.
+
+    Raises DataError for what is no such table, RecipeError for classes the reader cannot give.
+    """
+    return READERS[data.reader](folder, data, classes)
 
 
 def read_test_lesions(folder: Path, data: Data) -> LesionTable | None:
     """Kaggle's test.csv with jpeg/test, unlabeled; None when there is none."""
-    if data.reader == "csv_folder" or not (folder / "test.csv").is_file():
+    if data.reader not in ("siim", "phantoms") or not (folder / "test.csv").is_file():
         return None
     table = read_table(folder / "test.csv", needed=["image_name"])
     return _siim_table(folder, table, part="test")
 
 
-def _read_siim(folder: Path, data: Data) -> LesionTable:
+def _read_siim(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, SiimData | PhantomData)
     table = read_table(folder / "train.csv", needed=["image_name", "patient_id", "target"])
-    return _siim_table(folder, table, part="train")
+    labels = _Labels("target", classes)
+    return _siim_table(folder, table, part="train", labels=labels)
 
 
-def _read_phantoms(folder: Path, data: Data) -> LesionTable:
+def _read_phantoms(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, PhantomData)
     if not (folder / "train.csv").is_file():
         make_phantoms(
             folder, images=data.images, patients=data.patients, size=data.size, seed=data.seed
         )
-    return _read_siim(folder, data)
+    return _read_siim(folder, data, classes)
 
 
-def _siim_table(folder: Path, table: pd.DataFrame, *, part: str) -> LesionTable:
+def _siim_table(
+    folder: Path, table: pd.DataFrame, *, part: str, labels: _Labels | None = None
+) -> LesionTable:
     columns = {
         "patient_id": "patient_id",
         "lesion_id": "lesion_id",
@@ -103,17 +123,19 @@ def _siim_table(folder: Path, table: pd.DataFrame, *, part: str) -> LesionTable:
         image_col="image_name",
         columns=columns,
         sources=sources,
-        target_col="target" if part == "train" else None,
+        labels=labels,
+        keep=[c for c in ("diagnosis",) if c in table],
     )
 
 
-def _read_csv_folder(folder: Path, data: Data) -> LesionTable:
+def _read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, CsvFolderData)
     path = folder / data.table if data.table else _only_csv(folder)
     needed = [c for c in (data.image_col, data.target_col, data.group_col) if c]
     table = read_table(path, needed=needed)
     optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
-    require_columns(table.columns, [c for c in optional.values() if c], origin=str(path))
+    named = [*(c for c in optional.values() if c), *data.keep_cols]
+    require_columns(table.columns, named, origin=str(path))
     group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
     columns = {group: data.group_col, **optional}
     images = index_images(folder)
@@ -124,31 +146,56 @@ def _read_csv_folder(folder: Path, data: Data) -> LesionTable:
         image_col=data.image_col,
         sources=sources,
         columns={ours: theirs for ours, theirs in columns.items() if theirs},
-        target_col=data.target_col,
-        positive=data.positive,
+        labels=_Labels(data.target_col, classes, data.positive, data.labels),
+        keep=data.keep_cols,
+    )
+
+
+def _read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
+    assert isinstance(data, HamData)
+    meaning = ham10000_labels(classes)
+    columns = {"lesion_id": "lesion_id", "age": "age", "sex": "sex", "site": "localization"}
+    needed = ["image_id", "dx", *columns.values()]
+    table = read_table(folder / "HAM10000_metadata.csv", needed=needed)
+    for column in ("sex", "localization"):
+        table[column] = table[column].replace("unknown", "")
+    images = index_images(folder, below="HAM10000_images*")
+    return _make_table(
+        folder,
+        table,
+        image_col="image_id",
+        sources=[images.get(name, "") for name in table["image_id"]],
+        columns=columns,
+        labels=_Labels("dx", classes, labels=meaning),
+        keep=[c for c in ("dx_type",) if c in table],
     )
 
 
 # Adding a reader is one function and one line here.
-READERS: dict[str, Callable[[Path, Data], LesionTable]] = {
+READERS: dict[str, Callable[[Path, Data, Sequence[str]], LesionTable]] = {
     "siim": _read_siim,
     "csv_folder": _read_csv_folder,
+    "ham10000": _read_ham10000,
     "phantoms": _read_phantoms,
 }
 
 
-def index_images(folder: Path) -> dict[str, str]:
+def index_images(folder: Path, *, below: str | None = None) -> dict[str, str]:
     """Every image under `folder`: its relative path, its file name and its stem -> that path.
 
-    A file name or stem that occurs in two places is left out, since it would be a guess.
+    `below` keeps those with a folder of that pattern above them. A file name or stem that occurs in
+    two places is left out, since it would be a guess.
     """
     index: dict[str, str] = {}
     ambiguous: set[str] = set()
     for root, _, files in os.walk(folder):
+        inside = Path(root).relative_to(folder)
+        if below is not None and not any(fnmatchcase(part, below) for part in inside.parts):
+            continue
         for file in files:
             if not file.lower().endswith(SUFFIXES):
                 continue
-            path = Path(root, file).relative_to(folder)
+            path = inside / file
             index[str(path)] = str(path)
             for key in {path.name, path.stem} - {str(path)}:
                 ambiguous |= {key} if key in index else set()
@@ -164,6 +211,20 @@ def _only_csv(folder: Path) -> Path:
     return tables[0]
 
 
+class _Labels(NamedTuple):
+    """Where the labels stand and what they mean; see read_targets."""
+
+    column: str
+    classes: Sequence[str]
+    positive: Sequence[str] | None = None
+    labels: Mapping[str, str] | None = None
+
+    def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+        return read_targets(
+            table[self.column], self.classes, positive=self.positive, labels=self.labels
+        )
+
+
 def _make_table(
     folder: Path,
     table: pd.DataFrame,
@@ -171,8 +232,8 @@ def _make_table(
     image_col: str,
     columns: dict[str, str],
     sources: Sequence[str],
-    target_col: str | None,
-    positive: tuple[str, ...] | None = None,
+    labels: _Labels | None,
+    keep: Sequence[str] = (),
 ) -> LesionTable:
     problems: list[str] = []
     frame = pd.DataFrame({"image_name": table[image_col]})
@@ -181,18 +242,11 @@ def _make_table(
     age = table[columns["age"]] if columns.get("age", "") in table else pd.Series("", table.index)
     frame["age"] = pd.to_numeric(age, errors="coerce")
     frame["source"] = list(sources)
-    frame["target"] = -1
-    if target_col is not None:
-        targets = _targets(table[target_col], positive=positive)
-        bad = targets.isna()
-        if bad.any():
-            allowed = "0 or 1" if positive is None else "a class name"
-            shown = some_rows(bad, table[target_col])
-            hint = _positive_hint(table[target_col]) if positive is None else ""
-            problems.append(
-                f"{int(bad.sum())} rows whose {target_col} is not {allowed}: {shown}{hint}"
-            )
-        frame["target"] = targets.fillna(-1).astype(int)
+    frame["label"], frame["target"] = "", UNLABELED
+    if labels is not None:
+        frame["target"], problems = labels.read(table)
+        frame["label"] = names_of(frame["target"], labels.classes)
+    frame[list(keep)] = table[list(keep)]
     unnamed = frame["image_name"] == ""
     if unnamed.any():
         problems.append(
@@ -201,26 +255,11 @@ def _make_table(
         )
     frame, repeated, warnings = _without_repeats(frame)
     return LesionTable(
-        frame[list(COLUMNS)], folder, problems=(*problems, *repeated), warnings=tuple(warnings)
+        frame[[*COLUMNS, *keep]],
+        folder,
+        problems=(*problems, *repeated),
+        warnings=tuple(warnings),
     )
-
-
-def _targets(values: pd.Series, *, positive: tuple[str, ...] | None) -> pd.Series:
-    """1.0, 0.0, or NaN for what is neither."""
-    if positive is not None:
-        absent = [p for p in positive if p not in set(values)]
-        if absent:
-            found = ", ".join(sorted(set(values))[:12])
-            raise DataError(f"no row has target {', '.join(absent)} (found: {found})")
-        return values.map(lambda v: float("nan") if v == "" else float(v in positive))
-    return values.map({"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0})
-
-
-def _positive_hint(values: pd.Series) -> str:
-    names = sorted(set(values) - {"", "0", "1"})
-    if len(names) < 2 or len(names) > 50 or set(values) & {"0", "1"}:
-        return ""
-    return f"; to name what counts as melanoma: --set data.positive=[{names[0]}]"
 
 
 def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:

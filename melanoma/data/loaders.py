@@ -64,13 +64,22 @@ def plan_epoch(
 
 
 def draw_order(rows: Rows, targets: Rows, *, sampler: Sampler, seed: Sequence[int]) -> Rows:
-    """As many rows as given: each once, shuffled; or drawn so that positives have their share."""
+    """As many rows as given: each once, shuffled; or drawn so that classes have their shares.
+
+    Balanced: of targets 0 and 1, positives have `positive_share`; more classes have equal shares.
+    """
     rng = np.random.default_rng(list(seed))
     if sampler.name == "shuffle":
         return rng.permutation(rows)
-    positives, negatives = rows[targets == 1], rows[targets == 0]
-    wanted = round(sampler.positive_share * len(rows))
-    drawn = [_draw(positives, wanted, rng), _draw(negatives, len(rows) - wanted, rng)]
+    classes = np.unique(targets)
+    if classes.max() <= 1:
+        positives = round(sampler.positive_share * len(rows))
+        wanted = {1: positives, 0: len(rows) - positives}
+    else:
+        # Whole numbers do not come out even: which classes get one more is drawn each epoch.
+        parts = np.array_split(rows, len(classes))
+        wanted = {int(c): len(p) for c, p in zip(rng.permutation(classes), parts, strict=True)}
+    drawn = [_draw(rows[targets == number], count, rng) for number, count in wanted.items()]
     return rng.permutation(np.concatenate(drawn))
 
 

@@ -1,69 +1,111 @@
-"""Calibration: from a member's logit to a probability that can be read as one.
+"""Calibration: from a member's logits to probabilities that can be read as such.
 
-A positive weight w in the loss, or a sampler that shows more positives than there are, shifts the
-logit by a known amount (ln w; the log of the odds ratio). That shift is taken out first. What is
-left is scaled: p = sigmoid(slope * logit + intercept), fitted on out-of-fold logits by maximum
-likelihood with Platt's smoothed targets (Platt 1999).
+A positive weight w in the loss, or a sampler that shows more of a class than there is, shifts the
+logits by a known amount (ln w; the log of the ratio of shares). That shift is taken out first. What
+is left is scaled: p = sigmoid(slope * logit + intercept), or p = softmax(slope * logits +
+intercepts), fitted on out-of-fold logits by maximum likelihood with Platt's smoothed targets (Platt
+1999). "scale" fits slope and intercepts, "temperature" the slope alone (Guo et al. 2017).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, log_softmax, logit, softmax
 
+from melanoma.errors import DataError
 from melanoma.evaluation.intervals import Floats, Integers
 
+Method = Literal["scale", "temperature"]
+# One slope for all classes: with one a class, the order of two images could be reversed.
 _FLATTEST = 1e-6  # change of the log-odds over one standard deviation of the logits
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """slope > 0, intercept, and the share of positives that the probabilities refer to."""
+    """slope > 0, intercept (a number, or one a class), and what the probabilities refer to.
+
+    `prevalence` is the share of melanomas among the images of the fit, None where the recipe names
+    no melanoma class; `class_prevalence` the share of every class, in their order.
+    """
 
     slope: float
-    intercept: float
-    prevalence: float
+    intercept: float | tuple[float, ...]
+    prevalence: float | None
+    class_prevalence: tuple[float, ...] = ()
+    method: Method = "scale"
+
+    def __post_init__(self) -> None:
+        # JSON has lists only.
+        if not isinstance(self.intercept, int | float):
+            object.__setattr__(self, "intercept", tuple(self.intercept))
+        object.__setattr__(self, "class_prevalence", tuple(self.class_prevalence))
 
     def probabilities(self, logits: Floats) -> Floats:
-        """Melanoma probabilities in (0, 1) of logits whose prior shift was taken out."""
-        values: Floats = expit(self.slope * np.asarray(logits, np.float64) + self.intercept)
+        """Probabilities of logits whose prior shift was taken out.
+
+        Binary: any shape of melanoma logits to the same shape. Several classes: (..., C) to (...,
+        C), each row summing to 1.
+        """
+        scaled = self.slope * np.asarray(logits, np.float64) + np.asarray(self.intercept)
+        values: Floats = softmax(scaled, axis=-1) if np.ndim(self.intercept) else expit(scaled)
         return values
 
 
-def fit_calibration(logits: Floats, target: Integers) -> Calibration:
-    """The scaling that makes these out-of-fold logits most likely."""
-    positives = int(target.sum())
-    negatives = len(target) - positives
-    # Platt's targets keep the slope finite when the classes are separable.
-    aim = np.where(target == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    flattest = _FLATTEST / (float(np.std(logits)) or 1.0)
+def fit_calibration(
+    logits: Floats,
+    target: Integers,
+    *,
+    method: Method = "scale",
+    melanoma: Sequence[int] = (),
+) -> Calibration:
+    """The scaling that makes these out-of-fold logits most likely.
 
-    def slope_of(parameters: Floats) -> float:
-        # Searched as its logarithm: a negative slope would reverse the ranking, and one that goes
-        # to zero, as for scores that are worse than chance, would end in ties.
-        return max(float(np.exp(parameters[0])), flattest)
+    Binary: logits (N,), target 1 for melanoma. Several classes: logits (N, C), target the number of
+    the class, and `melanoma` the numbers of the melanoma classes.
+    """
+    if logits.ndim == 1:
+        # Two classes of logits 0 and z: softmax is the sigmoid of z.
+        pair = np.stack([np.zeros(len(logits)), logits], axis=1)
+        fit = _fit(pair, target, method)
+        shares = _shares(target, 2)
+        intercept = float(fit.intercepts[1] - fit.intercepts[0])
+        return Calibration(fit.slope, intercept, shares[1], shares, method)
+    shares = _shares(target, logits.shape[1])
+    prevalence = float(np.isin(target, list(melanoma)).mean()) if melanoma else None
+    fit = _fit(logits, target, method)
+    return Calibration(fit.slope, tuple(fit.intercepts.tolist()), prevalence, shares, method)
 
-    def loss(parameters: Floats) -> float:
-        scaled = slope_of(parameters) * logits + parameters[1]
-        return float(-(aim * log_expit(scaled) + (1 - aim) * log_expit(-scaled)).mean())
 
-    share = (positives + 1) / (len(target) + 2)  # never 0 or 1, whose log-odds are infinite
-    start = np.array([0.0, logit(share) - float(np.mean(logits))])
-    best = minimize(
-        loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 4000}
-    )
-    return Calibration(slope_of(best.x), float(best.x[1]), positives / len(target))
+def crossfit_probabilities(
+    logits: Floats,
+    target: Integers,
+    folds: Integers,
+    *,
+    groups: Integers | None = None,
+    method: Method = "scale",
+) -> Floats:
+    """Probabilities of each fold by the scaling that was fitted on the other folds.
 
-
-def crossfit_probabilities(logits: Floats, target: Integers, folds: Integers) -> Floats:
-    """Probabilities of each fold by the scaling that was fitted on the other folds."""
-    probabilities = np.empty(len(logits))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        others = fit_calibration(logits[~held_out], target[~held_out])
+    One fold alone has no others: its `groups` are halved instead, and each half is scaled by the
+    other's. Raises DataError where there is one fold and fewer than two groups.
+    """
+    parts = folds
+    if len(np.unique(folds)) < 2 and groups is not None:
+        parts = groups % 2
+    if len(np.unique(parts)) < 2:
+        raise DataError(
+            "probabilities cannot be cross-fitted on one fold of one group; train another fold"
+        )
+    probabilities = np.empty(logits.shape)
+    for part in np.unique(parts):
+        held_out = parts == part
+        others = fit_calibration(logits[~held_out], target[~held_out], method=method)
         probabilities[held_out] = others.probabilities(logits[held_out])
     return probabilities
 
@@ -76,3 +118,98 @@ def prior_shift(
     if sampled_share is not None:
         shift += float(logit(sampled_share) - logit(training_share))
     return shift
+
+
+def class_prior_shift(
+    *,
+    class_weights: npt.ArrayLike,
+    sampled_shares: npt.ArrayLike | None,
+    training_shares: npt.ArrayLike,
+) -> Floats:
+    """What the loss's weights and the sampler add to each class's logit, (C,), to be subtracted.
+
+    ln(weight) + ln(sampled share / training share). A class that was never shown has no shift: what
+    the network says of it was learned from nothing, and no share of it is known.
+    """
+    shift: Floats = np.log(np.asarray(class_weights, np.float64))
+    if sampled_shares is None:
+        return shift
+    sampled = np.asarray(sampled_shares, np.float64)
+    training = np.asarray(training_shares, np.float64)
+    shown = (sampled > 0) & (training > 0)
+    ratio = np.divide(sampled, training, out=np.ones(len(shift)), where=shown)
+    return np.where(shown, shift + np.log(ratio), 0.0)
+
+
+class _Fit(NamedTuple):
+    slope: float
+    intercepts: Floats
+
+
+def _fit(logits: Floats, target: Integers, method: Method) -> _Fit:
+    """Slope and intercepts of softmax(slope * logits + intercepts), the intercepts' mean 0."""
+    classes = logits.shape[1]
+    # Only differences within a row count. One scale for all, so that the search meets numbers near
+    # 1 whatever the network's are.
+    centered = logits - logits.mean(axis=0)
+    centered = centered - centered.mean(axis=1, keepdims=True)
+    spread = float(np.sqrt((centered**2).sum(axis=1).mean() * 2 / classes)) or 1.0
+    inputs = centered / spread if method == "scale" else logits / spread
+    aim = _smoothed(target, classes)
+    free = classes if method == "scale" else 0
+    start = np.zeros(1 + free)
+    if free:
+        start[1:] = np.log(aim.mean(axis=0))
+    best = minimize(
+        _loss(inputs, aim),
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        # Searched as its logarithm, and bounded: a negative slope would reverse the ranking, and
+        # one that goes to zero, as for scores worse than chance, would end in ties.
+        bounds=[(np.log(_FLATTEST), 20.0)] + [(-60.0, 60.0)] * free,
+        options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9},
+    )
+    slope = float(np.exp(best.x[0])) / spread
+    if not free:
+        return _Fit(slope, np.zeros(classes))
+    intercepts = best.x[1:] - slope * logits.mean(axis=0)
+    return _Fit(slope, intercepts - intercepts.mean())
+
+
+def _loss(inputs: Floats, aim: Floats) -> Callable[[Floats], tuple[float, Floats]]:
+    images = len(inputs)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        slope = np.exp(parameters[0])
+        likely = log_softmax(slope * inputs + _padded(parameters[1:], inputs), axis=1)
+        excess = (np.exp(likely) - aim) / images
+        along = slope * (excess * inputs).sum()
+        gradient = np.concatenate([[along], excess.sum(axis=0)[: len(parameters) - 1]])
+        return -float((aim * likely).sum() / images), gradient
+
+    return loss
+
+
+def _padded(intercepts: Floats, inputs: Floats) -> Any:
+    return intercepts if len(intercepts) else np.zeros(inputs.shape[1])
+
+
+def _smoothed(target: Integers, classes: int) -> Floats:
+    """(N, C) aims: Platt's, which keep the fit finite where classes separate or are absent.
+
+    An image of a class of n aims at (n + 1) / (n + 2) for it, and shares the rest among the others
+    as they are common (counts plus one). For two classes these are Platt's 1/(n + 2).
+    """
+    times = np.bincount(target, minlength=classes).astype(np.float64)
+    kept = (times + 1) / (times + 2)
+    common = np.tile(times + 1, (classes, 1))
+    np.fill_diagonal(common, 0.0)
+    aims = (1 - kept)[:, None] * common / common.sum(axis=1, keepdims=True)
+    np.fill_diagonal(aims, kept)
+    smoothed: Floats = aims[target]
+    return smoothed
+
+
+def _shares(target: Integers, classes: int) -> tuple[float, ...]:
+    return tuple((np.bincount(target, minlength=classes) / len(target)).tolist())

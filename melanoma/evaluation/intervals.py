@@ -2,35 +2,70 @@
 
 Images of one patient are alike, so drawing images would make the interval too narrow (on SIIM's
 table the patient-bootstrap standard error of the AUROC is about 1.3 times the image-bootstrap one).
-A resample is a weight an image, so that no array is ever gathered or sorted again.
+A resample is a weight an image. A metric that needs no more than weighted sums over the images
+(every one in metrics.py) has them summed within patients once, and each resample is then a sparse
+product over patients: nothing is gathered, sorted or ranked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 # Weights (resamples, images) -> a value a resample.
 Statistic = Callable[[Floats], Floats]
 _BLOCK = 4_000_000  # weights held at a time
+_AT_ONCE = 32  # resamples a product: the sums of one block stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class SumStatistic:
+    """A Statistic that weighted sums over the images decide.
+
+    `columns` is sparse, (sums, images); `combine` turns (sums, resamples) into (resamples,).
+    `recentered` says that resampling itself raises the value, so that the interval is moved back
+    by the mean rise (see expected_calibration_error).
+    """
+
+    columns: sparse.csr_array
+    combine: Callable[[Floats], Floats]
+    recentered: bool = False
+
+    def __call__(self, weights: Floats) -> Floats:
+        """(resamples, images) -> (resamples,)."""
+        return self.combine(self.columns @ np.ascontiguousarray(weights.T))
 
 
 class Interval(NamedTuple):
-    """A value and its 95 % percentile interval."""
+    """A value and its 95 % percentile interval.
+
+    `undefined` counts the resamples that the statistic had no value in, which are left out.
+    """
 
     value: float
     low: float
     high: float
+    undefined: int = 0
 
     def as_dict(self) -> dict[str, float | None]:
         """`{value, low, high}`, as report.json has it: null where it is undefined, not NaN."""
-        return {key: value if isfinite(value) else None for key, value in self._asdict().items()}
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {key: number if isfinite(number) else None for key, number in numbers.items()}
+
+
+class Resampled(NamedTuple):
+    """A statistic on all rows and in every resample, (resamples,), NaN where it is undefined."""
+
+    value: float
+    values: Floats
 
 
 def bootstrap_interval(
@@ -39,17 +74,49 @@ def bootstrap_interval(
     """The statistic on all rows and the 2.5 and 97.5 percentiles over resampled groups.
 
     `groups` numbers each row's cluster from 0. Resamples in which the statistic is undefined
-    (one class only) are left out.
+    (one class only) are left out and counted.
     """
-    value = float(statistic(np.ones((1, len(groups))))[0])
-    values = np.concatenate(
-        [statistic(w) for w in resample_weights(groups, resamples=resamples, rng=rng)]
-    )
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    return bootstrap_intervals({"": statistic}, groups, resamples=resamples, rng=rng)[""]
+
+
+def bootstrap_intervals(
+    statistics: Mapping[str, Statistic],
+    groups: Integers,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Interval]:
+    """Every statistic's Interval, all of them on the same resamples, which are drawn once."""
+    found = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
+    return {
+        name: percentile_interval(drawn, recentered=is_recentered(statistics[name]))
+        for name, drawn in found.items()
+    }
+
+
+def bootstrap_values(
+    statistics: Mapping[str, Statistic],
+    groups: Integers,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> dict[str, Resampled]:
+    """Every statistic on all rows and in each resample, paired: resample i is one draw for all."""
+    count = int(groups.max()) + 1
+    ones = np.ones((1, len(groups)))
+    per_draw = {name: _per_draw(statistic, groups) for name, statistic in statistics.items()}
+    values = {name: np.empty(resamples) for name in statistics}
+    block = max(1, min(_AT_ONCE, _BLOCK // max(count, len(groups))))
+    done = 0
+    for times in _draws(count, resamples=resamples, block=block, rng=rng):
+        drawn = np.ascontiguousarray(times.T, dtype=np.float64)
+        for name, evaluate in per_draw.items():
+            values[name][done : done + len(times)] = evaluate(drawn)
+        done += len(times)
+    return {
+        name: Resampled(float(statistic(ones)[0]), values[name])
+        for name, statistic in statistics.items()
+    }
 
 
 def resample_weights(
@@ -58,9 +125,46 @@ def resample_weights(
     """Blocks (b, N) of how often each row's group was drawn, `resamples` rows in all."""
     count = int(groups.max()) + 1
     block = max(1, _BLOCK // max(count, len(groups)))
+    for times in _draws(count, resamples=resamples, block=block, rng=rng):
+        yield times[:, groups].astype(np.float64)
+
+
+def _draws(
+    count: int, *, resamples: int, block: int, rng: np.random.Generator
+) -> Iterator[Integers]:
+    """Blocks (b, count) of how often each group was drawn; the same whatever the block."""
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = rng.integers(0, count, size=(size, count))
         offsets = np.arange(size)[:, None] * count
         times = np.bincount((drawn + offsets).ravel(), minlength=size * count)
-        yield times.reshape(size, count)[:, groups].astype(np.float64)
+        yield times.reshape(size, count)
+
+
+def _per_draw(statistic: Statistic, groups: Integers) -> Callable[[Floats], Floats]:
+    """How often each group was drawn, (groups, b) -> (b,) values of the statistic."""
+    if not isinstance(statistic, SumStatistic):
+        return lambda times: statistic(np.ascontiguousarray(times[groups].T))
+    count, rows = int(groups.max()) + 1, len(groups)
+    members = sparse.csr_array((np.ones(rows), (np.arange(rows), groups)), shape=(rows, count))
+    per_group = sparse.csr_array(statistic.columns @ members)
+    combine = statistic.combine
+    return lambda times: combine(per_group @ times)
+
+
+def is_recentered(statistic: Statistic) -> bool:
+    """Whether resampling itself raises the statistic."""
+    return isinstance(statistic, SumStatistic) and statistic.recentered
+
+
+def percentile_interval(drawn: Resampled, *, recentered: bool = False) -> Interval:
+    """The value with the 2.5 and 97.5 percentiles of the resamples that have one."""
+    values = drawn.values[np.isfinite(drawn.values)]
+    undefined = len(drawn.values) - len(values)
+    if not len(values):
+        return Interval(drawn.value, float("nan"), float("nan"), undefined)
+    low, high = np.percentile(values, [2.5, 97.5])
+    if recentered:
+        rise = values.mean() - drawn.value
+        low, high = max(0.0, low - rise), max(0.0, high - rise)
+    return Interval(drawn.value, float(low), float(high), undefined)

@@ -1,35 +1,33 @@
-"""Report: what a run reached, from its ScoreTable and its folds' facts alone."""
+"""Report: what a run reached, from its ScoreTable, the fold file and its folds' facts alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from melanoma.evaluation.calibration import (
-    Calibration,
-    crossfit_probabilities,
-    fit_calibration,
-)
-from melanoma.evaluation.intervals import Integers, Interval, Statistic, bootstrap_interval
+from melanoma.errors import RecipeError
+from melanoma.evaluation.calibration import Calibration, crossfit_probabilities, fit_calibration
+from melanoma.evaluation.caveats import find_caveats
+from melanoma.evaluation.intervals import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics import (
     auroc,
     average_precision,
-    brier_score,
-    expected_calibration_error,
-    log_loss,
-    negative_predictive_value_at,
-    positive_predictive_value_at,
-    sensitivity_at,
-    sensitivity_at_specificity,
-    specificity_at,
-    threshold_at_sensitivity,
+    macro_auroc,
+    macro_average_precision,
 )
-from melanoma.evaluation.scores import Floats, ScoreTable
+from melanoma.evaluation.operating_points import Threshold, choose_thresholds, describe_elsewhere
+from melanoma.evaluation.patients import measure_patients
+from melanoma.evaluation.performance import measure_performance
+from melanoma.evaluation.schema import FORMAT, validate_report
+from melanoma.evaluation.scored import ScoredImages, by_class, plain_probabilities
+from melanoma.evaluation.scores import LOGITS, Floats, ScoreTable, logit_columns
+from melanoma.evaluation.summary import plain_summary
 from melanoma.recipe import Recipe
 from melanoma.storage import write_text
 
@@ -37,29 +35,19 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """An operating point on the calibrated probability: flagged when probability >= value."""
-
-    value: float
-    at: str
-
-
-@dataclass(frozen=True)
 class Report:
-    """The numbers (`content` is report.json), and the arrays that the figures draw."""
+    """The numbers (`content` is report.json), what the bundle takes from it, and the images."""
 
     content: dict[str, Any]
     calibration: Calibration
-    threshold: Threshold
-    target: Integers
-    probability: Floats  # the bundle's calibration, fitted on all out-of-fold logits
-    crossfit: Floats  # each fold's by the calibration of the other folds
+    thresholds: tuple[Threshold, ...]
+    images: ScoredImages
 
 
 def corrected_logits(scores: ScoreTable, facts: Sequence[Facts], column: str = "logit") -> Floats:
-    """The table's logits with each fold's prior shift taken out."""
-    shift = {int(f["fold"]): float(f["prior_shift"]) for f in facts}
-    return scores.logits(column) - scores.frame["fold"].map(shift).to_numpy(np.float64)
+    """The table's logits with each fold's prior shift taken out: (N,), or (N, C)."""
+    shift = {int(f["fold"]): np.asarray(f["prior_shift"], np.float64) for f in facts}
+    return scores.logits(column) - np.stack([shift[fold] for fold in scores.frame["fold"]])
 
 
 def build_report(
@@ -67,167 +55,182 @@ def build_report(
     scores: ScoreTable,
     facts: Sequence[Facts],
     *,
+    table: pd.DataFrame | None = None,
     folds_expected: int | None = None,
     seed: int | None = None,
+    prevalence: float | None = None,
+    by: Sequence[str] = (),
 ) -> Report:
-    """Calibrate, choose the threshold, and measure everything with intervals.
+    """Calibrate, choose the thresholds, and measure everything with intervals.
 
-    Metrics of ranking (AUROC, PR-AUC) and at the threshold use the bundle's probabilities; those
-    of calibration use cross-fitted ones, since a fit on the same images flatters itself.
+    `table` is the fold file's frame, for subgroups and the shortcut baseline. `prevalence` is
+    where the bundle will be used, if not at the training set's; `by` names further columns for
+    subgroups. Metrics of ranking and at thresholds use the bundle's probabilities; those of
+    calibration use cross-fitted ones, since a fit on the same images flatters itself.
     """
-    logits, target = corrected_logits(scores, facts), scores.target
+    seed = recipe.seed if seed is None else seed
+    logits = corrected_logits(scores, facts)
+    images, calibration = _calibrate(recipe, scores, logits, table)
+    thresholds = choose_thresholds(images, recipe.evaluation)
+    rules = {"resamples": recipe.evaluation.resamples, "seed": seed}
+    uncalibrated = plain_probabilities(scores.logits())
+    content = measure_performance(images, thresholds, uncalibrated=uncalibrated, **rules)
+    content["calibration"] |= {
+        **_describe_calibration(calibration, recipe.classes),
+        "prior_shift": {str(f["fold"]): f["prior_shift"] for f in facts},
+    }
+    content |= {
+        **measure_patients(images, thresholds, whole=table, by=by, **rules),
+        "selection": _selection(images, scores, facts, **rules),
+        "folds": [_fold(images, f) for f in facts],
+        "external": None,
+        **_describe_run(recipe, facts, folds_expected=folds_expected or recipe.folds.k),
+    }
+    content["retargeted"] = _retargeted(content, prevalence)
+    return Report(complete_report(content), calibration, thresholds, images)
+
+
+def complete_report(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with its warnings and summary, validated, as plain JSON values."""
+    content = {**content, "format": FORMAT, "summary": ""}
+    content["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    content["warnings"] = find_caveats(content)
+    content["summary"] = plain_summary(validate_report(content))
+    plain: dict[str, Any] = validate_report(content).model_dump(mode="json")
+    return plain
+
+
+def _calibrate(
+    recipe: Recipe, scores: ScoreTable, logits: Floats, table: pd.DataFrame | None
+) -> tuple[ScoredImages, Calibration]:
+    method = recipe.evaluation.calibration
+    numbers = [recipe.classes.index(name) for name in recipe.melanoma]
+    calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     folds = scores.frame["fold"].to_numpy(np.int64)
-    calibration = fit_calibration(logits, target)
-    probability = calibration.probabilities(logits)
-    # One fold alone has no others to be fitted on: its groups are halved instead.
-    parts = folds if len(np.unique(folds)) > 1 else scores.groups % 2
-    crossfit = crossfit_probabilities(logits, target, parts)
-    wanted = recipe.evaluation.sensitivity
-    threshold = Threshold(
-        threshold_at_sensitivity(wanted, target, probability), f"sensitivity {wanted:g}"
+    crossfit = crossfit_probabilities(
+        logits, scores.target, folds, groups=scores.groups, method=method
     )
-    measure = _Measure(scores, recipe, seed)
-    content = {
-        "format": 1,
-        "recipe": recipe.name,
-        "version": recipe.version,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "folds_expected": folds_expected or recipe.folds.k,
-        "warnings": _warnings(scores, facts, folds_expected or recipe.folds.k),
-        "data": {
-            "images": len(scores),
-            "positives": int(target.sum()),
-            "groups": int(scores.groups.max()) + 1,
-            "prevalence": float(target.mean()),
-        },
-        "metrics": _metrics(measure, target, probability, crossfit),
-        "selection": _selection(measure, scores, facts),
-        "folds": [_fold(scores, f) for f in facts],
-        "thresholds": [_operating_point(measure, threshold, target, probability)],
-        "calibration": {
-            "slope": calibration.slope,
-            "intercept": calibration.intercept,
-            "prevalence": calibration.prevalence,
-            "prior_shift": {str(f["fold"]): f["prior_shift"] for f in facts},
-        },
-        "intervals": f"95 %, {recipe.evaluation.resamples} bootstrap resamples of groups",
-        "digests": {
-            key: facts[0][key] for key in ("recipe_digest", "folds_digest", "array_digest")
-        },
-        "versions": facts[0]["versions"],
-        "device": facts[0]["device"],
-        "precision": facts[0]["precision"],
-        "pretrained": facts[0]["pretrained"],
-    }
-    return Report(content, calibration, threshold, target, probability, crossfit)
+    frame = scores.frame[["image_name", "patient_id", "group", "label", "target", "fold"]]
+    if table is not None:
+        more = table.drop(columns=[c for c in frame if c != "image_name"], errors="ignore")
+        frame = frame.merge(more, on="image_name", how="left", validate="one_to_one")
+    images = ScoredImages(
+        frame,
+        recipe.classes,
+        recipe.melanoma,
+        by_class(calibration.probabilities(logits)),
+        by_class(crossfit),
+    )
+    return images, calibration
 
 
-class _Measure:
-    """Statistic -> Interval over this table's groups, every metric on the same resamples."""
-
-    def __init__(self, scores: ScoreTable, recipe: Recipe, seed: int | None) -> None:
-        self.groups, self.resamples = scores.groups, recipe.evaluation.resamples
-        self.seed = recipe.seed if seed is None else seed
-
-    def __call__(self, statistic: Statistic) -> dict[str, float | None]:
-        return self.interval(statistic).as_dict()
-
-    def interval(self, statistic: Statistic) -> Interval:
-        rng = np.random.default_rng(self.seed)
-        return bootstrap_interval(statistic, self.groups, resamples=self.resamples, rng=rng)
+def _describe_calibration(calibration: Calibration, classes: Sequence[str]) -> dict[str, Any]:
+    shares = dict(zip(classes, calibration.class_prevalence, strict=True))
+    return {**asdict(calibration), "class_prevalence": shares}
 
 
-def _metrics(
-    measure: _Measure, target: Integers, probability: Floats, crossfit: Floats
+def _selection(
+    images: ScoredImages,
+    scores: ScoreTable,
+    facts: Sequence[Facts],
+    *,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
-    return {
-        "auroc": measure(auroc(target, probability)),
-        "pr_auc": measure(average_precision(target, probability)),
-        "sensitivity_at_specificity_0.9": measure(
-            sensitivity_at_specificity(0.9, target, probability)
-        ),
-        "brier": measure(brier_score(target, crossfit)),
-        "log_loss": measure(log_loss(target, crossfit)),
-        "ece": {"value": expected_calibration_error(target, crossfit), "low": None, "high": None},
-    }
-
-
-def _operating_point(
-    measure: _Measure, threshold: Threshold, target: Integers, probability: Floats
-) -> dict[str, Any]:
-    value = threshold.value
-    return {
-        "at": threshold.at,
-        "value": value,
-        "sensitivity": measure(sensitivity_at(value, target, probability)),
-        "specificity": measure(specificity_at(value, target, probability)),
-        "ppv": measure(positive_predictive_value_at(value, target, probability)),
-        "npv": measure(negative_predictive_value_at(value, target, probability)),
-        "flagged": int((probability >= value).sum()),
-    }
-
-
-def _selection(measure: _Measure, scores: ScoreTable, facts: Sequence[Facts]) -> dict[str, Any]:
     """Best and last epoch side by side: the best one was picked by the fold that scores it."""
-    target = scores.target
-    return {
-        "kept": facts[0]["kept"],
-        **{
-            which: {
-                "auroc": measure(auroc(target, corrected_logits(scores, facts, f"logit_{which}")))
-            }
-            for which in ("best", "last")
-        },
+    statistics = {
+        which: _ranking(images, corrected_logits(scores, facts, f"logit_{which}"))
+        for which in ("best", "last")
     }
+    found = bootstrap_intervals(
+        statistics, images.groups, resamples=resamples, rng=np.random.default_rng(seed)
+    )
+    both = {which: {"auroc": found[which].as_dict()} for which in statistics}
+    return {"kept": facts[0]["kept"], **both}
 
 
-def _fold(scores: ScoreTable, facts: Facts) -> dict[str, Any]:
-    rows = scores.frame["fold"].to_numpy() == facts["fold"]
-    target, logits = scores.target[rows], scores.logits()[rows]
+def _ranking(images: ScoredImages, logits: Floats) -> Statistic:
+    """AUROC of melanoma by uncalibrated logits; the classes' mean where none is melanoma."""
+    if logits.ndim == 1:
+        return auroc(images.target, logits)
+    probabilities = plain_probabilities(logits)
+    if not images.melanoma:
+        return macro_auroc(images.target, probabilities)
+    columns = [images.classes.index(name) for name in images.melanoma]
+    return auroc(images.positive, probabilities[:, columns].sum(axis=1))
+
+
+def _fold(images: ScoredImages, facts: Facts) -> dict[str, Any]:
+    rows = (images.table["fold"] == facts["fold"]).to_numpy()
     ones = np.ones((1, int(rows.sum())))
+    if images.melanoma:
+        target, score = images.positive[rows], images.probability[rows]
+        ranked, precise = auroc(target, score), average_precision(target, score)
+    else:
+        target, table = images.target[rows], images.by_class[rows]
+        ranked, precise = macro_auroc(target, table), macro_average_precision(target, table)
     return {
         "fold": facts["fold"],
         "images": int(rows.sum()),
-        "positives": int(target.sum()),
-        "auroc": float(auroc(target, logits)(ones)[0]),
-        "pr_auc": float(average_precision(target, logits)(ones)[0]),
-        "best_epoch": facts["best_epoch"],
-        "last_epoch": facts["last_epoch"],
-        "seconds": facts["seconds"],
+        "positives": int(images.positive[rows].sum()) if images.melanoma else None,
+        "auroc": _defined(ranked(ones)),
+        "pr_auc": _defined(precise(ones)),
+        **{key: facts[key] for key in ("best_epoch", "last_epoch", "seconds")},
     }
 
 
-def _warnings(scores: ScoreTable, facts: Sequence[Facts], folds_expected: int) -> list[str]:
-    found = [f"LEAK: {leak}" for leak in facts[0]["leaks"]]
-    if len(facts) < folds_expected:
-        found.append(f"{len(facts)} of {folds_expected} folds: the others were not trained")
-    positives = int(scores.target.sum())
-    if positives < 100:
-        found.append(f"only {positives} positives: the intervals are wide")
-    if facts[0]["kept"] == "best":
-        found.append(
-            "the kept epoch was picked by the AUROC of the fold that scores it; "
-            "compare the last epoch under selection"
-        )
-    return found
+def _defined(values: Floats) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None
+
+
+def _retargeted(content: Mapping[str, Any], prevalence: float | None) -> dict[str, Any] | None:
+    trained = content["data"]["prevalence"]
+    if prevalence is None:
+        return None
+    if trained is None:
+        raise RecipeError("--prevalence: the recipe names no melanoma class")
+    points = describe_elsewhere(content["thresholds"], trained=trained, wanted=prevalence)
+    return {"prevalence": prevalence, "thresholds": points}
+
+
+def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int) -> dict[str, Any]:
+    first = facts[0]
+    return {
+        "recipe": recipe.name,
+        "version": recipe.version,
+        "classes": recipe.classes,
+        "melanoma": recipe.melanoma,
+        "folds_expected": folds_expected,
+        "leaks": first["audit"],
+        "intervals": f"95 %, {recipe.evaluation.resamples} bootstrap resamples of groups",
+        "digests": {key: first[key] for key in ("recipe_digest", "folds_digest", "array_digest")},
+        **{key: first[key] for key in ("versions", "device", "precision", "pretrained")},
+    }
 
 
 def save_out_of_fold(
     report: Report, scores: ScoreTable, facts: Sequence[Facts], path: Path
 ) -> None:
-    """oof.csv: every image's held-out score.
+    """oof.csv: every image's held-out score, one row an image.
 
-    `logit` has its fold's prior shift taken out, `prob` is the bundle's calibration of it (so both
-    rank alike), `prob_crossfit` the calibration of the other folds (of the other half of the
-    groups, where there is one fold); `logit_best` and `logit_last` are the two epochs', shift taken
-    out.
+    `logit` has its fold's prior shift taken out, `logit_best` and `logit_last` are the two epochs'.
+    `prob` is the melanoma probability by the bundle's calibration (so both rank alike) and
+    `prob_crossfit` by the calibration of the other folds (of the other half of the groups, where
+    there is one fold). With several outputs the logits and probabilities have a column a class,
+    `logit_NAME` and `prob_NAME`, and `melanoma` is 1 where the class is one of the melanoma ones.
     """
-    columns = {
-        name: corrected_logits(scores, facts, name)
-        for name in ("logit", "logit_best", "logit_last")
-    }
-    frame = scores.frame[["image_name", "patient_id", "group", "target", "fold"]].assign(
-        **columns, prob=report.probability, prob_crossfit=report.crossfit
-    )
+    images = report.images
+    frame = images.table[["image_name", "patient_id", "group", "label", "target", "fold"]].copy()
+    if images.melanoma and not images.binary:
+        frame["melanoma"] = images.positive
+    for name in LOGITS:
+        values = corrected_logits(scores, facts, name)
+        columns = [name] if values.ndim == 1 else logit_columns(name, images.classes)
+        frame[columns] = values.reshape(len(values), -1)
+    if not images.binary:
+        frame[[f"prob_{name}" for name in images.classes]] = images.by_class
+        frame[[f"prob_crossfit_{name}" for name in images.classes]] = images.crossfit
+    if images.melanoma:
+        frame["prob"], frame["prob_crossfit"] = images.probability, images.crossfit_probability
     # Every digit: two scores that differ must still differ in the file.
     write_text(path, frame.to_csv(index=False, float_format="%.17g", lineterminator="\n"))

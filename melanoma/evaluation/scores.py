@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,39 +10,40 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from melanoma.data.tables import read_table
+from melanoma.data.labels import names_of
+from melanoma.data.tables import read_table, require_columns
 from melanoma.errors import DataError
 from melanoma.storage import write_text
 
 Floats = npt.NDArray[np.float64]
-COLUMNS = (
-    "image_name",
-    "patient_id",
-    "group",
-    "target",
-    "fold",
-    "logit",
-    "logit_best",
-    "logit_last",
-)
+COLUMNS = ("image_name", "patient_id", "group", "label", "target", "fold")
+LOGITS = ("logit", "logit_best", "logit_last")
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One row an image, with COLUMNS.
+    """One row an image: COLUMNS, then the logits.
 
-    `logit` belongs to the epoch that is kept for the bundle; `logit_best` to the epoch that had
-    this fold's best AUROC, which flatters it; `logit_last` to the last one.
+    `target` is the number of `label` in `classes`. `logit` belongs to the epoch that is kept for
+    the bundle; `logit_best` to the epoch that had this fold's best metric, which flatters it;
+    `logit_last` to the last one. With one output they are columns of these names, with several one
+    column a class: logit_NAME, logit_best_NAME, logit_last_NAME.
     """
 
     frame: pd.DataFrame
+    classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
+    def is_binary(self) -> bool:
+        """Whether there is one logit an image, of the second of two classes."""
+        return "logit" in self.frame
+
+    @property
     def target(self) -> npt.NDArray[np.int64]:
-        """(N,) of 0 and 1."""
+        """(N,) class numbers."""
         return self.frame["target"].to_numpy(np.int64)
 
     @property
@@ -50,16 +51,49 @@ class ScoreTable:
         """(N,) numbers of the patients (or lesions, or joined duplicates), for the bootstrap."""
         return pd.factorize(self.frame["group"])[0].astype(np.int64)
 
+    def melanoma_target(self, melanoma: Sequence[str]) -> npt.NDArray[np.int64]:
+        """(N,) of 1 where the class is one of `melanoma`. Raises DataError for an unknown one."""
+        unknown = [name for name in melanoma if name not in self.classes]
+        if unknown:
+            raise DataError(f"{unknown[0]!r} is not among {', '.join(self.classes)}")
+        numbers = [self.classes.index(name) for name in melanoma]
+        return np.isin(self.target, numbers).astype(np.int64)
+
     def logits(self, column: str = "logit") -> Floats:
-        """(N,) float64."""
-        return self.frame[column].to_numpy(np.float64)
+        """(N,) float64 with one output, (N, C) in the order of `classes` with several."""
+        if self.is_binary:
+            return self.frame[column].to_numpy(np.float64)
+        return self.frame[logit_columns(column, self.classes)].to_numpy(np.float64)
+
+
+def logit_columns(column: str, classes: Sequence[str]) -> list[str]:
+    """The columns of one of LOGITS where there are several outputs."""
+    return [f"{column}_{name}" for name in classes]
+
+
+def make_scores(
+    held_out: pd.DataFrame, classes: Sequence[str], logits: Mapping[str, Floats]
+) -> ScoreTable:
+    """The table of a fold's held-out rows; `logits` has each of LOGITS as (N,) or (N, C)."""
+    columns: dict[str, Floats] = {}
+    for name in LOGITS:
+        values = logits[name]
+        if values.ndim == 1:
+            columns[name] = values
+        else:
+            columns |= dict(zip(logit_columns(name, classes), values.T, strict=True))
+    frame = held_out[list(COLUMNS)].reset_index(drop=True)
+    return ScoreTable(frame.assign(**columns), tuple(classes))
 
 
 def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTable:
     """All folds' scores in the order of `names`.
 
-    Raises DataError unless every name is scored exactly once and every logit is finite.
+    Raises DataError unless every name is scored exactly once, by the same classes, and every logit
+    is finite.
     """
+    if any(t.classes != tables[0].classes for t in tables):
+        raise DataError("the folds were scored by different classes")
     frame = pd.concat([t.frame for t in tables], ignore_index=True)
     twice = frame["image_name"][frame["image_name"].duplicated()].tolist()
     absent = sorted(set(names) - set(frame["image_name"]))
@@ -72,9 +106,10 @@ def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTa
         if found:
             raise DataError(f"{len(found)} images {what}: {', '.join(found[:5])}")
     frame = frame.set_index("image_name").loc[list(names)].reset_index()
-    if not np.isfinite(frame[["logit", "logit_best", "logit_last"]].to_numpy(np.float64)).all():
+    scores = ScoreTable(frame[list(tables[0].frame.columns)], tables[0].classes)
+    if not all(np.isfinite(scores.logits(column)).all() for column in LOGITS):
         raise DataError("the out-of-fold scores hold a number that is not finite")
-    return ScoreTable(frame[list(COLUMNS)])
+    return scores
 
 
 def save_scores(scores: ScoreTable, path: Path) -> None:
@@ -82,17 +117,22 @@ def save_scores(scores: ScoreTable, path: Path) -> None:
     write_text(path, scores.frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
-def load_scores(path: Path) -> ScoreTable:
-    """The table that save_scores wrote. Raises DataError when it is not one."""
-    frame = read_table(path, needed=COLUMNS)
+def load_scores(path: Path, classes: Sequence[str]) -> ScoreTable:
+    """The table that save_scores wrote. Raises DataError when it is not one of these classes."""
+    needed = [column for column in COLUMNS if column != "label"]
+    frame = read_table(path, needed=needed)
+    # Two classes may have one output or two: the file says which.
+    if len(classes) == 2 and "logit" in frame:
+        logits = list(LOGITS)
+    else:
+        logits = [name for column in LOGITS for name in logit_columns(column, classes)]
+    require_columns(frame.columns, [*needed, *logits], origin=str(path))
     try:
-        types = {
-            "target": int,
-            "fold": int,
-            "logit": float,
-            "logit_best": float,
-            "logit_last": float,
-        }
-        return ScoreTable(frame.astype(types))
+        frame = frame.astype({"target": int, "fold": int, **dict.fromkeys(logits, float)})
     except ValueError as error:
         raise DataError(f"{path} holds a score that is no number: {error}") from error
+    if not frame["target"].between(0, len(classes) - 1).all():
+        raise DataError(f"{path} holds a target that is none of {', '.join(classes)}")
+    if "label" not in frame:  # as the first version wrote it, for two classes
+        frame["label"] = names_of(frame["target"], classes)
+    return ScoreTable(frame[[*COLUMNS, *logits]], tuple(classes))

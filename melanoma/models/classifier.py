@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,23 +45,33 @@ class Classifier(nn.Module):
 
 
 def make_classifier(
-    backbone: str, *, outputs: int, dropout: float = 0.0, positive_share: float | None = None
+    backbone: str,
+    *,
+    outputs: int,
+    dropout: float = 0.0,
+    positive_share: float | None = None,
+    class_shares: Sequence[float] | None = None,
 ) -> Classifier:
     """A Classifier with fresh weights from torch's generator.
 
-    `positive_share` in (0, 1) is the share of positives that the loss will see, sampler and
-    positive weight counted in; it is used with one output only. Raises RecipeError for an unknown
-    backbone and DataError for a share outside (0, 1).
+    The head's bias starts at the prior that the loss will see, sampler and weights counted in:
+    `positive_share` in (0, 1) with one output, `class_shares` (outputs,), each above 0, with
+    several. Raises RecipeError for an unknown backbone and DataError for shares that are none.
     """
     entry = find_backbone(backbone)
     if positive_share is not None and not 0.0 < positive_share < 1.0:
         raise DataError(f"positive share {positive_share}: training needs both classes")
+    if class_shares is not None and not all(0.0 < share < 1.0 for share in class_shares):
+        raise DataError(f"class shares {[*class_shares]}: training needs every class")
     classifier = Classifier(
         entry.build(), features=entry.features, outputs=outputs, dropout=dropout
     )
+    # Start at the prior: else the first epochs only learn how rare melanoma is.
     if outputs == 1 and positive_share is not None:
-        # Start at the prior: else the first epochs only learn how rare melanoma is.
         nn.init.constant_(classifier.head.bias, math.log(positive_share / (1 - positive_share)))
+    if outputs > 1 and class_shares is not None:
+        with torch.no_grad():
+            classifier.head.bias.copy_(torch.tensor(class_shares, dtype=torch.float64).log())
     return classifier
 
 

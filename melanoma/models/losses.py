@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -51,8 +53,74 @@ def binary_focal(
     return (y * positive + (1 - y) * negative).mean()
 
 
+class ClassLoss(Protocol):
+    """Mean loss of logits (B, C), C >= 2, against class numbers (B,); class_weights are (C,)."""
+
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        *,
+        class_weights: Tensor | None,
+        label_smoothing: float,
+    ) -> Tensor: ...
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, *, class_weights: Tensor | None, label_smoothing: float
+) -> Tensor:
+    """Mean over the images of torch's weighted cross-entropy.
+
+    Smoothing s in [0, 1) moves the target to 1 - s + s/C, the others to s/C. Raises MelanomaError
+    when logits are not (B, C) for B > 0 targets.
+    """
+    x, y = _prepare_classes(logits, targets)
+    # Not torch's mean, which divides by the batch's weights: a batch with a rare image would count
+    # it less than its weight says, and log(weight) would not be what the logits are moved by.
+    return F.cross_entropy(
+        x, y, weight=class_weights, label_smoothing=label_smoothing, reduction="sum"
+    ) / len(y)
+
+
+def focal(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    class_weights: Tensor | None,
+    label_smoothing: float,
+    gamma: float = 2.0,
+) -> Tensor:
+    """Mean focal loss: each term of the cross-entropy times (1 - its probability) ** gamma.
+
+    Lin et al., 2017, over softmax. Raises as cross_entropy does.
+    """
+    x, y = _prepare_classes(logits, targets)
+    classes = x.shape[1]
+    # log(1 - p) as the sum of the others' probabilities: 1 - p itself is 0 where p is nearly 1.
+    own = torch.eye(classes, dtype=torch.bool, device=x.device)
+    others = x[:, None, :].expand(-1, classes, -1).masked_fill(own, -math.inf).logsumexp(dim=2)
+    hardness = (gamma * (others - x.logsumexp(dim=1, keepdim=True))).exp()
+    aim = F.one_hot(y, classes) * (1 - label_smoothing) + label_smoothing / classes
+    if class_weights is not None:
+        aim = aim * class_weights
+    return -(aim * hardness * x.log_softmax(dim=1)).sum(dim=1).mean()
+
+
 # Adding a loss is one function and one line here; the tests run over them all.
 LOSSES: dict[str, BinaryLoss] = {"bce": binary_cross_entropy, "focal": binary_focal}
+CLASS_LOSSES: dict[str, ClassLoss] = {"cross_entropy": cross_entropy, "focal": focal}
+
+
+def require_fitting_loss(name: str, *, outputs: int) -> None:
+    """Raise RecipeError naming the losses that fit so many outputs, unless `name` is one."""
+    fitting, other = (LOSSES, CLASS_LOSSES) if outputs == 1 else (CLASS_LOSSES, LOSSES)
+    if name in fitting:
+        return
+    known = ", ".join(fitting)
+    if name in other:
+        plural = "output" if outputs == 1 else "outputs"
+        raise RecipeError(f"loss.name: {name!r} does not fit {outputs} {plural}; fitting: {known}")
+    raise RecipeError(f"loss.name: unknown {name!r}; known: {known}")
 
 
 def positive_weight(
@@ -86,6 +154,28 @@ def positive_weight(
     return weight
 
 
+def class_weights(
+    counts: Sequence[int], *, rule: Literal["none", "balanced", "sqrt"], cap: float | None
+) -> tuple[float, ...]:
+    """The weight of each class, from its number of images in the training part.
+
+    balanced: N / (C * N_c); sqrt: its square root. Both with mean 1 over the training images, and
+    only then at most `cap`. Raises FoldError when a class is absent.
+    """
+    if rule == "none":
+        return (1.0,) * len(counts)
+    if min(counts) < 1:
+        raise FoldError(
+            f"the training part has {', '.join(map(str, counts))} images of the classes; "
+            f"loss.class_weight={rule} needs some of each"
+        )
+    power = {"balanced": 1.0, "sqrt": 0.5}[rule]
+    raw = [count**-power for count in counts]
+    # For balanced this is N / (C * N_c) itself.
+    mean = sum(c * w for c, w in zip(counts, raw, strict=True)) / sum(counts)
+    return tuple(min(w / mean, math.inf if cap is None else cap) for w in raw)
+
+
 def _number(rule: object) -> float:
     return float(rule) if isinstance(rule, int | float) else math.nan
 
@@ -98,3 +188,13 @@ def _prepare(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor,
             "(B, 1) and (B,) with B > 0 were expected"
         )
     return logits[:, 0].float(), targets.float() * (1 - smoothing) + smoothing / 2
+
+
+def _prepare_classes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    fits = logits.ndim == 2 and targets.ndim == 1 and len(logits) == len(targets) > 0
+    if not fits or logits.shape[1] < 2:
+        raise MelanomaError(
+            f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
+            "(B, C) with C > 1 and (B,) with B > 0 were expected"
+        )
+    return logits.float(), targets.long()

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from scipy.special import expit, logit
 
-from melanoma.errors import WeightsError
+from melanoma.errors import RecipeError, StorageError, WeightsError
 from melanoma.evaluation.calibration import Calibration
-from melanoma.evaluation.report import Report, Threshold
-from melanoma.recipe import Recipe, differences
+from melanoma.evaluation.operating_points import Threshold
+from melanoma.evaluation.prevalence import retarget_calibration
+from melanoma.evaluation.report import Report
+from melanoma.recipe import Recipe, differences, make_recipe
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run_folder import MODEL, FoldRun
 
-FORMAT = "melanoma-bundle/1"
+FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fold's weights and the shift of its logits."""
+    """One fold's weights and the shift of its logits: a number, or one a class."""
 
     fold: int
     file: Path
-    prior_shift: float
+    prior_shift: float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """K members, the preprocessing that they saw, calibration and threshold.
+    """K members, the preprocessing that they saw, calibration and thresholds.
 
-    `digest` is the sha256 of the manifest, and so of everything.
+    `melanoma` names the classes that count towards the melanoma probability. Where it names none,
+    there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     """
 
     folder: Path
@@ -43,6 +48,8 @@ class Bundle:
     digest: str
     backbone: str
     classes: tuple[str, ...]
+    melanoma: tuple[str, ...]
+    outputs: int
     size: int
     fit: str
     normalize: str
@@ -50,8 +57,13 @@ class Bundle:
     folds_expected: int
     members: tuple[Member, ...]
     calibration: Calibration
-    threshold: Threshold
+    thresholds: tuple[Threshold, ...]
     report: dict[str, Any]
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The operating point that flags."""
+        return self.thresholds[0] if self.thresholds else None
 
 
 def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report) -> Bundle:
@@ -67,7 +79,7 @@ def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: R
     write_json(
         folder / MANIFEST,
         {
-            **_statement(recipe.model_dump(mode="json"), report.content),
+            **_statement(recipe, report.content),
             "members": members,
             "sha256": {file: sha256_of(folder / file) for file in files},
         },
@@ -75,25 +87,110 @@ def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: R
     return load_bundle(folder)
 
 
-def _statement(recipe: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest repeats of recipe.yaml and report.json."""
-    calibration, point = report["calibration"], report["thresholds"][0]
-    return {
+def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
+    statement = {
         "format": FORMAT,
-        "name": recipe["name"],
-        "version": recipe["version"],
-        "backbone": recipe["model"]["backbone"],
-        "classes": recipe["classes"],
+        "name": recipe.name,
+        "version": recipe.version,
+        "backbone": recipe.model.backbone,
+        "classes": recipe.classes,
+        "melanoma": recipe.melanoma,
+        "outputs": recipe.outputs,
         "preprocessing": {
-            "size": recipe["image"]["size"],
-            "fit": recipe["image"]["fit"],
-            "normalize": recipe["image"]["normalize"],
-            "views": recipe["evaluation"]["views"],
+            "size": recipe.image.size,
+            "fit": recipe.image.fit,
+            "normalize": recipe.image.normalize,
+            "views": recipe.evaluation.views,
         },
         "folds_expected": report["folds_expected"],
-        "calibration": {key: calibration[key] for key in ("slope", "intercept", "prevalence")},
-        "threshold": {key: point[key] for key in ("value", "at")},
+        **_served(report, recipe),
     }
+    plain: dict[str, Any] = json.loads(json.dumps(statement))
+    return plain
+
+
+def _served(report: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
+
+    The thresholds move with the probabilities, so the same images are flagged.
+    """
+    fields = ("slope", "intercept", "prevalence", "method")
+    stated = {key: report["calibration"][key] for key in fields}
+    shares = tuple(report["calibration"]["class_prevalence"].values())
+    calibration = Calibration(**stated, class_prevalence=shares)
+    points = [Threshold(point["value"], point["at"]) for point in report["thresholds"]]
+    elsewhere, fit = report["retargeted"], report["recalibrated"]
+    if elsewhere:
+        numbers = [recipe.classes.index(name) for name in recipe.melanoma]
+        calibration = retarget_calibration(calibration, numbers, wanted=elsewhere["prevalence"])
+        points = [Threshold(point["value"], point["at"]) for point in elsewhere["thresholds"]]
+    if fit:
+        calibration, points = recalibrate(
+            calibration,
+            points,
+            slope=fit["slope"],
+            intercept=fit["intercept"],
+            prevalence=fit["prevalence"],
+        )
+    return {
+        "calibration": asdict(calibration),
+        "thresholds": [asdict(point) for point in points],
+    }
+
+
+def recalibrate(
+    calibration: Calibration,
+    points: Sequence[Threshold],
+    *,
+    slope: float,
+    intercept: float,
+    prevalence: float,
+) -> tuple[Calibration, list[Threshold]]:
+    """Both followed by p -> sigmoid(slope * logit(p) + intercept). Raises RecipeError where there
+    are more than two classes."""
+    if isinstance(calibration.intercept, tuple):
+        raise RecipeError("recalibration on an external set is for bundles of two classes")
+    moved = replace(
+        calibration,
+        slope=slope * calibration.slope,
+        intercept=slope * calibration.intercept + intercept,
+        prevalence=prevalence,
+        class_prevalence=(1 - prevalence, prevalence),
+    )
+    return moved, [
+        Threshold(float(expit(slope * logit(point.value) + intercept)), point.at)
+        for point in points
+    ]
+
+
+def seal_recalibrated(
+    bundle: Bundle, folder: Path, recipe: Recipe, external: dict[str, Any]
+) -> Bundle:
+    """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
+
+    Raises RecipeError where there is no fit, or more than two classes; StorageError in use.
+    """
+    fit = external["recalibration"]
+    if fit is None or bundle.outputs != 1:
+        raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
+    if folder.exists():
+        raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
+    report = {
+        **bundle.report,
+        "recalibrated": {
+            "external": external["recipe"],
+            **{key: fit[key] for key in ("slope", "intercept", "prevalence")},
+        },
+    }
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    for file in manifest["sha256"]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.folder / file, folder / file)
+    write_json(folder / "report.json", report)
+    digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
+    write_json(folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests})
+    return load_bundle(folder)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -116,7 +213,14 @@ def load_bundle(folder: Path) -> Bundle:
         report = json.loads((folder / "report.json").read_text())
         _require_agreement(folder, manifest, report)
         return _read(folder, manifest, report)
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecipeError,
+        yaml.YAMLError,
+    ) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
@@ -140,7 +244,8 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str,
     for file in ("recipe.yaml", "report.json", *(m["file"] for m in manifest["members"])):
         if file not in manifest["sha256"]:
             raise WeightsError(f"{path} states no sha256 of {file}")
-    stated = _statement(yaml.safe_load((folder / "recipe.yaml").read_text()), report)
+    recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
+    stated = _statement(recipe, report)
     found = differences({key: manifest[key] for key in stated}, stated)
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     found += differences(shifts, report["calibration"]["prior_shift"], "prior_shift.")
@@ -152,7 +257,7 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str,
 
 def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bundle:
     members = tuple(
-        Member(m["fold"], folder / m["file"], m["prior_shift"]) for m in manifest["members"]
+        Member(m["fold"], folder / m["file"], _shift(m["prior_shift"])) for m in manifest["members"]
     )
     return Bundle(
         folder,
@@ -161,10 +266,16 @@ def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bun
         digest_of(manifest),
         manifest["backbone"],
         tuple(manifest["classes"]),
+        tuple(manifest["melanoma"]),
+        manifest["outputs"],
         **manifest["preprocessing"],
         folds_expected=manifest["folds_expected"],
         members=members,
         calibration=Calibration(**manifest["calibration"]),
-        threshold=Threshold(**manifest["threshold"]),
+        thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
     )
+
+
+def _shift(value: float | list[float]) -> float | tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) else value

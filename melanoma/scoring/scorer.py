@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +15,8 @@ from safetensors.torch import load_file
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
-from melanoma.errors import ScoreError, WeightsError
+from melanoma.errors import RecipeError, ScoreError, WeightsError
+from melanoma.evaluation.scored import by_class
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.scoring.bundle import Bundle, Member
 from melanoma.training.engine import predict_logits
@@ -24,16 +26,24 @@ DISCLAIMER = "Research software, not a medical device: a score is no diagnosis."
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer. Probabilities are in [0, 1]; `flagged` is melanoma_probability >= threshold."""
+    """An answer. Probabilities are in [0, 1]; `flagged` is melanoma_probability >= threshold.
 
-    melanoma_probability: float
+    `thresholds` are all of the bundle's operating points, the one that flags first. Where the
+    bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
+    `by_fold` holds the members' probabilities of the predicted class. `prevalence` is the share of
+    melanomas that the probabilities refer to.
+    """
+
+    melanoma_probability: float | None
     prediction: str
     probability: float
     by_class: dict[str, float]
     by_fold: list[float]
-    threshold: dict[str, Any]
-    flagged: bool
+    threshold: dict[str, Any] | None
+    thresholds: list[dict[str, Any]]
+    flagged: bool | None
     calibrated: bool
+    prevalence: float | None
     warnings: list[str]
     model: dict[str, Any]
     disclaimer: str = DISCLAIMER
@@ -67,30 +77,60 @@ class Scorer:
         squares = np.stack([self.square(p.pixels) for p in photographs])
         probabilities = self.member_probabilities(squares)
         return [
-            self._answer(by_fold, photograph.warnings)
-            for by_fold, photograph in zip(probabilities, photographs, strict=True)
+            self.answer(by_member, photograph.warnings)
+            for by_member, photograph in zip(probabilities, photographs, strict=True)
         ]
 
     def score_squares(self, squares: Pixels) -> list[Prediction]:
         """Predictions for rows of an array, (B, S, S, 3) uint8 RGB."""
-        return [self._answer(by_fold, ()) for by_fold in self.member_probabilities(squares)]
+        return [self.answer(by_member, ()) for by_member in self.member_probabilities(squares)]
 
     def square(self, pixels: Pixels) -> Pixels:
         """The square that is scored, as prepare makes it."""
         return make_square(pixels, size=self.bundle.size, fit=self.bundle.fit)
 
-    def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
-        """(B, K) calibrated probabilities of the members."""
+    def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
+        """(B, K, outputs) logits of the members as they are, the prior shift still in them."""
         images = to_tensor(squares, normalize=self.bundle.normalize, device=self.device)
-        columns = []
-        for classifier, member in self._members:
-            logits = predict_logits(classifier, images, views=self.views)[:, 0]
-            corrected = logits.cpu().numpy().astype(np.float64) - member.prior_shift
-            columns.append(self.bundle.calibration.probabilities(corrected))
+        found = [predict_logits(model, images, views=self.views) for model, _ in self._members]
+        return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
+
+    def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
+        """(B, K, C) calibrated probabilities of the members, a class each. Raises ScoreError."""
+        return self.calibrate(self.member_logits(squares))
+
+    def calibrate(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(B, K, C) probabilities of the members' logits, (B, K, outputs).
+
+        Raises ScoreError when one is not finite.
+        """
+        columns = [
+            self._by_class(logits[:, number] - np.asarray(member.prior_shift))
+            for number, (_, member) in enumerate(self._members)
+        ]
         probabilities = np.stack(columns, axis=1)
         if not np.isfinite(probabilities).all():
             raise ScoreError("the model's answer is not a finite number")
         return probabilities
+
+    def _by_class(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(B, C) of one member's (B, outputs)."""
+        flat = logits[:, 0] if self.bundle.outputs == 1 else logits
+        return by_class(self.bundle.calibration.probabilities(flat))
+
+    def of_fold(self, fold: int) -> Scorer:
+        """The same scorer with one member alone. Raises RecipeError listing the folds."""
+        chosen = copy.copy(self)
+        chosen._members = [pair for pair in self._members if pair[1].fold == fold]
+        if not chosen._members:
+            known = ", ".join(str(member.fold) for _, member in self._members)
+            raise RecipeError(f"--fold {fold}: the bundle's folds are {known}")
+        return chosen
+
+    @property
+    def classifiers(self) -> dict[int, Classifier]:
+        """The members' networks, by fold, in evaluation mode."""
+        return {member.fold: classifier for classifier, member in self._members}
 
     def info(self) -> dict[str, Any]:
         """Name, version, digest and number of folds, as every answer carries them."""
@@ -101,21 +141,32 @@ class Scorer:
             "folds": len(self._members),
         }
 
-    def _answer(self, by_fold: npt.NDArray[np.float64], warnings: Sequence[str]) -> Prediction:
+    def answer(
+        self, by_member: npt.NDArray[np.float64], warnings: Sequence[str] = ()
+    ) -> Prediction:
+        """The Prediction that the members' probabilities, (K, C), amount to."""
         bundle = self.bundle
         # The mean of probabilities, not of logits: each member is calibrated by itself.
-        melanoma = float(by_fold.mean())
-        by_class = dict(zip(bundle.classes, (1 - melanoma, melanoma), strict=True))
-        likeliest = max(by_class, key=lambda name: by_class[name])
+        mean = by_member.mean(axis=0)
+        likeliest = int(mean.argmax())
+        columns = [bundle.classes.index(name) for name in bundle.melanoma]
+        shown = by_member[:, columns or [likeliest]].sum(axis=1)
+        melanoma = float(shown.mean()) if columns else None
+        points = [
+            {**asdict(point), "flagged": melanoma is not None and melanoma >= point.value}
+            for point in bundle.thresholds
+        ]
         return Prediction(
             melanoma_probability=melanoma,
-            prediction=likeliest,
-            probability=by_class[likeliest],
-            by_class=by_class,
-            by_fold=[float(p) for p in by_fold],
-            threshold=asdict(bundle.threshold),
-            flagged=melanoma >= bundle.threshold.value,
+            prediction=bundle.classes[likeliest],
+            probability=float(mean[likeliest]),
+            by_class=dict(zip(bundle.classes, mean.tolist(), strict=True)),
+            by_fold=shown.tolist(),
+            threshold=asdict(bundle.threshold) if bundle.threshold else None,
+            thresholds=points,
+            flagged=points[0]["flagged"] if points else None,
             calibrated=True,
+            prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
             model=self.info(),
         )
@@ -130,7 +181,7 @@ class Scorer:
 
 
 def _load_member(bundle: Bundle, member: Member) -> Classifier:
-    classifier = make_classifier(bundle.backbone, outputs=1)
+    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs)
     try:
         weights = load_file(member.file)
         classifier.load_state_dict(weights)

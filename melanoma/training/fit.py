@@ -15,7 +15,8 @@ from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe import Recipe
 from melanoma.training.checkpoint import load_state
-from melanoma.training.fold_data import FoldData, shown_share
+from melanoma.training.class_balance import head_prior
+from melanoma.training.fold_data import FoldData
 from melanoma.training.interruption import Interruption
 from melanoma.training.loop import Loop, Watchers, seed_everything
 from melanoma.training.run_folder import (
@@ -52,9 +53,9 @@ def fit_fold(
     seed_everything(recipe.seed, data.fold)
     classifier = make_classifier(
         recipe.model.backbone,
-        outputs=1,
+        outputs=recipe.outputs,
         dropout=recipe.model.dropout,
-        positive_share=shown_share(recipe, data),
+        **head_prior(recipe, data),
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())
     with hold(folder, needed=size * _STATE_COPIES), Interruption.watch() as interruption:
@@ -110,6 +111,9 @@ def _restore(loop: Loop, saved: dict[str, Any]) -> None:
 
 
 def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str, Any]:
+    parts = {"training": data.training, "validation": data.validation}
+    counts = {part: data.count(rows) for part, rows in parts.items()}
+    melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
     return {
         "fold": data.fold,
@@ -117,10 +121,12 @@ def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str,
         "folds_digest": data.folds.digest,
         "array_digest": data.array.digest,
         "seed": recipe.seed,
-        "training_images": len(data.training),
-        "training_positives": data.positives,
-        "validation_images": len(data.validation),
-        "validation_positives": int(data.targets[data.validation].sum()),
+        **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
+        **{f"{part}_positives": int(found[melanoma].sum()) for part, found in counts.items()},
+        **{
+            f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
+            for part, found in counts.items()
+        },
         "leaks": list(data.audit.findings),
         "audit": data.audit.as_facts(),
         "device": device.type,

@@ -1,26 +1,28 @@
-"""FoldData: what one fold trains on and is scored on, and what its class balance means."""
+"""FoldData: what one fold trains on and is scored on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.folds import FoldTable
+from melanoma.data.folds import FoldTable, label_folds
 from melanoma.data.leaks import LeakAudit
 from melanoma.data.loaders import Rows
 from melanoma.errors import DataError
-from melanoma.evaluation.calibration import prior_shift
-from melanoma.evaluation.scores import COLUMNS, ScoreTable
-from melanoma.models.losses import positive_weight
-from melanoma.recipe import Recipe
+from melanoma.evaluation.scores import ScoreTable, make_scores
+from melanoma.recipe import BINARY_CLASSES
 
 
 @dataclass(frozen=True)
 class FoldData:
-    """What a fold trains on: the array, its rows in both parts, and targets by array row."""
+    """What a fold trains on: the array, its rows in both parts, and targets by array row.
+
+    Targets are numbers in `classes`.
+    """
 
     array: ImageArray
     folds: FoldTable
@@ -29,21 +31,37 @@ class FoldData:
     validation: Rows
     targets: npt.NDArray[np.int64]
     audit: LeakAudit
+    classes: tuple[str, ...] = BINARY_CLASSES
+
+    @property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """(C,): images of each class in the training part."""
+        return self.count(self.training)
 
     @property
     def positives(self) -> int:
-        """Positives in the training part."""
-        return int(self.targets[self.training].sum())
+        """Images of the second class, which of two is melanoma, in the training part."""
+        return int(self.class_counts[1])
+
+    def count(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """(C,): images of each class in `rows` of the array."""
+        return np.bincount(self.targets[rows], minlength=len(self.classes))
 
 
 def select_fold(
-    array: ImageArray, folds: FoldTable, fold: int, *, audit: LeakAudit | None = None
+    array: ImageArray,
+    folds: FoldTable,
+    fold: int,
+    *,
+    classes: Sequence[str] = BINARY_CLASSES,
+    audit: LeakAudit | None = None,
 ) -> FoldData:
     """The fold's parts as rows of the array.
 
-    Raises FoldError for a fold that is absent or has one class, DataError when the fold file and
-    the array do not hold the same images.
+    Raises FoldError for a fold that is absent or lacks a class, or a table of other classes;
+    DataError when the fold file and the array do not hold the same images.
     """
+    folds = label_folds(folds, classes)
     names = folds.frame["image_name"].tolist()
     absent = [name for name in names if name not in array.row_of]
     foreign = set(array.names) - set(names)
@@ -58,36 +76,8 @@ def select_fold(
     targets = np.full(len(array.names), -1, dtype=np.int64)
     targets[rows] = folds.frame["target"].to_numpy()
     training, validation = folds.rows(fold)
-    return FoldData(
-        array, folds, fold, rows[training], rows[validation], targets, audit or LeakAudit()
-    )
-
-
-def loss_weight(recipe: Recipe, data: FoldData) -> float:
-    return positive_weight(
-        len(data.training) - data.positives,
-        data.positives,
-        rule=recipe.loss.positive_weight,
-        cap=recipe.loss.cap,
-    )
-
-
-def shown_share(recipe: Recipe, data: FoldData) -> float:
-    """The share of positives that the loss sees, weight and sampler counted in."""
-    share = data.positives / len(data.training)
-    if recipe.sampler.name == "balanced":
-        share = recipe.sampler.positive_share
-    odds = share / (1 - share) * loss_weight(recipe, data)
-    return odds / (1 + odds)
-
-
-def fold_prior_shift(recipe: Recipe, data: FoldData) -> float:
-    balanced = recipe.sampler.name == "balanced"
-    return prior_shift(
-        positive_weight=loss_weight(recipe, data),
-        sampled_share=recipe.sampler.positive_share if balanced else None,
-        training_share=data.positives / len(data.training),
-    )
+    parts = rows[training], rows[validation]
+    return FoldData(array, folds, fold, *parts, targets, audit or LeakAudit(), tuple(classes))
 
 
 def score_table(
@@ -97,7 +87,7 @@ def score_table(
     best: npt.NDArray[np.float64],
     last: npt.NDArray[np.float64],
 ) -> ScoreTable:
+    """The scores of the held-out images, (N,) or (N, C) logits in their order."""
     frame = data.folds.frame
-    held_out = frame[frame["fold"] == data.fold]
-    scored = held_out.assign(logit=kept, logit_best=best, logit_last=last)
-    return ScoreTable(scored[list(COLUMNS)].reset_index(drop=True))
+    logits = {"logit": kept, "logit_best": best, "logit_last": last}
+    return make_scores(frame[frame["fold"] == data.fold], data.classes, logits)

@@ -7,27 +7,26 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import roc_auc_score
 
 from melanoma.data.loaders import load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
-from melanoma.models.losses import LOSSES
 from melanoma.recipe import Recipe
 from melanoma.training.checkpoint import load_state, save_state
+from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.engine import NonFiniteError, predict_rows, resolve_precision, train_epoch
-from melanoma.training.fold_data import FoldData, fold_prior_shift, loss_weight, score_table
+from melanoma.training.fold_data import FoldData, score_table
 from melanoma.training.interruption import Interruption
 from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
 from melanoma.training.state import TrainingState, start_state
+from melanoma.training.validation import judge, validate
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
 _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
@@ -63,11 +62,8 @@ class Loop:
         self.state: TrainingState = start_state(
             classifier, recipe, precision=self.precision, device=self.device
         )
-        self.loss = partial(
-            LOSSES[recipe.loss.name],
-            positive_weight=loss_weight(recipe, data),
-            label_smoothing=recipe.loss.label_smoothing,
-        )
+        self.loss = make_loss(recipe, data, device=self.device)
+        self.prior_shift = fold_prior_shift(recipe, data)
         self.saved_at, self.save_cost = time.monotonic(), 0.0
         self.moment = time.monotonic()
 
@@ -128,26 +124,27 @@ class Loop:
 
     def _validate(self) -> npt.NDArray[np.float64]:
         logits = self._predict(self.state.scored_model, views=1)
-        if not np.isfinite(logits).all():
-            bad = self.data.validation[~np.isfinite(logits)]
+        finite = np.isfinite(logits.reshape(len(logits), -1)).all(axis=1)
+        if not finite.all():
+            bad = self.data.validation[~finite]
             raise NonFiniteError(f"{len(bad)} held-out images have logits that are not finite", bad)
         return logits
 
     def _close_epoch(self, logits: npt.NDArray[np.float64]) -> None:
-        """Observe the epoch's AUROC, remember the best weights, write the line."""
+        """Observe the epoch's metric, remember the best weights, write the line."""
         state = self.state
         target = self.data.targets[self.data.validation]
-        auroc = float(roc_auc_score(target, logits))
-        state.schedule.observe(auroc)
-        is_best = state.stopping.observe(state.epoch, auroc)
+        found = validate(self.recipe, logits, target, shift=self.prior_shift)
+        metric = judge(self.recipe, found)
+        state.schedule.observe(metric)
+        is_best = state.stopping.observe(state.epoch, metric)
         if is_best:
             state.best_weights = state.weights()
         record = {
             "fold": self.data.fold,
             "epoch": state.epoch + 1,
             "loss": state.loss_sum / state.images if state.images else math.nan,
-            "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
-            "auroc": auroc,
+            **found,
             "best": is_best,
             "skipped_steps": state.skipped,
             "rates": sorted({group["lr"] for group in state.optimizer.param_groups}),
@@ -175,7 +172,7 @@ class Loop:
             "kept": keep,
             "best_epoch": state.stopping.best_epoch + 1,
             "last_epoch": state.epoch,
-            "prior_shift": fold_prior_shift(self.recipe, self.data),
+            "prior_shift": self.prior_shift,
             "precision": str(self.precision).removeprefix("torch."),
             "seconds": round(sum(r["seconds"] for r in state.history), 1),
             "skipped_steps": sum(r["skipped_steps"] for r in state.history),
@@ -184,6 +181,7 @@ class Loop:
         return finish_run(self.folder, kept[1], scores, facts)
 
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
+        """(N,) logits of the held-out images, or (N, C)."""
         recipe = self.recipe
         logits = predict_rows(
             model,
@@ -195,7 +193,7 @@ class Loop:
             workers=self.workers,
             between=self._tick,
         )
-        return logits[:, 0]
+        return logits[:, 0] if recipe.is_binary else logits
 
     def _tick(self) -> None:
         """Count the time; stop when a signal asked for it."""

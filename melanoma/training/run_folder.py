@@ -177,6 +177,7 @@ def load_run(folder: Path) -> FoldRun:
                 f"{folder / name}: sha256 mismatch (expected {expected[:12]}, found {found[:12]})"
             )
     try:
-        return FoldRun(folder, load_scores(folder / "oof.csv"), facts)
+        classes = read_recipe(folder).classes
+        return FoldRun(folder, load_scores(folder / "oof.csv", classes), facts)
     except DataError as error:
         raise WeightsError(str(error)) from error

@@ -52,7 +52,7 @@ CURVES: dict[str, Curve] = {
 
 @dataclass
 class RateSchedule:
-    """The factor on every group's rate; `observe` is told each epoch's AUROC."""
+    """The factor on every group's rate; `observe` is told each epoch's metric, higher better."""
 
     rules: Rules
     epochs: int
@@ -66,15 +66,15 @@ class RateSchedule:
         curve = CURVES[self.rules.name](done, self.rules, self.epochs)
         return curve * self.rules.factor**self.drops
 
-    def observe(self, auroc: float) -> None:
+    def observe(self, metric: float) -> None:
         """Plateau: after more than `patience` epochs without `threshold` better, drop once.
 
         The same rule as torch's ReduceLROnPlateau with threshold_mode abs.
         """
         if self.rules.name != "plateau":
             return
-        if auroc > self.best + self.rules.threshold:
-            self.best, self.waited = auroc, 0
+        if metric > self.best + self.rules.threshold:
+            self.best, self.waited = metric, 0
         else:
             self.waited += 1
         if self.waited > self.rules.patience:
@@ -104,10 +104,10 @@ class EarlyStopping:
         """As the recipe's selection section says."""
         return cls(rules.patience, rules.min_delta)
 
-    def observe(self, epoch: int, auroc: float) -> bool:
+    def observe(self, epoch: int, metric: float) -> bool:
         """True when this epoch is the best by more than min_delta."""
-        if auroc > self.best + self.min_delta:
-            self.best, self.best_epoch, self.waited = auroc, epoch, 0
+        if metric > self.best + self.min_delta:
+            self.best, self.best_epoch, self.waited = metric, epoch, 0
             return True
         self.waited += 1
         return False

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import psutil
 import pytest
 
 from melanoma.data import array_making
 from melanoma.data.array_making import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.arrays import ImageArray, array_file, load_array
-from melanoma.data.images import read_square
+from melanoma.data.images import FileFacts, read_measured, read_square
 from melanoma.data.lesions import LesionTable, read_lesions
 from melanoma.errors import DataError, StorageError
 from melanoma.recipe import Image, SiimData
@@ -102,6 +103,46 @@ def test_what_is_loaded_is_what_was_built(table: LesionTable, tmp_path: Path) ->
     assert load_array(tmp_path, Image(size=48)) is None
 
 
+def test_the_facts_of_each_file_are_kept_upright_and_in_row_order(
+    own_set: Path, tmp_path: Path
+) -> None:
+    names = read_lesions(own_set, SIIM).names
+    turned = own_set / f"jpeg/train/{names[3]}.jpg"
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # lying on its side: 70 wide once upright
+    PIL.Image.new("RGB", (100, 70), "brown").save(turned, exif=exif)
+    built = build_array(read_lesions(own_set, SIIM), tmp_path, SMALL)
+    sizes = [(own_set / f"jpeg/train/{name}.jpg").stat().st_size for name in names]
+    assert [facts.bytes for facts in built.file_facts] == sizes
+    assert built.file_facts[3] == FileFacts(70, 100, sizes[3])
+    assert built.file_facts[4][:2] == (48, 48)
+    loaded = load_array(tmp_path, SMALL)
+    assert loaded is not None
+    assert loaded.file_facts == built.file_facts
+
+
+def test_an_array_of_before_facts_were_kept_still_loads_without_them(
+    table: LesionTable, tmp_path: Path
+) -> None:
+    built = build_array(table, tmp_path, SMALL)
+    record = json.loads((tmp_path / "x_train_32.json").read_text())
+    del record["file_facts"]
+    (tmp_path / "x_train_32.json").write_text(json.dumps(record))
+    loaded = load_array(tmp_path, SMALL)
+    assert loaded is not None
+    assert loaded.file_facts == ()
+    assert loaded.digest == built.digest
+
+
+def test_facts_that_are_not_one_a_row_are_refused(table: LesionTable, tmp_path: Path) -> None:
+    build_array(table, tmp_path, SMALL)
+    record = json.loads((tmp_path / "x_train_32.json").read_text())
+    del record["file_facts"][0]
+    (tmp_path / "x_train_32.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="is damaged"):
+        load_array(tmp_path, SMALL)
+
+
 def test_the_digest_changes_with_a_pixel_a_name_and_an_order(own_set: Path, tmp_path: Path) -> None:
     table = read_lesions(own_set, SIIM)
     first = build_array(table, tmp_path / "first", SMALL)
@@ -130,14 +171,29 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
 
     def counted(path: Path, **options: Any) -> Any:
         read.append(path)
-        return read_square(path, **options)
+        return read_measured(path, **options)
 
-    monkeypatch.setattr(array_making, "read_square", counted)
+    monkeypatch.setattr(array_making, "read_measured", counted)
     resumed = build_array(table, tmp_path / "cut", SMALL)
     assert len(read) == 2200 - 2048  # progress is saved every 2,048 images
     assert resumed.digest == whole.digest
+    assert resumed.file_facts == whole.file_facts
     assert (tmp_path / "cut/x_train_32.npy").read_bytes() == whole.path.read_bytes()
     assert not list((tmp_path / "cut").glob("*.part*"))
+
+
+def test_a_build_that_was_cut_before_facts_were_kept_begins_anew(
+    phantom_set: Path, tmp_path: Path
+) -> None:
+    table = many(phantom_set, 2100)
+    with pytest.raises(KeyboardInterrupt):
+        build_array(table, tmp_path, SMALL, progress=stops_after(2090))
+    progress = tmp_path / "x_train_32.part.json"
+    saved = json.loads(progress.read_text())
+    del saved["file_facts"]
+    progress.write_text(json.dumps(saved))
+    built = build_array(table, tmp_path, SMALL)
+    assert all(facts.bytes > 0 for facts in built.file_facts)
 
 
 def test_the_remains_of_another_table_are_not_taken_up(phantom_set: Path, tmp_path: Path) -> None:
@@ -188,9 +244,9 @@ def test_a_mended_image_is_all_that_a_second_build_reads(
 
     def counted(path: Path, **options: Any) -> Any:
         read.append(path)
-        return read_square(path, **options)
+        return read_measured(path, **options)
 
-    monkeypatch.setattr(array_making, "read_square", counted)
+    monkeypatch.setattr(array_making, "read_measured", counted)
     assert build_array(table, tmp_path, SMALL).names == tuple(table.names)
     assert read == [path]
 
@@ -212,6 +268,8 @@ def test_up_to_one_percent_may_be_left_out_when_asked(
     assert list(array.skipped) == gone
     assert list(array.names) == [name for name in table.names if name not in gone]
     whole = build_array(many(phantom_set, 200), tmp_path / "whole", SMALL)
+    kept = [whole.row_of[name] for name in array.names]
+    assert array.file_facts == tuple(whole.file_facts[row] for row in kept)
     for row in (0, 1, 100, 197):
         expected = whole.rows([whole.row_of[array.names[row]]])
         assert np.array_equal(array.rows([row]), expected)

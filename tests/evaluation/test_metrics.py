@@ -11,17 +11,20 @@ from sklearn import metrics as sk
 
 from melanoma.evaluation.intervals import Floats, Integers, Statistic
 from melanoma.evaluation.metrics import (
+    accuracy_at,
     auroc,
     average_precision,
+    balanced_accuracy_at,
     brier_score,
-    expected_calibration_error,
     log_loss,
     negative_predictive_value_at,
+    partial_auroc,
     positive_predictive_value_at,
     sensitivity_at,
     sensitivity_at_specificity,
     specificity_at,
     threshold_at_sensitivity,
+    threshold_at_specificity,
 )
 
 Make = Callable[[Integers, Floats], Statistic]
@@ -40,6 +43,14 @@ def _sensitivity_at_specificity(target: Integers, score: Floats, *, sample_weigh
     return float(true[1 - false >= 0.9 - 1e-12].max())
 
 
+def _isic_2024(target: Integers, score: Floats, *, sample_weight: Floats) -> float:
+    """ISIC 2024's partial AUROC: scikit-learn's of the mirror image, its scaling undone."""
+    widest = 1 - 0.8
+    scaled = sk.roc_auc_score(1 - target, -score, max_fpr=widest, sample_weight=sample_weight)
+    chance = widest**2 / 2
+    return float(chance + (widest - chance) / (1 - 0.5) * (scaled - 0.5))
+
+
 def _decision(function: Theirs, **options: int) -> Theirs:
     return lambda target, score, **more: function(target, _decide(score), **options, **more)
 
@@ -47,6 +58,7 @@ def _decision(function: Theirs, **options: int) -> Theirs:
 METRICS: dict[str, tuple[Make, Theirs]] = {
     "auroc": (auroc, sk.roc_auc_score),
     "average_precision": (average_precision, sk.average_precision_score),
+    "partial_auroc": (partial(partial_auroc, 0.8), _isic_2024),
     "brier_score": (brier_score, sk.brier_score_loss),
     "log_loss": (log_loss, sk.log_loss),
     "sensitivity": (partial(sensitivity_at, THRESHOLD), _decision(sk.recall_score)),
@@ -55,6 +67,11 @@ METRICS: dict[str, tuple[Make, Theirs]] = {
     "npv": (
         partial(negative_predictive_value_at, THRESHOLD),
         _decision(sk.precision_score, pos_label=0),
+    ),
+    "accuracy": (partial(accuracy_at, THRESHOLD), _decision(sk.accuracy_score)),
+    "balanced_accuracy": (
+        partial(balanced_accuracy_at, THRESHOLD),
+        _decision(sk.balanced_accuracy_score),
     ),
     "sensitivity_at_specificity": (
         partial(sensitivity_at_specificity, 0.9),
@@ -121,6 +138,8 @@ def test_the_order_of_the_rows_does_not_matter(metric: tuple[Make, Theirs]) -> N
         (auroc, 0),
         (auroc, 1),
         (average_precision, 1),
+        (partial(partial_auroc, 0.8), 0),
+        (partial(partial_auroc, 0.8), 1),
         (METRICS["sensitivity"][0], 1),
         (METRICS["specificity"][0], 0),
         (partial(sensitivity_at_specificity, 0.9), 1),
@@ -152,12 +171,14 @@ def test_a_worked_example() -> None:
         "specificity": specificity_at(0.5, target, score),
         "ppv": positive_predictive_value_at(0.5, target, score),
         "npv": negative_predictive_value_at(0.5, target, score),
+        "accuracy": accuracy_at(0.5, target, score),
     }
     assert {name: round(float(s(ones)[0]), 3) for name, s in found.items()} == {
         "sensitivity": 0.820,
         "specificity": 0.926,
         "ppv": 0.887,
         "npv": 0.879,
+        "accuracy": 0.882,
     }
 
 
@@ -190,17 +211,47 @@ def test_a_share_that_is_whole_in_mathematics_is_whole_here() -> None:
         assert threshold_at_sensitivity(wanted, target, score) == missed
 
 
-def test_calibration_error_of_honest_and_of_bold_probabilities() -> None:
-    rng = np.random.default_rng(0)
-    honest = rng.random(20_000) * 0.5
-    target = (rng.random(20_000) < honest).astype(np.int64)
-    assert expected_calibration_error(target, honest) < 0.02
-    assert expected_calibration_error(target, honest + 0.3) == pytest.approx(0.3, abs=0.02)
+@pytest.mark.parametrize("sensitivity", [0.5, 0.8, 0.95])
+def test_the_partial_area_is_that_under_the_curve_above_the_sensitivity(
+    sensitivity: float,
+) -> None:
+    ones = np.ones((1, 400))
+    for seed in range(5):
+        target, score = _scores(seed, images=400)
+        false, true, _ = sk.roc_curve(target, score)
+        fine = np.interp(np.linspace(0, 1, 200_001), false, true)
+        expected = np.maximum(fine - sensitivity, 0).mean()
+        found = partial_auroc(sensitivity, target, score)(ones)[0]
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
-def test_calibration_error_by_hand_in_bins_of_equal_counts() -> None:
-    probability = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.7])
-    target = np.array([0, 0, 1, 1, 1, 0])
-    # Bins (.1 .2) (.3 .7) (.8 .9) with outcomes 0, .5 and 1.
-    expected = (0.15 + 0.0 + 0.15) / 3
-    assert expected_calibration_error(target, probability, bins=3) == pytest.approx(expected)
+def test_the_partial_area_of_a_perfect_score_of_chance_and_of_all_sensitivities() -> None:
+    target, ones = np.repeat([0, 1], 50), np.ones((1, 100))
+    assert partial_auroc(0.8, target, target * 1.0)(ones)[0] == pytest.approx(0.2)
+    assert partial_auroc(0.8, target, np.zeros(100))(ones)[0] == pytest.approx(0.02)
+    target, score = _scores(0, images=100)
+    assert partial_auroc(0.0, target, score)(ones) == pytest.approx(auroc(target, score)(ones))
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.5, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("levels", [4, 30, 10**9])
+def test_the_threshold_is_the_lowest_that_reaches_the_specificity(
+    wanted: float, levels: int
+) -> None:
+    for seed in range(10):
+        target, score = _scores(seed, images=157, levels=levels)
+        threshold = threshold_at_specificity(wanted, target, score)
+        assert (score[target == 0] < threshold).mean() >= wanted - 1e-12
+        lower = score[score < threshold]
+        if len(lower):
+            assert (score[target == 0] < lower.max()).mean() < wanted - 1e-12
+        caught = sensitivity_at(threshold, target, score)(np.ones((1, 157)))
+        best = sensitivity_at_specificity(wanted, target, score)(np.ones((1, 157)))
+        assert caught == pytest.approx(best)
+
+
+def test_a_threshold_above_every_score_flags_nothing() -> None:
+    target, score = np.array([1, 0, 0]), np.array([0.2, 0.9, 0.1])
+    threshold = threshold_at_specificity(1.0, target, score)
+    assert threshold == np.nextafter(0.9, 1)
+    assert not (score >= threshold).any()

@@ -409,7 +409,7 @@ def test_an_interrupted_prepare_says_so_and_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(array_making, "read_square", stop)
+        patched.setattr(array_making, "read_measured", stop)
         answer = call_door(*given)
     require_refusal(answer, 130, "interrupted")
     assert call_door(*given).code == 0
@@ -556,7 +556,7 @@ def test_a_part_with_one_class_is_refused_before_the_first_epoch(
     call_door: Door, options: list[str | Path]
 ) -> None:
     frame = pd.read_csv(options[7])
-    frame.loc[frame["fold"] == 1, "target"] = 0
+    frame.loc[frame["fold"] == 1, ["label", "target"]] = "benign", 0
     frame.to_csv("single.csv", index=False)
     answer = call_door("train", *options, "--folds", "single.csv", "--fold", "all")
     require_refusal(answer, 3, "fold 1: the validation part holds only target 0")

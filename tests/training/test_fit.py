@@ -28,9 +28,10 @@ from melanoma.errors import (
 )
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import LOSSES, binary_cross_entropy
-from melanoma.training import loop
+from melanoma.training import loop, validation
 from melanoma.training.checkpoint import load_state
-from melanoma.training.fold_data import fold_prior_shift, select_fold, shown_share
+from melanoma.training.class_balance import fold_prior_shift, shown_share
+from melanoma.training.fold_data import select_fold
 from melanoma.training.loop import Watchers
 from melanoma.training.run_folder import FoldRun, load_run
 
@@ -161,7 +162,7 @@ def test_a_run_interrupted_at_every_step_gives_the_unbroken_run(
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch's AUROC is below the one before: the first is the best, the last is not."""
     aurocs = (0.9 - 0.001 * number for number in itertools.count())
-    monkeypatch.setattr(loop, "roc_auc_score", lambda *_: next(aurocs))
+    monkeypatch.setattr(validation, "roc_auc_score", lambda *_: next(aurocs))
 
 
 # Three validations; then the last epoch with its views, and the best one.
@@ -442,7 +443,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(
 
 def _script(monkeypatch: pytest.MonkeyPatch, *aurocs: float) -> None:
     scripted = iter(aurocs)
-    monkeypatch.setattr(loop, "roc_auc_score", lambda *_: next(scripted))
+    monkeypatch.setattr(validation, "roc_auc_score", lambda *_: next(scripted))
 
 
 def test_a_scripted_auroc_stops_at_the_right_epoch_and_keeps_the_right_weights(
@@ -694,7 +695,7 @@ def test_an_array_of_other_images_is_refused_with_counts(place: Any) -> None:
 
 def test_a_fold_with_one_class_is_refused_before_anything_trains(place: Any) -> None:
     frame = place.folds.frame.copy()
-    frame.loc[frame["fold"] == 0, "target"] = 0
+    frame.loc[frame["fold"] == 0, ["label", "target"]] = "benign", 0
     with pytest.raises(FoldError, match="AUROC needs both classes"):
         select_fold(place.array, type(place.folds)(frame), 0)
     with pytest.raises(FoldError, match="fold 9 is not in the fold file"):

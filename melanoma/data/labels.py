@@ -1,0 +1,117 @@
+"""Labels: from the cells of a target column to class numbers in the recipe's order."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from melanoma.data.tables import some_rows
+from melanoma.errors import DataError, RecipeError
+from melanoma.recipe import BINARY_CLASSES
+
+UNLABELED = -1
+
+# The codes of HAM10000's dx column (Tschandl, Rosendahl, Kittler 2018).
+HAM10000_CLASSES = {
+    "akiec": "actinic keratosis / intraepithelial carcinoma",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis-like lesion",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic nevus",
+    "vasc": "vascular lesion",
+}
+
+
+def read_targets(
+    values: pd.Series,
+    classes: Sequence[str],
+    *,
+    positive: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[pd.Series, list[str]]:
+    """Class numbers (UNLABELED where a cell means none), and what is wrong, one line a fault.
+
+    `labels` says what a cell means; `positive` which cells are the second of two classes; without
+    both, cells are class names or, where no cell is one, class numbers. Raises DataError when no
+    cell is in `positive`.
+    """
+    means, allowed = _meaning(values, classes, positive=positive, labels=labels)
+    numbers = values.map(means)
+    bad, problems = numbers.isna(), []
+    if bad.any():
+        hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], list(means))
+        shown = some_rows(bad, values)
+        problems.append(
+            f"{int(bad.sum())} rows whose {values.name} is not {allowed}: {shown}{hint}"
+        )
+    if labels is not None or len(classes) > 2:
+        present = set(numbers.dropna().astype(int))
+        absent = [name for number, name in enumerate(classes) if number not in present]
+        if absent:
+            problems.append(f"no row's {values.name} means {', '.join(map(repr, absent))}")
+    return numbers.fillna(UNLABELED).astype(int), problems
+
+
+def names_of(targets: pd.Series, classes: Sequence[str]) -> list[str]:
+    """The class name a row, blank where it is unlabeled."""
+    return [classes[number] if number >= 0 else "" for number in targets]
+
+
+def ham10000_labels(classes: Sequence[str]) -> dict[str, str]:
+    """What each dx code means among these classes. Raises RecipeError for any other classes."""
+    if set(classes) == set(HAM10000_CLASSES.values()):
+        return HAM10000_CLASSES
+    if tuple(classes) == BINARY_CLASSES:
+        benign, melanoma = BINARY_CLASSES
+        return {code: melanoma if code == "mel" else benign for code in HAM10000_CLASSES}
+    raise RecipeError(
+        f"classes: reader ham10000 knows {', '.join(BINARY_CLASSES)}; or all of "
+        f"{', '.join(HAM10000_CLASSES.values())}"
+    )
+
+
+def _meaning(
+    values: pd.Series,
+    classes: Sequence[str],
+    *,
+    positive: Sequence[str] | None,
+    labels: Mapping[str, str] | None,
+) -> tuple[dict[str, int], str]:
+    """Cell -> class number, and in words what a cell may be."""
+    found = set(values) - {""}
+    if labels is not None:
+        return {cell: classes.index(name) for cell, name in labels.items()}, "in data.labels"
+    if positive is not None:
+        absent = [p for p in positive if p not in found]
+        if absent:
+            known = ", ".join(sorted(found)[:12])
+            raise DataError(f"no row has target {', '.join(absent)} (found: {known})")
+        return {cell: int(cell in positive) for cell in found}, "a class name"
+    # Numbers only where no cell is a name: a mixture would be a guess.
+    if found & set(classes):
+        return {name: number for number, name in enumerate(classes)}, "a class name"
+    numbers = {f"{number}{end}": number for number in range(len(classes)) for end in ("", ".0")}
+    if len(classes) == 2:
+        return numbers, "0 or 1"
+    return numbers, f"a class name or a number from 0 to {len(classes) - 1}"
+
+
+def _positive_hint(values: pd.Series) -> str:
+    names = sorted(set(values) - {"", "0", "1"})
+    if len(names) < 2 or len(names) > 50 or set(values) & {"0", "1"}:
+        return ""
+    return f"; to name what counts as melanoma: --set data.positive=[{names[0]}]"
+
+
+def _hint(bad: pd.Series, known: Sequence[str]) -> str:
+    """The likely misspelling of the first bad cell, or how to say what cells mean."""
+    first = next((cell for cell in bad if cell), None)
+    if first is None:
+        return ""
+    close = difflib.get_close_matches(first, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; data.labels says what a cell means: --set 'data.labels={{{first}: CLASS, ...}}'"

@@ -1,0 +1,94 @@
+"""Caveats: what a reader must know before any number, from the report's own content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FEW_POSITIVES = 100
+FEW_OF_A_CLASS = 30
+# Above this share of melanomas a set was put together for training: no clinic sees so many.
+CLINIC_AT_MOST = 0.1
+
+Content = Mapping[str, Any]
+
+
+def find_caveats(content: Content) -> list[str]:
+    """Sentences, gravest first: leaks, then selection effects, then small samples."""
+    return [
+        *_leaks(content),
+        *_selection(content),
+        *_shortcuts(content),
+        *_sample(content),
+        *_small(content),
+    ]
+
+
+def _leaks(content: Content) -> list[str]:
+    audit, external = content["leaks"], content["external"]
+    found = [f"LEAK: {finding}" for finding in audit["findings"]]
+    if external:
+        found += [f"LEAK: {finding}" for finding in external["overlap"]["findings"]]
+        audit = external["overlap"]
+    names = {"identical": "identical images", "near_duplicates": "near-duplicates"}
+    unseen = [name for key, name in names.items() if audit[key] is None]
+    if unseen:
+        found.append(f"{' and '.join(unseen)} were not looked for: there was no array of images")
+    return found
+
+
+def _selection(content: Content) -> list[str]:
+    found = []
+    folds, expected = len(content["folds"]), content["folds_expected"]
+    if not content["external"] and folds < expected:
+        found.append(f"{folds} of {expected} folds: the others were not trained")
+    if content["selection"] and content["selection"]["kept"] == "best":
+        found.append(
+            "the kept epoch was picked by the AUROC of the fold that scores it; "
+            "compare the last epoch under selection"
+        )
+    return found
+
+
+def _shortcuts(content: Content) -> list[str]:
+    if not content["shortcuts"]:
+        return []
+    model = content["shortcuts"]["model"]
+    rivals = [
+        line
+        for line in content["shortcuts"]["lines"]
+        if line["auroc"]["value"] is not None
+        and model["low"] is not None
+        and line["auroc"]["value"] >= model["low"]
+    ]
+    return [
+        f"{line['name']} alone reach AUROC {line['auroc']['value']:.3f} without a look at the "
+        f"photograph, within reach of the model's {model['value']:.3f}"
+        for line in rivals
+    ]
+
+
+def _sample(content: Content) -> list[str]:
+    prevalence = content["data"]["prevalence"]
+    if prevalence is None or prevalence <= CLINIC_AT_MOST:
+        return []
+    return [
+        f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees: "
+        "probabilities and predictive values refer to that share (--prevalence re-targets them)"
+    ]
+
+
+def _small(content: Content) -> list[str]:
+    positives = content["data"]["positives"]
+    found = []
+    if positives is not None and positives < FEW_POSITIVES:
+        found.append(f"only {positives} positives: the intervals are wide")
+    if len(content["classes"]) > 2:
+        rare = [
+            f"{name} ({count})"
+            for name, count in content["data"]["classes"].items()
+            if count < FEW_OF_A_CLASS
+        ]
+        if rare:
+            found.append(f"classes of few images, whose figures mean little: {', '.join(rare)}")
+    return found

@@ -1,0 +1,206 @@
+"""An external test set: scored by a sealed bundle, reported like any other, nothing refitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import logit
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.duplicates import join_groups
+from melanoma.data.lesions import LesionTable
+from melanoma.errors import DataError, RecipeError
+from melanoma.evaluation.calibration import fit_calibration
+from melanoma.evaluation.intervals import Floats
+from melanoma.evaluation.metrics import brier_score
+from melanoma.evaluation.patients import measure_patients
+from melanoma.evaluation.performance import measure_performance
+from melanoma.evaluation.report import Report, complete_report
+from melanoma.evaluation.scored import NO_FOLD, ScoredImages, by_class, plain_probabilities
+from melanoma.recipe import Recipe
+from melanoma.scoring.scorer import Scorer
+
+_BATCH = 32
+Progress = Callable[..., Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class ExternalScores:
+    """`member_logits` (N, K, outputs) of the table's images, in its order."""
+
+    table: LesionTable
+    recipe: Recipe
+    array_digest: str
+    member_logits: Floats
+
+
+def score_external(
+    scorer: Scorer,
+    table: LesionTable,
+    array: ImageArray,
+    recipe: Recipe,
+    *,
+    progress: Progress,
+) -> ExternalScores:
+    """Every member's logits for every labeled image of the array.
+
+    `recipe` is the external set's, `array` was made with the bundle's preprocessing. Raises
+    DataError when an image has no label, RecipeError when the classes cannot be compared.
+    """
+    _comparable(scorer, recipe)
+    frame = table.frame[table.frame["image_name"].isin(array.row_of)].reset_index(drop=True)
+    if (frame["target"] < 0).any():
+        raise DataError(f"{table.folder}: {int((frame['target'] < 0).sum())} images have no label")
+    rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
+    parts = np.array_split(rows, -(-len(rows) // _BATCH))
+    found = [
+        scorer.member_logits(array.rows(part))
+        for part in progress(parts, desc="score", unit=f"{_BATCH} images")
+    ]
+    kept = LesionTable(frame, table.folder)
+    return ExternalScores(kept, recipe, array.digest, np.concatenate(found))
+
+
+def build_external_report(
+    scorer: Scorer,
+    scored: ExternalScores,
+    *,
+    overlap: dict[str, Any],
+    by: tuple[str, ...] = (),
+    resamples: int,
+    seed: int,
+) -> Report:
+    """The report of the bundle on the external set; `overlap` is the audit against its training.
+
+    Calibration and thresholds are the bundle's. What a recalibration on these images would be is
+    stated, and not applied.
+    """
+    bundle = scorer.bundle
+    images = _images(scorer, scored)
+    rules = {"resamples": resamples, "seed": seed}
+    uncalibrated = _reduced(
+        _mean_of_members(plain_probabilities, scored.member_logits), scorer, images
+    )
+    content = measure_performance(images, bundle.thresholds, uncalibrated=uncalibrated, **rules)
+    stated = bundle.report["calibration"]
+    kept = ("method", "slope", "intercept", "prevalence", "class_prevalence", "prior_shift")
+    content["calibration"] |= {key: stated[key] for key in kept}
+    content["calibration"] |= {
+        key: value for key, value in asdict(bundle.calibration).items() if key in kept[1:4]
+    }
+    content |= {
+        **measure_patients(images, bundle.thresholds, by=by, **rules),
+        "recipe": bundle.name,
+        "version": bundle.version,
+        "classes": images.classes,
+        "melanoma": images.melanoma,
+        "folds_expected": bundle.folds_expected,
+        "folds": [],
+        "selection": None,
+        "retargeted": None,
+        "leaks": bundle.report["leaks"],
+        "intervals": f"95 %, {resamples} bootstrap resamples of groups",
+        "digests": {"model_digest": bundle.digest, "array_digest": scored.array_digest},
+        **{key: bundle.report[key] for key in ("versions", "pretrained")},
+        "device": scorer.device.type,
+        "precision": "float32",
+        "external": {
+            "recipe": scored.recipe.name,
+            "model": bundle.name,
+            "model_digest": bundle.digest,
+            "overlap": overlap,
+            "recalibration": _recalibration(images),
+        },
+    }
+    return Report(complete_report(content), bundle.calibration, bundle.thresholds, images)
+
+
+def external_rows(scored: ExternalScores, report: Report) -> pd.DataFrame:
+    """scores.csv: one row an image with what it is, and what the bundle says of it."""
+    images = report.images
+    columns = ["image_name", "patient_id", "group", "label", "target"]
+    frame = images.table[columns].copy()
+    if images.melanoma:
+        if not images.binary:
+            frame["melanoma"] = images.positive
+        frame["prob"] = images.probability
+    if not images.binary:
+        frame[[f"prob_{name}" for name in images.classes]] = images.by_class
+    return frame
+
+
+def _comparable(scorer: Scorer, recipe: Recipe) -> None:
+    bundle = scorer.bundle
+    if recipe.classes == bundle.classes or (recipe.melanoma and bundle.melanoma):
+        return
+    raise RecipeError(
+        f"the bundle's classes ({', '.join(bundle.classes)}) and those of {recipe.name} "
+        f"({', '.join(recipe.classes)}) cannot be compared: they differ, and not both name a "
+        "melanoma class"
+    )
+
+
+def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
+    """The images in the bundle's classes, or, where the set has others, melanoma or not."""
+    bundle, recipe = scorer.bundle, scored.recipe
+    frame = scored.table.frame.copy()
+    keys = [frame["patient_id"].tolist(), frame["lesion_id"].tolist()]
+    frame["group"] = [f"g{number}" for number in join_groups(keys)]
+    frame["fold"] = NO_FOLD
+    probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
+    if recipe.classes == bundle.classes:
+        return ScoredImages(frame, bundle.classes, bundle.melanoma, probabilities, probabilities)
+    melanoma = np.isin(frame["label"], list(recipe.melanoma))
+    frame["target"] = melanoma.astype(np.int64)
+    frame["label"] = np.where(melanoma, "melanoma", "other")
+    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    pair = by_class(probabilities[:, columns].sum(axis=1))
+    return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair)
+
+
+def _mean_of_members(probabilities: Callable[[Floats], Floats], logits: Floats) -> Floats:
+    """(N, C): the members' probabilities, averaged."""
+    flat = logits[..., 0] if logits.shape[2] == 1 else logits
+    members = [probabilities(flat[:, k]) for k in range(flat.shape[1])]
+    mean: Floats = np.mean(members, axis=0)
+    return mean
+
+
+def _reduced(probabilities: Floats, scorer: Scorer, images: ScoredImages) -> Floats:
+    bundle = scorer.bundle
+    if images.classes == bundle.classes:
+        return probabilities
+    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    return by_class(probabilities[:, columns].sum(axis=1))
+
+
+def _recalibration(images: ScoredImages) -> dict[str, float] | None:
+    """What a fit on these images would be (Cox 1958), and the Brier score before and after it.
+
+    The score after it is cross-fitted on halves of the groups: a fit flatters its own images.
+    """
+    target: npt.NDArray[np.int64] = images.positive
+    halves = images.groups % 2
+    both = [set(target[halves == half]) for half in (0, 1)]
+    if not images.melanoma or any(classes != {0, 1} for classes in both):
+        return None
+    odds = logit(np.clip(images.probability, 1e-15, 1 - 1e-15))
+    fit = fit_calibration(odds, target)
+    after = np.empty(len(target))
+    for half in (0, 1):
+        other = fit_calibration(odds[halves != half], target[halves != half])
+        after[halves == half] = other.probabilities(odds[halves == half])
+    ones = np.ones((1, len(target)))
+    assert not isinstance(fit.intercept, tuple)
+    return {
+        "slope": fit.slope,
+        "intercept": fit.intercept,
+        "brier_as_sealed": float(brier_score(target, images.probability)(ones)[0]),
+        "brier_recalibrated": float(brier_score(target, after)(ones)[0]),
+        "prevalence": float(target.mean()),
+    }

@@ -1,0 +1,99 @@
+"""How weights and the sampler shift the classes' shares: the loss, the first bias, the prior."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from melanoma.evaluation.calibration import prior_shift
+from melanoma.evaluation.scores import Floats
+from melanoma.models.losses import (
+    CLASS_LOSSES,
+    LOSSES,
+    class_weights,
+    positive_weight,
+    require_fitting_loss,
+)
+from melanoma.recipe import Recipe
+from melanoma.training.engine import Loss
+from melanoma.training.fold_data import FoldData
+
+
+def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+    """The recipe's loss with its weights. Raises RecipeError for one that does not fit."""
+    rules = recipe.loss
+    require_fitting_loss(rules.name, outputs=recipe.outputs)
+    if recipe.is_binary:
+        return partial(
+            LOSSES[rules.name],
+            positive_weight=loss_weight(recipe, data),
+            label_smoothing=rules.label_smoothing,
+        )
+    weights = None
+    if rules.class_weight != "none":
+        weights = torch.tensor(loss_weights(recipe, data), dtype=torch.float32, device=device)
+    return partial(
+        CLASS_LOSSES[rules.name], class_weights=weights, label_smoothing=rules.label_smoothing
+    )
+
+
+def loss_weight(recipe: Recipe, data: FoldData) -> float:
+    """With one output: how often a positive counts."""
+    return positive_weight(
+        len(data.training) - data.positives,
+        data.positives,
+        rule=recipe.loss.positive_weight,
+        cap=recipe.loss.cap,
+    )
+
+
+def loss_weights(recipe: Recipe, data: FoldData) -> tuple[float, ...]:
+    """With several outputs: how often an image of each class counts."""
+    counts = data.class_counts.tolist()
+    return class_weights(counts, rule=recipe.loss.class_weight, cap=recipe.loss.cap)
+
+
+def shown_share(recipe: Recipe, data: FoldData) -> float:
+    """With one output: the share of positives that the loss sees, weight and sampler counted in."""
+    share = data.positives / len(data.training)
+    if recipe.sampler.name == "balanced":
+        share = recipe.sampler.positive_share
+    odds = share / (1 - share) * loss_weight(recipe, data)
+    return odds / (1 + odds)
+
+
+def shown_shares(recipe: Recipe, data: FoldData) -> Floats:
+    """With several outputs: each class's share of what the loss sees, (C,), their sum 1."""
+    seen = data.class_counts / len(data.training) * np.exp(_class_shift(recipe, data))
+    shares: Floats = seen / seen.sum()
+    return shares
+
+
+def head_prior(recipe: Recipe, data: FoldData) -> dict[str, Any]:
+    """make_classifier's argument that starts the head at the shares that the loss sees."""
+    if recipe.is_binary:
+        return {"positive_share": shown_share(recipe, data)}
+    return {"class_shares": shown_shares(recipe, data).tolist()}
+
+
+def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | list[float]:
+    """What weights and sampler add to the logit (or, one a class, to the logits)."""
+    if not recipe.is_binary:
+        return [float(value) for value in _class_shift(recipe, data)]
+    balanced = recipe.sampler.name == "balanced"
+    return prior_shift(
+        positive_weight=loss_weight(recipe, data),
+        sampled_share=recipe.sampler.positive_share if balanced else None,
+        training_share=data.positives / len(data.training),
+    )
+
+
+def _class_shift(recipe: Recipe, data: FoldData) -> Floats:
+    """(C,): ln of the class's weight, and of its sampled share / its share in the training part."""
+    shift: Floats = np.log(loss_weights(recipe, data))
+    if recipe.sampler.name == "balanced":
+        shift = shift - np.log(len(data.classes) * data.class_counts / len(data.training))
+    return shift

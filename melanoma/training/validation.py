@@ -1,0 +1,81 @@
+"""What an epoch reaches on the fold's held-out images, and the number that judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+
+from melanoma.evaluation.intervals import Floats, Integers
+from melanoma.recipe import Recipe
+
+Found = dict[str, float | None]
+
+
+def validate(
+    recipe: Recipe, logits: Floats, target: Integers, *, shift: float | Sequence[float]
+) -> Found:
+    """`valid_loss` and `auroc`, melanoma against the rest (None where no class is melanoma).
+
+    With several outputs also `macro_auroc`, and `balanced_accuracy` and `macro_f1` of the
+    likeliest class. `logits` are (N,) or (N, C); `shift` is what weights and sampler add to them.
+    Several outputs have it taken out first, as in the report, since it decides which class is the
+    likeliest. With one output it moves no AUROC, and the loss is of the network's own logits.
+    """
+    if not recipe.is_binary:
+        return _of_classes(recipe, logits - np.asarray(shift), target)
+    found: Found = {
+        "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
+        "auroc": float(roc_auc_score(target, logits)),
+    }
+    if recipe.selection_metric == "macro_auroc":  # each class against the other is one question
+        found["macro_auroc"] = found["auroc"]
+    elif recipe.selection_metric not in ("auroc", "loss"):
+        found |= _of_calls((logits > shift).astype(np.int64), target)
+    return found
+
+
+def judge(recipe: Recipe, found: Found) -> float:
+    """The value of the recipe's selection metric, the higher the better."""
+    metric = recipe.selection_metric
+    value = found["valid_loss" if metric == "loss" else metric]
+    assert value is not None, "the recipe refuses auroc without melanoma classes"
+    return -value if metric == "loss" else value
+
+
+def log_odds(logits: Floats, classes: Sequence[int]) -> Floats:
+    """(N,): ln of the probability of `classes` over that of the others, from (N, C) logits.
+
+    It ranks as the probability does, without the ties of one that is rounded to 1.
+    """
+    others = [number for number in range(logits.shape[1]) if number not in classes]
+    odds: Floats = logsumexp(logits[:, list(classes)], axis=1) - logsumexp(
+        logits[:, others], axis=1
+    )
+    return odds
+
+
+def _of_classes(recipe: Recipe, logits: Floats, target: Integers) -> Found:
+    melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+    own = logits[np.arange(len(target)), target]
+    return {
+        "valid_loss": float(np.mean(logsumexp(logits, axis=1) - own)),
+        "auroc": _auroc(logits, target, melanoma) if melanoma else None,
+        "macro_auroc": float(
+            np.mean([_auroc(logits, target, [number]) for number in range(logits.shape[1])])
+        ),
+        **_of_calls(logits.argmax(axis=1), target),
+    }
+
+
+def _auroc(logits: Floats, target: Integers, classes: Sequence[int]) -> float:
+    return float(roc_auc_score(np.isin(target, classes), log_odds(logits, classes)))
+
+
+def _of_calls(called: Integers, target: Integers) -> dict[str, float]:
+    return {
+        "balanced_accuracy": float(balanced_accuracy_score(target, called)),
+        "macro_f1": float(f1_score(target, called, average="macro")),
+    }
