@@ -66,8 +66,7 @@ def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
         color = _GREEN if explanation.weights[number] > 0 else _RED
         tinted[here] = (1 - _TINT) * tinted[here] + _TINT * np.array(color, np.float32)
         chosen[here] = number
-    borders: Any = find_boundaries
-    tinted[borders(chosen, mode="thick")] = _YELLOW
+    tinted[find_boundaries(chosen, mode="thick")] = _YELLOW
     return tinted.astype(np.uint8)
 
 
