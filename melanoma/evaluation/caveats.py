@@ -73,7 +73,7 @@ def _sample(content: Content) -> list[str]:
     if prevalence is None or prevalence <= CLINIC_AT_MOST:
         return []
     return [
-        f"{prevalence:.0%} of these images are melanomas, far more than a clinic sees: "
+        f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees: "
         "probabilities and predictive values refer to that share (--prevalence re-targets them)"
     ]
 

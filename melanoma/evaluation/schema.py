@@ -188,7 +188,7 @@ class Curves(_Part):
 
 
 class ClassLine(_Part):
-    """One class against the rest; precision, recall and F1 of the likeliest class (argmax)."""
+    """One class against the rest; precision, recall and F1 by `confusion`'s rule."""
 
     name: str
     melanoma: bool

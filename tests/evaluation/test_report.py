@@ -260,7 +260,7 @@ def test_warnings_name_missing_folds_few_positives_and_flattering_selection(
     assert "compare the last epoch" in warnings
     quiet = _scores(images=900)
     (only,) = build_report(_recipe(), quiet, _facts(kept="last")).content["warnings"]
-    assert only.startswith("26% of these images are melanomas")
+    assert only.startswith("26 % of these images are melanomas")
 
 
 def test_probabilities_are_moved_to_another_prevalence_on_request_only(scores: ScoreTable) -> None:
@@ -302,3 +302,17 @@ def test_figures_are_drawn_from_the_report(report: Report, tmp_path: Path) -> No
         # The curve's color, on more than a hundred pixels.
         curve = (np.abs(pixels.astype(int) - (0x0F, 0x6B, 0x8C)) < 12).all(axis=2)
         assert curve.sum() > 100
+
+
+def test_baselines_learn_from_folds_that_were_not_trained_too(scores: ScoreTable) -> None:
+    """The one fold that was scored holds one sex alone: only the others tell what it means."""
+    frame = scores.frame
+    male = (frame["fold"] != 0) & (frame["target"] == 1)
+    table = frame.assign(sex=np.where(male, "male", "female"), age=np.nan, site="")
+    table.loc[table["fold"] == 0, "sex"] = np.where(table["target"] == 1, "male", "female")[
+        table["fold"] == 0
+    ]
+    one = ScoreTable(frame[frame["fold"] == 0].reset_index(drop=True), BINARY_CLASSES)
+    content = build_report(_recipe(), one, _facts(folds=1), table=table).content
+    assert content["shortcuts"]["lines"][0]["auroc"]["value"] == pytest.approx(1.0)
+    assert content["data"]["images"] == len(one)
