@@ -39,6 +39,11 @@ RESERVED = (
 )
 
 
+# Fields that came later, and the value that means what was before them: left out of the identity
+# then, so that earlier runs keep their digests.
+_LATER = (("folds", "holdout", "none"), ("folds", "validation", 0.2), ("data", "rows", "all"))
+
+
 class Part(BaseModel):
     """A section of the recipe: unknown keys refused, nothing changed after reading."""
 
@@ -165,10 +170,25 @@ class Image(Part):
 
 
 class Folds(Part):
+    """Which images are held out when; what is decided here is frozen in the fold file.
+
+    `holdout` is a test part beside the folds, scored once by evaluate and never read by training:
+    none, a share of the images, or folders (the data's own test folder). `k: 1` is a single split
+    into training and validation.
+    """
+
     name: str
-    k: Annotated[int, Field(ge=2, le=20)] = 5
+    k: Annotated[int, Field(ge=1, le=20)] = 5
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # k: 1 only, share held out
+    holdout: Literal["none", "folders"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "none"
     group_by: Literal["patient", "none"] = "patient"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _validation_has_a_use(self) -> Folds:
+        if self.k > 1 and self.validation != 0.2:
+            raise ValueError(f"validation is for k: 1; of {self.k} folds each is held out once")
+        return self
 
 
 class Model(Part):
@@ -287,6 +307,9 @@ class Recipe(Part):
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
+        for section, key, default in _LATER:
+            if values[section].get(key) == default:
+                del values[section][key]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}

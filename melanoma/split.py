@@ -41,14 +41,17 @@ def split(
     table, audit = split_folds(recipe, data, arrays, path)
     counts = table.counts()
     if json:
-        rows = [{"fold": int(str(fold)), **row} for fold, row in counts.to_dict("index").items()]
-        t.answer_json({"folds": str(path), "digest": table.digest, "counts": rows, "audit": audit})
+        rows = [{"fold": fold, **row} for fold, row in counts.to_dict("index").items()]
+        found = {"folds": str(path), "digest": table.digest, "counts": rows}
+        t.answer_json({**found, "audit": audit, "leaks": table.leaks()})
         return
     t.answer(counts.to_string())
     for line in audit:
         t.answer(line)
+    folds_of = f"{len(table.folds)} folds" if recipe.folds.k > 1 else "a single split"
+    test = f" and a test part of {len(table.test):,}" if len(table.test) else ""
     t.answer(
-        f"{path}: {len(table):,} images in {len(table.folds)} folds, "
+        f"{path}: {len(table.frame):,} images in {folds_of}{test}, "
         f"seed {recipe.folds.seed}, digest {table.digest[:12]}"
     )
 
@@ -75,12 +78,19 @@ def split_folds(
         table = LesionTable(kept, table.folder)
         pairs = exact_duplicates([array.row_digests[array.row_of[n]] for n in table.names])
         audit = [f"identical images: {len(pairs)} pairs"]
+    if "part" in table.frame and recipe.folds.holdout != "folders":
+        own = int((table.frame["part"] == "test").sum())
+        audit.append(
+            f"note: the data's own test part ({own:,} images) is among the others here; "
+            "folds.holdout=folders keeps it apart"
+        )
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     save_folds(folds, path)
     leaks = require_no_leaks(folds, pairs, allow=True)
     audit += [f"LEAK: {leak}" for leak in leaks]
     if not leaks:
-        audit.append("no patient, lesion or identical image in two folds")
+        where = "two parts" if len(folds.test) else "two folds"
+        audit.append(f"no patient, lesion or identical image in {where}")
     return folds, audit
 
 

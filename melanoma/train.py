@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import RecipeError
+from melanoma.errors import FoldError, RecipeError
 from melanoma.prepare import prepare_array
 from melanoma.recipe import Recipe
 from melanoma.split import split_folds
@@ -117,7 +117,7 @@ def select_folds(
     from melanoma.training.fold_data import select_fold
 
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
-    names = table.frame["image_name"].tolist()
+    names = table.whole["image_name"].tolist()
     digests = [array.row_digests[array.row_of[n]] if n in array.row_of else "" for n in names]
     leaks = require_no_leaks(table, exact_duplicates(digests), allow=allow_leak)
     for leak in leaks:
@@ -187,6 +187,11 @@ def _ensure_inputs(
     there = fold_path.is_file()
     table = load_folds(fold_path, classes=recipe.classes) if there else None
     t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
+    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
+        raise FoldError(
+            f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
+            "melanoma.split, or --set folds.holdout=none"
+        )
     array = load_array(arrays, recipe.image)
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"

@@ -97,7 +97,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"sampler": {"positive_share": 1}}, "sampler.positive_share: "),
         ({"image": {"size": 16}}, "image.size: "),
         ({"image": {"fit": "crop"}}, "image.fit: Input should be 'squash' or 'center'"),
-        ({"folds": {"k": 1}}, "folds.k: "),
+        ({"folds": {"k": 0}}, "folds.k: "),
         ({"folds": {"seed": -1}}, "folds.seed: "),
         ({"evaluation": {"views": 3}}, "evaluation.views: Input should be 1, 2, 4 or 8"),
         ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
@@ -495,3 +495,31 @@ def test_folders_named_by_figures_are_text() -> None:
     recipe = make_recipe({"name": "x", "data": data, "folds": {"name": "x"}})
     assert isinstance(recipe.data, ClassFolderData)
     assert recipe.data.labels == {"0": "benign", "1": "melanoma"}
+
+
+# Hold-outs.
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ({"holdout": 0}, "folds.holdout: Input should be greater than 0"),
+        ({"holdout": 1.0}, "folds.holdout: Input should be less than 1"),
+        ({"holdout": "folder"}, "folds.holdout: Input should be 'none' or 'folders'"),
+        ({"validation": 0.3}, "validation is for k: 1; of 5 folds each is held out once"),
+        ({"k": 1, "validation": 1}, "folds.validation: Input should be less than 1"),
+    ],
+)
+def test_a_part_that_cannot_be_held_out_is_refused(folds: dict[str, Any], said: str) -> None:
+    assert said in refused(folds=folds)
+
+
+def test_fields_that_came_later_change_no_earlier_digest() -> None:
+    identity = recipe().identity()
+    assert {"holdout", "validation"} & identity["folds"].keys() == set()
+    assert "rows" not in recipe(data={"reader": "ham10000"}).identity()["data"]
+    changed = recipe(folds={"holdout": 0.2}), recipe(folds={"k": 1, "validation": 0.3})
+    assert changed[0].identity()["folds"]["holdout"] == 0.2
+    assert changed[1].identity()["folds"]["validation"] == 0.3
+    told = differences(changed[0].identity(), recipe().identity())
+    assert told == ["folds.holdout: None -> 0.2"]

@@ -216,7 +216,8 @@ def _read_class_folders(folder: Path, data: Data, classes: Sequence[str]) -> Les
     assert isinstance(data, ClassFolderData)
     tree = find_class_images(folder)
     table = pd.DataFrame(tree.images, columns=["image_name", "folder", "part", "path"])
-    group, problems = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is], []
+    group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
+    problems: list[str] = []
     if data.group_pattern is not None:
         table["group"], problems = read_groups(tree.images, data.group_pattern)
     found = _make_table(
