@@ -119,20 +119,6 @@ class FoldTable:
             }
         )
 
-    def leaks(self, pairs: Sequence[Pair] = ()) -> dict[str, list[str]]:
-        """What stands in more than one fold or part: patients, lesions, groups, and duplicates.
-
-        `pairs` are rows of `whole`.
-        """
-        found = {}
-        for column in ("patient_id", "lesion_id", "group"):
-            known = self.whole[self.whole[column] != ""]
-            spread = known.groupby(column)["fold"].nunique()
-            found[column] = sorted(spread[spread > 1].index)
-        names, fold = self.whole["image_name"].to_numpy(), self.whole["fold"].to_numpy()
-        found["duplicate"] = [f"{names[a]} = {names[b]}" for a, b in pairs if fold[a] != fold[b]]
-        return {kind: values for kind, values in found.items() if values}
-
 
 def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) -> FoldTable:
     """Folds stratified by class and, unless group_by is none, with every group whole.
@@ -257,30 +243,6 @@ def label_folds(
     if absent and len(classes) > 2:
         raise FoldError(f"{origin}: no row of {', '.join(map(repr, absent))}; {remedy}")
     return labeled
-
-
-def require_no_leaks(folds: FoldTable, pairs: Sequence[Pair], *, allow: bool) -> list[str]:
-    """What leaks, one sentence a kind. Raises FoldError with them unless `allow`."""
-    names = {
-        "patient_id": "patients",
-        "lesion_id": "lesions",
-        "group": "groups",
-        "duplicate": "pairs of identical images",
-    }
-    parts = set(folds.whole["fold"]) & set(WORDS)
-    where = "in more than one part" if parts else "in more than one fold"
-    found = [
-        f"{len(values)} {names[kind]} {where} ({', '.join(map(str, values[:3]))}"
-        + (", ...)" if len(values) > 3 else ")")
-        for kind, values in folds.leaks(pairs).items()
-    ]
-    if found and not allow:
-        own = "with folds.holdout as a share, " if len(folds.test) else ""
-        raise FoldError(
-            f"the fold file leaks: {'; '.join(found)}; rebuild it {own}with "
-            "python -m melanoma.split, or pass --allow-leak and the report will say so"
-        )
-    return found
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
