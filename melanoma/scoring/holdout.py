@@ -1,6 +1,6 @@
 """The test part of a fold file: scored once by the sealed ensemble, reported like any external set.
 
-WEIGHTS/test/  member_logits.npy  scored.json          what every member said, and which ones they are
+WEIGHTS/test/  member_logits.npy  scored.json          what each member said, and who they are
                report.json  report.html  scores.csv    by the bundle's calibration and thresholds
 """
 
