@@ -47,12 +47,13 @@ class FolderRun:
 
 
 def write_tree(folder: Path, names: Mapping[str, str], *, images: int = 120) -> Path:
-    """Phantoms as class folders: FOLDER/CLASS/PATIENT-N.jpg, N counted anew in each class."""
+    """Phantoms as class folders: FOLDER/CLASS/PATIENT-N.jpg, one name in several classes."""
     make_phantoms(folder / "drawn", images=images, patients=40, size=48, seed=3)
     table = pd.read_csv(folder / "drawn/train.csv")
     for diagnosis, rows in table.groupby("diagnosis"):
         (folder / "tree" / names[diagnosis]).mkdir(parents=True)
-        for number, row in enumerate(rows.itertuples()):
+        numbers = rows.groupby("patient_id").cumcount()
+        for number, row in zip(numbers, rows.itertuples(), strict=True):
             file = folder / "tree" / names[diagnosis] / f"{row.patient_id}-{number}.jpg"
             (folder / f"drawn/jpeg/train/{row.image_name}.jpg").rename(file)
     return folder / "tree"

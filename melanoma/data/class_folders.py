@@ -61,7 +61,7 @@ def find_class_images(folder: Path) -> ClassTree:
     if not found:
         raise DataError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
     found.sort(key=lambda item: (item[0] != "train", item[1].as_posix()))
-    names = _names([path for _, path in found])
+    names = unique_names([path for _, path in found])
     images = [
         FolderImage(name, _plain(path.parts[1 if part else 0]), part, path)
         for name, (part, path) in zip(names, found, strict=True)
@@ -91,6 +91,25 @@ def read_groups(images: Sequence[FolderImage], pattern: str) -> tuple[list[str],
     return [(match.group(1) or "") if match else "" for match in found], problems
 
 
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each relative path: without the extension where that tells them apart.
+
+    Raises DataError where nothing does.
+    """
+    short = [_plain(path.with_suffix("").as_posix()) for path in paths]
+    counts: dict[str, int] = {}
+    for name in short:
+        counts[name] = counts.get(name, 0) + 1
+    names = [
+        name if counts[name] == 1 else _plain(path.as_posix())
+        for name, path in zip(short, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"files whose names cannot be told apart: {_some(twice)}; rename them")
+    return names
+
+
 def _find_parts(folder: Path) -> dict[str, str]:
     """Name at the top -> part, where both parts are there."""
     if not folder.is_dir():
@@ -115,21 +134,6 @@ def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]
             yield from _files(entry, above | {real})
         else:
             yield entry
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    short = [_plain(path.with_suffix("").as_posix()) for path in paths]
-    counts: dict[str, int] = {}
-    for name in short:
-        counts[name] = counts.get(name, 0) + 1
-    names = [
-        name if counts[name] == 1 else _plain(path.as_posix())
-        for name, path in zip(short, paths, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"files whose names cannot be told apart: {_some(twice)}; rename them")
-    return names
 
 
 def _plain(name: str) -> str:
