@@ -191,9 +191,14 @@ def _read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTa
         keep=[c for c in ("dx_type", "part") if c in table],
     ).but(problems=problems, images=images)
     absent = found.frame["source"] == ""
-    if data.rows == "all" or not absent.any():
+    if not absent.any():
         return found
-    left_out = [f"{int(absent.sum())} of {len(found)} rows without an image left out (data.rows)"]
+    count = f"{int(absent.sum()):,} of {len(found):,} rows"
+    if data.rows == "all":
+        return found.but(
+            warnings=[f"{count} have no image; data.rows=with_image leaves them out"], images=images
+        )
+    left_out = [f"{count} without an image left out (data.rows)"]
     kept = found.frame[~absent].reset_index(drop=True)
     return replace(found, frame=kept, warnings=(*found.warnings, *left_out))
 

@@ -527,6 +527,7 @@ def test_rows_without_an_image_are_missed_unless_the_recipe_lets_them_go(tmp_pat
     folder = s2_tree(tmp_path, (0, 1), (3, 4))
     whole = read_lesions(folder, HAM, classes=SEVEN).require_sound()
     assert whole.frame["source"].tolist().count("") == 3
+    assert whole.warnings == ("3 of 7 rows have no image; data.rows=with_image leaves them out",)
     data = HamData(reader="ham10000", rows="with_image")
     kept = read_lesions(folder, data, classes=SEVEN).require_sound()
     assert kept.names == ["I0", "I1", "I3", "I4"]
