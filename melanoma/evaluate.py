@@ -59,11 +59,13 @@ def evaluate(
 ) -> None:
     """Report on all folds' held-out images, and seal the bundle that predict and serve load.
 
+    A test part of the fold file is scored once the bundle is sealed, and reported in WEIGHTS/test.
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
     from melanoma.evaluation.lines import report_lines
 
     start = time.monotonic()
+    test = None
     _check_options(prevalence, external, recalibrate)
     recipe = t.read_recipe_options(config, settings, None)
     folder = t.weights_folder(weights, recipe)
@@ -77,6 +79,9 @@ def evaluate(
             seed=seed,
             prevalence=prevalence,
             by=tuple(by or ()),
+        )
+        test = evaluate_test(
+            folder, fold_path, data, arrays, device=device, seed=seed, by=tuple(by or ())
         )
     else:
         report, folder = evaluate_external(
@@ -96,6 +101,8 @@ def evaluate(
         t.answer_json(report.content)
     else:
         for line in report_lines(report.content):
+            t.answer(line)
+        for line in report_lines(test.content) if test else ():
             t.answer(line)
     t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
 
@@ -142,6 +149,61 @@ def evaluate_folds(
     save_report(report, recipe, folder)
     seal_bundle(folder, recipe, runs, report)
     return report
+
+
+def evaluate_test(
+    folder: Path,
+    fold_path: Path,
+    data: Path,
+    arrays: Path,
+    *,
+    device: str = "auto",
+    seed: int | None = None,
+    by: tuple[str, ...] = (),
+) -> Report | None:
+    """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
+
+    A bundle that lacks folds does not score it: the whole one would be the second model to.
+    """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.folds import load_folds
+    from melanoma.data.leaks import audit_test
+    from melanoma.prepare import prepare_array
+    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.holdout import report_holdout, score_holdout
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.split import search_duplicates
+    from melanoma.training.engine import resolve_device
+    from melanoma.training.run_folder import read_recipe
+
+    table = load_folds(fold_path)
+    if table.test.empty:
+        return None
+    bundle, recipe = load_bundle(folder), read_recipe(folder)
+    if len(bundle.members) < bundle.folds_expected:
+        t.say(
+            f"note: the test part ({len(table.test):,} images) waits until all "
+            f"{bundle.folds_expected} folds are trained"
+        )
+        return None
+    table = load_folds(fold_path, classes=bundle.classes)
+    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays)
+    scorer = Scorer(bundle, device=resolve_device(device))
+    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=t.progress)
+    if found.reused:
+        t.say(
+            f"note: these weights scored the test part before; {folder / 'test'} has what they said"
+        )
+    names = table.whole["image_name"].tolist()
+    return report_holdout(
+        scorer,
+        found,
+        recipe,
+        folder / "test",
+        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, names)),
+        by=by,
+        seed=recipe.seed if seed is None else seed,
+    )
 
 
 def evaluate_external(

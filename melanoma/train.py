@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import DataError, RecipeError
+from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.prepare import prepare_array
 from melanoma.recipe import Recipe
 from melanoma.split import search_duplicates, split_folds
@@ -116,7 +116,7 @@ def select_folds(
     from melanoma.training.fold_data import select_fold
 
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
-    names = table.frame["image_name"].tolist()
+    names = table.whole["image_name"].tolist()
     duplicates = search_duplicates(array, arrays).among(array.names, names)
     audit = audit_folds(_identified(recipe, data, table), duplicates)
     for line in audit.lines():
@@ -186,6 +186,11 @@ def _ensure_inputs(
     there = fold_path.is_file()
     table = load_folds(fold_path, classes=recipe.classes) if there else None
     t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
+    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
+        raise FoldError(
+            f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
+            "melanoma.split, or --set folds.holdout=none"
+        )
     array = load_array(arrays, recipe.image)
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"
