@@ -73,7 +73,7 @@ def train(
     from melanoma.training.engine import resolve_device
 
     resolve_device(device)
-    _check_recipe(recipe)
+    check_recipe(recipe)
     parts = select_folds(
         recipe,
         data=data,
@@ -166,7 +166,7 @@ def train_fold(
     return run
 
 
-def _check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """Refuse an unknown backbone, loss or augmentation before any work is done."""
     from melanoma.data.transforms import Augmentation
     from melanoma.models.backbones import find_backbone
