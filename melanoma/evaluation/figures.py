@@ -98,7 +98,7 @@ def draw_precision_recall(axes: Axes, content: ReportContent, curves: Curves) ->
     if prevalence is not None:
         label = f"prevalence {percent(prevalence)}"
         axes.axhline(prevalence, color=_MUTED, linewidth=1, linestyle=":", label=label)
-        axes.legend(loc="lower left" if prevalence > 0.2 else "upper right", frameon=False)
+        axes.legend(loc="best", frameon=False)
     axes.set(
         xlabel="sensitivity (recall)",
         ylabel="precision (PPV)",
@@ -137,7 +137,7 @@ def draw_reliability(axes: Axes, content: ReportContent, state: CalibrationState
         ylim=(-0.02 * reach, 1.02 * reach),
         title=f"Reliability, ECE {share(state.ece.value)}",
     )
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower right", frameon=False)
 
 
 def draw_classes(axes: Axes, content: ReportContent) -> None:

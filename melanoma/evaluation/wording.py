@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from melanoma.evaluation.schema import Measured
 
 UNDEFINED = "undefined"
 _NAMES = {
-    "auroc": "AUROC",
-    "pr_auc": "PR-AUC",
-    "macro_auroc": "Macro AUROC",
-    "macro_pr_auc": "Macro PR-AUC",
-    "macro_f1": "Macro F1",
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
+    "class_brier": "Brier score over all classes",
+    "class_log_loss": "Log loss over all classes",
     "auroc_delong": "AUROC, DeLong interval",
+    "auroc_delong_clustered": "AUROC, DeLong interval by group",
+    "pr_auc": "PR-AUC",
+    "macro_pr_auc": "Macro PR-AUC",
 }
+_WORDS = {"auroc": "AUROC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "brier": "Brier score"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -51,6 +51,14 @@ def percent(value: float | None, digits: int = 1) -> str:
     if 100 - step / 2 <= hundred < 100:
         return f">{100 - step:.{digits}f} %"
     return f"{number(hundred, digits)} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, its sign always said: "+1.2", "-3.0"."""
+    if value is None:
+        return UNDEFINED
+    text = number(value * 100, 1)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
 
 
 def measured(metric: Measured, form: Callable[[float | None], str] = share) -> str:
@@ -91,7 +99,7 @@ def metric_name(key: str) -> str:
     """A metric's key as words: "macro_f1" -> "Macro F1", "log_loss" -> "Log loss"."""
     if key in _NAMES:
         return _NAMES[key]
-    words = re.sub(r"_+", " ", key).strip()
+    words = " ".join(_WORDS.get(word, word) for word in key.split("_") if word)
     return words[:1].upper() + words[1:]
 
 
