@@ -6,6 +6,7 @@ batch to batch, and the loss falls, levels out and explodes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ class _Rising(RateSchedule):
 
     def factor(self, epoch: float) -> float:
         low, high = self.limits
-        return low * (high / low) ** epoch
+        return low * math.pow(high / low, epoch)
 
 
 class _Watch:
