@@ -35,6 +35,7 @@ _MIN_STEPS = 20
 _WIDTH = 0.04  # of the smoothing, a share of the steps
 _SURE = 4.0  # standard errors that a fall must be deep
 _PLATEAU = 0.1  # share of the fall that still counts as level
+_VALLEY = 0.1  # share of the fall that still counts as lowest
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def smooth_losses(losses: Floats) -> Floats:
 def suggest_rates(rates: Floats, losses: Floats, smoothed: Floats) -> tuple[float, float] | None:
     """The rate of the steepest fall, and a tenth of the rate of the lowest loss; None for no fall.
 
-    Both are of the `smoothed` losses. A fall is one that is deeper than their noise, which is
+    Both are of the `smoothed` losses. The lowest may be a wide valley: its last rate counts, where
+    the loss is within _VALLEY of the fall's depth of its minimum. A fall is one that is deeper than their noise, which is
     judged by how far the losses lie from them, and that ended: a loss still falling at the last
     rate has no lowest one.
     """
@@ -137,7 +139,9 @@ def suggest_rates(rates: Floats, losses: Floats, smoothed: Floats) -> tuple[floa
     level = smoothed[: lowest + 1] > start - _PLATEAU * depth
     first = int(np.flatnonzero(level)[-1]) if level.any() else 0
     slope = np.gradient(smoothed, np.log(rates))[first : lowest + 1]
-    return float(rates[first + int(np.argmin(slope))]), float(rates[lowest] / 10)
+    # Along a valley noise decides where the minimum lies, over a decade and more.
+    last = int(np.flatnonzero(smoothed <= smoothed[lowest] + _VALLEY * depth)[-1])
+    return float(rates[first + int(np.argmin(slope))]), float(rates[last] / 10)
 
 
 def _start(losses: Floats) -> float:

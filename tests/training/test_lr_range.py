@@ -180,3 +180,14 @@ def test_an_explosion_does_not_move_the_minimum() -> None:
     exploded[-20:] = 1e9
     quiet = suggest_rates(rates, values, smooth_losses(values))
     assert suggest_rates(rates, exploded, smooth_losses(exploded)) == quiet
+
+
+@pytest.mark.parametrize("dent", [1e-4, 1e-3, 8e-3])
+def test_a_valley_s_last_rate_counts_wherever_its_lowest_point_lies(dent: float) -> None:
+    rates = np.geomspace(1e-7, 1.0, 141)
+    decade = np.log10(rates)
+    # Falls around 1e-5, is level from 1e-4 to 1e-2, then rises.
+    values = 1 - 0.8 / (1 + np.exp(-6 * (decade + 5))) + np.clip(decade + 2, 0, None)
+    values -= 0.03 * np.exp(-(((decade - np.log10(dent)) / 0.2) ** 2))
+    _, tenth = suggest_rates(rates, values, smooth_losses(values)) or (0, 0)
+    assert abs(np.log10(tenth) + 3) < 0.3
