@@ -123,9 +123,9 @@ def suggest_rates(rates: Floats, losses: Floats, smoothed: Floats) -> tuple[floa
     """The rate of the steepest fall, and a tenth of the rate of the lowest loss; None for no fall.
 
     Both are of the `smoothed` losses. The lowest may be a wide valley: its last rate counts, where
-    the loss is within _VALLEY of the fall's depth of its minimum. A fall is one that is deeper than their noise, which is
-    judged by how far the losses lie from them, and that ended: a loss still falling at the last
-    rate has no lowest one.
+    the loss is within _VALLEY of the fall's depth of its minimum. A fall is one that is deeper than
+    its noise, which is judged by how far the losses lie from the smoothed ones, and that ended: a
+    loss still falling at the last rate has no lowest one.
     """
     lowest = int(np.argmin(smoothed))
     start = _start(losses)
