@@ -239,7 +239,7 @@ def _save_pictures(found: Audited, pictures: Path) -> None:
         return
     tiles = [_pair_tiles(pair, found.array, found.other) for pair in found.pairs[:_PICTURED]]
     rows = [
-        [tile for pair in tiles[at : at + 2] for tile in pair] for at in range(0, len(tiles), 2)
+        [tile for pair in tiles[at : at + 3] for tile in pair] for at in range(0, len(tiles), 3)
     ]
     shown = len(tiles) if len(tiles) == len(found.pairs) else f"{len(tiles)} of {len(found.pairs)}"
     save_contact_sheet(path, rows, title=f"One photograph twice: {shown} pairs")

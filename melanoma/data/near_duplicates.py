@@ -75,7 +75,7 @@ def near_duplicates(
     Leave identical rows out of `rows`: they are alike to everything that one of them is alike to.
     Images with nothing to see are near no other. Memory: about 7 kB an image, and 200 MB.
     """
-    looked = np.arange(len(squares)) if rows is None else np.asarray(rows, dtype=np.int64)
+    looked = np.sort(np.arange(len(squares)) if rows is None else np.asarray(rows, np.int64))
     prints = make_fingerprints(squares, _blocks(looked, progress))
     found = _search(prints, prints, threshold=threshold, same=True, progress=progress)
     return _sorted({(int(looked[a]), int(looked[b])): fit for (a, b), fit in found.items()})
@@ -148,7 +148,7 @@ def _neighbors(
     """(pairs, 2): each query's nearest in the gallery, over all its windows and views."""
     count, others = queries.whole.shape[0], gallery.whole.shape[0]
     keep = min(_NEIGHBORS, others - same)
-    if keep < 1:
+    if keep < 1 or not count:
         return np.zeros((0, 2), np.int64)
     size = max(32, min(512, 32_000_000 // others))
     target = np.ascontiguousarray(gallery.whole.T)
