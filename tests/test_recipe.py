@@ -184,6 +184,97 @@ def test_an_override_that_cannot_be_meant_is_refused(
         load_recipe(written(tmp_path), (override,))
 
 
+def test_an_override_reaches_into_a_list(tmp_path: Path) -> None:
+    text = yaml.safe_dump({**BASE, "stages": [{"epochs": 1, "frozen": True}, {"epochs": 2}]})
+    overrides = ("stages.1.epochs=5", "stages.0.optimizer.rate=0.5", "stages.0.frozen=false")
+    found = load_recipe(written(tmp_path, text), overrides)
+    assert [plan.epochs for plan in found.stage_plans] == [1, 5]
+    assert found.stage_plans[0].optimizer.rate == 0.5
+    assert not found.stage_plans[0].frozen
+    assert load_recipe(written(tmp_path, text), ("stages=[]",)).stages == ()
+    for number in ("2", "-1", "x"):
+        said = f"--set stages.{number}.epochs=5: {number} is no item of that list (0 to 1)"
+        with pytest.raises(RecipeError, match=re.escape(said)):
+            load_recipe(written(tmp_path, text), (f"stages.{number}.epochs=5",))
+    with pytest.raises(RecipeError, match=r"stages\.7=1: 7 is no item"):
+        load_recipe(written(tmp_path, text), ("stages.7=1",))
+
+
+def test_stages_take_from_the_recipe_what_they_do_not_say() -> None:
+    found = recipe(
+        optimizer={"rate": 0.5, "depth_decay": 0.9, "backbone_ratio": 0.1, "weight_decay": 0.2},
+        schedule={"name": "step", "every": 2},
+        stages=[
+            {"epochs": 3, "frozen": True, "schedule": {"name": "one_cycle"}},
+            {"epochs": 4, "optimizer": {"rate": 0.1, "weight_decay": 0.0}},
+        ],
+    )
+    first, second = found.stage_plans
+    assert (first.epochs, first.frozen, first.optimizer) == (3, True, found.optimizer)
+    assert first.schedule.name == "one_cycle"
+    assert (second.epochs, second.frozen, second.schedule) == (4, False, found.schedule)
+    assert (second.optimizer.rate, second.optimizer.weight_decay) == (0.1, 0.0)
+    assert (second.optimizer.depth_decay, second.optimizer.backbone_ratio) == (0.9, 0.1)
+    # What was not said is their sum, and stays so when it is written out.
+    assert found.training.epochs == 7
+    assert make_recipe(yaml.safe_load(found.to_yaml())) == found
+
+
+def test_a_recipe_without_stages_has_one() -> None:
+    (plan,) = recipe(model={"freeze_backbone": True}, training={"epochs": 9}).stage_plans
+    assert (plan.epochs, plan.frozen) == (9, True)
+
+
+def test_what_came_later_changes_no_digest_of_a_recipe_without_it() -> None:
+    identity = recipe().identity()
+    assert "stages" not in identity
+    assert not {"head", "freeze_backbone"} & identity["model"].keys()
+    assert "backbone_ratio" not in identity["optimizer"]
+    assert "metric" not in identity["schedule"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"stages": [{"epochs": 0}]}, "stages.0.epochs: Input should be greater"),
+        ({"stages": [{"epochs": True}]}, "stages.0.epochs: true or false"),
+        ({"stages": [{"epochs": 1, "frozen": 1}]}, "stages.0.frozen: "),
+        ({"stages": [{"epochs": 1, "frozn": True}]}, "frozn: unknown key; did you mean frozen?"),
+        (
+            {"stages": [{"epochs": 1, "optimizer": {"name": "sgd"}}]},
+            "stages.0.optimizer.name: unknown key; known: rate, weight_decay",
+        ),
+        (
+            {"stages": [{"epochs": 1, "schedule": {"nam": "step"}}]},
+            "stages.0.schedule.nam: unknown key; did you mean name?",
+        ),
+        (
+            {"stages": [{"epochs": 3}, {"epochs": 4}], "training": {"epochs": 8}},
+            "training.epochs: 8, but the stages have 7 together",
+        ),
+        (
+            {"stages": [{"epochs": 3}], "model": {"freeze_backbone": True}},
+            "model.freeze_backbone: in a recipe with stages",
+        ),
+        (
+            {"stages": [{"epochs": 3}, {"epochs": 2}], "schedule": {"warmup_epochs": 2}},
+            "stages.1.schedule.warmup_epochs must be less than its epochs",
+        ),
+        ({"model": {"freeze_backbone": "yes"}}, "model.freeze_backbone: "),
+        ({"model": {"head": {"hidden": []}}}, "model.head.hidden: "),
+        ({"model": {"head": {"hidden": [0]}}}, "model.head.hidden.0: "),
+        ({"model": {"head": {"hiden": [9]}}}, "model.head.hiden: unknown key; did you mean hid"),
+        ({"model": {"head": {"hidden": [9], "activation": "x"}}}, "model.head.activation: "),
+        ({"optimizer": {"backbone_ratio": 0}}, "optimizer.backbone_ratio: "),
+        ({"schedule": {"metric": "auroc"}}, "schedule.metric: Input should be 'selection' or"),
+    ],
+)
+def test_a_stage_or_a_head_that_cannot_be_meant_is_refused(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert said in refused(**sections)
+
+
 def test_the_seed_option_comes_after_all_overrides(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path), ("seed=4",), seed=9).seed == 9
     assert load_recipe(written(tmp_path), ("seed=4",)).seed == 4
@@ -254,6 +345,11 @@ def test_the_digest_ignores_only_what_changes_no_number_of_a_fold() -> None:
         {"selection": {"keep": "last"}},
         {"evaluation": {"views": 2}},
         {"data": {"array_channels": "bgr"}},
+        {"stages": [{"epochs": 25}]},
+        {"model": {"freeze_backbone": True}},
+        {"model": {"head": {"hidden": [9]}}},
+        {"optimizer": {"backbone_ratio": 0.1}},
+        {"schedule": {"metric": "loss"}},
     ],
 )
 def test_the_digest_changes_with_what_decides_a_number(section: dict[str, Any]) -> None:

@@ -55,6 +55,7 @@ def fit_fold(
         recipe.model.backbone,
         outputs=recipe.outputs,
         dropout=recipe.model.dropout,
+        head=recipe.model.head,
         **head_prior(recipe, data),
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())

@@ -26,7 +26,7 @@ from melanoma.training.fold_data import FoldData, score_table
 from melanoma.training.interruption import Interruption
 from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
 from melanoma.training.state import TrainingState, start_state
-from melanoma.training.validation import judge, validate
+from melanoma.training.validation import judge, validate, watched
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
 _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
@@ -71,7 +71,7 @@ class Loop:
         """Epochs until the last one or early stopping, then the results."""
         state = self.state
         logits = np.zeros(0)
-        while state.epoch < self.recipe.training.epochs and not state.stopping.stopped:
+        while not state.is_over:
             try:
                 self._train()
                 logits = self._validate()
@@ -136,13 +136,14 @@ class Loop:
         target = self.data.targets[self.data.validation]
         found = validate(self.recipe, logits, target, shift=self.prior_shift)
         metric = judge(self.recipe, found)
-        state.schedule.observe(metric)
+        state.schedule.observe(watched(state.schedule.rules, found, metric))
         is_best = state.stopping.observe(state.epoch, metric)
         if is_best:
             state.best_weights = state.weights()
         record = {
             "fold": self.data.fold,
             "epoch": state.epoch + 1,
+            "stage": state.stage + 1,
             "loss": state.loss_sum / state.images if state.images else math.nan,
             **found,
             "best": is_best,

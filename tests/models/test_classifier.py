@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import BACKBONES
-from melanoma.models.classifier import Classifier, make_classifier, parameter_groups
+from melanoma.models.classifier import (
+    ACTIVATIONS,
+    Classifier,
+    make_classifier,
+    parameter_groups,
+)
+from melanoma.recipe import Head
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,6 +119,32 @@ def test_state_dict_keys_are_the_backbone_s_and_the_head_s(classifier: Classifie
     }
 
 
+def test_a_head_with_hidden_layers_is_what_it_is_called() -> None:
+    head = Head(hidden=(7, 5), dropout=0.5, activation="gelu")
+    classifier = make_classifier("resnet18", outputs=3, head=head).eval()
+    keys = {key for key in classifier.state_dict() if not key.startswith("backbone.")}
+    assert keys == {f"head.{i}.{part}" for i in (0, 3, 6) for part in ("weight", "bias")}
+    first, second, third = (classifier.head[i] for i in (0, 3, 6))
+    with torch.inference_mode():
+        embedding = classifier.embed(_images())
+        expected = third(F.gelu(second(F.gelu(first(embedding)))))
+        assert torch.allclose(classifier(_images()), expected, atol=1e-6)
+        classifier.head.train()
+        assert not torch.allclose(classifier(_images()), expected, atol=1e-3)
+
+
+def test_every_activation_that_a_recipe_may_name_is_there() -> None:
+    assert set(get_args(Head.model_fields["activation"].annotation)) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("head", [None, Head(hidden=(8,))])
+def test_the_prior_is_in_the_last_layer_whatever_the_head(head: Head | None) -> None:
+    one = make_classifier("resnet18", outputs=1, head=head, positive_share=0.018)
+    assert torch.sigmoid(one.last_layer.bias).item() == pytest.approx(0.018)
+    three = make_classifier("resnet18", outputs=3, head=head, class_shares=[0.5, 0.3, 0.2])
+    assert three.last_layer.bias.softmax(0).tolist() == pytest.approx([0.5, 0.3, 0.2])
+
+
 def test_dropout_stands_before_the_head_and_only_in_training() -> None:
     classifier = make_classifier("resnet18", outputs=1, dropout=0.9)
     nn.init.ones_(classifier.head.weight)
@@ -161,6 +195,21 @@ def test_the_rate_falls_by_the_same_ratio_from_head_to_stem(
     stem = next(iter(classifier.backbone.parameters()))
     (owner,) = [g for g in groups if any(p is stem for p in g["params"])]
     assert owner["name"] == "stage_0"
+
+
+@pytest.mark.parametrize(("ratio", "decay"), [(0.1, 1.0), (0.1, 0.5), (1.0, 0.5)])
+def test_the_backbone_s_ratio_comes_on_top_of_the_depth(
+    ratio: float, decay: float, name: str, classifier: Classifier
+) -> None:
+    stages = BACKBONES[name].stages
+    groups = parameter_groups(
+        classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=decay, backbone_ratio=ratio
+    )
+    for group in groups:
+        part = group["name"].removesuffix("_no_decay")
+        depth = stages if part == "head" else int(part.removeprefix("stage_"))
+        expected = 1e-3 if part == "head" else 1e-3 * ratio * decay ** (stages - depth)
+        assert group["lr"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_depth_decay_there_is_one_rate(name: str, classifier: Classifier) -> None:
