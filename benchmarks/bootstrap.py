@@ -45,9 +45,9 @@ class Scored(NamedTuple):
 def make_scores(rows: int, clusters: int, *, prevalence: float, seed: int) -> Scored:
     """Made-up images: patients of unequal numbers, half the variance between them."""
     rng = np.random.default_rng(seed)
-    sizes = rng.dirichlet(np.ones(clusters)) if clusters < rows else None
-    drawn = rng.choice(clusters, rows, p=sizes) if sizes is not None else np.arange(rows)
-    groups = np.unique(drawn, return_inverse=True)[1].astype(np.int64)
+    # Every patient has an image; the others fall to patients as unevenly as SIIM's.
+    more = rng.choice(clusters, rows - clusters, p=rng.dirichlet(np.ones(clusters)))
+    groups = np.concatenate([np.arange(clusters), more]).astype(np.int64)
     target = (rng.random(rows) < prevalence).astype(np.int64)
     return _scored(target, groups, rng)
 

@@ -8,6 +8,7 @@ MelanomaError            1   a bug, or something that no child names
 |-- DivergedError        4   training that no longer gives finite numbers
 |-- WeightsError         5   weights, checkpoints or bundles that are absent, broken or another's
 |-- ScoreError           1   a model that gave a number which is no number
+|-- ExplanationError     1   an explanation that was ended before it was whole
 |-- StorageError         6   a disk that is full or read-only, a run folder in use
 `-- InterruptedRun  130/143  SIGINT or SIGTERM, with the state saved
 """
@@ -59,6 +60,10 @@ class WeightsError(MelanomaError):
 
 class ScoreError(MelanomaError):
     """The model answered with a number that is not finite."""
+
+
+class ExplanationError(MelanomaError):
+    """An explanation was ended early: its deadline passed, or whoever asked has gone."""
 
 
 class StorageError(MelanomaError):

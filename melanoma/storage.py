@@ -55,9 +55,14 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 
         temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data`, atomically."""
+    write_atomic(path, lambda file: file.write(data))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -395,6 +395,142 @@ def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> N
     assert expected.startswith("# expected time and score: ")
 
 
+# Classes.
+
+SEVERAL: dict[str, Any] = {
+    "data": {"reader": "csv_folder"},
+    "classes": ["nevus", "melanoma", "vascular lesion"],
+    "loss": {"name": "cross_entropy"},
+}
+
+
+def several(**sections: Any) -> Recipe:
+    return recipe(**{**SEVERAL, **sections})
+
+
+@pytest.mark.parametrize(
+    ("classes", "melanoma", "outputs"),
+    [
+        (["benign", "melanoma"], ["melanoma"], 1),
+        (["other", "in situ"], ["in situ"], 1),
+        (["melanoma", "benign"], ["melanoma"], 2),
+        (["benign", "malignant"], [], 2),
+        (["nevus", "melanoma", "vascular lesion"], ["melanoma"], 3),
+        (["nevus", "melanoma", "in situ"], ["melanoma", "in situ"], 3),
+        (["a", "b", "c"], [], 3),
+    ],
+)
+def test_two_classes_of_which_the_second_is_melanoma_have_one_output(
+    classes: list[str], melanoma: list[str], outputs: int
+) -> None:
+    found = several(classes=classes, melanoma=melanoma)
+    assert found.outputs == outputs
+    assert found.is_binary == (outputs == 1)
+    assert found.selection_metric == ("auroc" if outputs == 1 else "macro_auroc")
+
+
+def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
+    assert recipe().classes == ("benign", "melanoma")
+    assert recipe().melanoma == ("melanoma",)
+    assert recipe().outputs == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"classes": ["a", ""], "melanoma": []}, "classes.1: String should have at least 1"),
+        ({"classes": ["a", " "], "melanoma": []}, "classes.1: String should have at least 1"),
+        ({"classes": ["a", "b", "a "], "melanoma": []}, "classes: 'a' stands twice"),
+        ({"melanoma": ["melanoma", "melanoma"]}, "melanoma: 'melanoma' stands twice"),
+        (
+            {"classes": ["a", "b", "c"]},
+            "melanoma: 'melanoma' is not among the classes (a, b, c); name those that count as "
+            "melanoma, or [] for a recipe without a melanoma probability",
+        ),
+        ({"melanoma": ["nevus", "melanoma", "vascular lesion"]}, "melanoma: it names every class"),
+        (
+            {"classes": ["x", "best_x", "y"], "melanoma": []},
+            "classes: 'x' and 'best_x' would share a column",
+        ),
+        (
+            {"loss": {"name": "cross_entropy", "positive_weight": "ratio"}},
+            "loss.positive_weight: with 3 outputs it is loss.class_weight",
+        ),
+        ({"loss": {"class_weight": "ratio"}}, "loss.class_weight: Input should be 'none', 'bal"),
+        (
+            {"sampler": {"name": "balanced", "positive_share": 0.3}},
+            "sampler.positive_share: with 3 outputs, balanced draws every class equally often",
+        ),
+        (
+            {"melanoma": [], "selection": {"metric": "auroc"}},
+            "selection.metric: auroc is melanoma against the rest, and melanoma names no class",
+        ),
+        ({"selection": {"metric": "accuracy"}}, "selection.metric: Input should be 'auroc', 'ma"),
+        ({"data": {"reader": "siim"}}, "classes: reader siim knows two"),
+        ({"data": {"reader": "phantoms"}}, "classes: reader phantoms knows two"),
+        (
+            {"data": {"reader": "csv_folder", "positive": ["mel"]}},
+            "data.positive: it fits two classes; for 3 use data.labels",
+        ),
+        (
+            {"data": {"reader": "csv_folder", "labels": {"nv": "naevus"}}},
+            "data.labels: nv means 'naevus', which is not among the classes (nevus, melanoma, ",
+        ),
+        ({"data": {"reader": "csv_folder", "labels": {"nv": 3}}}, "data.labels.nv: Input should"),
+        ({"data": {"reader": "ham10000", "table": "x"}}, "data.table: unknown key; known: reader"),
+        ({"evaluation": {"calibration": "platt"}}, "evaluation.calibration: Input should be 's"),
+        ({"evaluation": {"sensitivities": [1.5]}}, "evaluation.sensitivities.0: "),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused_by_their_field(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert f"recipe: {said}" in refused(**{**SEVERAL, **sections})
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"loss": {"class_weight": "sqrt"}}, "loss.class_weight: with one output it is loss.pos"),
+        ({"classes": ["melanoma", "benign"]}, "classes: reader siim knows two, of which the sec"),
+        (
+            {"data": {"reader": "csv_folder", "positive": ["mel"], "labels": {"nv": "benign"}}},
+            "data.positive and data.labels say the same thing twice",
+        ),
+    ],
+)
+def test_what_fits_several_classes_alone_is_refused_for_two(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert f"recipe: {said}" in refused(**sections)
+
+
+def test_a_map_of_numbers_is_a_map_of_cells() -> None:
+    found = several(data={"reader": "csv_folder", "labels": {0: "nevus", "1": "melanoma"}})
+    assert found.data.labels == {"0": "nevus", "1": "melanoma"}  # type: ignore[union-attr]
+
+
+def test_a_resolved_recipe_of_several_classes_is_read_again_alike(tmp_path: Path) -> None:
+    first = several(loss={"name": "focal", "class_weight": "sqrt", "cap": 5})
+    again = load_recipe(written(tmp_path, first.to_yaml()))
+    assert again == first
+    assert again.digest() == first.digest()
+
+
+def test_the_digest_changes_with_the_classes_and_not_with_further_operating_points() -> None:
+    plain = several().digest()
+    for section in (
+        {"classes": ["vascular lesion", "melanoma", "nevus"]},
+        {"melanoma": ["melanoma", "nevus"]},
+        {"loss": {"name": "cross_entropy", "class_weight": "balanced"}},
+        {"selection": {"metric": "macro_f1"}},
+        {"data": {"reader": "csv_folder", "labels": {"nv": "nevus"}}},
+    ):
+        assert several(**section).digest() != plain
+    same = {"sensitivities": [0.7], "specificities": [], "calibration": "temperature"}
+    assert several(evaluation=same).digest() == plain
+
+
 def test_there_are_configs(tiny_recipe: Callable[..., Path]) -> None:
     assert CONFIGS
     assert load_recipe(tiny_recipe()).name == "tiny"

@@ -12,7 +12,6 @@ const UNREACHABLE = "The service did not answer. Check the connection and try ag
 
 let chosen = null; // the File
 let request = null; // the AbortController of the score under way
-let prevalences = {}; // by digest
 
 function percent(share) {
   const value = share * 100;
@@ -116,28 +115,69 @@ async function predict(event) {
 }
 
 function show(answer) {
-  const share = answer.melanoma_probability;
-  const { value, at } = answer.threshold;
-  const verdict = `${answer.flagged ? "Above" : "Below"} the threshold at ${at}`;
+  const share = answer.melanoma_probability ?? answer.probability;
+  const verdict = judge(answer);
   $("percentage").textContent = percent(share);
+  $("of").textContent = answer.melanoma_probability === null ? answer.prediction : "melanoma";
   $("verdict").textContent = verdict;
   $("fill").style.setProperty("--at", `${share * 100}%`);
-  $("threshold").style.setProperty("--at", `${value * 100}%`);
-  $("threshold").classList.toggle("late", value > 0.6);
-  $("threshold").firstElementChild.textContent = `threshold ${percent(value)}`;
-  $("bar").setAttribute("aria-label", `${percent(share)}, the threshold is ${percent(value)}`);
+  showThreshold(answer.threshold, share);
   showFolds(answer.by_fold);
+  showClasses(answer.by_class);
+  showPoints(answer.thresholds);
   $("warnings").replaceChildren(...answer.warnings.map(warning));
   $("name").textContent = `${answer.model.name}, version ${answer.model.version}`;
   $("digest").textContent = answer.model.digest.slice(0, 12);
-  const prevalence = prevalences[answer.model.digest];
-  const basis = prevalence === undefined ? "" : `, at ${percent(prevalence)} prevalence`;
+  const basis = answer.prevalence === null ? "" : `, at ${percent(answer.prevalence)} prevalence`;
   $("calibrated").textContent = answer.calibrated ? `yes${basis}` : "no";
   $("time").textContent = `${Math.round(answer.milliseconds)} ms`;
   $("empty").hidden = true;
   $("result").hidden = false;
   $("verdict").scrollIntoView({ block: "nearest" });
-  $("status").textContent = `Melanoma probability ${percent(share)}. ${verdict}.`;
+  $("status").textContent = `${$("of").textContent} probability ${percent(share)}. ${verdict}.`;
+}
+
+function judge(answer) {
+  if (answer.threshold === null) return "This model has no melanoma class: its likeliest class";
+  return `${answer.flagged ? "Above" : "Below"} the threshold at ${answer.threshold.at}`;
+}
+
+function showThreshold(threshold, share) {
+  $("threshold").hidden = threshold === null;
+  const value = threshold?.value ?? 0;
+  $("threshold").style.setProperty("--at", `${value * 100}%`);
+  $("threshold").classList.toggle("late", value > 0.6);
+  $("threshold").firstElementChild.textContent = `threshold ${percent(value)}`;
+  const against = threshold ? `, the threshold is ${percent(value)}` : "";
+  $("bar").setAttribute("aria-label", `${percent(share)}${against}`);
+}
+
+function showClasses(shares) {
+  const likeliest = Object.entries(shares).sort(([, a], [, b]) => b - a);
+  $("classes").hidden = likeliest.length < 3;
+  $("classes").replaceChildren(
+    ...likeliest.slice(0, 5).map(([name, share]) => row(name, percent(share))),
+  );
+}
+
+function showPoints(points) {
+  $("points").replaceChildren(
+    ...points
+      .slice(1)
+      .map(({ at, value, flagged }) =>
+        row(`at ${at}`, `${percent(value)}: ${flagged ? "above" : "below"}`),
+      ),
+  );
+  $("others").hidden = points.length < 2;
+}
+
+function row(name, value) {
+  const item = document.createElement("li");
+  const [left, right] = [document.createElement("span"), document.createElement("span")];
+  left.textContent = name;
+  right.textContent = value;
+  item.append(left, right);
+  return item;
 }
 
 function showFolds(shares) {
@@ -166,7 +206,6 @@ function warning(text) {
 async function describe() {
   const reply = await fetch("info");
   const { models } = await reply.json();
-  prevalences = Object.fromEntries(models.map((m) => [m.digest, m.calibration.prevalence]));
   $("model").replaceChildren(...models.map((m) => new Option(m.name, m.name)));
   $("served").hidden = models.length < 2;
 }

@@ -87,11 +87,7 @@ def decode_image(data: bytes) -> Photograph:
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
     """A (size, size, 3) image: the whole squashed, or its centre square, resampled by area."""
-    if fit == "center":
-        height, width = pixels.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
+    pixels = scored_part(pixels, fit=fit)
     height, width = pixels.shape[:2]
     # Area averaging only shrinks; a side that must grow does so in a second, linear, step.
     shrunk = (min(width, size), min(height, size))
@@ -100,6 +96,16 @@ def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
     if shrunk != (size, size):
         pixels = _resize(pixels, (size, size), cv2.INTER_LINEAR)
     return np.ascontiguousarray(pixels)
+
+
+def scored_part(pixels: Pixels, *, fit: str) -> Pixels:
+    """The part of a photograph that becomes the square: the whole, or its centre square."""
+    if fit != "center":
+        return pixels
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
 
 
 def read_square(path: Path, *, size: int, fit: str) -> Pixels:

@@ -30,13 +30,10 @@ def _leaks(content: Content) -> list[str]:
     if external:
         found += [f"LEAK: {finding}" for finding in external["overlap"]["findings"]]
         audit = external["overlap"]
-    unseen = [
-        name.replace("_", " ")
-        for name in ("identical", "near_duplicates")
-        if audit[name] is None
-    ]
+    names = {"identical": "identical images", "near_duplicates": "near-duplicates"}
+    unseen = [name for key, name in names.items() if audit[key] is None]
     if unseen:
-        found.append(f"{' and '.join(unseen)} images were not looked for: there was no array")
+        found.append(f"{' and '.join(unseen)} were not looked for: there was no array of images")
     return found
 
 
@@ -76,7 +73,7 @@ def _sample(content: Content) -> list[str]:
     if prevalence is None or prevalence <= CLINIC_AT_MOST:
         return []
     return [
-        f"{prevalence:.0%} of these images are melanomas, far more than a clinic sees: "
+        f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees: "
         "probabilities and predictive values refer to that share (--prevalence re-targets them)"
     ]
 

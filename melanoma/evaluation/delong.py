@@ -15,7 +15,6 @@ from scipy.special import ndtr
 from scipy.stats import rankdata
 
 from melanoma.evaluation.intervals import Floats, Integers, Interval
-from melanoma.evaluation.ranking import auroc
 
 _Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 
@@ -58,10 +57,8 @@ def auroc_covariance(
     """(K,) AUROCs and their (K, K) covariance, of scores (K, N) of the same images."""
     positive = target == 1
     ones, zeros = int(positive.sum()), int((~positive).sum())
-    if min(ones, zeros) < 2:
-        ones_row = np.ones((1, len(target)))
-        alone = [float(auroc(target, score)(ones_row)[0]) for score in scores]
-        return np.array(alone), np.full((len(scores), len(scores)), np.nan)
+    if not ones or not zeros:
+        return np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan)
     ranks = rankdata(scores, axis=1)
     # Share of negatives below a positive; share of positives above a negative. Ties count a half.
     above = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / zeros

@@ -157,7 +157,10 @@ def draw_classes(axes: Axes, content: ReportContent) -> None:
     values = [row.auroc.value or 0.0 for row in rows]
     axes.hlines(
         places,
-        [v if row.auroc.low is None else row.auroc.low for v, row in zip(values, rows, strict=True)],
+        [
+            v if row.auroc.low is None else row.auroc.low
+            for v, row in zip(values, rows, strict=True)
+        ],
         [
             v if row.auroc.high is None else row.auroc.high
             for v, row in zip(values, rows, strict=True)

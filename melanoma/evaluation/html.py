@@ -13,10 +13,17 @@ from markupsafe import Markup
 
 from melanoma.evaluation import wording
 from melanoma.evaluation.charts import LETTERS, draw_charts
-from melanoma.evaluation.schema import Confusion, Measured, NetBenefit, ReportContent, Shortcuts
+from melanoma.evaluation.schema import (
+    Confusion,
+    Measured,
+    NetBenefit,
+    ReportContent,
+    Shortcuts,
+    SubgroupLine,
+)
 from melanoma.evaluation.wording import bounded, percent, plural, share
 
-_IN_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+_IN_PERCENT = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_", "top_")
 _MANY = 9  # classes from which a confusion matrix is set small, its headings upright
 
 
@@ -47,7 +54,7 @@ def render_html(content: ReportContent) -> str:
             alarm=shortcut_alarm(content.shortcuts),
             heat=_heat,
             letters=LETTERS,
-        subgroups=grouped(content.subgroups),
+            subgroups=grouped(content.subgroups),
             benefit_rows=benefit_rows(content.net_benefit),
             confusion_heat=_confusion_heat(content.confusion),
             many=len(content.confusion.classes) >= _MANY,
@@ -66,7 +73,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for word in ("number", "share", "percent", "measured", "bounded", "threshold", "listed", "points"):
+    for word in (
+        "number",
+        "share",
+        "percent",
+        "measured",
+        "bounded",
+        "threshold",
+        "listed",
+        "points",
+    ):
         made.filters[word] = getattr(wording, word)
     made.filters |= {"plural": plural, "metric_name": wording.metric_name, "count": "{:,}".format}
     made.globals |= {"share": share, "percent": percent, "form_of": form_of}
@@ -76,7 +92,7 @@ def environment() -> Environment:
 
 def form_of(metric: str) -> object:
     """How a metric is written: shares of images in percent, everything else as a decimal."""
-    return percent if any(word in metric for word in _IN_PERCENT) else share
+    return percent if metric.startswith(_IN_PERCENT) else share
 
 
 def page_title(content: ReportContent) -> str:
@@ -122,13 +138,14 @@ def shortcut_alarm(shortcuts: Shortcuts | None) -> str:
     if not rivals:
         return ""
     best = max(rivals, key=lambda row: row.auroc.value or 0.0)
+    name = best.name[:1].upper() + best.name[1:]
     lowest = shortcuts.model.low if shortcuts.model.low is not None else shortcuts.model.value
     reach = max(best.auroc.high or 0.0, (best.auroc.value or 0.0) + 0.05)
     if reach < lowest:
         return ""
     beats = (best.auroc.value or 0.0) >= shortcuts.model.value
     return (
-        f"{best.name} alone, without any photograph, reaches an AUROC of "
+        f"{name} alone, without any photograph, reaches an AUROC of "
         f"{share(best.auroc.value)} on these images; the model reaches "
         f"{share(shortcuts.model.value)}. "
         + ("It ranks better than the model" if beats else "It ranks nearly as well")

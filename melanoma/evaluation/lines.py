@@ -35,8 +35,9 @@ def spoken(metric: Mapping[str, float | None]) -> str:
 def _scored(content: Content) -> str:
     data = content["data"]
     melanomas = (
-        "" if data["positives"] is None else f"{data['positives']:,} melanomas "
-        f"({data['prevalence']:.1%}), "
+        ""
+        if data["positives"] is None
+        else f"{data['positives']:,} melanomas ({data['prevalence']:.1%}), "
     )
     folds = f", {len(content['folds'])} folds" if content["folds"] else ""
     where = f" on {content['external']['recipe']}" if content["external"] else ""

@@ -1,14 +1,13 @@
-"""MODEL_CARD.md: the run's own files in the order of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378).
+"""MODEL_CARD.md: the run's own files in the order of TRIPOD+AI.
 
-Nothing in it is typed by hand: a value stands in report.json or in the recipe, or the card says that
-these files do not record it.
+TRIPOD+AI: Collins et al., BMJ 2024;385:e078378. Nothing is typed by hand: a value stands in
+report.json or in the recipe, or the card says that these files do not record it.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -34,17 +33,23 @@ _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 
 def render_card(content: ReportContent, recipe: Recipe) -> str:
     """The card in Markdown, items in TRIPOD+AI's order and by its numbers."""
-    return _cards().get_template("model_card.md.j2").render(
-        c=content,
-        r=recipe,
-        made=spoken_time(content.created),
-        source=_SOURCES.get(recipe.data.reader, recipe.data.reader),
-        steps=[_step(step) for step in recipe.augment],
-        leak_rows=leak_rows(content),
-        alarm=shortcut_alarm(content.shortcuts),
-        subgroups=grouped(content.subgroups),
-        unrecorded="not recorded in this run's files",
+    card = (
+        _cards()
+        .get_template("model_card.md.j2")
+        .render(
+            c=content,
+            r=recipe,
+            made=spoken_time(content.created),
+            source=_SOURCES.get(recipe.data.reader, recipe.data.reader),
+            steps=[_step(step) for step in recipe.augment],
+            leak_rows=leak_rows(content),
+            alarm=shortcut_alarm(content.shortcuts),
+            subgroups=grouped(content.subgroups),
+            unrecorded="not recorded in this run's files",
+        )
     )
+    # Paragraphs are apart by one empty line, whichever parts were left out between them.
+    return re.sub(r"\n{3,}", "\n\n", card)
 
 
 @cache

@@ -199,7 +199,11 @@ def _curves(images: ScoredImages) -> dict[str, Any] | None:
         return None
     false, true, _ = roc_curve(images.positive, images.probability)
     precision, recall, _ = precision_recall_curve(images.positive, images.probability)
-    return {"roc": _thinned(false, true), "pr": _thinned(recall[::-1], precision[::-1])}
+    caught = recall[::-1] > 0  # before the first melanoma there is no precision to speak of
+    return {
+        "roc": _thinned(false, true),
+        "pr": _thinned(recall[::-1][caught], precision[::-1][caught]),
+    }
 
 
 def _thinned(x: Floats, y: Floats) -> dict[str, list[float]]:

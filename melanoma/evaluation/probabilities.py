@@ -132,8 +132,6 @@ def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float
     """Maximum-likelihood coefficients by Newton's steps, halved where they overshoot."""
     found = np.zeros(inputs.shape[1])
     undefined = [float("nan")] * len(found)
-    if target.min() == target.max():
-        return undefined
 
     def loss(coefficients: Floats) -> float:
         line = inputs @ coefficients + offset
@@ -144,7 +142,8 @@ def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float
         weight = probability * (1 - probability)
         gradient = inputs.T @ (target - probability)
         curvature = inputs.T @ (inputs * weight[:, None])
-        if not np.isfinite(np.linalg.cond(curvature)) or np.linalg.cond(curvature) > 1e14:
+        # Scores all alike decide no slope; of separate classes the search has no end.
+        if not np.linalg.cond(curvature) < 1e14:
             return undefined
         step = np.linalg.solve(curvature, gradient)
         while loss(found + step) > loss(found) + 1e-9 and np.abs(step).max() > 1e-12:

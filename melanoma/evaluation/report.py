@@ -22,12 +22,11 @@ from melanoma.evaluation.metrics import (
     macro_average_precision,
 )
 from melanoma.evaluation.operating_points import Threshold, choose_thresholds, describe_elsewhere
+from melanoma.evaluation.patients import measure_patients
 from melanoma.evaluation.performance import measure_performance
 from melanoma.evaluation.schema import FORMAT, validate_report
 from melanoma.evaluation.scored import ScoredImages, by_class, plain_probabilities
 from melanoma.evaluation.scores import LOGITS, Floats, ScoreTable, logit_columns
-from melanoma.evaluation.shortcuts import shortcut_baselines
-from melanoma.evaluation.subgroups import COLUMNS, subgroups
 from melanoma.evaluation.summary import plain_summary
 from melanoma.recipe import Recipe
 from melanoma.storage import write_text
@@ -81,7 +80,7 @@ def build_report(
         "prior_shift": {str(f["fold"]): f["prior_shift"] for f in facts},
     }
     content |= {
-        **measure_patients(images, thresholds, by=by, **rules),
+        **measure_patients(images, thresholds, whole=table, by=by, **rules),
         "selection": _selection(images, scores, facts, **rules),
         "folds": [_fold(images, f) for f in facts],
         "external": None,
@@ -89,43 +88,6 @@ def build_report(
     }
     content["retargeted"] = _retargeted(content, prevalence)
     return Report(complete_report(content), calibration, thresholds, images)
-
-
-def measure_patients(
-    images: ScoredImages,
-    thresholds: Sequence[Threshold],
-    *,
-    by: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """ReportContent's `shortcuts` and `subgroups`: what the tables say of the people."""
-    if not images.melanoma:
-        return {"shortcuts": None, "subgroups": []}
-    baselines = shortcut_baselines(
-        images.table,
-        images.positive,
-        images.table["fold"].to_numpy(np.int64),
-        images.groups,
-        model_probability=images.probability,
-        resamples=resamples,
-        seed=seed,
-    )
-    lines = subgroups(
-        images.table,
-        images.positive,
-        images.probability,
-        thresholds[0].value,
-        images.groups,
-        crossfit=images.crossfit_probability,
-        columns=(*(c for c in COLUMNS if c in images.table), *by),
-        resamples=resamples,
-        seed=seed,
-    )
-    return {
-        "shortcuts": baselines.model_dump(mode="json") if baselines else None,
-        "subgroups": [line.model_dump(mode="json") for line in lines],
-    }
 
 
 def complete_report(content: dict[str, Any]) -> dict[str, Any]:
@@ -231,9 +193,7 @@ def _retargeted(content: Mapping[str, Any], prevalence: float | None) -> dict[st
     return {"prevalence": prevalence, "thresholds": points}
 
 
-def _describe_run(
-    recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int
-) -> dict[str, Any]:
+def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int) -> dict[str, Any]:
     first = facts[0]
     return {
         "recipe": recipe.name,

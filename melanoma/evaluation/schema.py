@@ -7,13 +7,17 @@ undefined (a predictive value where nothing was flagged) is null, never NaN.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from melanoma.storage import write_json
 
 FORMAT = 2
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
+_SLACK = 1e-9  # of floats that say the same
 
 
 class _Part(BaseModel):
@@ -26,6 +30,15 @@ class Measured(_Part):
     value: float | None
     low: float | None = None
     high: float | None = None
+
+    @model_validator(mode="after")
+    def _ends_are_in_order(self) -> Measured:
+        # The value may lie outside: a percentile interval of a biased statistic need not hold it.
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has both ends or none")
+        if self.low is not None and self.high is not None and self.low > self.high + _SLACK:
+            raise ValueError(f"the interval ends ({self.high}) before it begins ({self.low})")
+        return self
 
 
 class DataSummary(_Part):
@@ -96,6 +109,17 @@ class OperatingPoint(_Part):
     true_negatives: Count
     flagged: Count
 
+    @property
+    def images(self) -> int:
+        """All images, flagged or not."""
+        return self.flagged + self.false_negatives + self.true_negatives
+
+    @model_validator(mode="after")
+    def _flagged_are_true_or_false(self) -> OperatingPoint:
+        if self.true_positives + self.false_positives != self.flagged:
+            raise ValueError("true and false positives do not add up to the flagged images")
+        return self
+
 
 class ReliabilityBin(_Part):
     """Images of like predicted probability: mean prediction, observed share, 95 % interval."""
@@ -105,6 +129,12 @@ class ReliabilityBin(_Part):
     low: Share
     high: Share
     images: Count
+
+    @model_validator(mode="after")
+    def _interval_holds_the_share(self) -> ReliabilityBin:
+        if not self.low - _SLACK <= self.observed <= self.high + _SLACK:
+            raise ValueError(f"{self.observed} is not between {self.low} and {self.high}")
+        return self
 
 
 class CalibrationState(_Part):
@@ -143,6 +173,12 @@ class Curve(_Part):
     x: tuple[float, ...]
     y: tuple[float, ...]
 
+    @model_validator(mode="after")
+    def _every_point_has_both(self) -> Curve:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"{len(self.x)} x for {len(self.y)} y")
+        return self
+
 
 class Curves(_Part):
     """roc: x 1 - specificity, y sensitivity. pr: x sensitivity, y precision."""
@@ -152,7 +188,7 @@ class Curves(_Part):
 
 
 class ClassLine(_Part):
-    """One class against the rest; precision, recall and F1 of the likeliest class (argmax)."""
+    """One class against the rest; precision, recall and F1 by `confusion`'s rule."""
 
     name: str
     melanoma: bool
@@ -170,6 +206,12 @@ class Confusion(_Part):
     classes: tuple[str, ...]
     rule: str  # "likeliest class", or "melanoma_probability >= 0.042 (sensitivity 0.95)"
     counts: tuple[tuple[Count, ...], ...]
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Confusion:
+        if {len(self.counts), *map(len, self.counts)} != {len(self.classes)}:
+            raise ValueError("counts needs a row and a column for each class")
+        return self
 
 
 class ShortcutLine(_Part):
@@ -217,6 +259,13 @@ class NetBenefit(_Part):
     model_low: tuple[float, ...]
     model_high: tuple[float, ...]
     treat_all: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _curves_are_of_one_length(self) -> NetBenefit:
+        curves = (self.model, self.model_low, self.model_high, self.treat_all)
+        if any(len(curve) != len(self.thresholds) for curve in curves):
+            raise ValueError("every curve needs a value for each threshold")
+        return self
 
 
 class Retargeted(_Part):
@@ -307,7 +356,27 @@ class ReportContent(_Part):
     precision: str
     pretrained: Any
 
+    @model_validator(mode="after")
+    def _counts_agree(self) -> ReportContent:
+        images = self.data.images
+        if sum(self.data.classes.values()) != images:
+            raise ValueError(f"data.classes do not add up to {images} images")
+        if sum(map(sum, self.confusion.counts)) != images:
+            raise ValueError(f"confusion does not add up to {images} images")
+        if self.folds and sum(fold.images for fold in self.folds) != images:
+            raise ValueError(f"folds do not add up to {images} images")
+        for point in self.thresholds:
+            found = point.true_positives + point.false_negatives
+            if point.images != images or found != self.data.positives:
+                raise ValueError(f"thresholds: {point.at} does not add up to the images of data")
+        return self
+
 
 def validate_report(content: dict[str, Any]) -> ReportContent:
     """The content as a ReportContent. Raises pydantic.ValidationError where it is none."""
     return ReportContent.model_validate(content)
+
+
+def save_schema(path: Path) -> None:
+    """Write docs/report.schema.json: this model as JSON Schema (draft 2020-12)."""
+    write_json(path, ReportContent.model_json_schema())

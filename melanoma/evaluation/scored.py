@@ -46,7 +46,8 @@ class ScoredImages:
     @cached_property
     def groups(self) -> Integers:
         """(N,) numbers of what is resampled as a whole: patients, lesions, joined duplicates."""
-        return pd.factorize(self.table["group"])[0].astype(np.int64)
+        numbers: Integers = pd.factorize(self.table["group"])[0].astype(np.int64)
+        return numbers
 
     @cached_property
     def positive(self) -> Integers:
@@ -66,7 +67,8 @@ class ScoredImages:
     @cached_property
     def likeliest(self) -> Integers:
         """(N,) numbers of the classes with the highest probability."""
-        return self.by_class.argmax(axis=1).astype(np.int64)
+        numbers: Integers = self.by_class.argmax(axis=1).astype(np.int64)
+        return numbers
 
     @property
     def _melanoma_columns(self) -> list[int]:

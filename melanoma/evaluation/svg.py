@@ -128,6 +128,9 @@ class Panel:
         while any(abs(py - oy) < 12 and abs(px - ox) < 10 for ox, oy in self._letters):
             py += -12 if above else 12
         self._letters.append((px, py))
+        far = abs(py - 4 - self.at(x, y)[1]) > 14
+        if far:  # else nobody could tell whose letter it is
+            self.marks.append(line(*self.at(x, y), px + 2, py - 5, "leader"))
         self.marks.append(text(px, py, said, "label letter"))
 
     def svg(self, title: str, told: str) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from melanoma.evaluation.schema import Measured
 
 UNDEFINED = "undefined"
 _NAMES = {
-    "auroc": "AUROC",
-    "pr_auc": "PR-AUC",
-    "macro_auroc": "Macro AUROC",
-    "macro_pr_auc": "Macro PR-AUC",
-    "macro_f1": "Macro F1",
     "brier": "Brier score",
     "ece": "Calibration error (ECE)",
+    "class_brier": "Brier score over all classes",
+    "class_log_loss": "Log loss over all classes",
     "auroc_delong": "AUROC, DeLong interval",
+    "auroc_delong_clustered": "AUROC, DeLong interval by group",
+    "pr_auc": "PR-AUC",
+    "macro_pr_auc": "Macro PR-AUC",
 }
+_WORDS = {"auroc": "AUROC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "brier": "Brier score"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -99,7 +99,7 @@ def metric_name(key: str) -> str:
     """A metric's key as words: "macro_f1" -> "Macro F1", "log_loss" -> "Log loss"."""
     if key in _NAMES:
         return _NAMES[key]
-    words = re.sub(r"_+", " ", key).strip()
+    words = " ".join(_WORDS.get(word, word) for word in key.split("_") if word)
     return words[:1].upper() + words[1:]
 
 

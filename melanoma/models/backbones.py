@@ -98,6 +98,12 @@ def _build_resnet18() -> nn.Module:
     return _keep_resnet(resnet18(weights=None))
 
 
+def _build_resnet34() -> nn.Module:
+    from torchvision.models import resnet34
+
+    return _keep_resnet(resnet34(weights=None))
+
+
 def _build_resnet50() -> nn.Module:
     from torchvision.models import resnet50
 
@@ -166,6 +172,20 @@ BACKBONES: dict[str, Backbone] = {
             url="https://download.pytorch.org/models/resnet18-f37072fd.pth",
             sha256="f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
             note="torchvision (BSD-3-Clause), ResNet18_Weights.IMAGENET1K_V1",
+        ),
+        ignored=("fc.",),
+    ),
+    "resnet34": Backbone(
+        name="resnet34",
+        features=512,
+        build=_build_resnet34,
+        stage=_RESNET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/resnet34-b627a593.pth",
+            sha256="b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+            note="torchvision (BSD-3-Clause), ResNet34_Weights.IMAGENET1K_V1",
         ),
         ignored=("fc.",),
     ),

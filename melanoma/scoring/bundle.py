@@ -189,9 +189,7 @@ def seal_recalibrated(
         shutil.copyfile(bundle.folder / file, folder / file)
     write_json(folder / "report.json", report)
     digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
-    write_json(
-        folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests}
-    )
+    write_json(folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests})
     return load_bundle(folder)
 
 

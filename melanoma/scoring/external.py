@@ -18,8 +18,9 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
 from melanoma.evaluation.intervals import Floats
 from melanoma.evaluation.metrics import brier_score
+from melanoma.evaluation.patients import measure_patients
 from melanoma.evaluation.performance import measure_performance
-from melanoma.evaluation.report import Report, complete_report, measure_patients
+from melanoma.evaluation.report import Report, complete_report
 from melanoma.evaluation.scored import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe import Recipe
 from melanoma.scoring.scorer import Scorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
-from melanoma.errors import ScoreError, WeightsError
+from melanoma.errors import RecipeError, ScoreError, WeightsError
 from melanoma.evaluation.scored import by_class
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.scoring.bundle import Bundle, Member
@@ -76,13 +77,13 @@ class Scorer:
         squares = np.stack([self.square(p.pixels) for p in photographs])
         probabilities = self.member_probabilities(squares)
         return [
-            self._answer(by_member, photograph.warnings)
+            self.answer(by_member, photograph.warnings)
             for by_member, photograph in zip(probabilities, photographs, strict=True)
         ]
 
     def score_squares(self, squares: Pixels) -> list[Prediction]:
         """Predictions for rows of an array, (B, S, S, 3) uint8 RGB."""
-        return [self._answer(by_member, ()) for by_member in self.member_probabilities(squares)]
+        return [self.answer(by_member, ()) for by_member in self.member_probabilities(squares)]
 
     def square(self, pixels: Pixels) -> Pixels:
         """The square that is scored, as prepare makes it."""
@@ -117,6 +118,20 @@ class Scorer:
         flat = logits[:, 0] if self.bundle.outputs == 1 else logits
         return by_class(self.bundle.calibration.probabilities(flat))
 
+    def of_fold(self, fold: int) -> Scorer:
+        """The same scorer with one member alone. Raises RecipeError listing the folds."""
+        chosen = copy.copy(self)
+        chosen._members = [pair for pair in self._members if pair[1].fold == fold]
+        if not chosen._members:
+            known = ", ".join(str(member.fold) for _, member in self._members)
+            raise RecipeError(f"--fold {fold}: the bundle's folds are {known}")
+        return chosen
+
+    @property
+    def classifiers(self) -> dict[int, Classifier]:
+        """The members' networks, by fold, in evaluation mode."""
+        return {member.fold: classifier for classifier, member in self._members}
+
     def info(self) -> dict[str, Any]:
         """Name, version, digest and number of folds, as every answer carries them."""
         return {
@@ -126,10 +141,10 @@ class Scorer:
             "folds": len(self._members),
         }
 
-    def _answer(
-        self, by_member: npt.NDArray[np.float64], warnings: Sequence[str]
+    def answer(
+        self, by_member: npt.NDArray[np.float64], warnings: Sequence[str] = ()
     ) -> Prediction:
-        """`by_member` is (K, C)."""
+        """The Prediction that the members' probabilities, (K, C), amount to."""
         bundle = self.bundle
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)

@@ -182,6 +182,20 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
     assert not list((tmp_path / "cut").glob("*.part*"))
 
 
+def test_a_build_that_was_cut_before_facts_were_kept_begins_anew(
+    phantom_set: Path, tmp_path: Path
+) -> None:
+    table = many(phantom_set, 2100)
+    with pytest.raises(KeyboardInterrupt):
+        build_array(table, tmp_path, SMALL, progress=stops_after(2090))
+    progress = tmp_path / "x_train_32.part.json"
+    saved = json.loads(progress.read_text())
+    del saved["file_facts"]
+    progress.write_text(json.dumps(saved))
+    built = build_array(table, tmp_path, SMALL)
+    assert all(facts.bytes > 0 for facts in built.file_facts)
+
+
 def test_the_remains_of_another_table_are_not_taken_up(phantom_set: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         build_array(many(phantom_set, 2100), tmp_path, SMALL, progress=stops_after(2090))

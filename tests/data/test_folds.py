@@ -18,16 +18,18 @@ from melanoma.data.array_making import build_array
 from melanoma.data.duplicates import exact_duplicates, join_groups
 from melanoma.data.folds import (
     FoldTable,
+    label_folds,
     load_folds,
     make_folds,
     require_no_leaks,
     save_folds,
     with_file_facts,
 )
+from melanoma.data.labels import HAM10000_CLASSES
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, FoldError
-from melanoma.recipe import Folds, Image, SiimData
+from melanoma.recipe import Folds, HamData, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
 NAMES = ("benign", "melanoma", "nevus", "a rare one")
@@ -379,3 +381,131 @@ def test_positives_of_fewer_patients_than_folds_are_refused_at_the_fold_that_lac
         folds.rows(other)
     with pytest.raises(FoldError, match="training part holds only target 0"):
         folds.rows(holder)
+
+
+# Several classes.
+
+FOUR = ("benign", "melanoma", "nevus", "a rare one")
+
+
+def random_classes(seed: int) -> tuple[LesionTable, int]:
+    """Four classes, of 4 to 70 %, in patients with one image or many."""
+    rng = np.random.default_rng(seed)
+    count, k = int(rng.integers(300, 600)), int(rng.integers(2, 6))
+    target = rng.choice(4, count, p=[0.7, 0.14, 0.12, 0.04])
+    patient = [f"p{p}" for p in rng.integers(0, count // 2, count)]
+    return lesions(target, patient), k
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_class_is_as_even_as_its_groups_allow(seed: int) -> None:
+    table, k = random_classes(seed)
+    folds = make_folds(table, rules(k, seed))
+    assert split_groups(folds, "patient_id") == 0
+    counts = folds.counts()
+    assert list(counts) == ["images", "groups", *FOUR]
+    assert counts["images"].sum() == counts[list(FOUR)].to_numpy().sum() == len(table)
+    held = pd.crosstab(folds.frame["group"], folds.frame["label"])
+    # The rarest class is scheduled by itself; the others have the mixed groups' images already.
+    assert np.ptp(counts["a rare one"]) <= held["a rare one"].max()
+    for name in FOUR[:3]:
+        assert np.ptp(counts[name]) <= 2 * held[name].max() + 1, name
+    assert np.ptp(counts["images"]) <= folds.frame.groupby("group").size().max()
+
+
+def test_classes_of_whole_groups_are_even_to_within_one_group() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 4, 400)
+    classes = np.repeat(rng.choice(4, 400, p=[0.6, 0.2, 0.15, 0.05]), sizes)
+    table = lesions(classes, lesion=[f"l{n}" for n in np.repeat(np.arange(400), sizes)])
+    counts = make_folds(table, rules()).counts()
+    for name in FOUR[1:]:
+        assert np.ptp(counts[name]) <= 1, name
+    assert np.ptp(counts["images"]) <= 1
+
+
+def test_ham10000_s_lesions_stay_whole_and_every_class_is_even(real_data: Path) -> None:
+    table = read_lesions(
+        real_data / "ham10000",
+        HamData(reader="ham10000"),
+        classes=tuple(HAM10000_CLASSES.values()),
+    ).require_sound()
+    codes = {name: code for code, name in HAM10000_CLASSES.items()}
+    assert table.frame["label"].map(codes).value_counts().to_dict() == {
+        "nv": 6705,
+        "mel": 1113,
+        "bkl": 1099,
+        "bcc": 514,
+        "akiec": 327,
+        "vasc": 142,
+        "df": 115,
+    }
+    assert (table.frame["source"] != "").all()
+    folds = make_folds(table, rules())
+    assert split_groups(folds, "lesion_id") == 0
+    counts = folds.counts()
+    assert (counts[list(codes)].max() - counts[list(codes)].min() <= 1).all()
+    assert np.ptp(counts["images"]) <= 1
+    for number in folds.folds:
+        folds.rows(number)
+
+
+def test_a_fold_without_a_class_is_refused_by_the_class_s_name() -> None:
+    target = [0, 1, 2] * 10 + [3] * 5
+    patient = [f"p{row}" for row in range(30)] + ["one"] * 5
+    folds = make_folds(lesions(target, patient), rules(3))
+    holder = int(folds.frame["fold"].iloc[-1])
+    other = next(fold for fold in folds.folds if fold != holder)
+    with pytest.raises(FoldError, match="validation part holds no a rare one; every class"):
+        folds.rows(other)
+    with pytest.raises(FoldError, match="training part holds no a rare one; every class"):
+        folds.rows(holder)
+
+
+def test_too_few_images_of_a_class_are_refused_by_its_name() -> None:
+    with pytest.raises(FoldError, match="5 folds need 5 images of each class; a rare one has 4"):
+        make_folds(lesions([0, 1, 2] * 10 + [3] * 4), rules())
+
+
+def test_without_groups_several_classes_are_scikit_learn_s_too() -> None:
+    target = np.random.default_rng(0).choice(4, 200)
+    folds = make_folds(lesions(target), rules(4, seed=7, group_by="none"))
+    theirs = StratifiedKFold(4, shuffle=True, random_state=7).split(target, target)
+    for number, (_, validation) in enumerate(theirs):
+        assert np.array_equal(folds.rows(number)[1], validation)
+
+
+def test_a_file_keeps_labels_and_is_read_for_its_own_classes_alone(tmp_path: Path) -> None:
+    table, k = random_classes(1)
+    folds = make_folds(table, rules(k))
+    path = tmp_path / "folds.csv"
+    save_folds(folds, path)
+    again = load_folds(path, classes=FOUR)
+    assert again.digest == folds.digest
+    assert again.frame["label"].tolist() == folds.frame["label"].tolist()
+    assert load_folds(path).frame["label"].tolist() == folds.frame["label"].tolist()
+    # Another order of the classes is another meaning of every number.
+    with pytest.raises(FoldError, match=r"label is not what target means: row 1 .*--folds"):
+        load_folds(path, classes=FOUR[::-1])
+    with pytest.raises(FoldError, match=r"rows of a class that the recipe has not: row .*'nevus'"):
+        load_folds(path, classes=FOUR[:2])
+    with pytest.raises(FoldError, match=r"no row of 'a fifth'.*melanoma\.split"):
+        load_folds(path, classes=(*FOUR, "a fifth"))
+
+
+def test_a_file_of_two_classes_is_none_for_a_recipe_of_four(tmp_path: Path) -> None:
+    path = fold_file(tmp_path, FOREIGN)
+    with pytest.raises(FoldError, match="no row of 'nevus', 'a rare one'"):
+        load_folds(path, classes=FOUR)
+
+
+def test_a_file_without_labels_has_them_filled_in_where_the_classes_are_known(
+    tmp_path: Path,
+) -> None:
+    path = fold_file(tmp_path, FOREIGN)
+    assert load_folds(path).frame["label"].tolist() == ["0", "1", "0", "1"]
+    named = load_folds(path, classes=FOUR[:2])
+    assert named.frame["label"].tolist() == ["benign", "melanoma", "benign", "melanoma"]
+    assert named.digest == load_folds(path).digest
+    later = label_folds(load_folds(path), FOUR[:2])
+    assert later.frame["label"].tolist() == named.frame["label"].tolist()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from melanoma.data.labels import HAM10000_CLASSES
 from melanoma.data.lesions import (
     COLUMNS,
     READERS,
@@ -19,7 +20,7 @@ from melanoma.data.lesions import (
     read_test_lesions,
 )
 from melanoma.errors import DataError
-from melanoma.recipe import CsvFolderData, Data, PhantomData, SiimData
+from melanoma.recipe import CsvFolderData, Data, HamData, PhantomData, SiimData
 
 SIIM = SiimData(reader="siim")
 PHANTOMS = PhantomData(reader="phantoms", images=40, patients=12, size=32)
@@ -375,3 +376,119 @@ def test_a_table_with_problems_is_read_and_only_then_refused(tmp_path: Path) -> 
     assert len(table.problems) == 1
     with pytest.raises(DataError):
         table.require_sound()
+
+
+# Several classes.
+
+THREE = ("melanoma", "melanocytic nevus", "vascular lesion")
+CODES = {"mel": "melanoma", "nv": "melanocytic nevus", "vasc": "vascular lesion"}
+
+
+def coded_folder(folder: Path, *codes: str) -> Path:
+    lines = [f"i{n},{code},l{n // 2}" for n, code in enumerate(codes)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "any.csv").write_text("image_name,target,lesion\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_table_of_codes_becomes_class_numbers_and_names(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "vasc", "mel", "nv", "nv")
+    table = read_lesions(folder, csv_data(labels=CODES), classes=THREE).require_sound()
+    assert table.frame["target"].tolist() == [2, 0, 1, 1]
+    assert table.frame["label"].tolist() == [
+        "vascular lesion",
+        "melanoma",
+        "melanocytic nevus",
+        "melanocytic nevus",
+    ]
+
+
+def test_a_table_of_names_needs_no_map(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, *THREE[::-1])
+    table = read_lesions(folder, csv_data(), classes=THREE).require_sound()
+    assert table.frame["target"].tolist() == [2, 1, 0]
+
+
+def test_an_unknown_code_and_an_absent_class_are_refused_together(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "mel", "nv", "scc")
+    with pytest.raises(DataError) as caught:
+        read_lesions(folder, csv_data(labels=CODES), classes=THREE).require_sound()
+    assert "row 3 (line 4): 'scc'" in str(caught.value)
+    assert "no row's target means 'vascular lesion'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_of_two_classes_the_label_is_the_target_s_name(tmp_path: Path) -> None:
+    frame = read_lesions(siim_folder(tmp_path, rows(0, 1, 0)), SIIM).frame
+    assert frame["label"].tolist() == ["benign", "melanoma", "benign"]
+
+
+def test_an_unlabeled_test_set_has_neither_target_nor_label(phantom_set: Path) -> None:
+    table = read_test_lesions(phantom_set, SIIM)
+    assert table is not None
+    assert set(table.frame["target"]) == {-1}
+    assert set(table.frame["label"]) == {""}
+
+
+# HAM10000.
+
+HAM = HamData(reader="ham10000")
+SEVEN = tuple(HAM10000_CLASSES.values())
+HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+
+
+def ham_folder(folder: Path, *rows: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "HAM10000_metadata.csv").write_text(HEADER + "".join(f"{row}\n" for row in rows))
+    return folder
+
+
+def all_codes() -> list[str]:
+    return [f"L{n},I{n},{code},histo,40.0,male,back" for n, code in enumerate(HAM10000_CLASSES)]
+
+
+def test_ham10000_is_read_as_it_is_published(tmp_path: Path) -> None:
+    folder = ham_folder(tmp_path, *all_codes(), "L0,I7,akiec,histo,,unknown,unknown")
+    for name in ("a/HAM10000_images_part_1/I0.jpg", "HAM10000_images_part_2/deep/I1.jpg"):
+        picture(folder / name)
+    # Elsewhere below the folder there may be anything, such as the masks of the same names.
+    for name in ("masks/I0.png", "ham10000_images_part_1/I1.jpg", "I2.jpg"):
+        picture(folder / name)
+    frame = read_lesions(folder, HAM, classes=SEVEN).require_sound().frame
+    assert frame["image_name"].tolist() == [f"I{n}" for n in range(8)]
+    assert frame["target"].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]
+    assert frame["label"].tolist() == [*SEVEN, SEVEN[0]]
+    assert frame["lesion_id"].tolist() == [*(f"L{n}" for n in range(7)), "L0"]
+    assert set(frame["patient_id"]) == {""}
+    assert frame["source"].tolist()[:3] == [
+        "a/HAM10000_images_part_1/I0.jpg",
+        "HAM10000_images_part_2/deep/I1.jpg",
+        "",
+    ]
+    assert frame["sex"].tolist()[6:] == ["male", ""]
+    assert frame["site"].tolist()[6:] == ["back", ""]
+    assert np.array_equal(frame["age"][6:], [40.0, np.nan], equal_nan=True)
+
+
+def test_ham10000_is_melanoma_against_the_rest_for_two_classes(tmp_path: Path) -> None:
+    frame = read_lesions(ham_folder(tmp_path, *all_codes()), HAM).require_sound().frame
+    assert frame["image_name"][frame["target"] == 1].tolist() == ["I4"]
+    assert frame["label"].tolist() == ["benign"] * 4 + ["melanoma"] + ["benign"] * 2
+
+
+@pytest.mark.parametrize("classes", [SEVEN, ("benign", "melanoma")])
+def test_an_unknown_diagnosis_is_refused_with_its_row(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = ham_folder(tmp_path, *all_codes(), "L9,I9,scc,histo,40.0,male,back")
+    with pytest.raises(DataError, match=r"1 rows whose dx .*row 8 \(line 9\): 'scc'"):
+        read_lesions(folder, HAM, classes=classes).require_sound()
+
+
+def test_ham10000_without_its_table_or_a_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no table at .*HAM10000_metadata\.csv"):
+        read_lesions(tmp_path, HAM, classes=SEVEN)
+    (tmp_path / "HAM10000_metadata.csv").write_text("image_id,dx\nI0,nv\n")
+    with pytest.raises(DataError, match=r"lacks .*lesion_id"):
+        read_lesions(tmp_path, HAM, classes=SEVEN)
+    assert read_test_lesions(tmp_path, HAM) is None

@@ -172,3 +172,35 @@ def test_a_cpu_keeps_its_cores_for_training_unless_told_otherwise() -> None:
     assert resolve_workers("auto", torch.device("cpu")) == 0
     assert resolve_workers(3, torch.device("cpu")) == 3
     assert 1 <= resolve_workers("auto", torch.device("cuda")) <= 8
+
+
+def test_the_balanced_sampler_draws_several_classes_alike() -> None:
+    """A 10 : 1 : 3 set: each class a third of the epoch, each row of it as often as any other."""
+    targets = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [1000, 100, 300]))
+    rows = np.arange(len(targets)) + 50
+    totals: npt.NDArray[np.int64] = np.zeros(3, np.int64)
+    for epoch in range(30):
+        drawn = draw_order(rows, targets, sampler=Sampler(name="balanced"), seed=(1, 0, epoch))
+        assert len(drawn) == 1400
+        times = np.bincount(drawn - 50, minlength=1400)
+        shown = np.array([times[targets == number].sum() for number in range(3)])
+        assert np.ptp(shown) <= 1
+        assert all(np.ptp(times[targets == number]) <= 1 for number in range(3))
+        totals += shown
+    # 1400 is no multiple of three: who gets one more is not always the same class.
+    assert np.ptp(totals) < 15
+    assert abs(totals / totals.mean() - 1).max() < 0.05
+
+
+def test_a_balanced_epoch_is_mixed_and_repeatable_and_the_same_with_workers(
+    array: ImageArray,
+) -> None:
+    targets = np.arange(60) % 7 % 3
+    options = {"sampler": Sampler(name="balanced"), "batch_size": 16, "accumulate": 1}
+    epoch = plan_epoch(np.arange(60), targets, seed=(1,), **options)  # type: ignore[arg-type]
+    again = plan_epoch(np.arange(60), targets, seed=(1,), **options)  # type: ignore[arg-type]
+    assert all(np.array_equal(a.rows, b.rows) for a, b in zip(epoch, again, strict=True))
+    assert all(len(set(targets[plan.rows])) == 3 for plan in epoch)
+    require_equal(
+        list(load_batches(array, epoch, workers=2)), list(load_batches(array, epoch, workers=0))
+    )

@@ -273,6 +273,9 @@ def test_separable_rare_and_absent_classes_stay_finite(method: str) -> None:
     assert (probability.argmax(axis=1) == target).all()
     assert (probability > 0).all()
     assert found.class_prevalence == (0.8, 0.18, 0.02, 0.0)
+    # No image of the last class says that it is rare, not that it cannot be.
+    if method == "scale":
+        assert 1e-4 < probability[:, 3].max() < 0.03
     # One image of a class is no proof: Platt's target for it is 2/3.
     if method == "scale":
         assert probability[-1, 2] == pytest.approx(2 / 3, abs=0.1)
@@ -287,6 +290,25 @@ def test_a_fold_s_probabilities_of_many_classes_never_see_its_own_labels() -> No
     after = crossfit_probabilities(logits, np.where(own, (target + 1) % 5, target), folds)
     assert (after[own] == before[own]).all()
     assert (after[~own] != before[~own]).any(axis=1).all()
+
+
+def test_a_temperature_is_cross_fitted_too() -> None:
+    logits, target = _class_logits(600)
+    folds = np.random.default_rng(0).integers(0, 3, 600)
+    found = crossfit_probabilities(logits, target, folds, method="temperature")
+    own = folds == 2
+    others = fit_calibration(logits[~own], target[~own], method="temperature")
+    assert (found[own] == others.probabilities(logits[own])).all()
+
+
+def test_what_is_added_to_all_of_an_image_s_logits_changes_nothing() -> None:
+    logits, target = _class_logits(1000)
+    moved = logits + 1e8 * np.random.default_rng(0).normal(size=(1000, 1))
+    for method in ("scale", "temperature"):
+        expected = fit_calibration(logits, target, method=method)
+        found = fit_calibration(moved, target, method=method)
+        assert found.slope == pytest.approx(expected.slope, rel=1e-4)
+        assert found.probabilities(moved) == pytest.approx(expected.probabilities(logits), abs=1e-4)
 
 
 def test_one_fold_is_cross_fitted_by_halves_of_its_groups() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from melanoma.evaluation.comparison import Comparison, compare_runs, sign_p_value
 from melanoma.evaluation.delong import delong_difference
-from melanoma.evaluation.intervals import Floats, Integers, bootstrap_interval
+from melanoma.evaluation.intervals import Floats, Integers, bootstrap_interval, bootstrap_intervals
 from melanoma.evaluation.metrics import auroc, brier_score, expected_calibration_error
 
 
@@ -114,5 +114,5 @@ def test_several_statistics_are_compared_at_once() -> None:
     found = compare_runs(runs[0], runs[1], patient, resamples=200, rng=_rng(1))
     assert list(found) == list(makers)
     assert found["auroc"] == _compare(*probabilities, target, patient, resamples=200)
-    for comparison in found.values():
-        assert comparison.first.low <= comparison.first.value <= comparison.first.high
+    alone = bootstrap_intervals(runs[0], patient, resamples=200, rng=_rng(1))
+    assert {name: comparison.first for name, comparison in found.items()} == alone

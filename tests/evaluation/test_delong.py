@@ -115,9 +115,12 @@ def test_scores_of_one_ranking_do_not_differ() -> None:
 
 def test_a_class_of_one_image_or_of_one_patient_has_no_interval() -> None:
     target, score = np.array([1, 0, 0, 0]), np.array([0.9, 0.1, 0.95, 0.3])
-    found = delong_interval(target, score)
+    with np.errstate(all="raise"):
+        found = delong_interval(target, score)
     assert found.value == pytest.approx(2 / 3)
     assert np.isnan([found.low, found.high]).all()
     target, groups = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 2])
     assert np.isnan(delong_interval(target, score, groups=groups).low)
     assert np.isfinite(delong_interval(target, score, groups=np.arange(4)).low)
+    with np.errstate(all="raise"):
+        assert np.isnan(delong_interval(np.zeros(4, np.int64), score)[:3]).all()

@@ -199,6 +199,13 @@ def test_the_calibration_error_s_interval_holds_its_value_though_resampling_rais
     assert found.high - found.value == pytest.approx(spread[1] - drawn.values.mean())
 
 
+def test_the_calibration_error_s_interval_ends_at_0() -> None:
+    error = expected_calibration_error(np.tile([0, 1], 20), np.full(40, 0.5))
+    found = bootstrap_interval(error, np.arange(40), resamples=500, rng=_rng())
+    assert (found.value, found.low) == (0, 0)
+    assert 0 < found.high < 0.2
+
+
 def test_the_interval_of_the_auroc_covers_with_patients_and_is_too_narrow_with_images() -> None:
     """The truth is the AUROC of 480,000 images of other patients of the same kind.
 

@@ -99,6 +99,12 @@ def test_wilson_s_interval_is_that_of_a_published_table() -> None:
     assert wilson_interval(20, 20) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
 
 
+def test_the_interval_of_a_share_of_none_or_of_all_ends_exactly_there() -> None:
+    for images in range(1, 300):
+        assert wilson_interval(0, images)[0] == 0.0
+        assert wilson_interval(images, images)[1] == 1.0
+
+
 def test_the_calibration_line_is_scikit_learn_s_logistic_regression() -> None:
     rng = np.random.default_rng(3)
     odds = rng.normal(-1, 1.5, 4000)
@@ -122,7 +128,12 @@ def test_the_calibration_line_of_honest_bold_and_high_probabilities() -> None:
 
 @pytest.mark.parametrize(
     ("target", "probability"),
-    [([0, 0, 0], [0.1, 0.2, 0.3]), ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]), ([0, 1], [0.5, 0.5])],
+    [
+        ([0, 0, 0], [0.1, 0.2, 0.3]),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]),
+        ([0, 1], [0.5, 0.5]),
+        ([0, 1, 0], [0.3, 0.3, 0.3]),
+    ],
 )
 def test_a_line_that_the_images_do_not_decide_is_undefined(
     target: list[int], probability: list[float]

@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 
 from melanoma.evaluation.figures import save_figures
 from melanoma.evaluation.report import Report, build_report, corrected_logits, save_out_of_fold
+from melanoma.evaluation.schema import validate_report
 from melanoma.evaluation.scores import ScoreTable
 from melanoma.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.storage import write_json
@@ -61,12 +62,17 @@ def _scores(*, images: int = 330, skill: float = 1.5) -> ScoreTable:
     )
 
 
+def _audit(findings: tuple[str, ...]) -> dict[str, Any]:
+    kinds = ("patients", "lesions", "groups", "identical", "near_duplicates")
+    return {**dict.fromkeys(kinds, 0), "findings": list(findings), "allowed": bool(findings)}
+
+
 def _facts(*, folds: int = 3, leaks: tuple[str, ...] = (), kept: str = "best") -> list[Any]:
     return [
         {
             "fold": fold,
             "prior_shift": SHIFTS[fold],
-            "leaks": list(leaks),
+            "audit": _audit(leaks),
             "kept": kept,
             "best_epoch": 3 + fold,
             "last_epoch": 9,
@@ -146,11 +152,20 @@ def test_metrics_of_calibration_are_those_of_the_cross_fitted_column(
 def test_the_threshold_and_its_table_can_be_counted_in_the_file(
     written: dict[str, Any], oof: pd.DataFrame
 ) -> None:
-    (point,) = written["thresholds"]
+    points = {point["at"]: point for point in written["thresholds"]}
+    assert list(points) == [f"sensitivity {s}" for s in (0.9, 0.8)] + [
+        f"specificity {s}" for s in (0.8, 0.9)
+    ]
+    point = written["thresholds"][0]
     flagged = (oof["prob"] >= point["value"]).astype(int)
-    assert point["at"] == "sensitivity 0.9"
     assert point["flagged"] == flagged.sum()
+    cells = sk.confusion_matrix(oof["target"], flagged).ravel().tolist()
+    names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+    assert [point[name] for name in names] == cells
+    assert written["confusion"]["counts"] == sk.confusion_matrix(oof["target"], flagged).tolist()
     counted = {
+        "accuracy": sk.accuracy_score(oof["target"], flagged),
+        "balanced_accuracy": sk.balanced_accuracy_score(oof["target"], flagged),
         "sensitivity": sk.recall_score(oof["target"], flagged),
         "specificity": sk.recall_score(oof["target"], flagged, pos_label=0),
         "ppv": sk.precision_score(oof["target"], flagged),
@@ -162,6 +177,11 @@ def test_the_threshold_and_its_table_can_be_counted_in_the_file(
     assert counted["sensitivity"] >= 0.9
     higher = oof["prob"] > point["value"]
     assert sk.recall_score(oof["target"], higher.astype(int)) < 0.9
+    spared = points["specificity 0.8"]
+    assert spared["specificity"]["value"] >= 0.8
+    lower = np.sort(oof["prob"][oof["prob"] < spared["value"]])[-1]
+    fewer = (oof["prob"] >= lower).astype(int)
+    assert sk.recall_score(oof["target"], fewer, pos_label=0) < 0.8
 
 
 def test_each_fold_s_shift_is_taken_out_before_folds_are_pooled(
@@ -179,7 +199,7 @@ def test_each_fold_s_shift_is_taken_out_before_folds_are_pooled(
 
 
 def test_the_file_keeps_the_rows_and_their_names(oof: pd.DataFrame, scores: ScoreTable) -> None:
-    same = ["image_name", "patient_id", "group", "target", "fold"]
+    same = ["image_name", "patient_id", "group", "label", "target", "fold"]
     assert oof[same].equals(scores.frame[same])
     assert {"logit", "prob"} <= set(oof.columns)
 
@@ -206,7 +226,9 @@ def test_each_fold_has_its_own_line(written: dict[str, Any], oof: pd.DataFrame) 
         "images": 330,
         "positives": int(oof["target"].sum()),
         "groups": 110,
+        "patients": 110,
         "prevalence": oof["target"].mean(),
+        "classes": oof["label"].value_counts()[["benign", "melanoma"]].to_dict(),
     }
 
 
@@ -237,11 +259,42 @@ def test_warnings_name_missing_folds_few_positives_and_flattering_selection(
     assert f"only {two.target.sum()} positives" in warnings
     assert "compare the last epoch" in warnings
     quiet = _scores(images=900)
-    assert build_report(_recipe(), quiet, _facts(kept="last")).content["warnings"] == []
+    (only,) = build_report(_recipe(), quiet, _facts(kept="last")).content["warnings"]
+    assert only.startswith("26 % of these images are melanomas")
+
+
+def test_probabilities_are_moved_to_another_prevalence_on_request_only(scores: ScoreTable) -> None:
+    plain = build_report(_recipe(), scores, _facts()).content
+    moved = build_report(_recipe(), scores, _facts(), prevalence=0.02).content
+    assert plain["retargeted"] is None
+    assert moved["metrics"] == plain["metrics"]
+    trained = plain["data"]["prevalence"]
+    ratio = 0.02 / 0.98 * (1 - trained) / trained
+    for here, there in zip(moved["thresholds"], moved["retargeted"]["thresholds"], strict=True):
+        odds = here["value"] / (1 - here["value"]) * ratio
+        assert there["value"] == pytest.approx(odds / (1 + odds), rel=1e-9)
+        caught, spared = here["sensitivity"]["value"], here["specificity"]["value"]
+        true, false = 0.02 * caught, 0.98 * (1 - spared)
+        assert there["ppv"] == pytest.approx(true / (true + false))
+        assert there["flagged_share"] == pytest.approx(true + false)
+
+
+def test_subgroups_and_shortcuts_come_from_the_fold_file(scores: ScoreTable) -> None:
+    sex = np.where(scores.target == 1, "male", "female")
+    names = scores.frame["image_name"]
+    table = pd.DataFrame({"image_name": names, "age": 50.0, "sex": sex, "site": ""})
+    # In another order than the scores: joined by name, never by position.
+    content = build_report(_recipe(), scores, _facts(), table=table[::-1]).content
+    lines = {(line["column"], line["value"]): line for line in content["subgroups"]}
+    assert lines["sex", "male"]["positives"] == scores.target.sum()
+    assert lines["sex", "female"]["positives"] == 0
+    clinical = content["shortcuts"]["lines"][0]
+    assert clinical["auroc"]["value"] == pytest.approx(1.0)
+    assert any("age, sex and site alone" in warning for warning in content["warnings"])
 
 
 def test_figures_are_drawn_from_the_report(report: Report, tmp_path: Path) -> None:
-    written = save_figures(report, tmp_path / "figures")
+    written = save_figures(validate_report(report.content), tmp_path / "figures")
     names = {path.name for path in written}
     assert names == {"roc.png", "pr.png", "reliability.png", "report.png"}
     for path in written:
@@ -249,3 +302,17 @@ def test_figures_are_drawn_from_the_report(report: Report, tmp_path: Path) -> No
         # The curve's color, on more than a hundred pixels.
         curve = (np.abs(pixels.astype(int) - (0x0F, 0x6B, 0x8C)) < 12).all(axis=2)
         assert curve.sum() > 100
+
+
+def test_baselines_learn_from_folds_that_were_not_trained_too(scores: ScoreTable) -> None:
+    """The one fold that was scored holds one sex alone: only the others tell what it means."""
+    frame = scores.frame
+    male = (frame["fold"] != 0) & (frame["target"] == 1)
+    table = frame.assign(sex=np.where(male, "male", "female"), age=np.nan, site="")
+    table.loc[table["fold"] == 0, "sex"] = np.where(table["target"] == 1, "male", "female")[
+        table["fold"] == 0
+    ]
+    one = ScoreTable(frame[frame["fold"] == 0].reset_index(drop=True), BINARY_CLASSES)
+    content = build_report(_recipe(), one, _facts(folds=1), table=table).content
+    assert content["shortcuts"]["lines"][0]["auroc"]["value"] == pytest.approx(1.0)
+    assert content["data"]["images"] == len(one)

@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 from melanoma.errors import DataError
-from melanoma.evaluation.scores import ScoreTable, concat_scores, load_scores, save_scores
+from melanoma.evaluation.scores import (
+    ScoreTable,
+    concat_scores,
+    load_scores,
+    make_scores,
+    save_scores,
+)
 from melanoma.recipe import BINARY_CLASSES
 
 NAMES = ["a", "b", "c", "d"]
@@ -100,3 +106,103 @@ def test_a_file_without_a_column_or_with_text_for_a_logit_is_refused(tmp_path: P
     frame.assign(logit="high").to_csv(tmp_path / "text.csv", index=False)
     with pytest.raises(DataError, match="no number"):
         load_scores(tmp_path / "text.csv", BINARY_CLASSES)
+
+
+# Several classes.
+
+THREE = ("nevus", "melanoma", "vascular lesion")
+
+
+def _classes(names: list[str], *, fold: int = 0, seed: int = 0) -> ScoreTable:
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 3, len(names))
+    held_out = pd.DataFrame(
+        {
+            "image_name": names,
+            "patient_id": "",
+            "group": names,
+            "site": "arm",
+            "label": np.array(THREE)[target],
+            "target": target,
+            "fold": fold,
+        }
+    )
+    logits = {
+        name: rng.normal(size=(len(names), 3)).astype(np.float32).astype(np.float64)
+        for name in ("logit", "logit_best", "logit_last")
+    }
+    return make_scores(held_out, THREE, logits)
+
+
+def test_several_classes_have_a_column_each_in_the_recipe_s_order(tmp_path: Path) -> None:
+    table = _classes(NAMES)
+    assert list(table.frame) == [
+        *("image_name", "patient_id", "group", "label", "target", "fold"),
+        *("logit_nevus", "logit_melanoma", "logit_vascular lesion"),
+        *("logit_best_nevus", "logit_best_melanoma", "logit_best_vascular lesion"),
+        *("logit_last_nevus", "logit_last_melanoma", "logit_last_vascular lesion"),
+    ]
+    assert not table.is_binary
+    assert table.logits("logit_last").shape == (4, 3)
+    assert table.logits()[:, 1].tolist() == table.frame["logit_melanoma"].tolist()
+    save_scores(table, tmp_path / "oof.csv")
+    again = load_scores(tmp_path / "oof.csv", THREE)
+    assert again.classes == THREE
+    for column in ("logit", "logit_best", "logit_last"):
+        assert (again.logits(column) == table.logits(column)).all() or np.allclose(
+            again.logits(column), table.logits(column), rtol=1e-8
+        )
+    assert again.frame["label"].tolist() == table.frame["label"].tolist()
+
+
+def test_two_classes_may_have_one_output_or_two(tmp_path: Path) -> None:
+    two = make_scores(
+        _table(NAMES).frame,
+        BINARY_CLASSES,
+        dict.fromkeys(("logit", "logit_best", "logit_last"), np.zeros((4, 2))),
+    )
+    for table, shape in ((_table(NAMES), (4,)), (two, (4, 2))):
+        save_scores(table, tmp_path / "oof.csv")
+        assert load_scores(tmp_path / "oof.csv", BINARY_CLASSES).logits().shape == shape
+
+
+def test_folds_of_several_classes_are_joined_in_order() -> None:
+    first, second = _classes(["d", "b"]), _classes(["c", "a"], fold=1, seed=1)
+    joined = concat_scores([first, second], NAMES)
+    assert joined.frame["image_name"].tolist() == NAMES
+    assert joined.classes == THREE
+    assert joined.logits()[0].tolist() == second.logits()[1].tolist()
+    bad = first.frame.assign(**{"logit_best_vascular lesion": [0.0, np.inf]})
+    with pytest.raises(DataError, match="not finite"):
+        concat_scores([ScoreTable(bad, THREE), second], NAMES)
+    other = ScoreTable(second.frame, THREE[::-1])
+    with pytest.raises(DataError, match="different classes"):
+        concat_scores([first, other], NAMES)
+
+
+def test_melanoma_is_any_of_the_classes_that_count_as_one() -> None:
+    table = _classes([f"n{i}" for i in range(50)])
+    target = table.frame["label"]
+    assert table.melanoma_target(["melanoma"]).tolist() == (target == "melanoma").tolist()
+    both = table.melanoma_target(["melanoma", "nevus"])
+    assert both.tolist() == (target != "vascular lesion").astype(int).tolist()
+    assert table.melanoma_target([]).tolist() == [0] * 50
+    assert _table(NAMES, target=[0, 1, 1, 0]).melanoma_target(["melanoma"]).tolist() == [0, 1, 1, 0]
+    with pytest.raises(DataError, match="'mel' is not among nevus, melanoma"):
+        table.melanoma_target(["mel"])
+
+
+def test_scores_of_other_classes_are_refused_by_the_column_they_lack(tmp_path: Path) -> None:
+    save_scores(_classes(NAMES), tmp_path / "oof.csv")
+    with pytest.raises(DataError, match="lacks logit_scar"):
+        load_scores(tmp_path / "oof.csv", (*THREE[:2], "scar"))
+    save_scores(_table(NAMES, target=[0, 1, 2, 0]), tmp_path / "oof.csv")
+    with pytest.raises(DataError, match="a target that is none of benign, melanoma"):
+        load_scores(tmp_path / "oof.csv", BINARY_CLASSES)
+
+
+def test_a_file_of_the_first_version_has_its_labels_filled_in(tmp_path: Path) -> None:
+    frame = _table(NAMES, target=[0, 1, 1, 0]).frame.drop(columns="label")
+    frame.to_csv(tmp_path / "oof.csv", index=False)
+    again = load_scores(tmp_path / "oof.csv", BINARY_CLASSES).frame
+    assert again["label"].tolist() == ["benign", "melanoma", "melanoma", "benign"]

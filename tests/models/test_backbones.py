@@ -24,6 +24,7 @@ def _se_resnext50() -> nn.Module:
 SOURCES: dict[str, Callable[[], nn.Module]] = {
     "se_resnext50_32x4d": _se_resnext50,
     "resnet18": lambda: models.resnet18(weights=None),
+    "resnet34": lambda: models.resnet34(weights=None),
     "resnet50": lambda: models.resnet50(weights=None),
     "mobilenet_v2": lambda: models.mobilenet_v2(weights=None),
 }

@@ -230,6 +230,18 @@ def test_a_share_without_both_classes_is_refused(share: float) -> None:
         make_classifier("resnet18", outputs=1, positive_share=share)
 
 
+def test_several_outputs_start_at_the_shares_of_their_classes() -> None:
+    shares = [0.7, 0.2, 0.1]
+    classifier = make_classifier("resnet18", outputs=3, class_shares=shares)
+    assert classifier.head.bias.softmax(dim=0).tolist() == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("shares", [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [math.nan, 0.5, 0.5]])
+def test_shares_without_every_class_are_refused(shares: list[float]) -> None:
+    with pytest.raises(DataError, match="every class"):
+        make_classifier("resnet18", outputs=3, class_shares=shares)
+
+
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_a_dropout_that_keeps_nothing_is_refused(dropout: float) -> None:
     with pytest.raises(RecipeError, match=r"model\.dropout"):

@@ -6,17 +6,26 @@ import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from melanoma.errors import FoldError, MelanomaError, RecipeError
 from melanoma.models.losses import (
+    CLASS_LOSSES,
     LOSSES,
     BinaryLoss,
+    ClassLoss,
     binary_cross_entropy,
     binary_focal,
+    class_weights,
+    cross_entropy,
+    focal,
     positive_weight,
+    require_fitting_loss,
 )
 
 
@@ -163,3 +172,181 @@ def test_a_rule_that_is_no_positive_number_is_refused(rule: Any) -> None:
 def test_a_cap_that_is_no_positive_number_is_refused(cap: float) -> None:
     with pytest.raises(RecipeError, match=r"loss\.cap"):
         positive_weight(10, 5, rule="ratio", cap=cap)
+
+
+# Over several classes.
+
+
+@pytest.fixture(params=list(CLASS_LOSSES))
+def class_loss(request: pytest.FixtureRequest) -> ClassLoss:
+    return CLASS_LOSSES[request.param]
+
+
+WEIGHTS = torch.tensor([0.3, 2.0, 7.0, 1.0])
+
+
+def _classes(images: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(images, 4, generator=generator)
+    return logits, torch.randint(4, (images,), generator=generator)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_cross_entropy_is_torch_s_over_the_images(
+    weights: torch.Tensor | None, smoothing: float
+) -> None:
+    logits, targets = _classes()
+    theirs = torch_cross_entropy(
+        logits, targets, weight=weights, label_smoothing=smoothing, reduction="none"
+    ).mean()
+    ours = cross_entropy(logits, targets, class_weights=weights, label_smoothing=smoothing)
+    assert torch.allclose(ours, theirs)
+    mean = torch_cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
+    # torch's own mean divides by the weights of this batch; without weights there is no difference.
+    share = 1.0 if weights is None else weights[targets].mean()
+    assert torch.allclose(ours, mean * share)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_focal_without_focus_is_cross_entropy(
+    weights: torch.Tensor | None, smoothing: float
+) -> None:
+    logits, targets = _classes()
+    options: dict[str, Any] = {"class_weights": weights, "label_smoothing": smoothing}
+    plain = cross_entropy(logits, targets, **options)
+    assert torch.allclose(focal(logits, targets, gamma=0.0, **options), plain, rtol=1e-5)
+
+
+def test_class_focal_of_two_classes_is_the_binary_one() -> None:
+    logits, targets = _batch()
+    both = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    binary = binary_focal(logits, targets, positive_weight=5.0, label_smoothing=0.1)
+    weights = torch.tensor([1.0, 5.0])
+    ours = focal(both, targets, class_weights=weights, label_smoothing=0.1)
+    assert torch.allclose(ours, binary, rtol=1e-5)
+
+
+def test_a_worked_example_of_three_classes() -> None:
+    # Probabilities .7 .2 .1 for a first class that counts twice, .25 .5 .25 for a second one.
+    logits = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]]).log()
+    options: dict[str, Any] = {
+        "class_weights": torch.tensor([2.0, 1.0, 9.0]),
+        "label_smoothing": 0.0,
+    }
+    targets = torch.tensor([0, 1])
+    plain = (2 * -math.log(0.7) - math.log(0.5)) / 2
+    focused = (2 * 0.3**2 * -math.log(0.7) + 0.5**2 * -math.log(0.5)) / 2
+    assert cross_entropy(logits, targets, **options).item() == pytest.approx(plain)
+    assert focal(logits, targets, **options).item() == pytest.approx(focused)
+
+
+def test_class_weights_move_the_best_logits_by_their_logarithms() -> None:
+    # Of a blind model: the loss is stationary at ln(share * weight), whatever the batches.
+    counts, weights = torch.tensor([6, 3, 1]), torch.tensor([0.5, 1.0, 4.0])
+    targets = torch.repeat_interleave(torch.arange(3), counts)
+    best = (counts / 10 * weights).log().requires_grad_()
+    logits = best.expand(10, 3)
+    cross_entropy(logits, targets, class_weights=weights, label_smoothing=0.0).backward()
+    assert best.grad is not None
+    assert best.grad.abs().max().item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [200.0, 1e4])
+def test_extreme_class_logits_give_finite_losses_and_gradients(
+    class_loss: ClassLoss, size: float
+) -> None:
+    logits = torch.tensor([[size, -size, 0.0, 0.0], [size, -size, 0.0, 0.0]], requires_grad=True)
+    value = class_loss(logits, torch.tensor([0, 1]), class_weights=WEIGHTS, label_smoothing=0.1)
+    value.backward()
+    assert logits.grad is not None
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_class_logits_are_summed_in_float32(
+    class_loss: ClassLoss, precision: torch.dtype
+) -> None:
+    logits, targets = _classes()
+    fixed = partial(class_loss, class_weights=WEIGHTS, label_smoothing=0.0)
+    value = fixed(logits.to(precision), targets.float())
+    assert value.dtype == torch.float32
+    assert torch.equal(value, fixed(logits.to(precision).float(), targets))
+
+
+def test_the_class_loss_is_a_mean_over_images_whatever_their_weights(
+    class_loss: ClassLoss,
+) -> None:
+    """So that accumulated batches are the large batch: its parts in their shares."""
+    logits, targets = _classes()
+    fixed = partial(class_loss, class_weights=WEIGHTS, label_smoothing=0.05)
+    parts = 0.25 * fixed(logits[:16], targets[:16]) + 0.75 * fixed(logits[16:], targets[16:])
+    assert torch.allclose(parts, fixed(logits, targets))
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets"),
+    [((4,), (4,)), ((4, 1), (4,)), ((4, 3), (4, 1)), ((4, 3), (3,)), ((0, 3), (0,))],
+)
+def test_class_shapes_that_do_not_fit_are_refused(
+    class_loss: ClassLoss, logits: tuple[int, ...], targets: tuple[int, ...]
+) -> None:
+    with pytest.raises(MelanomaError, match="do not fit"):
+        class_loss(
+            torch.zeros(logits), torch.zeros(targets), class_weights=None, label_smoothing=0.0
+        )
+
+
+COUNTS = (6705, 1113, 142)
+
+
+@pytest.mark.parametrize("rule", ["balanced", "sqrt"])
+def test_class_weights_follow_their_rule_with_mean_1_over_the_images(rule: Any) -> None:
+    weights = class_weights(COUNTS, rule=rule, cap=None)
+    assert sum(c * w for c, w in zip(COUNTS, weights, strict=True)) == pytest.approx(sum(COUNTS))
+    power = {"balanced": 1, "sqrt": 0.5}[rule]
+    assert weights[2] / weights[0] == pytest.approx((6705 / 142) ** power)
+
+
+def test_balanced_class_weights_are_scikit_learn_s() -> None:
+    target = np.repeat(np.arange(3), COUNTS)
+    theirs = compute_class_weight("balanced", classes=np.arange(3), y=target)
+    assert class_weights(COUNTS, rule="balanced", cap=None) == pytest.approx(tuple(theirs))
+
+
+def test_a_cap_bounds_the_class_weights_and_leaves_the_others() -> None:
+    free = class_weights(COUNTS, rule="balanced", cap=None)
+    assert free[2] > 5 > free[1]
+    assert class_weights(COUNTS, rule="balanced", cap=5.0) == (free[0], free[1], 5.0)
+    assert class_weights(COUNTS, rule="none", cap=5.0) == (1.0, 1.0, 1.0)
+
+
+def test_a_class_without_an_image_has_no_weight() -> None:
+    with pytest.raises(FoldError, match="needs some of each"):
+        class_weights((5, 0, 3), rule="sqrt", cap=None)
+    assert class_weights((5, 0, 3), rule="none", cap=None) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "said"),
+    [
+        ("bce", 7, r"loss\.name: 'bce' does not fit 7 outputs; fitting: cross_entropy, focal"),
+        ("cross_entropy", 1, r"loss\.name: 'cross_entropy' does not fit 1 output; fitting: bce"),
+        ("mse", 1, "unknown 'mse'; known: bce, focal"),
+        ("mse", 2, "unknown 'mse'; known: cross_entropy, focal"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(
+    name: str, outputs: int, said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        require_fitting_loss(name, outputs=outputs)
+
+
+def test_every_loss_fits_its_own_outputs() -> None:
+    for name in LOSSES:
+        require_fitting_loss(name, outputs=1)
+    for name in CLASS_LOSSES:
+        require_fitting_loss(name, outputs=2)

@@ -18,7 +18,7 @@ from melanoma.data.folds import FoldTable, make_folds, save_folds
 from melanoma.data.lesions import read_lesions
 from melanoma.data.phantoms import make_phantoms
 from melanoma.models.backbones import BACKBONES, Backbone
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.run_folder import FoldRun
@@ -82,9 +82,10 @@ class Place:
     folder: Path
     array: ImageArray
     folds: FoldTable
+    classes: tuple[str, ...] = BINARY_CLASSES
 
     def data(self, fold: int) -> FoldData:
-        return select_fold(self.array, self.folds, fold)
+        return select_fold(self.array, self.folds, fold, classes=self.classes)
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +96,34 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folds = make_folds(table, recipe.folds)
     save_folds(folds, folder / "folds.csv")
     return Place(folder, build_array(table, folder / "arrays", recipe.image), folds)
+
+
+THREE: dict[str, Any] = {
+    **BASE,
+    "name": "three",
+    "classes": ["nevus", "melanoma", "some other lesion"],
+    "data": {
+        "reader": "csv_folder",
+        "table": "train.csv",
+        "target_col": "diagnosis",
+        "group_col": "patient_id",
+        "labels": {"nevus": "nevus", "melanoma": "melanoma", "unknown": "some other lesion"},
+    },
+    "folds": {"name": "three", "k": 2},
+    "loss": {"name": "cross_entropy", "class_weight": "balanced"},
+}
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """96 phantoms as a plain table of three diagnoses: 14 melanomas, 17 nevi, 65 others."""
+    folder, recipe = tmp_path_factory.mktemp("three"), make_recipe(THREE)
+    make_phantoms(folder, images=96, patients=40, size=48, seed=3)
+    table = read_lesions(folder, recipe.data, classes=recipe.classes).require_sound()
+    folds = make_folds(table, recipe.folds)
+    save_folds(folds, folder / "folds.csv")
+    array = build_array(table, folder / "arrays", recipe.image)
+    return Place(folder, array, folds, recipe.classes)
 
 
 RecipeMaker = Callable[..., Recipe]
@@ -114,14 +143,30 @@ def recipe_of() -> RecipeMaker:
     return make
 
 
+@pytest.fixture(scope="session")
+def three_of() -> RecipeMaker:
+    """THREE, changed as `recipe_of` changes BASE."""
+
+    def make(**changes: Any) -> Recipe:
+        merged = {
+            key: {**THREE.get(key, {}), **value} if isinstance(value, dict) else value
+            for key, value in changes.items()
+        }
+        return make_recipe({**THREE, **merged})
+
+    return make
+
+
 @pytest.fixture
 def fit(place: Place, tmp_path: Path) -> Callable[..., FoldRun]:
-    """fit_fold on the phantoms, on the CPU."""
+    """fit_fold on the phantoms (or at another place), on the CPU."""
 
-    def run(recipe: Recipe, folder: Path, *, fold: int = 0, **options: Any) -> FoldRun:
+    def run(
+        recipe: Recipe, folder: Path, *, fold: int = 0, at: Place = place, **options: Any
+    ) -> FoldRun:
         return fit_fold(
             recipe,
-            place.data(fold),
+            at.data(fold),
             folder,
             device=torch.device("cpu"),
             imagenet=tmp_path / "imagenet",

@@ -1,0 +1,165 @@
+"""python -m melanoma.explain IMAGES: a picture an image of why a bundle answers as it does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from melanoma import terminal as t
+from melanoma.errors import RecipeError
+
+if TYPE_CHECKING:
+    from melanoma.data.images import Pixels
+    from melanoma.scoring.batch import ImageFile
+    from melanoma.scoring.explain import Explanation
+    from melanoma.scoring.scorer import Scorer
+
+METHODS = ("gradcam", "lime")
+Precision = Annotated[
+    str, typer.Option("--precision", help="LIME's evaluations: Low 50, Medium 200, High 1000.")
+]
+app = t.make_app()
+
+
+class Question(NamedTuple):
+    """How to explain: `target` is a class, or None for the predicted one."""
+
+    method: str
+    precision: str = "Medium"
+    target: str | None = None
+    seed: int = 0
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files, folders, or one CSV.")],
+    method: Annotated[str, typer.Option("--method", help="gradcam or lime.")] = "gradcam",
+    precision: Precision = "Medium",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="PNG for one image, or a folder (default: here).")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--class", help="Class to explain (default: the predicted one).")
+    ] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="One member, not all.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of LIME's superpixels.")] = 0,
+    config: t.Config = t.DEFAULT_CONFIG,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of the images that a CSV names.")
+    ] = None,
+    weights: t.Weights = None,
+    settings: t.Settings = None,
+    device: t.Device = "auto",
+    image_col: t.ImageCol = None,
+    json: t.AsJson = False,
+) -> None:
+    """Draw what speaks for and against the answer; a picture an image, and JSON beside it."""
+    start = time.monotonic()
+    question = Question(method, precision, target, seed)
+    require_known(question)
+    from melanoma.scoring.batch import find_images
+    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.training.engine import resolve_device
+
+    files = find_images(images, data=data, image_col=image_col)
+    pictures = name_pictures(files, method, out)
+    recipe = t.read_recipe_options(config, settings, None)
+    bundle = load_bundle(t.weights_folder(weights, recipe))
+    scorer = Scorer(bundle, device=resolve_device(device))
+    if fold is not None:
+        scorer = scorer.of_fold(fold)
+    answers = explain_files(scorer, files, pictures, question, json=json)
+    if json:
+        t.answer_json(answers)
+    t.say(
+        f"{len(files):,} images explained in {t.duration(start)} with {bundle.name} "
+        f"{bundle.digest[:12]}; wrote {', '.join(map(str, pictures[:5]))}"
+        f"{' ...' if len(pictures) > 5 else ''}"
+    )
+
+
+def require_known(question: Question) -> None:
+    """Raises RecipeError for a method or a precision that does not exist."""
+    if question.method not in METHODS:
+        raise RecipeError(f"--method {question.method}: {' or '.join(METHODS)}")
+    if question.precision not in ("Low", "Medium", "High"):
+        raise RecipeError(f"--precision {question.precision}: Low, Medium or High")
+
+
+def name_pictures(files: Sequence[ImageFile], method: str, out: Path | None) -> list[Path]:
+    """A PNG an image: `out` itself, or NAME_METHOD.png in that folder (in this one by default).
+
+    Raises RecipeError when one PNG is named for several images, or a file that is no PNG.
+    """
+    if out is None or (not out.suffix and not out.is_file()) or out.is_dir():
+        return [(out or Path()) / f"{file.name}_{method}.png" for file in files]
+    if out.suffix.lower() != ".png":
+        raise RecipeError(f"--out {out}: a file that ends in .png, or a folder")
+    if len(files) > 1:
+        raise RecipeError(f"--out {out}: one picture for {len(files)} images; name a folder")
+    return [out]
+
+
+def explain_files(
+    scorer: Scorer,
+    files: Sequence[ImageFile],
+    pictures: Sequence[Path],
+    question: Question,
+    *,
+    json: bool = False,
+) -> list[dict[str, Any]]:
+    """The explanations as plain values, in order; writes the pictures, and with `json` those too.
+
+    Says each prediction unless `json`. Raises ImageError naming the file that is no photograph.
+    """
+    from melanoma.scoring.explain_pictures import draw_explanation
+    from melanoma.storage import write_bytes, write_json
+
+    answers = []
+    pairs = list(zip(files, pictures, strict=True))
+    for file, picture in t.progress(pairs, desc="explain", unit="image"):
+        pixels = _decode(file)
+        explanation = _explain(scorer, pixels, question)
+        write_bytes(picture, draw_explanation(explanation, pixels))
+        values = {"image_name": file.name, "picture": str(picture), **explanation.as_dict()}
+        if json:
+            write_json(picture.with_suffix(".json"), values)
+        else:
+            named = f"{file.name}: " if len(files) > 1 else ""
+            answer = explanation.prediction
+            t.answer(f"{named}prediction: {answer.prediction} - {answer.probability:.1%}")
+        answers.append(values)
+    return answers
+
+
+def _explain(scorer: Scorer, pixels: Pixels, question: Question) -> Explanation:
+    from melanoma.scoring.explain import explain_gradcam, explain_lime
+
+    if question.method == "gradcam":
+        return explain_gradcam(scorer, pixels, target=question.target)
+    return explain_lime(
+        scorer,
+        pixels,
+        target=question.target,
+        precision=question.precision,
+        seed=question.seed,
+    )
+
+
+def _decode(file: ImageFile) -> Pixels:
+    from melanoma.data.images import decode_image
+    from melanoma.errors import ImageError
+
+    try:
+        return decode_image(file.path.read_bytes()).pixels
+    except ImageError as error:
+        raise ImageError(error.code, f"{file.path}: {error}") from error
+
+
+if __name__ == "__main__":
+    t.run(app)

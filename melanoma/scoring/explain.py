@@ -1,0 +1,231 @@
+"""Explanations of what a Scorer answers: LIME and Grad-CAM, for any class, over any members.
+
+What is explained is what is scored: the square that the members see, the mean of their calibrated
+probabilities. `scorer.of_fold(N)` explains one member.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from melanoma.data.images import Pixels, scored_part
+from melanoma.data.transforms import to_tensor
+from melanoma.errors import ExplanationError, RecipeError
+from melanoma.scoring.bundle import Bundle
+from melanoma.scoring.gradcam import Heat, map_evidence
+from melanoma.scoring.lime import (
+    Floats,
+    Segments,
+    Switches,
+    count_evaluations,
+    draw_switches,
+    find_segments,
+    fit_surrogate,
+    hide_segments,
+    measure_coverage,
+)
+from melanoma.scoring.scorer import Prediction, Scorer
+
+METHODS = ("gradcam", "lime")
+LARGEST = 5  # superpixels in a picture
+# Pixels that a batch holds: memory does not grow with the number of evaluations.
+_BATCH_PIXELS = 25 * 224 * 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What every explanation says. `target` is the class explained; `folds` are those asked.
+
+    `fit` is how the photograph became the square: squash or center.
+    """
+
+    target: str
+    prediction: Prediction
+    folds: tuple[int, ...]
+    fit: str
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        shared: dict[str, Any] = {"class": self.target, "folds": list(self.folds)}
+        return {
+            **shared,
+            **self._own_values(),
+            "seconds": round(self.seconds, 3),
+            "prediction": self.prediction.as_dict(),
+        }
+
+    def _own_values(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimeExplanation(Explanation):
+    """`weights` (n,) are changes of the class's probability when a superpixel is shown.
+
+    `segments` (h, w) numbers the superpixels of the scored part of the photograph; `r2` says how
+    well the linear model fits: near 0, the weights mean little.
+    """
+
+    precision: str
+    evaluations: int
+    seed: int
+    segments: Segments
+    weights: Floats
+    intercept: float
+    r2: float
+
+    @property
+    def areas(self) -> Floats:
+        """(n,) the superpixels' shares of the picture, which add up to 1."""
+        return np.bincount(self.segments.ravel(), minlength=len(self.weights)) / self.segments.size
+
+    def largest(self, count: int = LARGEST) -> list[int]:
+        """The superpixels of the largest weights, for or against, largest first; none of zero."""
+        order = np.argsort(-np.abs(self.weights), kind="stable")[:count]
+        return [int(number) for number in order if self.weights[number] != 0]
+
+    def _own_values(self) -> dict[str, Any]:
+        return {
+            "method": "lime",
+            "precision": self.precision,
+            "evaluations": self.evaluations,
+            "seed": self.seed,
+            "intercept": self.intercept,
+            "r2": self.r2,
+            "segments": [
+                {"segment": number, "weight": float(weight), "area": float(area)}
+                for number, (weight, area) in enumerate(zip(self.weights, self.areas, strict=True))
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradcamExplanation(Explanation):
+    """`heat` (h, w) in [0, 1] at the feature maps' own size: the mean of the members' maps."""
+
+    heat: Heat
+
+    def _own_values(self) -> dict[str, Any]:
+        return {"method": "gradcam", "heat": self.heat.tolist()}
+
+
+def explain_lime(
+    scorer: Scorer,
+    pixels: Pixels,
+    *,
+    target: str | None = None,
+    precision: str = "Medium",
+    seed: int = 0,
+    deadline: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> LimeExplanation:
+    """The weights of a photograph's superpixels for a class, the predicted one by default.
+
+    `pixels` (H, W, 3) are decoded. The ensemble is asked exactly count_evaluations(precision)
+    times, each member once (and once a view) each time. Between batches, `should_stop` and the
+    `deadline` in seconds are looked at. Raises ExplanationError when either ends it, RecipeError
+    for an unknown class or precision.
+    """
+    start = time.monotonic()
+    evaluations = count_evaluations(precision)
+    _find_columns(scorer.bundle, target, default=0)  # an unknown class is refused before the work
+    segments = find_segments(scored_part(pixels, fit=scorer.bundle.fit), seed=seed)
+    count = int(segments.max()) + 1
+    switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
+    batches = _hidden(scorer.square(pixels), segments, switches)
+    found: list[Floats] = []
+    for batch in batches:
+        done = sum(map(len, found))
+        _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
+        found.append(scorer.member_probabilities(batch))
+    by_member = np.concatenate(found)
+    mean = by_member.mean(axis=1)
+    name, columns = _find_columns(scorer.bundle, target, default=int(mean[0].argmax()))
+    surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
+    return LimeExplanation(
+        target=name,
+        # The first row hides nothing: it is the photograph's own score.
+        prediction=scorer.answer(by_member[0]),
+        folds=tuple(scorer.classifiers),
+        fit=scorer.bundle.fit,
+        seconds=time.monotonic() - start,
+        precision=precision,
+        evaluations=len(by_member),
+        seed=seed,
+        segments=segments,
+        weights=surrogate.weights,
+        intercept=surrogate.intercept,
+        r2=surrogate.r2,
+    )
+
+
+def explain_gradcam(
+    scorer: Scorer, pixels: Pixels, *, target: str | None = None
+) -> GradcamExplanation:
+    """Where the last feature maps speak for a class, the predicted one by default.
+
+    `pixels` (H, W, 3) are decoded. The upright view is explained, whatever views the score
+    averages; each member's map is scaled to [0, 1] before the mean. Raises RecipeError for an
+    unknown class.
+    """
+    start = time.monotonic()
+    bundle = scorer.bundle
+    _find_columns(bundle, target, default=0)
+    square = scorer.square(pixels)[None]
+    by_member = scorer.member_probabilities(square)[0]
+    name, columns = _find_columns(bundle, target, default=int(by_member.mean(axis=0).argmax()))
+    image = to_tensor(square, normalize=bundle.normalize, device=scorer.device)
+
+    def evidence(logits: Tensor) -> Tensor:
+        if bundle.outputs > 1:
+            return logits[0, columns].logsumexp(0)
+        # One logit says melanoma; what speaks for the other class speaks against it.
+        return logits[0, 0] if bundle.classes[columns[0]] in bundle.melanoma else -logits[0, 0]
+
+    maps = [map_evidence(model, image, evidence=evidence) for model in scorer.classifiers.values()]
+    return GradcamExplanation(
+        target=name,
+        prediction=scorer.answer(by_member),
+        folds=tuple(scorer.classifiers),
+        fit=scorer.bundle.fit,
+        seconds=time.monotonic() - start,
+        heat=np.mean(maps, axis=0),
+    )
+
+
+def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[str, list[int]]:
+    """The class's name and its columns; "melanoma" means all classes that count as it."""
+    if target is None:
+        return bundle.classes[default], [default]
+    if target in bundle.classes:
+        return target, [bundle.classes.index(target)]
+    if target == "melanoma" and bundle.melanoma:
+        return target, [bundle.classes.index(name) for name in bundle.melanoma]
+    raise RecipeError(f"unknown class {target!r}; the bundle's are {', '.join(bundle.classes)}")
+
+
+def _hidden(square: Pixels, segments: Segments, switches: Switches) -> Iterator[Pixels]:
+    size = square.shape[0]
+    coverage = measure_coverage(segments, size=size)
+    step = max(1, _BATCH_PIXELS // size**2)
+    for first in range(0, len(switches), step):
+        yield hide_segments(square, switches[first : first + step], coverage)
+
+
+def _require_time(
+    start: float, deadline: float | None, should_stop: Callable[[], bool], done: str
+) -> None:
+    if should_stop():
+        raise ExplanationError(f"the explanation was stopped after {done}")
+    if deadline is not None and time.monotonic() - start > deadline:
+        raise ExplanationError(
+            f"the explanation's deadline of {deadline:g} s passed after {done}; "
+            "ask for a lower precision or a longer deadline"
+        )

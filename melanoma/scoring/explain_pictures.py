@@ -1,0 +1,182 @@
+"""Pictures of explanations: the photograph, the explanation over it, a legend, a caption. PNG.
+
+Drawn on a figure of its own, without a display and without matplotlib's global state, so that a
+service may draw in a thread.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from skimage.segmentation import find_boundaries
+
+from melanoma.data.images import Pixels, scored_part
+from melanoma.scoring.explain import Explanation, GradcamExplanation, LimeExplanation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _MUTED = "#1f2933", "#52606d"
+_GREEN, _RED, _YELLOW = (22, 163, 74), (220, 38, 38), (250, 204, 21)
+_TINT = 0.42  # of the colour over a superpixel; the skin stays visible
+_LONGEST_SIDE = 640
+_HEAT_COLORS = "inferno"
+
+
+def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
+    """PNG: the scored part of the photograph `pixels` (H, W, 3), and the explanation over it."""
+    # Matplotlib takes a second to import, and an explanation may be wanted without its picture.
+    from matplotlib.figure import Figure
+
+    part = _shrink(scored_part(pixels, fit=explanation.fit))
+    height, width = part.shape[:2]
+    panel = 4.6 * height / width
+    figure = Figure(figsize=(10.0, panel + 1.75), dpi=110, facecolor="white")
+    # Margins in shares of the figure: the panels keep the photograph's proportions.
+    low, high = 1.15 / (panel + 1.75), 1 - 0.55 / (panel + 1.75)
+    left = figure.add_axes((0.02, low, 0.46, high - low))
+    right = figure.add_axes((0.52, low, 0.46, high - low))
+    left.imshow(part)
+    _title(left, "Photograph, as far as it is scored")
+    if isinstance(explanation, LimeExplanation):
+        _draw_lime(figure, right, part, explanation)
+    elif isinstance(explanation, GradcamExplanation):
+        _draw_gradcam(figure, right, part, explanation)
+    figure.text(0.02, 0.42 / (panel + 1.75), _caption(explanation), color=_INK, fontsize=9.5)
+    small = f"{_details(explanation)}  {explanation.prediction.disclaimer}"
+    figure.text(0.02, 0.16 / (panel + 1.75), small, color=_MUTED, fontsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
+    """`part` with the largest superpixels green (for) or red (against), outlined in yellow."""
+    labels = _grow(explanation.segments, part)
+    tinted = part.astype(np.float32)
+    chosen = np.full(labels.shape, -1)
+    for number in explanation.largest():
+        here = labels == number
+        color = _GREEN if explanation.weights[number] > 0 else _RED
+        tinted[here] = (1 - _TINT) * tinted[here] + _TINT * np.array(color, np.float32)
+        chosen[here] = number
+    tinted[find_boundaries(chosen, mode="thick")] = _YELLOW
+    return tinted.astype(np.uint8)
+
+
+def _draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplanation) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.patheffects import withStroke
+
+    axes.imshow(tint_segments(part, explanation))
+    _title(axes, f"LIME: for and against {explanation.target}")
+    labels = _grow(explanation.segments, part)
+    for number in explanation.largest():
+        row, column = _inner_point(labels == number)
+        text = f"{100 * explanation.weights[number]:+.1f}".replace("-", "\N{MINUS SIGN}")
+        outline: Any = withStroke(linewidth=2.5, foreground="black")
+        axes.text(
+            column, row, text, color="white", fontsize=9, weight="bold", ha="center", va="center"
+        ).set_path_effects([outline])
+    figure.legend(
+        handles=[
+            Patch(facecolor=_share(_GREEN), label="for"),
+            Patch(facecolor=_share(_RED), label="against"),
+            Line2D([], [], color=_share(_YELLOW), linewidth=2, label="largest superpixels"),
+        ],
+        title="Numbers: percentage points of probability that showing the area adds",
+        **_legend_place(axes),
+        ncols=3,
+    )
+
+
+def _draw_gradcam(
+    figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation
+) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+
+    height, width = part.shape[:2]
+    heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    axes.imshow(part)
+    # Where nothing speaks for the class, the photograph itself is seen.
+    axes.imshow(heat, cmap=_HEAT_COLORS, vmin=0, vmax=1, alpha=0.15 + 0.5 * heat)
+    _title(axes, f"Grad-CAM: what speaks for {explanation.target}")
+    box = axes.get_position()
+    place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
+    figure.colorbar(
+        ScalarMappable(cmap=colormaps[_HEAT_COLORS]), cax=place, orientation="horizontal"
+    ).set_ticks([0, 0.5, 1], labels=["none", "evidence for the class", "most"])
+    place.tick_params(labelsize=8.5, length=0, colors=_INK)
+
+
+def _caption(explanation: Explanation) -> str:
+    answer = explanation.prediction
+    said = f"prediction: {answer.prediction} - {answer.probability:.1%}"
+    if answer.melanoma_probability is not None:
+        said += f"    melanoma probability {answer.melanoma_probability:.1%}"
+    return f"{said}    explained: {explanation.target}"
+
+
+def _details(explanation: Explanation) -> str:
+    model = explanation.prediction.model
+    folds = explanation.folds
+    who = f"fold {folds[0]}" if len(folds) == 1 else f"{len(folds)} folds"
+    said = f"{model['name']} {model['digest'][:8]}, {who}"
+    if isinstance(explanation, LimeExplanation):
+        said += (
+            f"; {explanation.evaluations} evaluations, {len(explanation.weights)} superpixels, "
+            f"R\N{SUPERSCRIPT TWO} {explanation.r2:.2f}, seed {explanation.seed}"
+        )
+    elif isinstance(explanation, GradcamExplanation):
+        said += "; map of {} x {} places".format(*explanation.heat.shape[::-1])
+    return f"{said}."
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, color=_INK, fontsize=11, weight="bold", loc="left")
+    axes.set_axis_off()
+
+
+def _legend_place(axes: Axes) -> dict[str, Any]:
+    box = axes.get_position()
+    return {
+        "loc": "upper center",
+        "bbox_to_anchor": (box.x0 + box.width / 2, box.y0),
+        "frameon": False,
+        "fontsize": 9,
+        "title_fontsize": 8,
+    }
+
+
+def _share(color: tuple[int, int, int]) -> tuple[float, float, float]:
+    red, green, blue = color
+    return red / 255, green / 255, blue / 255
+
+
+def _shrink(part: Pixels) -> Pixels:
+    height, width = part.shape[:2]
+    scale = _LONGEST_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(part, size, interpolation=method).astype(np.uint8, copy=False)
+
+
+def _grow(segments: npt.NDArray[np.int64], part: Pixels) -> npt.NDArray[np.int32]:
+    height, width = part.shape[:2]
+    labels = segments.astype(np.int32)
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
+
+
+def _inner_point(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """The row and column that lie deepest inside: a centroid may lie outside a crescent."""
+    framed = np.pad(mask, 1).astype(np.uint8)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(row), int(column)

@@ -1,0 +1,117 @@
+"""The report's page in a browser: on a phone, in the dark, on paper."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
+
+from made_content import SEVEN, TWENTY_TWO, binary, external, many
+
+from melanoma.evaluation.html import render_html
+
+MADE = {
+    "leaky": lambda: binary(leaky=True),
+    "seven": lambda: many(SEVEN, ("melanoma",)),
+    "twenty_two": lambda: many(TWENTY_TWO),
+    "external": external,
+}
+LUMINANCE = """(pair) => {
+  const [fore, back] = pair.map((color) => {
+    const channels = color.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2];
+  });
+  return (Math.max(fore, back) + 0.05) / (Math.min(fore, back) + 0.05);
+}"""
+
+# Pairs of texts in one figure whose boxes share more than their edges.
+OVERLAPS = """() => [...document.querySelectorAll('figure svg')].flatMap((svg) => {
+  const texts = [...svg.querySelectorAll('text')];
+  const apart = (p, q) => Math.min(p.right, q.right) - Math.max(p.left, q.left) <= 2
+    || Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) <= 4;
+  return texts.flatMap((a, i) => texts.slice(i + 1)
+    .filter((b) => !apart(a.getBoundingClientRect(), b.getBoundingClientRect()))
+    .map((b) => `${svg.querySelector('title').textContent}: ${a.textContent}/${b.textContent}`));
+})"""
+
+
+@pytest.fixture
+def open_report(browser: Any, tmp_path: Path, screenshots: Path) -> Iterator[Callable[..., Any]]:
+    """A function that opens a made report's page from a file."""
+    opened: list[Any] = []
+
+    def open_(name: str, *, width: int = 1024, scheme: str = "light") -> Any:
+        file = tmp_path / f"{name}.html"
+        file.write_text(render_html(MADE[name]().content), encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        assert asked == [file.as_uri()], "the page asked for something"
+        page.screenshot(path=screenshots / f"report_{name}_{width}_{scheme}.png", full_page=True)
+        opened.append(page)
+        return page
+
+    yield open_
+    for page in opened:
+        page.close()
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("width", [375, 768])
+def test_the_page_never_scrolls_sideways(open_report: Any, name: str, width: int) -> None:
+    page = open_report(name, width=width)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_text_in_figures_is_legible_on_a_phone(open_report: Any, name: str) -> None:
+    page = open_report(name, width=375)
+    scale = "(svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
+    for svg in page.query_selector_all("figure svg"):
+        # Text is 12 units high.
+        assert svg.evaluate(scale) * 12 >= 11
+
+
+def test_no_texts_of_a_figure_overlap(open_report: Any) -> None:
+    for name in ("leaky", "seven"):
+        assert open_report(name, width=375).evaluate(OVERLAPS) == []
+
+
+def test_the_dark_scheme_darkens_the_page_and_stays_legible(open_report: Any) -> None:
+    colors = {}
+    for scheme in ("light", "dark"):
+        page = open_report("leaky", scheme=scheme)
+        back, ink = page.evaluate(
+            "() => [getComputedStyle(document.body).backgroundColor, "
+            "getComputedStyle(document.body).color]"
+        )
+        colors[scheme] = back
+        assert page.evaluate(LUMINANCE, [ink, back]) >= 7
+        for selector in (".soft", ".note", "nav a", "summary"):
+            color = page.eval_on_selector(selector, "(e) => getComputedStyle(e).color")
+            assert page.evaluate(LUMINANCE, [color, back]) >= 4.5, (scheme, selector)
+        alert = page.eval_on_selector(
+            ".alert", "(e) => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
+        )
+        assert page.evaluate(LUMINANCE, alert) >= 4.5, scheme
+    assert colors["light"] == "rgb(255, 255, 255)"
+    assert colors["dark"] != colors["light"]
+
+
+def test_on_paper_the_page_is_light_and_what_was_folded_is_shown(open_report: Any) -> None:
+    page = open_report("leaky", scheme="dark")
+    folded = page.locator("#glossary ~ details dl")
+    assert not folded.is_visible()
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("nav").is_hidden()
+    assert folded.bounding_box()["height"] > 100

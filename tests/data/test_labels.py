@@ -1,0 +1,133 @@
+"""Labels: a cell means one class or is refused with its row; every class has a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from melanoma.data.labels import (
+    HAM10000_CLASSES,
+    UNLABELED,
+    ham10000_labels,
+    names_of,
+    read_targets,
+)
+from melanoma.errors import DataError, RecipeError
+from melanoma.recipe import BINARY_CLASSES
+
+THREE = ("nevus", "melanoma", "vascular lesion")
+CODES = {"nv": "nevus", "mel": "melanoma", "vasc": "vascular lesion", "angioma": "vascular lesion"}
+
+
+def read(*cells: str, classes: tuple[str, ...] = THREE, **options: Any) -> tuple[list[int], str]:
+    numbers, problems = read_targets(pd.Series(cells, name="dx"), classes, **options)
+    return numbers.tolist(), "\n".join(problems)
+
+
+def test_a_map_says_what_a_cell_means_and_two_cells_may_mean_one_class() -> None:
+    cells = ("angioma", "mel", "nv", "vasc", "mel")
+    assert read(*cells, labels=CODES) == ([2, 1, 0, 2, 1], "")
+
+
+def test_names_are_read_in_the_recipe_s_order_and_not_the_alphabet_s() -> None:
+    assert read("vascular lesion", "nevus", "melanoma") == ([2, 0, 1], "")
+    turned = THREE[::-1]
+    assert read("vascular lesion", "nevus", "melanoma", classes=turned) == ([0, 2, 1], "")
+
+
+def test_numbers_are_read_where_no_cell_is_a_name() -> None:
+    assert read("0", "2", "1.0", "1") == ([0, 2, 1, 1], "")
+    # A class may be named by a figure: then it is a name, and its number is its place.
+    assert read("3", "1", "2", classes=("3", "2", "1")) == ([0, 2, 1], "")
+
+
+def test_names_and_numbers_mixed_are_a_guess_and_refused() -> None:
+    numbers, said = read("nevus", "melanoma", "vascular lesion", "1")
+    assert numbers == [0, 1, 2, UNLABELED]
+    assert "1 rows whose dx is not a class name: row 4 (line 5): '1'" in said
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "said"),
+    [
+        (("melanom", *THREE), {}, "row 1 (line 2): 'melanom'; did you mean melanoma?"),
+        (("nevus", "", "melanoma", "vascular lesion"), {}, "row 2 (line 3): ''"),
+        (
+            ("nv", "mel", "vasc", "scar"),
+            {"labels": CODES},
+            "not in data.labels: row 4 (line 5): 's",
+        ),
+        (("nv", "mel", "vasc", "nvv"), {"labels": CODES}, "'nvv'; did you mean nv?"),
+        (("0", "1", "2", "3"), {}, "a number from 0 to 2: row 4 (line 5): '3'; data.labels says"),
+        (("0", "1", "2", "-1"), {}, "row 4 (line 5): '-1'"),
+        (("0", "1", "2", "1.5"), {}, "row 4 (line 5): '1.5'"),
+    ],
+)
+def test_a_cell_that_means_no_class_is_refused_with_its_row_and_a_hint(
+    cells: tuple[str, ...], options: dict[str, Any], said: str
+) -> None:
+    numbers, problem = read(*cells, **options)
+    assert said in problem
+    assert "\n" not in problem
+    assert numbers.count(UNLABELED) == 1
+
+
+def test_an_empty_cell_has_no_misspelling() -> None:
+    _, said = read("nevus", "", "melanoma", "vascular lesion")
+    assert said.endswith("''")
+
+
+def test_a_class_that_no_row_has_is_refused_by_name() -> None:
+    assert read("nevus", "melanoma")[1] == "no row's dx means 'vascular lesion'"
+    assert read("0", "2")[1] == "no row's dx means 'melanoma'"
+    assert "means 'melanoma'" in read("nv", "vasc", labels=CODES)[1]
+    two = {"nv": "benign", "mel": "melanoma"}
+    assert "means 'melanoma'" in read("nv", "nv", classes=BINARY_CLASSES, labels=two)[1]
+
+
+def test_two_classes_are_0_and_1_or_their_names() -> None:
+    assert read("0", "1.0", classes=BINARY_CLASSES) == ([0, 1], "")
+    assert read("melanoma", "benign", classes=BINARY_CLASSES) == ([1, 0], "")
+    assert "not 0 or 1" in read("0", "2", classes=BINARY_CLASSES)[1]
+    assert "'1'" in read("benign", "1", classes=BINARY_CLASSES)[1]
+    # One class alone is a table that has not been refused yet; its folds are.
+    assert read("0", "0", classes=BINARY_CLASSES) == ([0, 0], "")
+
+
+def test_a_positive_cell_that_no_row_has_is_refused() -> None:
+    with pytest.raises(DataError, match="no row has target mel "):
+        read("nv", "bcc", classes=BINARY_CLASSES, positive=("mel",))
+
+
+def test_an_unlabeled_row_has_no_name() -> None:
+    assert names_of(pd.Series([2, UNLABELED, 0]), THREE) == ["vascular lesion", "", "nevus"]
+
+
+def test_the_seven_codes_have_their_names_and_each_is_a_class() -> None:
+    seven = tuple(HAM10000_CLASSES.values())
+    assert HAM10000_CLASSES == {
+        "akiec": "actinic keratosis / intraepithelial carcinoma",
+        "bcc": "basal cell carcinoma",
+        "bkl": "benign keratosis-like lesion",
+        "df": "dermatofibroma",
+        "mel": "melanoma",
+        "nv": "melanocytic nevus",
+        "vasc": "vascular lesion",
+    }
+    assert ham10000_labels(seven) == ham10000_labels(seven[::-1]) == HAM10000_CLASSES
+
+
+def test_of_two_classes_only_the_code_of_melanoma_is_one() -> None:
+    meaning = ham10000_labels(BINARY_CLASSES)
+    assert [code for code, name in meaning.items() if name == "melanoma"] == ["mel"]
+    assert len(meaning) == 7
+
+
+@pytest.mark.parametrize(
+    "classes", [("melanoma", "benign"), THREE, tuple(HAM10000_CLASSES.values())[1:]]
+)
+def test_other_classes_are_none_of_ham10000_s(classes: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match=r"classes: reader ham10000 knows benign, melanoma"):
+        ham10000_labels(classes)
