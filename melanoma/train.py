@@ -89,7 +89,13 @@ def train(
     folder = t.weights_folder(weights, recipe)
     runs = [
         train_fold(
-            recipe, part, folder, device=device, resume=resume == "auto", force_resume=force_resume
+            recipe,
+            part,
+            folder,
+            arrays=arrays,
+            device=device,
+            resume=resume == "auto",
+            force_resume=force_resume,
         )
         for part in parts
     ]
@@ -134,11 +140,15 @@ def train_fold(
     part: FoldData,
     weights: Path,
     *,
+    arrays: Path | None = None,
     device: str = "auto",
     resume: bool = True,
     force_resume: bool = False,
 ) -> FoldRun:
-    """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished."""
+    """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
+
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes.
+    """
     from melanoma.training.engine import resolve_device
     from melanoma.training.fit import fit_fold
     from melanoma.training.loop import Watchers
@@ -153,6 +163,7 @@ def train_fold(
         resume=resume,
         force_resume=force_resume,
         imagenet=Path("weights/imagenet"),
+        embeddings=arrays,
         watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
     )
     found = _summary(recipe, run)
