@@ -55,7 +55,7 @@ def test_the_siim_sample_goes_from_jpegs_to_a_served_probability(
     assert by_file == pytest.approx(by_array.melanoma_probability, abs=1e-5)
 
 
-def test_ham10000_comes_in_as_a_plain_table_with_its_lesions_whole(
+def test_ham10000_comes_in_by_its_own_reader_with_its_lesions_whole(
     real_data: Path, tmp_path: Path, call_door: Door
 ) -> None:
     config = Path(__file__).resolve().parents[1] / "configs" / "ham10000_melanoma.yaml"
@@ -72,3 +72,36 @@ def test_ham10000_comes_in_as_a_plain_table_with_its_lesions_whole(
         assert table.loc[sorted(pair), "group"].nunique() == 1
     positives = table.groupby("fold")["target"].sum()
     assert positives.max() - positives.min() <= 5
+
+
+SEVEN_COUNTS = [327, 514, 1099, 115, 1113, 6705, 142]
+
+
+def test_ham10000_s_seven_diagnoses_go_from_jpegs_to_even_folds(
+    real_data: Path, tmp_path: Path, call_door: Door
+) -> None:
+    config = Path(__file__).resolve().parents[1] / "configs" / "ham10000_mobilenet.yaml"
+    common = ["--config", config, "--data", real_data / "ham10000", "--arrays", tmp_path / "arrays"]
+    small, folds = ["--set", "image.size=32"], ["--folds", tmp_path / "folds.csv"]
+    assert call_door("prepare", *common, *small).code == 0
+    split = call_door("split", *common, *small, *folds)
+    assert split.code == 0
+    assert "actinic keratosis / intraepithelial carcinoma" in split.out
+    planned = call_door("train", *common, *small, *folds, "--fold", "0", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "115 dermatofibroma" not in planned.out
+    assert "92 dermatofibroma" in planned.out
+
+    table = pd.read_csv(tmp_path / "folds.csv")
+    assert table["target"].value_counts().sort_index().tolist() == SEVEN_COUNTS
+    assert table.groupby("lesion_id")["fold"].nunique().max() == 1
+    for pair in IDENTICAL_ON_HAM10000:
+        assert table[table["image_name"].isin(pair)]["group"].nunique() == 1
+    held_out = pd.crosstab(table["label"], table["fold"])
+    assert (held_out.max(axis=1) - held_out.min(axis=1) <= 1).all()
+
+    # Seven classes in the file, two in the other recipe: nothing is trained on a guess.
+    other = config.with_name("ham10000_melanoma.yaml")
+    refusal = call_door("train", "--config", other, *common[2:], *small, *folds, "--fold", "0")
+    assert refusal.code == 3
+    assert "rows of a class that the recipe has not" in refusal.err

@@ -383,6 +383,25 @@ def test_positives_of_fewer_patients_than_folds_are_refused_at_the_fold_that_lac
         folds.rows(holder)
 
 
+@pytest.mark.parametrize(("share", "digest"), [(0.3, "1cd7bd26eae4"), (0.7, "f26696900de7")])
+def test_the_folds_of_two_classes_are_those_of_the_first_version(share: float, digest: str) -> None:
+    """A fold file that is made again must be the one that a run was trained on."""
+    rng = np.random.default_rng(5)
+    patient = [f"p{p}" for p in rng.integers(0, 60, 200)]
+    table = lesions((rng.random(200) < share).astype(np.int64), patient)
+    assert make_folds(table, rules()).digest[:12] == digest
+
+
+def test_the_real_tables_have_the_digests_that_the_folds_readme_states(real_data: Path) -> None:
+    stated = (Path(__file__).resolve().parents[2] / "folds" / "README.md").read_text()
+    csv = read_table(real_data / "siim2020/train_full.csv", needed=["image_name"])
+    whole = lesions(csv["target"].astype(int).to_numpy(), csv["patient_id"].tolist())
+    whole.frame["image_name"] = csv["image_name"]
+    sample = read_lesions(real_data / "siim2020", SiimData(reader="siim"))
+    for table in (whole, sample):
+        assert f"`{make_folds(table, rules()).digest[:12]}`" in stated
+
+
 # Several classes.
 
 FOUR = ("benign", "melanoma", "nevus", "a rare one")

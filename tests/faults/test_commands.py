@@ -716,7 +716,7 @@ def test_memory_that_runs_out_suggests_a_smaller_batch(
         ("augment=[{one_of: {of: [clahe]}}]", "a step is name: {arguments}, found 'clahe'"),
         ("model.backbone=resnet81", "model.backbone: unknown backbone 'resnet81'; did you mean"),
         ("loss.name=bcee", "loss.name: unknown 'bcee'; known: bce, focal"),
-        ("data.reader=kaggle", "'siim', 'csv_folder', 'phantoms'"),
+        ("data.reader=kaggle", "'siim', 'csv_folder', 'ham10000', 'phantoms'"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(

@@ -116,7 +116,7 @@ THREE: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """96 phantoms as a plain table of three diagnoses: 14 melanomas, 17 nevi, 65 others."""
+    """96 phantoms as a plain table of three diagnoses: 19 nevi, 14 melanomas, 63 others."""
     folder, recipe = tmp_path_factory.mktemp("three"), make_recipe(THREE)
     make_phantoms(folder, images=96, patients=40, size=48, seed=3)
     table = read_lesions(folder, recipe.data, classes=recipe.classes).require_sound()

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from melanoma.errors import FoldError, InterruptedRun, RecipeError, WeightsError
+from melanoma.errors import DivergedError, FoldError, InterruptedRun, RecipeError, WeightsError
 from melanoma.evaluation.scores import concat_scores
 from melanoma.models.losses import CLASS_LOSSES, cross_entropy
-from melanoma.training import validation
+from melanoma.training import loop, validation
 from melanoma.training.class_balance import (
     fold_prior_shift,
     head_prior,
@@ -146,6 +146,22 @@ def test_the_recipe_s_metric_picks_the_epoch(
     selection = {"keep": "best", "metric": metric, "patience": 2}
     run = fit(three_of(training={"epochs": 3}, selection=selection), tmp_path / "run", at=three)
     assert run.facts["best_epoch"] == best
+
+
+def test_one_class_s_logit_that_is_not_finite_is_enough_to_name_the_image(
+    fit: Fit, three: Any, three_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.predict_rows
+
+    def predict(*arguments: Any, **options: Any) -> Any:
+        logits = original(*arguments, **options)
+        logits[3, 1] = math.nan
+        return logits
+
+    monkeypatch.setattr(loop, "predict_rows", predict)
+    name = three.array.names[three.data(0).validation[3]]
+    with pytest.raises(DivergedError, match=rf"1 held-out images .*{name}"):
+        fit(three_of(), tmp_path / "run", at=three)
 
 
 # Weights, sampler and prior
