@@ -21,6 +21,9 @@ from melanoma.models.classifier import (
 )
 from melanoma.recipe import Head
 
+# Of float32 over the 152 layers of the deepest; what the tests tell apart differs by far more.
+_NOISE = 1e-3
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -71,13 +74,13 @@ def test_the_head_of_the_embedding_is_the_answer(
 def test_an_image_s_logit_does_not_depend_on_its_batch_in_eval(classifier: Classifier) -> None:
     images = _images()
     alone = torch.cat([classifier(image[None]) for image in images])
-    assert torch.allclose(alone, classifier(images), atol=1e-4)
+    assert torch.allclose(alone, classifier(images), atol=_NOISE)
 
 
 @torch.inference_mode()
 def test_red_and_blue_swapped_changes_the_answer(classifier: Classifier) -> None:
     images = _images()
-    assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=1e-4)
+    assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=_NOISE)
 
 
 @torch.inference_mode()
@@ -87,7 +90,7 @@ def test_channels_last_gives_the_same_logits(classifier: Classifier) -> None:
     last = classifier.to(memory_format=torch.channels_last)
     swapped = last(images.to(memory_format=torch.channels_last))
     classifier.to(memory_format=torch.contiguous_format)
-    assert torch.allclose(swapped, plain, atol=1e-4)
+    assert torch.allclose(swapped, plain, atol=_NOISE)
 
 
 def test_training_reaches_every_parameter(name: str) -> None:
