@@ -11,6 +11,8 @@ from melanoma import terminal as t
 from melanoma.recipe import Recipe
 
 if TYPE_CHECKING:
+    from melanoma.data.arrays import ImageArray
+    from melanoma.data.duplicate_search import Duplicates
     from melanoma.data.folds import FoldTable
 
 app = t.make_app()
@@ -58,30 +60,44 @@ def split_folds(
 ) -> tuple[FoldTable, list[str]]:
     """Make and save the fold file; returns it with the lines of its leak audit.
 
-    Identical images are joined where the array is there to show them.
+    Images that are one photograph are joined where the array is there to show them.
     """
     from melanoma.data.arrays import load_array
-    from melanoma.data.duplicates import exact_duplicates
-    from melanoma.data.folds import make_folds, require_no_leaks, save_folds, with_file_facts
+    from melanoma.data.folds import make_folds, save_folds, with_file_facts
+    from melanoma.data.leaks import audit_folds
     from melanoma.data.lesions import LesionTable, read_lesions
 
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
         t.say(f"warning: {warning}")
     array = load_array(arrays, recipe.image)
-    pairs, audit = [], ["identical images: not looked for (no array yet; prepare makes it)"]
+    duplicates = None
+    audit = ["identical images, near-duplicates: not looked for (no array yet; prepare makes it)"]
     if array is not None and set(table.names) - set(array.skipped) == set(array.names):
         kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
         table = LesionTable(kept, table.folder)
-        pairs = exact_duplicates([array.row_digests[array.row_of[n]] for n in table.names])
-        audit = [f"identical images: {len(pairs)} pairs"]
+        duplicates = search_duplicates(array, arrays).among(array.names, table.names)
+        audit = [
+            f"joined: {len(duplicates.identical)} pairs of identical images, "
+            f"{len(duplicates.near)} pairs of near-duplicates"
+        ]
+    pairs = duplicates.pairs if duplicates else ()
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     save_folds(folds, path)
-    leaks = require_no_leaks(folds, pairs, allow=True)
-    audit += [f"LEAK: {leak}" for leak in leaks]
-    if not leaks:
-        audit.append("no patient, lesion or identical image in two folds")
+    found = audit_folds(folds, duplicates).findings
+    audit += [f"LEAK: {finding}" for finding in found]
+    if not found:
+        audit.append("no patient, lesion or photograph in two folds")
     return folds, audit
+
+
+def search_duplicates(array: ImageArray, arrays: Path) -> Duplicates:
+    """The array's duplicates; says on stderr where they must be searched."""
+    from melanoma.data.duplicate_search import find_duplicates, has_duplicates
+
+    if not has_duplicates(array, arrays):
+        t.say(f"looking for duplicates among {len(array):,} images")
+    return find_duplicates(array, arrays, progress=t.progress)
 
 
 if __name__ == "__main__":

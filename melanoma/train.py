@@ -12,7 +12,7 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError
 from melanoma.prepare import prepare_array
 from melanoma.recipe import Recipe
-from melanoma.split import split_folds
+from melanoma.split import search_duplicates, split_folds
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
@@ -118,20 +118,18 @@ def select_folds(
     Raises FoldError when the fold file leaks, unless `allow_leak`; RecipeError for a fold that
     does not exist.
     """
-    from melanoma.data.duplicates import exact_duplicates
-    from melanoma.data.folds import require_no_leaks
+    from melanoma.data.leaks import audit_folds, require_no_leaks
     from melanoma.training.fold_data import select_fold
 
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
     names = table.frame["image_name"].tolist()
-    digests = [array.row_digests[array.row_of[n]] if n in array.row_of else "" for n in names]
-    leaks = require_no_leaks(table, exact_duplicates(digests), allow=allow_leak)
-    for leak in leaks:
-        t.say(f"LEAK: {leak}")
+    duplicates = search_duplicates(array, arrays).among(array.names, names)
+    audit = require_no_leaks(audit_folds(table, duplicates), allow=allow_leak)
+    for finding in audit.findings:
+        t.say(f"LEAK: {finding}")
     numbers = t.fold_numbers(fold, table.folds)
     return [
-        select_fold(array, table, number, classes=recipe.classes, leaks=tuple(leaks))
-        for number in numbers
+        select_fold(array, table, number, classes=recipe.classes, audit=audit) for number in numbers
     ]
 
 

@@ -37,6 +37,9 @@ class ImageArray:
     channels: str = "rgb"
     file_facts: tuple[FileFacts, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.names)
+
     @property
     def digest(self) -> str:
         """sha256 over the rows' names and digests."""

@@ -94,17 +94,6 @@ class FoldTable:
             }
         )
 
-    def leaks(self, pairs: Sequence[Pair] = ()) -> dict[str, list[str]]:
-        """What stands in more than one fold: patients, lesions, groups, and duplicate pairs."""
-        found = {}
-        for column in ("patient_id", "lesion_id", "group"):
-            known = self.frame[self.frame[column] != ""]
-            spread = known.groupby(column)["fold"].nunique()
-            found[column] = sorted(spread[spread > 1].index)
-        names, fold = self.frame["image_name"].to_numpy(), self.frame["fold"].to_numpy()
-        found["duplicate"] = [f"{names[a]} = {names[b]}" for a, b in pairs if fold[a] != fold[b]]
-        return {kind: values for kind, values in found.items() if values}
-
 
 def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) -> FoldTable:
     """Folds stratified by class and, unless group_by is none, with every group whole.
@@ -219,27 +208,6 @@ def label_folds(
     if absent and len(classes) > 2:
         raise FoldError(f"{origin}: no row of {', '.join(map(repr, absent))}; {remedy}")
     return FoldTable(folds.frame.assign(label=named))
-
-
-def require_no_leaks(folds: FoldTable, pairs: Sequence[Pair], *, allow: bool) -> list[str]:
-    """What leaks, one sentence a kind. Raises FoldError with them unless `allow`."""
-    names = {
-        "patient_id": "patients",
-        "lesion_id": "lesions",
-        "group": "groups",
-        "duplicate": "pairs of identical images",
-    }
-    found = [
-        f"{len(values)} {names[kind]} in more than one fold ({', '.join(map(str, values[:3]))}"
-        + (", ...)" if len(values) > 3 else ")")
-        for kind, values in folds.leaks(pairs).items()
-    ]
-    if found and not allow:
-        raise FoldError(
-            f"the fold file leaks: {'; '.join(found)}; rebuild it with python -m melanoma.split, "
-            "or pass --allow-leak and the report will say so"
-        )
-    return found
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:

@@ -131,7 +131,8 @@ def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str,
             f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
             for part, found in counts.items()
         },
-        "leaks": list(data.leaks),
+        "leaks": list(data.audit.findings),
+        "audit": data.audit.as_facts(),
         "device": device.type,
         "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
     }

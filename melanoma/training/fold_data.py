@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable, label_folds
+from melanoma.data.leaks import LeakAudit
 from melanoma.data.loaders import Rows
 from melanoma.errors import DataError
 from melanoma.evaluation.scores import ScoreTable, make_scores
@@ -29,8 +30,8 @@ class FoldData:
     training: Rows
     validation: Rows
     targets: npt.NDArray[np.int64]
+    audit: LeakAudit
     classes: tuple[str, ...] = BINARY_CLASSES
-    leaks: tuple[str, ...] = ()
 
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
@@ -53,7 +54,7 @@ def select_fold(
     fold: int,
     *,
     classes: Sequence[str] = BINARY_CLASSES,
-    leaks: tuple[str, ...] = (),
+    audit: LeakAudit | None = None,
 ) -> FoldData:
     """The fold's parts as rows of the array.
 
@@ -76,7 +77,7 @@ def select_fold(
     targets[rows] = folds.frame["target"].to_numpy()
     training, validation = folds.rows(fold)
     parts = rows[training], rows[validation]
-    return FoldData(array, folds, fold, *parts, targets, tuple(classes), leaks)
+    return FoldData(array, folds, fold, *parts, targets, audit or LeakAudit(), tuple(classes))
 
 
 def score_table(

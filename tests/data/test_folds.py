@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,18 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.array_making import build_array
-from melanoma.data.duplicates import exact_duplicates, join_groups
+from melanoma.data.duplicate_search import Duplicates
+from melanoma.data.duplicates import Pair, exact_duplicates, join_groups
 from melanoma.data.folds import (
     FoldTable,
     label_folds,
     load_folds,
     make_folds,
-    require_no_leaks,
     save_folds,
     with_file_facts,
 )
 from melanoma.data.labels import HAM10000_CLASSES
+from melanoma.data.leaks import LeakAudit, audit_folds, require_no_leaks
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, FoldError
@@ -67,6 +68,10 @@ def random_lesions(seed: int) -> tuple[LesionTable, int]:
     return lesions(target, names, lesion), k
 
 
+def audit(folds: FoldTable, pairs: Sequence[Pair] = ()) -> LeakAudit:
+    return audit_folds(folds, Duplicates(tuple(pairs), ()))
+
+
 def split_groups(folds: FoldTable, column: str) -> int:
     known = folds.frame[folds.frame[column] != ""]
     return int((known.groupby(column)["fold"].nunique() > 1).sum())
@@ -85,8 +90,7 @@ def test_no_patient_lesion_or_duplicate_is_ever_in_two_folds(seed: int) -> None:
     assert split_groups(folds, "lesion_id") == 0
     fold = folds.frame["fold"].to_numpy()
     assert all(fold[one] == fold[other] for one, other in pairs)
-    assert folds.leaks(pairs) == {}
-    assert require_no_leaks(folds, pairs, allow=False) == []
+    assert not require_no_leaks(audit(folds, pairs), allow=False).leaks
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -152,7 +156,7 @@ def test_without_groups_the_leak_is_counted(phantom_set: Path) -> None:
     table = read_lesions(phantom_set, SiimData(reader="siim"))
     folds = make_folds(table, rules(3, group_by="none"), pairs=[(0, 1)])
     assert split_groups(folds, "patient_id") > 10
-    leaks = require_no_leaks(folds, [], allow=True)
+    leaks = require_no_leaks(audit(folds), allow=True).findings
     assert leaks[0].startswith(f"{split_groups(folds, 'patient_id')} patients in more than one")
 
 
@@ -166,7 +170,8 @@ def test_identical_images_of_two_patients_join_all_images_of_both() -> None:
     assert fold[4] == fold[5] == fold[20] == fold[21]
     assert folds.frame["group"].nunique() == 20 - 2
     apart = [
-        make_folds(lesions(target, patient), rules(seed=seed)).leaks(pairs) for seed in range(5)
+        audit(make_folds(lesions(target, patient), rules(seed=seed)), pairs).leaks
+        for seed in range(5)
     ]
     assert any(apart), "the pairs stay together by chance: the test proves nothing"
 
@@ -184,7 +189,7 @@ def test_joining_is_transitive_and_ignores_unknown_values() -> None:
 def test_images_of_unknown_patients_are_spread_and_not_one_group() -> None:
     folds = make_folds(lesions([0, 1] * 20, [""] * 40), rules())
     assert folds.counts()["images"].tolist() == [8] * 5
-    assert folds.leaks() == {}
+    assert not audit(folds).leaks
 
 
 def test_the_same_seed_gives_the_same_folds_and_another_seed_others() -> None:
@@ -282,7 +287,7 @@ def test_a_fold_file_of_anyone_else_needs_four_columns(tmp_path: Path) -> None:
     folds = load_folds(fold_file(tmp_path, FOREIGN))
     assert folds.folds == [0, 1]
     assert [part.tolist() for part in folds.rows(1)] == [[0, 1], [2, 3]]
-    assert folds.leaks() == {}
+    assert not audit(folds).leaks
     assert folds.frame[["width", "height", "bytes", "age"]].isna().all(axis=None)
 
 
@@ -333,9 +338,9 @@ def test_an_unknown_fold_is_refused_with_those_there_are(tmp_path: Path) -> None
 def test_a_leaking_file_is_refused_with_counts_and_names(tmp_path: Path) -> None:
     folds = load_folds(fold_file(tmp_path, FOREIGN.replace("c,q", "c,p")))
     with pytest.raises(FoldError, match=r"1 patients in more than one fold \(p\)") as caught:
-        require_no_leaks(folds, [], allow=False)
+        require_no_leaks(audit(folds), allow=False)
     assert "--allow-leak" in str(caught.value)
-    leaks = require_no_leaks(folds, [(0, 3)], allow=True)
+    leaks = require_no_leaks(audit(folds, [(0, 3)]), allow=True).findings
     assert any("1 pairs of identical images" in leak and "a = d" in leak for leak in leaks)
 
 
@@ -344,7 +349,7 @@ def test_a_leaking_lesion_is_refused_even_when_patients_are_apart(tmp_path: Path
     text = "\n".join([f"{header},lesion_id", *(f"{line},same" for line in lines)]) + "\n"
     folds = load_folds(fold_file(tmp_path, text))
     with pytest.raises(FoldError, match=r"1 lesions in more than one fold \(same\)"):
-        require_no_leaks(folds, [], allow=False)
+        require_no_leaks(audit(folds), allow=False)
 
 
 # Row 51.

@@ -1,0 +1,95 @@
+"""Every pair of an array's images that are one photograph, found once and kept beside the array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melanoma.data.array_making import Progress, silent
+from melanoma.data.arrays import ImageArray, array_file
+from melanoma.data.duplicates import Pair, exact_duplicates
+from melanoma.data.near_duplicates import THRESHOLD, VERSION, NearPair, near_duplicates
+from melanoma.storage import write_json
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pairs of rows: `identical` pixel for pixel, `near` as one photograph changed.
+
+    Where several images are identical, one of them stands for all in `near`.
+    """
+
+    identical: tuple[Pair, ...]
+    near: tuple[NearPair, ...]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All of them, as rows."""
+        return [*self.identical, *((pair.first, pair.second) for pair in self.near)]
+
+    def among(self, names: Sequence[str], wanted: Sequence[str]) -> Duplicates:
+        """The same pairs as rows of `wanted`, where they were rows of `names`.
+
+        A pair with an image that is not wanted is left out.
+        """
+        row_of = {name: row for row, name in enumerate(wanted)}
+        place = [row_of.get(name, -1) for name in names]
+        # Who stands for identical images may be unwanted where another of them is not.
+        for first, copy in self.identical:
+            place[first] = place[first] if place[first] >= 0 else place[copy]
+        identical = [(place[a], place[b]) for a, b in self.identical]
+        near = [
+            pair._replace(first=place[pair.first], second=place[pair.second]) for pair in self.near
+        ]
+        return Duplicates(
+            tuple(pair for pair in identical if min(pair) >= 0 and pair[0] != pair[1]),
+            tuple(pair for pair in near if min(pair.first, pair.second) >= 0),
+        )
+
+
+def find_duplicates(
+    array: ImageArray, folder: Path, *, part: str = "train", progress: Progress = silent
+) -> Duplicates:
+    """The array's duplicates: those kept in `folder` by an earlier call, or searched and kept.
+
+    What was kept is used while the array's digest, the search's version and its threshold are the
+    same. Raises StorageError when it cannot be kept.
+    """
+    path = duplicates_file(array, folder, part=part)
+    key = {"array": array.digest, "search": VERSION, "threshold": THRESHOLD}
+    kept = _read(path, key)
+    if kept is not None:
+        return kept
+    identical = exact_duplicates(array.row_digests)
+    copies = {later for _, later in identical}
+    rows = [row for row in range(len(array)) if row not in copies]
+    near = near_duplicates(array, rows=rows, progress=progress)
+    write_json(path, {**key, "identical": identical, "near": near})
+    return Duplicates(tuple(identical), tuple(near))
+
+
+def has_duplicates(array: ImageArray, folder: Path, *, part: str = "train") -> bool:
+    """Whether find_duplicates has nothing left to search."""
+    key = {"array": array.digest, "search": VERSION, "threshold": THRESHOLD}
+    return _read(duplicates_file(array, folder, part=part), key) is not None
+
+
+def duplicates_file(array: ImageArray, folder: Path, *, part: str = "train") -> Path:
+    """Where the pairs are kept: FOLDER/x_train_128.duplicates.json."""
+    return array_file(folder, size=array.size, part=part).with_suffix(".duplicates.json")
+
+
+def _read(path: Path, key: dict[str, Any]) -> Duplicates | None:
+    """What is kept under that key; None when there is nothing, or something else."""
+    try:
+        kept = json.loads(path.read_text())
+        if {name: kept[name] for name in key} != key:
+            return None
+        identical = tuple((int(a), int(b)) for a, b in kept["identical"])
+        near = tuple(NearPair(int(a), int(b), float(s), str(r)) for a, b, s, r in kept["near"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a search costs seconds; a wrong cache would cost a leak
+    return Duplicates(identical, near)
