@@ -325,7 +325,7 @@ class Recipe(Part):
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
         # These came later: recipes that do not use them keep the digest that they had.
-        for section, field, unused in _LATER:
+        for section, field, unused in _OPTIONS:
             owner = values[section] if section else values
             if owner[field] == unused:
                 del owner[field]
@@ -340,7 +340,7 @@ class Recipe(Part):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-_LATER: tuple[tuple[str, str, Any], ...] = (
+_OPTIONS: tuple[tuple[str, str, Any], ...] = (
     ("", "stages", []),
     ("model", "freeze_backbone", False),
     ("model", "head", None),

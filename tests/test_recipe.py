@@ -531,6 +531,72 @@ def test_the_digest_changes_with_the_classes_and_not_with_further_operating_poin
     assert several(evaluation=same).digest() == plain
 
 
+# The other systems' recipes, value by value (their READMEs and code; see each file's comments).
+
+
+def _config(name: str, *overrides: str) -> Recipe:
+    (path,) = (path for path in CONFIGS if path.stem == name)
+    return load_recipe(path, overrides)
+
+
+def test_ham10000_resnet34_is_as_published() -> None:
+    found = _config("ham10000_resnet34")
+    assert (found.model.backbone, found.model.pretrained) == ("resnet34", "imagenet")
+    assert (found.loss.name, len(found.classes)) == ("cross_entropy", 7)
+    assert (found.optimizer.name, found.optimizer.rate) == ("adam", 1e-3)
+    assert (found.schedule.name, found.schedule.every, found.schedule.factor) == ("step", 4, 0.1)
+    assert (found.training.epochs, found.training.batch_size) == (15, 64)
+    assert found.augment == (
+        {"gaussian_blur": {"blur": 5, "least": 5, "sigma_least": 0.1, "sigma": 2.0, "p": 1.0}},
+        {"perspective": {"distortion": 0.5, "p": 0.5}},
+        {"shift_scale_rotate": {"shift": 0, "scale": 0, "rotate": 180, "p": 1.0}},
+    )
+
+
+def test_isic_densenet161_trains_in_two_stages() -> None:
+    found = _config("isic_densenet161")
+    assert (found.image.size, found.training.batch_size, found.training.epochs) == (224, 16, 15)
+    assert found.is_binary
+    first, second = found.stage_plans
+    assert (first.epochs, first.frozen, first.optimizer.rate) == (5, True, 5e-4)
+    assert (second.epochs, second.frozen, second.optimizer.weight_decay) == (10, False, 1.0)
+    assert {plan.schedule.name for plan in found.stage_plans} == {"one_cycle"}
+    stages = find_backbone(found.model.backbone).stages
+    lowest = second.optimizer.rate * second.optimizer.depth_decay**stages
+    assert (second.optimizer.rate, lowest) == pytest.approx((1e-4, 1e-5), rel=1e-3)
+
+
+def test_skin22_efficientnet_b3_is_as_published() -> None:
+    found = _config("skin22_efficientnet_b3")
+    assert (len(found.classes), found.melanoma, found.image.size) == (22, (), 300)
+    assert (found.sampler.name, found.loss.label_smoothing) == ("balanced", 0.1)
+    rules = found.optimizer
+    assert (rules.name, rules.rate, rules.weight_decay) == ("adamw", 1e-3, 0.1)
+    assert rules.backbone_ratio == 0.1
+    schedule = found.schedule
+    assert (schedule.name, schedule.metric, schedule.factor) == ("plateau", "loss", 0.5)
+    assert schedule.patience == 3
+    training = found.training
+    assert (training.epochs, training.batch_size, training.accumulate) == (50, 16, 2)
+    assert (found.selection.keep, found.selection_metric) == ("best", "macro_f1")
+    for backbone in ("efficientnet_b0", "efficientnet_b1", "resnet18", "resnet50"):
+        smaller = _config("skin22_efficientnet_b3", f"model.backbone={backbone}")
+        assert find_backbone(smaller.model.backbone).normalization == smaller.image.normalize
+
+
+def test_dermnet_resnet152_trains_a_head_on_frozen_features() -> None:
+    found = _config("dermnet_resnet152")
+    assert len(found.classes) == 23 == len({name.casefold() for name in found.classes})
+    assert found.melanoma == ()
+    assert (found.model.backbone, found.model.freeze_backbone) == ("resnet152", True)
+    assert found.model.head is not None
+    assert (found.model.head.hidden, found.model.head.dropout) == ((1000,), 0.5)
+    assert found.augment == ()  # else nothing could be cached
+    assert (found.optimizer.name, found.optimizer.rate) == ("adam", 1e-4)
+    assert (found.training.batch_size, found.training.epochs) == (32, 100)
+    assert (found.schedule.name, found.schedule.metric) == ("plateau", "loss")
+
+
 def test_there_are_configs(tiny_recipe: Callable[..., Path]) -> None:
     assert CONFIGS
     assert load_recipe(tiny_recipe()).name == "tiny"
