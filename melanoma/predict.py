@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
+from melanoma.explain import Precision, Question, explain_file, name_pictures, require_known
+
+if TYPE_CHECKING:
+    from melanoma.scoring.batch import ImageFile
 
 app = t.make_app()
 
@@ -36,12 +41,18 @@ def predict(
     allow_errors: Annotated[
         bool, typer.Option("--allow-errors", help="Exit 0 although some images have no score.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also a LIME picture an image, beside the table.")
+    ] = False,
+    precision: Precision = "Medium",
     json: t.AsJson = False,
 ) -> None:
     """Score photographs with a sealed bundle; the same command resumes."""
     start = time.monotonic()
     if views is not None and views not in (1, 2, 4, 8):
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
+    question = Question("lime", precision)
+    require_known(question)
     from melanoma.scoring.batch import find_images, score_files
     from melanoma.scoring.submission import require_same_images, write_submission
     from melanoma.storage import write_text
@@ -56,6 +67,8 @@ def predict(
     keep = target if out or submission or not json else None
     rows = score_files(scorer, files, journal=keep, progress=t.progress)
     errors = [row for row in rows if row["error"]]
+    if explain:
+        _add_pictures(scorer, files, rows, question, folder=target.parent)
     if submission is not None:
         _refuse_errors(errors)
         write_submission(
@@ -87,6 +100,23 @@ def _load_scorer(folder: Path, device: str, views: int | None) -> Any:
     return Scorer(load_bundle(folder), device=resolve_device(device), views=views)
 
 
+def _add_pictures(
+    scorer: Any,
+    files: Sequence[ImageFile],
+    rows: Sequence[dict[str, Any]],
+    question: Question,
+    *,
+    folder: Path,
+) -> None:
+    pictures = name_pictures(files, question.method, folder)
+    for file, row, picture in t.progress(
+        list(zip(files, rows, pictures, strict=True)), desc="explain", unit="image"
+    ):
+        if not row["error"]:
+            explain_file(scorer, file, picture, question)
+        row["picture"] = None if row["error"] else str(picture)
+
+
 def _refuse_errors(errors: list[dict[str, Any]]) -> None:
     if errors:
         shown = "; ".join(f"{row['image_name']}: {row['error']}" for row in errors[:3])
@@ -96,11 +126,13 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
 def _spoken(row: dict[str, Any]) -> str:
     if row["error"]:
         return f"{row['image_name']}: error: {row['error']}"
-    flag = "flagged" if row["flagged"] else "not flagged"
-    return (
-        f"{row['image_name']}: melanoma {row['melanoma_probability']:.1%}, {flag} "
-        f"(threshold {row['threshold']:.1%})"
-    )
+    said = f"{row['image_name']}: prediction: {row['prediction']} - {row['probability']:.1%}"
+    if row["melanoma_probability"] is not None:
+        said += f", melanoma {row['melanoma_probability']:.1%}"
+    if row["threshold"] is not None:
+        flag = "flagged" if row["flagged"] else "not flagged"
+        said += f", {flag} (threshold {row['threshold']:.1%})"
+    return said
 
 
 if __name__ == "__main__":

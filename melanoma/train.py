@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import RecipeError
+from melanoma.errors import DataError, RecipeError
 from melanoma.prepare import prepare_array
 from melanoma.recipe import Recipe
 from melanoma.split import search_duplicates, split_folds
@@ -124,9 +124,10 @@ def select_folds(
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
     names = table.frame["image_name"].tolist()
     duplicates = search_duplicates(array, arrays).among(array.names, names)
-    audit = require_no_leaks(audit_folds(table, duplicates), allow=allow_leak)
-    for finding in audit.findings:
-        t.say(f"LEAK: {finding}")
+    audit = audit_folds(_identified(recipe, data, table), duplicates)
+    for line in audit.lines():
+        t.say(line if line.startswith(" ") else f"LEAK: {line}")
+    audit = require_no_leaks(audit, allow=allow_leak)
     numbers = t.fold_numbers(fold, table.folds)
     return [
         select_fold(array, table, number, classes=recipe.classes, audit=audit) for number in numbers
@@ -209,6 +210,20 @@ def _ensure_inputs(
         for line in audit:
             t.say(line)
     return array, table
+
+
+def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
+    """The fold table with patients and lesions that only the data's own table knows."""
+    from melanoma.data.leaks import with_identities
+    from melanoma.data.lesions import read_lesions
+
+    if recipe.data.reader == "phantoms" and not (data / "train.csv").is_file():
+        return folds  # reading would draw them
+    try:
+        table = read_lesions(data, recipe.data, classes=recipe.classes)
+    except DataError:
+        return folds  # an array and a fold file are all that training needs
+    return with_identities(folds, table)
 
 
 def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:

@@ -16,6 +16,17 @@ from melanoma.scoring.scorer import Prediction, Scorer
 from melanoma.storage import digest_of
 
 Row = dict[str, Any]
+COLUMNS = (
+    "image_name",
+    "melanoma_probability",
+    "flagged",
+    "threshold",
+    "prediction",
+    "probability",
+    "by_fold",
+    "warnings",
+    "error",
+)
 _BATCH = 16
 
 
@@ -104,22 +115,14 @@ def _decode(file: ImageFile) -> Photograph | str:
 
 def _row(file: ImageFile, prediction: Prediction | None, error: str = "") -> Row:
     if prediction is None:
-        return {
-            "image_name": file.name,
-            "melanoma_probability": None,
-            "flagged": None,
-            "threshold": None,
-            "prediction": None,
-            "by_fold": None,
-            "warnings": None,
-            "error": error,
-        }
+        return {**dict.fromkeys(COLUMNS), "image_name": file.name, "error": error}
     return {
         "image_name": file.name,
         "melanoma_probability": prediction.melanoma_probability,
         "flagged": prediction.flagged,
         "threshold": prediction.threshold["value"] if prediction.threshold else None,
         "prediction": prediction.prediction,
+        "probability": prediction.probability,
         "by_fold": prediction.by_fold,
         "warnings": "; ".join(prediction.warnings),
         "error": error,
@@ -144,7 +147,7 @@ class _Journal:
 
     def __init__(self, out: Path, scorer: Scorer) -> None:
         self.path = out.with_name(out.name + ".journal")
-        self.key = digest_of([scorer.bundle.digest, scorer.views])
+        self.key = digest_of([scorer.bundle.digest, scorer.views, COLUMNS])
         self.done = self._read()
         out.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole: a killed writer may have left half a line at its end.

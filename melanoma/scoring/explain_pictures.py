@@ -25,7 +25,8 @@ _INK, _MUTED = "#1f2933", "#52606d"
 _GREEN, _RED, _YELLOW = (22, 163, 74), (220, 38, 38), (250, 204, 21)
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _LONGEST_SIDE = 640
-_HEAT_COLORS = "inferno"
+# From blue to red: the pale end of other scales is lost on pale skin.
+_HEAT_COLORS = "turbo"
 
 
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
@@ -106,13 +107,13 @@ def _draw_gradcam(
     heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     axes.imshow(part)
     # Where nothing speaks for the class, the photograph itself is seen.
-    axes.imshow(heat, cmap=_HEAT_COLORS, vmin=0, vmax=1, alpha=0.15 + 0.5 * heat)
+    axes.imshow(heat, cmap=_HEAT_COLORS, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
     _title(axes, f"Grad-CAM: what speaks for {explanation.target}")
     box = axes.get_position()
     place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
     figure.colorbar(
         ScalarMappable(cmap=colormaps[_HEAT_COLORS]), cax=place, orientation="horizontal"
-    ).set_ticks([0, 0.5, 1], labels=["none", "evidence for the class", "most"])
+    ).set_ticks([0, 0.5, 1], labels=["low", "evidence for the class", "high"])
     place.tick_params(labelsize=8.5, length=0, colors=_INK)
 
 
