@@ -10,6 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
+from melanoma.external import evaluate_external, evaluate_test, save_pictures
 from melanoma.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
@@ -83,12 +84,14 @@ def evaluate(
         test = evaluate_test(
             folder, fold_path, data, arrays, device=device, seed=seed, by=tuple(by or ())
         )
+        shown = arrays
     else:
+        shown = external_arrays or arrays / f"external_{external.stem}"
         report, folder = evaluate_external(
             folder,
             load_recipe(external),
             data,
-            arrays=external_arrays or arrays / f"external_{external.stem}",
+            arrays=shown,
             training=(fold_path, arrays),
             device=device,
             seed=seed,
@@ -96,7 +99,7 @@ def evaluate(
             recalibrate=recalibrate,
         )
     if pictures:
-        _save_pictures(report, folder, external_arrays or arrays)
+        save_pictures(report, folder, shown)
     if json:
         t.answer_json(report.content)
     else:
@@ -149,115 +152,6 @@ def evaluate_folds(
     save_report(report, recipe, folder)
     seal_bundle(folder, recipe, runs, report)
     return report
-
-
-def evaluate_test(
-    folder: Path,
-    fold_path: Path,
-    data: Path,
-    arrays: Path,
-    *,
-    device: str = "auto",
-    seed: int | None = None,
-    by: tuple[str, ...] = (),
-) -> Report | None:
-    """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
-
-    A bundle that lacks folds does not score it: the whole one would be the second model to.
-    """
-    from melanoma.data.arrays import load_array
-    from melanoma.data.folds import load_folds
-    from melanoma.data.leaks import audit_test
-    from melanoma.prepare import prepare_array
-    from melanoma.scoring.bundle import load_bundle
-    from melanoma.scoring.holdout import report_holdout, score_holdout
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.split import search_duplicates
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.run_folder import read_recipe
-
-    table = load_folds(fold_path)
-    if table.test.empty:
-        return None
-    bundle, recipe = load_bundle(folder), read_recipe(folder)
-    if len(bundle.members) < bundle.folds_expected:
-        t.say(
-            f"note: the test part ({len(table.test):,} images) waits until all "
-            f"{bundle.folds_expected} folds are trained"
-        )
-        return None
-    table = load_folds(fold_path, classes=bundle.classes)
-    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays)
-    scorer = Scorer(bundle, device=resolve_device(device))
-    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=t.progress)
-    if found.reused:
-        t.say(
-            f"note: these weights scored the test part before; {folder / 'test'} has what they said"
-        )
-    names = table.whole["image_name"].tolist()
-    return report_holdout(
-        scorer,
-        found,
-        recipe,
-        folder / "test",
-        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, names)),
-        by=by,
-        seed=recipe.seed if seed is None else seed,
-    )
-
-
-def evaluate_external(
-    weights: Path,
-    recipe: Recipe,
-    data: Path,
-    *,
-    arrays: Path,
-    training: tuple[Path, Path],
-    device: str = "auto",
-    seed: int | None = None,
-    by: tuple[str, ...] = (),
-    recalibrate: Path | None = None,
-) -> tuple[Report, Path]:
-    """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
-
-    `training` is the fold file and the array folder that the bundle was trained from: where either
-    is absent, overlap is looked for as far as can be, and the report says what was not.
-    """
-    from melanoma.data.lesions import read_lesions
-    from melanoma.evaluation.report_files import save_report
-    from melanoma.prepare import prepare_array
-    from melanoma.recipe import Image
-    from melanoma.scoring.bundle import load_bundle, seal_recalibrated
-    from melanoma.scoring.external import build_external_report, external_rows, score_external
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.storage import write_text
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.run_folder import read_recipe
-
-    bundle = load_bundle(weights)
-    own = read_recipe(weights)
-    image = Image(size=bundle.size, fit=bundle.fit, normalize=bundle.normalize)
-    recipe = recipe.model_copy(update={"image": image})
-    array = prepare_array(recipe, data, arrays)
-    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
-    scorer = Scorer(bundle, device=resolve_device(device))
-    scored = score_external(scorer, table, array, recipe, progress=t.progress)
-    report = build_external_report(
-        scorer,
-        scored,
-        overlap=_overlap(own, training, scored.table, array),
-        by=by,
-        resamples=own.evaluation.resamples,
-        seed=own.seed if seed is None else seed,
-    )
-    folder = weights / "external" / recipe.name
-    rows = external_rows(scored, report)
-    write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
-    save_report(report, own, folder, card=False)
-    if recalibrate is not None:
-        seal_recalibrated(bundle, recalibrate, own, report.content["external"])
-        t.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
-    return report, folder
 
 
 def _check_options(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -64,6 +64,7 @@ def explain(
     from melanoma.scoring.batch import find_images
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
+    from melanoma.storage import write_json
     from melanoma.training.engine import resolve_device
 
     files = find_images(images, data=data, image_col=image_col)
@@ -73,7 +74,18 @@ def explain(
     scorer = Scorer(bundle, device=resolve_device(device))
     if fold is not None:
         scorer = scorer.of_fold(fold)
-    answers = explain_files(scorer, files, pictures, question, json=json)
+    answers = []
+    pairs = list(zip(files, pictures, strict=True))
+    for file, picture in t.progress(pairs, desc="explain", unit="image"):
+        explanation = explain_file(scorer, file, picture, question)
+        answer = explanation.prediction
+        if json:
+            values = {"image_name": file.name, "picture": str(picture), **explanation.as_dict()}
+            write_json(picture.with_suffix(".json"), values)
+            answers.append(values)
+        else:
+            named = f"{file.name}: " if len(files) > 1 else ""
+            t.answer(f"{named}prediction: {answer.prediction} - {answer.probability:.1%}")
     if json:
         t.answer_json(answers)
     t.say(
@@ -105,36 +117,18 @@ def name_pictures(files: Sequence[ImageFile], method: str, out: Path | None) -> 
     return [out]
 
 
-def explain_files(
-    scorer: Scorer,
-    files: Sequence[ImageFile],
-    pictures: Sequence[Path],
-    question: Question,
-    *,
-    json: bool = False,
-) -> list[dict[str, Any]]:
-    """The explanations as plain values, in order; writes the pictures, and with `json` those too.
+def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Question) -> Explanation:
+    """The explanation of one file's score, its PNG written to `picture`.
 
-    Says each prediction unless `json`. Raises ImageError naming the file that is no photograph.
+    Raises ImageError naming the file when it is no photograph.
     """
     from melanoma.scoring.explain_pictures import draw_explanation
-    from melanoma.storage import write_bytes, write_json
+    from melanoma.storage import write_bytes
 
-    answers = []
-    pairs = list(zip(files, pictures, strict=True))
-    for file, picture in t.progress(pairs, desc="explain", unit="image"):
-        pixels = _decode(file)
-        explanation = _explain(scorer, pixels, question)
-        write_bytes(picture, draw_explanation(explanation, pixels))
-        values = {"image_name": file.name, "picture": str(picture), **explanation.as_dict()}
-        if json:
-            write_json(picture.with_suffix(".json"), values)
-        else:
-            named = f"{file.name}: " if len(files) > 1 else ""
-            answer = explanation.prediction
-            t.answer(f"{named}prediction: {answer.prediction} - {answer.probability:.1%}")
-        answers.append(values)
-    return answers
+    pixels = _decode(file)
+    explanation = _explain(scorer, pixels, question)
+    write_bytes(picture, draw_explanation(explanation, pixels))
+    return explanation
 
 
 def _explain(scorer: Scorer, pixels: Pixels, question: Question) -> Explanation:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
+from melanoma.explain import Precision, Question, explain_file, name_pictures, require_known
+
+if TYPE_CHECKING:
+    from melanoma.scoring.batch import ImageFile
 
 app = t.make_app()
 
@@ -36,6 +41,10 @@ def predict(
     allow_errors: Annotated[
         bool, typer.Option("--allow-errors", help="Exit 0 although some images have no score.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also a LIME picture an image, beside the table.")
+    ] = False,
+    precision: Precision = "Medium",
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Also print the likeliest classes.")
     ] = None,
@@ -45,6 +54,8 @@ def predict(
     start = time.monotonic()
     if views is not None and views not in (1, 2, 4, 8):
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
+    question = Question("lime", precision)
+    require_known(question)
     from melanoma.scoring.batch import as_columns, find_images, score_files
     from melanoma.scoring.submission import require_same_images, write_submission
     from melanoma.storage import write_text
@@ -60,6 +71,8 @@ def predict(
     keep = target if out or submission or not json else None
     rows = score_files(scorer, files, journal=keep, progress=t.progress)
     errors = [row for row in rows if row["error"]]
+    if explain:
+        _add_pictures(scorer, files, rows, question, folder=target.parent)
     if submission is not None:
         _refuse_errors(errors)
         write_submission(
@@ -91,6 +104,23 @@ def _load_scorer(folder: Path, device: str, views: int | None) -> Any:
     return Scorer(load_bundle(folder), device=resolve_device(device), views=views)
 
 
+def _add_pictures(
+    scorer: Any,
+    files: Sequence[ImageFile],
+    rows: Sequence[dict[str, Any]],
+    question: Question,
+    *,
+    folder: Path,
+) -> None:
+    pictures = name_pictures(files, question.method, folder)
+    for file, row, picture in t.progress(
+        list(zip(files, rows, pictures, strict=True)), desc="explain", unit="image"
+    ):
+        if not row["error"]:
+            explain_file(scorer, file, picture, question)
+        row["picture"] = None if row["error"] else str(picture)
+
+
 def _require_melanoma(scorer: Any, submission: Path | None) -> None:
     if submission is not None and not scorer.bundle.melanoma:
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
@@ -105,15 +135,14 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
 def _spoken(row: dict[str, Any]) -> str:
     if row["error"]:
         return f"{row['image_name']}: error: {row['error']}"
-    said = []
+    said = f"{row['image_name']}: prediction: {row['prediction']} - {row['probability']:.1%}"
     if row["melanoma_probability"] is not None:
         flag = "flagged" if row["flagged"] else "not flagged"
-        said.append(
-            f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
+        said += (
+            f"; melanoma {row['melanoma_probability']:.1%}, {flag} "
+            f"(threshold {row['threshold']:.1%})"
         )
-    if len(row["by_class"]) > 2 or not said:
-        said.append(f"prediction: {row['prediction']} - {row['probability']:.1%}")
-    return f"{row['image_name']}: {'; '.join(said)}"
+    return said
 
 
 def _say_rows(rows: list[dict[str, Any]], top: int) -> None:

@@ -17,7 +17,18 @@ from melanoma.scoring.scorer import Prediction, Scorer
 from melanoma.storage import digest_of
 
 Row = dict[str, Any]
-ROWS = 2  # of what a row holds: a journal of other rows is not taken up
+COLUMNS = (
+    "image_name",
+    "melanoma_probability",
+    "flagged",
+    "threshold",
+    "prediction",
+    "probability",
+    "by_class",
+    "by_fold",
+    "warnings",
+    "error",
+)
 _BATCH = 16
 
 
@@ -131,18 +142,7 @@ def _decode(file: ImageFile) -> Photograph | str:
 
 def _row(file: ImageFile, prediction: Prediction | None, error: str = "") -> Row:
     if prediction is None:
-        return {
-            "image_name": file.name,
-            "melanoma_probability": None,
-            "flagged": None,
-            "threshold": None,
-            "prediction": None,
-            "probability": None,
-            "by_class": None,
-            "by_fold": None,
-            "warnings": None,
-            "error": error,
-        }
+        return {**dict.fromkeys(COLUMNS), "image_name": file.name, "error": error}
     return {
         "image_name": file.name,
         "melanoma_probability": prediction.melanoma_probability,
@@ -175,7 +175,7 @@ class _Journal:
 
     def __init__(self, out: Path, scorer: Scorer) -> None:
         self.path = out.with_name(out.name + ".journal")
-        self.key = digest_of([ROWS, scorer.bundle.digest, scorer.views])
+        self.key = digest_of([scorer.bundle.digest, scorer.views, COLUMNS])
         self.done = self._read()
         out.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole: a killed writer may have left half a line at its end.

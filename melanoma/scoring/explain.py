@@ -31,6 +31,7 @@ from melanoma.scoring.lime import (
     measure_coverage,
 )
 from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.training.engine import autocast, resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture
@@ -129,9 +130,11 @@ def explain_lime(
     """The weights of a photograph's superpixels for a class, the predicted one by default.
 
     `pixels` (H, W, 3) are decoded. The ensemble is asked exactly count_evaluations(precision)
-    times, each member once (and once a view) each time. Between batches, `should_stop` and the
-    `deadline` in seconds are looked at. Raises ExplanationError when either ends it, RecipeError
-    for an unknown class or precision.
+    times, each member once (and once a view) each time: first about the photograph itself, in
+    float32 as for every score, then about the images with hidden superpixels, in bfloat16 where
+    the hardware multiplies it. Between batches, `should_stop` and the `deadline` in seconds are
+    looked at. Raises ExplanationError when either ends it, RecipeError for an unknown class or
+    precision.
     """
     start = time.monotonic()
     evaluations = count_evaluations(precision)
@@ -139,12 +142,14 @@ def explain_lime(
     segments = find_segments(scored_part(pixels, fit=scorer.bundle.fit), seed=seed)
     count = int(segments.max()) + 1
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
-    batches = _hidden(scorer.square(pixels), segments, switches)
-    found: list[Floats] = []
-    for batch in batches:
-        done = sum(map(len, found))
-        _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
-        found.append(scorer.member_probabilities(batch))
+    square = scorer.square(pixels)
+    found = [scorer.member_probabilities(square[None])]
+    # One context for all batches: it converts the weights once.
+    with autocast(scorer.device, resolve_precision("auto", scorer.device)):
+        for batch in _hidden(square, segments, switches[1:]):
+            done = sum(map(len, found))
+            _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
+            found.append(scorer.member_probabilities(batch))
     by_member = np.concatenate(found)
     mean = by_member.mean(axis=1)
     name, columns = _find_columns(scorer.bundle, target, default=int(mean[0].argmax()))

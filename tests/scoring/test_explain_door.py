@@ -1,0 +1,178 @@
+"""explain, and predict --explain: a picture with its legend, or one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RECIPE = ("--config", CHECKOUT / "configs/demo.yaml")
+COLORS = {"green": (22, 163, 74), "red": (220, 38, 38), "yellow": (250, 204, 21)}
+
+
+@pytest.fixture
+def photograph(trained: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "mole.jpg"
+    path.write_bytes(trained.photograph(3))
+    return path
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def _has_color(pixels: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((np.abs(pixels - color).max(axis=2) < 8).any())
+
+
+def test_lime_draws_its_legend_and_says_the_prediction(
+    trained: Any, scorer: Any, photograph: Path, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    out = tmp_path / "why.png"
+    answer = call_door(
+        "explain", photograph, *RECIPE, "--weights", trained.folder, "--out", out,
+        "--method", "lime", "--precision", "Low",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    expected = scorer.score(photograph.read_bytes())
+    said = f"prediction: {expected.prediction} - {expected.probability:.1%}\n"
+    assert answer.out == said
+    assert str(out) in answer.err
+    pixels = _pixels(out)
+    assert all(_has_color(pixels, color) for color in COLORS.values())
+
+
+def test_a_folder_of_photographs_gives_a_picture_and_raw_values_each(
+    trained: Any, photograph: Path, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    for kind in ("rgba", "grey"):
+        with Image.open(photograph) as image:
+            image.convert("RGBA" if kind == "rgba" else "L").save(tmp_path / f"{kind}.png")
+    turned = Image.open(photograph)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    inputs = [tmp_path / name for name in ("rgba.png", "grey.png", "turned.jpg")]
+    answer = call_door(
+        "explain", *inputs, *RECIPE, "--weights", trained.folder, "--out", tmp_path / "why",
+        "--json", "--fold", "1", "--class", "melanoma",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)
+    assert [row["image_name"] for row in rows] == ["rgba", "grey", "turned"]
+    for row in rows:
+        assert (row["method"], row["class"], row["folds"]) == ("gradcam", "melanoma", [1])
+        assert len(_pixels(tmp_path / "why" / f"{row['image_name']}_gradcam.png"))
+        beside = json.loads((tmp_path / "why" / f"{row['image_name']}_gradcam.json").read_text())
+        assert beside == row
+
+
+def test_lime_s_raw_values_follow_the_seed(
+    trained: Any, photograph: Path, call_door: Callable[..., Any]
+) -> None:
+    def weights(seed: int) -> list[float]:
+        answer = call_door(
+            "explain", photograph, *RECIPE, "--weights", trained.folder,
+            "--method", "lime", "--precision", "Low", "--seed", seed, "--json",
+        )  # fmt: skip
+        (row,) = json.loads(answer.out)
+        assert row["evaluations"] == 50
+        return [segment["weight"] for segment in row["segments"]]
+
+    first = weights(0)
+    assert first == weights(0)
+    assert first != weights(1)
+
+
+def test_predict_saves_a_picture_beside_its_table(
+    trained: Any, scorer: Any, photograph: Path, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    answer = call_door(
+        "predict", photograph, tmp_path / "broken.png", *RECIPE, "--weights", trained.folder,
+        "--out", tmp_path / "out/scores.csv", "--explain", "--precision", "Low", "--allow-errors",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    expected = scorer.score(photograph.read_bytes())
+    said = f"mole: prediction: {expected.prediction} - {expected.probability:.1%}"
+    assert said in answer.out
+    table = pd.read_csv(tmp_path / "out/scores.csv")
+    assert table["picture"].tolist()[0] == str(tmp_path / "out/mole_lime.png")
+    assert table["picture"].isna().tolist() == [False, True]
+    assert table["probability"][0] == pytest.approx(expected.probability)
+    assert len(_pixels(tmp_path / "out/mole_lime.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "line"),
+    [
+        (["--method", "shap"], 2, "--method shap: gradcam or lime"),
+        (["--precision", "low"], 2, "--precision low: Low, Medium or High"),
+        (["--fold", "7"], 2, "--fold 7: the bundle's folds are 0, 1"),
+        (["--class", "nevus"], 2, "unknown class 'nevus'; the bundle's are benign, melanoma"),
+        (["--out", "why.jpg"], 2, "--out why.jpg: a file that ends in .png, or a folder"),
+        (["--seed", "-1"], 2, "--seed"),
+    ],
+)
+def test_what_does_not_exist_is_one_line_and_leaves_no_picture(
+    options: list[str],
+    code: int,
+    line: str,
+    trained: Any,
+    photograph: Path,
+    tmp_path: Path,
+    call_door: Callable[..., Any],
+) -> None:
+    answer = call_door("explain", photograph, *RECIPE, "--weights", trained.folder, *options)
+    assert answer.code == code
+    assert line in answer.err
+    assert answer.err.count("\n") == 1
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_predict_refuses_a_precision_before_it_scores(
+    photograph: Path, call_door: Callable[..., Any]
+) -> None:
+    answer = call_door("predict", photograph, *RECIPE, "--explain", "--precision", "Highest")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "error: --precision Highest: Low, Medium or High\n"
+
+
+def test_a_file_that_is_no_photograph_is_named(
+    trained: Any, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    (tmp_path / "note.png").write_bytes(b"no image")
+    answer = call_door("explain", tmp_path / "note.png", *RECIPE, "--weights", trained.folder)
+    assert answer.code == 3
+    assert answer.err.startswith(f"error: {tmp_path / 'note.png'}: not a JPEG, PNG or WEBP")
+
+
+def test_one_png_for_two_photographs_is_refused(
+    trained: Any, photograph: Path, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    shutil.copy(photograph, tmp_path / "second.jpg")
+    answer = call_door(
+        "explain", photograph, tmp_path / "second.jpg", *RECIPE, "--weights", trained.folder,
+        "--out", "why.png",
+    )  # fmt: skip
+    assert answer.code == 2
+    assert "--out why.png: one picture for 2 images; name a folder" in answer.err
+
+
+def test_help_answers_without_torch_and_without_a_display(
+    run_door: Callable[..., Any],
+) -> None:
+    said = run_door("explain", "--help", DISPLAY="")
+    assert said.returncode == 0
+    assert "--precision" in said.stdout
+    assert "gradcam or lime" in said.stdout

@@ -1,0 +1,75 @@
+"""The picture shows what the explanation holds: the right places in the right colors."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
+
+from melanoma.scoring.explain import LimeExplanation, explain_gradcam, explain_lime
+from melanoma.scoring.explain_pictures import draw_explanation, tint_segments
+
+PATCH = Box(0.55, 0.60, 0.67, 0.70)
+PHOTOGRAPH = draw_marked_photograph(PATCH)
+
+
+def _lime(target: str) -> LimeExplanation:
+    return explain_lime(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH, target=target)
+
+
+@pytest.mark.parametrize(("target", "channel"), [("melanoma", 1), ("benign", 0)])
+def test_the_read_square_is_green_for_its_class_and_red_for_the_other(
+    target: str, channel: int
+) -> None:
+    tinted = tint_segments(PHOTOGRAPH, _lime(target)).astype(int)
+    change = (tinted - PHOTOGRAPH)[PATCH.mask(*PHOTOGRAPH.shape[:2])]
+    inner = np.median(change, axis=0)
+    assert inner.argmax() == channel
+    assert inner[channel] > 15
+    assert (inner[[c for c in (0, 1, 2) if c != channel]] <= 0).all()
+
+
+def test_only_the_five_largest_are_tinted_and_each_has_a_yellow_outline() -> None:
+    explanation = _lime("melanoma")
+    tinted = tint_segments(PHOTOGRAPH, explanation)
+    touched = (tinted != PHOTOGRAPH).any(axis=2)
+    assert len(explanation.largest()) == 5
+    chosen = np.isin(explanation.segments, explanation.largest())
+    assert touched[chosen].mean() > 0.95
+    yellow = (tinted == (250, 204, 21)).all(axis=2)
+    assert not (touched & ~chosen & ~yellow).any()
+    for number in explanation.largest():
+        assert yellow[explanation.segments == number].any()
+
+
+def test_a_picture_is_as_wide_for_any_shape_and_keeps_the_photograph_s_proportions() -> None:
+    scorer = make_scorer([read_boxes([PATCH])])
+    heights = []
+    for shape in ((240, 320), (320, 240)):
+        pixels = draw_marked_photograph(PATCH, height=shape[0], width=shape[1])
+        explanation = explain_gradcam(scorer, pixels, target="melanoma")
+        with Image.open(io.BytesIO(draw_explanation(explanation, pixels))) as image:
+            assert image.width == 1100
+            heights.append(image.height)
+    assert heights[1] - heights[0] == pytest.approx(506 * (4 / 3 - 3 / 4), abs=2)
+
+
+def test_a_flat_photograph_and_a_map_of_nothing_are_drawn_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    scorer = make_scorer([read_boxes([PATCH])])
+    flat = np.full((90, 120, 3), 127, np.uint8)
+    for explanation in (
+        explain_lime(scorer, flat, precision="Low"),
+        explain_gradcam(scorer, flat, target="benign"),
+    ):
+        assert draw_explanation(explanation, flat).startswith(b"\x89PNG")
+    assert [str(w.message) for w in recwarn] == []
+
+
+def test_the_same_explanation_gives_the_same_file() -> None:
+    explanation = _lime("melanoma")
+    assert draw_explanation(explanation, PHOTOGRAPH) == draw_explanation(explanation, PHOTOGRAPH)
