@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -191,10 +193,20 @@ class Folds(Part):
         return self
 
 
+class Head(Part):
+    """Hidden layers between the pooled features and the logits."""
+
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]  # their widths
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # after each activation
+
+
 class Model(Part):
     backbone: str = "se_resnext50_32x4d"
     pretrained: str = "none"  # none, imagenet, or a file
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    freeze_backbone: StrictBool = False  # in every epoch; stages say it one by one
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # on the pooled features
+    head: Head | None = None  # none: one linear layer
 
 
 class Loss(Part):
@@ -214,7 +226,8 @@ class Optimizer(Part):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     rate: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from stage to stage
+    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # backbone's rate / head's
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from depth to depth
     clip_norm: Positive | None = None
 
 
@@ -224,12 +237,45 @@ class Schedule(Part):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1  # plateau and step
     patience: Annotated[int, Field(ge=0)] = 3  # plateau
     threshold: Annotated[float, Field(ge=0.0)] = 1e-3  # plateau, absolute
+    metric: Literal["selection", "loss"] = "selection"  # plateau: what it watches, held out
     every: Count = 4  # step, epochs
     final_share: Share = 0.01  # cosine and one_cycle: last rate / highest rate
 
 
+class StageOptimizer(Part):
+    """What a stage says otherwise than the recipe's optimizer section."""
+
+    rate: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0.0)] | None = None
+    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+
+class Stage(Part):
+    """Some epochs of a recipe that trains in stages, each with an optimizer of its own.
+
+    `frozen` leaves the backbone as it is: its parameters and its BatchNorm statistics. A schedule
+    stands in the place of the recipe's and runs over the stage's epochs.
+    """
+
+    epochs: Count
+    frozen: StrictBool = False
+    optimizer: StageOptimizer = StageOptimizer()
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage with everything that it takes from the recipe written out."""
+
+    epochs: int
+    frozen: bool
+    optimizer: Optimizer
+    schedule: Schedule
+
+
 class Training(Part):
-    epochs: Count = 25
+    epochs: Count = 25  # with stages: their sum, which need not be said
     batch_size: Count = 64
     accumulate: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -271,13 +317,20 @@ class Recipe(Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     training: Training = Training()
+    stages: tuple[Stage, ...] = ()
     selection: Selection = Selection()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
-    def _epochs_hold_the_warm_up(self) -> Recipe:
-        if self.schedule.warmup_epochs >= self.training.epochs:
-            raise ValueError("schedule.warmup_epochs must be less than training.epochs")
+    def _stages_can_be_meant(self) -> Recipe:
+        total = sum(stage.epochs for stage in self.stages)
+        if self.stages and "epochs" not in self.training.model_fields_set:
+            # The one place where a recipe is completed; to its readers it is frozen.
+            training = self.training.model_copy(update={"epochs": total})
+            object.__setattr__(self, "training", training)
+        problem = _stage_problem(self, total)
+        if problem:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -298,6 +351,22 @@ class Recipe(Part):
         return 1 if self.is_binary else len(self.classes)
 
     @property
+    def stage_plans(self) -> tuple[StagePlan, ...]:
+        """The stages in order; one, of all epochs, where the recipe names none."""
+        if not self.stages:
+            frozen = self.model.freeze_backbone
+            return (StagePlan(self.training.epochs, frozen, self.optimizer, self.schedule),)
+        return tuple(
+            StagePlan(
+                stage.epochs,
+                stage.frozen,
+                self.optimizer.model_copy(update=stage.optimizer.model_dump(exclude_none=True)),
+                stage.schedule or self.schedule,
+            )
+            for stage in self.stages
+        )
+
+    @property
     def selection_metric(self) -> Metric:
         """What an epoch is judged by on its fold's held-out images."""
         return self.selection.metric or ("auroc" if self.is_binary else "macro_auroc")
@@ -313,6 +382,11 @@ class Recipe(Part):
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
+        # These came later: recipes that do not use them keep the digest that they had.
+        for section, field, unused in _OPTIONS:
+            owner = values[section] if section else values
+            if owner[field] == unused:
+                del owner[field]
         return values
 
     def digest(self) -> str:
@@ -322,6 +396,15 @@ class Recipe(Part):
     def to_yaml(self) -> str:
         """The recipe with every default written out, readable by load_recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+_OPTIONS: tuple[tuple[str, str, Any], ...] = (
+    ("", "stages", []),
+    ("model", "freeze_backbone", False),
+    ("model", "head", None),
+    ("optimizer", "backbone_ratio", 1.0),
+    ("schedule", "metric", "selection"),
+)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
@@ -348,14 +431,15 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
 
 def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
     """A Recipe from plain values. Raises RecipeError naming every bad field in one line."""
-    switches = _booleans(values)
-    if switches:
-        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         found = dict.fromkeys(_explain(e) for e in error.errors())
         raise RecipeError(f"{origin}: {'; '.join(found)}") from None
+    switches = _booleans(values)
+    if switches:
+        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
+    return recipe
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -368,6 +452,23 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
         elif mine != other:
             found.append(f"{prefix}{key}: {other} -> {mine}")
     return found
+
+
+def _stage_problem(recipe: Recipe, total: int) -> str | None:
+    """What is wrong with the stages, or with the one that stands for none."""
+    if recipe.stages and recipe.training.epochs != total:
+        return (
+            f"training.epochs: {recipe.training.epochs}, but the stages have {total} together; "
+            "leave it out, or --set stages.0.epochs=N"
+        )
+    if recipe.stages and recipe.model.freeze_backbone:
+        return "model.freeze_backbone: in a recipe with stages each says it for itself (frozen)"
+    for number, plan in enumerate(recipe.stage_plans):
+        if plan.schedule.warmup_epochs >= plan.epochs:
+            if not recipe.stages:
+                return "schedule.warmup_epochs must be less than training.epochs"
+            return f"stages.{number}.schedule.warmup_epochs must be less than its epochs"
+    return None
 
 
 def _class_problem(recipe: Recipe) -> str | None:
@@ -439,25 +540,50 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not path:
         raise RecipeError(f"--set {override}: expected a.b=value")
     *sections, leaf = path.split(".")
-    node = values
+    node: Any = values
     for section in sections:
-        node = node.setdefault(section, {})
-        if not isinstance(node, dict):
+        node = _item(node, section, override) if isinstance(node, list) else _part(node, section)
+        if not isinstance(node, dict | list):
             raise RecipeError(f"--set {override}: {section} is a value, not a section")
     try:
-        node[leaf] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
+    if isinstance(node, list):
+        _item(node, leaf, override)
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _part(node: dict[str, Any], section: str) -> Any:
+    if node.get(section) is None:  # `model:` with nothing below it, too
+        node[section] = {}
+    return node[section]
+
+
+def _item(items: list[Any], number: str, override: str) -> Any:
+    if not number.isdecimal() or int(number) >= len(items):
+        raise RecipeError(
+            f"--set {override}: {number} is no item of that list (0 to {len(items) - 1})"
+        )
+    return items[int(number)]
+
+
+_SWITCHES = ("freeze_backbone", "frozen")
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """Fields given as true or false: none is a switch, and pydantic would read YAML's yes as 1."""
+    """Fields given as true or false that are no switches: pydantic would read YAML's yes as 1."""
     found: list[str] = []
     for key, value in values.items():
-        if isinstance(value, bool):
+        if isinstance(value, bool) and key not in _SWITCHES:
             found.append(f"{prefix}{key}")
         elif isinstance(value, dict):
             found += _booleans(value, f"{prefix}{key}.")
+        elif key == "stages" and isinstance(value, list):
+            for number, stage in enumerate(value):
+                found += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
     return found
 
 
@@ -486,10 +612,15 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         "sampler": Sampler,
         "optimizer": Optimizer,
         "schedule": Schedule,
+        "head": Head,
         "training": Training,
         "selection": Selection,
         "evaluation": Evaluation,
         **_READERS,
     }
-    owner = sections.get(str(location[-1]), Recipe) if location else Recipe
+    if location[:1] == ("stages",):
+        sections = {"optimizer": StageOptimizer, "schedule": Schedule}
+        owner = sections.get(str(location[-1]), Stage)
+    else:
+        owner = sections.get(str(location[-1]), Recipe) if location else Recipe
     return list(owner.model_fields)

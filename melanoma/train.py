@@ -98,6 +98,7 @@ def train(
             recipe,
             part,
             folder,
+            arrays=arrays,
             device=device,
             resume=resume == "auto",
             force_resume=force_resume,
@@ -145,6 +146,7 @@ def train_fold(
     part: FoldData,
     weights: Path,
     *,
+    arrays: Path | None = None,
     device: str = "auto",
     resume: bool = True,
     force_resume: bool = False,
@@ -152,6 +154,7 @@ def train_fold(
 ) -> FoldRun:
     """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
 
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes.
     `track` is the URI of an MLflow that is told of it, whose failure changes nothing.
     """
     from melanoma.training.engine import resolve_device
@@ -171,6 +174,7 @@ def train_fold(
             resume=resume,
             force_resume=force_resume,
             imagenet=Path("weights/imagenet"),
+            embeddings=arrays,
             watchers=watchers,
         )
     found = _summary(recipe, run)

@@ -189,7 +189,7 @@ class Scorer:
 
 
 def _load_member(bundle: Bundle, member: Member) -> Classifier:
-    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs)
+    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
     try:
         weights = load_file(member.file)
         classifier.load_state_dict(weights)
