@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -35,8 +37,13 @@ BINARY_CLASSES = ("benign", "melanoma")
 RESERVED = (
     *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
     *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
-    *("prob", "prob_crossfit"),
+    *("prob", "prob_crossfit", "part"),
 )
+
+
+# Fields that came later, and the value that means what was before them: left out of the identity
+# then, so that earlier runs keep their digests.
+_LATER = (("folds", "holdout", "none"), ("folds", "validation", 0.2), ("data", "rows", "all"))
 
 
 class Part(BaseModel):
@@ -50,6 +57,13 @@ class SiimData(Part):
 
     reader: Literal["siim"]
     array_channels: Literal["rgb", "bgr"] = "rgb"  # of an adopted array; ours are always RGB
+
+
+def _with_text_keys(labels: Any) -> Any:
+    """YAML reads 0: benign as a number, and cells and names of folders are text."""
+    if not isinstance(labels, dict):
+        return labels
+    return {str(key) if type(key) is int else key: name for key, name in labels.items()}
 
 
 class CsvFolderData(Part):
@@ -87,19 +101,43 @@ class CsvFolderData(Part):
     @field_validator("labels", mode="before")
     @classmethod
     def _numbers_are_text(cls, labels: Any) -> Any:
-        """YAML reads 0: benign as a number, and a table's cells are text."""
-        if not isinstance(labels, dict):
-            return labels
-        return {str(key) if type(key) is int else key: name for key, name in labels.items()}
+        return _with_text_keys(labels)
 
 
 class HamData(Part):
     """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
 
-    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest).
+    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
+    HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
     """
 
     reader: Literal["ham10000"]
+    rows: Literal["all", "with_image"] = "all"  # all: a row without its image is a fault
+
+
+class ClassFolderData(Part):
+    """A folder a class, at the top or in train/ and test/."""
+
+    reader: Literal["class_folders"]
+    labels: dict[str, ClassName] | None = None  # folders -> classes, where their names differ
+    group_pattern: str | None = None  # regular expression with one group, for file names
+    group_is: Literal["patient", "lesion"] = "patient"
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = 1 if pattern is None else re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        if groups != 1:
+            raise ValueError(r"one group in brackets, such as ^(\d+)_, was expected")
+        return pattern
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_text(cls, labels: Any) -> Any:
+        return _with_text_keys(labels)
 
 
 class PhantomData(Part):
@@ -112,13 +150,17 @@ class PhantomData(Part):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-Data = Annotated[SiimData | CsvFolderData | HamData | PhantomData, Field(discriminator="reader")]
+Data = Annotated[
+    SiimData | CsvFolderData | HamData | ClassFolderData | PhantomData,
+    Field(discriminator="reader"),
+]
 
 
 _READERS: dict[str, type[Part]] = {
     "siim": SiimData,
     "csv_folder": CsvFolderData,
     "ham10000": HamData,
+    "class_folders": ClassFolderData,
     "phantoms": PhantomData,
 }
 
@@ -130,16 +172,41 @@ class Image(Part):
 
 
 class Folds(Part):
+    """Which images are held out when; what is decided here is frozen in the fold file.
+
+    `holdout` is a test part beside the folds, scored once by evaluate and never read by training:
+    none, a share of the images, or folders (the data's own test folder). `k: 1` is a single split
+    into training and validation.
+    """
+
     name: str
-    k: Annotated[int, Field(ge=2, le=20)] = 5
+    k: Annotated[int, Field(ge=1, le=20)] = 5
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # k: 1 only, share held out
+    holdout: Literal["none", "folders"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "none"
     group_by: Literal["patient", "none"] = "patient"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _validation_has_a_use(self) -> Folds:
+        if self.k > 1 and self.validation != 0.2:
+            raise ValueError(f"validation is for k: 1; of {self.k} folds each is held out once")
+        return self
+
+
+class Head(Part):
+    """Hidden layers between the pooled features and the logits."""
+
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]  # their widths
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # after each activation
 
 
 class Model(Part):
     backbone: str = "se_resnext50_32x4d"
     pretrained: str = "none"  # none, imagenet, or a file
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    freeze_backbone: StrictBool = False  # in every epoch; stages say it one by one
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # on the pooled features
+    head: Head | None = None  # none: one linear layer
 
 
 class Loss(Part):
@@ -159,7 +226,8 @@ class Optimizer(Part):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     rate: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from stage to stage
+    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # backbone's rate / head's
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from depth to depth
     clip_norm: Positive | None = None
 
 
@@ -169,12 +237,45 @@ class Schedule(Part):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1  # plateau and step
     patience: Annotated[int, Field(ge=0)] = 3  # plateau
     threshold: Annotated[float, Field(ge=0.0)] = 1e-3  # plateau, absolute
+    metric: Literal["selection", "loss"] = "selection"  # plateau: what it watches, held out
     every: Count = 4  # step, epochs
     final_share: Share = 0.01  # cosine and one_cycle: last rate / highest rate
 
 
+class StageOptimizer(Part):
+    """What a stage says otherwise than the recipe's optimizer section."""
+
+    rate: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0.0)] | None = None
+    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+
+
+class Stage(Part):
+    """Some epochs of a recipe that trains in stages, each with an optimizer of its own.
+
+    `frozen` leaves the backbone as it is: its parameters and its BatchNorm statistics. A schedule
+    stands in the place of the recipe's and runs over the stage's epochs.
+    """
+
+    epochs: Count
+    frozen: StrictBool = False
+    optimizer: StageOptimizer = StageOptimizer()
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage with everything that it takes from the recipe written out."""
+
+    epochs: int
+    frozen: bool
+    optimizer: Optimizer
+    schedule: Schedule
+
+
 class Training(Part):
-    epochs: Count = 25
+    epochs: Count = 25  # with stages: their sum, which need not be said
     batch_size: Count = 64
     accumulate: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -216,13 +317,20 @@ class Recipe(Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     training: Training = Training()
+    stages: tuple[Stage, ...] = ()
     selection: Selection = Selection()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
-    def _epochs_hold_the_warm_up(self) -> Recipe:
-        if self.schedule.warmup_epochs >= self.training.epochs:
-            raise ValueError("schedule.warmup_epochs must be less than training.epochs")
+    def _stages_can_be_meant(self) -> Recipe:
+        total = sum(stage.epochs for stage in self.stages)
+        if self.stages and "epochs" not in self.training.model_fields_set:
+            # The one place where a recipe is completed; to its readers it is frozen.
+            training = self.training.model_copy(update={"epochs": total})
+            object.__setattr__(self, "training", training)
+        problem = _stage_problem(self, total)
+        if problem:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -243,6 +351,22 @@ class Recipe(Part):
         return 1 if self.is_binary else len(self.classes)
 
     @property
+    def stage_plans(self) -> tuple[StagePlan, ...]:
+        """The stages in order; one, of all epochs, where the recipe names none."""
+        if not self.stages:
+            frozen = self.model.freeze_backbone
+            return (StagePlan(self.training.epochs, frozen, self.optimizer, self.schedule),)
+        return tuple(
+            StagePlan(
+                stage.epochs,
+                stage.frozen,
+                self.optimizer.model_copy(update=stage.optimizer.model_dump(exclude_none=True)),
+                stage.schedule or self.schedule,
+            )
+            for stage in self.stages
+        )
+
+    @property
     def selection_metric(self) -> Metric:
         """What an epoch is judged by on its fold's held-out images."""
         return self.selection.metric or ("auroc" if self.is_binary else "macro_auroc")
@@ -252,9 +376,17 @@ class Recipe(Part):
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
+        for section, key, default in _LATER:
+            if values[section].get(key) == default:
+                del values[section][key]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
+        # These came later: recipes that do not use them keep the digest that they had.
+        for section, field, unused in _OPTIONS:
+            owner = values[section] if section else values
+            if owner[field] == unused:
+                del owner[field]
         return values
 
     def digest(self) -> str:
@@ -264,6 +396,15 @@ class Recipe(Part):
     def to_yaml(self) -> str:
         """The recipe with every default written out, readable by load_recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+_OPTIONS: tuple[tuple[str, str, Any], ...] = (
+    ("", "stages", []),
+    ("model", "freeze_backbone", False),
+    ("model", "head", None),
+    ("optimizer", "backbone_ratio", 1.0),
+    ("schedule", "metric", "selection"),
+)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
@@ -290,14 +431,15 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
 
 def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
     """A Recipe from plain values. Raises RecipeError naming every bad field in one line."""
-    switches = _booleans(values)
-    if switches:
-        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         found = dict.fromkeys(_explain(e) for e in error.errors())
         raise RecipeError(f"{origin}: {'; '.join(found)}") from None
+    switches = _booleans(values)
+    if switches:
+        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
+    return recipe
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -310,6 +452,23 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") 
         elif mine != other:
             found.append(f"{prefix}{key}: {other} -> {mine}")
     return found
+
+
+def _stage_problem(recipe: Recipe, total: int) -> str | None:
+    """What is wrong with the stages, or with the one that stands for none."""
+    if recipe.stages and recipe.training.epochs != total:
+        return (
+            f"training.epochs: {recipe.training.epochs}, but the stages have {total} together; "
+            "leave it out, or --set stages.0.epochs=N"
+        )
+    if recipe.stages and recipe.model.freeze_backbone:
+        return "model.freeze_backbone: in a recipe with stages each says it for itself (frozen)"
+    for number, plan in enumerate(recipe.stage_plans):
+        if plan.schedule.warmup_epochs >= plan.epochs:
+            if not recipe.stages:
+                return "schedule.warmup_epochs must be less than training.epochs"
+            return f"stages.{number}.schedule.warmup_epochs must be less than its epochs"
+    return None
 
 
 def _class_problem(recipe: Recipe) -> str | None:
@@ -345,7 +504,7 @@ def _binary_problem(recipe: Recipe) -> str | None:
     if recipe.data.reader in ("siim", "phantoms"):
         return (
             f"classes: reader {recipe.data.reader} knows two, of which the second alone is "
-            "melanoma; reader csv_folder takes any (data.target_col, data.labels)"
+            "melanoma; readers csv_folder and class_folders take any"
         )
     if loss.positive_weight != "none":
         return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
@@ -360,13 +519,14 @@ def _binary_problem(recipe: Recipe) -> str | None:
 
 
 def _label_problem(recipe: Recipe) -> str | None:
-    """What is wrong with a csv_folder's way from cells to classes."""
+    """What is wrong with the way from cells or folders to classes."""
     data = recipe.data
-    if not isinstance(data, CsvFolderData):
+    if not isinstance(data, CsvFolderData | ClassFolderData):
         return None
-    if data.positive is not None and data.labels is not None:
+    positive = data.positive if isinstance(data, CsvFolderData) else None
+    if positive is not None and data.labels is not None:
         return "data.positive and data.labels say the same thing twice; keep data.labels"
-    if data.positive is not None and not recipe.is_binary:
+    if positive is not None and not recipe.is_binary:
         return f"data.positive: it fits two classes; for {len(recipe.classes)} use data.labels"
     for value, name in (data.labels or {}).items():
         if name not in recipe.classes:
@@ -380,25 +540,50 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not path:
         raise RecipeError(f"--set {override}: expected a.b=value")
     *sections, leaf = path.split(".")
-    node = values
+    node: Any = values
     for section in sections:
-        node = node.setdefault(section, {})
-        if not isinstance(node, dict):
+        node = _item(node, section, override) if isinstance(node, list) else _part(node, section)
+        if not isinstance(node, dict | list):
             raise RecipeError(f"--set {override}: {section} is a value, not a section")
     try:
-        node[leaf] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
+    if isinstance(node, list):
+        _item(node, leaf, override)
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _part(node: dict[str, Any], section: str) -> Any:
+    if node.get(section) is None:  # `model:` with nothing below it, too
+        node[section] = {}
+    return node[section]
+
+
+def _item(items: list[Any], number: str, override: str) -> Any:
+    if not number.isdecimal() or int(number) >= len(items):
+        raise RecipeError(
+            f"--set {override}: {number} is no item of that list (0 to {len(items) - 1})"
+        )
+    return items[int(number)]
+
+
+_SWITCHES = ("freeze_backbone", "frozen")
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """Fields given as true or false: none is a switch, and pydantic would read YAML's yes as 1."""
+    """Fields given as true or false that are no switches: pydantic would read YAML's yes as 1."""
     found: list[str] = []
     for key, value in values.items():
-        if isinstance(value, bool):
+        if isinstance(value, bool) and key not in _SWITCHES:
             found.append(f"{prefix}{key}")
         elif isinstance(value, dict):
             found += _booleans(value, f"{prefix}{key}.")
+        elif key == "stages" and isinstance(value, list):
+            for number, stage in enumerate(value):
+                found += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
     return found
 
 
@@ -427,10 +612,15 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         "sampler": Sampler,
         "optimizer": Optimizer,
         "schedule": Schedule,
+        "head": Head,
         "training": Training,
         "selection": Selection,
         "evaluation": Evaluation,
         **_READERS,
     }
-    owner = sections.get(str(location[-1]), Recipe) if location else Recipe
+    if location[:1] == ("stages",):
+        sections = {"optimizer": StageOptimizer, "schedule": Schedule}
+        owner = sections.get(str(location[-1]), Stage)
+    else:
+        owner = sections.get(str(location[-1]), Recipe) if location else Recipe
     return list(owner.model_fields)

@@ -19,7 +19,7 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation import scores
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
-from melanoma.recipe import RESERVED, Recipe, differences, load_recipe, make_recipe
+from melanoma.recipe import RESERVED, ClassFolderData, Recipe, differences, load_recipe, make_recipe
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -57,7 +57,10 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
         ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
         ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
         ({"data": {"reader": "sim"}}, "data: Input tag 'sim'"),
-        ({"data": {"reader": "sim"}}, "'siim', 'csv_folder', 'ham10000', 'phantoms'"),
+        (
+            {"data": {"reader": "sim"}},
+            "'csv_folder', 'ham10000', 'class_folders', 'phantoms'",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
@@ -94,7 +97,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"sampler": {"positive_share": 1}}, "sampler.positive_share: "),
         ({"image": {"size": 16}}, "image.size: "),
         ({"image": {"fit": "crop"}}, "image.fit: Input should be 'squash' or 'center'"),
-        ({"folds": {"k": 1}}, "folds.k: "),
+        ({"folds": {"k": 0}}, "folds.k: "),
         ({"folds": {"seed": -1}}, "folds.seed: "),
         ({"evaluation": {"views": 3}}, "evaluation.views: Input should be 1, 2, 4 or 8"),
         ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
@@ -184,6 +187,97 @@ def test_an_override_that_cannot_be_meant_is_refused(
         load_recipe(written(tmp_path), (override,))
 
 
+def test_an_override_reaches_into_a_list(tmp_path: Path) -> None:
+    text = yaml.safe_dump({**BASE, "stages": [{"epochs": 1, "frozen": True}, {"epochs": 2}]})
+    overrides = ("stages.1.epochs=5", "stages.0.optimizer.rate=0.5", "stages.0.frozen=false")
+    found = load_recipe(written(tmp_path, text), overrides)
+    assert [plan.epochs for plan in found.stage_plans] == [1, 5]
+    assert found.stage_plans[0].optimizer.rate == 0.5
+    assert not found.stage_plans[0].frozen
+    assert load_recipe(written(tmp_path, text), ("stages=[]",)).stages == ()
+    for number in ("2", "-1", "x"):
+        said = f"--set stages.{number}.epochs=5: {number} is no item of that list (0 to 1)"
+        with pytest.raises(RecipeError, match=re.escape(said)):
+            load_recipe(written(tmp_path, text), (f"stages.{number}.epochs=5",))
+    with pytest.raises(RecipeError, match=r"stages\.7=1: 7 is no item"):
+        load_recipe(written(tmp_path, text), ("stages.7=1",))
+
+
+def test_stages_take_from_the_recipe_what_they_do_not_say() -> None:
+    found = recipe(
+        optimizer={"rate": 0.5, "depth_decay": 0.9, "backbone_ratio": 0.1, "weight_decay": 0.2},
+        schedule={"name": "step", "every": 2},
+        stages=[
+            {"epochs": 3, "frozen": True, "schedule": {"name": "one_cycle"}},
+            {"epochs": 4, "optimizer": {"rate": 0.1, "weight_decay": 0.0}},
+        ],
+    )
+    first, second = found.stage_plans
+    assert (first.epochs, first.frozen, first.optimizer) == (3, True, found.optimizer)
+    assert first.schedule.name == "one_cycle"
+    assert (second.epochs, second.frozen, second.schedule) == (4, False, found.schedule)
+    assert (second.optimizer.rate, second.optimizer.weight_decay) == (0.1, 0.0)
+    assert (second.optimizer.depth_decay, second.optimizer.backbone_ratio) == (0.9, 0.1)
+    # What was not said is their sum, and stays so when it is written out.
+    assert found.training.epochs == 7
+    assert make_recipe(yaml.safe_load(found.to_yaml())) == found
+
+
+def test_a_recipe_without_stages_has_one() -> None:
+    (plan,) = recipe(model={"freeze_backbone": True}, training={"epochs": 9}).stage_plans
+    assert (plan.epochs, plan.frozen) == (9, True)
+
+
+def test_what_came_later_changes_no_digest_of_a_recipe_without_it() -> None:
+    identity = recipe().identity()
+    assert "stages" not in identity
+    assert not {"head", "freeze_backbone"} & identity["model"].keys()
+    assert "backbone_ratio" not in identity["optimizer"]
+    assert "metric" not in identity["schedule"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"stages": [{"epochs": 0}]}, "stages.0.epochs: Input should be greater"),
+        ({"stages": [{"epochs": True}]}, "stages.0.epochs: true or false"),
+        ({"stages": [{"epochs": 1, "frozen": 1}]}, "stages.0.frozen: "),
+        ({"stages": [{"epochs": 1, "frozn": True}]}, "frozn: unknown key; did you mean frozen?"),
+        (
+            {"stages": [{"epochs": 1, "optimizer": {"name": "sgd"}}]},
+            "stages.0.optimizer.name: unknown key; known: rate, weight_decay",
+        ),
+        (
+            {"stages": [{"epochs": 1, "schedule": {"nam": "step"}}]},
+            "stages.0.schedule.nam: unknown key; did you mean name?",
+        ),
+        (
+            {"stages": [{"epochs": 3}, {"epochs": 4}], "training": {"epochs": 8}},
+            "training.epochs: 8, but the stages have 7 together",
+        ),
+        (
+            {"stages": [{"epochs": 3}], "model": {"freeze_backbone": True}},
+            "model.freeze_backbone: in a recipe with stages",
+        ),
+        (
+            {"stages": [{"epochs": 3}, {"epochs": 2}], "schedule": {"warmup_epochs": 2}},
+            "stages.1.schedule.warmup_epochs must be less than its epochs",
+        ),
+        ({"model": {"freeze_backbone": "yes"}}, "model.freeze_backbone: "),
+        ({"model": {"head": {"hidden": []}}}, "model.head.hidden: "),
+        ({"model": {"head": {"hidden": [0]}}}, "model.head.hidden.0: "),
+        ({"model": {"head": {"hiden": [9]}}}, "model.head.hiden: unknown key; did you mean hid"),
+        ({"model": {"head": {"hidden": [9], "activation": "x"}}}, "model.head.activation: "),
+        ({"optimizer": {"backbone_ratio": 0}}, "optimizer.backbone_ratio: "),
+        ({"schedule": {"metric": "auroc"}}, "schedule.metric: Input should be 'selection' or"),
+    ],
+)
+def test_a_stage_or_a_head_that_cannot_be_meant_is_refused(
+    sections: dict[str, Any], said: str
+) -> None:
+    assert said in refused(**sections)
+
+
 def test_the_seed_option_comes_after_all_overrides(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path), ("seed=4",), seed=9).seed == 9
     assert load_recipe(written(tmp_path), ("seed=4",)).seed == 4
@@ -254,6 +348,11 @@ def test_the_digest_ignores_only_what_changes_no_number_of_a_fold() -> None:
         {"selection": {"keep": "last"}},
         {"evaluation": {"views": 2}},
         {"data": {"array_channels": "bgr"}},
+        {"stages": [{"epochs": 25}]},
+        {"model": {"freeze_backbone": True}},
+        {"model": {"head": {"hidden": [9]}}},
+        {"optimizer": {"backbone_ratio": 0.1}},
+        {"schedule": {"metric": "loss"}},
     ],
 )
 def test_the_digest_changes_with_what_decides_a_number(section: dict[str, Any]) -> None:
@@ -435,6 +534,72 @@ def test_the_digest_changes_with_the_classes_and_not_with_further_operating_poin
     assert several(evaluation=same).digest() == plain
 
 
+# The other systems' recipes, value by value (their READMEs and code; see each file's comments).
+
+
+def _config(name: str, *overrides: str) -> Recipe:
+    (path,) = (path for path in CONFIGS if path.stem == name)
+    return load_recipe(path, overrides)
+
+
+def test_ham10000_resnet34_is_as_published() -> None:
+    found = _config("ham10000_resnet34")
+    assert (found.model.backbone, found.model.pretrained) == ("resnet34", "imagenet")
+    assert (found.loss.name, len(found.classes)) == ("cross_entropy", 7)
+    assert (found.optimizer.name, found.optimizer.rate) == ("adam", 1e-3)
+    assert (found.schedule.name, found.schedule.every, found.schedule.factor) == ("step", 4, 0.1)
+    assert (found.training.epochs, found.training.batch_size) == (15, 64)
+    assert found.augment == (
+        {"gaussian_blur": {"blur": 5, "least": 5, "sigma_least": 0.1, "sigma": 2.0, "p": 1.0}},
+        {"perspective": {"distortion": 0.5, "p": 0.5}},
+        {"shift_scale_rotate": {"shift": 0, "scale": 0, "rotate": 180, "p": 1.0}},
+    )
+
+
+def test_isic_densenet161_trains_in_two_stages() -> None:
+    found = _config("isic_densenet161")
+    assert (found.image.size, found.training.batch_size, found.training.epochs) == (224, 16, 15)
+    assert found.is_binary
+    first, second = found.stage_plans
+    assert (first.epochs, first.frozen, first.optimizer.rate) == (5, True, 5e-4)
+    assert (second.epochs, second.frozen, second.optimizer.weight_decay) == (10, False, 1.0)
+    assert {plan.schedule.name for plan in found.stage_plans} == {"one_cycle"}
+    stages = find_backbone(found.model.backbone).stages
+    lowest = second.optimizer.rate * second.optimizer.depth_decay**stages
+    assert (second.optimizer.rate, lowest) == pytest.approx((1e-4, 1e-5), rel=1e-3)
+
+
+def test_skin22_efficientnet_b3_is_as_published() -> None:
+    found = _config("skin22_efficientnet_b3")
+    assert (len(found.classes), found.melanoma, found.image.size) == (22, (), 300)
+    assert (found.sampler.name, found.loss.label_smoothing) == ("balanced", 0.1)
+    rules = found.optimizer
+    assert (rules.name, rules.rate, rules.weight_decay) == ("adamw", 1e-3, 0.1)
+    assert rules.backbone_ratio == 0.1
+    schedule = found.schedule
+    assert (schedule.name, schedule.metric, schedule.factor) == ("plateau", "loss", 0.5)
+    assert schedule.patience == 3
+    training = found.training
+    assert (training.epochs, training.batch_size, training.accumulate) == (50, 16, 2)
+    assert (found.selection.keep, found.selection_metric) == ("best", "macro_f1")
+    for backbone in ("efficientnet_b0", "efficientnet_b1", "resnet18", "resnet50"):
+        smaller = _config("skin22_efficientnet_b3", f"model.backbone={backbone}")
+        assert find_backbone(smaller.model.backbone).normalization == smaller.image.normalize
+
+
+def test_dermnet_resnet152_trains_a_head_on_frozen_features() -> None:
+    found = _config("dermnet_resnet152")
+    assert len(found.classes) == 23 == len({name.casefold() for name in found.classes})
+    assert found.melanoma == ()
+    assert (found.model.backbone, found.model.freeze_backbone) == ("resnet152", True)
+    assert found.model.head is not None
+    assert (found.model.head.hidden, found.model.head.dropout) == ((1000,), 0.5)
+    assert found.augment == ()  # else nothing could be cached
+    assert (found.optimizer.name, found.optimizer.rate) == ("adam", 1e-4)
+    assert (found.training.batch_size, found.training.epochs) == (32, 100)
+    assert (found.schedule.name, found.schedule.metric) == ("plateau", "loss")
+
+
 def test_there_are_configs(tiny_recipe: Callable[..., Path]) -> None:
     assert CONFIGS
     assert load_recipe(tiny_recipe()).name == "tiny"
@@ -463,3 +628,60 @@ def test_columns_to_keep_have_names_that_are_free(names: list[str], said: str) -
 def test_every_column_of_ours_is_reserved() -> None:
     ours = {*lesions.COLUMNS, *FileFacts._fields, *scores.COLUMNS}
     assert ours <= set(RESERVED)
+
+
+# Class folders.
+
+FOLDERS = {"reader": "class_folders"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"group_pattern": "(p"}, "data.group_pattern: no regular expression"),
+        ({"group_pattern": "p1_"}, "data.group_pattern: one group in brackets"),
+        ({"group_pattern": "(a)(b)"}, "data.group_pattern: one group in brackets"),
+        ({"group_is": "image"}, "data.group_is: Input should be 'patient' or 'lesion'"),
+        ({"labels": {"x": "acne"}}, "data.labels: x means 'acne', which is not among the classes"),
+        ({"folder": "x"}, "data.folder: unknown key"),
+    ],
+)
+def test_a_way_from_folders_to_classes_that_cannot_be_meant_is_refused(
+    data: dict[str, Any], said: str
+) -> None:
+    assert said in refused(data={**FOLDERS, **data}, classes=["Acne", "Warts"], melanoma=[])
+
+
+def test_folders_named_by_figures_are_text() -> None:
+    data = {**FOLDERS, "labels": {0: "benign", 1: "melanoma"}}
+    recipe = make_recipe({"name": "x", "data": data, "folds": {"name": "x"}})
+    assert isinstance(recipe.data, ClassFolderData)
+    assert recipe.data.labels == {"0": "benign", "1": "melanoma"}
+
+
+# Hold-outs.
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ({"holdout": 0}, "folds.holdout: Input should be greater than 0"),
+        ({"holdout": 1.0}, "folds.holdout: Input should be less than 1"),
+        ({"holdout": "folder"}, "folds.holdout: Input should be 'none' or 'folders'"),
+        ({"validation": 0.3}, "validation is for k: 1; of 5 folds each is held out once"),
+        ({"k": 1, "validation": 1}, "folds.validation: Input should be less than 1"),
+    ],
+)
+def test_a_part_that_cannot_be_held_out_is_refused(folds: dict[str, Any], said: str) -> None:
+    assert said in refused(folds=folds)
+
+
+def test_fields_that_came_later_change_no_earlier_digest() -> None:
+    identity = recipe().identity()
+    assert {"holdout", "validation"} & identity["folds"].keys() == set()
+    assert "rows" not in recipe(data={"reader": "ham10000"}).identity()["data"]
+    changed = recipe(folds={"holdout": 0.2}), recipe(folds={"k": 1, "validation": 0.3})
+    assert changed[0].identity()["folds"]["holdout"] == 0.2
+    assert changed[1].identity()["folds"]["validation"] == 0.3
+    told = differences(changed[0].identity(), recipe().identity())
+    assert told == ["folds.holdout: None -> 0.2"]

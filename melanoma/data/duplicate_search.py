@@ -6,13 +6,35 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from melanoma.data.array_making import Progress, silent
 from melanoma.data.arrays import ImageArray, array_file
 from melanoma.data.duplicates import Pair, exact_duplicates
-from melanoma.data.near_duplicates import THRESHOLD, VERSION, NearPair, near_duplicates
+from melanoma.data.near_duplicates import (
+    THRESHOLD,
+    VERSION,
+    NearPair,
+    near_duplicates,
+    near_duplicates_between,
+)
 from melanoma.storage import write_json
+
+IDENTICAL = "identical"
+
+
+class SharedImage(NamedTuple):
+    """One photograph under two names; similarity 1 where it is pixel for pixel the same."""
+
+    first: str
+    second: str
+    similarity: float
+    relation: str
+
+    def __str__(self) -> str:
+        if self.relation == IDENTICAL:
+            return f"{self.first} = {self.second}"
+        return f"{self.first} ~ {self.second}: {self.relation}, {self.similarity:.2f}"
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,11 @@ class Duplicates:
     def pairs(self) -> list[Pair]:
         """All of them, as rows."""
         return [*self.identical, *((pair.first, pair.second) for pair in self.near)]
+
+    def named(self, names: Sequence[str]) -> list[SharedImage]:
+        """All of them by the rows' names, identical ones first."""
+        same = [SharedImage(names[a], names[b], 1.0, IDENTICAL) for a, b in self.identical]
+        return [*same, *(SharedImage(names[a], names[b], s, r) for a, b, s, r in self.near)]
 
     def among(self, names: Sequence[str], wanted: Sequence[str]) -> Duplicates:
         """The same pairs as rows of `wanted`, where they were rows of `names`.
@@ -58,28 +85,63 @@ def find_duplicates(
     What was kept is used while the array's digest, the search's version and its threshold are the
     same. Raises StorageError when it cannot be kept.
     """
-    path = duplicates_file(array, folder, part=part)
-    key = {"array": array.digest, "search": VERSION, "threshold": THRESHOLD}
+    path, key = duplicates_file(array, folder, part=part), _key(array)
     kept = _read(path, key)
     if kept is not None:
         return kept
     identical = exact_duplicates(array.row_digests)
-    copies = {later for _, later in identical}
-    rows = [row for row in range(len(array)) if row not in copies]
-    near = near_duplicates(array, rows=rows, progress=progress)
+    near = near_duplicates(array, rows=_unlike(array), progress=progress)
     write_json(path, {**key, "identical": identical, "near": near})
     return Duplicates(tuple(identical), tuple(near))
 
 
 def has_duplicates(array: ImageArray, folder: Path, *, part: str = "train") -> bool:
     """Whether find_duplicates has nothing left to search."""
-    key = {"array": array.digest, "search": VERSION, "threshold": THRESHOLD}
-    return _read(duplicates_file(array, folder, part=part), key) is not None
+    return _read(duplicates_file(array, folder, part=part), _key(array)) is not None
 
 
 def duplicates_file(array: ImageArray, folder: Path, *, part: str = "train") -> Path:
     """Where the pairs are kept: FOLDER/x_train_128.duplicates.json."""
     return array_file(folder, size=array.size, part=part).with_suffix(".duplicates.json")
+
+
+def find_shared(
+    array: ImageArray, other: ImageArray, folder: Path, *, progress: Progress = silent
+) -> tuple[SharedImage, ...]:
+    """Photographs of `array` that `other` has too, identical ones first; kept in `folder`.
+
+    Raises StorageError when it cannot be kept.
+    """
+    name = f".shared-{other.digest[:12]}.json"
+    path = array_file(folder, size=array.size).with_suffix(name)
+    key = {**_key(array), "other": other.digest}
+    kept = _read(path, key)
+    if kept is None:
+        row_of = {digest: row for row, digest in reversed(list(enumerate(array.row_digests)))}
+        found = {row: row_of[d] for row, d in enumerate(other.row_digests) if d in row_of}
+        near = near_duplicates_between(
+            array,
+            other,
+            rows=_unlike(array),
+            other_rows=[row for row in _unlike(other) if row not in found],
+            progress=progress,
+        )
+        identical = [(ours, row) for row, ours in found.items()]
+        write_json(path, {**key, "identical": identical, "near": near})
+        kept = Duplicates(tuple(identical), tuple(near))
+    ours, theirs = array.names, other.names
+    same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in kept.identical]
+    return (*same, *(SharedImage(ours[a], theirs[b], s, r) for a, b, s, r in kept.near))
+
+
+def _unlike(array: ImageArray) -> list[int]:
+    """Rows of which no two are identical: the first of each kind."""
+    copies = {later for _, later in exact_duplicates(array.row_digests)}
+    return [row for row in range(len(array)) if row not in copies]
+
+
+def _key(array: ImageArray) -> dict[str, Any]:
+    return {"array": array.digest, "search": VERSION, "threshold": THRESHOLD}
 
 
 def _read(path: Path, key: dict[str, Any]) -> Duplicates | None:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from melanoma.data.duplicate_search import Duplicates
-from melanoma.data.folds import FoldTable
-from melanoma.data.near_duplicates import NearPair
+from melanoma.data.duplicate_search import IDENTICAL, Duplicates, SharedImage
+from melanoma.data.folds import TEST, FoldTable
+from melanoma.data.lesions import LesionTable
 from melanoma.errors import FoldError
 
 _SHOWN = 3
-
-
-class SharedImage(NamedTuple):
-    """One photograph under two names; similarity 1 where it is pixel for pixel the same."""
-
-    first: str
-    second: str
-    similarity: float
-    relation: str
-
-    def __str__(self) -> str:
-        if self.relation == "identical":
-            return f"{self.first} = {self.second}"
-        return f"{self.first} ~ {self.second}: {self.relation}, {self.similarity:.2f}"
+_FOLDS, _PARTS = "in more than one fold", "in more than one part"
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class LeakAudit:
     images: tuple[str, ...] = ()
     identical: tuple[SharedImage, ...] | None = None
     near: tuple[SharedImage, ...] | None = None
-    where: str = "in more than one fold"
+    where: str = _FOLDS
     allowed: bool = False
 
     @property
@@ -55,7 +42,23 @@ class LeakAudit:
     @property
     def findings(self) -> tuple[str, ...]:
         """One sentence a kind of leak, with examples."""
-        kinds: tuple[tuple[str, Sequence[object]], ...] = (
+        return tuple(_sentence(kind, found, self.where) for kind, found in self._kinds if found)
+
+    def lines(self, limit: int = 50) -> list[str]:
+        """The findings, and under each what was found, up to `limit` of a kind."""
+        listed = []
+        for kind, found in self._kinds:
+            if found:
+                listed.append(_sentence(kind, found, self.where))
+            if len(found) > _SHOWN:
+                listed += [f"  {one}" for one in found[:limit]]
+            if len(found) > limit:
+                listed.append(f"  and {len(found) - limit} more")
+        return listed
+
+    @property
+    def _kinds(self) -> tuple[tuple[str, Sequence[object]], ...]:
+        return (
             ("patients", self.patients),
             ("lesions", self.lesions),
             ("groups", self.groups),
@@ -63,7 +66,6 @@ class LeakAudit:
             ("pairs of identical images", self.identical or ()),
             ("pairs of near-duplicate images", self.near or ()),
         )
-        return tuple(_sentence(kind, found, self.where) for kind, found in kinds if found)
 
     def as_facts(self) -> dict[str, Any]:
         """Counts and findings for a report, as plain JSON."""
@@ -79,22 +81,69 @@ class LeakAudit:
 
 
 def audit_folds(folds: FoldTable, duplicates: Duplicates | None = None) -> LeakAudit:
-    """What stands in more than one fold. `duplicates` are rows of the fold table."""
-    names, fold = folds.frame["image_name"].tolist(), folds.frame["fold"].tolist()
+    """What stands in more than one fold or part. `duplicates` are rows of `folds.whole`."""
+    return _audit(folds, duplicates, where=_PARTS if len(folds.test) else _FOLDS)
+
+
+def audit_test(folds: FoldTable, duplicates: Duplicates | None = None) -> LeakAudit:
+    """What stands in the test part and in any fold. `duplicates` are rows of `folds.whole`."""
+    sides = folds.whole.assign(fold=(folds.whole["fold"] == TEST).astype(int))
+    return _audit(FoldTable(sides), duplicates, where="in both training and test")
+
+
+def _audit(folds: FoldTable, duplicates: Duplicates | None, *, where: str) -> LeakAudit:
+    fold = folds.whole["fold"].tolist()
     patients, lesions, groups = (
-        _spread(folds.frame, column) for column in ("patient_id", "lesion_id", "group")
+        _spread(folds.whole, column) for column in ("patient_id", "lesion_id", "group")
     )
     if duplicates is None:
-        return LeakAudit(patients, lesions, groups)
-    apart = [(a, b) for a, b in duplicates.identical if fold[a] != fold[b]]
-    near = [pair for pair in duplicates.near if fold[pair.first] != fold[pair.second]]
+        return LeakAudit(patients, lesions, groups, where=where)
+    apart = Duplicates(
+        tuple((a, b) for a, b in duplicates.identical if fold[a] != fold[b]),
+        tuple(pair for pair in duplicates.near if fold[pair.first] != fold[pair.second]),
+    )
+    identical, near = _by_kind(apart.named(folds.whole["image_name"].tolist()))
+    return LeakAudit(patients, lesions, groups, identical=identical, near=near, where=where)
+
+
+def audit_external(
+    training: pd.DataFrame, external: pd.DataFrame, shared: Iterable[SharedImage] | None = None
+) -> LeakAudit:
+    """What a training table and an external one both have.
+
+    Both need image_name, patient_id and lesion_id; `shared` (None: not looked for) are photographs
+    of theirs, training name first.
+    """
+    both = [
+        _common(training[column], external[column])
+        for column in ("patient_id", "lesion_id", "image_name")
+    ]
+    identical = near = None
+    if shared is not None:
+        ours, theirs = set(training["image_name"]), set(external["image_name"])
+        identical, near = _by_kind(p for p in shared if p.first in ours and p.second in theirs)
+    patients, lesions, images = both
     return LeakAudit(
         patients,
         lesions,
-        groups,
-        identical=tuple(SharedImage(names[a], names[b], 1.0, "identical") for a, b in apart),
-        near=_named(near, names, names),
+        images=images,
+        identical=identical,
+        near=near,
+        where="in the training and the external set",
     )
+
+
+def with_identities(folds: FoldTable, table: LesionTable) -> FoldTable:
+    """The fold table with the table's patient and lesion where the fold file names none.
+
+    A fold file from elsewhere may know the image and its fold only.
+    """
+    known = table.frame.set_index("image_name")
+    frame = folds.whole.copy()
+    for column in ("patient_id", "lesion_id"):
+        told = frame["image_name"].map(known[column]).fillna("")
+        frame[column] = frame[column].where(frame[column] != "", told)
+    return FoldTable(frame)
 
 
 def require_no_leaks(audit: LeakAudit, *, allow: bool) -> LeakAudit:
@@ -102,8 +151,9 @@ def require_no_leaks(audit: LeakAudit, *, allow: bool) -> LeakAudit:
     if not audit.leaks:
         return audit
     if not allow:
+        own = "with folds.holdout as a share, " if audit.where == _PARTS else ""
         raise FoldError(
-            f"the fold file leaks: {'; '.join(audit.findings)}; rebuild it with "
+            f"the fold file leaks: {'; '.join(audit.findings)}; rebuild it {own}with "
             "python -m melanoma.split, or pass --allow-leak and the report will say so"
         )
     return replace(audit, allowed=True)
@@ -115,10 +165,17 @@ def _spread(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
     return tuple(sorted(map(str, folds[folds > 1].index)))
 
 
-def _named(
-    pairs: Iterable[NearPair], first: Sequence[str], second: Sequence[str]
-) -> tuple[SharedImage, ...]:
-    return tuple(SharedImage(first[a], second[b], s, relation) for a, b, s, relation in pairs)
+def _common(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted((set(ours) & set(theirs)) - {""}))
+
+
+def _by_kind(
+    found: Iterable[SharedImage],
+) -> tuple[tuple[SharedImage, ...], tuple[SharedImage, ...]]:
+    """Identical images, and near-duplicates."""
+    listed = list(found)
+    same = tuple(pair for pair in listed if pair.relation == IDENTICAL)
+    return same, tuple(pair for pair in listed if pair.relation != IDENTICAL)
 
 
 def _sentence(kind: str, found: Sequence[object], where: str) -> str:

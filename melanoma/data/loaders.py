@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from melanoma.data.arrays import ImageArray
 from melanoma.data.transforms import Augmentation
 from melanoma.recipe import Sampler
 
 Rows = npt.NDArray[np.int64]
 
 
+class RowSource(Protocol):
+    """What batches are made of: an ImageArray's pixels, or the embeddings of them."""
+
+    def rows(self, rows: Rows) -> npt.NDArray[Any]:
+        """The named rows, copied."""
+
+
 class Batch(NamedTuple):
-    """`pixels` (B, S, S, 3) uint8 and the array's `rows` they came from.
+    """`pixels` (B, S, S, 3) uint8, or embeddings (B, D) float32, and the `rows` they came from.
 
     `share` is the batch's part of its accumulation group, in (0, 1]; `closes` marks its last.
     """
@@ -29,6 +35,11 @@ class Batch(NamedTuple):
     rows: Rows
     share: float
     closes: bool
+
+    @property
+    def embedded(self) -> bool:
+        """Whether a backbone has seen these images already."""
+        return self.pixels.ndim == 2
 
 
 class Plan(NamedTuple):
@@ -84,7 +95,7 @@ def draw_order(rows: Rows, targets: Rows, *, sampler: Sampler, seed: Sequence[in
 
 
 def load_batches(
-    array: ImageArray,
+    array: RowSource,
     plans: Sequence[Plan],
     *,
     workers: int,
@@ -119,7 +130,7 @@ def resolve_workers(workers: int | str, device: torch.device) -> int:
 class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
     def __init__(
         self,
-        array: ImageArray,
+        array: RowSource,
         plans: Sequence[Plan],
         start: int,
         augmentation: Augmentation | None,

@@ -75,7 +75,7 @@ def near_duplicates(
     Leave identical rows out of `rows`: they are alike to everything that one of them is alike to.
     Images with nothing to see are near no other. Memory: about 7 kB an image, and 200 MB.
     """
-    looked = np.arange(len(squares)) if rows is None else np.asarray(rows, dtype=np.int64)
+    looked = np.sort(np.arange(len(squares)) if rows is None else np.asarray(rows, np.int64))
     prints = make_fingerprints(squares, _blocks(looked, progress))
     found = _search(prints, prints, threshold=threshold, same=True, progress=progress)
     return _sorted({(int(looked[a]), int(looked[b])): fit for (a, b), fit in found.items()})
@@ -85,19 +85,26 @@ def near_duplicates_between(
     squares: Squares,
     others: Squares,
     *,
+    rows: Sequence[int] | None = None,
+    other_rows: Sequence[int] | None = None,
     threshold: float = THRESHOLD,
     progress: Progress = silent,
 ) -> list[NearPair]:
-    """Pairs (row of `squares`, row of `others`) of one photograph, most alike first."""
-    ours = make_fingerprints(squares, _blocks(np.arange(len(squares)), progress))
-    theirs = make_fingerprints(others, _blocks(np.arange(len(others)), progress))
+    """Pairs (row of `squares`, row of `others`) of one photograph, most alike first.
+
+    `rows` and `other_rows` (all) are those that are looked at.
+    """
+    looked = np.arange(len(squares)) if rows is None else np.asarray(rows, dtype=np.int64)
+    there = np.arange(len(others)) if other_rows is None else np.asarray(other_rows, np.int64)
+    ours = make_fingerprints(squares, _blocks(looked, progress))
+    theirs = make_fingerprints(others, _blocks(there, progress))
     found = _search(ours, theirs, threshold=threshold, same=False, progress=progress)
     # A crop finds what it was cut from only from the other side.
     back = _search(theirs, ours, threshold=threshold, same=False, progress=progress)
     for (b, a), fit in back.items():
         turned = fit._replace(view=fit.view.inverse)
         found[a, b] = max(found.get((a, b), turned), turned, key=lambda one: one.similarity)
-    return _sorted(found)
+    return _sorted({(int(looked[a]), int(there[b])): fit for (a, b), fit in found.items()})
 
 
 def _blocks(rows: Ints, progress: Progress) -> list[Ints]:
@@ -141,7 +148,7 @@ def _neighbors(
     """(pairs, 2): each query's nearest in the gallery, over all its windows and views."""
     count, others = queries.whole.shape[0], gallery.whole.shape[0]
     keep = min(_NEIGHBORS, others - same)
-    if keep < 1:
+    if keep < 1 or not count:
         return np.zeros((0, 2), np.int64)
     size = max(32, min(512, 32_000_000 // others))
     target = np.ascontiguousarray(gallery.whole.T)

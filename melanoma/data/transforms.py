@@ -94,6 +94,61 @@ def _shift_scale_rotate(
     )
 
 
+def _zoom(*, most: float = 1.1, p: float = 0.5) -> Transform:
+    if most < 1:
+        raise ValueError("most is a factor of the size, from 1 up")
+    # Only into the picture: out of it there is nothing but the border.
+    return A.Affine(scale=(1.0, most), keep_ratio=True, border_mode=cv2.BORDER_REFLECT_101, p=p)
+
+
+def _perspective(*, distortion: float = 0.5, p: float = 0.5) -> Transform:
+    if not 0 <= distortion < 1:
+        raise ValueError("distortion is a share of half the side, from 0 and below 1")
+    return _Perspective(distortion, p=p)
+
+
+class _Perspective(A.ImageOnlyTransform):  # type: ignore[misc]
+    """The view from a slant: each corner lies inward by up to `distortion` of half the side.
+
+    The distances are torchvision's RandomPerspective; but what lies between the corners fills the
+    square, where torchvision shrinks the picture into them and leaves black wedges.
+    """
+
+    def __init__(self, distortion: float, *, p: float) -> None:
+        super().__init__(p=p)
+        self.distortion = distortion
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Four corners, and the matrix that spreads them over the square."""
+        height, width = params["shape"][:2]
+        square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width - 1, height - 1)
+        inward = self.random_generator.uniform(0, self.distortion / 2, (4, 2)) * (width, height)
+        corners = square + inward * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
+        matrix = cv2.getPerspectiveTransform(corners.astype("f4"), square.astype("f4"))
+        return {"matrix": matrix}
+
+    def apply(self, img: Pixels, matrix: npt.NDArray[np.float64], **_: Any) -> Pixels:
+        """The picture through the matrix."""
+        height, width = img.shape[:2]
+        warped = cv2.warpPerspective(img, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(warped, dtype=np.uint8)
+
+
+def _color_jitter(
+    *,
+    brightness: float = 0.2,
+    contrast: float = 0.2,
+    saturation: float = 0.2,
+    hue: float = 0.05,
+    p: float = 0.5,
+) -> Transform:
+    if not 0 <= hue <= 0.5:
+        raise ValueError("hue is a share of the color circle, from 0 to .5")
+    return A.ColorJitter(brightness, contrast, saturation, hue, p=p)
+
+
 def _brightness_contrast(
     *, brightness: float = 0.2, contrast: float = 0.2, p: float = 0.5
 ) -> Transform:
@@ -114,8 +169,18 @@ def _median_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
     return A.MedianBlur(blur_limit=(3, blur), p=p)
 
 
-def _gaussian_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
-    return A.GaussianBlur(blur_limit=(3, blur), p=p)
+def _gaussian_blur(
+    *,
+    blur: int = 5,
+    least: int = 3,
+    sigma_least: float = 0.5,
+    sigma: float = 3.0,
+    p: float = 0.5,
+) -> Transform:
+    """A kernel of `least` to `blur` pixels (a fixed one where they are equal)."""
+    if least > blur or sigma_least > sigma:
+        raise ValueError("least is more than blur, or sigma_least than sigma")
+    return A.GaussianBlur(blur_limit=(least, blur), sigma_limit=(sigma_least, sigma), p=p)
 
 
 def _gauss_noise(*, std: float = 0.02, p: float = 0.5) -> Transform:
@@ -158,6 +223,9 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "flip_vertical": _flip_vertical,
     "transpose": _transpose,
     "shift_scale_rotate": _shift_scale_rotate,
+    "zoom": _zoom,
+    "perspective": _perspective,
+    "color_jitter": _color_jitter,
     "brightness_contrast": _brightness_contrast,
     "hue_saturation_value": _hue_saturation_value,
     "motion_blur": _motion_blur,

@@ -6,6 +6,7 @@ State-dict keys stay those of the source, so that published weights load by name
 from __future__ import annotations
 
 import difflib
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Backbone:
 
     `stage` maps the name of a parameter to its depth, from 0 (stem) to `stages` - 1 (top).
     `normalization` is the scaling that the published weights expect. `ignored` are the key
-    prefixes of the published file that belong to its ImageNet head.
+    prefixes of the published file that belong to its ImageNet head; `rename` turns its other keys
+    into the backbone's.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Backbone:
     normalization: Literal["imagenet", "half"]
     pretrained: PublishedWeights
     ignored: tuple[str, ...]
+    rename: Callable[[str], str] = str
 
 
 def find_backbone(name: str) -> Backbone:
@@ -110,6 +113,43 @@ def _build_resnet50() -> nn.Module:
     return _keep_resnet(resnet50(weights=None))
 
 
+def _build_resnet152() -> nn.Module:
+    from torchvision.models import resnet152
+
+    return _keep_resnet(resnet152(weights=None))
+
+
+def _build_densenet161() -> nn.Module:
+    from torchvision.models import densenet161
+
+    # torchvision's forward ends the features with a ReLU that is no module of theirs.
+    features = densenet161(weights=None).features
+    return nn.Sequential(OrderedDict(features=features, relu=nn.ReLU(inplace=True)))
+
+
+def _densenet_key(key: str) -> str:
+    """`norm.1` as `norm1`: the published file is older than torch's ban on dots in names."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)", r"\1", key)
+
+
+def _build_efficientnet_b0() -> nn.Module:
+    from torchvision.models import efficientnet_b0
+
+    return _keep(efficientnet_b0(weights=None), "features")
+
+
+def _build_efficientnet_b1() -> nn.Module:
+    from torchvision.models import efficientnet_b1
+
+    return _keep(efficientnet_b1(weights=None), "features")
+
+
+def _build_efficientnet_b3() -> nn.Module:
+    from torchvision.models import efficientnet_b3
+
+    return _keep(efficientnet_b3(weights=None), "features")
+
+
 def _build_mobilenet_v2() -> nn.Module:
     from torchvision.models import mobilenet_v2
 
@@ -138,6 +178,21 @@ _MOBILENET_STAGE = _stage_by(
         tuple(f"features.{block}." for block in blocks)
         for blocks in (range(2), range(2, 4), range(4, 7), range(7, 14), range(14, 19))
     )
+)
+
+_EFFICIENTNET_STAGE = _stage_by(
+    *(
+        tuple(f"features.{block}." for block in blocks)
+        for blocks in (range(2), range(2, 3), range(3, 4), range(4, 6), range(6, 9))
+    )
+)
+# A transition halves the resolution after its block, and belongs to that block's depth.
+_DENSENET_STAGE = _stage_by(
+    ("features.conv0.", "features.norm0."),
+    ("features.denseblock1.", "features.transition1."),
+    ("features.denseblock2.", "features.transition2."),
+    ("features.denseblock3.", "features.transition3."),
+    ("features.denseblock4.", "features.norm5."),
 )
 
 # Adding a backbone is one function and one entry here; the tests run over them all.
@@ -202,6 +257,84 @@ BACKBONES: dict[str, Backbone] = {
             note="torchvision (BSD-3-Clause), ResNet50_Weights.IMAGENET1K_V2",
         ),
         ignored=("fc.",),
+    ),
+    "resnet152": Backbone(
+        name="resnet152",
+        features=2048,
+        build=_build_resnet152,
+        stage=_RESNET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        # V1, for features that stay frozen: V2's training (label smoothing, mixup) scores higher
+        # on ImageNet and makes poorer fixed features (Kornblith et al., NeurIPS 2021).
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/resnet152-394f9c45.pth",
+            sha256="394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58",
+            note="torchvision (BSD-3-Clause), ResNet152_Weights.IMAGENET1K_V1",
+        ),
+        ignored=("fc.",),
+    ),
+    "densenet161": Backbone(
+        name="densenet161",
+        features=2208,
+        build=_build_densenet161,
+        stage=_DENSENET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        # No whole digest of this file was found; see the eight digits above.
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/densenet161-8d451a50.pth",
+            sha256="8d451a50",
+            note="torchvision (BSD-3-Clause), DenseNet161_Weights.IMAGENET1K_V1, converted from "
+            "liuzhuang13/DenseNet",
+        ),
+        ignored=("classifier.",),
+        rename=_densenet_key,
+    ),
+    "efficientnet_b0": Backbone(
+        name="efficientnet_b0",
+        features=1280,
+        build=_build_efficientnet_b0,
+        stage=_EFFICIENTNET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth",
+            sha256="7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+            note="torchvision (BSD-3-Clause), EfficientNet_B0_Weights.IMAGENET1K_V1, from timm "
+            "(Apache-2.0)",
+        ),
+        ignored=("classifier.",),
+    ),
+    "efficientnet_b1": Backbone(
+        name="efficientnet_b1",
+        features=1280,
+        build=_build_efficientnet_b1,
+        stage=_EFFICIENTNET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        # No whole digest of this file was found; see the eight digits above.
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/efficientnet_b1-c27df63c.pth",
+            sha256="c27df63c",
+            note="torchvision (BSD-3-Clause), EfficientNet_B1_Weights.IMAGENET1K_V2",
+        ),
+        ignored=("classifier.",),
+    ),
+    "efficientnet_b3": Backbone(
+        name="efficientnet_b3",
+        features=1536,
+        build=_build_efficientnet_b3,
+        stage=_EFFICIENTNET_STAGE,
+        stages=5,
+        normalization="imagenet",
+        pretrained=PublishedWeights(
+            url="https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth",
+            sha256="b3899882250c22946d0229d266049fcd133c169233530b36b9ffa7983988362f",
+            note="torchvision (BSD-3-Clause), EfficientNet_B3_Weights.IMAGENET1K_V1, from timm "
+            "(Apache-2.0)",
+        ),
+        ignored=("classifier.",),
     ),
     "mobilenet_v2": Backbone(
         name="mobilenet_v2",

@@ -1,9 +1,10 @@
-"""Classifier: a backbone, an average over space, a linear head. Logits out, never probabilities."""
+"""Classifier: a backbone, an average over space, a head. Logits out, never probabilities."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,17 +13,28 @@ from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import find_backbone
+from melanoma.recipe import Head
+
+# Adding an activation is one line here and its name in the recipe.
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 class Classifier(nn.Module):
     """Logits (B, outputs) of normalised images (B, 3, S, S), any S from 32 up.
 
-    `backbone` gives feature maps (B, features, h, w); `head` is the linear layer on their mean.
-    Raises RecipeError for a dropout outside [0, 1) or less than one output.
+    `backbone` gives feature maps (B, features, h, w); `head` is the linear layer on their mean, or
+    linear layers with the hidden ones between. Raises RecipeError for a dropout outside [0, 1) or
+    less than one output.
     """
 
     def __init__(
-        self, backbone: nn.Module, *, features: int, outputs: int, dropout: float = 0.0
+        self,
+        backbone: nn.Module,
+        *,
+        features: int,
+        outputs: int,
+        dropout: float = 0.0,
+        head: Head | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
@@ -31,7 +43,29 @@ class Classifier(nn.Module):
             raise RecipeError(f"a classifier needs at least one output, got {outputs}")
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(features, outputs)
+        self.head = _make_head(features, outputs, head)
+        self.frozen = False
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        last = self.head if isinstance(self.head, nn.Linear) else self.head[-1]
+        assert isinstance(last, nn.Linear)
+        return last
+
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Keep the backbone as it is, BatchNorm statistics included, or let it learn again."""
+        self.frozen = frozen
+        self.backbone.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """As Module.train; a frozen backbone stays in evaluation."""
+        super().train(mode)
+        # requires_grad does not stop BatchNorm, which moves its statistics in every forward pass.
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, D): the backbone's features averaged over space."""
@@ -40,8 +74,22 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, outputs) logits."""
-        logits: Tensor = self.head(self.dropout(self.embed(images)))
+        return self.classify(self.embed(images))
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """(B, outputs) logits of what `embed` gave."""
+        logits: Tensor = self.head(self.dropout(embeddings))
         return logits
+
+
+def _make_head(features: int, outputs: int, head: Head | None) -> nn.Linear | nn.Sequential:
+    if head is None:
+        return nn.Linear(features, outputs)
+    layers: list[nn.Module] = []
+    for before, width in pairwise([features, *head.hidden]):
+        layers += [nn.Linear(before, width), ACTIVATIONS[head.activation]()]
+        layers += [nn.Dropout(head.dropout)]
+    return nn.Sequential(*layers, nn.Linear(head.hidden[-1], outputs))
 
 
 def make_classifier(
@@ -49,6 +97,7 @@ def make_classifier(
     *,
     outputs: int,
     dropout: float = 0.0,
+    head: Head | None = None,
     positive_share: float | None = None,
     class_shares: Sequence[float] | None = None,
 ) -> Classifier:
@@ -64,14 +113,17 @@ def make_classifier(
     if class_shares is not None and not all(0.0 < share < 1.0 for share in class_shares):
         raise DataError(f"class shares {[*class_shares]}: training needs every class")
     classifier = Classifier(
-        entry.build(), features=entry.features, outputs=outputs, dropout=dropout
+        entry.build(), features=entry.features, outputs=outputs, dropout=dropout, head=head
     )
     # Start at the prior: else the first epochs only learn how rare melanoma is.
     if outputs == 1 and positive_share is not None:
-        nn.init.constant_(classifier.head.bias, math.log(positive_share / (1 - positive_share)))
+        nn.init.constant_(
+            classifier.last_layer.bias, math.log(positive_share / (1 - positive_share))
+        )
     if outputs > 1 and class_shares is not None:
         with torch.no_grad():
-            classifier.head.bias.copy_(torch.tensor(class_shares, dtype=torch.float64).log())
+            prior = torch.tensor(class_shares, dtype=torch.float64).log()
+            classifier.last_layer.bias.copy_(prior)
     return classifier
 
 
@@ -82,11 +134,12 @@ def parameter_groups(
     rate: float,
     weight_decay: float,
     depth_decay: float,
+    backbone_ratio: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Optimizer groups (params, lr, weight_decay, name), head first, then stages down to the stem.
 
-    The head learns at `rate`, stage i at rate * depth_decay ** (stages - i). Frozen parameters are
-    in no group, every other one in exactly one.
+    The head learns at `rate`, stage i at rate * backbone_ratio * depth_decay ** (stages - i).
+    Frozen parameters are in no group, every other one in exactly one.
     """
     entry = find_backbone(backbone_name)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -100,7 +153,7 @@ def parameter_groups(
     return [
         {
             "params": parameters,
-            "lr": rate * depth_decay**below,
+            "lr": rate * (backbone_ratio if below else 1.0) * depth_decay**below,
             "weight_decay": 0.0 if bare else weight_decay,
             "name": _group_name(entry.stages - below, stages=entry.stages, bare=bare),
         }

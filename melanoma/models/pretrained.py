@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from melanoma.errors import WeightsError
-from melanoma.models.backbones import PublishedWeights, find_backbone
+from melanoma.models.backbones import Backbone, PublishedWeights, find_backbone
 from melanoma.storage import sha256_of, write_atomic
 
 _SILENCE = 10.0  # seconds that a server may say nothing
@@ -51,7 +51,7 @@ def load_pretrained(backbone: nn.Module, name: str, *, source: str, folder: Path
         return "none"
     published = source == "imagenet"
     path = _find_published(entry.pretrained, folder) if published else _find_file(source, folder)
-    weights = _take_backbone(read_weights(path), ignored=entry.ignored)
+    weights = _take_backbone(read_weights(path), entry)
     _require_same_keys(backbone.state_dict(), weights, name=name, path=path)
     backbone.load_state_dict(weights, strict=False)
     return f"{'imagenet' if published else 'file'} sha256:{sha256_of(path)} from {path.name}"
@@ -167,9 +167,10 @@ def _require_tensors(weights: Any, path: Path) -> dict[str, Tensor]:
     return {str(key): value for key, value in weights.items()}
 
 
-def _take_backbone(weights: dict[str, Tensor], *, ignored: tuple[str, ...]) -> dict[str, Tensor]:
+def _take_backbone(weights: dict[str, Tensor], entry: Backbone) -> dict[str, Tensor]:
     """The backbone's tensors under its own names, from any of the layouts that are accepted."""
-    named = {key.removeprefix("module."): value for key, value in weights.items()}
+    named = {entry.rename(key.removeprefix("module.")): value for key, value in weights.items()}
+    ignored = entry.ignored
     if any(key.startswith("backbone.") for key in named):
         # A classifier of ours: one recipe starts from another's weights.
         ignored = ("head.",)

@@ -17,7 +17,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report import Report
-from melanoma.recipe import Recipe, differences, make_recipe
+from melanoma.recipe import Head, Recipe, differences, make_recipe
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run_folder import MODEL, FoldRun
 
@@ -59,6 +59,7 @@ class Bundle:
     calibration: Calibration
     thresholds: tuple[Threshold, ...]
     report: dict[str, Any]
+    head: Head | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -94,6 +95,8 @@ def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
         "name": recipe.name,
         "version": recipe.version,
         "backbone": recipe.model.backbone,
+        # Left out where there is none: bundles from before there was one stay as they are.
+        **({"head": recipe.model.head.model_dump()} if recipe.model.head else {}),
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
         "outputs": recipe.outputs,
@@ -274,6 +277,7 @@ def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bun
         calibration=Calibration(**manifest["calibration"]),
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
+        head=Head(**manifest["head"]) if "head" in manifest else None,
     )
 
 

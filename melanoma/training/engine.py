@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from melanoma.data.arrays import ImageArray
-from melanoma.data.loaders import Batch, Plan, load_batches
+from melanoma.data.loaders import Batch, Plan, RowSource, load_batches
 from melanoma.data.transforms import dihedral_views, to_tensor
 from melanoma.errors import MelanomaError, RecipeError
+from melanoma.models.classifier import Classifier
 from melanoma.training.state import TrainingState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,10 +52,10 @@ def train_epoch(
     group_loss = 0.0
     for batch in batches:
         state.set_rates(state.epoch + state.batch / planned)
-        images = to_tensor(batch.pixels, normalize=normalize, device=device)
+        inputs = _inputs(batch, normalize=normalize, device=device)
         wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32, device=device)
         with autocast(device, precision):
-            logits = model(images)
+            logits = model.classify(inputs) if batch.embedded else model(inputs)
         value = loss(logits.float(), wanted)
         state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
 
@@ -87,6 +87,12 @@ def train_epoch(
         after_step()
 
 
+def _inputs(batch: Batch, *, normalize: str, device: torch.device) -> Tensor:
+    if batch.embedded:
+        return batch.pixels.to(device, non_blocking=True)
+    return to_tensor(batch.pixels, normalize=normalize, device=device)
+
+
 @torch.inference_mode()
 def predict_logits(classifier: nn.Module, images: Tensor, *, views: int) -> Tensor:
     """(B, C) float32: the mean logit over the first `views` symmetries of (B, 3, S, S).
@@ -101,8 +107,8 @@ def predict_logits(classifier: nn.Module, images: Tensor, *, views: int) -> Tens
 
 
 def predict_rows(
-    classifier: nn.Module,
-    array: ImageArray,
+    classifier: Classifier,
+    source: RowSource,
     rows: npt.NDArray[np.int64],
     *,
     normalize: str,
@@ -111,16 +117,26 @@ def predict_rows(
     workers: int = 0,
     between: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.float64]:
-    """(len(rows), C) logits of the array's rows, in their order."""
+    """(len(rows), C) logits of the source's rows, in their order. Embeddings have one view."""
     classifier.eval()
     device = next(classifier.parameters()).device
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     found = []
-    for batch in load_batches(array, [Plan(part) for part in parts], workers=workers):
-        images = to_tensor(batch.pixels, normalize=normalize, device=device)
-        found.append(predict_logits(classifier, images, views=views).cpu().numpy())
+    for batch in load_batches(source, [Plan(part) for part in parts], workers=workers):
+        inputs = _inputs(batch, normalize=normalize, device=device)
+        if batch.embedded:
+            assert views == 1, "an embedding is of the upright image alone"
+            logits = _classify(classifier, inputs)
+        else:
+            logits = predict_logits(classifier, inputs, views=views)
+        found.append(logits.cpu().numpy())
         between()
     return np.concatenate(found).astype(np.float64)
+
+
+@torch.inference_mode()
+def _classify(classifier: Classifier, embeddings: Tensor) -> Tensor:
+    return classifier.classify(embeddings).float()
 
 
 def resolve_device(name: str) -> torch.device:

@@ -39,13 +39,15 @@ def fit_fold(
     *,
     device: torch.device,
     imagenet: Path,
+    embeddings: Path | None = None,
     resume: bool = True,
     force_resume: bool = False,
     watchers: Watchers | None = None,
 ) -> FoldRun:
     """The fold trained, or resumed, or as it is when it was finished before.
 
-    `folder` holds everything (see run_folder); `imagenet` is where published weights are kept.
+    `folder` holds everything (see run_folder); `imagenet` is where published weights are kept,
+    `embeddings` where those of a frozen backbone are (beside `folder` when it is not said).
     Raises DivergedError, InterruptedRun (with the state saved), WeightsError, StorageError.
     """
     watchers = watchers or Watchers()
@@ -55,6 +57,7 @@ def fit_fold(
         recipe.model.backbone,
         outputs=recipe.outputs,
         dropout=recipe.model.dropout,
+        head=recipe.model.head,
         **head_prior(recipe, data),
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())
@@ -88,6 +91,7 @@ def fit_fold(
             augmentation,
             interruption,
             watchers,
+            embeddings or folder.parent,
         )
         if saved is not None:
             _restore(loop, saved)

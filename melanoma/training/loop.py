@@ -14,19 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from melanoma.data.loaders import load_batches, plan_epoch, resolve_workers
+from melanoma.data.loaders import RowSource, load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe import Recipe
 from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.class_balance import fold_prior_shift, make_loss
+from melanoma.training.embeddings import make_embeddings
 from melanoma.training.engine import NonFiniteError, predict_rows, resolve_precision, train_epoch
 from melanoma.training.fold_data import FoldData, score_table
 from melanoma.training.interruption import Interruption
 from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
 from melanoma.training.state import TrainingState, start_state
-from melanoma.training.validation import judge, validate
+from melanoma.training.validation import judge, validate, watched
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
 _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
@@ -34,9 +35,14 @@ _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
 
 @dataclass(frozen=True)
 class Watchers:
-    """How a caller looks on: said once, told each epoch, shown each step."""
+    """How a caller looks on: said once, told at the ends and each epoch, shown each step.
+
+    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts.
+    """
 
     say: Callable[[str], None] = lambda _: None
+    start: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda _facts, _history: None
+    finish: Callable[[dict[str, Any]], None] = lambda _: None
     epoch: Callable[[dict[str, Any]], None] = lambda _: None
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
 
@@ -53,8 +59,9 @@ class Loop:
         augmentation: Augmentation,
         interruption: Interruption,
         watchers: Watchers,
+        cache: Path,
     ) -> None:
-        self.recipe, self.data, self.folder = recipe, data, folder
+        self.recipe, self.data, self.folder, self.cache = recipe, data, folder, cache
         self.augmentation, self.interruption, self.watchers = augmentation, interruption, watchers
         self.device = next(classifier.parameters()).device
         self.precision = resolve_precision(recipe.training.precision, self.device)
@@ -62,6 +69,7 @@ class Loop:
         self.state: TrainingState = start_state(
             classifier, recipe, precision=self.precision, device=self.device
         )
+        self.source: RowSource = data.array
         self.loss = make_loss(recipe, data, device=self.device)
         self.prior_shift = fold_prior_shift(recipe, data)
         self.saved_at, self.save_cost = time.monotonic(), 0.0
@@ -71,7 +79,10 @@ class Loop:
         """Epochs until the last one or early stopping, then the results."""
         state = self.state
         logits = np.zeros(0)
-        while state.epoch < self.recipe.training.epochs and not state.stopping.stopped:
+        self.watchers.start(facts, state.history)
+        if recipe_is_frozen(self.recipe):
+            self._embed(facts)
+        while not state.is_over:
             try:
                 self._train()
                 logits = self._validate()
@@ -79,7 +90,32 @@ class Loop:
                 self._go_back(error)
                 continue
             self._close_epoch(logits)
-        return self._finish(facts)
+        run = self._finish(facts)
+        self.watchers.finish(run.facts)
+        return run
+
+    def _embed(self, facts: dict[str, Any]) -> None:
+        """A backbone that never changes sees each image once, unless augment changes the images."""
+        if self.recipe.augment:
+            self.watchers.say(
+                "the backbone is frozen, but augment changes the images: it runs for every batch"
+            )
+            return
+        seconds = self.state.seconds
+        self.moment = time.monotonic()
+        embeddings = make_embeddings(
+            self.state.classifier,
+            self.recipe,
+            self.data.array,
+            self.cache,
+            workers=self.workers,
+            between=self._tick,
+            bar=self.watchers.bar,
+        )
+        self.state.seconds = seconds  # of the epoch, which these are not
+        self.source, self.workers = embeddings, 0
+        facts["embeddings"] = embeddings.path.name
+        self.watchers.say(f"the backbone is frozen: training on {embeddings.path}")
 
     def _train(self) -> None:
         state, recipe, data = self.state, self.recipe, self.data
@@ -103,11 +139,11 @@ class Loop:
 
         self.moment = time.monotonic()
         batches = load_batches(
-            data.array,
+            self.source,
             plans,
             start=state.batch,
             workers=self.workers,
-            augmentation=self.augmentation,
+            augmentation=self.augmentation if self.recipe.augment else None,
             seed=seed,
         )
         train_epoch(
@@ -136,13 +172,14 @@ class Loop:
         target = self.data.targets[self.data.validation]
         found = validate(self.recipe, logits, target, shift=self.prior_shift)
         metric = judge(self.recipe, found)
-        state.schedule.observe(metric)
+        state.schedule.observe(watched(state.schedule.rules, found, metric))
         is_best = state.stopping.observe(state.epoch, metric)
         if is_best:
             state.best_weights = state.weights()
         record = {
             "fold": self.data.fold,
             "epoch": state.epoch + 1,
+            "stage": state.stage + 1,
             "loss": state.loss_sum / state.images if state.images else math.nan,
             **found,
             "best": is_best,
@@ -185,7 +222,7 @@ class Loop:
         recipe = self.recipe
         logits = predict_rows(
             model,
-            self.data.array,
+            self.source if views == 1 else self.data.array,
             self.data.validation,
             normalize=recipe.image.normalize,
             views=views,
@@ -235,6 +272,11 @@ class Loop:
         self.state.rate_scale *= 0.5
         self.state.bad_in_row = 0
         self.watchers.say(f"{error}; back to epoch {self.state.epoch + 1} at half the rate")
+
+
+def recipe_is_frozen(recipe: Recipe) -> bool:
+    """Whether no stage lets the backbone learn."""
+    return all(plan.frozen for plan in recipe.stage_plans)
 
 
 def seed_everything(*keys: int) -> None:

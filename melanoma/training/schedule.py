@@ -17,10 +17,14 @@ Curve = Callable[[float, Rules, int], float]
 def _cosine(done: float, rules: Rules, epochs: int) -> float:
     warmup = rules.warmup_epochs / epochs
     if done < warmup:
-        # From a tenth, as the 2020 winner warmed up.
-        return 0.1 + 0.9 * done / warmup
+        return _rising(done / warmup)
     falling = (done - warmup) / (1 - warmup)
     return rules.final_share + (1 - rules.final_share) * (1 + math.cos(math.pi * falling)) / 2
+
+
+def _rising(done: float) -> float:
+    # From a tenth, as the 2020 winner warmed up.
+    return 0.1 + 0.9 * done
 
 
 def _one_cycle(done: float, rules: Rules, epochs: int) -> float:
@@ -48,11 +52,16 @@ CURVES: dict[str, Curve] = {
     "constant": _constant,
     "plateau": _constant,  # falls by what it observes, see RateSchedule.observe
 }
+_OWN_RISE = ("cosine", "one_cycle")  # their arcs begin where the warm-up ends
 
 
 @dataclass
 class RateSchedule:
-    """The factor on every group's rate; `observe` is told each epoch's metric, higher better."""
+    """The factor on every group's rate; `observe` is told each epoch's metric, higher better.
+
+    A warm-up rises in a line from a tenth, under whatever the curve says; its epochs count as any
+    other for plateau and step.
+    """
 
     rules: Rules
     epochs: int
@@ -62,9 +71,11 @@ class RateSchedule:
 
     def factor(self, epoch: float) -> float:
         """In (0, 1], at a time in epochs (fractions between batches)."""
-        done = min(epoch / self.epochs, 1.0)
-        curve = CURVES[self.rules.name](done, self.rules, self.epochs)
-        return curve * self.rules.factor**self.drops
+        rules, done = self.rules, min(epoch / self.epochs, 1.0)
+        curve = CURVES[rules.name](done, rules, self.epochs)
+        if rules.name not in _OWN_RISE and epoch < rules.warmup_epochs:
+            curve *= _rising(epoch / rules.warmup_epochs)
+        return curve * rules.factor**self.drops
 
     def observe(self, metric: float) -> None:
         """Plateau: after more than `patience` epochs without `threshold` better, drop once.
@@ -116,6 +127,10 @@ class EarlyStopping:
     def stopped(self) -> bool:
         """Whether `patience` epochs went by without a better one."""
         return self.patience is not None and self.waited >= self.patience
+
+    def begin_stage(self) -> None:
+        """Wait anew, for what came before may be best for long; the best epoch stays the best."""
+        self.waited = 0
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs."""

@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from melanoma.models.classifier import Classifier, parameter_groups
-from melanoma.recipe import Recipe
+from melanoma.recipe import Recipe, StagePlan
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
 Weights = dict[str, Tensor]
 _COUNTERS = (
+    "stage",
+    "stage_start",
     "epoch",
     "batch",
     "loss_sum",
@@ -30,14 +32,18 @@ _COUNTERS = (
 
 @dataclass
 class TrainingState:
-    """Position, weights, optimizer, averages, history. `batch` counts within the epoch."""
+    """Position, weights, optimizer, averages, history. `batch` counts within the epoch.
+
+    `optimizer` and `schedule` are those of the `stage`, which began with epoch `stage_start`.
+    """
 
     classifier: Classifier
-    optimizer: torch.optim.Optimizer
-    schedule: RateSchedule
+    recipe: Recipe
     stopping: EarlyStopping
     scaler: torch.amp.GradScaler
     average: AveragedModel | None = None
+    stage: int = 0
+    stage_start: int = 0
     epoch: int = 0
     batch: int = 0
     loss_sum: float = 0.0
@@ -49,6 +55,25 @@ class TrainingState:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_weights: Weights = field(default_factory=dict)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    schedule: RateSchedule = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._enter(self.stage)
+
+    @property
+    def plan(self) -> StagePlan:
+        """The stage that it is in."""
+        return self.recipe.stage_plans[self.stage]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last stage had its epochs, or was stopped."""
+        return self._stage_is_over and self.stage == len(self.recipe.stage_plans) - 1
+
+    @property
+    def _stage_is_over(self) -> bool:
+        return self.epoch - self.stage_start >= self.plan.epochs or self.stopping.stopped
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
@@ -70,7 +95,7 @@ class TrainingState:
 
     def set_rates(self, epochs_done: float) -> None:
         """Give every group its rate at this time, in epochs."""
-        factor = self.schedule.factor(epochs_done) * self.rate_scale
+        factor = self.schedule.factor(epochs_done - self.stage_start) * self.rate_scale
         for group in self._groups:
             group["lr"] = group["highest_rate"] * factor
 
@@ -78,6 +103,21 @@ class TrainingState:
         """Start counting the next epoch."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum, self.images, self.skipped, self.seconds = 0.0, 0, 0, 0.0
+        if self._stage_is_over and not self.is_over:
+            # Early stopping ends its stage, not the run: the next one may still gain.
+            self.stage_start = self.epoch
+            self.stopping.begin_stage()
+            self._enter(self.stage + 1)
+
+    def _enter(self, stage: int) -> None:
+        """Freeze or free the backbone; begin with a fresh optimizer and schedule."""
+        plans = self.recipe.stage_plans
+        if stage >= len(plans):
+            raise ValueError(f"it is in stage {stage + 1} of {len(plans)}")
+        self.stage, plan = stage, plans[stage]
+        self.classifier.freeze_backbone(plan.frozen)
+        self.optimizer = _make_optimizer(self.classifier, self.recipe.model.backbone, plan)
+        self.schedule = RateSchedule(plan.schedule, plan.epochs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tensors, numbers, lists and dicts, readable with weights_only=True."""
@@ -106,6 +146,7 @@ class TrainingState:
             raise ValueError(f"it was trained by {saved['optimizer_name']}")
         if (saved["average"] is None) != (self.average is None):
             raise ValueError("only one of them averages its weights")
+        self._enter(saved["counters"]["stage"])
         for name, value in saved["counters"].items():
             setattr(self, name, value)
         self.history = saved["history"]
@@ -139,8 +180,7 @@ def start_state(
         )
     return TrainingState(
         classifier,
-        _make_optimizer(classifier, recipe),
-        RateSchedule(recipe.schedule, recipe.training.epochs),
+        recipe,
         EarlyStopping.by(recipe.selection),
         # Only half precision can underflow; bfloat16 has float32's exponents.
         torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
@@ -148,14 +188,17 @@ def start_state(
     )
 
 
-def _make_optimizer(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    rules = recipe.optimizer
+def _make_optimizer(
+    classifier: Classifier, backbone: str, plan: StagePlan
+) -> torch.optim.Optimizer:
+    rules = plan.optimizer
     groups = parameter_groups(
         classifier,
-        recipe.model.backbone,
+        backbone,
         rate=rules.rate,
         weight_decay=rules.weight_decay,
         depth_decay=rules.depth_decay,
+        backbone_ratio=rules.backbone_ratio,
     )
     for group in groups:
         group["highest_rate"] = group["lr"]

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from melanoma.evaluation.intervals import Floats, Integers
-from melanoma.recipe import Recipe
+from melanoma.recipe import Recipe, Schedule
 
 Found = dict[str, float | None]
 
@@ -43,6 +43,13 @@ def judge(recipe: Recipe, found: Found) -> float:
     value = found["valid_loss" if metric == "loss" else metric]
     assert value is not None, "the recipe refuses auroc without melanoma classes"
     return -value if metric == "loss" else value
+
+
+def watched(schedule: Schedule, found: Found, judged: float) -> float:
+    """What a plateau waits for, the higher the better: what judges the epoch, or the loss."""
+    loss = found["valid_loss"]
+    assert loss is not None, "every epoch has one"
+    return -loss if schedule.metric == "loss" else judged
 
 
 def log_odds(logits: Floats, classes: Sequence[int]) -> Floats:

@@ -95,6 +95,93 @@ def test_moving_and_turning_leave_no_black_border() -> None:
         assert abs(moved.astype(int) - skin).max() <= 1
 
 
+@pytest.mark.parametrize("step", [{"zoom": {"most": 1.5}}, {"perspective": {"distortion": 0.9}}])
+def test_looking_closer_or_from_a_slant_shows_nothing_that_was_not_there(
+    step: dict[str, Any],
+) -> None:
+    skin = np.full((48, 48, 3), (210, 170, 150), np.uint8)
+    (name, arguments) = next(iter(step.items()))
+    augment = Augmentation([{name: {**arguments, "p": 1}}])
+    for seed in range(20):
+        assert abs(augment(skin, seed=seed).astype(int) - skin).max() <= 1
+
+
+def _ramp(side: int) -> Pixels:
+    """Red is the column, green the row: a pixel says where it came from."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([columns, rows, np.zeros_like(rows)], axis=2).astype(np.uint8)
+
+
+def test_the_corners_of_a_perspective_lie_inward_by_up_to_half_its_distortion() -> None:
+    side, ramp = 200, _ramp(200)
+    augment = Augmentation([{"perspective": {"distortion": 0.5, "p": 1}}])
+    shown = [augment(ramp, seed=seed).astype(int) for seed in range(200)]
+    found = []
+    for picture in shown:
+        for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+            red, green = picture[row, column, :2]
+            found += [red if column == 0 else side - 1 - red]
+            found += [green if row == 0 else side - 1 - green]
+    assert min(found) >= 0
+    assert max(found) <= 50
+    # torchvision draws uniformly: a quarter of the side at most, an eighth on average.
+    assert max(found) >= 47
+    assert np.mean(found) == pytest.approx(25, abs=2)
+    assert np.array_equal(
+        Augmentation([{"perspective": {"distortion": 0, "p": 1}}])(ramp, seed=0), ramp
+    )
+
+
+def test_a_zoom_goes_from_the_picture_itself_to_its_most() -> None:
+    ramp = _ramp(201)
+    augment = Augmentation([{"zoom": {"most": 1.25, "p": 1}}])
+    spans = [np.ptp(augment(ramp, seed=seed)[..., 0].astype(int)) for seed in range(200)]
+    assert min(spans) == pytest.approx(200 / 1.25, abs=3)
+    assert max(spans) == pytest.approx(200, abs=3)
+
+
+def test_a_blur_of_a_fixed_kernel_reaches_that_far_and_no_further() -> None:
+    dot = np.zeros((31, 31, 3), np.uint8)
+    dot[15, 15] = 255
+    fixed = {"blur": 5, "least": 5, "sigma_least": 2.0, "sigma": 2.0, "p": 1}
+    found = [Augmentation([{"gaussian_blur": fixed}])(dot, seed=seed) for seed in range(5)]
+    assert all(np.array_equal(picture, found[0]) for picture in found)
+    kernel = np.exp(-(np.arange(-2, 3) ** 2) / 8)
+    expected = 255 * np.outer(kernel, kernel) / kernel.sum() ** 2
+    assert np.abs(found[0][13:18, 13:18, 0] - expected).max() <= 1
+    assert found[0].astype(int).sum() == found[0][13:18, 13:18].astype(int).sum()
+
+
+@pytest.mark.parametrize(
+    ("only", "reference"),
+    [
+        ("brightness", lambda image, by: image * by),
+        ("contrast", lambda image, by: image * by + _luma(image).mean() * (1 - by)),
+        ("saturation", lambda image, by: image * by + _luma(image)[..., None] * (1 - by)),
+    ],
+)
+def test_color_jitter_draws_one_factor_within_its_range(
+    only: str, reference: Any, picture: Pixels
+) -> None:
+    # Away from 0 and 255, where values are cut.
+    mild = (64 + picture[::4, ::4] // 2).astype(np.uint8)
+    nothing = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+    augment = Augmentation([{"color_jitter": {**nothing, only: 0.2, "p": 1}}])
+    factors = np.linspace(0.8, 1.2, 401)
+    best = []
+    for seed in range(40):
+        shown = augment(mild, seed=seed).astype(float)
+        errors = [np.abs(reference(mild.astype(float), by) - shown).mean() for by in factors]
+        assert min(errors) < 1.0
+        best.append(factors[int(np.argmin(errors))])
+    assert max(best) > 1.15
+    assert min(best) < 0.85
+
+
+def _luma(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return image @ np.array([0.299, 0.587, 0.114])
+
+
 def test_the_cut_out_covers_the_share_it_is_given() -> None:
     white = np.full((48, 48, 3), 255, np.uint8)
     cut = Augmentation([{"cutout": {"size": 0.5, "p": 1}}])(white, seed=3)
@@ -117,6 +204,11 @@ def test_the_cut_out_covers_the_share_it_is_given() -> None:
         ({"gauss_noise": {"std": -1}}, "augment.0.gauss_noise"),
         ({"cutout": {"size": 2}}, "augment.0.cutout: {'size': 2} cannot be meant: size is a"),
         ({"cutout": {"size": 0}}, "augment.0.cutout"),
+        ({"zoom": {"most": 0.9}}, "augment.0.zoom: {'most': 0.9} cannot be meant: most is a"),
+        ({"perspective": {"distortion": 1}}, "augment.0.perspective: {'distortion': 1} cannot"),
+        ({"color_jitter": {"hue": 0.7}}, "augment.0.color_jitter: {'hue': 0.7} cannot be meant"),
+        ({"gaussian_blur": {"least": 7}}, "augment.0.gaussian_blur: {'least': 7} cannot be meant"),
+        ({"gaussian_blur": {"sigma": 0.1}}, "cannot be meant: least is more than blur, or sigma_"),
         ({"shift_scale_rotate": {"scale": 5}}, "augment.0.shift_scale_rotate: {'scale': 5}"),
         ({"grid_distortion": {"steps": 0}}, "augment.0.grid_distortion"),
         ({}, "augment.0: one step a list item, found nothing"),

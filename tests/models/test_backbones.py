@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,19 +15,14 @@ from melanoma.errors import MelanomaError, RecipeError
 from melanoma.models.backbones import BACKBONES, Backbone, find_backbone, make_backbone
 
 
-def _se_resnext50() -> nn.Module:
-    from pretrainedmodels.models.senet import se_resnext50_32x4d
+def _make_source(name: str) -> nn.Module:
+    if name == "se_resnext50_32x4d":
+        from pretrainedmodels.models.senet import se_resnext50_32x4d
 
-    return se_resnext50_32x4d(pretrained=None)
+        return se_resnext50_32x4d(pretrained=None)
+    return models.get_model(name, weights=None)
 
 
-SOURCES: dict[str, Callable[[], nn.Module]] = {
-    "se_resnext50_32x4d": _se_resnext50,
-    "resnet18": lambda: models.resnet18(weights=None),
-    "resnet34": lambda: models.resnet34(weights=None),
-    "resnet50": lambda: models.resnet50(weights=None),
-    "mobilenet_v2": lambda: models.mobilenet_v2(weights=None),
-}
 HEADS = {"last_linear.": "last_linear", "fc.": "fc", "classifier.": "classifier"}
 
 
@@ -50,11 +45,13 @@ def test_every_entry_is_found_under_its_own_name(entry: Backbone) -> None:
 
 
 def test_pooled_features_under_the_source_s_head_give_the_source_s_logits(entry: Backbone) -> None:
-    source, backbone = SOURCES[entry.name]().eval(), make_backbone(entry.name).eval()
+    source, backbone = _make_source(entry.name).eval(), make_backbone(entry.name).eval()
     theirs = source.state_dict()
     backbone.load_state_dict({key: theirs[key] for key in backbone.state_dict()})
     head = getattr(source, HEADS[entry.ignored[0]])
-    images = torch.randn(1, 3, 224, 224)  # the one size at which every source works
+    # The one size at which pretrainedmodels' head works; torchvision's work at any.
+    size = 224 if entry.name == "se_resnext50_32x4d" else 64
+    images = torch.randn(1, 3, size, size)
     with torch.inference_mode():
         pooled = backbone(images).mean((2, 3))
         assert torch.allclose(head(pooled), source(images), atol=1e-5)
@@ -89,8 +86,11 @@ def test_stages_rise_from_stem_to_top_and_none_is_empty(entry: Backbone) -> None
     assert set(stages) == set(range(entry.stages))
 
 
-def test_stages_of_mobilenet_follow_its_strides() -> None:
-    entry, backbone = BACKBONES["mobilenet_v2"], make_backbone("mobilenet_v2").eval()
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "efficientnet_b0", "efficientnet_b1", "efficientnet_b3"]
+)
+def test_stages_of_inverted_residuals_follow_their_strides(name: str) -> None:
+    entry, backbone = BACKBONES[name], make_backbone(name).eval()
     maps = torch.zeros(1, 3, 64, 64)
     for index, block in enumerate(backbone.features):
         maps = block(maps)
@@ -112,7 +112,7 @@ def test_published_weights_are_pinned_and_come_over_https(entry: Backbone) -> No
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("se_resnext50", "did you mean se_resnext50_32x4d?"), ("efficientnet", "known:")],
+    [("se_resnext50", "did you mean se_resnext50_32x4d?"), ("efficientnet", "efficientnet_b0")],
 )
 def test_an_unknown_backbone_lists_the_known_ones(name: str, hint: str) -> None:
     with pytest.raises(RecipeError) as refusal:

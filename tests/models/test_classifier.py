@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import BACKBONES
-from melanoma.models.classifier import Classifier, make_classifier, parameter_groups
+from melanoma.models.classifier import (
+    ACTIVATIONS,
+    Classifier,
+    make_classifier,
+    parameter_groups,
+)
+from melanoma.recipe import Head
+
+# Of float32 over the 152 layers of the deepest; what the tests tell apart differs by far more.
+_NOISE = 1e-3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,13 +74,13 @@ def test_the_head_of_the_embedding_is_the_answer(
 def test_an_image_s_logit_does_not_depend_on_its_batch_in_eval(classifier: Classifier) -> None:
     images = _images()
     alone = torch.cat([classifier(image[None]) for image in images])
-    assert torch.allclose(alone, classifier(images), atol=1e-4)
+    assert torch.allclose(alone, classifier(images), atol=_NOISE)
 
 
 @torch.inference_mode()
 def test_red_and_blue_swapped_changes_the_answer(classifier: Classifier) -> None:
     images = _images()
-    assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=1e-4)
+    assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=_NOISE)
 
 
 @torch.inference_mode()
@@ -79,7 +90,7 @@ def test_channels_last_gives_the_same_logits(classifier: Classifier) -> None:
     last = classifier.to(memory_format=torch.channels_last)
     swapped = last(images.to(memory_format=torch.channels_last))
     classifier.to(memory_format=torch.contiguous_format)
-    assert torch.allclose(swapped, plain, atol=1e-4)
+    assert torch.allclose(swapped, plain, atol=_NOISE)
 
 
 def test_training_reaches_every_parameter(name: str) -> None:
@@ -109,6 +120,32 @@ def test_state_dict_keys_are_the_backbone_s_and_the_head_s(classifier: Classifie
     assert {key for key in keys if key.startswith("backbone.")} == {
         f"backbone.{key}" for key in classifier.backbone.state_dict()
     }
+
+
+def test_a_head_with_hidden_layers_is_what_it_is_called() -> None:
+    head = Head(hidden=(7, 5), dropout=0.5, activation="gelu")
+    classifier = make_classifier("resnet18", outputs=3, head=head).eval()
+    keys = {key for key in classifier.state_dict() if not key.startswith("backbone.")}
+    assert keys == {f"head.{i}.{part}" for i in (0, 3, 6) for part in ("weight", "bias")}
+    first, second, third = (classifier.head[i] for i in (0, 3, 6))
+    with torch.inference_mode():
+        embedding = classifier.embed(_images())
+        expected = third(F.gelu(second(F.gelu(first(embedding)))))
+        assert torch.allclose(classifier(_images()), expected, atol=1e-6)
+        classifier.head.train()
+        assert not torch.allclose(classifier(_images()), expected, atol=1e-3)
+
+
+def test_every_activation_that_a_recipe_may_name_is_there() -> None:
+    assert set(get_args(Head.model_fields["activation"].annotation)) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("head", [None, Head(hidden=(8,))])
+def test_the_prior_is_in_the_last_layer_whatever_the_head(head: Head | None) -> None:
+    one = make_classifier("resnet18", outputs=1, head=head, positive_share=0.018)
+    assert torch.sigmoid(one.last_layer.bias).item() == pytest.approx(0.018)
+    three = make_classifier("resnet18", outputs=3, head=head, class_shares=[0.5, 0.3, 0.2])
+    assert three.last_layer.bias.softmax(0).tolist() == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_dropout_stands_before_the_head_and_only_in_training() -> None:
@@ -161,6 +198,21 @@ def test_the_rate_falls_by_the_same_ratio_from_head_to_stem(
     stem = next(iter(classifier.backbone.parameters()))
     (owner,) = [g for g in groups if any(p is stem for p in g["params"])]
     assert owner["name"] == "stage_0"
+
+
+@pytest.mark.parametrize(("ratio", "decay"), [(0.1, 1.0), (0.1, 0.5), (1.0, 0.5)])
+def test_the_backbone_s_ratio_comes_on_top_of_the_depth(
+    ratio: float, decay: float, name: str, classifier: Classifier
+) -> None:
+    stages = BACKBONES[name].stages
+    groups = parameter_groups(
+        classifier, name, rate=1e-3, weight_decay=0.1, depth_decay=decay, backbone_ratio=ratio
+    )
+    for group in groups:
+        part = group["name"].removesuffix("_no_decay")
+        depth = stages if part == "head" else int(part.removeprefix("stage_"))
+        expected = 1e-3 if part == "head" else 1e-3 * ratio * decay ** (stages - depth)
+        assert group["lr"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_depth_decay_there_is_one_rate(name: str, classifier: Classifier) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import os
 import pickle
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -45,19 +46,17 @@ def _se_resnext50() -> nn.Module:
     return se_resnext50_32x4d(pretrained=None)
 
 
-SOURCES: dict[str, Callable[[], nn.Module]] = {
-    "se_resnext50_32x4d": _se_resnext50,
-    "resnet18": lambda: models.resnet18(weights=None),
-    "resnet50": lambda: models.resnet50(weights=None),
-    SMALL: lambda: models.mobilenet_v2(weights=None),
-}
+def _make_source(name: str) -> nn.Module:
+    if name == "se_resnext50_32x4d":
+        return _se_resnext50()
+    return models.get_model(name, weights=None)
 
 
 @functools.cache
 def _published(name: str = SMALL) -> dict[str, torch.Tensor]:
     """A state dict in the layout of the published file, old head and all."""
     torch.manual_seed(1)
-    return SOURCES[name]().state_dict()
+    return _make_source(name).state_dict()
 
 
 def _load(
@@ -102,6 +101,18 @@ def test_a_file_in_the_published_layout_loads_and_is_named_by_its_digest(
     assert _holds(backbone, _published(name))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert provenance == f"file sha256:{digest} from published.pth"
+
+
+def test_densenet_s_published_names_with_dots_are_understood(tmp_path: Path) -> None:
+    # densenet161-8d451a50.pth says norm.1 where torchvision's module says norm1.
+    pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")
+    old = {pattern.sub(r"\1.\2", key): v for key, v in _published("densenet161").items()}
+    assert "features.denseblock2.denselayer11.norm.1.running_mean" in old
+    assert "features.denseblock2.denselayer11.conv.2.weight" in old
+    path, backbone = tmp_path / "published.pth", make_backbone("densenet161")
+    torch.save(old, path)
+    _load(backbone, path, name="densenet161")
+    assert _holds(backbone, _published("densenet161"))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])

@@ -132,7 +132,7 @@ def test_a_manifest_that_is_none_is_refused(text: str, copied: Path) -> None:
 
 def test_a_manifest_of_another_format_is_refused(copied: Path) -> None:
     _edit_manifest(copied, lambda m: m.update(format="melanoma-bundle/9"))
-    assert "format melanoma-bundle/9, this version reads melanoma-bundle/1" in _refusal(copied)
+    assert "format melanoma-bundle/9, this version reads melanoma-bundle/2" in _refusal(copied)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,9 @@ def test_a_manifest_of_another_shape_is_refused(edit: Any, copied: Path) -> None
     ("edit", "field"),
     [
         (lambda m: m["calibration"].update(slope=9.0), "calibration.slope"),
-        (lambda m: m["threshold"].update(value=0.5), "threshold.value"),
+        (lambda m: m["thresholds"][0].update(value=0.5), "thresholds"),
+        (lambda m: m.update(melanoma=["benign"]), "melanoma"),
+        (lambda m: m.update(outputs=2), "outputs"),
         (lambda m: m["preprocessing"].update(normalize="half"), "preprocessing.normalize"),
         (lambda m: m["members"][0].update(prior_shift=0.0), "prior_shift.0"),
         (lambda m: m.update(members=m["members"][:1]), "prior_shift.1"),

@@ -83,7 +83,7 @@ def test_the_out_of_fold_logit_of_an_image_is_its_member_s_logit_of_the_file(
 def test_the_whole_file_of_out_of_fold_scores_is_reproduced_from_the_array(
     trained: Any, scorer: Scorer, oof: pd.DataFrame
 ) -> None:
-    by_fold = scorer.member_probabilities(trained.array.rows(oof["row"].to_numpy()))
+    by_fold = scorer.member_probabilities(trained.array.rows(oof["row"].to_numpy()))[:, :, 1]
     held_out = by_fold[np.arange(len(oof)), oof["fold"]]
     assert np.allclose(held_out, oof["prob"], atol=1e-6)
     assert np.allclose(_logits(scorer, held_out), oof["logit"], atol=1e-5)
@@ -117,19 +117,18 @@ def test_the_answer_is_the_mean_of_its_members_probabilities(trained: Any, score
         mean_logit = float(np.mean(_logits(scorer, answer.by_fold)))
         calibration = scorer.bundle.calibration
         other = expit(calibration.slope * mean_logit + calibration.intercept)
-        assert answer.by_class == {
-            "benign": 1 - answer.melanoma_probability,
-            "melanoma": answer.melanoma_probability,
-        }
+        assert list(answer.by_class) == ["benign", "melanoma"]
+        assert answer.by_class["melanoma"] == pytest.approx(answer.melanoma_probability, abs=1e-12)
+        assert sum(answer.by_class.values()) == pytest.approx(1.0, abs=1e-12)
         assert answer.melanoma_probability == pytest.approx(float(other), abs=0.1)
 
 
 def test_each_member_s_own_shift_is_taken_out(trained: Any, bundle: Bundle) -> None:
     squares = trained.array.rows([5, 6])
-    before = Scorer(bundle).member_probabilities(squares)
+    before = Scorer(bundle).member_probabilities(squares)[:, :, 1]
     first, second = bundle.members
     moved = replace(bundle, members=(first, replace(second, prior_shift=second.prior_shift - 1)))
-    after = Scorer(moved).member_probabilities(squares)
+    after = Scorer(moved).member_probabilities(squares)[:, :, 1]
     assert (after[:, 0] == before[:, 0]).all()
     raised = _logits(Scorer(bundle), after[:, 1]) - _logits(Scorer(bundle), before[:, 1])
     assert raised == pytest.approx([1.0, 1.0], abs=1e-6)
@@ -139,11 +138,17 @@ def test_an_image_is_flagged_from_the_threshold_on(trained: Any, bundle: Bundle)
     rows = trained.array.rows(range(0, 64, 4))
     probabilities = [a.melanoma_probability for a in Scorer(bundle).score_squares(rows)]
     middle = sorted(probabilities)[8]
-    at_middle = replace(bundle, threshold=replace(bundle.threshold, value=middle))
+    first, *others = bundle.thresholds
+    at_middle = replace(bundle, thresholds=(replace(first, value=middle), *others))
     answers = Scorer(at_middle).score_squares(rows)
     assert [a.flagged for a in answers] == [p >= middle for p in probabilities]
     assert sum(a.flagged for a in answers) == 8
     assert answers[0].threshold == {"value": middle, "at": "sensitivity 0.95"}
+    for answer in answers:
+        asked = [(p["at"], p["flagged"]) for p in answer.thresholds]
+        expected = [answer.melanoma_probability >= p.value for p in at_middle.thresholds]
+        assert asked == list(zip((p.at for p in bundle.thresholds), expected, strict=True))
+    assert {"sensitivity 0.8", "specificity 0.9"} <= {p["at"] for p in answers[0].thresholds}
     # The threshold stands beside the probability and never in it.
     assert [a.melanoma_probability for a in answers] == probabilities
 

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from melanoma.recipe import Schedule, Selection
 from melanoma.training.schedule import CURVES, EarlyStopping, RateSchedule
+from melanoma.training.validation import watched
 
 
 def _factors(schedule: RateSchedule, aurocs: list[float]) -> list[float]:
@@ -52,6 +53,17 @@ def test_plateau_is_torch_s_reduce_on_plateau(patience: int, threshold: float) -
         assert _factors(RateSchedule(rules, 30), aurocs) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_plateau_on_the_loss_waits_for_it_to_fall() -> None:
+    rules = Schedule(name="plateau", factor=0.5, patience=1, threshold=0.01, metric="loss")
+    schedule, found = RateSchedule(rules, 10), []
+    # The metric that judges rises throughout; only the loss decides.
+    for epoch, loss in enumerate([0.9, 0.8, 0.795, 0.81, 0.7, 0.7, 0.7], start=1):
+        schedule.observe(watched(rules, {"valid_loss": loss, "auroc": epoch / 10}, epoch / 10))
+        found.append(schedule.factor(epoch))
+    assert found == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+    assert watched(Schedule(), {"valid_loss": 0.3, "auroc": 0.9}, 0.9) == 0.9
+
+
 def test_plateau_drops_after_more_than_its_patience() -> None:
     rules = Schedule(name="plateau", factor=0.1, patience=3, threshold=1e-3)
     # The gain of half a thousandth is none; the fourth epoch without one drops the rate.
@@ -86,6 +98,12 @@ def test_a_restored_schedule_goes_on_as_if_nothing_had_been(cut: int) -> None:
         ),
         ({"name": "one_cycle", "final_share": 0.01}, {0: 0.04, 1.5: 0.52, 3: 1, 10: 0.01}),
         ({"name": "one_cycle", "warmup_epochs": 5}, {0: 0.04, 2.5: 0.52, 5: 1, 7.5: 0.505}),
+        ({"name": "constant", "warmup_epochs": 2}, {0: 0.1, 1: 0.55, 2: 1, 9: 1}),
+        ({"name": "plateau", "warmup_epochs": 0.5}, {0: 0.1, 0.25: 0.55, 0.5: 1, 9: 1}),
+        (
+            {"name": "step", "every": 4, "warmup_epochs": 5},
+            {0: 0.1, 2: 0.46, 3.99: 0.8182, 4: 0.082, 5: 0.1, 8: 0.01},
+        ),
     ],
 )
 def test_a_rate_passes_through_its_known_points(

@@ -1,0 +1,250 @@
+"""Embeddings: what a frozen backbone makes of every image, made once and streamed to disk.
+
+`embeddings_KEY.npy` is (N, D) float32, a row for each of the array's; KEY comes from the sha256 of
+the id: backbone, its weights, preprocessing, array. `embeddings_KEY.json` beside it holds that id,
+how many rows are done, and their sha256, so that a broken run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.loaders import Plan, Rows, load_batches
+from melanoma.data.transforms import to_tensor
+from melanoma.errors import DataError, StorageError
+from melanoma.models.backbones import find_backbone
+from melanoma.models.classifier import Classifier
+from melanoma.recipe import Recipe, differences
+from melanoma.storage import digest_of, ensure_writable, write_json
+
+# Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
+_BATCH = 32
+_SAVE_SECONDS = 30.0
+_BLOCK = 1 << 20
+
+Id = dict[str, Any]
+Digest = Any  # hashlib publishes no type of its own
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """All of an array's embeddings, and what they were made of."""
+
+    path: Path
+    id: Id
+
+    def rows(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """(len(rows), D) float32, copied; the map lives as long as this call, as in ImageArray."""
+        mapped = np.load(self.path, mmap_mode="r")
+        return np.asarray(mapped[np.asarray(rows, dtype=np.int64)])
+
+
+def embedding_id(classifier: Classifier, recipe: Recipe, array: ImageArray) -> Id:
+    """Everything that decides an embedding."""
+    return {
+        "backbone": recipe.model.backbone,
+        "weights": _weights_digest(classifier.backbone),
+        **recipe.image.model_dump(mode="json"),
+        "array": array.digest,
+        "images": len(array.names),
+        "features": find_backbone(recipe.model.backbone).features,
+    }
+
+
+def embeddings_file(folder: Path, wanted: Id) -> Path:
+    """Where the embeddings of that id lie."""
+    return folder / f"embeddings_{digest_of(wanted)[:16]}.npy"
+
+
+def make_embeddings(
+    classifier: Classifier,
+    recipe: Recipe,
+    array: ImageArray,
+    folder: Path,
+    *,
+    workers: int = 0,
+    between: Callable[[], None] = lambda: None,
+    bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None,
+) -> Embeddings:
+    """The array's embeddings in `folder`: as they are, continued, or made.
+
+    Always in float32, as a photograph is scored later. `between` is called between batches and may
+    raise; what is done by then is kept. Raises DataError when the file is damaged or another's,
+    StorageError when it cannot be written.
+    """
+    wanted = embedding_id(classifier, recipe, array)
+    path = embeddings_file(folder, wanted)
+    size = wanted["images"] * wanted["features"] * 4
+    ensure_writable(folder, needed=0 if path.is_file() else size)
+    with _alone(path, between=between):
+        done, digest = _find_done(path, wanted)
+        if done < len(array.names):
+            advance = bar(_batches(len(array.names)), _batches(done), "embedding")
+            with _Writer(path, wanted, done, digest) as writer:
+                for embedded in _embed(classifier, recipe, array, start=done, workers=workers):
+                    writer.append(embedded)
+                    advance()
+                    between()
+    return Embeddings(path, wanted)
+
+
+@torch.inference_mode()
+def _embed(
+    classifier: Classifier, recipe: Recipe, array: ImageArray, *, start: int, workers: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """(up to _BATCH, D) at a time, in the array's order."""
+    classifier.backbone.eval()
+    device = next(classifier.parameters()).device
+    every = np.arange(len(array.names))
+    plans = [Plan(every[first : first + _BATCH]) for first in range(start, len(every), _BATCH)]
+    for batch in load_batches(array, plans, workers=workers):
+        images = to_tensor(batch.pixels, normalize=recipe.image.normalize, device=device)
+        yield classifier.embed(images).float().cpu().numpy()
+
+
+def _batches(images: int) -> int:
+    return -(-images // _BATCH)
+
+
+class _Writer:
+    """Appends rows to the file, and now and then records what is safely on disk."""
+
+    def __init__(self, path: Path, wanted: Id, done: int, digest: Digest) -> None:
+        self.path, self.id, self.done, self.digest = path, wanted, done, digest
+        self.saved_at = time.monotonic()
+
+    def __enter__(self) -> _Writer:
+        with _storage_errors(self.path):
+            self.file: BinaryIO = self.path.open("r+b" if self.done else "wb")
+            if not self.done:
+                _write_header(self.file, self.id)
+            # What came after the last record is not vouched for.
+            self.file.seek(_offset(self.path) + self.done * self.id["features"] * 4)
+            self.file.truncate()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._save()
+        finally:
+            self.file.close()
+
+    def append(self, embedded: npt.NDArray[np.float32]) -> None:
+        payload = np.ascontiguousarray(embedded, dtype="<f4").tobytes()
+        with _storage_errors(self.path):
+            self.file.write(payload)
+        self.digest.update(payload)
+        self.done += len(embedded)
+        if time.monotonic() - self.saved_at >= _SAVE_SECONDS:
+            self._save()
+
+    def _save(self) -> None:
+        with _storage_errors(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        record = {"id": self.id, "done": self.done, "sha256": self.digest.hexdigest()}
+        write_json(self.path.with_suffix(".json"), record)
+        self.saved_at = time.monotonic()
+
+
+def _find_done(path: Path, wanted: Id) -> tuple[int, Digest]:
+    """How many rows are on disk, and their digest, verified.
+
+    Raises DataError for another's file, or a damaged one.
+    """
+    record_path = path.with_suffix(".json")
+    remedy = f"remove it to embed again: rm {path} {record_path}"
+    if not (record_path.is_file() and path.is_file()):
+        return 0, hashlib.sha256()
+    try:
+        record = json.loads(record_path.read_text())
+        found = differences(wanted, record["id"])
+        done, sha256 = int(record["done"]), record["sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{record_path} is damaged; {remedy}") from error
+    if found:
+        raise DataError(f"{path} holds embeddings of another id ({'; '.join(found)}); {remedy}")
+    digest = hashlib.sha256()
+    for block in _read_rows(path, wanted, done):
+        digest.update(block)
+    if digest.hexdigest() != sha256:
+        raise DataError(f"{path} is damaged: its {done:,} rows are not as recorded; {remedy}")
+    return done, digest
+
+
+def _read_rows(path: Path, wanted: Id, done: int) -> Iterator[bytes]:
+    """The bytes of the first `done` rows."""
+    left = done * wanted["features"] * 4
+    with path.open("rb") as file:
+        file.seek(_offset(path))
+        while left and (block := file.read(min(left, _BLOCK))):
+            left -= len(block)
+            yield block
+
+
+def _write_header(file: BinaryIO, wanted: Id) -> None:
+    shape = (wanted["images"], wanted["features"])
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.flush()
+
+
+def _offset(path: Path) -> int:
+    """Where the rows begin. Raises DataError for what is no such file."""
+    with path.open("rb") as file:
+        try:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+        except (ValueError, EOFError) as error:
+            raise DataError(f"{path} is damaged; remove it to embed again") from error
+        return file.tell()
+
+
+@contextmanager
+def _alone(path: Path, *, between: Callable[[], None]) -> Iterator[None]:
+    """Have the file alone; another fold's process may be making the very same embeddings."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            between()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; make room") from error
+
+
+def _weights_digest(backbone: nn.Module) -> str:
+    """sha256 over names, shapes and values of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in backbone.state_dict().items():
+        if name.endswith("num_batches_tracked"):  # counts, and decides nothing
+            continue
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype};".encode())
+        plain = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""A bundle for a place where melanoma is rarer: other probabilities, the same images flagged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from melanoma.errors import RecipeError, StorageError
+from melanoma.evaluate import evaluate_folds
+from melanoma.scoring.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.scorer import Scorer
+
+
+@pytest.fixture(scope="module")
+def moved(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("moved") / "small"
+    shutil.copytree(trained.folder, folder)
+    evaluate_folds(trained.recipe, folder, trained.folder.parent / "folds.csv", prevalence=0.02)
+    return load_bundle(folder)
+
+
+def test_the_odds_of_every_member_are_moved_by_one_factor(trained: Any, moved: Bundle) -> None:
+    here = load_bundle(trained.folder)
+    assert here.calibration.prevalence is not None
+    factor = logit(0.02) - logit(here.calibration.prevalence)
+    squares = trained.array.rows(range(0, 64, 5))
+    before = Scorer(here).member_probabilities(squares)[:, :, 1]
+    after = Scorer(moved).member_probabilities(squares)[:, :, 1]
+    assert np.allclose(logit(after) - logit(before), factor, atol=1e-9)
+    assert Scorer(moved).score_squares(squares[:1])[0].prevalence == 0.02
+
+
+def test_thresholds_move_with_the_probabilities(trained: Any, moved: Bundle) -> None:
+    here = load_bundle(trained.folder)
+    assert here.calibration.prevalence is not None
+    factor = logit(0.02) - logit(here.calibration.prevalence)
+    for one, other in zip(here.thresholds, moved.thresholds, strict=True):
+        assert one.at == other.at
+        assert other.value == pytest.approx(expit(logit(one.value) + factor), rel=1e-9)
+    report = json.loads((moved.folder / "report.json").read_text())
+    assert report["retargeted"]["prevalence"] == 0.02
+    assert report["thresholds"][0]["value"] == here.thresholds[0].value
+
+
+def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
+    trained: Any, tmp_path: Path
+) -> None:
+    here = load_bundle(trained.folder)
+    fit = {"slope": 0.5, "intercept": -1.0, "prevalence": 0.1}
+    external = {"recipe": "elsewhere", "recalibration": fit}
+    copy = seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
+    assert copy.digest != here.digest
+    assert load_bundle(trained.folder) == here
+    squares = trained.array.rows([3, 9])
+    before = Scorer(here).member_probabilities(squares)[:, :, 1]
+    after = Scorer(copy).member_probabilities(squares)[:, :, 1]
+    assert np.allclose(logit(after), 0.5 * logit(before) - 1.0, atol=1e-9)
+    for one, other in zip(here.thresholds, copy.thresholds, strict=True):
+        assert other.value == pytest.approx(expit(0.5 * logit(one.value) - 1.0))
+    assert copy.report["recalibrated"]["external"] == "elsewhere"
+    with pytest.raises(StorageError, match="exists"):
+        seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
+    with pytest.raises(RecipeError, match="images of both"):
+        nothing = {"recipe": "elsewhere", "recalibration": None}
+        seal_recalibrated(here, tmp_path / "other", trained.recipe, nothing)
