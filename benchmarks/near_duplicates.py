@@ -3,7 +3,7 @@
     python -m benchmarks.near_duplicates --config configs/ham10000_melanoma.yaml --data DIR
 
 Copies of a few hundred photographs are planted (re-saved, turned, cropped, resized, brightened,
-blurred) and looked for among all photographs of the folder, as the search looks between two sets.
+blurred) and looked for among --among photographs of the folder, as the search looks between sets.
 Printed: the share found by what was done, and the lowest similarities of the planted pairs; then
 the search within the folder itself: its time, and the most alike photographs that its table calls
 different lesions (or, without lesions, different patients). --sheet FILE.png shows those.
@@ -128,15 +128,16 @@ def plant(
 
 
 def measure_recall(
-    table: LesionTable, array: ImageArray, recipe: Recipe, *, images: int, seed: int
+    table: LesionTable, array: ImageArray, recipe: Recipe, *, images: int, among: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """By change: how many copies were found, and their lowest similarities."""
-    drawn = np.random.default_rng(seed).choice(len(array), min(images, len(array)), replace=False)
+    rows = np.random.default_rng(seed).permutation(len(array))[:among]
+    drawn = rows[:images]
     names = [array.names[row] for row in drawn]
     found = {}
     for what, change in CHANGES.items():
         copies = plant(table, names, recipe, change, seed=seed)
-        pairs = near_duplicates_between(array, copies, threshold=0.0)
+        pairs = near_duplicates_between(array, copies, rows=rows.tolist(), threshold=0.0)
         alike = {(pair.first, pair.second): pair.similarity for pair in pairs}
         scores = np.sort([alike.get((int(row), at), 0.0) for at, row in enumerate(drawn)])
         caught = int((scores >= THRESHOLD).sum())
@@ -173,7 +174,9 @@ def strangers(pairs: list[NearPair], array: ImageArray, table: LesionTable) -> l
 def save_sheet(path: Path, pairs: Sequence[NearPair], array: ImageArray) -> None:
     tiles = [
         (
-            Tile(array.rows([pair.first])[0], (array.names[pair.first], pair.relation)),
+            Tile(
+                array.rows([pair.first])[0], (array.names[pair.first], *pair.relation.split(", "))
+            ),
             Tile(
                 array.rows([pair.second])[0], (array.names[pair.second], f"{pair.similarity:.3f}")
             ),
@@ -192,6 +195,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--arrays", type=Path, help="prepared arrays; a temporary one if absent")
     parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--among", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="contact sheet of the strangers most alike")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
@@ -213,13 +217,21 @@ def main() -> None:
             print(f"  {pair.similarity:.3f} {names} {pair.relation}")
         if options.sheet:
             save_sheet(options.sheet, apart[:36], array)
-        recall = measure_recall(table, array, recipe, images=options.images, seed=options.seed)
+        recall = measure_recall(
+            table,
+            array,
+            recipe,
+            images=options.images,
+            among=options.among,
+            seed=options.seed,
+        )
     if options.json:
         figures = {
             "date": time.strftime("%Y-%m-%d"),
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
             "images": len(array),
             "size": array.size,
+            "among": min(options.among, len(array)),
             "threshold": THRESHOLD,
             "prepare_seconds": round(prepared, 1),
             "search_seconds": round(seconds, 1),

@@ -253,7 +253,7 @@ def _pair_tiles(pair: SharedImage, array: ImageArray, other: ImageArray) -> tupl
     (second,) = other.rows([other.row_of[pair.second]])
     said = f"similarity {pair.similarity:.2f}"
     return (
-        Tile(first, (pair.first, pair.relation)),
+        Tile(first, (pair.first, *pair.relation.split(", "))),
         Tile(second, (pair.second, said)),
     )
 

@@ -1,11 +1,24 @@
-"""python -m melanoma.check: everything that prepare would refuse, without writing an array."""
+"""python -m melanoma.check: all that is wrong with a data folder, without writing an array."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from melanoma import terminal as t
-from melanoma.errors import DataError
+from melanoma.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from melanoma.data.array_making import Survey
+    from melanoma.data.lesions import LesionTable
+    from melanoma.recipe import Recipe
 
 app = t.make_app()
+# What training can live with: identical images stay in one fold, images without a row are not read.
+LENIENT = ("duplicates", "unlabeled")
+_SHOWN = 5
 
 
 @app.command()
@@ -16,28 +29,60 @@ def check(
     image_col: t.ImageCol = None,
     target_col: t.TargetCol = None,
     group_col: t.GroupCol = None,
+    warn_only: Annotated[
+        list[str] | None,
+        typer.Option("--warn-only", help="duplicates or unlabeled: no fault; repeatable."),
+    ] = None,
 ) -> None:
     """Read the table and decode every image; report all problems at once."""
     from melanoma.data.array_making import survey_images
     from melanoma.data.lesions import read_lesions
 
+    unknown = [kind for kind in warn_only or () if kind not in LENIENT]
+    if unknown:
+        raise RecipeError(f"--warn-only {unknown[0]}: {' or '.join(LENIENT)}")
     recipe = t.read_recipe_options(
         config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
     )
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     survey = survey_images(table, recipe.image, progress=t.progress)
-    names = ("others", "melanomas") if recipe.is_binary else recipe.classes
-    counts = [f"{int((table.frame['target'] == n).sum()):,} {name}" for n, name in enumerate(names)]
-    t.answer(
-        f"{len(table):,} rows: {', '.join(counts[::-1] if recipe.is_binary else counts)}, "
-        f"{table.frame['patient_id'].nunique():,} patients, "
-        f"{len(survey.duplicates)} pairs of identical images"
-    )
+    t.answer(_counts(table, recipe, survey))
     for warning in table.warnings:
         t.answer(f"warning: {warning}")
-    if survey.problems:
-        raise DataError(f"{data}: {'; '.join(survey.problems)}")
+    faults = list(survey.problems)
+    for kind, found in (("duplicates", _duplicates(table, survey)), ("unlabeled", _bare(table))):
+        if found and kind in (warn_only or ()):
+            t.answer(f"warning: {found}")
+        elif found:
+            faults.append(f"{found} (--warn-only {kind} lets them pass)")
+    if faults:
+        raise DataError(f"{data}: {'; '.join(faults)}")
     t.answer("nothing to mend")
+
+
+def _counts(table: LesionTable, recipe: Recipe, survey: Survey) -> str:
+    names = ("others", "melanomas") if recipe.is_binary else recipe.classes
+    counts = [f"{int((table.frame['target'] == n).sum()):,} {name}" for n, name in enumerate(names)]
+    parts = Counter(table.frame["part"]) if "part" in table.frame else Counter()
+    return (
+        f"{len(table):,} rows: {', '.join(counts[::-1] if recipe.is_binary else counts)}, "
+        f"{table.frame['patient_id'].nunique():,} patients, "
+        + "".join(f"{parts[part]:,} in {part}, " for part in ("train", "test") if part in parts)
+        + f"{len(survey.duplicates)} pairs of identical images"
+    )
+
+
+def _duplicates(table: LesionTable, survey: Survey) -> str:
+    names, targets = table.names, table.frame["target"].tolist()
+    shown = ", ".join(f"{names[a]} = {names[b]}" for a, b in survey.duplicates[:_SHOWN])
+    apart = sum(targets[a] != targets[b] for a, b in survey.duplicates)
+    labels = f", {apart} of them with different labels" if apart else ""
+    return f"{len(survey.duplicates)} pairs of identical images{labels}: {shown}" if shown else ""
+
+
+def _bare(table: LesionTable) -> str:
+    shown = ", ".join(table.unlabeled[:_SHOWN])
+    return f"{len(table.unlabeled)} images without a row in the table: {shown}" if shown else ""
 
 
 if __name__ == "__main__":

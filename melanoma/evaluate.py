@@ -10,6 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
+from melanoma.external import evaluate_external, evaluate_test, save_pictures
 from melanoma.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ def evaluate(
 ) -> None:
     """Report on all folds' held-out images, and seal the bundle that predict and serve load.
 
+    A test part of the fold file is scored once the bundle is sealed, and reported in WEIGHTS/test.
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
     from melanoma.evaluation.lines import report_lines
 
     start = time.monotonic()
+    test = None
     _check_options(prevalence, external, recalibrate)
     recipe = t.read_recipe_options(config, settings, None)
     folder = t.weights_folder(weights, recipe)
@@ -78,12 +81,17 @@ def evaluate(
             prevalence=prevalence,
             by=tuple(by or ()),
         )
+        test = evaluate_test(
+            folder, fold_path, data, arrays, device=device, seed=seed, by=tuple(by or ())
+        )
+        shown = arrays
     else:
+        shown = external_arrays or arrays / f"external_{external.stem}"
         report, folder = evaluate_external(
             folder,
             load_recipe(external),
             data,
-            arrays=external_arrays or arrays / f"external_{external.stem}",
+            arrays=shown,
             training=(fold_path, arrays),
             device=device,
             seed=seed,
@@ -91,11 +99,13 @@ def evaluate(
             recalibrate=recalibrate,
         )
     if pictures:
-        _save_pictures(report, folder, external_arrays or arrays)
+        save_pictures(report, folder, shown)
     if json:
         t.answer_json(report.content)
     else:
         for line in report_lines(report.content):
+            t.answer(line)
+        for line in report_lines(test.content) if test else ():
             t.answer(line)
     t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
 
@@ -142,60 +152,6 @@ def evaluate_folds(
     save_report(report, recipe, folder)
     seal_bundle(folder, recipe, runs, report)
     return report
-
-
-def evaluate_external(
-    weights: Path,
-    recipe: Recipe,
-    data: Path,
-    *,
-    arrays: Path,
-    training: tuple[Path, Path],
-    device: str = "auto",
-    seed: int | None = None,
-    by: tuple[str, ...] = (),
-    recalibrate: Path | None = None,
-) -> tuple[Report, Path]:
-    """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
-
-    `training` is the fold file and the array folder that the bundle was trained from: where either
-    is absent, overlap is looked for as far as can be, and the report says what was not.
-    """
-    from melanoma.data.lesions import read_lesions
-    from melanoma.evaluation.report_files import save_report
-    from melanoma.prepare import prepare_array
-    from melanoma.recipe import Image
-    from melanoma.scoring.bundle import load_bundle, seal_recalibrated
-    from melanoma.scoring.external import build_external_report, external_rows, score_external
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.storage import write_text
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.run_folder import read_recipe
-
-    bundle = load_bundle(weights)
-    own = read_recipe(weights)
-    image = Image(size=bundle.size, fit=bundle.fit, normalize=bundle.normalize)
-    recipe = recipe.model_copy(update={"image": image})
-    array = prepare_array(recipe, data, arrays)
-    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
-    scorer = Scorer(bundle, device=resolve_device(device))
-    scored = score_external(scorer, table, array, recipe, progress=t.progress)
-    report = build_external_report(
-        scorer,
-        scored,
-        overlap=_overlap(own, training, scored.table, array),
-        by=by,
-        resamples=own.evaluation.resamples,
-        seed=own.seed if seed is None else seed,
-    )
-    folder = weights / "external" / recipe.name
-    rows = external_rows(scored, report)
-    write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
-    save_report(report, own, folder, card=False)
-    if recalibrate is not None:
-        seal_recalibrated(bundle, recalibrate, own, report.content["external"])
-        t.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
-    return report, folder
 
 
 def _check_options(

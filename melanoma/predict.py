@@ -45,6 +45,9 @@ def predict(
         bool, typer.Option("--explain", help="Also a LIME picture an image, beside the table.")
     ] = False,
     precision: Precision = "Medium",
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Also print the likeliest classes.")
+    ] = None,
     json: t.AsJson = False,
 ) -> None:
     """Score photographs with a sealed bundle; the same command resumes."""
@@ -53,7 +56,7 @@ def predict(
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
     question = Question("lime", precision)
     require_known(question)
-    from melanoma.scoring.batch import find_images, score_files
+    from melanoma.scoring.batch import as_columns, find_images, score_files
     from melanoma.scoring.submission import require_same_images, write_submission
     from melanoma.storage import write_text
 
@@ -62,6 +65,7 @@ def predict(
     if submission is not None:
         require_same_images(submission, [f.name for f in files])
     scorer = _load_scorer(t.weights_folder(weights, recipe), device, views)
+    _require_melanoma(scorer, submission)
     target = out or Path("submission.csv" if submission else "scores.csv")
     # Without a table to write, answers go to stdout and nothing is kept.
     keep = target if out or submission or not json else None
@@ -77,12 +81,12 @@ def predict(
     elif keep is not None:
         import pandas as pd
 
-        write_text(target, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+        table = pd.DataFrame(as_columns(rows))
+        write_text(target, table.to_csv(index=False, lineterminator="\n"))
     if json:
         t.answer_json(rows)
-    elif len(rows) <= 10:
-        for row in rows:
-            t.answer(_spoken(row))
+    elif top or len(rows) <= 10:
+        _say_rows(rows, top or 0)
     wrote = f"; wrote {target}" if keep else ""
     t.say(
         f"{len(rows) - len(errors):,} of {len(rows):,} images scored in {t.duration(start)} "
@@ -117,6 +121,11 @@ def _add_pictures(
         row["picture"] = None if row["error"] else str(picture)
 
 
+def _require_melanoma(scorer: Any, submission: Path | None) -> None:
+    if submission is not None and not scorer.bundle.melanoma:
+        raise RecipeError("--submission: the bundle's recipe names no melanoma class")
+
+
 def _refuse_errors(errors: list[dict[str, Any]]) -> None:
     if errors:
         shown = "; ".join(f"{row['image_name']}: {row['error']}" for row in errors[:3])
@@ -128,11 +137,26 @@ def _spoken(row: dict[str, Any]) -> str:
         return f"{row['image_name']}: error: {row['error']}"
     said = f"{row['image_name']}: prediction: {row['prediction']} - {row['probability']:.1%}"
     if row["melanoma_probability"] is not None:
-        said += f", melanoma {row['melanoma_probability']:.1%}"
-    if row["threshold"] is not None:
         flag = "flagged" if row["flagged"] else "not flagged"
-        said += f", {flag} (threshold {row['threshold']:.1%})"
+        said += (
+            f"; melanoma {row['melanoma_probability']:.1%}, {flag} "
+            f"(threshold {row['threshold']:.1%})"
+        )
     return said
+
+
+def _say_rows(rows: list[dict[str, Any]], top: int) -> None:
+    for row in rows:
+        t.answer(_spoken(row))
+        for line in _ranked(row, top):
+            t.answer(line)
+
+
+def _ranked(row: dict[str, Any], count: int) -> list[str]:
+    from melanoma.scoring.scorer import likeliest_classes
+
+    ranked = likeliest_classes(row["by_class"] or {}, count)
+    return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]
 
 
 if __name__ == "__main__":

@@ -37,7 +37,20 @@ BINARY_CLASSES = ("benign", "melanoma")
 RESERVED = (
     *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
     *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
-    *("prob", "prob_crossfit"),
+    *("prob", "prob_crossfit", "part"),
+)
+
+
+# Fields that came later, and the value that means what was before them: left out of the identity
+# then, so that earlier runs keep their digests.
+_LATER = (
+    ("folds", "holdout", "none"),
+    ("folds", "validation", 0.2),
+    ("data", "rows", "all"),
+    ("model", "freeze_backbone", False),
+    ("model", "head", None),
+    ("optimizer", "backbone_ratio", 1.0),
+    ("schedule", "metric", "selection"),
 )
 
 
@@ -52,6 +65,13 @@ class SiimData(Part):
 
     reader: Literal["siim"]
     array_channels: Literal["rgb", "bgr"] = "rgb"  # of an adopted array; ours are always RGB
+
+
+def _with_text_keys(labels: Any) -> Any:
+    """YAML reads 0: benign as a number, and cells and names of folders are text."""
+    if not isinstance(labels, dict):
+        return labels
+    return {str(key) if type(key) is int else key: name for key, name in labels.items()}
 
 
 class CsvFolderData(Part):
@@ -89,19 +109,43 @@ class CsvFolderData(Part):
     @field_validator("labels", mode="before")
     @classmethod
     def _numbers_are_text(cls, labels: Any) -> Any:
-        """YAML reads 0: benign as a number, and a table's cells are text."""
-        if not isinstance(labels, dict):
-            return labels
-        return {str(key) if type(key) is int else key: name for key, name in labels.items()}
+        return _with_text_keys(labels)
 
 
 class HamData(Part):
     """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
 
-    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest).
+    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
+    HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
     """
 
     reader: Literal["ham10000"]
+    rows: Literal["all", "with_image"] = "all"  # all: a row without its image is a fault
+
+
+class ClassFolderData(Part):
+    """A folder a class, at the top or in train/ and test/."""
+
+    reader: Literal["class_folders"]
+    labels: dict[str, ClassName] | None = None  # folders -> classes, where their names differ
+    group_pattern: str | None = None  # regular expression with one group, for file names
+    group_is: Literal["patient", "lesion"] = "patient"
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = 1 if pattern is None else re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        if groups != 1:
+            raise ValueError(r"one group in brackets, such as ^(\d+)_, was expected")
+        return pattern
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_text(cls, labels: Any) -> Any:
+        return _with_text_keys(labels)
 
 
 class PhantomData(Part):
@@ -114,13 +158,17 @@ class PhantomData(Part):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-Data = Annotated[SiimData | CsvFolderData | HamData | PhantomData, Field(discriminator="reader")]
+Data = Annotated[
+    SiimData | CsvFolderData | HamData | ClassFolderData | PhantomData,
+    Field(discriminator="reader"),
+]
 
 
 _READERS: dict[str, type[Part]] = {
     "siim": SiimData,
     "csv_folder": CsvFolderData,
     "ham10000": HamData,
+    "class_folders": ClassFolderData,
     "phantoms": PhantomData,
 }
 
@@ -132,10 +180,25 @@ class Image(Part):
 
 
 class Folds(Part):
+    """Which images are held out when; what is decided here is frozen in the fold file.
+
+    `holdout` is a test part beside the folds, scored once by evaluate and never read by training:
+    none, a share of the images, or folders (the data's own test folder). `k: 1` is a single split
+    into training and validation.
+    """
+
     name: str
-    k: Annotated[int, Field(ge=2, le=20)] = 5
+    k: Annotated[int, Field(ge=1, le=20)] = 5
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # k: 1 only, share held out
+    holdout: Literal["none", "folders"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "none"
     group_by: Literal["patient", "none"] = "patient"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _validation_has_a_use(self) -> Folds:
+        if self.k > 1 and self.validation != 0.2:
+            raise ValueError(f"validation is for k: 1; of {self.k} folds each is held out once")
+        return self
 
 
 class Head(Part):
@@ -321,14 +384,14 @@ class Recipe(Part):
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
+        for section, key, default in _LATER:
+            if key in values[section] and values[section][key] == default:
+                del values[section][key]
+        if not self.stages:
+            del values["stages"]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
-        # These came later: recipes that do not use them keep the digest that they had.
-        for section, field, unused in _OPTIONS:
-            owner = values[section] if section else values
-            if owner[field] == unused:
-                del owner[field]
         return values
 
     def digest(self) -> str:
@@ -338,15 +401,6 @@ class Recipe(Part):
     def to_yaml(self) -> str:
         """The recipe with every default written out, readable by load_recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-_OPTIONS: tuple[tuple[str, str, Any], ...] = (
-    ("", "stages", []),
-    ("model", "freeze_backbone", False),
-    ("model", "head", None),
-    ("optimizer", "backbone_ratio", 1.0),
-    ("schedule", "metric", "selection"),
-)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
@@ -446,7 +500,7 @@ def _binary_problem(recipe: Recipe) -> str | None:
     if recipe.data.reader in ("siim", "phantoms"):
         return (
             f"classes: reader {recipe.data.reader} knows two, of which the second alone is "
-            "melanoma; reader csv_folder takes any (data.target_col, data.labels)"
+            "melanoma; readers csv_folder and class_folders take any"
         )
     if loss.positive_weight != "none":
         return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
@@ -461,13 +515,14 @@ def _binary_problem(recipe: Recipe) -> str | None:
 
 
 def _label_problem(recipe: Recipe) -> str | None:
-    """What is wrong with a csv_folder's way from cells to classes."""
+    """What is wrong with the way from cells or folders to classes."""
     data = recipe.data
-    if not isinstance(data, CsvFolderData):
+    if not isinstance(data, CsvFolderData | ClassFolderData):
         return None
-    if data.positive is not None and data.labels is not None:
+    positive = data.positive if isinstance(data, CsvFolderData) else None
+    if positive is not None and data.labels is not None:
         return "data.positive and data.labels say the same thing twice; keep data.labels"
-    if data.positive is not None and not recipe.is_binary:
+    if positive is not None and not recipe.is_binary:
         return f"data.positive: it fits two classes; for {len(recipe.classes)} use data.labels"
     for value, name in (data.labels or {}).items():
         if name not in recipe.classes:

@@ -34,7 +34,9 @@ def split(
     group_col: t.GroupCol = None,
     json: t.AsJson = False,
 ) -> None:
-    """Write the fold file, and print its counts and what leaks."""
+    """Write the fold file, and print its counts and what leaks (--json: every name that does)."""
+    from melanoma.data.leaks import audit_folds
+
     settings = [*(settings or []), *([f"folds.seed={seed}"] if seed is not None else [])]
     recipe = t.read_recipe_options(
         config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
@@ -43,14 +45,19 @@ def split(
     table, audit = split_folds(recipe, data, arrays, path)
     counts = table.counts()
     if json:
-        rows = [{"fold": int(str(fold)), **row} for fold, row in counts.to_dict("index").items()]
-        t.answer_json({"folds": str(path), "digest": table.digest, "counts": rows, "audit": audit})
+        rows = [{"fold": fold, **row} for fold, row in counts.to_dict("index").items()]
+        shared = audit_folds(table)
+        whole = {kind: getattr(shared, kind) for kind in ("patients", "lesions", "groups")}
+        found = {"folds": str(path), "digest": table.digest, "counts": rows}
+        t.answer_json({**found, "audit": audit, "leaks": whole})
         return
     t.answer(counts.to_string())
     for line in audit:
         t.answer(line)
+    folds_of = f"{len(table.folds)} folds" if recipe.folds.k > 1 else "a single split"
+    test = f" and a test part of {len(table.test):,}" if len(table.test) else ""
     t.answer(
-        f"{path}: {len(table):,} images in {len(table.folds)} folds, "
+        f"{path}: {len(table.frame):,} images in {folds_of}{test}, "
         f"seed {recipe.folds.seed}, digest {table.digest[:12]}"
     )
 
@@ -82,12 +89,19 @@ def split_folds(
             f"{len(duplicates.near)} pairs of near-duplicates"
         ]
     pairs = duplicates.pairs if duplicates else ()
+    if "part" in table.frame and recipe.folds.holdout != "folders":
+        own = int((table.frame["part"] == "test").sum())
+        audit.append(
+            f"note: the data's own test part ({own:,} images) is among the others here; "
+            "folds.holdout=folders keeps it apart"
+        )
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     save_folds(folds, path)
     found = audit_folds(folds, duplicates).findings
     audit += [f"LEAK: {finding}" for finding in found]
     if not found:
-        audit.append("no patient, lesion or photograph in two folds")
+        where = "two parts" if len(folds.test) else "two folds"
+        audit.append(f"no patient, lesion or photograph in {where}")
     return folds, audit
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,8 +120,49 @@ def epoch_bar(total: int, done: int, what: str) -> Callable[[], None]:
 
 def duration(since: float) -> str:
     """The time since a time.monotonic() value, for a person."""
-    seconds = time.monotonic() - since
-    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+    return spoken_seconds(time.monotonic() - since)
+
+
+def spoken_seconds(seconds: float) -> str:
+    """So many seconds, or minutes, or hours, for a person."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def table_lines(
+    rows: Sequence[Sequence[str]],
+    *,
+    least: Mapping[int, int],
+    paths: Sequence[int] = (),
+    width: int = 100,
+) -> list[str]:
+    """The rows as lines of aligned columns, at most `width` characters wide where that can be.
+
+    Where they do not fit, the columns of `least` are cut, the widest first, to no less than the
+    width given there; those in `paths` at the front, since paths differ at their ends.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        free = [column for column in least if widths[column] > least[column]]
+        if not free:
+            break
+        widths[max(free, key=lambda column: widths[column])] -= 1
+    lines = []
+    for row in rows:
+        cells = [
+            _cut(cell, size, front=column in paths).ljust(size)
+            for column, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _cut(text: str, width: int, *, front: bool) -> str:
+    if len(text) <= width:
+        return text
+    dots = "\N{HORIZONTAL ELLIPSIS}"
+    return dots + text[len(text) - width + 1 :] if front else text[: width - 1] + dots
 
 
 def run(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import DataError, RecipeError
+from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.prepare import prepare_array
 from melanoma.recipe import Recipe
 from melanoma.split import search_duplicates, split_folds
@@ -55,6 +55,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option("--track", help="mlflow, mlflow:URI or none (default MELANOMA_MLFLOW_URI)."),
+    ] = None,
     image_col: t.ImageCol = None,
     target_col: t.TargetCol = None,
     group_col: t.GroupCol = None,
@@ -71,9 +75,11 @@ def train(
     if fold != "all" and not fold.isdecimal():
         t.fold_numbers(fold, list(range(recipe.folds.k)))
     from melanoma.training.engine import resolve_device
+    from melanoma.training.tracking import tracking_uri
 
     resolve_device(device)
-    _check_recipe(recipe)
+    uri = tracking_uri(track)
+    check_recipe(recipe)
     parts = select_folds(
         recipe,
         data=data,
@@ -96,6 +102,7 @@ def train(
             device=device,
             resume=resume == "auto",
             force_resume=force_resume,
+            track=uri,
         )
         for part in parts
     ]
@@ -122,7 +129,7 @@ def select_folds(
     from melanoma.training.fold_data import select_fold
 
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
-    names = table.frame["image_name"].tolist()
+    names = table.whole["image_name"].tolist()
     duplicates = search_duplicates(array, arrays).among(array.names, names)
     audit = audit_folds(_identified(recipe, data, table), duplicates)
     for line in audit.lines():
@@ -143,28 +150,33 @@ def train_fold(
     device: str = "auto",
     resume: bool = True,
     force_resume: bool = False,
+    track: str | None = None,
 ) -> FoldRun:
     """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
 
-    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes.
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
+    the URI of an MLflow that is told of it, whose failure changes nothing.
     """
     from melanoma.training.engine import resolve_device
     from melanoma.training.fit import fit_fold
     from melanoma.training.loop import Watchers
     from melanoma.training.run_folder import fold_folder
+    from melanoma.training.tracking import follow, make_tracker
 
     start = time.monotonic()
-    run = fit_fold(
-        recipe,
-        part,
-        fold_folder(weights, part.fold),
-        device=resolve_device(device),
-        resume=resume,
-        force_resume=force_resume,
-        imagenet=Path("weights/imagenet"),
-        embeddings=arrays,
-        watchers=Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar),
-    )
+    watchers = Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar)
+    with follow(make_tracker(track), watchers, recipe) as watchers:
+        run = fit_fold(
+            recipe,
+            part,
+            fold_folder(weights, part.fold),
+            device=resolve_device(device),
+            resume=resume,
+            force_resume=force_resume,
+            imagenet=Path("weights/imagenet"),
+            embeddings=arrays,
+            watchers=watchers,
+        )
     found = _summary(recipe, run)
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
@@ -176,7 +188,7 @@ def train_fold(
     return run
 
 
-def _check_recipe(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """Refuse an unknown backbone, loss or augmentation before any work is done."""
     from melanoma.data.transforms import Augmentation
     from melanoma.models.backbones import find_backbone
@@ -197,6 +209,11 @@ def _ensure_inputs(
     there = fold_path.is_file()
     table = load_folds(fold_path, classes=recipe.classes) if there else None
     t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
+    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
+        raise FoldError(
+            f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
+            "melanoma.split, or --set folds.holdout=none"
+        )
     array = load_array(arrays, recipe.image)
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"

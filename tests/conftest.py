@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
 
 from melanoma.data.phantoms import make_phantoms
+
+if TYPE_CHECKING:
+    from folder_runs import FolderRun
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -41,6 +44,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def folder_run(tmp_path_factory: pytest.TempPathFactory) -> FolderRun:
+    """Two ResNet-18 on three classes, none of them melanoma, really trained. Read only."""
+    from folder_runs import train_on_folders
+
+    return train_on_folders(tmp_path_factory.mktemp("folder_run"))
 
 
 @pytest.fixture

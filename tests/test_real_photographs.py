@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from melanoma.data.arrays import load_array
+from melanoma.data.labels import HAM10000_CLASSES
 from melanoma.recipe import Image
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
@@ -105,3 +107,106 @@ def test_ham10000_s_seven_diagnoses_go_from_jpegs_to_even_folds(
     refusal = call_door("train", "--config", other, *common[2:], *small, *folds, "--fold", "0")
     assert refusal.code == 3
     assert "rows of a class that the recipe has not" in refusal.err
+
+
+# The tree of the MLBIO project: one table, a folder of training images and one of test images.
+
+
+@pytest.fixture
+def s2_tree(real_data: Path, tmp_path: Path) -> Path:
+    """All images of 12 lesions of each diagnosis, every fourth lesion in the test folder."""
+    table = pd.read_csv(real_data / "ham10000/HAM10000_metadata.csv")
+    kept = table.groupby("dx")["lesion_id"].transform(lambda ids: pd.factorize(ids)[0]) < 12
+    table = table[kept]
+    part = pd.Series(pd.factorize(table["lesion_id"])[0] % 4 == 3, table.index)
+    for image, tested in zip(table["image_id"], part, strict=True):
+        folder = tmp_path / "s2" / f"HAM10000_images_{'test' if tested else 'train'}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(real_data / f"ham10000/HAM10000_images/{image}.jpg", folder)
+    table.to_csv(tmp_path / "s2/HAM10000_metadata.csv", index=False)
+    return tmp_path / "s2"
+
+
+@pytest.fixture
+def s2_options(s2_tree: Path, tiny_recipe: Callable[..., Path]) -> list[str | Path]:
+    config = tiny_recipe(
+        classes=list(HAM10000_CLASSES.values()),
+        data={"reader": "ham10000"},
+        image={"fit": "center"},
+        folds={"k": 2, "holdout": "folders"},
+        loss={"name": "cross_entropy"},
+        selection={"keep": "last"},
+    )
+    return ["--config", config, "--data", s2_tree, "--device", "cpu"]
+
+
+def test_the_s2_tree_is_trained_on_one_folder_and_tested_once_on_the_other(
+    s2_tree: Path, s2_options: list[str | Path], call_door: Door
+) -> None:
+    answer = call_door("train", *s2_options, "--fold", "all")
+    assert answer.code == 0, answer.err
+    answer = call_door("evaluate", *s2_options)
+    assert answer.code == 0, answer.err
+    stems = {
+        part: {p.stem for p in (s2_tree / f"HAM10000_images_{part}").iterdir()}
+        for part in ("train", "test")
+    }
+    assert set(pd.read_csv("weights/tiny/oof.csv")["image_name"]) == stems["train"]
+    scores = pd.read_csv("weights/tiny/test/scores.csv")
+    assert set(scores["image_name"]) == stems["test"]
+    metadata = pd.read_csv(s2_tree / "HAM10000_metadata.csv").set_index("image_id")
+    names = metadata.loc[scores["image_name"], "dx"].map(HAM10000_CLASSES)
+    assert scores["label"].tolist() == names.tolist()
+    columns = [f"prob_{name}" for name in HAM10000_CLASSES.values()]
+    called = scores[columns].idxmax(axis=1).str.removeprefix("prob_")
+    report = json.loads(Path("weights/tiny/test/report.json").read_text())
+    right = (called == scores["label"]).mean()
+    assert report["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    melanoma = scores["label"] == "melanoma"
+    assert report["metrics"]["auroc"]["value"] == pytest.approx(
+        roc_auc_score(melanoma, scores["prob_melanoma"])
+    )
+    again = call_door("evaluate", *s2_options)
+    assert "these weights scored the test part before" in again.err
+
+
+def test_a_lesion_in_both_folders_of_the_s2_tree_is_named_and_refused(
+    s2_tree: Path, s2_options: list[str | Path], call_door: Door
+) -> None:
+    table = pd.read_csv(s2_tree / "HAM10000_metadata.csv")
+    trained = {p.stem for p in (s2_tree / "HAM10000_images_train").iterdir()}
+    twice = table[table["image_id"].isin(trained) & table["lesion_id"].duplicated()].iloc[0]
+    file = f"{twice['image_id']}.jpg"
+    (s2_tree / "HAM10000_images_train" / file).rename(s2_tree / "HAM10000_images_test" / file)
+    answer = call_door("split", *s2_options[:4], "--json")
+    assert answer.code == 0
+    assert json.loads(answer.out)["leaks"]["lesions"] == [twice["lesion_id"]]
+    answer = call_door("train", *s2_options, "--fold", "0")
+    assert answer.code == 3
+    assert f"1 lesions in more than one part ({twice['lesion_id']})" in answer.err
+    assert not Path("weights").exists()
+    allowed = call_door("train", *s2_options, "--fold", "0", "--dry-run", "--allow-leak")
+    assert allowed.code == 0
+    # A share instead of the folders, and the same images leak no more.
+    mended = ["--set", "folds.holdout=0.25", "--folds", "mended.csv"]
+    assert call_door("train", *s2_options, *mended, "--fold", "all", "--dry-run").code == 2
+    assert call_door("split", *s2_options[:4], *mended).code == 0
+    assert call_door("train", *s2_options, *mended, "--fold", "all", "--dry-run").code == 0
+
+
+def test_a_missing_file_of_the_s2_tree_is_named(
+    s2_tree: Path, s2_options: list[str | Path], call_door: Door
+) -> None:
+    gone = sorted((s2_tree / "HAM10000_images_test").iterdir())[0]
+    gone.unlink()
+    answer = call_door("train", *s2_options, "--fold", "0")
+    assert answer.code == 3
+    assert f"images missing: {gone.stem}" in answer.err
+    assert "data.rows=with_image leaves them out" in answer.err
+    wanted = [*s2_options, "--set", "data.rows=with_image"]
+    assert call_door("prepare", *wanted[:4], *wanted[-2:]).code == 0
+    (s2_tree / "HAM10000_metadata.csv").unlink()
+    answer = call_door("train", *s2_options, "--fold", "0")
+    assert answer.code == 3
+    assert "no table at" in answer.err
+    assert "HAM10000_metadata.csv" in answer.err

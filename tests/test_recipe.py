@@ -19,7 +19,7 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation import scores
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
-from melanoma.recipe import RESERVED, Recipe, differences, load_recipe, make_recipe
+from melanoma.recipe import RESERVED, ClassFolderData, Recipe, differences, load_recipe, make_recipe
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -57,7 +57,10 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
         ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
         ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
         ({"data": {"reader": "sim"}}, "data: Input tag 'sim'"),
-        ({"data": {"reader": "sim"}}, "'siim', 'csv_folder', 'ham10000', 'phantoms'"),
+        (
+            {"data": {"reader": "sim"}},
+            "'csv_folder', 'ham10000', 'class_folders', 'phantoms'",
+        ),
     ],
 )
 def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
@@ -94,7 +97,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"sampler": {"positive_share": 1}}, "sampler.positive_share: "),
         ({"image": {"size": 16}}, "image.size: "),
         ({"image": {"fit": "crop"}}, "image.fit: Input should be 'squash' or 'center'"),
-        ({"folds": {"k": 1}}, "folds.k: "),
+        ({"folds": {"k": 0}}, "folds.k: "),
         ({"folds": {"seed": -1}}, "folds.seed: "),
         ({"evaluation": {"views": 3}}, "evaluation.views: Input should be 1, 2, 4 or 8"),
         ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
@@ -625,3 +628,60 @@ def test_columns_to_keep_have_names_that_are_free(names: list[str], said: str) -
 def test_every_column_of_ours_is_reserved() -> None:
     ours = {*lesions.COLUMNS, *FileFacts._fields, *scores.COLUMNS}
     assert ours <= set(RESERVED)
+
+
+# Class folders.
+
+FOLDERS = {"reader": "class_folders"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"group_pattern": "(p"}, "data.group_pattern: no regular expression"),
+        ({"group_pattern": "p1_"}, "data.group_pattern: one group in brackets"),
+        ({"group_pattern": "(a)(b)"}, "data.group_pattern: one group in brackets"),
+        ({"group_is": "image"}, "data.group_is: Input should be 'patient' or 'lesion'"),
+        ({"labels": {"x": "acne"}}, "data.labels: x means 'acne', which is not among the classes"),
+        ({"folder": "x"}, "data.folder: unknown key"),
+    ],
+)
+def test_a_way_from_folders_to_classes_that_cannot_be_meant_is_refused(
+    data: dict[str, Any], said: str
+) -> None:
+    assert said in refused(data={**FOLDERS, **data}, classes=["Acne", "Warts"], melanoma=[])
+
+
+def test_folders_named_by_figures_are_text() -> None:
+    data = {**FOLDERS, "labels": {0: "benign", 1: "melanoma"}}
+    recipe = make_recipe({"name": "x", "data": data, "folds": {"name": "x"}})
+    assert isinstance(recipe.data, ClassFolderData)
+    assert recipe.data.labels == {"0": "benign", "1": "melanoma"}
+
+
+# Hold-outs.
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ({"holdout": 0}, "folds.holdout: Input should be greater than 0"),
+        ({"holdout": 1.0}, "folds.holdout: Input should be less than 1"),
+        ({"holdout": "folder"}, "folds.holdout: Input should be 'none' or 'folders'"),
+        ({"validation": 0.3}, "validation is for k: 1; of 5 folds each is held out once"),
+        ({"k": 1, "validation": 1}, "folds.validation: Input should be less than 1"),
+    ],
+)
+def test_a_part_that_cannot_be_held_out_is_refused(folds: dict[str, Any], said: str) -> None:
+    assert said in refused(folds=folds)
+
+
+def test_fields_that_came_later_change_no_earlier_digest() -> None:
+    identity = recipe().identity()
+    assert {"holdout", "validation"} & identity["folds"].keys() == set()
+    assert "rows" not in recipe(data={"reader": "ham10000"}).identity()["data"]
+    changed = recipe(folds={"holdout": 0.2}), recipe(folds={"k": 1, "validation": 0.3})
+    assert changed[0].identity()["folds"]["holdout"] == 0.2
+    assert changed[1].identity()["folds"]["validation"] == 0.3
+    told = differences(changed[0].identity(), recipe().identity())
+    assert told == ["folds.holdout: None -> 0.2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,13 @@ from melanoma.recipe import Folds
 from melanoma.storage import digest_of, write_text
 
 Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+# In place of a fold's number: rows of a single split that are never held out, and the test part.
+# The fold file has words for them, which no reader of numbers takes for a fold.
+NEVER, TEST = -1, -2
+WORDS = {NEVER: "train", TEST: "test"}
+_NUMBERS = {word: str(number) for number, word in WORDS.items()}
 
 
 @dataclass(frozen=True)
@@ -29,27 +37,41 @@ class FoldTable:
     """LesionTable's columns, `group` (text, what must stay whole) and `fold` (0 to k - 1).
 
     Beside them `width`, `height` and `bytes` of the image's file (float, NaN where unknown) and any
-    further column as text. These decide no fold, and are not in the digest.
+    further column as text. These decide no fold, and are not in the digest. `whole` are all rows,
+    in their order; whoever trains, selects or calibrates has `frame`, which lacks the test part.
     """
 
-    frame: pd.DataFrame
+    whole: pd.DataFrame
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.whole)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows of the folds."""
+        return self.whole[self.whole["fold"] != TEST].reset_index(drop=True)
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """The rows of the test part, which evaluate scores once; empty where there is none."""
+        return self.whole[self.whole["fold"] == TEST].reset_index(drop=True)
 
     @property
     def folds(self) -> list[int]:
         """The folds that occur, ascending."""
-        return sorted(int(f) for f in self.frame["fold"].unique())
+        return sorted(int(f) for f in self.frame["fold"].unique() if f != NEVER)
 
     @property
     def digest(self) -> str:
         """sha256 over image_name, target, group and fold, whatever the order of the rows."""
-        rows = self.frame[["image_name", "target", "group", "fold"]].astype(str)
+        rows = _in_words(self.whole)[["image_name", "target", "group", "fold"]].astype(str)
         return digest_of(sorted(rows.itertuples(index=False, name=None)))
 
     def rows(self, fold: int) -> tuple[Rows, Rows]:
-        """Rows (training, validation) for `fold`. Raises FoldError when it cannot be trained."""
+        """Rows of `frame` (training, validation) for `fold`.
+
+        Raises FoldError when it cannot be trained.
+        """
         if fold not in self.folds:
             raise FoldError(f"fold {fold} is not in the fold file (it has {self.folds})")
         held_out = (self.frame["fold"] == fold).to_numpy()
@@ -77,12 +99,15 @@ class FoldTable:
         return f"{only}; AUROC needs both classes"
 
     def counts(self) -> pd.DataFrame:
-        """Of each fold: images, positives, groups and prevalence; or, of more than two classes,
-        images, groups, and the images of each class under its name."""
-        grouped = self.frame.groupby("fold")
-        if self.frame["target"].max() > 1:
-            numbers = pd.crosstab(self.frame["fold"], self.frame["target"])
-            names = dict(zip(self.frame["target"], self.frame["label"], strict=True))
+        """Of each fold (and of `train` and `test`): images, positives, groups and prevalence; or,
+        of more than two classes, images, groups, and the images of each class under its name."""
+        # By their numbers the parts would stand before the folds.
+        order = np.argsort(self.whole["fold"].where(self.whole["fold"] >= 0, lambda f: 1000 - f))
+        rows = _in_words(self.whole.iloc[order])
+        grouped = rows.groupby("fold", sort=False)
+        if rows["target"].max() > 1:
+            numbers = pd.crosstab(rows["fold"], rows["target"])
+            names = dict(zip(rows["target"], rows["label"], strict=True))
             counts = {"images": grouped.size(), "groups": grouped["group"].nunique()}
             return pd.DataFrame(counts).join(numbers.rename(columns=names))
         return pd.DataFrame(
@@ -98,27 +123,34 @@ class FoldTable:
 def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) -> FoldTable:
     """Folds stratified by class and, unless group_by is none, with every group whole.
 
-    `pairs` are rows that show one image. Raises FoldError when there are fewer groups (or fewer
-    rows of a class) than folds.
+    A test part, where the rules ask for one, is taken out first: a share by the same two rules, or
+    what the table's `part` says. `pairs` are rows that show one image. Raises FoldError when there
+    are fewer groups (or fewer rows of a class) than folds, or no part to take.
     """
     frame = table.frame.reset_index(drop=True).copy()
+    part = frame.pop("part") if "part" in frame else None
     target = frame["target"].to_numpy()
-    sizes = np.bincount(target, minlength=2)
-    if sizes.min() < rules.k:
-        rarest = frame["label"][target == sizes.argmin()].head(1).tolist() if len(sizes) > 2 else []
-        raise FoldError(
-            f"{rules.k} folds need {rules.k} images of each class; {(*rarest, 'one')[0]} has "
-            f"{sizes.min()}"
-        )
-    if rules.group_by == "none":
-        groups = np.arange(len(frame))
+    plain = rules.group_by == "none"
+    keys = [] if plain else _keys(frame)
+    groups = np.asarray(
+        np.arange(len(frame)) if plain else join_groups(keys, pairs), dtype=np.int64
+    )
+    fold = np.full(len(frame), NEVER)
+    if rules.holdout == "folders":
+        fold[_own_test(part, table)] = TEST
+    elif rules.holdout != "none":
+        fold[_take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST
+    rest = np.flatnonzero(fold != TEST)
+    _require_enough(frame, rest, rules)
+    if rules.k == 1:
+        held_out = _take_share(groups[rest], target[rest], rules.validation, seed=rules.seed)
+        fold[rest[held_out]] = 0
+    elif plain:
         splitter = StratifiedKFold(rules.k, shuffle=True, random_state=rules.seed)
-        fold = np.empty(len(frame), dtype=np.int64)
-        for number, (_, held_out) in enumerate(splitter.split(target, target)):
-            fold[held_out] = number
+        for number, (_, rows) in enumerate(splitter.split(rest, target[rest])):
+            fold[rest[rows]] = number
     else:
-        groups = np.asarray(join_groups(_keys(frame), pairs), dtype=np.int64)
-        fold = _assign_groups(groups, target, k=rules.k, seed=rules.seed)
+        fold[rest] = _assign_groups(groups[rest], target[rest], np.ones(rules.k), seed=rules.seed)
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)
@@ -132,34 +164,36 @@ def with_file_facts(folds: FoldTable, array: ImageArray | None) -> FoldTable:
     facts = array.file_facts if array is not None else ()
     of_name = dict(zip(array.names, facts, strict=True)) if array is not None and facts else {}
     unknown = (np.nan,) * len(FileFacts._fields)
-    rows = [of_name.get(name, unknown) for name in folds.frame["image_name"]]
-    columns = pd.DataFrame(rows, folds.frame.index, FileFacts._fields, dtype=np.float64)
-    return FoldTable(_ordered(folds.frame.assign(**columns)))
+    rows = [of_name.get(name, unknown) for name in folds.whole["image_name"]]
+    columns = pd.DataFrame(rows, folds.whole.index, FileFacts._fields, dtype=np.float64)
+    return FoldTable(_ordered(folds.whole.assign(**columns)))
 
 
 def save_folds(folds: FoldTable, path: Path) -> None:
     """Write the fold file: a CSV that any notebook can read and any split can replace."""
-    whole = {c: "Int64" for c in FileFacts._fields if c in folds.frame}
-    write_text(path, folds.frame.astype(whole).to_csv(index=False, lineterminator="\n"))
+    whole = {c: "Int64" for c in FileFacts._fields if c in folds.whole}
+    write_text(path, _in_words(folds.whole).astype(whole).to_csv(index=False, lineterminator="\n"))
 
 
 def load_folds(path: Path, *, classes: Sequence[str] | None = None) -> FoldTable:
     """The fold file at `path`: ours, or any CSV with image_name, patient_id, target and fold.
 
+    A fold is a number, or `test` of the test part, or `train` of rows that are never held out.
     Columns that we do not know are kept as text: the report can be broken down by them. Its targets
     must be the numbers of `classes`, where they are given. Raises FoldError for a fold or target
     that is no number, DataError for the rest.
     """
     needed = ["image_name", "patient_id", "target", "fold"]
     frame = read_table(path, needed=needed)
-    for column in ("fold", "target"):
-        bad = ~frame[column].str.fullmatch(r"\d{1,3}")
+    allowed = {"fold": rf"\d{{1,3}}|{'|'.join(WORDS.values())}", "target": r"\d{1,3}"}
+    for column, pattern in allowed.items():
+        bad = ~frame[column].str.fullmatch(pattern)
         if bad.any():
             raise FoldError(
                 f"{path}: {int(bad.sum())} rows whose {column} is not a whole number "
                 f"that it may be: {some_rows(bad, frame[column])}"
             )
-        frame[column] = frame[column].astype(int)
+        frame[column] = frame[column].replace(_NUMBERS).astype(int)
     twice = frame["image_name"].duplicated()
     if twice.any():
         raise FoldError(f"{path}: images in it twice: {some_rows(twice, frame['image_name'])}")
@@ -186,7 +220,7 @@ def label_folds(
     Raises FoldError when a target or label is none of these classes, or of more than two classes
     one has no row: the file was made for another recipe.
     """
-    target, label = folds.frame["target"], folds.frame["label"]
+    target, label = folds.whole["target"], folds.whole["label"]
     remedy = (
         "rebuild it with python -m melanoma.split, or name another with --folds "
         f"(the recipe's classes: {', '.join(classes)})"
@@ -204,10 +238,11 @@ def label_folds(
             f"{origin}: {int(other.sum())} rows whose label is not what target means: "
             f"{some_rows(other, label)}; {remedy}"
         )
-    absent = [name for name in classes if name not in set(named)]
+    labeled = FoldTable(folds.whole.assign(label=named))
+    absent = [name for name in classes if name not in set(labeled.frame["label"])]
     if absent and len(classes) > 2:
         raise FoldError(f"{origin}: no row of {', '.join(map(repr, absent))}; {remedy}")
-    return FoldTable(folds.frame.assign(label=named))
+    return labeled
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -222,13 +257,62 @@ def _keys(frame: pd.DataFrame) -> list[list[str]]:
     return [frame["patient_id"].tolist(), frame["lesion_id"].tolist()]
 
 
-def _assign_groups(groups: Rows, target: Rows, *, k: int, seed: int) -> Rows:
-    """Rarest class first, its largest groups first, each to the fold that has the fewest images
-    of that class, then the fewest images.
+def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the file's words in place of our numbers that are no fold's."""
+    if not (frame["fold"] < 0).any():
+        return frame
+    words = [WORDS.get(fold, fold) for fold in frame["fold"].tolist()]
+    return frame.assign(fold=pd.Series(words, frame.index, dtype=object))
 
-    Longest-processing-time scheduling: the spread of a fold is bounded by its last group. A group
+
+def _own_test(part: pd.Series | None, table: LesionTable) -> Mask:
+    """Rows of the data's own test part. Raises FoldError where there is none."""
+    if part is None or not (part == "test").any():
+        raise FoldError(
+            f"folds.holdout: {table.folder} has no test part of its own (train/ and test/, or "
+            "HAM10000_images_train/ and HAM10000_images_test/); a share such as 0.2 makes one"
+        )
+    return (part == "test").to_numpy(dtype=np.bool_)
+
+
+def _require_enough(frame: pd.DataFrame, rest: Rows, rules: Folds) -> None:
+    """Raise FoldError unless the rows that are left have each class once a fold."""
+    target, parts = frame["target"].to_numpy(), max(rules.k, 2)
+    sizes = np.bincount(target[rest], minlength=max(2, int(target.max()) + 1))
+    if sizes.min() >= parts:
+        return
+    rarest = frame["label"][target == sizes.argmin()].head(1).tolist() if len(sizes) > 2 else []
+    besides = "" if len(rest) == len(frame) else " outside the test part"
+    kind = "folds" if rules.k > 1 else "parts"
+    raise FoldError(
+        f"{parts} {kind} need {parts} images of each class{besides}; {(*rarest, 'one')[0]} has "
+        f"{sizes.min()}"
+    )
+
+
+def _take_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
+    """Rows of about that share of every class, whole groups. Raises FoldError where one class has
+    none."""
+    part = _assign_groups(groups, target, np.array([1 - share, share]), seed=seed)
+    for side in (0, 1):
+        if set(target[part == side]) != set(target):
+            raise FoldError(
+                f"a share of {share:g} leaves one part without one of the classes: their groups "
+                "are too few (another share, or another --seed for split)"
+            )
+    return np.flatnonzero(part == 1)
+
+
+def _assign_groups(groups: Rows, target: Rows, shares: Floats, *, seed: int) -> Rows:
+    """Rarest class first, its largest groups first, each to the part that then has the fewest
+    images of that class, then the fewest images, for its share.
+
+    Longest-processing-time scheduling: the spread of a part is bounded by its last group. A group
     counts for the rarest class in it. Ties are broken by a seeded shuffle.
     """
+    k = len(shares)
+    # Numbered anew: some groups may be in the test part alone.
+    groups = np.unique(groups, return_inverse=True)[1]
     count = int(groups.max()) + 1
     if count < k:
         raise FoldError(f"{k} folds need {k} groups; the table has {count}")
@@ -246,8 +330,9 @@ def _assign_groups(groups: Rows, target: Rows, *, k: int, seed: int) -> Rows:
     for group in order:
         # Groups of nothing but the last class only even out the number of images.
         last = rank[group] == len(classes) - 1
-        keys = (images,) if last else (images, caught[classes[rank[group]]])
-        fold = int(np.lexsort(keys)[0])
+        own = classes[rank[group]]
+        keys = ((images + size[group]) / shares, (caught[own] + holds[group, own]) / shares)
+        fold = int(np.lexsort(keys[:1] if last else keys)[0])
         fold_of_group[group] = fold
         images[fold] += size[group]
         caught[:, fold] += holds[group]

@@ -1,9 +1,10 @@
-"""Labels: from the cells of a target column to class numbers in the recipe's order."""
+"""Labels: from the cells of a target column, or names of folders, to class numbers."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -23,6 +24,63 @@ HAM10000_CLASSES = {
     "nv": "melanocytic nevus",
     "vasc": "vascular lesion",
 }
+
+# The folders of DermNet's 23 classes, as its train/ and test/ have them on Kaggle
+# (shubhamgoel27/dermnet). Melanomas stand in one class with nevi: there is no melanoma class.
+DERMNET23 = (
+    "Acne and Rosacea Photos",
+    "Actinic Keratosis Basal Cell Carcinoma and other Malignant Lesions",
+    "Atopic Dermatitis Photos",
+    "Bullous Disease Photos",
+    "Cellulitis Impetigo and other Bacterial Infections",
+    "Eczema Photos",
+    "Exanthems and Drug Eruptions",
+    "Hair Loss Photos Alopecia and other Hair Diseases",
+    "Herpes HPV and other STDs Photos",
+    "Light Diseases and Disorders of Pigmentation",
+    "Lupus and other Connective Tissue diseases",
+    "Melanoma Skin Cancer Nevi and Moles",
+    "Nail Fungus and other Nail Disease",
+    "Poison Ivy Photos and other Contact Dermatitis",
+    "Psoriasis pictures Lichen Planus and related diseases",
+    "Scabies Lyme Disease and other Infestations and Bites",
+    "Seborrheic Keratoses and other Benign Tumors",
+    "Systemic Disease",
+    "Tinea Ringworm Candidiasis and other Fungal Infections",
+    "Urticaria Hives",
+    "Vascular Tumors",
+    "Vasculitis Photos",
+    "Warts Molluscum and other Viral Infections",
+)
+
+# The folders of Kaggle's pacificrm/skindiseasedataset, and the names that the README of
+# jarzeckil/skin-disease-recognition gives these 22 classes. Melanomas stand in Skin Cancer, among
+# others: there is no melanoma class.
+SKIN22_FOLDERS = {
+    "Acne": "Acne",
+    "Actinic_Keratosis": "Actinic Keratosis",
+    "Benign_tumors": "Benign Tumors",
+    "Bullous": "Bullous",
+    "Candidiasis": "Candidiasis",
+    "DrugEruption": "Drug Eruption",
+    "Eczema": "Eczema",
+    "Infestations_Bites": "Infestations & Bites",
+    "Lichen": "Lichen",
+    "Lupus": "Lupus",
+    "Moles": "Moles",
+    "Psoriasis": "Psoriasis",
+    "Rosacea": "Rosacea",
+    "Seborrh_Keratoses": "Seborrheic Keratoses",
+    "SkinCancer": "Skin Cancer",
+    "Sun_Sunlight_Damage": "Sun/Sunlight Damage",
+    "Tinea": "Tinea",
+    "Unknown_Normal": "Unknown/Normal",
+    "Vascular_Tumors": "Vascular Tumors",
+    "Vasculitis": "Vasculitis",
+    "Vitiligo": "Vitiligo",
+    "Warts": "Warts",
+}
+SKIN22 = tuple(SKIN22_FOLDERS.values())
 
 
 def read_targets(
@@ -55,6 +113,34 @@ def read_targets(
     return numbers.fillna(UNLABELED).astype(int), problems
 
 
+def read_folders(
+    folders: pd.Series, classes: Sequence[str], *, labels: Mapping[str, str] | None = None
+) -> tuple[pd.Series, list[str]]:
+    """Class numbers of images in folders of these names (UNLABELED where a folder is no class),
+    and what is wrong, one line a fault.
+
+    A folder is the class of its name, or what `labels` says of it.
+    """
+    means = {_nfc(name): name for name in classes}
+    means |= {_nfc(folder): name for folder, name in (labels or {}).items()}
+    counts = folders.value_counts(sort=False)
+    foreign = [name for name in counts.index if name not in means]
+    present = {means[name] for name in counts.index if name in means}
+    absent = [name for name in classes if name not in present]
+    problems = []
+    if foreign:
+        said = [f"{n!r} ({counts[n]:,} images{_close(n, means)})" for n in foreign]
+        problems.append(
+            f"{len(foreign)} folders that are no class: {_first(said)}; --set "
+            f"'data.labels={{{foreign[0]}: CLASS, ...}}' says what a folder means"
+        )
+    if absent:
+        said = [f"{name!r}{_close(name, foreign)}" for name in absent]
+        problems.append(f"{len(absent)} classes without an image: {_first(said)}")
+    numbers = folders.map({name: classes.index(meant) for name, meant in means.items()})
+    return numbers.fillna(UNLABELED).astype(int), problems
+
+
 def names_of(targets: pd.Series, classes: Sequence[str]) -> list[str]:
     """The class name a row, blank where it is unlabeled."""
     return [classes[number] if number >= 0 else "" for number in targets]
@@ -71,6 +157,19 @@ def ham10000_labels(classes: Sequence[str]) -> dict[str, str]:
         f"classes: reader ham10000 knows {', '.join(BINARY_CLASSES)}; or all of "
         f"{', '.join(HAM10000_CLASSES.values())}"
     )
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _first(said: Sequence[str]) -> str:
+    return ", ".join(said[:5]) + (f" and {len(said) - 5} more" if len(said) > 5 else "")
 
 
 def _meaning(

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from melanoma.data.duplicate_search import IDENTICAL, Duplicates, SharedImage
-from melanoma.data.folds import FoldTable
+from melanoma.data.folds import TEST, FoldTable
 from melanoma.data.lesions import LesionTable
 from melanoma.errors import FoldError
 
 _SHOWN = 3
+_FOLDS, _PARTS = "in more than one fold", "in more than one part"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LeakAudit:
     images: tuple[str, ...] = ()
     identical: tuple[SharedImage, ...] | None = None
     near: tuple[SharedImage, ...] | None = None
-    where: str = "in more than one fold"
+    where: str = _FOLDS
     allowed: bool = False
 
     @property
@@ -80,19 +81,29 @@ class LeakAudit:
 
 
 def audit_folds(folds: FoldTable, duplicates: Duplicates | None = None) -> LeakAudit:
-    """What stands in more than one fold. `duplicates` are rows of the fold table."""
-    fold = folds.frame["fold"].tolist()
+    """What stands in more than one fold or part. `duplicates` are rows of `folds.whole`."""
+    return _audit(folds, duplicates, where=_PARTS if len(folds.test) else _FOLDS)
+
+
+def audit_test(folds: FoldTable, duplicates: Duplicates | None = None) -> LeakAudit:
+    """What stands in the test part and in any fold. `duplicates` are rows of `folds.whole`."""
+    sides = folds.whole.assign(fold=(folds.whole["fold"] == TEST).astype(int))
+    return _audit(FoldTable(sides), duplicates, where="in both training and test")
+
+
+def _audit(folds: FoldTable, duplicates: Duplicates | None, *, where: str) -> LeakAudit:
+    fold = folds.whole["fold"].tolist()
     patients, lesions, groups = (
-        _spread(folds.frame, column) for column in ("patient_id", "lesion_id", "group")
+        _spread(folds.whole, column) for column in ("patient_id", "lesion_id", "group")
     )
     if duplicates is None:
-        return LeakAudit(patients, lesions, groups)
+        return LeakAudit(patients, lesions, groups, where=where)
     apart = Duplicates(
         tuple((a, b) for a, b in duplicates.identical if fold[a] != fold[b]),
         tuple(pair for pair in duplicates.near if fold[pair.first] != fold[pair.second]),
     )
-    identical, near = _by_kind(apart.named(folds.frame["image_name"].tolist()))
-    return LeakAudit(patients, lesions, groups, identical=identical, near=near)
+    identical, near = _by_kind(apart.named(folds.whole["image_name"].tolist()))
+    return LeakAudit(patients, lesions, groups, identical=identical, near=near, where=where)
 
 
 def audit_external(
@@ -128,7 +139,7 @@ def with_identities(folds: FoldTable, table: LesionTable) -> FoldTable:
     A fold file from elsewhere may know the image and its fold only.
     """
     known = table.frame.set_index("image_name")
-    frame = folds.frame.copy()
+    frame = folds.whole.copy()
     for column in ("patient_id", "lesion_id"):
         told = frame["image_name"].map(known[column]).fillna("")
         frame[column] = frame[column].where(frame[column] != "", told)
@@ -140,8 +151,9 @@ def require_no_leaks(audit: LeakAudit, *, allow: bool) -> LeakAudit:
     if not audit.leaks:
         return audit
     if not allow:
+        own = "with folds.holdout as a share, " if audit.where == _PARTS else ""
         raise FoldError(
-            f"the fold file leaks: {'; '.join(audit.findings)}; rebuild it with "
+            f"the fold file leaks: {'; '.join(audit.findings)}; rebuild it {own}with "
             "python -m melanoma.split, or pass --allow-leak and the report will say so"
         )
     return replace(audit, allowed=True)

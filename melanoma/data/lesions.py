@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from melanoma.data.class_folders import PARTS, find_class_images, read_groups
 from melanoma.data.images import SUFFIXES
-from melanoma.data.labels import UNLABELED, ham10000_labels, names_of, read_targets
+from melanoma.data.labels import UNLABELED, ham10000_labels, names_of, read_folders, read_targets
 from melanoma.data.phantoms import make_phantoms
 from melanoma.data.tables import read_table, require_columns, some_rows
 from melanoma.errors import DataError
 from melanoma.recipe import (
     BINARY_CLASSES,
+    ClassFolderData,
     CsvFolderData,
     Data,
     HamData,
@@ -44,15 +46,18 @@ class LesionTable:
 
     All are text but `age` (years, float, NaN when unknown) and `target`, the class's number in the
     recipe's order (of two: 1 melanoma, 0 not), -1 in an unlabeled test set; `label` is the class's
-    name, blank there. `source` is the image file relative to `folder`, empty
-    where none was found. `problems` are rows that must be mended before anything is built on the
-    table; `warnings` are what was settled without a person.
+    name, blank there. `source` is the image file relative to `folder`, empty where none was found.
+    Where the data has parts of its own, a column `part` says train or test.
+
+    `problems` are rows that must be mended before anything is built on the table; `warnings` are
+    what was settled without a person; `unlabeled` are images that no row names.
     """
 
     frame: pd.DataFrame
     folder: Path
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unlabeled: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -61,6 +66,22 @@ class LesionTable:
     def names(self) -> list[str]:
         """Image names in csv order."""
         return self.frame["image_name"].tolist()
+
+    def but(
+        self,
+        *,
+        problems: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        images: Mapping[str, str] | None = None,
+    ) -> LesionTable:
+        """The table with further problems and warnings; those of `images` (index_images) that it
+        does not name are the unlabeled ones."""
+        return replace(
+            self,
+            problems=(*self.problems, *problems),
+            warnings=(*self.warnings, *warnings),
+            unlabeled=tuple(sorted(set((images or {}).values()) - set(self.frame["source"]))),
+        )
 
     def require_sound(self) -> LesionTable:
         """The table itself. Raises DataError with every problem when there is one."""
@@ -113,19 +134,17 @@ def _siim_table(
         "sex": "sex",
         "site": "anatom_site_general_challenge",
     }
-    images = index_images(folder / "jpeg" / part)
-    sources = [
-        f"jpeg/{part}/{images[name]}" if name in images else "" for name in table["image_name"]
-    ]
+    below = index_images(folder / "jpeg" / part)
+    images = {name: f"jpeg/{part}/{path}" for name, path in below.items()}
     return _make_table(
         folder,
         table,
         image_col="image_name",
         columns=columns,
-        sources=sources,
+        sources=[images.get(name, "") for name in table["image_name"]],
         labels=labels,
         keep=[c for c in ("diagnosis",) if c in table],
-    )
+    ).but(images=images)
 
 
 def _read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
@@ -148,7 +167,7 @@ def _read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> Lesion
         columns={ours: theirs for ours, theirs in columns.items() if theirs},
         labels=_Labels(data.target_col, classes, data.positive, data.labels),
         keep=data.keep_cols,
-    )
+    ).but(images=images)
 
 
 def _read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
@@ -159,16 +178,63 @@ def _read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTa
     table = read_table(folder / "HAM10000_metadata.csv", needed=needed)
     for column in ("sex", "localization"):
         table[column] = table[column].replace("unknown", "")
-    images = index_images(folder, below="HAM10000_images*")
-    return _make_table(
+    images, part_of, problems = _ham10000_images(folder)
+    if part_of:
+        table["part"] = [part_of.get(name, "train") for name in table["image_id"]]
+    found = _make_table(
         folder,
         table,
         image_col="image_id",
         sources=[images.get(name, "") for name in table["image_id"]],
         columns=columns,
         labels=_Labels("dx", classes, labels=meaning),
-        keep=[c for c in ("dx_type",) if c in table],
+        keep=[c for c in ("dx_type", "part") if c in table],
+    ).but(problems=problems, images=images)
+    absent = found.frame["source"] == ""
+    if not absent.any():
+        return found
+    count = f"{int(absent.sum()):,} of {len(found):,} rows"
+    if data.rows == "all":
+        return found.but(
+            warnings=[f"{count} have no image; data.rows=with_image leaves them out"], images=images
+        )
+    left_out = [f"{count} without an image left out (data.rows)"]
+    kept = found.frame[~absent].reset_index(drop=True)
+    return replace(found, frame=kept, warnings=(*found.warnings, *left_out))
+
+
+def _ham10000_images(folder: Path) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """The index of the images, the part of each of its keys, and what is wrong.
+
+    There are no parts unless both of their folders hold images.
+    """
+    train, test = (index_images(folder, below=f"HAM10000_images_{part}") for part in PARTS)
+    if not (train and test):
+        return index_images(folder, below="HAM10000_images*"), {}, []
+    both = sorted({Path(path).name for key, path in train.items() if key in test})
+    problems = [f"{len(both)} images in both the train and the test folder: {', '.join(both[:5])}"]
+    part_of = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
+    return train | test, part_of, problems if both else []
+
+
+def _read_class_folders(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
+    assert isinstance(data, ClassFolderData)
+    tree = find_class_images(folder)
+    table = pd.DataFrame(tree.images, columns=["image_name", "folder", "part", "path"])
+    group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
+    problems: list[str] = []
+    if data.group_pattern is not None:
+        table["group"], problems = read_groups(tree.images, data.group_pattern)
+    found = _make_table(
+        folder,
+        table,
+        image_col="image_name",
+        sources=[str(path) for path in table["path"]],
+        columns={group: "group"},
+        labels=_FolderLabels(classes, data.labels),
+        keep=["part"] if table["part"].any() else [],
     )
+    return found.but(problems=[*tree.problems, *problems], warnings=tree.warnings)
 
 
 # Adding a reader is one function and one line here.
@@ -176,6 +242,7 @@ READERS: dict[str, Callable[[Path, Data, Sequence[str]], LesionTable]] = {
     "siim": _read_siim,
     "csv_folder": _read_csv_folder,
     "ham10000": _read_ham10000,
+    "class_folders": _read_class_folders,
     "phantoms": _read_phantoms,
 }
 
@@ -225,6 +292,16 @@ class _Labels(NamedTuple):
         )
 
 
+class _FolderLabels(NamedTuple):
+    """What the names of folders mean; see read_folders."""
+
+    classes: Sequence[str]
+    labels: Mapping[str, str] | None
+
+    def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+        return read_folders(table["folder"], self.classes, labels=self.labels)
+
+
 def _make_table(
     folder: Path,
     table: pd.DataFrame,
@@ -232,7 +309,7 @@ def _make_table(
     image_col: str,
     columns: dict[str, str],
     sources: Sequence[str],
-    labels: _Labels | None,
+    labels: _Labels | _FolderLabels | None,
     keep: Sequence[str] = (),
 ) -> LesionTable:
     problems: list[str] = []

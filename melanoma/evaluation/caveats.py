@@ -42,6 +42,12 @@ def _selection(content: Content) -> list[str]:
     folds, expected = len(content["folds"]), content["folds_expected"]
     if not content["external"] and folds < expected:
         found.append(f"{folds} of {expected} folds: the others were not trained")
+    before = content["external"]["scored_before"] if content["external"] else 0
+    if before:
+        found.append(
+            f"this test part was scored by {before} other model{'s' if before > 1 else ''} before: "
+            "whatever was chosen between them was chosen on it"
+        )
     if content["selection"] and content["selection"]["kept"] == "best":
         found.append(
             "the kept epoch was picked by the AUROC of the fold that scores it; "

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from melanoma.evaluation.figure_style import ACCENT as _ACCENT
+from melanoma.evaluation.figure_style import INK as _INK
+from melanoma.evaluation.figure_style import MUTED as _MUTED
+from melanoma.evaluation.figure_style import STYLE as _STYLE
 from melanoma.evaluation.schema import CalibrationState, Curves, Measured, ReportContent
 from melanoma.evaluation.wording import measured, percent, plural, share
 
@@ -13,19 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _ACCENT, _MUTED = "#1f2933", "#0f6b8c", "#9aa5b1"
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-}
 _NOTHING = Measured(value=None)
 
 Drawing = Callable[["Axes"], None]

@@ -77,13 +77,19 @@ def _selection(content: Content) -> list[str]:
 
 def _metrics(content: Content) -> list[str]:
     names = {"auroc": "AUROC", "pr_auc": "PR-AUC", "macro_auroc": "macro AUROC", "ece": "ECE"}
-    scores = "external" if content["external"] else "pooled out-of-fold"
+    scores = _scores(content)
     found = [
         f"{names.get(name, name.replace('_', ' '))} {spoken(content['metrics'][name])}"
         for name in _PRIMARY
         if name in content["metrics"]
     ]
     return [f"{scores} {found[0]}", *(f"  {line}" for line in found[1:])]
+
+
+def _scores(content: Content) -> str:
+    if not content["external"]:
+        return "pooled out-of-fold"
+    return "test" if content["external"]["test_part"] else "external"
 
 
 def _shortcuts(content: Content) -> list[str]:
@@ -118,7 +124,8 @@ def _elsewhere(content: Content) -> list[str]:
 def _external(content: Content) -> list[str]:
     external = content["external"]
     fit = external and external["recalibration"]
-    if not fit:
+    # A test part that something is fitted on is none any more.
+    if not fit or external["test_part"]:
         return []
     return [
         f"recalibrated on these images the Brier score would be {fit['brier_recalibrated']:.4f} "

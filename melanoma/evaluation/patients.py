@@ -55,7 +55,7 @@ def _baselines(
     frame, positive, probability = images.table, images.positive, images.probability
     if whole is not None and len(whole) > len(frame) and {"target", "group"} <= set(whole):
         scored = pd.Series(probability, index=frame["image_name"])
-        probability = scored.reindex(whole["image_name"]).to_numpy(np.float64)
+        probability = scored.reindex(whole["image_name"]).to_numpy().astype(np.float64)
         numbers = [images.classes.index(name) for name in images.melanoma]
         frame, positive = whole, np.isin(whole["target"], numbers).astype(np.int64)
     return shortcut_baselines(

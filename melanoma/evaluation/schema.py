@@ -310,13 +310,19 @@ class Mistake(_Part):
 
 
 class External(_Part):
-    """An external test set: scored by the sealed bundle, nothing refitted on it."""
+    """An external test set: scored by the sealed bundle, nothing refitted on it.
+
+    Or the test part of the training table, which no fold saw: then `test_part` is true, and
+    `scored_before` counts other models of the same run folder that it was scored by.
+    """
 
     recipe: str  # of the external data
     model: str
     model_digest: str
     overlap: LeakAudit  # between the training images and these
     recalibration: dict[str, float] | None  # what a fit on these images would be; never applied
+    test_part: bool = False
+    scored_before: Count = 0
 
 
 class ReportContent(_Part):

@@ -52,7 +52,8 @@ def _scored(content: ReportContent) -> str:
     elif data.prevalence is not None:
         scored += f", {data.positives:,} of them melanomas ({percent(data.prevalence)}),"
     if content.external is not None:
-        return f"{scored} were scored by a finished model that was trained on another set."
+        other = "other images" if content.external.test_part else "another set"
+        return f"{scored} were scored by a finished model that was trained on {other}."
     return f"{scored} were each scored by a model that had not been trained on that image."
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from melanoma.data.class_folders import unique_names
 from melanoma.data.images import SUFFIXES, Photograph, decode_image
 from melanoma.data.lesions import index_images
 from melanoma.data.tables import read_table
@@ -23,6 +24,7 @@ COLUMNS = (
     "threshold",
     "prediction",
     "probability",
+    "by_class",
     "by_fold",
     "warnings",
     "error",
@@ -31,7 +33,11 @@ _BATCH = 16
 
 
 class ImageFile(NamedTuple):
-    """An image's name (its file's stem, or the CSV's cell) and where it lies."""
+    """An image's name and where it lies.
+
+    The name is the file's stem, the CSV's cell, or, in a folder where two files have one stem, the
+    path below that folder.
+    """
 
     name: str
     path: Path
@@ -50,7 +56,7 @@ def find_images(
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
             if not files:
                 raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)})")
-            found += [ImageFile(file.stem, file) for file in files]
+            found += [ImageFile(*pair) for pair in zip(_names(path, files), files, strict=True)]
         elif path.suffix.lower() == ".csv":
             found += _listed(path, data or path.parent, image_col or "image_name")
         elif path.is_file():
@@ -64,6 +70,27 @@ def find_images(
                 f"two images are named {image.name}: {seen[image.name]} and {image.path}"
             )
     return list(dict.fromkeys(found))
+
+
+def _names(folder: Path, files: Sequence[Path]) -> list[str]:
+    stems = [file.stem for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    return unique_names([file.relative_to(folder) for file in files])
+
+
+def as_columns(rows: Sequence[Row]) -> list[Row]:
+    """The rows as a table has them: by_class as a column a class, prob_NAME, where there are more
+    than the two whose probabilities add up to 1."""
+    classes: dict[str, float] = next((row["by_class"] for row in rows if row["by_class"]), {})
+    wanted = classes if len(classes) > 2 else {}
+    return [
+        {
+            **{key: value for key, value in row.items() if key != "by_class"},
+            **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in wanted},
+        }
+        for row in rows
+    ]
 
 
 def score_files(
@@ -123,6 +150,7 @@ def _row(file: ImageFile, prediction: Prediction | None, error: str = "") -> Row
         "threshold": prediction.threshold["value"] if prediction.threshold else None,
         "prediction": prediction.prediction,
         "probability": prediction.probability,
+        "by_class": prediction.by_class,
         "by_fold": prediction.by_fold,
         "warnings": "; ".join(prediction.warnings),
         "error": error,

@@ -25,8 +25,8 @@ _INK, _MUTED = "#1f2933", "#52606d"
 _GREEN, _RED, _YELLOW = (22, 163, 74), (220, 38, 38), (250, 204, 21)
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _LONGEST_SIDE = 640
-# From blue to red: the pale end of other scales is lost on pale skin.
-_HEAT_COLORS = "turbo"
+# From blue to a bright red: on skin, the pale or dark end of ready-made scales is lost.
+_HEAT_COLORS = ("#3b4cc0", "#2bb5c9", "#f7d038", "#e6261f")
 
 
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
@@ -100,20 +100,21 @@ def _draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplan
 def _draw_gradcam(
     figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation
 ) -> None:
-    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap
 
     height, width = part.shape[:2]
     heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     axes.imshow(part)
     # Where nothing speaks for the class, the photograph itself is seen.
-    axes.imshow(heat, cmap=_HEAT_COLORS, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
+    colors = LinearSegmentedColormap.from_list("heat", _HEAT_COLORS)
+    axes.imshow(heat, cmap=colors, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
     _title(axes, f"Grad-CAM: what speaks for {explanation.target}")
     box = axes.get_position()
     place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
-    figure.colorbar(
-        ScalarMappable(cmap=colormaps[_HEAT_COLORS]), cax=place, orientation="horizontal"
-    ).set_ticks([0, 0.5, 1], labels=["low", "evidence for the class", "high"])
+    figure.colorbar(ScalarMappable(cmap=colors), cax=place, orientation="horizontal").set_ticks(
+        [0, 0.5, 1], labels=["low", "evidence for the class", "high"]
+    )
     place.tick_params(labelsize=8.5, length=0, colors=_INK)
 
 

@@ -74,9 +74,11 @@ def build_external_report(
     by: tuple[str, ...] = (),
     resamples: int,
     seed: int,
+    scored_before: int | None = None,
 ) -> Report:
     """The report of the bundle on the external set; `overlap` is the audit against its training.
 
+    `scored_before` makes it the report of a test part: how many other models it was scored by.
     Calibration and thresholds are the bundle's. What a recalibration on these images would be is
     stated, and not applied.
     """
@@ -94,7 +96,7 @@ def build_external_report(
         key: value for key, value in asdict(bundle.calibration).items() if key in kept[1:4]
     }
     content |= {
-        **measure_patients(images, bundle.thresholds, by=by, **rules),
+        **measure_patients(images, bundle.thresholds, by=by, resamples=resamples, seed=seed),
         "recipe": bundle.name,
         "version": bundle.version,
         "classes": images.classes,
@@ -115,6 +117,8 @@ def build_external_report(
             "model_digest": bundle.digest,
             "overlap": overlap,
             "recalibration": _recalibration(images),
+            "test_part": scored_before is not None,
+            "scored_before": scored_before or 0,
         },
     }
     return Report(complete_report(content), bundle.calibration, bundle.thresholds, images)
@@ -149,8 +153,9 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     """The images in the bundle's classes, or, where the set has others, melanoma or not."""
     bundle, recipe = scorer.bundle, scored.recipe
     frame = scored.table.frame.copy()
-    keys = [frame["patient_id"].tolist(), frame["lesion_id"].tolist()]
-    frame["group"] = [f"g{number}" for number in join_groups(keys)]
+    if "group" not in frame:
+        keys = [frame["patient_id"].tolist(), frame["lesion_id"].tolist()]
+        frame["group"] = [f"g{number}" for number in join_groups(keys)]
     frame["fold"] = NO_FOLD
     probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
     if recipe.classes == bundle.classes:

@@ -21,7 +21,8 @@ from melanoma.recipe import BINARY_CLASSES
 class FoldData:
     """What a fold trains on: the array, its rows in both parts, and targets by array row.
 
-    Targets are numbers in `classes`.
+    Targets are numbers in `classes`. The array's rows of a test part are in neither part, and have
+    no target here.
     """
 
     array: ImageArray
@@ -62,7 +63,7 @@ def select_fold(
     DataError when the fold file and the array do not hold the same images.
     """
     folds = label_folds(folds, classes)
-    names = folds.frame["image_name"].tolist()
+    names = folds.whole["image_name"].tolist()
     absent = [name for name in names if name not in array.row_of]
     foreign = set(array.names) - set(names)
     if absent or foreign:
@@ -72,7 +73,7 @@ def select_fold(
             f"fold file, {len(foreign)} only in the array, such as {example}); "
             "rebuild one of them: python -m melanoma.split, or --arrays DIR"
         )
-    rows = np.array([array.row_of[name] for name in names], dtype=np.int64)
+    rows = np.array([array.row_of[name] for name in folds.frame["image_name"]], dtype=np.int64)
     targets = np.full(len(array.names), -1, dtype=np.int64)
     targets[rows] = folds.frame["target"].to_numpy()
     training, validation = folds.rows(fold)

@@ -35,9 +35,14 @@ _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
 
 @dataclass(frozen=True)
 class Watchers:
-    """How a caller looks on: said once, told each epoch, shown each step."""
+    """How a caller looks on: said once, told at the ends and each epoch, shown each step.
+
+    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts.
+    """
 
     say: Callable[[str], None] = lambda _: None
+    start: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda _facts, _history: None
+    finish: Callable[[dict[str, Any]], None] = lambda _: None
     epoch: Callable[[dict[str, Any]], None] = lambda _: None
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
 
@@ -76,6 +81,7 @@ class Loop:
         logits = np.zeros(0)
         if recipe_is_frozen(self.recipe):
             self._embed(facts)
+        self.watchers.start(facts, state.history)
         while not state.is_over:
             try:
                 self._train()
@@ -84,7 +90,9 @@ class Loop:
                 self._go_back(error)
                 continue
             self._close_epoch(logits)
-        return self._finish(facts)
+        run = self._finish(facts)
+        self.watchers.finish(run.facts)
+        return run
 
     def _embed(self, facts: dict[str, Any]) -> None:
         """A backbone that never changes sees each image once, unless augment changes the images."""

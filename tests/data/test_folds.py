@@ -18,6 +18,7 @@ from melanoma.data.array_making import build_array
 from melanoma.data.duplicate_search import Duplicates
 from melanoma.data.duplicates import Pair, exact_duplicates, join_groups
 from melanoma.data.folds import (
+    TEST,
     FoldTable,
     label_folds,
     load_folds,
@@ -26,7 +27,7 @@ from melanoma.data.folds import (
     with_file_facts,
 )
 from melanoma.data.labels import HAM10000_CLASSES
-from melanoma.data.leaks import LeakAudit, audit_folds, require_no_leaks
+from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_leaks
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, FoldError
@@ -204,7 +205,7 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others() -> None:
 def test_the_digest_does_not_depend_on_the_order_of_rows_or_other_columns() -> None:
     table, k = random_lesions(5)
     folds = make_folds(table, rules(k))
-    turned = FoldTable(folds.frame.sample(frac=1, random_state=0).assign(sex="unknown"))
+    turned = FoldTable(folds.whole.sample(frac=1, random_state=0).assign(sex="unknown"))
     assert turned.digest == folds.digest
 
 
@@ -252,7 +253,7 @@ def test_file_facts_and_further_columns_are_kept_and_change_no_digest(
 def test_facts_follow_the_image_and_not_the_row(tmp_path: Path, phantom_set: Path) -> None:
     table = read_lesions(phantom_set, SiimData(reader="siim"))
     array = build_array(table, tmp_path / "arrays", Image(size=32))
-    turned = FoldTable(make_folds(table, rules(3)).frame[::-1].reset_index(drop=True))
+    turned = FoldTable(make_folds(table, rules(3)).whole[::-1].reset_index(drop=True))
     bytes_of = with_file_facts(turned, array).frame["bytes"].tolist()
     assert bytes_of == [facts.bytes for facts in array.file_facts[::-1]]
     adopted = dataclasses.replace(array, file_facts=())
@@ -533,3 +534,169 @@ def test_a_file_without_labels_has_them_filled_in_where_the_classes_are_known(
     assert named.digest == load_folds(path).digest
     later = label_folds(load_folds(path), FOUR[:2])
     assert later.frame["label"].tolist() == named.frame["label"].tolist()
+
+
+# A test part beside the folds, and a single split.
+
+
+def held(**options: Any) -> Folds:
+    return Folds(name="test", **options)
+
+
+def parted(part: list[str], **columns: Any) -> LesionTable:
+    table = lesions([row % 2 for row in range(len(part))], **columns)
+    return LesionTable(table.frame.assign(part=part), Path("somewhere"))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_test_part_shares_no_group_and_no_row_with_any_fold(seed: int, k: int) -> None:
+    table, _ = random_lesions(seed)
+    pairs = [(0, len(table) - 1), (1, len(table) // 2)]
+    folds = make_folds(table, held(k=k, seed=seed, holdout=0.25), pairs=pairs)
+    assert folds.whole["image_name"].tolist() == table.names
+    assert sorted([*folds.frame["image_name"], *folds.test["image_name"]]) == sorted(table.names)
+    for column in ("patient_id", "lesion_id", "group"):
+        shared = set(folds.frame[column]) & set(folds.test[column]) - {""}
+        assert shared == set()
+    fold = folds.whole["fold"].tolist()
+    assert all(fold[one] == fold[other] for one, other in pairs)
+    assert not audit(folds, pairs).leaks
+    for number in folds.folds:
+        training, validation = folds.rows(number)
+        names = folds.frame["image_name"].to_numpy()
+        assert not set(names[[*training, *validation]]) & set(folds.test["image_name"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("group_by", ["patient", "none"])
+def test_the_test_part_has_its_share_of_every_class(share: float, group_by: str) -> None:
+    rng = np.random.default_rng(0)
+    table = lesions(rng.choice(3, 600, p=[0.7, 0.2, 0.1]), [f"p{n // 3}" for n in range(600)])
+    folds = make_folds(table, held(k=2, holdout=share, group_by=group_by))
+    largest = folds.whole.groupby(["group", "target"]).size().max()
+    for number in range(3):
+        all_of_it = (folds.whole["target"] == number).sum()
+        assert abs((folds.test["target"] == number).sum() - share * all_of_it) <= largest
+
+
+def test_a_single_split_holds_out_its_share_once() -> None:
+    table = lesions([n % 2 for n in range(100)], [f"p{n // 2}" for n in range(100)])
+    folds = make_folds(table, held(k=1, validation=0.3))
+    assert folds.folds == [0]
+    assert folds.test.empty
+    training, validation = folds.rows(0)
+    assert (len(training), len(validation)) == (70, 30)
+    assert folds.frame["target"].to_numpy()[validation].sum() == 15
+    assert not audit(folds).leaks
+    with pytest.raises(FoldError, match=r"fold 1 is not in the fold file \(it has \[0\]\)"):
+        folds.rows(1)
+
+
+@pytest.mark.parametrize("options", [{"k": 3, "holdout": 0.2}, {"k": 1}, {"k": 1, "holdout": 0.4}])
+def test_parts_survive_the_fold_file_in_words(options: dict[str, Any], tmp_path: Path) -> None:
+    folds = make_folds(lesions([n % 2 for n in range(60)]), held(**options))
+    save_folds(folds, tmp_path / "folds.csv")
+    cells = set(pd.read_csv(tmp_path / "folds.csv", dtype=str)["fold"])
+    words = {"train"} if options["k"] == 1 else set()
+    words |= {"test"} if "holdout" in options else set()
+    assert cells == {str(number) for number in folds.folds} | words
+    again = load_folds(tmp_path / "folds.csv", classes=NAMES[:2])
+    assert again.digest == folds.digest
+    assert again.whole["fold"].tolist() == folds.whole["fold"].tolist()
+    assert again.test["image_name"].tolist() == folds.test["image_name"].tolist()
+    assert len(label_folds(again, NAMES[:2]).test) == len(folds.test)
+    assert len(with_file_facts(again, None).test) == len(folds.test)
+
+
+@pytest.mark.parametrize("cell", ["-1", "-2", "Test", "valid"])
+def test_no_other_word_or_number_is_a_part(cell: str, tmp_path: Path) -> None:
+    csv = f"image_name,patient_id,target,fold\na,p,0,0\nb,q,1,{cell}\n"
+    (tmp_path / "f.csv").write_text(csv)
+    with pytest.raises(FoldError, match=rf"whose fold is not a whole .*row 2 \(line 3\): '{cell}'"):
+        load_folds(tmp_path / "f.csv")
+
+
+def test_the_digest_knows_the_test_part() -> None:
+    folds = make_folds(lesions([n % 2 for n in range(60)]), held(k=2, holdout=0.2))
+    row = folds.whole.index[folds.whole["fold"] == TEST][0]
+    moved = folds.whole.copy()
+    moved.loc[row, "fold"] = 0
+    assert FoldTable(moved).digest != folds.digest
+    assert FoldTable(folds.frame).digest != folds.digest
+
+
+def test_counts_name_the_parts_after_the_folds() -> None:
+    table = lesions([n % 2 for n in range(100)])
+    counts = make_folds(table, held(k=2, holdout=0.2)).counts()
+    assert counts.index.tolist() == [0, 1, "test"]
+    assert counts["images"].tolist() == [40, 40, 20]
+    counts = make_folds(table, held(k=1, holdout=0.2)).counts()
+    assert counts.index.tolist() == [0, "train", "test"]
+    assert counts["images"]["test"] == 20
+    assert counts["positives"].sum() == 50
+
+
+def test_the_data_s_own_test_part_is_taken_as_it_is() -> None:
+    part = ["test" if row % 5 == 0 else "train" for row in range(50)]
+    folds = make_folds(parted(part), held(k=2, holdout="folders"))
+    assert folds.test["image_name"].tolist() == [f"i{row}" for row in range(0, 50, 5)]
+    assert "part" not in folds.whole
+    # And is one image among others where nobody asks for it.
+    assert make_folds(parted(part), held(k=2)).test.empty
+
+
+def test_a_lesion_in_both_folders_is_a_leak_and_refused_with_the_way_out() -> None:
+    part = ["test" if row >= 40 else "train" for row in range(50)]
+    lesion = [f"l{row % 45}" for row in range(50)]
+    folds = make_folds(parted(part, lesion=lesion), held(k=2, holdout="folders"))
+    assert audit(folds).lesions == tuple(f"l{n}" for n in range(5))
+    said = require_no_leaks(audit(folds), allow=True).findings
+    assert "5 lesions in more than one part (l0, l1, l2, ...)" in said
+    with pytest.raises(FoldError, match=r"with folds\.holdout as a share"):
+        require_no_leaks(audit(folds), allow=False)
+    # A share of the same table keeps them whole.
+    assert not audit(make_folds(parted(part, lesion=lesion), held(k=2, holdout=0.2))).leaks
+
+
+def test_an_image_in_both_folders_under_two_names_is_a_leak() -> None:
+    part = ["test" if row >= 40 else "train" for row in range(50)]
+    folds = make_folds(parted(part), held(k=2, holdout="folders"))
+    found = audit(folds, [(0, 45)])
+    assert [str(pair) for pair in found.identical or ()] == ["i0 = i45"]
+
+
+def test_the_test_part_s_own_audit_is_of_nothing_but_its_border() -> None:
+    part = ["test" if row >= 40 else "train" for row in range(50)]
+    patients = [f"p{row % 48}" for row in range(50)]  # rows 0 and 48, 1 and 49
+    table = parted(part, patient=patients)
+    folds = make_folds(table, held(k=2, holdout="folders"))
+    moved = folds.whole.copy()
+    moved.loc[[2, 3], "patient_id"] = "between folds"
+    moved.loc[2, "fold"], moved.loc[3, "fold"] = 0, 1
+    folds = FoldTable(moved)
+    found = audit_test(folds, Duplicates(((2, 3), (4, 45)), ()))
+    assert found.patients == ("p0", "p1")
+    assert "2 patients in both training and test (p0, p1)" in found.findings
+    assert [str(pair) for pair in found.identical or ()] == ["i4 = i45"]
+    assert set(audit_folds(folds).patients) == {"p0", "p1", "between folds"}
+
+
+def test_folders_that_are_not_there_are_no_test_part() -> None:
+    for table in (lesions([0, 1] * 10), parted(["train"] * 20)):
+        with pytest.raises(FoldError, match=r"folds\.holdout: .* has no test part of its own"):
+            make_folds(table, held(k=2, holdout="folders"))
+
+
+def test_folds_need_each_class_outside_the_test_part() -> None:
+    table = lesions([0] * 10 + [1] * 10)
+    part = ["train"] * 12 + ["test"] * 8
+    table = LesionTable(table.frame.assign(part=part), Path())
+    with pytest.raises(FoldError, match="each class outside the test part; one has 2"):
+        make_folds(table, held(k=3, holdout="folders"))
+
+
+def test_a_share_that_leaves_a_part_without_a_class_is_refused() -> None:
+    table = lesions([0] * 40 + [1] * 2, [f"p{n}" for n in range(40)] + ["q", "q"])
+    with pytest.raises(FoldError, match=r"a share of 0\.2 leaves one part without one of the"):
+        make_folds(table, held(k=2, holdout=0.2))

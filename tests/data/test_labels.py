@@ -8,14 +8,18 @@ import pandas as pd
 import pytest
 
 from melanoma.data.labels import (
+    DERMNET23,
     HAM10000_CLASSES,
+    SKIN22,
+    SKIN22_FOLDERS,
     UNLABELED,
     ham10000_labels,
     names_of,
+    read_folders,
     read_targets,
 )
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe import BINARY_CLASSES
+from melanoma.recipe import BINARY_CLASSES, make_recipe
 
 THREE = ("nevus", "melanoma", "vascular lesion")
 CODES = {"nv": "nevus", "mel": "melanoma", "vasc": "vascular lesion", "angioma": "vascular lesion"}
@@ -131,3 +135,44 @@ def test_of_two_classes_only_the_code_of_melanoma_is_one() -> None:
 def test_other_classes_are_none_of_ham10000_s(classes: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError, match=r"classes: reader ham10000 knows benign, melanoma"):
         ham10000_labels(classes)
+
+
+# The class lists of the recipes.
+
+
+@pytest.mark.parametrize(
+    ("names", "count"), [(tuple(HAM10000_CLASSES.values()), 7), (DERMNET23, 23), (SKIN22, 22)]
+)
+def test_a_list_of_classes_has_every_class_once(names: tuple[str, ...], count: int) -> None:
+    assert len(names) == len(set(names)) == len({name.lower() for name in names}) == count
+    assert all(name == name.strip() for name in names)
+    # A recipe can have them, and none but HAM10000's has a class that is melanoma alone.
+    melanoma = [name for name in names if name.lower() == "melanoma"]
+    recipe = make_recipe(
+        {
+            "name": "x",
+            "classes": list(names),
+            "melanoma": melanoma,
+            "data": {"reader": "class_folders"},
+            "folds": {"name": "x"},
+        }
+    )
+    assert recipe.outputs == count
+    assert bool(recipe.melanoma) == (count == 7)
+
+
+@pytest.mark.parametrize("codes", [HAM10000_CLASSES, SKIN22_FOLDERS])
+def test_codes_and_names_can_be_told_from_each_other(codes: dict[str, str]) -> None:
+    assert len(set(codes.values())) == len(codes)
+    back = {name: code for code, name in codes.items()}
+    assert all(back[name] == code for code, name in codes.items())
+
+
+def test_a_folder_s_images_are_counted_once_for_all() -> None:
+    folders = pd.Series(["b", "a", "c", "c"], name="folder")
+    numbers, problems = read_folders(folders, ("a", "b"), labels={"a": "b"})
+    # labels win over a class of the same name, and then nothing means a.
+    assert numbers.tolist() == [1, 1, UNLABELED, UNLABELED]
+    assert len(problems) == 2
+    assert "'c' (2 images)" in problems[0]
+    assert "1 classes without an image: 'a'" in problems[1]

@@ -51,7 +51,7 @@ def csv_data(**options: Any) -> CsvFolderData:
 
 
 def test_the_readers_of_the_recipe_are_the_readers_there_are() -> None:
-    assert set(READERS) == {"siim", "csv_folder", "ham10000", "phantoms"}
+    assert set(READERS) == {"siim", "csv_folder", "ham10000", "class_folders", "phantoms"}
 
 
 def test_siim_rows_come_in_csv_order_with_every_column(phantom_set: Path) -> None:
@@ -492,3 +492,63 @@ def test_ham10000_without_its_table_or_a_column_is_refused(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"lacks .*lesion_id"):
         read_lesions(tmp_path, HAM, classes=SEVEN)
     assert read_test_lesions(tmp_path, HAM) is None
+
+
+def s2_tree(folder: Path, train: tuple[int, ...], test: tuple[int, ...]) -> Path:
+    """The seven rows with their images in the two folders of S2."""
+    ham_folder(folder, *all_codes())
+    for part, rows in (("train", train), ("test", test)):
+        for row in rows:
+            picture(folder / f"HAM10000_images_{part}/I{row}.jpg")
+    return folder
+
+
+def test_two_folders_of_ham10000_are_its_parts(tmp_path: Path) -> None:
+    table = read_lesions(s2_tree(tmp_path, (0, 1, 2, 6), (3, 4, 5)), HAM, classes=SEVEN)
+    frame = table.require_sound().frame
+    assert frame["part"].tolist() == ["train"] * 3 + ["test"] * 3 + ["train"]
+    assert frame["source"][3] == "HAM10000_images_test/I3.jpg"
+    assert frame["source"][6] == "HAM10000_images_train/I6.jpg"
+
+
+def test_one_folder_alone_is_no_part(tmp_path: Path) -> None:
+    frame = read_lesions(s2_tree(tmp_path, (0, 1, 2), ()), HAM, classes=SEVEN).frame
+    assert "part" not in frame
+    assert frame["source"][0] == "HAM10000_images_train/I0.jpg"
+
+
+def test_an_image_in_both_folders_is_refused_by_name(tmp_path: Path) -> None:
+    table = read_lesions(s2_tree(tmp_path, (0, 1, 2, 3), (3, 4, 5, 6)), HAM, classes=SEVEN)
+    with pytest.raises(DataError, match=r"1 images in both the train and the test folder: I3\.jpg"):
+        table.require_sound()
+
+
+def test_rows_without_an_image_are_missed_unless_the_recipe_lets_them_go(tmp_path: Path) -> None:
+    folder = s2_tree(tmp_path, (0, 1), (3, 4))
+    whole = read_lesions(folder, HAM, classes=SEVEN).require_sound()
+    assert whole.frame["source"].tolist().count("") == 3
+    assert whole.warnings == ("3 of 7 rows have no image; data.rows=with_image leaves them out",)
+    data = HamData(reader="ham10000", rows="with_image")
+    kept = read_lesions(folder, data, classes=SEVEN).require_sound()
+    assert kept.names == ["I0", "I1", "I3", "I4"]
+    assert kept.frame["part"].tolist() == ["train", "train", "test", "test"]
+    assert kept.warnings == ("3 of 7 rows without an image left out (data.rows)",)
+
+
+def test_images_that_no_row_names_are_known(tmp_path: Path) -> None:
+    folder = s2_tree(tmp_path / "ham", (0, 1, 2, 6), (3, 4, 5))
+    picture(folder / "HAM10000_images_test/other.jpg")
+    found = read_lesions(folder, HAM, classes=SEVEN).unlabeled
+    assert found == ("HAM10000_images_test/other.jpg",)
+    folder = siim_folder(tmp_path / "siim", rows(0, 1), ("i0.jpg", "i1.jpg", "i2.jpg"))
+    assert read_lesions(folder, SIIM).unlabeled == ("jpeg/train/i2.jpg",)
+    folder = any_folder(tmp_path / "any")
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert read_lesions(folder, data).unlabeled == ("d.webp",)
+
+
+def test_the_set_as_published_has_a_row_for_every_image(real_data: Path) -> None:
+    table = read_lesions(real_data / "ham10000", HAM, classes=SEVEN).require_sound()
+    assert len(table) == 10_015
+    assert table.unlabeled == ()
+    assert (table.frame["source"] != "").all()

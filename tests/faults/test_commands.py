@@ -517,6 +517,29 @@ def test_split_refuses_more_folds_than_there_are_melanomas(
     assert not Path("f.csv").exists()
 
 
+def test_a_recipe_with_a_test_part_refuses_a_fold_file_without_one(
+    call_door: Door, options: list[str | Path]
+) -> None:
+    command = ["train", *options, "--fold", "0", "--dry-run"]
+    held = [*command, "--set", "folds.holdout=0.2"]
+    require_refusal(call_door(*held), 3, "folds.csv has no test part; rebuild it", "holdout=none")
+    answer = call_door("split", *options[:6], "--set", "folds.holdout=0.2", "--out", "held.csv")
+    assert answer.code == 0, answer.err
+    frame = pd.read_csv("held.csv", dtype=str)
+    assert f"and a test part of {(frame['fold'] == 'test').sum()}" in answer.out
+    assert call_door(*held, "--folds", "held.csv").code == 0
+
+
+def test_a_single_split_has_one_fold(call_door: Door, options: list[str | Path]) -> None:
+    single = ["--set", "folds.k=1", "--folds", "single.csv"]
+    assert call_door("split", *options[:6], *single).code == 0
+    command = ["train", *options[:6], *single, "--dry-run", "--fold"]
+    answer = call_door(*command, "all")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith("fold 0: 48 images")
+    require_refusal(call_door(*command, "1"), 2, "--fold 1: the folds are 0, or all")
+
+
 # Rows 50 and 51: leaks and single classes.
 
 
@@ -634,6 +657,38 @@ def test_a_sound_folder_has_nothing_to_mend(
     assert not Path("arrays").exists()
 
 
+@pytest.mark.parametrize("kind", ["duplicates", "unlabeled"])
+def test_check_counts_duplicates_and_images_without_a_label_as_faults(
+    kind: str, own_set: Path, call_door: Door, tiny_recipe: Recipes
+) -> None:
+    frame = pd.read_csv(own_set / "train.csv")
+    first, second = frame["image_name"][frame["target"] == 0].iloc[:2]
+    if kind == "duplicates":
+        shutil.copy(own_set / f"jpeg/train/{first}.jpg", own_set / f"jpeg/train/{second}.jpg")
+        said = f"1 pairs of identical images: {first} = {second}"
+    else:
+        frame[frame["image_name"] != first].to_csv(own_set / "train.csv", index=False)
+        said = f"1 images without a row in the table: jpeg/train/{first}.jpg"
+    given = ["--config", tiny_recipe(), "--data", own_set]
+    require_refusal(call_door("check", *given), 3, said, f"--warn-only {kind}")
+    answer = call_door("check", *given, "--warn-only", kind)
+    assert answer.code == 0
+    assert f"warning: {said}" in answer.out
+    other = {"duplicates": "unlabeled", "unlabeled": "duplicates"}[kind]
+    require_refusal(call_door("check", *given, "--warn-only", other), 3, said)
+    require_refusal(call_door("check", *given, "--warn-only", "all"), 2, "duplicates or unlabeled")
+
+
+def test_check_tells_identical_images_with_two_labels(
+    own_set: Path, call_door: Door, tiny_recipe: Recipes
+) -> None:
+    frame = pd.read_csv(own_set / "train.csv")
+    one, other = (frame["image_name"][frame["target"] == n].iloc[0] for n in (0, 1))
+    shutil.copy(own_set / f"jpeg/train/{one}.jpg", own_set / f"jpeg/train/{other}.jpg")
+    answer = call_door("check", "--config", tiny_recipe(), "--data", own_set)
+    require_refusal(answer, 3, "1 pairs of identical images, 1 of them with different labels")
+
+
 # Row 55: divergence.
 
 
@@ -716,7 +771,7 @@ def test_memory_that_runs_out_suggests_a_smaller_batch(
         ("augment=[{one_of: {of: [clahe]}}]", "a step is name: {arguments}, found 'clahe'"),
         ("model.backbone=resnet81", "model.backbone: unknown backbone 'resnet81'; did you mean"),
         ("loss.name=bcee", "loss.name: unknown 'bcee'; known: bce, focal"),
-        ("data.reader=kaggle", "'siim', 'csv_folder', 'ham10000', 'phantoms'"),
+        ("data.reader=kaggle", "'siim', 'csv_folder', 'ham10000', 'class_folders'"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(

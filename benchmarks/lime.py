@@ -1,0 +1,190 @@
+"""LIME against the lime package, on the same ResNet-34 and photograph, in one run on one machine.
+
+    OMP_NUM_THREADS=2 python -m benchmarks.lime --json
+
+Ours: `explain_lime` over a Scorer with one member, from decoded pixels to weights. Theirs: the lime
+package as its users run it, quickshift with the original's parameters on the photograph, a
+classifier that resizes each perturbed photograph to the same square and runs the same network in
+eager float32. Both hide with black, fit all superpixels, and are asked for the same number of
+evaluations. Weights are random: time does not depend on them. High is ours alone unless --full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from melanoma.data.images import Pixels, decode_image, make_square
+from melanoma.data.transforms import to_tensor
+from melanoma.evaluation.calibration import Calibration
+from melanoma.models.classifier import make_classifier
+from melanoma.scoring.bundle import Bundle, Member
+from melanoma.scoring.explain import explain_lime
+from melanoma.scoring.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
+from melanoma.scoring.scorer import Scorer
+
+BACKBONE = "resnet34"
+WIDTH, HEIGHT = 600, 450
+
+
+class RandomScorer(Scorer):
+    """A Scorer over one network with random weights; everything else is the Scorer's own."""
+
+    def __init__(self, size: int) -> None:
+        classes = ("benign", "melanoma")
+        self.bundle = Bundle(
+            folder=Path(),
+            name="benchmark",
+            version=1,
+            digest="0" * 64,
+            backbone=BACKBONE,
+            classes=classes,
+            melanoma=classes[1:],
+            outputs=1,
+            size=size,
+            fit="squash",
+            normalize="imagenet",
+            views=1,
+            folds_expected=1,
+            members=(),
+            calibration=Calibration(slope=1.0, intercept=0.0, prevalence=0.5),
+            thresholds=(),
+            report={},
+        )
+        self.device, self.views = torch.device("cpu"), 1
+        network = make_classifier(BACKBONE, outputs=1).eval()
+        self._members = [
+            (network.to(memory_format=torch.channels_last), Member(0, Path("fold_0"), 0.0))
+        ]
+
+
+def draw_photograph() -> Pixels:
+    """A dark blot on textured skin: as many superpixels as a photograph of a mole."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, WIDTH, 3)), (0, 0), 5)
+    pixels = np.array([205, 165, 140]) + 120 * texture
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    inside = ((y - 210) / 120) ** 2 + ((x - 320) / 150) ** 2 < 1 + 2 * texture[..., 0]
+    pixels[inside] -= (90, 95, 80)
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def read_photograph(path: Path) -> Pixels:
+    """A photograph at the benchmark's 600 x 450."""
+    return cv2.resize(
+        decode_image(path.read_bytes()).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
+    )
+
+
+def run_lime_package(scorer: RandomScorer, pixels: Pixels, evaluations: int) -> int:
+    """Explain with the lime package; returns its number of superpixels."""
+    from lime.lime_image import LimeImageExplainer
+    from lime.wrappers.scikit_image import SegmentationAlgorithm
+
+    network, bundle = scorer.classifiers[0], scorer.bundle
+
+    def probabilities(images: Pixels) -> np.ndarray:
+        squares = np.stack([make_square(i, size=bundle.size, fit=bundle.fit) for i in images])
+        tensor = to_tensor(squares, normalize=bundle.normalize).contiguous()
+        with torch.inference_mode():
+            melanoma = network(tensor).sigmoid()[:, 0].numpy()
+        return np.stack([1 - melanoma, melanoma], axis=1)
+
+    found = LimeImageExplainer(random_state=0).explain_instance(
+        pixels,
+        probabilities,
+        labels=(1,),
+        top_labels=None,
+        hide_color=0,
+        num_samples=evaluations,
+        segmentation_fn=SegmentationAlgorithm(
+            "quickshift",
+            kernel_size=KERNEL_SIZE,
+            max_dist=MAX_DIST,
+            ratio=RATIO,
+            rng=0,
+        ),
+        random_seed=0,
+    )
+    return int(found.segments.max()) + 1
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, float]:
+    """Wall and CPU time of one call: on a busy machine the second says more."""
+    start, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - cpu
+
+
+def measure(pixels: Pixels, *, size: int, rounds: int, full: bool) -> dict[str, Any]:
+    """Medians over the rounds, ours and theirs alternating, by precision."""
+    torch.manual_seed(0)
+    scorer = RandomScorer(size)
+    superpixels = len(explain_lime(scorer, pixels, precision="Low").weights)  # warms up
+    found: dict[str, Any] = {}
+    for precision, evaluations in PRECISIONS.items():
+        ours: list[tuple[float, float]] = []
+        theirs: list[tuple[float, float]] = []
+        for _ in range(rounds):
+            ours.append(seconds(lambda p=precision: explain_lime(scorer, pixels, precision=p)))
+            if full or precision != "High":
+                theirs.append(seconds(lambda n=evaluations: run_lime_package(scorer, pixels, n)))
+        pairs = list(zip(ours, theirs, strict=False))
+        found[precision] = {
+            "evaluations": evaluations,
+            **_median(ours),
+            "lime": _median(theirs) if theirs else None,
+            "ratio": round(statistics.median(b[0] / a[0] for a, b in pairs), 2) if pairs else None,
+        }
+    return {
+        "precisions": found,
+        "model": BACKBONE,
+        "size": size,
+        "photograph": f"{WIDTH} x {HEIGHT}",
+        "superpixels": superpixels,
+        "rounds": rounds,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _median(times: list[tuple[float, float]]) -> dict[str, Any]:
+    wall, cpu = zip(*times, strict=True)
+    return {
+        "seconds": round(statistics.median(wall), 2),
+        "cpu_seconds": round(statistics.median(cpu), 2),
+        "all_seconds": [round(t, 2) for t in wall],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image", type=Path, help="a photograph (default: one is drawn)")
+    parser.add_argument("--size", type=int, default=224, help="the square that the network sees")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--full", action="store_true", help="the lime package at High too")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    pixels = read_photograph(args.image) if args.image else draw_photograph()
+    found = measure(pixels, size=args.size, rounds=args.rounds, full=args.full)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    for precision, row in found["precisions"].items():
+        theirs = f", lime {row['lime']['seconds']} s, ratio {row['ratio']}" if row["lime"] else ""
+        print(f"{precision} ({row['evaluations']}): {row['seconds']} s{theirs}")
+
+
+if __name__ == "__main__":
+    main()

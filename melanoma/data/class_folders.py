@@ -1,0 +1,145 @@
+"""A tree of class folders: which images it holds, in which class folder, in which part."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from melanoma.data.images import SUFFIXES
+from melanoma.errors import DataError
+
+PARTS = ("train", "test")
+
+
+class FolderImage(NamedTuple):
+    """An image: its name in every table, its class folder, its part ("" of a tree without parts),
+    and its path relative to the tree."""
+
+    name: str
+    folder: str
+    part: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ClassTree:
+    """`images` in the order of their paths, those in train/ first.
+
+    `problems` are images without a class; `warnings` are files that are no images.
+    """
+
+    images: list[FolderImage]
+    problems: list[str]
+    warnings: list[str]
+
+
+def find_class_images(folder: Path) -> ClassTree:
+    """Every image of FOLDER/CLASS/, or of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ (any case).
+
+    An image's name is its path in the tree without the extension, or with it where a second file
+    has the same path without. Names are NFC, whatever the disk has. Hidden files and folders are
+    passed over, links are followed unless they lead back. Raises DataError for a tree without
+    images, or one whose images cannot be told apart by name.
+    """
+    parts = _find_parts(folder)
+    found: list[tuple[str, Path]] = []
+    stray, other = [], []
+    for file in _files(folder):
+        inside = file.relative_to(folder)
+        part = parts.get(inside.parts[0], "")
+        depth = 2 if part else 1
+        if file.suffix.lower() not in SUFFIXES:
+            other.append(str(inside))
+        elif len(inside.parts) <= depth or (parts and not part):
+            stray.append(str(inside))
+        else:
+            found.append((part, inside))
+    if not found:
+        raise DataError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
+    found.sort(key=lambda item: (item[0] != "train", item[1].as_posix()))
+    names = unique_names([path for _, path in found])
+    images = [
+        FolderImage(name, _plain(path.parts[1 if part else 0]), part, path)
+        for name, (part, path) in zip(names, found, strict=True)
+    ]
+    beside = " (train/ and test/ are there, so nothing else may be)" if parts else ""
+    problems = [f"{len(stray)} images in no class folder: {_some(stray)}{beside}"] if stray else []
+    warnings = (
+        [f"{len(other)} files left out, for they are no JPEG, PNG or WEBP: {_some(other)}"]
+        if other
+        else []
+    )
+    return ClassTree(images, problems, warnings)
+
+
+def read_groups(images: Sequence[FolderImage], pattern: str) -> tuple[list[str], list[str]]:
+    """The group in each image's file name (without extension), and what is wrong.
+
+    The pattern is searched; where its one group took no part, the image stands alone.
+    """
+    found = [re.search(pattern, _plain(image.path.stem)) for image in images]
+    unmatched = [str(i.path) for i, match in zip(images, found, strict=True) if match is None]
+    problems = (
+        [f"{len(unmatched)} file names that data.group_pattern does not fit: {_some(unmatched)}"]
+        if unmatched
+        else []
+    )
+    return [(match.group(1) or "") if match else "" for match in found], problems
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each relative path: without the extension where that tells them apart.
+
+    Raises DataError where nothing does.
+    """
+    short = [_plain(path.with_suffix("").as_posix()) for path in paths]
+    counts: dict[str, int] = {}
+    for name in short:
+        counts[name] = counts.get(name, 0) + 1
+    names = [
+        name if counts[name] == 1 else _plain(path.as_posix())
+        for name, path in zip(short, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"files whose names cannot be told apart: {_some(twice)}; rename them")
+    return names
+
+
+def _find_parts(folder: Path) -> dict[str, str]:
+    """Name at the top -> part, where both parts are there."""
+    if not folder.is_dir():
+        raise DataError(f"no folder at {folder}")
+    found = {p.name: p.name.lower() for p in sorted(folder.iterdir()) if p.is_dir()}
+    parts = {name: part for name, part in found.items() if part in PARTS}
+    if set(parts.values()) != set(PARTS):
+        return {}
+    if len(parts) > len(PARTS):
+        raise DataError(f"{folder}: {', '.join(parts)} differ by nothing but case; keep two")
+    return parts
+
+
+def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files(entry, above | {real})
+        else:
+            yield entry
+
+
+def _plain(name: str) -> str:
+    """As a fold file gives it back: NFC (a Mac's disk has NFD), no space at either end."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

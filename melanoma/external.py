@@ -1,0 +1,193 @@
+"""Sets that no fold held out: an external one, and the fold file's own test part.
+
+Both are scored by the sealed bundle; python -m melanoma.evaluate opens them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from melanoma import terminal as t
+from melanoma.errors import DataError
+from melanoma.recipe import Recipe
+
+if TYPE_CHECKING:
+    from melanoma.data.arrays import ImageArray
+    from melanoma.data.leaks import LeakAudit
+    from melanoma.data.lesions import LesionTable
+    from melanoma.evaluation.report import Report
+    from melanoma.scoring.bundle import Bundle
+
+
+def evaluate_test(
+    folder: Path,
+    fold_path: Path,
+    data: Path,
+    arrays: Path,
+    *,
+    device: str = "auto",
+    seed: int | None = None,
+    by: tuple[str, ...] = (),
+) -> Report | None:
+    """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
+
+    A bundle that lacks folds does not score it: the whole one would be the second model to.
+    """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.folds import load_folds
+    from melanoma.data.leaks import audit_test
+    from melanoma.prepare import prepare_array
+    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.holdout import report_holdout, score_holdout
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.split import search_duplicates
+    from melanoma.training.engine import resolve_device
+    from melanoma.training.run_folder import read_recipe
+
+    table = load_folds(fold_path)
+    if table.test.empty:
+        return None
+    bundle, recipe = load_bundle(folder), read_recipe(folder)
+    if len(bundle.members) < bundle.folds_expected:
+        t.say(
+            f"note: the test part ({len(table.test):,} images) waits until all "
+            f"{bundle.folds_expected} folds are trained"
+        )
+        return None
+    table = load_folds(fold_path, classes=bundle.classes)
+    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays)
+    scorer = Scorer(bundle, device=resolve_device(device))
+    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=t.progress)
+    if found.reused:
+        t.say(
+            f"note: these weights scored the test part before; {folder / 'test'} has what they said"
+        )
+    names = table.whole["image_name"].tolist()
+    return report_holdout(
+        scorer,
+        found,
+        recipe,
+        folder / "test",
+        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, names)),
+        by=by,
+        seed=recipe.seed if seed is None else seed,
+    )
+
+
+def evaluate_external(
+    weights: Path,
+    recipe: Recipe,
+    data: Path,
+    *,
+    arrays: Path,
+    training: tuple[Path, Path],
+    device: str = "auto",
+    seed: int | None = None,
+    by: tuple[str, ...] = (),
+    recalibrate: Path | None = None,
+) -> tuple[Report, Path]:
+    """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
+
+    `training` is the fold file and the array folder that the bundle was trained from: where either
+    is absent, overlap is looked for as far as can be, and the report says what was not.
+    """
+    from melanoma.data.lesions import read_lesions
+    from melanoma.evaluation.report_files import save_report
+    from melanoma.prepare import prepare_array
+    from melanoma.scoring.bundle import load_bundle, seal_recalibrated
+    from melanoma.scoring.external import build_external_report, external_rows, score_external
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.storage import write_text
+    from melanoma.training.engine import resolve_device
+    from melanoma.training.run_folder import read_recipe
+
+    bundle = load_bundle(weights)
+    own = read_recipe(weights)
+    # Squared as the training images were: what the bundle was trained on is what it must see.
+    recipe = recipe.model_copy(update={"image": own.image})
+    array = prepare_array(recipe, data, arrays)
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
+    scorer = Scorer(bundle, device=resolve_device(device))
+    scored = score_external(scorer, table, array, recipe, progress=t.progress)
+    report = build_external_report(
+        scorer,
+        scored,
+        overlap=_overlap(bundle, own, training, scored.table, array).as_facts(),
+        by=by,
+        resamples=own.evaluation.resamples,
+        seed=own.seed if seed is None else seed,
+    )
+    folder = weights / "external" / recipe.name
+    rows = external_rows(scored, report)
+    write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
+    save_report(report, own, folder, card=False)
+    if recalibrate is not None:
+        seal_recalibrated(bundle, recalibrate, own, report.content["external"])
+        t.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
+    return report, folder
+
+
+def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
+    """Write FOLDER/figures/largest_errors.png: photographs, so they are not to be published.
+
+    Says so, and writes nothing, where no array in `arrays` holds them.
+    """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.contact_sheet import Tile, save_contact_sheet
+    from melanoma.training.run_folder import read_recipe
+
+    home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
+    array = load_array(arrays, read_recipe(home).image)
+    mistakes = report.content["largest_errors"]
+    if array is None or any(m["image_name"] not in array.row_of for m in mistakes):
+        t.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
+        return
+    tiles = [
+        Tile(
+            array.rows([array.row_of[m["image_name"]]])[0],
+            (m["image_name"], f"is {m['label']}", f"called {m['predicted']}"),
+        )
+        for m in mistakes
+    ]
+    path = folder / "figures" / "largest_errors.png"
+    rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
+    save_contact_sheet(path, rows, title=f"{report.content['recipe']}: the largest errors")
+    t.say(f"wrote {path}; the photographs' licenses hold for it")
+
+
+def _overlap(
+    bundle: Bundle,
+    recipe: Recipe,
+    training: tuple[Path, Path],
+    table: LesionTable,
+    array: ImageArray,
+) -> LeakAudit:
+    """What the bundle was trained on and the set both have.
+
+    Without the fold file, image names and patients are those of the bundle's own oof.csv.
+    """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.duplicate_search import find_shared
+    from melanoma.data.folds import load_folds
+    from melanoma.data.leaks import audit_external
+    from melanoma.data.tables import read_table
+
+    fold_path, arrays = training
+    if fold_path.is_file():
+        frame = load_folds(fold_path).frame
+    else:
+        t.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
+        frame = read_table(bundle.folder / "oof.csv", needed=["image_name", "patient_id"])
+        frame = frame.assign(lesion_id="")
+    try:
+        ours = load_array(arrays, recipe.image)
+    except DataError:
+        ours = None  # another recipe's
+    shared = None
+    if ours is None or set(frame["image_name"]) - set(ours.names):
+        t.say(f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)")
+    else:
+        t.say(f"looking for {len(array):,} images among {len(ours):,}")
+        shared = find_shared(ours, array, arrays, progress=t.progress)
+    return audit_external(frame, table.frame, shared)

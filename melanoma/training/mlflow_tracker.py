@@ -1,0 +1,123 @@
+"""A fold's run in MLflow: the recipe as parameters, each epoch's numbers, versions as tags.
+
+Needs the extra [mlflow]. Without it, or without its server, `start` raises; tracking.follow says so
+and training goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from melanoma.errors import MelanomaError
+from melanoma.recipe import Recipe
+
+Facts = dict[str, Any]
+_BATCH = 100  # the most parameters or tags in one request
+_VALUE = 500  # characters of a parameter that every version of MLflow takes
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # what is trained here is nobody else's matter
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+class MlflowTracker:
+    """One MLflow run a fold and start, in the experiment that has the recipe's name.
+
+    A resumed fold is a new run that holds the earlier epochs too: each run is whole in itself.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.name = f"MLflow at {re.sub(r'//[^/@]+@', '//', uri)}"
+        self._client: Any = None
+        self._run = ""
+
+    def start(self, facts: Facts, recipe: Recipe, history: list[Facts]) -> None:
+        """Make the run. Raises MelanomaError without mlflow, mlflow's errors without a server."""
+        client = self._client = _connect(self.uri)
+        found = client.get_experiment_by_name(recipe.name)
+        experiment = found.experiment_id if found else client.create_experiment(recipe.name)
+        run = client.create_run(
+            experiment, run_name=f"{recipe.name} fold {facts['fold']}", tags=_tags(facts)
+        )
+        self._run = run.info.run_id
+        from mlflow.entities import Param
+
+        parameters = [Param(key, value[:_VALUE]) for key, value in flatten(recipe)]
+        for begin in range(0, len(parameters), _BATCH):
+            client.log_batch(self._run, params=parameters[begin : begin + _BATCH])
+        for record in history:
+            self.epoch(record)
+
+    def epoch(self, record: Facts) -> None:
+        """Log the epoch's numbers under its number."""
+        self._log(epoch_metrics(record), step=int(record["epoch"]))
+
+    def finish(self, facts: Facts, *, status: str) -> None:
+        """Log how it ended, and close the run."""
+        named = {key: facts[key] for key in ("best_epoch", "last_epoch") if key in facts}
+        if named:
+            self._log({key: float(value) for key, value in named.items()}, step=0)
+            self._client.set_tag(self._run, "kept", facts["kept"])
+        self._client.set_terminated(self._run, status=status)
+
+    def _log(self, values: dict[str, float], *, step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, step) for key, value in values.items()]
+        self._client.log_batch(self._run, metrics=metrics)
+
+
+def flatten(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Each leaf of the recipe as (section.field, value in JSON or plain text)."""
+
+    def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for key, value in values.items():
+            if isinstance(value, dict) and value:
+                yield from walk(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+    return walk(recipe.model_dump(mode="json"), "")
+
+
+def epoch_metrics(record: Facts) -> dict[str, float]:
+    """The record's finite numbers by name; of the groups' rates the lowest and the highest."""
+    rates = record.get("rates") or []
+    spread = {"rate_low": min(rates), "rate_high": max(rates)} if rates else {}
+    numbers = {**record, **spread}
+    return {
+        key: float(value)
+        for key, value in numbers.items()
+        if isinstance(value, int | float) and math.isfinite(value) and key not in ("fold", "epoch")
+    }
+
+
+def _connect(uri: str) -> Any:
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    try:
+        from mlflow.tracking import MlflowClient
+    except ImportError as error:
+        raise MelanomaError(
+            f"it cannot be imported ({error}); install the extra: pip install 'melanoma[mlflow]'"
+        ) from error
+    # It tells of each table that it makes in a new database.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _tags(facts: Facts) -> dict[str, str]:
+    plain = ("fold", "device", "recipe_digest", "folds_digest", "array_digest")
+    tags = {key: str(facts[key]) for key in plain if key in facts}
+    return tags | {f"version.{key}": str(v) for key, v in facts.get("versions", {}).items()}

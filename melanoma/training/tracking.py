@@ -1,0 +1,153 @@
+"""Tracking a fold's run elsewhere: MLflow, when it is asked for, and never at training's cost.
+
+metrics.jsonl in the run folder is not a tracker: the loop writes it itself, and it is complete
+whatever happens here. A tracker that fails, or does not answer in time, is told no more; that is
+said once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from melanoma.errors import InterruptedRun, RecipeError
+from melanoma.recipe import Recipe
+from melanoma.training.loop import Watchers
+from melanoma.training.mlflow_tracker import MlflowTracker
+
+Facts = dict[str, Any]
+DEFAULT_URI = "sqlite:///mlflow.db"
+_START_SECONDS = 60.0  # importing mlflow and making the tables of a new database take several
+_CALL_SECONDS = 10.0
+
+
+class Tracker(Protocol):
+    """What is told of a run. Any method may raise or hang; `follow` bears with both."""
+
+    name: str
+
+    def start(self, facts: Facts, recipe: Recipe, history: list[Facts]) -> None:
+        """Before the first batch; `history` are the epochs before a resumed one."""
+
+    def epoch(self, record: Facts) -> None:
+        """After each epoch, with its line of metrics.jsonl."""
+
+    def finish(self, facts: Facts, *, status: str) -> None:
+        """At the end: FINISHED, KILLED (interrupted, to be resumed) or FAILED."""
+
+
+def tracking_uri(option: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Where MLflow keeps its runs by --track and MELANOMA_MLFLOW_URI; None for no tracking.
+
+    `option` is none, mlflow, or mlflow:URI. Raises RecipeError for anything else.
+    """
+    known = environment.get("MELANOMA_MLFLOW_URI")
+    if option is None:
+        return known or None
+    if option == "none":
+        return None
+    system, _, uri = option.partition(":")
+    if system != "mlflow":
+        raise RecipeError(f"--track {option}: none, mlflow, or mlflow:URI")
+    return uri or known or DEFAULT_URI
+
+
+@contextmanager
+def follow(
+    tracker: Tracker | None,
+    watchers: Watchers,
+    recipe: Recipe,
+    *,
+    start_seconds: float = _START_SECONDS,
+    call_seconds: float = _CALL_SECONDS,
+) -> Iterator[Watchers]:
+    """The watchers to train with, so that the tracker is told too.
+
+    Leaving by an exception tells the tracker how the run ended, if it was begun. Training waits for
+    the tracker at most `start_seconds` at first and `call_seconds` later, and only once that long.
+    """
+    if tracker is None:
+        yield watchers
+        return
+    guard = _Guard(tracker, watchers.say, call_seconds)
+
+    def epoch(record: Facts) -> None:
+        watchers.epoch(record)
+        guard.call(tracker.epoch, record)
+
+    def start(facts: Facts, history: list[Facts]) -> None:
+        watchers.start(facts, history)
+        guard.running = True
+        guard.call(tracker.start, facts, recipe, list(history), seconds=start_seconds)
+
+    def finish(facts: Facts) -> None:
+        watchers.finish(facts)
+        guard.end(facts, "FINISHED")
+
+    try:
+        yield replace(watchers, start=start, epoch=epoch, finish=finish)
+    except BaseException as error:
+        stopped = isinstance(error, InterruptedRun | KeyboardInterrupt)
+        guard.end({}, "KILLED" if stopped else "FAILED")
+        raise
+
+
+def make_tracker(uri: str | None) -> Tracker | None:
+    """MLflow at `uri`, or nothing."""
+    return None if uri is None else MlflowTracker(uri)
+
+
+class _Guard:
+    """Calls the tracker with a bound on time; the first failure is said, and is the last call."""
+
+    def __init__(self, tracker: Tracker, say: Callable[[str], None], seconds: float) -> None:
+        self.tracker, self.say, self.seconds = tracker, say, seconds
+        self.running, self.given_up = False, False
+
+    def end(self, facts: Facts, status: str) -> None:
+        if self.running:
+            self.call(partial(self.tracker.finish, status=status), facts)
+        self.running = False
+
+    def call(
+        self, method: Callable[..., None], *arguments: Any, seconds: float | None = None
+    ) -> None:
+        # In a thread, since a socket may hang longer than any time-out says; waited for, so that no
+        # loader forks its workers in the midst of the tracker's work.
+        if self.given_up:
+            return
+        seconds = seconds or self.seconds
+        failures: list[BaseException] = []
+
+        def attempt() -> None:
+            try:
+                method(*arguments)
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=attempt, name="tracking", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            self._give_up(f"no answer in {seconds:g} s")
+        elif failures:
+            self._give_up(_reason(failures[0]))
+
+    def _give_up(self, reason: str) -> None:
+        self.given_up = True
+        self.say(
+            f"warning: {self.tracker.name}: {reason}; training goes on without it, "
+            "metrics.jsonl has every epoch"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    # A URI may carry a password.
+    return re.sub(r"//[^/@\s]+@", "//", text)[:200]

@@ -1,0 +1,275 @@
+"""Class folders: every image has one name, one class and one part, or the tree is refused."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from melanoma.data.class_folders import find_class_images, read_groups
+from melanoma.data.labels import SKIN22, SKIN22_FOLDERS
+from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
+from melanoma.data.tables import read_table
+from melanoma.errors import DataError
+from melanoma.recipe import ClassFolderData
+from melanoma.storage import write_text
+
+# What a name may hold: spaces, commas, quotes, ampersands, slashes' neighbors, other alphabets.
+ODD = ("Infestations & Bites", 'Rash, "other"', "Nævus à la carte", "皮膚")
+
+
+def tree(folder: Path, *files: str) -> Path:
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not decoded here")
+    return folder
+
+
+def read(folder: Path, classes: tuple[str, ...] = ("Acne", "Warts"), **data: Any) -> LesionTable:
+    return read_lesions(folder, ClassFolderData(reader="class_folders", **data), classes=classes)
+
+
+def refused(folder: Path, classes: tuple[str, ...] = ("Acne", "Warts"), **data: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, classes, **data).require_sound()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_is_the_class_of_every_image_in_it_whatever_its_extension(tmp_path: Path) -> None:
+    files = ("Acne/a.jpg", "Acne/b.JPEG", "Acne/deep/er/c.PnG", "Warts/a.webp", "Warts/d.Jpg")
+    table = read(tree(tmp_path, *files)).require_sound()
+    assert tuple(table.frame.columns) == COLUMNS
+    assert table.names == ["Acne/a", "Acne/b", "Acne/deep/er/c", "Warts/a", "Warts/d"]
+    assert table.frame["label"].tolist() == ["Acne"] * 3 + ["Warts"] * 2
+    assert table.frame["target"].tolist() == [0, 0, 0, 1, 1]
+    assert table.frame["source"].tolist() == list(files)
+    assert set(table.frame["patient_id"]) == set(table.frame["lesion_id"]) == {""}
+    assert table.warnings == ()
+
+
+def test_classes_have_the_recipe_s_order_and_not_the_alphabet_s(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/a.jpg", "Warts/b.jpg")
+    assert read(folder, ("Warts", "Acne")).frame["target"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Train", "TEST")])
+def test_train_and_test_are_parts_and_not_classes(train: str, test: str, tmp_path: Path) -> None:
+    folder = tree(
+        tmp_path,
+        f"{test}/Acne/a.jpg",
+        f"{test}/Warts/a.jpg",
+        f"{train}/Acne/a.jpg",
+        f"{train}/Warts/z.jpg",
+    )
+    frame = read(folder).require_sound().frame
+    assert frame["image_name"].tolist() == [
+        f"{train}/Acne/a",
+        f"{train}/Warts/z",
+        f"{test}/Acne/a",
+        f"{test}/Warts/a",
+    ]
+    assert frame["part"].tolist() == ["train", "train", "test", "test"]
+    assert frame["label"].tolist() == ["Acne", "Warts", "Acne", "Warts"]
+
+
+def test_one_part_alone_is_a_folder_like_any_other(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "train/Acne/a.jpg", "train/Warts/b.jpg")
+    assert "'train' (2 images)" in refused(folder)
+    assert "part" not in read(folder / "train").require_sound().frame
+
+
+def test_parts_that_differ_by_case_alone_are_a_guess(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Train/Acne/a.jpg", "train/Warts/b.jpg", "test/Acne/c.jpg")
+    if len(list(folder.iterdir())) < 3:
+        pytest.skip("needs a file system that tells cases apart")
+    assert "differ by nothing but case" in refused(folder)
+
+
+def test_an_image_beside_the_class_folders_has_no_class(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/a.jpg", "Warts/b.jpg", "loose.png")
+    assert "1 images in no class folder: loose.png" in refused(folder)
+    parts = tree(
+        tmp_path / "parts",
+        *("train/Acne/a.jpg", "train/Warts/b.jpg", "test/Acne/c.jpg", "test/Warts/d.jpg"),
+        *("train/loose.jpg", "valid/Acne/e.jpg"),
+    )
+    said = refused(parts)
+    assert "2 images in no class folder: train/loose.jpg, valid/Acne/e.jpg" in said
+    assert "train/ and test/ are there" in said
+
+
+def test_a_folder_that_is_no_class_and_a_class_without_folder_are_named_together(
+    tmp_path: Path,
+) -> None:
+    folder = tree(tmp_path, "Acne/a.jpg", "Wart/b.jpg", "Wart/c.jpg", "empty/readme.txt")
+    said = refused(folder)
+    assert "1 folders that are no class: 'Wart' (2 images, did you mean 'Warts'?)" in said
+    assert "1 classes without an image: 'Warts', did you mean 'Wart'?" in said
+    assert "--set 'data.labels={Wart: CLASS, ...}'" in said
+    assert "empty" not in said
+
+
+def test_many_foreign_folders_are_counted_and_five_are_named(tmp_path: Path) -> None:
+    folder = tree(tmp_path, *(f"x{n}/a.jpg" for n in range(9)), "Acne/a.jpg", "Warts/a.jpg")
+    said = refused(folder)
+    assert "9 folders that are no class: 'x0' (1 images)" in said
+    assert "'x4' (1 images) and 4 more" in said
+
+
+def test_labels_say_what_a_folder_means_and_two_may_mean_one_class(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "acne_1/a.jpg", "acne_2/b.jpg", "Warts/c.jpg")
+    labels = {"acne_1": "Acne", "acne_2": "Acne"}
+    assert read(folder, labels=labels).require_sound().frame["target"].tolist() == [1, 0, 0]
+
+
+def test_the_22_folders_become_the_22_names(tmp_path: Path) -> None:
+    folder = tree(tmp_path, *(f"{name}/1.jpg" for name in SKIN22_FOLDERS))
+    frame = read(folder, SKIN22, labels=SKIN22_FOLDERS).require_sound().frame
+    assert sorted(frame["label"]) == sorted(SKIN22)
+    found = dict(zip(frame["image_name"].str.split("/").str[0], frame["label"], strict=True))
+    assert found == SKIN22_FOLDERS
+
+
+def test_odd_names_survive_a_table_on_disk(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", *(f"{name}/an image, {name}.jpg" for name in ODD))
+    frame = read(folder, ODD).require_sound().frame
+    write_text(tmp_path / "t.csv", frame.to_csv(index=False))
+    again = read_table(tmp_path / "t.csv", needed=["image_name", "label"])
+    assert again["image_name"].tolist() == frame["image_name"].tolist()
+    assert again["label"].tolist() == frame["label"].tolist()
+    assert sorted(again["label"]) == sorted(ODD)
+
+
+def test_names_are_one_whether_the_disk_composes_its_letters_or_not(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Nævus à la carte")
+    assert decomposed != ODD[2]
+    folder = tree(tmp_path, f"{decomposed}/{decomposed}.jpg", "Warts/a.jpg")
+    for name in (ODD[2], decomposed):
+        frame = read(folder, (name, "Warts")).require_sound().frame
+        assert frame["image_name"].tolist() == [f"{ODD[2]}/{ODD[2]}", "Warts/a"]
+        assert frame["label"].tolist() == [name, "Warts"]
+        assert all((folder / source).is_file() for source in frame["source"])
+
+
+def test_spaces_at_the_ends_of_names_are_no_part_of_them(tmp_path: Path) -> None:
+    folder = tree(tmp_path, " Acne /a .jpg", "Warts/b.jpg")
+    frame = read(folder).require_sound().frame
+    assert frame["label"].tolist() == ["Acne", "Warts"]
+    assert frame["image_name"].tolist()[0] == "Acne /a"
+    assert (folder / frame["source"][0]).is_file()
+
+
+def test_two_files_of_one_stem_keep_their_extensions(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/a.jpg", "Acne/a.png", "Acne/b.jpg", "Warts/a.jpg")
+    assert read(folder).names == ["Acne/a.jpg", "Acne/a.png", "Acne/b", "Warts/a"]
+
+
+def test_names_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/a.jpg", "Acne/a.png", "Acne/a.jpg.png", "Warts/a.jpg")
+    assert "cannot be told apart: Acne/a.jpg; rename" in refused(folder)
+
+
+def test_hidden_files_are_passed_over_and_others_are_told(tmp_path: Path) -> None:
+    files = ("Acne/._a.jpg", ".hidden/b.jpg", "__MACOSX/._c.jpg", "Acne/.DS_Store")
+    folder = tree(tmp_path, "Acne/a.jpg", "Warts/b.jpg", *files, "Acne/c.gif", "Warts/notes.txt")
+    table = read(folder).require_sound()
+    assert table.names == ["Acne/a", "Warts/b"]
+    assert len(table.warnings) == 1
+    assert "2 files left out" in table.warnings[0]
+    assert "Acne/c.gif, Warts/notes.txt" in table.warnings[0]
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    folder = tree(tmp_path / "tree", "Acne/a.jpg")
+    tree(tmp_path / "elsewhere", "b.jpg")
+    (folder / "Warts").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "Acne/up").symlink_to(folder, target_is_directory=True)
+    (folder / "Acne/self").symlink_to(folder / "Acne", target_is_directory=True)
+    (tmp_path / "elsewhere/round").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert read(folder).require_sound().names == ["Acne/a", "Warts/b"]
+
+
+def test_a_link_to_nothing_is_an_image_that_is_missed(tmp_path: Path) -> None:
+    from melanoma.data.array_making import survey_images
+    from melanoma.recipe import Image as Rules
+
+    folder = tree(tmp_path, "Warts/b.jpg")
+    (folder / "Acne").mkdir()
+    (folder / "Acne/a.jpg").symlink_to("nowhere.jpg")
+    Image.new("RGB", (40, 40)).save(folder / "Warts/b.jpg")
+    survey = survey_images(read(folder).require_sound(), Rules(size=32))
+    assert len(survey.problems) == 1
+    assert "1 of 2 images unreadable: Acne/a" in survey.problems[0]
+
+
+def test_a_folder_without_images_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    assert "no folder at" in refused(tmp_path / "absent")
+    assert "holds no class folder with an image (.jpg" in refused(tmp_path)
+    assert "holds no class folder" in refused(tree(tmp_path, "flat.jpg", "Acne/x.txt"))
+
+
+def test_the_pattern_s_group_is_the_patient_or_the_lesion(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/p1_a.jpg", "Acne/p1_b.jpg", "Acne/p2_a.jpg", "Warts/p2_z.jpg")
+    pattern = r"^(p\d+)_"
+    frame = read(folder, group_pattern=pattern).require_sound().frame
+    assert frame["patient_id"].tolist() == ["p1", "p1", "p2", "p2"]
+    assert set(frame["lesion_id"]) == {""}
+    frame = read(folder, group_pattern=pattern, group_is="lesion").require_sound().frame
+    assert frame["lesion_id"].tolist() == ["p1", "p1", "p2", "p2"]
+    assert set(frame["patient_id"]) == {""}
+
+
+def test_a_file_name_that_the_pattern_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "Acne/p1_a.jpg", "Acne/other.jpg", "Warts/p2_z.jpg")
+    said = refused(folder, group_pattern=r"^(p\d+)_")
+    assert "1 file names that data.group_pattern does not fit: Acne/other.jpg" in said
+    # Who wants such images to stand alone can say so.
+    frame = read(folder, group_pattern=r"^(?:(p\d+)_)?").require_sound().frame
+    assert frame["patient_id"].tolist() == ["", "p1", "p2"]
+
+
+def test_the_pattern_never_sees_the_folder_or_the_extension(tmp_path: Path) -> None:
+    images = find_class_images(tree(tmp_path, "Acne_9/x_1.jpg", "Warts_9/y_2.jpeg")).images
+    assert read_groups(images, r"(\d+)$") == (["1", "2"], [])
+
+
+@pytest.fixture
+def ham_folders(real_data: Path, tmp_path: Path) -> Path:
+    """Forty photographs of HAM10000, its codes as folders."""
+    table = read_table(real_data / "ham10000/HAM10000_metadata.csv", needed=["image_id", "dx"])
+    for row in table.groupby("dx").head(6).itertuples():
+        folder = tmp_path / "tree" / str(row.dx)
+        folder.mkdir(parents=True, exist_ok=True)
+        image = real_data / f"ham10000/HAM10000_images/{row.image_id}.jpg"
+        (folder / f"{row.lesion_id}-{row.image_id}.jpg").write_bytes(image.read_bytes())
+    return tmp_path / "tree"
+
+
+def test_real_photographs_in_class_folders_become_an_array_and_folds(
+    ham_folders: Path, tmp_path: Path
+) -> None:
+    from melanoma.data.array_making import build_array
+    from melanoma.data.folds import load_folds, make_folds, save_folds
+    from melanoma.data.labels import HAM10000_CLASSES
+    from melanoma.data.leaks import audit_folds
+    from melanoma.recipe import Folds
+    from melanoma.recipe import Image as Rules
+
+    classes = tuple(HAM10000_CLASSES.values())
+    table = read(
+        ham_folders, classes, labels=HAM10000_CLASSES, group_pattern="^(HAM_[0-9]+)-"
+    ).require_sound()
+    assert len(table) == 42
+    array = build_array(table, tmp_path / "arrays", Rules(size=32))
+    assert list(array.names) == table.names
+    folds = make_folds(table, Folds(name="ham", k=3))
+    save_folds(folds, tmp_path / "folds.csv")
+    again = load_folds(tmp_path / "folds.csv", classes=classes)
+    assert again.digest == folds.digest
+    assert again.frame["image_name"].tolist() == table.names
+    assert not audit_folds(folds).leaks

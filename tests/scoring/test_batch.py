@@ -1,0 +1,106 @@
+"""predict on a bundle of several classes: names, columns, the likeliest classes in print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from melanoma.data.folds import load_folds
+from melanoma.errors import DataError
+from melanoma.scoring.batch import as_columns, find_images
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer, likeliest_classes
+
+Door = Callable[..., Any]
+
+
+@pytest.fixture
+def options(folder_run: Any, tmp_path: Path) -> list[str | Path]:
+    (tmp_path / "recipe.yaml").write_text(folder_run.recipe.to_yaml())
+    return ["--config", "recipe.yaml", "--weights", folder_run.weights, "--device", "cpu"]
+
+
+def images(folder: Path, *files: str) -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"")
+    return folder
+
+
+def test_files_of_one_stem_are_named_by_their_path(tmp_path: Path) -> None:
+    folder = images(tmp_path / "one", "Acne/1.jpg", "Warts/1.jpg", "Warts/2.png", "Warts/2.JPG")
+    names = [image.name for image in find_images([folder])]
+    assert names == ["Acne/1", "Warts/1", "Warts/2.JPG", "Warts/2.png"]
+    folder = images(tmp_path / "two", "Acne/1.jpg", "Warts/2.jpg")
+    assert [image.name for image in find_images([folder])] == ["1", "2"]
+    with pytest.raises(DataError, match="two images are named 1"):
+        find_images([folder, tmp_path / "one/Acne"])
+
+
+def test_the_likeliest_classes_are_sorted_before_they_are_rounded() -> None:
+    by_class = {"a": 0.33331, "b": 0.33334, "c": 0.33335, "d": 0.0, "e": 0.0}
+    assert [name for name, _ in likeliest_classes(by_class, 3)] == ["c", "b", "a"]
+    assert [name for name, _ in likeliest_classes(by_class, 9)] == ["c", "b", "a", "d", "e"]
+
+
+def test_a_table_of_scores_has_a_column_a_class_of_more_than_two() -> None:
+    row = {"image_name": "x", "error": ""}
+    bad = {"image_name": "y", "by_class": None, "error": "corrupt_image"}
+    three = [{**row, "by_class": {"a": 0.2, "b, c": 0.3, "d": 0.5}}, bad]
+    assert as_columns(three) == [
+        {**row, "prob_a": 0.2, "prob_b, c": 0.3, "prob_d": 0.5},
+        {"image_name": "y", "error": "corrupt_image"}
+        | dict.fromkeys(("prob_a", "prob_b, c", "prob_d")),
+    ]
+    assert as_columns([{**row, "by_class": {"benign": 0.4, "melanoma": 0.6}}]) == [row]
+
+
+def test_a_tree_of_class_folders_is_scored_into_a_table(
+    folder_run: Any, options: list[str | Path], call_door: Door
+) -> None:
+    answer = call_door("predict", folder_run.tree, *options, "--out", "scores.csv")
+    assert answer.code == 0, answer.err
+    table = pd.read_csv("scores.csv")
+    folds = load_folds(folder_run.folds)
+    # The names of the fold file, so that the two can be joined.
+    assert sorted(table["image_name"]) == sorted(folds.whole["image_name"])
+    columns = [f"prob_{name}" for name in folder_run.recipe.classes]
+    assert table[columns].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert table["melanoma_probability"].isna().all()
+    likeliest = table[columns].idxmax(axis=1).str.removeprefix("prob_")
+    assert likeliest.tolist() == table["prediction"].tolist()
+
+
+def test_top_prints_the_classes_with_two_decimals(
+    folder_run: Any, options: list[str | Path], call_door: Door
+) -> None:
+    file = next(folder_run.tree.rglob("*.jpg"))
+    expected = Scorer(load_bundle(folder_run.weights)).score(file.read_bytes())
+    answer = call_door("predict", file, *options, "--top", "2", "--json")
+    assert answer.code == 0
+    assert json.loads(answer.out)[0]["by_class"] == pytest.approx(expected.by_class)
+    answer = call_door("predict", file, *options, "--top", "2")
+    first, *ranked = answer.out.splitlines()
+    name, share = expected.prediction, expected.probability
+    assert first == f"{file.stem}: prediction: {name} - {share:.1%}"
+    found = sorted(expected.by_class.items(), key=lambda item: item[1])[:0:-1]
+    assert ranked == [f"{name} {100 * share:.2f} %" for name, share in found]
+    assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 1 + 3
+    assert call_door("predict", file, *options, "--top", "0").code == 2
+
+
+def test_a_submission_needs_a_melanoma_class(
+    folder_run: Any, options: list[str | Path], call_door: Door
+) -> None:
+    file = next(folder_run.tree.rglob("*.jpg"))
+    shutil.copy(file, "one.jpg")
+    Path("sample.csv").write_text("image_name,target\none,0\n")
+    answer = call_door("predict", "one.jpg", *options, "--submission", "sample.csv")
+    assert answer.code == 2
+    assert "--submission: the bundle's recipe names no melanoma class" in answer.err

@@ -1,0 +1,256 @@
+"""A tracker is told everything and can do no harm; MLflow is one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from melanoma.errors import InterruptedRun, RecipeError, WeightsError
+from melanoma.training.loop import Watchers
+from melanoma.training.mlflow_tracker import MlflowTracker, epoch_metrics, flatten
+from melanoma.training.tracking import DEFAULT_URI, follow, make_tracker, tracking_uri
+
+
+class Recorder:
+    """Keeps what it is told; raises, hangs or signals where it is asked to."""
+
+    name = "recorder"
+
+    def __init__(self, **acts: Callable[[], Any]) -> None:
+        self.acts, self.told = acts, []  # type: ignore[var-annotated]
+
+    def _tell(self, what: str, *values: Any) -> None:
+        self.told.append((what, *values))
+        self.acts.get(what, lambda: None)()
+
+    def start(self, facts: Any, recipe: Any, history: Any) -> None:
+        self._tell("start", facts, recipe, history)
+
+    def epoch(self, record: Any) -> None:
+        self._tell("epoch", record)
+
+    def finish(self, facts: Any, *, status: str) -> None:
+        self._tell("finish", facts, status)
+
+    @property
+    def names(self) -> list[str]:
+        return [told[0] for told in self.told]
+
+
+def fail() -> None:
+    raise ConnectionError("no route to http://user:secret@tracker:5000/api")
+
+
+@pytest.fixture
+def tracked(fit: Any, recipe_of: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Trains with a tracker; gives the run, and what was said."""
+
+    def run(tracker: Any, name: str = "tracked", **bounds: float) -> tuple[Any, list[str]]:
+        said: list[str] = []
+        recipe = recipe_of()
+        with follow(tracker, Watchers(say=said.append), recipe, **bounds) as watchers:
+            return fit(recipe, tmp_path / name, watchers=watchers), said
+
+    return run
+
+
+def _lines(run: Any) -> list[Any]:
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _without_times(records: list[Any]) -> list[Any]:
+    return [
+        {key: value for key, value in record.items() if "second" not in key} for record in records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "uri"),
+    [
+        (None, {}, None),
+        (None, {"MELANOMA_MLFLOW_URI": ""}, None),
+        (None, {"MELANOMA_MLFLOW_URI": "http://h:1"}, "http://h:1"),
+        ("none", {"MELANOMA_MLFLOW_URI": "http://h:1"}, None),
+        ("mlflow", {}, DEFAULT_URI),
+        ("mlflow", {"MELANOMA_MLFLOW_URI": "http://h:1"}, "http://h:1"),
+        ("mlflow:sqlite:///a.db", {"MELANOMA_MLFLOW_URI": "http://h:1"}, "sqlite:///a.db"),
+    ],
+)
+def test_the_option_comes_before_the_environment(
+    option: str | None, environment: dict[str, str], uri: str | None
+) -> None:
+    assert tracking_uri(option, environment) == uri
+
+
+@pytest.mark.parametrize("option", ["wandb", "sqlite:///a.db", ""])
+def test_an_unknown_tracker_is_refused(option: str) -> None:
+    with pytest.raises(RecipeError, match="none, mlflow, or mlflow:URI"):
+        tracking_uri(option, {})
+
+
+def test_a_tracker_is_told_the_start_each_epoch_and_the_end(tracked: Any) -> None:
+    recorder = Recorder()
+    run, said = tracked(recorder)
+    assert recorder.names == ["start", "epoch", "epoch", "finish"]
+    _, facts, recipe, history = recorder.told[0]
+    assert facts["recipe_digest"] == recipe.digest() and history == []
+    assert [told[1] for told in recorder.told[1:3]] == _lines(run)
+    assert recorder.told[3][1:] == (run.facts, "FINISHED")
+    assert said == []
+
+
+def test_a_finished_fold_is_not_tracked_again(tracked: Any) -> None:
+    tracked(None)
+    recorder = Recorder()
+    tracked(recorder)
+    assert recorder.told == []
+
+
+def test_an_interrupted_run_is_killed_and_the_resumed_one_knows_its_epochs(tracked: Any) -> None:
+    def stop() -> None:
+        raise InterruptedRun("stop", signal_number=15)
+
+    first = Recorder()
+    with pytest.raises(InterruptedRun):
+        _stop_after_an_epoch(tracked, first, stop)
+    assert first.names == ["start", "epoch", "finish"] and first.told[-1][2] == "KILLED"
+    second = Recorder()
+    run, _ = tracked(second)
+    assert second.told[0][3] == _lines(run)[:1]
+    assert [told[1] for told in second.told[1:-1]] == _lines(run)[1:]
+
+
+def _stop_after_an_epoch(tracked: Any, recorder: Recorder, stop: Callable[[], None]) -> None:
+    """A signal between two epochs, as the loop itself answers it."""
+    from melanoma.training.loop import Loop
+
+    whole = Loop._train
+
+    def once(self: Any) -> None:
+        if self.state.epoch == 1:
+            self._save()
+            stop()
+        whole(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "_train", once)
+        tracked(recorder)
+
+
+def test_a_run_that_breaks_is_failed_and_one_that_never_began_is_not_told(
+    fit: Any, recipe_of: Any, tmp_path: Path
+) -> None:
+    broken, unborn = Recorder(), Recorder()
+    with (
+        pytest.raises(ZeroDivisionError),
+        follow(broken, Watchers(), recipe_of()) as watchers,
+    ):
+        watchers.start({"fold": 0}, [])
+        raise ZeroDivisionError
+    assert broken.told[-1][2] == "FAILED"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "run.json").write_text("{")
+    with (
+        pytest.raises(WeightsError),
+        follow(unborn, Watchers(), recipe_of()) as watchers,
+    ):
+        fit(recipe_of(), tmp_path / "a", watchers=watchers)
+    assert unborn.told == []
+
+
+@pytest.mark.parametrize("where", ["start", "epoch", "finish"])
+def test_a_tracker_that_fails_is_said_once_and_changes_nothing(tracked: Any, where: str) -> None:
+    recorder = Recorder(**{where: fail})
+    plain, _ = tracked(None, "plain")
+    run, said = tracked(recorder)
+    [warning] = said
+    assert warning.startswith("warning: recorder: no route")
+    assert "secret" not in warning and "training goes on" in warning
+    assert recorder.names.count(where) == 1 and recorder.names[-1] == where
+    assert _without_times(_lines(run)) == _without_times(_lines(plain))
+    ours, theirs = (load_file(r.folder / "model.safetensors") for r in (run, plain))
+    assert all(ours[key].equal(theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("where", ["start", "epoch", "finish"])
+def test_a_tracker_that_hangs_costs_a_bounded_time_once(tracked: Any, where: str) -> None:
+    never = threading.Event()
+    recorder = Recorder(**{where: lambda: never.wait(60)})
+    start = time.monotonic()
+    run, said = tracked(recorder, start_seconds=0.3, call_seconds=0.3)
+    assert time.monotonic() - start < 20
+    never.set()
+    [warning] = said
+    assert "no answer in 0.3 s" in warning
+    assert [line["epoch"] for line in _lines(run)] == [1, 2]
+    assert run.facts["finished"]
+
+
+def test_without_the_package_training_goes_on(
+    tracked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mlflow", "mlflow.tracking"):
+        monkeypatch.setitem(sys.modules, name, None)
+    run, said = tracked(make_tracker("sqlite:///never.db"))
+    [warning] = said
+    assert "melanoma[mlflow]" in warning
+    assert len(_lines(run)) == 2
+
+
+def test_parameters_are_the_recipe_s_leaves_and_metrics_its_finite_numbers(recipe_of: Any) -> None:
+    leaves = dict(flatten(recipe_of()))
+    assert leaves["optimizer.rate"] == "0.003" and leaves["model.backbone"] == "tiny"
+    assert json.loads(leaves["augment"])[0] == {"flip_horizontal": {}}
+    assert json.loads(leaves["classes"]) == ["benign", "melanoma"]
+    found = epoch_metrics(
+        {"fold": 1, "epoch": 3, "loss": float("nan"), "auroc": None, "best": True, "rates": [1, 2]}
+    )
+    assert found == {"best": 1.0, "rate_low": 1.0, "rate_high": 2.0}
+
+
+def test_a_password_is_not_in_the_tracker_s_name() -> None:
+    assert MlflowTracker("http://user:secret@host:5000").name == "MLflow at http://host:5000"
+
+
+def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
+    tracked: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
+    pytest.importorskip("sqlalchemy", reason="needs the extra [mlflow]")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    # Making the tables takes this machine's time, not the tracker's.
+    run, said = tracked(make_tracker(uri), start_seconds=200, call_seconds=60)
+    assert said == []
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("test")
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.params["optimizer.rate"] == "0.003"
+    assert found.data.tags["version.torch"] == run.facts["versions"]["torch"]
+    assert found.data.tags["recipe_digest"] == run.facts["recipe_digest"]
+    losses = client.get_metric_history(found.info.run_id, "valid_loss")
+    assert [(m.step, m.value) for m in losses] == [
+        (line["epoch"], line["valid_loss"]) for line in _lines(run)
+    ]
+
+
+def test_mlflow_whose_server_is_down_is_one_warning(tracked: Any) -> None:
+    pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
+    start = time.monotonic()
+    run, said = tracked(make_tracker("http://user:secret@127.0.0.1:9"))
+    assert time.monotonic() - start < 90
+    [warning] = said
+    assert warning.startswith("warning: MLflow at http://127.0.0.1:9:")
+    assert "secret" not in warning
+    assert [line["epoch"] for line in _lines(run)] == [1, 2]
