@@ -67,7 +67,7 @@ def lr_range(
     if json:
         t.answer_json(_content(sweep))
     else:
-        _say_sweep(sweep, recipe.optimizer.rate)
+        _say_sweep(sweep, recipe.stage_plans[0].optimizer.rate)
     t.say(f"wrote {out} in {t.duration(start)}; the network was thrown away")
 
 

@@ -43,7 +43,15 @@ RESERVED = (
 
 # Fields that came later, and the value that means what was before them: left out of the identity
 # then, so that earlier runs keep their digests.
-_LATER = (("folds", "holdout", "none"), ("folds", "validation", 0.2), ("data", "rows", "all"))
+_LATER = (
+    ("folds", "holdout", "none"),
+    ("folds", "validation", 0.2),
+    ("data", "rows", "all"),
+    ("model", "freeze_backbone", False),
+    ("model", "head", None),
+    ("optimizer", "backbone_ratio", 1.0),
+    ("schedule", "metric", "selection"),
+)
 
 
 class Part(BaseModel):
@@ -377,16 +385,13 @@ class Recipe(Part):
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
         for section, key, default in _LATER:
-            if values[section].get(key) == default:
+            if key in values[section] and values[section][key] == default:
                 del values[section][key]
+        if not self.stages:
+            del values["stages"]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}
-        # These came later: recipes that do not use them keep the digest that they had.
-        for section, field, unused in _OPTIONS:
-            owner = values[section] if section else values
-            if owner[field] == unused:
-                del owner[field]
         return values
 
     def digest(self) -> str:
@@ -396,15 +401,6 @@ class Recipe(Part):
     def to_yaml(self) -> str:
         """The recipe with every default written out, readable by load_recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-_OPTIONS: tuple[tuple[str, str, Any], ...] = (
-    ("", "stages", []),
-    ("model", "freeze_backbone", False),
-    ("model", "head", None),
-    ("optimizer", "backbone_ratio", 1.0),
-    ("schedule", "metric", "selection"),
-)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:

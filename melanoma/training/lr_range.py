@@ -74,7 +74,8 @@ def sweep_rates(
     """The losses of `steps` steps on the fold's training part, at rates from `low` to `high`.
 
     A throwaway network with the recipe's loss, optimizer, sampler and augmentation; the rates are
-    the head's, and depth_decay lowers them by stage as it does in training. Stops when the mean
+    the head's, and depth_decay lowers them by depth as it does in training; a recipe with stages is
+    swept as in its first. Stops when the mean
     loss of the last tenth of the steps is DIVERGED times its minimum, or is not finite. Raises
     RecipeError for limits that cannot be meant, DivergedError when not even the first steps gave
     finite losses.
@@ -203,6 +204,7 @@ def _fresh_state(
         model.backbone,
         outputs=recipe.outputs,
         dropout=model.dropout,
+        head=model.head,
         **head_prior(recipe, data),
     )
     load_pretrained(classifier.backbone, model.backbone, source=model.pretrained, folder=imagenet)
@@ -213,7 +215,8 @@ def _fresh_state(
         device=device,
     )
     rising = _Rising(recipe.schedule, epochs=1)
-    rising.limits = (low / recipe.optimizer.rate, high / recipe.optimizer.rate)
+    rate = state.plan.optimizer.rate  # of the first stage, where there are stages
+    rising.limits = (low / rate, high / rate)
     state.schedule, state.average = rising, None
     return state
 

@@ -189,7 +189,7 @@ def test_a_broken_embedding_goes_on_where_it_was_and_ends_alike(
     assert json.loads(record.read_text())["done"] == 32
     # A kill in the middle of the next write leaves a tail that no record vouches for.
     with record.with_suffix(".npy").open("ab") as file:
-        file.write(b"half a row")
+        file.write(b"half a row" * 500)
     again = make_embeddings(classifier, frozen(), place.array, tmp_path / "broken")
     assert seen == [32, 32]
     assert again.path.read_bytes() == whole.path.read_bytes()

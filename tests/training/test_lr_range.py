@@ -191,3 +191,22 @@ def test_a_valley_s_last_rate_counts_wherever_its_lowest_point_lies(dent: float)
     values -= 0.03 * np.exp(-(((decade - np.log10(dent)) / 0.2) ** 2))
     _, tenth = suggest_rates(rates, values, smooth_losses(values)) or (0, 0)
     assert abs(np.log10(tenth) + 3) < 0.3
+
+
+def test_a_staged_recipe_is_swept_as_in_its_first_stage(place: Any, recipe_of: Any) -> None:
+    """The limits are the head's rates whatever the stage states, and a frozen backbone has none."""
+    stages = [{"epochs": 1, "frozen": True, "optimizer": {"rate": 0.5}}, {"epochs": 1}]
+    recipe = recipe_of(
+        model={"head": {"hidden": [6]}}, training={"epochs": 2, "batch_size": 4}, stages=stages
+    )
+    sweep = sweep_rates(
+        recipe,
+        place.data(0),
+        device=torch.device("cpu"),
+        imagenet=Path(),
+        low=1e-5,
+        high=1e-2,
+        steps=20,
+    )
+    assert (sweep.rates[0], sweep.rates[-1]) == pytest.approx((1e-5, 1e-2), rel=1e-6)
+    assert {name.removesuffix("_no_decay") for name in sweep.by_group} == {"head"}
