@@ -108,6 +108,8 @@ class Loop:
             self.recipe,
             self.data.array,
             self.cache,
+            # Rows of a test part have no target here, and are not looked at.
+            rows=np.flatnonzero(self.data.targets >= 0),
             workers=self.workers,
             between=self._tick,
             bar=self.watchers.bar,
