@@ -134,7 +134,8 @@ function show(answer) {
   $("empty").hidden = true;
   $("result").hidden = false;
   $("verdict").scrollIntoView({ block: "nearest" });
-  $("status").textContent = `${$("of").textContent} probability ${percent(share)}. ${verdict}.`;
+  const of = sentence(`${$("of").textContent} probability ${percent(share)}`);
+  $("status").textContent = `${of} ${sentence(verdict)}`;
 }
 
 function judge(answer) {
