@@ -150,7 +150,7 @@ def _audit_folds(recipe: Recipe, found: _Set, folds: Path | None) -> Audited:
         looked_at += f", no fold file ({_joined(table, array, duplicates)})"
         return Audited(LeakAudit(identical=none, near=none), pairs, looked_at, array, array, False)
     split = with_identities(load_folds(path, classes=recipe.classes), table)
-    names = split.frame["image_name"].tolist()
+    names = split.whole["image_name"].tolist()
     unseen = set(names) - set(table.names if array is None else array.names)
     if unseen:
         t.say(f"warning: {len(unseen)} images of {path} are not in {table.folder}; not compared")

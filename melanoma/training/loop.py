@@ -79,9 +79,9 @@ class Loop:
         """Epochs until the last one or early stopping, then the results."""
         state = self.state
         logits = np.zeros(0)
+        self.watchers.start(facts, state.history)
         if recipe_is_frozen(self.recipe):
             self._embed(facts)
-        self.watchers.start(facts, state.history)
         while not state.is_over:
             try:
                 self._train()

@@ -700,3 +700,19 @@ def test_a_share_that_leaves_a_part_without_a_class_is_refused() -> None:
     table = lesions([0] * 40 + [1] * 2, [f"p{n}" for n in range(40)] + ["q", "q"])
     with pytest.raises(FoldError, match=r"a share of 0\.2 leaves one part without one of the"):
         make_folds(table, held(k=2, holdout=0.2))
+
+
+def test_a_group_larger_than_the_share_is_not_put_into_the_test_part() -> None:
+    large = ["large"] * 120 + ["huge"] * 120
+    table = lesions([0] * 560 + [1] * 40, [*large, *(f"p{n}" for n in range(360))])
+    folds = make_folds(table, held(k=2, holdout=0.1))
+    assert not {"large", "huge"} & set(folds.test["patient_id"])
+    assert len(folds.test) == 60
+    assert folds.test["target"].sum() == 4
+
+
+def test_groups_of_the_test_part_alone_fill_no_fold() -> None:
+    patients = [f"t{n}" for n in range(10)] + ["p"] * 10 + ["q"] * 10
+    part = ["test"] * 10 + ["train"] * 20
+    with pytest.raises(FoldError, match="3 folds need 3 groups; the table has 2"):
+        make_folds(parted(part, patient=patients), held(k=3, holdout="folders"))

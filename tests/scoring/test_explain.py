@@ -7,13 +7,16 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.errors import ExplanationError, RecipeError
+from melanoma.models.classifier import make_classifier
+from melanoma.scoring import explain
 from melanoma.scoring.explain import LimeExplanation, explain_gradcam, explain_lime
 from melanoma.scoring.lime import PRECISIONS
 
-PATCH = Box(0.55, 0.60, 0.67, 0.70)  # 29 x 32 pixels of a 240 x 320 photograph
+PATCH = Box(0.55, 0.60, 0.67, 0.70)  # an eightieth of the photograph
 OTHER = Box(0.10, 0.10, 0.22, 0.20)
 PHOTOGRAPH = draw_marked_photograph(PATCH)
 
@@ -81,6 +84,24 @@ def test_the_prediction_beside_the_picture_is_the_score_itself() -> None:
         assert explanation.target == expected.prediction  # the predicted class by default
 
 
+def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    network = make_classifier("resnet18", outputs=1)
+    network.head.weight.data *= 20  # fresh weights hardly tell images apart
+    scorer = make_scorer([network])
+    found = {}
+    for precision in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(explain, "resolve_precision", lambda *_, p=precision: p)
+        found[precision] = explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")
+    exact, quick = found.values()
+    assert not np.array_equal(exact.weights, quick.weights)
+    assert np.corrcoef(exact.weights, quick.weights)[0, 1] > 0.99
+    # The score itself is always computed as it is served.
+    assert exact.prediction == quick.prediction
+
+
 def test_an_ensemble_s_weights_are_the_mean_of_its_members() -> None:
     both = make_scorer([read_boxes([PATCH]), read_boxes([OTHER])])
     alone = [
@@ -136,11 +157,11 @@ def test_gradcam_for_benign_is_what_speaks_against_melanoma() -> None:
     assert not explain_gradcam(scorer, PHOTOGRAPH, target="benign").heat.any()
 
 
-@pytest.mark.parametrize("explain", [explain_lime, explain_gradcam])
-def test_an_unknown_class_is_refused_before_any_work(explain: object) -> None:
+@pytest.mark.parametrize("method", [explain_lime, explain_gradcam])
+def test_an_unknown_class_is_refused_before_any_work(method: object) -> None:
     scorer = make_scorer([read_boxes([PATCH])])
     with pytest.raises(RecipeError, match="unknown class 'nevus'; the bundle's are benign, mel"):
-        explain(scorer, PHOTOGRAPH, target="nevus")  # type: ignore[operator]
+        method(scorer, PHOTOGRAPH, target="nevus")  # type: ignore[operator]
     assert scorer.asked == []
 
 
@@ -184,4 +205,4 @@ def test_the_plain_values_carry_the_raw_weights_and_are_json() -> None:
 def test_a_center_bundle_explains_the_centre_square_alone() -> None:
     scorer = make_scorer([read_boxes([PATCH])], fit="center")
     tall = np.pad(PHOTOGRAPH, ((100, 100), (0, 0), (0, 0)))
-    assert explain_lime(scorer, tall, precision="Low").segments.shape == (320, 320)
+    assert explain_lime(scorer, tall, precision="Low").segments.shape == (256, 256)

@@ -16,8 +16,8 @@ PATCH = Box(0.55, 0.60, 0.67, 0.70)
 PHOTOGRAPH = draw_marked_photograph(PATCH)
 
 
-def _lime(target: str) -> LimeExplanation:
-    return explain_lime(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH, target=target)
+def _lime(target: str, pixels: np.ndarray = PHOTOGRAPH) -> LimeExplanation:
+    return explain_lime(make_scorer([read_boxes([PATCH])]), pixels, target=target)
 
 
 @pytest.mark.parametrize(("target", "channel"), [("melanoma", 1), ("benign", 0)])
@@ -33,9 +33,10 @@ def test_the_read_square_is_green_for_its_class_and_red_for_the_other(
 
 
 def test_only_the_five_largest_are_tinted_and_each_has_a_yellow_outline() -> None:
-    explanation = _lime("melanoma")
-    tinted = tint_segments(PHOTOGRAPH, explanation)
-    touched = (tinted != PHOTOGRAPH).any(axis=2)
+    pixels = draw_marked_photograph(PATCH, height=192, width=256)  # the superpixels' own size
+    explanation = _lime("melanoma", pixels)
+    tinted = tint_segments(pixels, explanation)
+    touched = (tinted != pixels).any(axis=2)
     assert len(explanation.largest()) == 5
     chosen = np.isin(explanation.segments, explanation.largest())
     assert touched[chosen].mean() > 0.95

@@ -101,7 +101,7 @@ def test_quickshift_has_the_original_s_parameters(
 
     def catch(image: np.ndarray, **arguments: object) -> np.ndarray:
         given.update(arguments, shape=image.shape)
-        return _blocks(240, 4)
+        return _blocks(192, 4)
 
     monkeypatch.setattr(lime, "quickshift", catch)
     find_segments(lesion, seed=3)
@@ -110,7 +110,7 @@ def test_quickshift_has_the_original_s_parameters(
         "max_dist": 200,
         "ratio": 0.2,
         "rng": 3,
-        "shape": (240, 320, 3),
+        "shape": (192, 256, 3),
     }
 
 
@@ -184,7 +184,7 @@ def test_superpixels_are_numbered_without_gaps_and_the_seed_breaks_ties(lesion: 
     assert np.array_equal(even[0], even[1])
     assert not np.array_equal(even[0], even[2])
     first = find_segments(lesion, seed=0)
-    assert first.shape == (240, 320)
+    assert first.shape == (192, 256)
     assert np.array_equal(np.unique(first), np.arange(first.max() + 1))
     assert 20 < first.max() < 150
 

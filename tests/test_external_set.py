@@ -1,0 +1,180 @@
+"""evaluate --external: another set through the sealed bundle, nothing refitted, overlap told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from melanoma.data.phantoms import make_phantoms
+from melanoma.evaluate import evaluate_folds
+from melanoma.recipe import load_recipe
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+from melanoma.train import select_folds, train_fold
+
+Door = Callable[..., Any]
+
+
+class Sealed(NamedTuple):
+    """A bundle of three folds, and what it was trained from."""
+
+    base: Path
+    config: Path
+    common: list[str | Path]
+    weights: Path
+
+
+@pytest.fixture(scope="module")
+def once(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """Trained and sealed once; the tests work on copies."""
+    base = tmp_path_factory.mktemp("once")
+    values = {
+        "name": "tiny",
+        "data": {"reader": "siim"},
+        "image": {"size": 32},
+        "folds": {"name": "tiny", "k": 3},
+        "model": {"backbone": "resnet18"},
+        "schedule": {"name": "constant"},
+        "training": {"epochs": 1, "batch_size": 16, "precision": "float32"},
+        "evaluation": {"resamples": 100},
+    }
+    (base / "tiny.yaml").write_text(yaml.safe_dump(values))
+    recipe, folds = load_recipe(base / "tiny.yaml"), base / "f.csv"
+    for part in select_folds(recipe, data=phantom_set, arrays=base / "arrays", folds=folds):
+        train_fold(recipe, part, base / "weights")
+    evaluate_folds(recipe, base / "weights", folds)
+    common = ["--config", base / "tiny.yaml", "--arrays", base / "arrays", "--folds", folds]
+    return Sealed(base, base / "tiny.yaml", common, base / "weights")
+
+
+@pytest.fixture
+def sealed(once: Sealed, tmp_path: Path) -> Sealed:
+    shutil.copytree(once.weights, tmp_path / "weights")
+    return once._replace(base=tmp_path, weights=tmp_path / "weights")
+
+
+def _external(base: Path, *, melanoma: bool = True) -> Path:
+    path = base / "elsewhere.yaml"
+    values = {"name": "elsewhere", "data": {"reader": "siim"}, "folds": {"name": "elsewhere"}}
+    if not melanoma:
+        values |= {"classes": ["left", "right"], "melanoma": [], "data": {"reader": "csv_folder"}}
+        values["loss"] = {"name": "cross_entropy"}
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_another_set_is_scored_as_the_bundle_scores_and_nothing_is_refitted(
+    sealed: Sealed, call_door: Door
+) -> None:
+    make_phantoms(sealed.base / "other", images=90, patients=30, size=48, seed=11)
+    before = load_bundle(sealed.weights)
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--external-arrays", sealed.base / "squares", "--data", sealed.base / "other"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 0, found.err
+    assert load_bundle(sealed.weights) == before
+
+    folder = sealed.weights / "external" / "elsewhere"
+    content = json.loads((folder / "report.json").read_text())
+    scores = pd.read_csv(folder / "scores.csv")
+    auroc = roc_auc_score(scores["target"], scores["prob"])
+    assert content["metrics"]["auroc"]["value"] == pytest.approx(auroc, abs=1e-12)
+    brier = brier_score_loss(scores["target"], scores["prob"])
+    assert content["metrics"]["brier"]["value"] == pytest.approx(brier, abs=1e-12)
+    for row in (0, 40, 89):
+        name = scores["image_name"][row]
+        photograph = (sealed.base / "other/jpeg/train" / f"{name}.jpg").read_bytes()
+        served = Scorer(before).score(photograph).melanoma_probability
+        assert scores["prob"][row] == pytest.approx(served, abs=1e-5)
+    assert [p["value"] for p in content["thresholds"]] == [p.value for p in before.thresholds]
+    assert content["external"]["model_digest"] == before.digest
+    assert content["external"]["overlap"]["near_duplicates"] == 0
+    assert content["external"]["recalibration"]["brier_as_sealed"] == pytest.approx(brier)
+    assert "nothing was changed" in found.out
+    assert (folder / "report.html").is_file()
+
+
+def test_images_that_were_trained_on_are_told_in_the_report(
+    sealed: Sealed, phantom_set: Path, call_door: Door
+) -> None:
+    other = sealed.base / "other"
+    make_phantoms(other, images=60, patients=20, size=48, seed=12)
+    # One training photograph under another's name and patient.
+    table = pd.read_csv(other / "train.csv")
+    stolen = pd.read_csv(phantom_set / "train.csv")["image_name"][7]
+    shutil.copy(
+        phantom_set / "jpeg/train" / f"{stolen}.jpg",
+        other / "jpeg/train" / f"{table['image_name'][5]}.jpg",
+    )
+    renamed = "x" + table["image_name"]
+    for old, new in zip(table["image_name"], renamed, strict=True):
+        (other / "jpeg/train" / f"{old}.jpg").rename(other / "jpeg/train" / f"{new}.jpg")
+    patients = "q" + table["patient_id"]
+    table.assign(image_name=renamed, patient_id=patients).to_csv(other / "train.csv", index=False)
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base), "--data", other]
+    asked += ["--external-arrays", sealed.base / "squares"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 0, found.err
+    content = json.loads((sealed.weights / "external/elsewhere/report.json").read_text())
+    overlap = content["external"]["overlap"]
+    assert (overlap["identical"], overlap["patients"]) == (1, 0)
+    assert content["warnings"][0].startswith("LEAK: 1 pairs of identical images")
+    assert stolen in content["warnings"][0]
+
+    elsewhere = ["--config", sealed.config, "--folds", "none.csv", "--arrays", "none", *asked]
+    blind = call_door("evaluate", *elsewhere)
+    assert blind.code == 0, blind.err
+    content = json.loads((sealed.weights / "external/elsewhere/report.json").read_text())
+    assert content["external"]["overlap"]["identical"] is None
+    assert any("were not looked for" in warning for warning in content["warnings"])
+
+
+def test_classes_that_cannot_be_compared_are_refused(sealed: Sealed, call_door: Door) -> None:
+    folder = sealed.base / "sides"
+    make_phantoms(sealed.base / "other", images=60, patients=20, size=48, seed=13)
+    folder.mkdir()
+    for image in sorted((sealed.base / "other/jpeg/train").glob("*.jpg"))[:20]:
+        shutil.copy(image, folder / image.name)
+    names = sorted(path.stem for path in folder.glob("*.jpg"))
+    sides = np.where(np.arange(len(names)) % 2, "left", "right")
+    pd.DataFrame({"image_name": names, "target": sides}).to_csv(folder / "t.csv", index=False)
+    asked = ["--weights", sealed.weights, "--data", folder]
+    asked += ["--external-arrays", sealed.base / "squares"]
+    config = _external(sealed.base, melanoma=False)
+    found = call_door("evaluate", *sealed.common, *asked, "--external", config)
+    assert found.code == 2
+    assert "cannot be compared" in found.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prevalence", "2"], "a share between 0 and 1"),
+        (["--recalibrate", "copy"], "only with --external"),
+        (["--by", "moon"], "moon"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_one_line(
+    sealed: Sealed, call_door: Door, options: list[str], said: str
+) -> None:
+    found = call_door("evaluate", *sealed.common, "--weights", sealed.weights, *options)
+    assert found.code in (2, 3)
+    assert said in found.err.splitlines()[-1]
+    assert "Traceback" not in found.err
+
+
+def test_largest_errors_are_pictured_on_request_only(sealed: Sealed, call_door: Door) -> None:
+    sheet = sealed.weights / "figures" / "largest_errors.png"
+    assert not sheet.exists()
+    found = call_door("evaluate", *sealed.common, "--weights", sealed.weights, "--pictures")
+    assert found.code == 0, found.err
+    assert sheet.is_file()
