@@ -154,8 +154,8 @@ def train_fold(
 ) -> FoldRun:
     """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
 
-    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes.
-    `track` is the URI of an MLflow that is told of it, whose failure changes nothing.
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
+    the URI of an MLflow that is told of it, whose failure changes nothing.
     """
     from melanoma.training.engine import resolve_device
     from melanoma.training.fit import fit_fold

@@ -317,3 +317,19 @@ def test_copies_of_real_photographs_are_caught_and_strangers_are_not(
     # HAM10000 has lesions that were photographed twice.
     assert len(strangers) <= (3 if "ham" in source else 0)
     assert len(pairs) <= 60 + 3
+
+
+def test_a_copy_in_the_test_part_is_caught_as_one_between_folds_is(
+    planted: Set, options: list[str | Path], call_door: Door
+) -> None:
+    pairs = plant_all(planted)
+    folds = planted.save()
+    frame = pd.read_csv(folds, dtype=str)
+    # Every copy, and what it is one of, stands after rows that are not in the folds' frame.
+    frame.loc[frame["image_name"].str.startswith("copy_"), "fold"] = "test"
+    frame.iloc[::-1].to_csv(folds, index=False)
+    answer = call_door("audit", *options, "--folds", folds, "--json")
+    assert answer.code == 3
+    found = json.loads(answer.out)
+    assert {frozenset((p["first"], p["second"])) for p in found["leaking_pairs"]} == pairs
+    assert "in more than one part" in answer.err

@@ -15,37 +15,30 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
+from melanoma.data.alignment import Fit, Laid, lay_over, relation_of
 from melanoma.data.array_making import Progress, silent
 from melanoma.data.fingerprints import (
-    SIDE,
     VIEWS,
-    WINDOWS,
     Fingerprints,
     Floats,
     Ints,
     Squares,
-    View,
     blocks_of,
-    flatten_light,
     make_fingerprints,
     seen_as,
 )
 
-# Of the settings below and in fingerprints.py; pairs that another version found are not reused.
+# Of the settings here, in fingerprints.py and in alignment.py: pairs that another version found are
+# not reused.
 VERSION = 1
 # Between the strangers (at most 0.76 among 10,015 photographs) and JPEG's quality 30 (from 0.80).
 THRESHOLD = 0.78
 
 _NEIGHBORS = 8
 _WORTH_A_LOOK = 0.75  # cosine of two fingerprints
-_WORTH_FITTING = 0.30  # correlation before the motion is fitted
 _GUESSES = 3  # views and windows looked at for a candidate; the best of them is fitted
-_BORDER = 3  # pixels that a crop's edge may spoil
-_STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
 
 
 class NearPair(NamedTuple):
@@ -55,12 +48,6 @@ class NearPair(NamedTuple):
     second: int
     similarity: float
     relation: str
-
-
-class _Fit(NamedTuple):
-    similarity: float
-    view: View
-    motion: Floats
 
 
 def near_duplicates(
@@ -112,8 +99,8 @@ def _blocks(rows: Ints, progress: Progress) -> list[Ints]:
     return progress(blocks, total=len(blocks), desc="fingerprints", unit="block")  # type: ignore[return-value]
 
 
-def _sorted(found: dict[tuple[int, int], _Fit]) -> list[NearPair]:
-    pairs = [NearPair(a, b, fit.similarity, _relation(fit)) for (a, b), fit in found.items()]
+def _sorted(found: dict[tuple[int, int], Fit]) -> list[NearPair]:
+    pairs = [NearPair(a, b, fit.similarity, relation_of(fit)) for (a, b), fit in found.items()]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
@@ -124,10 +111,10 @@ def _search(
     threshold: float,
     same: bool,
     progress: Progress,
-) -> dict[tuple[int, int], _Fit]:
+) -> dict[tuple[int, int], Fit]:
     candidates = _neighbors(queries, gallery, same=same, progress=progress)
     blocks = [candidates[start : start + 1024] for start in range(0, len(candidates), 1024)]
-    found: dict[tuple[int, int], _Fit] = {}
+    found: dict[tuple[int, int], Fit] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for block in progress(blocks, total=len(blocks), desc="compare", unit="block"):
             fits = _compare(queries, gallery, block, pool)
@@ -183,119 +170,19 @@ def _once(pairs: Ints, scores: Floats) -> Ints:
 
 def _compare(
     queries: Fingerprints, gallery: Fingerprints, pairs: Ints, pool: ThreadPoolExecutor
-) -> list[_Fit | None]:
+) -> list[Fit | None]:
     """Each candidate laid over its neighbor, in the views and windows that fit best."""
     crops = queries.crops[:, pairs[:, 0]]
     target = gallery.whole[pairs[:, 1]]
     scores = np.stack([(seen_as(crops, view) * target).sum(axis=2) for view in VIEWS])
     guesses = np.argsort(-scores.reshape(-1, len(pairs)), axis=0, kind="stable")[:_GUESSES].T
     laid = {
-        side: {int(row): _Laid.of(prints.grey[row]) for row in np.unique(pairs[:, side])}
+        side: {int(row): Laid.of(prints.grey[row]) for row in np.unique(pairs[:, side])}
         for side, prints in ((0, queries), (1, gallery))
     }
 
-    def look(place: int) -> _Fit | None:
+    def look(place: int) -> Fit | None:
         one, other = pairs[place].tolist()
-        return _lay_over(laid[0][one], laid[1][other], guesses[place].tolist())
+        return lay_over(laid[0][one], laid[1][other], guesses[place].tolist())
 
     return list(pool.map(look, range(len(pairs))))
-
-
-class _Laid(NamedTuple):
-    """An image's grey levels, its shapes (to fit a motion to) and its detail (to compare)."""
-
-    grey: Floats
-    shapes: Floats
-    detail: Floats
-
-    @classmethod
-    def of(cls, levels: npt.NDArray[np.uint8]) -> _Laid:
-        grey = levels.astype(np.float32)
-        shapes = flatten_light(cv2.GaussianBlur(grey, (0, 0), 0.7), reach=3, floor=4)
-        return cls(grey, shapes, _detail(grey))
-
-
-def _detail(grey: Floats) -> Floats:
-    # Blurred first: the finest that JPEG leaves is its own. Then a short reach and a low floor: two
-    # round moles on bare skin have the same outline, and only what is inside tells them apart.
-    return flatten_light(cv2.GaussianBlur(grey, (0, 0), 1.0), reach=2, floor=2)
-
-
-def _lay_over(image: _Laid, target: _Laid, guesses: list[int]) -> _Fit | None:
-    """How `target` comes out of `image`; None where no guess is worth fitting."""
-    best, view, motion = -1.0, VIEWS[0], _motion_of(WINDOWS[0])
-    for guess in guesses:
-        seen, window = VIEWS[guess // len(WINDOWS)], WINDOWS[guess % len(WINDOWS)]
-        moved = _motion_of(seen.window(window))
-        alike = _correlation(_moved(seen.of(image.shapes), moved), target.shapes)
-        if alike > best:
-            best, view, motion = alike, seen, moved
-    if best < _WORTH_FITTING:
-        return None
-    motion = _fitted(view.of(image.shapes), target.shapes, motion)
-    detail = _detail(_moved(view.of(image.grey), motion))
-    return _Fit(_correlation(detail, target.detail), view, motion)
-
-
-def _fitted(image: Floats, target: Floats, motion: Floats) -> Floats:
-    """The motion that lays `image` over `target` best; as it was where there is none."""
-    try:
-        # OpenCV's stubs forget that there may be no mask.
-        _, fitted = cv2.findTransformECC(  # type: ignore[call-overload]
-            target, image, motion.copy(), cv2.MOTION_AFFINE, _STEPS, None, 3
-        )
-    except cv2.error:
-        return motion  # it did not converge
-    return fitted.astype(np.float32, copy=False) if _is_plain(fitted) else motion
-
-
-def _motion_of(window: tuple[float, float, float]) -> Floats:
-    """(2, 3): from a pixel of the target to the pixel of the image that it shows."""
-    top, left, share = window
-    edge = (share - 1) / 2
-    return np.array(
-        [[share, 0, left * SIDE + edge], [0, share, top * SIDE + edge]], dtype=np.float32
-    )
-
-
-def _is_plain(motion: Floats) -> bool:
-    """A crop of one photograph neither shears, nor turns, nor grows."""
-    scales, turns = (motion[0, 0], motion[1, 1]), (motion[0, 1], motion[1, 0])
-    return all(0.7 < s < 1.1 for s in scales) and all(abs(t) < 0.08 for t in turns)
-
-
-def _moved(image: Floats, motion: Floats) -> Floats:
-    return cv2.warpAffine(
-        image,
-        motion,
-        (SIDE, SIDE),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
-    ).astype(np.float32, copy=False)
-
-
-def _correlation(one: Floats, other: Floats) -> float:
-    inner = slice(_BORDER, -_BORDER)
-    a, b = one[inner, inner].ravel(), other[inner, inner].ravel()
-    a, b = a - a.mean(), b - b.mean()
-    length = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / length if length > 1e-3 else 0.0
-
-
-_TURNS = {
-    (False, False, False): "",
-    (False, False, True): "mirrored",
-    (False, True, False): "mirrored and rotated 180",
-    (False, True, True): "rotated 180",
-    (True, False, False): "mirrored and rotated 270",
-    (True, False, True): "rotated 90",
-    (True, True, False): "rotated 270",
-    (True, True, True): "mirrored and rotated 90",
-}
-
-
-def _relation(fit: _Fit) -> str:
-    """What was done to the first to get the second (or, where it was cropped, the reverse)."""
-    share = float(np.sqrt(abs(fit.motion[0, 0] * fit.motion[1, 1])))
-    crop = f"cropped to {share:.0%}".replace("%", " %") if share < 0.985 else ""
-    return ", ".join(part for part in (_TURNS[fit.view], crop) if part) or "re-saved"

@@ -1,8 +1,9 @@
 """Embeddings: what a frozen backbone makes of every image, made once and streamed to disk.
 
-`embeddings_KEY.npy` is (N, D) float32, a row for each of the array's; KEY comes from the sha256 of
-the id: backbone, its weights, preprocessing, array. `embeddings_KEY.json` beside it holds that id,
-how many rows are done, and their sha256, so that a broken run goes on where it was.
+`embeddings_KEY.npy` is (N, D) float32, a row for each of the array's that training reads; KEY comes
+from the sha256 of the id: backbone, its weights, preprocessing, array, rows. `embeddings_KEY.json`
+beside it holds that id, how many rows are done, and their sha256, so that a broken run goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,26 +44,38 @@ Digest = Any  # hashlib publishes no type of its own
 
 @dataclass(frozen=True)
 class Embeddings:
-    """All of an array's embeddings, and what they were made of."""
+    """Embeddings of an array's rows `held` (ascending), and what they were made of."""
 
     path: Path
     id: Id
+    held: Rows = field(compare=False, repr=False)  # the id knows them
 
     def rows(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """(len(rows), D) float32, copied; the map lives as long as this call, as in ImageArray."""
+        """(len(rows), D) float32, copied; the map lives as long as this call, as in ImageArray.
+
+        `rows` are the array's. Raises DataError for one that was not embedded.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        if not np.isin(wanted, self.held).all():
+            raise DataError(f"{self.path} lacks the embedding of an image, as of a test part")
         mapped = np.load(self.path, mmap_mode="r")
-        return np.asarray(mapped[np.asarray(rows, dtype=np.int64)])
+        return np.asarray(mapped[np.searchsorted(self.held, wanted)])
 
 
-def embedding_id(classifier: Classifier, recipe: Recipe, array: ImageArray) -> Id:
-    """Everything that decides an embedding."""
+def embedding_id(
+    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Rows | None = None
+) -> Id:
+    """Everything that decides the embeddings of `rows` of the array, or of all."""
+    names = array.names if rows is None else [array.names[row] for row in rows]
+    some = {} if len(names) == len(array.names) else {"rows": digest_of(names)}
     return {
         "backbone": recipe.model.backbone,
         "weights": _weights_digest(classifier.backbone),
         **recipe.image.model_dump(mode="json"),
         "array": array.digest,
-        "images": len(array.names),
+        "images": len(names),
         "features": find_backbone(recipe.model.backbone).features,
+        **some,
     }
 
 
@@ -77,41 +90,42 @@ def make_embeddings(
     array: ImageArray,
     folder: Path,
     *,
+    rows: Rows | None = None,
     workers: int = 0,
     between: Callable[[], None] = lambda: None,
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None,
 ) -> Embeddings:
-    """The array's embeddings in `folder`: as they are, continued, or made.
+    """The embeddings of `rows` of the array, or of all, in `folder`: as they are, continued, made.
 
-    Always in float32, as a photograph is scored later. `between` is called between batches and may
-    raise; what is done by then is kept. Raises DataError when the file is damaged or another's,
-    StorageError when it cannot be written.
+    No other row is read. Always in float32, as a photograph is scored later. `between` is called
+    between batches and may raise; what is done by then is kept. Raises DataError when the file is
+    damaged or another's, StorageError when it cannot be written.
     """
-    wanted = embedding_id(classifier, recipe, array)
+    held = np.arange(len(array.names)) if rows is None else np.unique(rows)
+    wanted = embedding_id(classifier, recipe, array, held)
     path = embeddings_file(folder, wanted)
     size = wanted["images"] * wanted["features"] * 4
     ensure_writable(folder, needed=0 if path.is_file() else size)
     with _alone(path, between=between):
         done, digest = _find_done(path, wanted)
-        if done < len(array.names):
-            advance = bar(_batches(len(array.names)), _batches(done), "embedding")
+        if done < len(held):
+            advance = bar(_batches(len(held)), _batches(done), "embedding")
             with _Writer(path, wanted, done, digest) as writer:
-                for embedded in _embed(classifier, recipe, array, start=done, workers=workers):
+                for embedded in _embed(classifier, recipe, array, held[done:], workers=workers):
                     writer.append(embedded)
                     advance()
                     between()
-    return Embeddings(path, wanted)
+    return Embeddings(path, wanted, held)
 
 
 @torch.inference_mode()
 def _embed(
-    classifier: Classifier, recipe: Recipe, array: ImageArray, *, start: int, workers: int
+    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Rows, *, workers: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """(up to _BATCH, D) at a time, in the array's order."""
+    """(up to _BATCH, D) at a time, in the order of `rows`."""
     classifier.backbone.eval()
     device = next(classifier.parameters()).device
-    every = np.arange(len(array.names))
-    plans = [Plan(every[first : first + _BATCH]) for first in range(start, len(every), _BATCH)]
+    plans = [Plan(rows[first : first + _BATCH]) for first in range(0, len(rows), _BATCH)]
     for batch in load_batches(array, plans, workers=workers):
         images = to_tensor(batch.pixels, normalize=recipe.image.normalize, device=device)
         yield classifier.embed(images).float().cpu().numpy()

@@ -79,9 +79,9 @@ class Loop:
         """Epochs until the last one or early stopping, then the results."""
         state = self.state
         logits = np.zeros(0)
-        self.watchers.start(facts, state.history)
         if recipe_is_frozen(self.recipe):
             self._embed(facts)
+        self.watchers.start(facts, state.history)
         while not state.is_over:
             try:
                 self._train()
@@ -108,6 +108,8 @@ class Loop:
             self.recipe,
             self.data.array,
             self.cache,
+            # Rows of a test part have no target here, and are not looked at.
+            rows=np.flatnonzero(self.data.targets >= 0),
             workers=self.workers,
             between=self._tick,
             bar=self.watchers.bar,

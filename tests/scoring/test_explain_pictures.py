@@ -74,3 +74,10 @@ def test_a_flat_photograph_and_a_map_of_nothing_are_drawn_without_a_warning(
 def test_the_same_explanation_gives_the_same_file() -> None:
     explanation = _lime("melanoma")
     assert draw_explanation(explanation, PHOTOGRAPH) == draw_explanation(explanation, PHOTOGRAPH)
+
+
+def test_a_center_bundle_s_picture_shows_the_centre_square_alone() -> None:
+    pixels = np.pad(PHOTOGRAPH, ((200, 200), (0, 0), (0, 0)))
+    explanation = explain_gradcam(make_scorer([read_boxes([PATCH])], fit="center"), pixels)
+    with Image.open(io.BytesIO(draw_explanation(explanation, pixels))) as image:
+        assert image.height - (0.46 * image.width) == pytest.approx(1.75 * 110, abs=2)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
+from melanoma.data.arrays import ImageArray
+from melanoma.data.folds import make_folds
+from melanoma.data.lesions import read_lesions
 from melanoma.data.loaders import load_batches
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, InterruptedRun, StorageError
 from melanoma.models.classifier import Classifier, make_classifier
-from melanoma.recipe import Head, Recipe
+from melanoma.recipe import Folds, Head, Recipe
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
 from melanoma.training.loop import Watchers
@@ -310,6 +314,41 @@ def test_the_backbone_sees_each_image_once_over_all_epochs_and_folds(
     assert sum(seen) == 64
     (file,) = (tmp_path / "arrays").glob("embeddings_*.npy")
     assert np.load(file, mmap_mode="r").shape == (64, 16)
+
+
+def test_a_test_part_is_neither_read_nor_embedded(
+    fit: Fit, place: Any, frozen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = Folds(name="held", k=2, holdout=0.25)
+    held = replace(place, folds=make_folds(read_lesions(place.folder, frozen().data), rules))
+    tested = {place.array.row_of[name] for name in held.folds.test["image_name"]}
+    asked: set[int] = set()
+    read = ImageArray.rows
+
+    def remember(array: ImageArray, rows: Any) -> Any:
+        asked.update(int(row) for row in rows)
+        return read(array, rows)
+
+    monkeypatch.setattr(ImageArray, "rows", remember)
+    for fold in (0, 1):
+        fit(frozen(), tmp_path / f"fold_{fold}", fold=fold, at=held, embeddings=tmp_path / "cache")
+    assert len(tested) >= 10
+    assert asked == set(range(64)) - tested
+    (file,) = (tmp_path / "cache").glob("embeddings_*.npy")
+    assert len(np.load(file, mmap_mode="r")) == 64 - len(tested)
+
+
+def test_some_rows_are_embedded_as_all_of_them_are_and_no_other_is_given(
+    place: Any, frozen: Any, classifier: Classifier, tmp_path: Path
+) -> None:
+    every = make_embeddings(classifier, frozen(), place.array, tmp_path)
+    rows = np.array([3, 9, 10, 40, 63], dtype=np.int64)
+    some = make_embeddings(classifier, frozen(), place.array, tmp_path, rows=rows)
+    assert some.path != every.path
+    order = np.array([40, 3, 63, 63], dtype=np.int64)
+    assert np.allclose(some.rows(order), every.rows(order), atol=1e-6)
+    with pytest.raises(DataError, match="lacks the embedding of an image"):
+        some.rows(np.array([3, 4], dtype=np.int64))
 
 
 def test_augmentation_runs_the_frozen_backbone_for_every_batch_and_says_so(
