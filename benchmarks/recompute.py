@@ -1,4 +1,4 @@
-"""A run's report once more, from its oof.csv and the fold file alone: no images, no weights, no GPU.
+"""A run's report once more, from oof.csv and the fold file alone: no images, weights or GPU.
 
 python -m benchmarks.recompute results/siim_mobilenet --folds folds/siim2020.csv [--arrays DIR]
 

@@ -2,8 +2,8 @@
 
 `embeddings_KEY.npy` is (N, D) float32, a row for each of the array's that training reads; KEY comes
 from the sha256 of the id: backbone, its weights, preprocessing, array, rows. `embeddings_KEY.json`
-beside it holds that id, how many rows are done, and their sha256, so that a broken run goes on where
-it was.
+beside it holds that id, how many rows are done, and their sha256, so that a broken run goes on
+where it was.
 """
 
 from __future__ import annotations
