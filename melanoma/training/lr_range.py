@@ -75,10 +75,9 @@ def sweep_rates(
 
     A throwaway network with the recipe's loss, optimizer, sampler and augmentation; the rates are
     the head's, and depth_decay lowers them by depth as it does in training; a recipe with stages is
-    swept as in its first. Stops when the mean
-    loss of the last tenth of the steps is DIVERGED times its minimum, or is not finite. Raises
-    RecipeError for limits that cannot be meant, DivergedError when not even the first steps gave
-    finite losses.
+    swept as in its first. Stops when the mean loss of the last tenth of the steps is DIVERGED times
+    its minimum, or is not finite. Raises RecipeError for limits that cannot be meant, DivergedError
+    when not even the first steps gave finite losses.
     """
     if not 0 < low < high:
         raise RecipeError(f"--low {low:g} --high {high:g}: 0 < low < high is needed")

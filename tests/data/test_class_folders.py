@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from melanoma.data.class_folders import find_class_images, read_groups
-from melanoma.data.labels import SKIN22, SKIN22_FOLDERS
+from melanoma.data.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError
-from melanoma.recipe import ClassFolderData
+from melanoma.recipe import ClassFolderData, load_recipe
 from melanoma.storage import write_text
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # What a name may hold: spaces, commas, quotes, ampersands, slashes' neighbors, other alphabets.
 ODD = ("Infestations & Bites", 'Rash, "other"', "Nævus à la carte", "皮膚")
 
@@ -273,3 +274,24 @@ def test_real_photographs_in_class_folders_become_an_array_and_folds(
     assert again.digest == folds.digest
     assert again.frame["image_name"].tolist() == table.names
     assert not audit_folds(folds).leaks
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [
+        ("dermnet_resnet152", {name: name for name in DERMNET23}),
+        ("skin22_efficientnet_b3", SKIN22_FOLDERS),
+    ],
+)
+def test_a_recipe_reads_the_folders_of_its_set_with_train_and_test(
+    name: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    files = (f"{part}/{folder}/1.jpg" for part in ("train", "test") for folder in folders)
+    table = read_lesions(tree(tmp_path, *files), recipe.data, classes=recipe.classes)
+    frame = table.require_sound().frame
+    found = dict(zip(frame["image_name"].str.split("/").str[1], frame["label"], strict=True))
+    assert found == folders
+    assert sorted(recipe.classes) == sorted(folders.values())
+    assert recipe.melanoma == ()
+    assert frame["part"].value_counts().to_dict() == dict.fromkeys(("train", "test"), len(folders))
