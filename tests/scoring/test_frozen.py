@@ -70,7 +70,7 @@ def test_a_served_embedding_is_the_one_that_the_head_was_trained_on(
     scorer = Scorer(load_bundle(frozen.folder))
     id_ = json.loads(frozen.embeddings.with_suffix(".json").read_text())["id"]
     assert embeddings_file(frozen.embeddings.parent, id_) == frozen.embeddings
-    stored = Embeddings(frozen.embeddings, id_)
+    stored = Embeddings(frozen.embeddings, id_, np.arange(80))
     for row in range(0, 80, 8):
         pixels = decode_image(trained.photograph(row)).pixels
         image = to_tensor(scorer.square(pixels)[None], normalize=scorer.bundle.normalize)
