@@ -35,8 +35,9 @@ from melanoma.training.engine import autocast, resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture
-# Pixels that a batch holds: memory does not grow with the number of evaluations.
-_BATCH_PIXELS = 25 * 224 * 224
+# Pixels that a batch holds: memory does not grow with the number of evaluations, and the feature
+# maps of a larger batch no longer fit a CPU's caches.
+_BATCH_PIXELS = 12 * 224 * 224
 
 
 @dataclass(frozen=True, kw_only=True)
