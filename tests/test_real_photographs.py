@@ -100,7 +100,10 @@ def test_ham10000_s_seven_diagnoses_go_from_jpegs_to_even_folds(
     for pair in IDENTICAL_ON_HAM10000:
         assert table[table["image_name"].isin(pair)]["group"].nunique() == 1
     held_out = pd.crosstab(table["label"], table["fold"])
-    assert (held_out.max(axis=1) - held_out.min(axis=1) <= 1).all()
+    spread = held_out.max(axis=1) - held_out.min(axis=1)
+    # The commonest class evens out the images of the folds, and so need not be even itself.
+    assert (spread.drop("melanocytic nevus") <= 1).all()
+    assert held_out.sum().max() - held_out.sum().min() <= 1
 
     # Seven classes in the file, two in the other recipe: nothing is trained on a guess.
     other = config.with_name("ham10000_melanoma.yaml")
