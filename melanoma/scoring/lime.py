@@ -90,8 +90,8 @@ def measure_coverage(segments: Segments, *, size: int) -> sparse.csr_array:
 def hide_segments(square: Pixels, switches: Switches, coverage: sparse.csr_array) -> Pixels:
     """(B, S, S, 3): `square` (S, S, 3) with the superpixels that are switched off made black."""
     shown = (switches.astype(np.float32) @ coverage).reshape(-1, *square.shape[:2], 1)
-    hidden: Pixels = np.rint(square * shown).astype(np.uint8)
-    return hidden
+    hidden: npt.NDArray[np.float32] = square * shown
+    return np.rint(hidden, out=hidden).astype(np.uint8)
 
 
 def fit_surrogate(switches: Switches, probabilities: Floats) -> Surrogate:

@@ -16,6 +16,7 @@ from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import (
     ACTIVATIONS,
     Classifier,
+    fold_batch_norms,
     make_classifier,
     parameter_groups,
 )
@@ -267,3 +268,22 @@ def test_an_unknown_backbone_is_refused_by_both_doors() -> None:
             weight_decay=0.0,
             depth_decay=1.0,
         )
+
+
+@pytest.mark.parametrize("backbone", list(BACKBONES))
+def test_folded_batch_norms_change_rounding_only_and_leave_the_original(backbone: str) -> None:
+    torch.manual_seed(0)
+    classifier = make_classifier(backbone, outputs=2).train()
+    with torch.no_grad():
+        classifier(torch.randn(4, 3, 64, 64) * 2 + 1)  # running statistics worth folding
+    classifier.eval()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    folded = fold_batch_norms(classifier)
+    images = torch.randn(4, 3, 64, 64)
+    with torch.inference_mode():
+        logits = classifier(images)
+        assert torch.allclose(folded(images), logits, atol=_NOISE * float(logits.abs().max()))
+    counts = [sum(isinstance(m, nn.BatchNorm2d) for m in c.modules()) for c in (classifier, folded)]
+    assert counts[1] < counts[0]
+    after = classifier.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -57,7 +57,7 @@ def test_the_classifier_is_asked_exactly_as_often_as_stated(precision: str, size
     scorer = make_scorer([read_boxes([PATCH], size=size)] * 2, size=size)
     explanation = explain_lime(scorer, PHOTOGRAPH, precision=precision)
     assert sum(scorer.asked) == PRECISIONS[precision] == explanation.evaluations
-    assert max(scorer.asked) * size**2 <= 12 * 224**2  # memory does not grow with the evaluations
+    assert max(scorer.asked) * size**2 <= 16 * 224**2  # memory does not grow with the evaluations
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(
@@ -100,6 +100,21 @@ def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
     assert np.corrcoef(exact.weights, quick.weights)[0, 1] > 0.99
     # The score itself is always computed as it is served.
     assert exact.prediction == quick.prediction
+
+
+def test_folded_networks_for_the_hidden_images_leave_the_weights_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    scorer = make_scorer([make_classifier("resnet18", outputs=1)])
+    monkeypatch.setattr(explain, "resolve_precision", lambda *_: torch.float32)
+    found = []
+    for least in (50, 51):  # folded, and as they are
+        monkeypatch.setattr(explain, "_WORTH_FOLDING", least)
+        found.append(explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma"))
+    assert not np.array_equal(found[0].weights, found[1].weights)
+    assert np.allclose(found[0].weights, found[1].weights, atol=1e-6)
+    assert found[0].prediction == found[1].prediction
 
 
 def test_an_ensemble_s_weights_are_the_mean_of_its_members() -> None:
@@ -174,9 +189,9 @@ def test_melanoma_is_no_class_where_the_bundle_names_none() -> None:
 
 def test_it_stops_within_a_batch_when_its_caller_leaves() -> None:
     scorer = make_scorer([read_boxes([PATCH], size=224)], size=224)
-    with pytest.raises(ExplanationError, match="stopped after 25 of 200 evaluations"):
+    with pytest.raises(ExplanationError, match="stopped after 33 of 200 evaluations"):
         explain_lime(scorer, PHOTOGRAPH, should_stop=lambda: sum(scorer.asked) > 20)
-    assert scorer.asked == [1, 12, 12]
+    assert scorer.asked == [1, 16, 16]
 
 
 def test_it_ends_at_its_deadline_and_says_so() -> None:
