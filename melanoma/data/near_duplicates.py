@@ -34,7 +34,7 @@ from melanoma.data.fingerprints import (
 # not reused.
 VERSION = 1
 # Chosen on HAM10000 and SIIM's sample. Within each, strangers have 0.76 at most, and all but a few
-# in a thousand planted copies lie above this. It was not chosen on pairs between the two, and one of
+# in a thousand planted copies lie above this. It was not chosen on pairs between the two: one of
 # those 11 million has 0.781: two long moles on bare skin. Expect a rare false alarm of that kind.
 THRESHOLD = 0.78
 
