@@ -11,7 +11,7 @@ from melanoma.data.fingerprints import SIDE, VIEWS, WINDOWS, Floats, View, flatt
 from melanoma.data.images import Pixels
 
 _WORTH_FITTING = 0.30  # correlation before the motion is fitted
-_WORTH_COMPARING = 0.60  # and after; copies have 0.75, and finer detail decides
+_WORTH_COMPARING = 0.60  # and after it; nearly all planted copies have 0.75
 _BORDER = 3  # pixels that a crop's edge may spoil
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-3)
 

@@ -167,8 +167,8 @@ def _cosines(start: float, share: float) -> Floats:
 _DOWN, _ACROSS = np.indices((_ORDER, _ORDER))
 _KEPT = np.nonzero((_DOWN + _ACROSS > 0) & (_DOWN + _ACROSS <= _ORDER))
 _WEIGHT = np.hypot(_DOWN, _ACROSS).astype(np.float32)
-# Length of a fingerprint before it is made 1. Photographs of skin have 1.0 at least (11,159 of
-# HAM10000 and SIIM); a blank sheet has 0, one that darkens to a side 0.2, a sensor's noise 0.4.
+# Length of a fingerprint before it is made 1. The 11,159 photographs of HAM10000 and of SIIM's
+# sample have 0.90 at least; a blank sheet 0, one that darkens to a side 0.2, sensor noise 0.4.
 _NOTHING = 0.5
 
 
