@@ -92,7 +92,10 @@ def _say_runs(found: list[RunSummary]) -> None:
     macro = [metric for metric in _MACRO if any(metric in run.metrics for run in sound)]
     heads = ["run", "recipe", "backbone", "px", "folds", "ep.", "AUROC"]
     heads += [{"macro_auroc": "macro", "balanced_accuracy": "bal.acc"}[m] for m in macro]
-    table = [[*heads, "date", "time"]]
+    heads += ["date", "time"]
+    # A terminal has a hundred columns: with those of the classes, --json alone has these two.
+    kept = [i for i, head in enumerate(heads) if not (macro and head in ("recipe", "date"))]
+    table = [heads]
     for run in sound:
         model, image = run.recipe.get("model", {}), run.recipe.get("image", {})
         table.append(
@@ -109,7 +112,9 @@ def _say_runs(found: list[RunSummary]) -> None:
                 t.spoken_seconds(run.seconds),
             ]
         )
-    lines = iter(t.table_lines(table, least={0: 20, 2: 9}, paths=(0,)))
+    least = {kept.index(0): 20, kept.index(2): 9}
+    narrow = [[row[i] for i in kept] for row in table]
+    lines = iter(t.table_lines(narrow, least=least, paths=(0,)))
     if sound:
         t.answer(next(lines))
     for run in found:
