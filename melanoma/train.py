@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 app = t.make_app()
 _SPOKEN = {
     "auroc": "AUROC",
+    "auprc": "AUPRC",
     "macro_auroc": "macro AUROC",
+    "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
 }
