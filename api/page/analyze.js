@@ -60,7 +60,9 @@ function showChosen() {
   $("picture").style.display = files.length ? "none" : "";
   $("drop").querySelector(".strip")?.remove();
   if (files.length > 1) {
-    const pictures = urls.slice(0, THUMBNAILS).map((url) => el("img", { src: url, alt: "" }));
+    const pictures = urls
+      .slice(0, THUMBNAILS)
+      .map((url) => el("img", { src: url, alt: "", onerror: (event) => event.target.remove() }));
     $("drop").prepend(el("span", { class: "strip" }, pictures));
   }
   if (files.length) $("invitation").textContent = one ? files[0].name : t("several", { n: count(files.length) });

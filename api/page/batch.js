@@ -34,7 +34,9 @@ export function showBatch(files, urls, answer, open) {
 }
 
 function row(file, url, result, open) {
-  const picture = el("td", {}, el("img", { src: url, alt: "", width: 48, height: 48 }));
+  const image = el("img", { src: url, alt: "", width: 48, height: 48 });
+  image.addEventListener("error", () => image.remove()); // no image at all: its row says so
+  const picture = el("td", {}, image);
   const name = el(
     "th",
     { scope: "row" },

@@ -26,7 +26,8 @@ export function hideExplain() {
 export function offerExplain(about) {
   hideExplain();
   subject = about;
-  wish.class = "";
+  // The number shown is melanoma's: so is its explanation, until another class is asked for.
+  wish.class = about.answer.melanoma_probability === null ? "" : "melanoma";
   draw();
 }
 

@@ -7,13 +7,19 @@ import { heatTable } from "./table.js";
 import { className, count, has, measured, number, percent, t } from "./words.js";
 
 const CARDS = ["auroc", "macro_auroc", "pr_auc", "balanced_accuracy", "macro_f1", "brier", "ece"];
-const MOST_CARDS = 6;
+const MOST_CARDS = 5;
 const LETTERS = "ABCDEFGHIJ";
 let name = null; // the model whose report is shown
 let report = null;
 let asked = 0; // the last question's number: an older answer is not shown
 
-const whole = (metric) => measured(metric, (share) => percent(share, 0));
+// A value, and below it its interval: side by side they would make every table too wide.
+function stacked(metric, form = number) {
+  const { value, low, high } = metric;
+  if (value === null || low === null || low === undefined) return measured(metric, form);
+  return [form(value), el("small", {}, t("range", { low: form(low), high: form(high) }))];
+}
+const whole = (metric) => stacked(metric, (share) => percent(share, 0));
 const metricName = (key) => (has(`metric.${key}`) ? t(`metric.${key}`) : key.replaceAll("_", " "));
 
 export async function openPerformance(wanted = name) {
@@ -90,7 +96,7 @@ function card(title, { value, low, high }) {
 }
 
 // A column of a table whose value is a metric with an interval.
-const column = (key, { form = measured, heat = true } = {}) => ({
+const column = (key, { form = stacked, heat = true } = {}) => ({
   name: metricName(key),
   of: (row) => row[key].value,
   form: (row) => form(row[key]),
@@ -183,7 +189,7 @@ function subgroups() {
   const named = (key) => (has(`column.${key}`) ? t(`column.${key}`) : key.replaceAll("_", " "));
   const said = (row) => `${named(row.column)}${t("colon")} ${row.value}`;
   const gap = ({ value }) => (value === null ? "–" : `${value > 0 ? "+" : ""}${number(value * 100, 1)}`);
-  const auroc = column("auroc", { form: (metric) => measured(metric, (value) => number(value, 2)) });
+  const auroc = column("auroc", { form: (metric) => stacked(metric, (value) => number(value, 2)) });
   return [
     el("h2", {}, t("report.subgroups")),
     el("p", { class: "quiet" }, t("report.subgroups.text")),

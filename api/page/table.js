@@ -67,7 +67,7 @@ function line(row, columns, note) {
   const cells = others.map((column) => {
     const value = column.of(row);
     const heat = column.heat && value !== null ? `${Math.round(Math.max(0, value) * 100)}%` : null;
-    return el("td", { class: heat ? "number warm" : "number", at: heat }, column.form(row));
+    return el("td", { class: heat ? "number warm" : "number", at: heat }, ...[column.form(row)].flat());
   });
   const said = note(row);
   return el("tr", {}, el("th", { scope: "row" }, first.form(row), said && el("small", {}, said)), cells);
