@@ -44,6 +44,7 @@ function forget() {
   $("result").hidden = true;
   $("result").replaceChildren();
   $("empty").hidden = false;
+  $("empty").textContent = t("empty");
 }
 
 const complain = (text) => {
@@ -171,6 +172,7 @@ function showSeveral(answer) {
 function drawBatch() {
   const { files, urls, answer } = state.batch;
   showBatch(files, urls, answer, openResult);
+  $("empty").textContent = t("table");
 }
 
 // One row of the table in full; the table stays.
@@ -237,6 +239,7 @@ export function redrawAnalyze() {
   drawSamples();
   showChosen();
   if (!request) rest();
+  $("empty").textContent = t("empty");
   if (state.answer) drawAnswer();
   if (state.batch) drawBatch();
   redrawExplain();

@@ -59,6 +59,7 @@ export const en = {
 
   result: "Result",
   empty: "Choose a photograph and press Predict.",
+  table: "The results stand in the table below.",
   melanoma: "melanoma",
   "probability.of": "probability of {name}",
   spoken: "{name} probability {share}",
@@ -209,7 +210,7 @@ export const en = {
   "about.lead": "An ensemble of networks, trained on folds of a set of skin photographs, gives the probability that a lesion is a melanoma.",
   "about.warning": "Research software, not a medical device. A score is no diagnosis, and a low score is no reassurance: a changing or worrying lesion belongs before a doctor.",
   "about.calibration": "What the probability means",
-  "about.calibration.text": "It is calibrated: of lesions that get 10 %, about one in ten was a melanoma, in a set with as many melanomas as the one it was measured on. Where melanoma is rarer, the same photograph means less.",
+  "about.calibration.text": "It is calibrated: of lesions that get 10\u00a0%, about one in ten was a melanoma, in a set with as many melanomas as the one it was measured on. Where melanoma is rarer, the same photograph means less.",
   "about.threshold": "What the threshold does",
   "about.threshold.text": "A lesion is flagged when its probability reaches the threshold. The threshold was chosen on images that the scoring model had not seen, so that a set share of melanomas is flagged; the probability itself is never changed by it.",
   "about.folds": "What the folds say",

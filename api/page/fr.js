@@ -77,6 +77,7 @@ export const fr = {
 
   result: "Résultat",
   empty: "Choisissez une photographie et appuyez sur Prédire.",
+  table: "Les résultats sont dans le tableau ci-dessous.",
   melanoma: "mélanome",
   "probability.of": "probabilité de {name}",
   spoken: "Probabilité de {name}\u00a0: {share}",

@@ -53,9 +53,9 @@ export function measured({ value, low, high }, form = number) {
 }
 
 export function bytes(size) {
-  const kilo = size / 1000;
-  const unit = kilo < 1000 ? "kilobyte" : "megabyte";
-  const value = kilo < 1000 ? kilo : kilo / 1000;
+  const step = size < 1e3 ? 0 : size < 1e6 ? 1 : 2;
+  const unit = ["byte", "kilobyte", "megabyte"][step];
+  const value = size / 1000 ** step;
   return numbers({ style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
 }
 
