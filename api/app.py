@@ -20,9 +20,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
+from api.desk import Desk
 from api.limits import JSON_BYTES, TOO_LARGE
 from api.refusals import REQUEST_ID, add_handlers, error_body
-from api.routes import PAGE, Desk, router
+from api.routes import PAGE, router
 from api.settings import Settings, read_settings
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.scorer import Scorer
