@@ -6,14 +6,12 @@ MELANOMA_WEIGHTS, MELANOMA_DEVICE and MELANOMA_QUEUE.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,8 +24,6 @@ from api.routes import PAGE, Desk, router
 from api.settings import Settings, read_settings
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.scorer import Scorer
-
-log = logging.getLogger("melanoma.api")
 
 _CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
@@ -90,12 +86,9 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-        try:
-            await run_sync(desk.warm_up)
-        except Exception:
-            # Kept up for /healthz and the log: /readyz keeps the traffic away.
-            log.exception("the warm-up score failed; /readyz stays at 503")
-        yield
+        await desk.check()
+        with desk.readiness.leaving_at_sigterm():
+            yield
 
     # FastAPI's own /docs and /redoc load their scripts from another host.
     app = Service(

@@ -29,6 +29,7 @@ STATUS = {
     "non_finite_score": 500,
     "not_available": 422,
     "not_found": 404,
+    "not_ready": 503,
     "too_large": 413,
     "too_many_files": 422,
     "too_many_pixels": 422,

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from api.limits import ScoringQueue
+from api.batching import MicroBatcher, Outcome
+from api.explaining import ExplainSlot
+from api.readiness import Readiness
 from api.refusals import Refusal, request_id_of
 from api.schemas import (
     PREDICT_BODY,
@@ -28,6 +29,7 @@ from api.schemas import (
 )
 from api.uploads import read_photograph
 from melanoma.data import images
+from melanoma.data.images import Photograph
 from melanoma.errors import ImageError, ScoreError
 from melanoma.scoring.scorer import DISCLAIMER, Prediction, Scorer
 
@@ -37,12 +39,13 @@ PAGE = Path(__file__).parent / "page"
 
 
 class Desk:
-    """The scorers by name, the queue before them, and whether each has given a score."""
+    """The scorers by name, the batches and the slot that they work in, and whether they may."""
 
     def __init__(self, scorers: Sequence[Scorer], *, waiting: int) -> None:
         self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
-        self.queue = ScoringQueue(waiting=waiting)
-        self.ready = False
+        self.batcher = MicroBatcher(waiting=waiting)
+        self.slot = ExplainSlot()
+        self.readiness = Readiness()
 
     def choose(self, name: str | None) -> Scorer:
         """The scorer of that name, or the first. Raises Refusal listing the names."""
@@ -52,12 +55,16 @@ class Desk:
             raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
         return self.scorers[name]
 
-    def warm_up(self) -> None:
-        """Score one gray square with every scorer; ready when none raised."""
-        for scorer in self.scorers.values():
-            size = scorer.bundle.size
-            scorer.score_squares(np.full((1, size, size, 3), 128, dtype=np.uint8))
-        self.ready = True
+    async def score(
+        self, scorer: Scorer, photographs: Sequence[bytes | Photograph]
+    ) -> list[Outcome]:
+        """A Prediction for each photograph, or the exception that it met. Raises Refusal."""
+        self.readiness.require(scorer)
+        return await self.batcher.score(scorer, photographs)
+
+    async def check(self) -> None:
+        """Ask every scorer for its golden score, in the thread that will score."""
+        await self.batcher.run(self.readiness.check, list(self.scorers.values()))
 
 
 def _desk(request: Request) -> Desk:
@@ -84,7 +91,7 @@ async def predict(
         raise Refusal("unknown_field", "the address has an unknown parameter; known: model")
     scorer = desk.choose(model)
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
-    desk.queue.require_room()
+    desk.batcher.require_room()
     data = await read_photograph(request)
     prediction = await _score(desk, scorer, data, request_id_of(request))
     milliseconds = (time.perf_counter() - start) * 1000
@@ -103,14 +110,14 @@ async def predict(
 
 
 async def _score(desk: Desk, scorer: Scorer, data: bytes, request_id: str) -> Prediction:
-    try:
-        return await desk.queue.run(scorer.score, data)
-    except (ImageError, ScoreError, Refusal):
-        raise
-    except Exception as error:
-        # Whatever a model or a GPU raises is this request's alone: the next one is served.
-        log.exception("request %s: scoring failed", request_id)
-        raise Refusal("internal", "scoring failed; try again, or report the request id") from error
+    (outcome,) = await desk.score(scorer, [data])
+    if isinstance(outcome, Prediction):
+        return outcome
+    if isinstance(outcome, ImageError | ScoreError | Refusal):
+        raise outcome
+    # Whatever a model or a GPU raises is this request's alone: the next one is served.
+    log.error("request %s: scoring failed", request_id, exc_info=outcome)
+    raise Refusal("internal", "scoring failed; try again, or report the request id") from outcome
 
 
 @router.get("/info")
@@ -155,9 +162,10 @@ async def healthz() -> HealthAnswer:
 
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
 async def readyz(desk: TheDesk, response: Response) -> ReadyAnswer:
-    """200 once every bundle has given a score, 503 before."""
-    response.status_code = 200 if desk.ready else 503
-    return ReadyAnswer(ready=desk.ready)
+    """200 once every bundle has given its golden score, 503 before and again after SIGTERM."""
+    found = desk.readiness
+    response.status_code = 200 if found.ready else 503
+    return ReadyAnswer(ready=found.ready, state=found.state, bundles=found.bundles)
 
 
 @router.get("/", include_in_schema=False)
