@@ -6,7 +6,6 @@ environment, as api.settings says.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -14,7 +13,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
@@ -33,8 +31,6 @@ from api.settings import Settings, read_settings
 from api.uploads import BATCH
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.scorer import Scorer
-
-log = logging.getLogger("melanoma.api")
 
 _CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
@@ -118,16 +114,13 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
     names = [scorer.bundle.name for scorer in scorers]
     if not names or len(set(names)) < len(names):
         raise RecipeError(f"bundles of different names are needed; given: {names or 'none'}")
-    desk = Desk(scorers, waiting=settings.queue, lime_seconds=settings.lime_seconds)
+    desk = Desk(scorers, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-        try:
-            await run_sync(desk.warm_up)
-        except Exception:
-            # Kept up for /healthz and the log: /readyz keeps the traffic away.
-            log.exception("the warm-up score failed; /readyz stays at 503")
-        yield
+        await desk.check()
+        with desk.readiness.leaving_at_sigterm():
+            yield
 
     # FastAPI's own /docs and /redoc load their scripts from another host.
     app = Service(

@@ -1,61 +1,48 @@
-"""The desk: the served bundles by name, the queue before them, and whether they are ready."""
+"""The desk: the served bundles by name, and where their scores and explanations are made."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import anyio
-import numpy as np
 
-from api.limits import ScoringQueue
+from api.batching import MicroBatcher, Outcome
+from api.explaining import Explaining, ExplainSlot
 from api.metrics import Metrics
+from api.readiness import Readiness
 from api.refusals import Refusal
+from api.settings import Settings
+from melanoma.data.images import Photograph
 from melanoma.scoring.lime import PRECISIONS
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.scorer import Scorer
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-LIME_SECONDS = 60.0
-_POLL_SECONDS = 0.1
-
-
-class Explaining(Protocol[R_co]):
-    """An explanation with everything but these two filled in."""
-
-    def __call__(self, *, deadline: float, should_stop: Callable[[], bool]) -> R_co: ...
 
 
 class Desk:
-    """The scorers by name, the queue before them, and whether each has given a score."""
+    """The scorers by name, the batches and the slot that they work in, and whether they may."""
 
-    def __init__(
-        self,
-        scorers: Sequence[Scorer],
-        *,
-        waiting: int,
-        lime_seconds: float = LIME_SECONDS,
-    ) -> None:
+    def __init__(self, scorers: Sequence[Scorer], settings: Settings) -> None:
         self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
-        self.queue = ScoringQueue(waiting=waiting)
-        self.ready = False
-        self.durations = Durations()
         self.metrics = Metrics()
-        self._lime_seconds = lime_seconds
-        self._explaining = threading.Lock()
-        self._drawing = anyio.Semaphore(1)
-        self._drawings, self._most_drawings = 0, waiting + 1
-        self.metrics.watch(
-            self.scorers, queue_length=lambda: self.present, ready=lambda: self.ready
+        self.batcher = MicroBatcher(
+            waiting=settings.queue,
+            largest=settings.batch,
+            wait=settings.batch_wait_ms / 1000,
+            on_batch=self.metrics.count_batch,
         )
-
-    @property
-    def present(self) -> int:
-        """Photographs that are accepted and not answered yet."""
-        return self.queue._present
+        self.slot = ExplainSlot(deadline=settings.lime_seconds)
+        self.readiness = Readiness()
+        self.durations = Durations()
+        self._drawing = anyio.Semaphore(1)
+        self._drawings, self._most_drawings = 0, settings.queue + 1
+        self.metrics.watch(
+            self.scorers,
+            queue_length=lambda: self.batcher.present,
+            ready=lambda: self.readiness.ready,
+        )
 
     def choose(self, name: str | None) -> Scorer:
         """The scorer of that name, or the first. Raises Refusal listing the names."""
@@ -65,64 +52,18 @@ class Desk:
             raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
         return self.scorers[name]
 
-    def warm_up(self) -> None:
-        """Score one gray square with every scorer; ready when none raised."""
-        for scorer in self.scorers.values():
-            size = scorer.bundle.size
-            scorer.score_squares(np.full((1, size, size, 3), 128, dtype=np.uint8))
-        self.ready = True
-
     async def score(
-        self, scorer: Scorer, photographs: Sequence[bytes]
-    ) -> list[Prediction | Exception]:
-        """A Prediction for each photograph, in their order, or the exception that it met.
-
-        Raises Refusal when there is no room.
-        """
-        return await self.queue.run(self._score_each, scorer, photographs)
-
-    def _score_each(
-        self, scorer: Scorer, photographs: Sequence[bytes]
-    ) -> list[Prediction | Exception]:
-        outcomes: list[Prediction | Exception] = []
-        for data in photographs:
-            self.metrics.count_batch(1, scorer.bundle.name)
-            try:
-                outcomes.append(scorer.score(data))
-            except Exception as error:
-                outcomes.append(error)
-        return outcomes
+        self, scorer: Scorer, photographs: Sequence[bytes | Photograph]
+    ) -> list[Outcome]:
+        """A Prediction for each photograph, or the exception that it met. Raises Refusal."""
+        self.readiness.require(scorer)
+        return await self.batcher.score(scorer, photographs)
 
     async def explain(
-        self,
-        function: Explaining[R],
-        *,
-        disconnected: Callable[[], Awaitable[bool]] | None = None,
+        self, function: Explaining[R], *, disconnected: Callable[[], Awaitable[bool]]
     ) -> R:
-        """What `function` returns, one at a time, beside the queue. It is told to stop when
-        `disconnected` says that nobody waits any more.
-
-        Raises Refusal when another runs, and whatever the function raises.
-        """
-        if not self._explaining.acquire(blocking=False):
-            raise Refusal("busy", "another explanation is being made; try again in a moment")
-        stop = threading.Event()
-
-        def work() -> R:
-            # In the thread: the slot is free when the work has ended, not when nobody waits.
-            try:
-                return function(deadline=self._lime_seconds, should_stop=stop.is_set)
-            finally:
-                self._explaining.release()
-
-        running = asyncio.get_running_loop().run_in_executor(None, work)
-        try:
-            while not (await asyncio.wait([running], timeout=_POLL_SECONDS))[0]:
-                if disconnected is not None and not stop.is_set() and await disconnected():
-                    stop.set()
-            return running.result()
-        finally:
-            stop.set()
+        """What LIME's `function` returns, in its slot. Raises Refusal when another runs."""
+        return await self.slot.run(function, disconnected=disconnected)
 
     @asynccontextmanager
     async def drawing(self) -> AsyncGenerator[None, None]:
@@ -136,6 +77,10 @@ class Desk:
                 yield
         finally:
             self._drawings -= 1
+
+    async def check(self) -> None:
+        """Ask every scorer for its golden score, in the thread that will score."""
+        await self.batcher.run(self.readiness.check, list(self.scorers.values()))
 
 
 class Durations:

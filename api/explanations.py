@@ -67,6 +67,7 @@ async def explain_photograph(
     """
     start = time.monotonic()
     model = scorer.bundle.name
+    desk.readiness.require(scorer)
     try:
         if question.method == "lime":
             found = await _by_lime(desk, scorer, data, question, request=request)
@@ -132,7 +133,7 @@ async def _by_gradcam(desk: Desk, scorer: Scorer, data: bytes, question: Questio
     async with desk.drawing():
         photograph = await anyio.to_thread.run_sync(decode_image, data)
         function = partial(explain_gradcam, scorer, photograph.pixels, target=question.target)
-        explanation = await desk.queue.run(function)
+        explanation = await desk.batcher.run(function)
         return await anyio.to_thread.run_sync(_explained, explanation, photograph)
 
 

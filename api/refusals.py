@@ -31,6 +31,7 @@ STATUS = {
     "missing_file": 422,
     "non_finite_score": 500,
     "not_found": 404,
+    "not_ready": 503,
     "too_large": 413,
     "too_many_files": 422,
     "too_many_pixels": 422,

@@ -125,9 +125,10 @@ async def healthz() -> HealthAnswer:
 
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
 async def readyz(desk: TheDesk, response: Response) -> ReadyAnswer:
-    """200 once every bundle has given a score, 503 before."""
-    response.status_code = 200 if desk.ready else 503
-    return ReadyAnswer(ready=desk.ready)
+    """200 once every bundle has given its golden score, 503 before and again after SIGTERM."""
+    found = desk.readiness
+    response.status_code = 200 if found.ready else 503
+    return ReadyAnswer(ready=found.ready, state=found.state, bundles=found.bundles)
 
 
 @router.get("/", include_in_schema=False)

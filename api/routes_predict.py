@@ -23,7 +23,7 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
-    desk.queue.require_room()
+    desk.batcher.require_room()
     data, wanted = await read_photograph(request, PredictRequest)
     explanation = None
     question = make_question(wanted, scorer, default="lime")
@@ -54,7 +54,7 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
 async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""
     start = time.perf_counter()
-    desk.queue.require_room()
+    desk.batcher.require_room()
     uploads = await read_photographs(request)
     readable = [data for data in uploads if isinstance(data, bytes)]
     scored = iter(await score_each(request, desk, scorer, readable) if readable else [])

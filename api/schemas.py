@@ -258,6 +258,9 @@ class HealthAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    """Whether scores can be given; false until every bundle has given one."""
+    """Whether traffic may come: not before every bundle has given its golden score, nor after the
+    service was told to end. `bundles` says what each one's golden image gave."""
 
     ready: bool
+    state: Literal["starting", "ready", "failed", "leaving"]
+    bundles: dict[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -83,7 +84,9 @@ def serve(
         bundles = _check(settings.weights, settings.device)
         os.environ.update(given)
         names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
-        _run(listener, f"{names} on {_address(listener)}")
+        # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
+        grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
+        _run(listener, f"{names} on {_address(listener)}", grace=grace)
 
 
 def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
@@ -139,7 +142,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(listener: socket.socket, what: str) -> None:
+def _run(listener: socket.socket, what: str, *, grace: int) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -154,7 +157,7 @@ def _run(listener: socket.socket, what: str) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=grace,
     )
     try:
         with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
