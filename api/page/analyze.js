@@ -135,7 +135,7 @@ async function predict(event) {
 async function showOne(answer) {
   state.answer = answer;
   drawAnswer();
-  offerExplain({ file: state.files[0], answer, served: served(answer.model.name), tell });
+  offerExplain({ file: state.files[0], answer, tell });
   say(spoken(answer));
   $("verdict").scrollIntoView({ block: "nearest" });
   // The report tells what the threshold did; the answer does not wait for it.

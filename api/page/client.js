@@ -32,7 +32,10 @@ function explain({ code, message, request_id }, status) {
 }
 
 async function refusal(reply) {
-  if (reply.status === 401) $("access").hidden = false;
+  if (reply.status === 401) {
+    $("access").hidden = false;
+    $("access-error").textContent = token === null ? "" : t("access.refused");
+  }
   try {
     const { error } = await reply.json();
     return new Refused(error.code, explain(error, reply.status));

@@ -18,6 +18,7 @@ export const en = {
   "disclaimer.diagnosis": ": a score is no diagnosis.",
   "access.label": "This service asks for an access token",
   "access.use": "Use it",
+  "access.refused": "That token was refused.",
   "access.kept": "It is kept until this tab is closed.",
   colon: ":",
   range: "{low} to {high}",

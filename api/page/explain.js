@@ -2,6 +2,7 @@
 import { $, el, save, say } from "./dom.js";
 import { standing } from "./answer.js";
 import { askExplain } from "./client.js";
+import { loadInfo, served } from "./models.js";
 import { className, count, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
@@ -10,7 +11,7 @@ const PRECISIONS = ["Low", "Medium", "High"];
 const PICTURE = { width: 1100, panel: 506, left: 22, right: 572, top: 63, rest: 193 };
 const LARGEST = 5;
 
-let subject = null; // { file, answer, served, tell }
+let subject = null; // { file, answer, tell }
 let wish = { method: "gradcam", precision: "Low", class: "" };
 let request = null;
 let shown = null;
@@ -36,7 +37,7 @@ export function redrawExplain() {
   if (subject && !request) draw();
 }
 
-const methods = () => subject.served?.explain?.methods ?? ["gradcam", "lime"];
+const methods = () => served(subject.answer.model.name)?.explain?.methods ?? ["gradcam", "lime"];
 
 function draw() {
   const { answer } = subject;
@@ -85,7 +86,8 @@ function choice(name, options) {
   return el("label", { for: `wish-${name}` }, el("span", {}, t(`explain.${name}`)), select);
 }
 
-const cost = (name) => subject.served?.explain?.precisions?.[name];
+// Asked of the newest /info: each explanation teaches the service what the next will take.
+const cost = (name) => served(subject.answer.model.name)?.explain?.precisions?.[name];
 
 function precision(name) {
   const known = cost(name);
@@ -100,7 +102,7 @@ async function explain(event) {
   if (request) return;
   const ours = new AbortController();
   request = ours;
-  const { file, served, tell } = subject;
+  const { file, answer: scored, tell } = subject;
   const fields = { method: wish.method };
   if (wish.method === "lime") fields.precision = wish.precision;
   if (wish.class) fields.class = wish.class;
@@ -109,12 +111,13 @@ async function explain(event) {
   $("explain-error").textContent = "";
   const done = wait(wish.method === "lime" ? (cost(wish.precision)?.seconds ?? null) : null);
   try {
-    const answer = await askExplain(file, fields, { model: served?.name, signal: ours.signal });
+    const answer = await askExplain(file, fields, { model: scored.model.name, signal: ours.signal });
     if (request !== ours) return;
     shown = answer.explanation;
     tell(shown);
     await show(shown);
     say(t("explain.done"));
+    learn().catch(() => {}); // the old expectation is no worse than before
   } catch (error) {
     if (request !== ours) return;
     say("");
@@ -127,6 +130,13 @@ async function explain(event) {
       if (document.activeElement === document.body) $("ask").focus();
     }
   }
+}
+
+async function learn() {
+  const about = subject;
+  await loadInfo();
+  if (subject !== about) return;
+  for (const option of $("wish-precision").options) option.text = precision(option.value);
 }
 
 // Say that it runs, and how far it is where that can be told. Returns what ends it.

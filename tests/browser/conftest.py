@@ -49,6 +49,18 @@ def served(tmp_path_factory: pytest.TempPathFactory, folder_run: Any) -> Iterato
     service.process.wait()
 
 
+@pytest.fixture
+def guarded(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a service that demands the token "right"."""
+    from tiny_service import start_service
+
+    monkeypatch.setenv("MELANOMA_TOKEN", "right")
+    service = start_service(served.report.parent, tmp_path / "guarded.log")
+    yield service.address
+    service.process.kill()
+    service.process.wait()
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")
@@ -63,8 +75,8 @@ def browser() -> Iterator[Any]:
 class Page:
     """A page of the service, and what it logged and asked for meanwhile."""
 
-    def __init__(self, browser: Any, served: Any, **context: Any) -> None:
-        self.served = served
+    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+        self.address = address
         self.context = browser.new_context(**context)
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -76,7 +88,7 @@ class Page:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(f"{self.served.address}/{part}")
+        self.page.goto(f"{self.address}/{part}")
         self.page.locator("#samples li").first.wait_for(state="attached")
         return self.page
 
@@ -116,7 +128,7 @@ class Page:
     @property
     def foreign(self) -> list[str]:
         """Addresses of other hosts that were asked for."""
-        own = (f"{self.served.address}/", "blob:", "data:")
+        own = (f"{self.address}/", "blob:", "data:")
         return [address for address in self.requests if not address.startswith(own)]
 
     @property
@@ -135,11 +147,16 @@ def open_page(browser: Any, served: Any) -> Iterator[Any]:
     opened: list[Page] = []
 
     def open_(
-        *, width: int = 1024, height: int = 800, scheme: str = "light", **context: Any
+        *,
+        width: int = 1024,
+        height: int = 800,
+        scheme: str = "light",
+        address: str = "",
+        **context: Any,
     ) -> Page:
         viewport = {"width": width, "height": height}
         context = {"viewport": viewport, "color_scheme": scheme, "locale": "en-US", **context}
-        opened.append(Page(browser, served, **context))
+        opened.append(Page(browser, address or served.address, **context))
         return opened[-1]
 
     yield open_

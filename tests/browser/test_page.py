@@ -239,25 +239,26 @@ def test_an_answer_is_saved_as_json_with_every_class_sorted(open_page, served):
     assert saved["threshold"] is None
 
 
-def test_a_token_is_asked_for_and_then_sent(open_page, served):
-    at = open_page()
-    seen = []
-
-    def guard(route):
-        seen.append(route.request.headers.get("authorization"))
-        if seen[-1] == "Bearer right":
-            route.continue_()
-            return
-        error = {"code": "unauthorized", "message": "a token is needed", "request_id": "1"}
-        route.fulfill(status=401, json={"success": False, "error": error})
-
-    at.page.route("**/predict*", guard)
+def test_a_token_is_asked_for_and_then_sent(open_page, served, guarded):
+    at = open_page(address=guarded)
+    at.page.get_by_label("access token").wait_for()  # asked for at once: /info is guarded too
     at.choose(served.photographs[1])
     at.predict()
-    at.page.locator("#error").get_by_text("A token is needed.").wait_for()
+    at.page.locator("#error").get_by_text("token").wait_for()
+    at.page.get_by_label("access token").fill("wrong")
+    at.page.keyboard.press("Enter")
+    at.page.get_by_text("That token was refused.").wait_for()
     at.page.get_by_label("access token").fill("right")
     at.page.keyboard.press("Enter")
     at.page.locator("#access").wait_for(state="hidden")
+    at.page.wait_for_function("document.getElementById('model').value === 'tiny'")
     at.predict()
     at.wait_for_result()
-    assert seen == [None, "Bearer right"]
+    at.page.click("#tab-performance")
+    at.page.locator(".figures").wait_for()
+    # Kept while the tab is open, and no longer.
+    at.page.reload()
+    at.page.locator(".figures").wait_for()
+    assert at.page.is_hidden("#access")
+    at.visit()
+    at.page.get_by_label("access token").wait_for()

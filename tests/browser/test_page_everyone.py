@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from tiny_service import encode
 
+from api.refusals import STATUS
+
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
   .filter(({ impact }) => ["serious", "critical"].includes(impact))
@@ -240,6 +242,16 @@ def test_both_languages_have_every_word_and_every_value(open_page):
     for key, words in en.items():
         places = set(re.findall(r"\{\w+\}", words))
         assert set(re.findall(r"\{\w+\}", fr[key])) == places, key
+
+
+def test_every_refusal_that_a_person_can_meet_is_told_in_french(open_page):
+    at = open_page()
+    words = at.page.evaluate("async () => (await import('/static/fr.js')).fr")
+    told = {key.removeprefix("error.") for key in words if key.startswith("error.")}
+    # Those that only a program can bring about, or that name a value in the service's own words.
+    programs = {"bad_base64", "bad_json", "bad_multipart", "client_gone", "invalid_field"}
+    programs |= {"method_not_allowed", "not_found", "unknown_field"}
+    assert told - {"status"} == set(STATUS) - programs
 
 
 def test_with_the_network_blocked_everything_works_and_nothing_leaves(open_page, served):

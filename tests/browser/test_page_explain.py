@@ -76,6 +76,18 @@ def test_lime_offers_three_precisions_with_their_expected_time(open_page, served
     assert all("points" in row and "of the picture" in row for row in weights)
 
 
+def test_what_one_explanation_took_is_what_the_next_is_expected_to_take(open_page, served):
+    at = open_page()
+    at.score(served.photographs[3])
+    explain(at, method="lime", precision="Low")
+    known = at.page.locator("#wish-precision option", has_text="Low: 50 images, about")
+    known.wait_for(state="attached")
+    info = httpx.get(f"{served.address}/info", timeout=20).json()
+    expected = info["models"][0]["explain"]["precisions"]["Low"]["seconds"]
+    assert f"about {expected:.1f}".removesuffix(".0") in known.text_content()
+    assert sum(address.endswith("/info") for address in at.requests) == 2
+
+
 def test_another_class_can_be_explained_and_the_picture_saved(open_page, served):
     at = open_page()
     at.page.select_option("#model", "folders")
