@@ -14,7 +14,7 @@ const text = (x, y, said, kind, anchor = "start") =>
 // A pair of axes from 0; `at` turns data into places.
 class Panel {
   constructor(x, y, reach = 1) {
-    [this.left, this.right, this.top, this.bottom] = [52, WIDTH - 12, 12, HEIGHT - 46];
+    [this.left, this.right, this.top, this.bottom] = [58, WIDTH - 12, 12, HEIGHT - 46];
     this.reach = reach;
     this.marks = [];
     for (const tick of ticks(reach)) {

@@ -56,11 +56,12 @@ export function bytes(size) {
   const step = size < 1e3 ? 0 : size < 1e6 ? 1 : 2;
   const unit = ["byte", "kilobyte", "megabyte"][step];
   const value = size / 1000 ** step;
-  return numbers({ style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+  const form = { style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 };
+  return numbers({ ...form, unitDisplay: step ? "short" : "long" }).format(value);
 }
 
 export function seconds(value) {
-  const digits = value < 10 ? 1 : 0;
+  const digits = value < 1 ? 2 : value < 10 ? 1 : 0;
   const form = { style: "unit", unit: "second", maximumFractionDigits: digits };
   return numbers(form).format(value);
 }

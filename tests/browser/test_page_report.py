@@ -54,10 +54,10 @@ def test_the_curves_are_drawn_from_the_reports_points(open_page, served):
     assert len(points) == len(report["curves"]["roc"]["x"])
     xs = [float(point.split(",")[0]) for point in points]
     ys = [float(point.split(",")[1]) for point in points]
-    # From the lower left to the upper right corner: 52 to 348, and 276 up to 12.
+    # From the lower left to the upper right corner: 58 to 348, and 276 up to 12.
     for i in (0, len(xs) // 2, len(xs) - 1):
         x, y = (report["curves"]["roc"][axis][i] for axis in "xy")
-        assert xs[i] == pytest.approx(52 + 296 * x, abs=0.1)
+        assert xs[i] == pytest.approx(58 + 290 * x, abs=0.1)
         assert ys[i] == pytest.approx(276 - 264 * y, abs=0.1)
     bins = figures.nth(3).locator("circle.mark")
     assert bins.count() == len(report["calibration"]["after"]["bins"])
