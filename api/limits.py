@@ -15,15 +15,17 @@ JSON_BYTES = 4 * -(-MAX_BYTES // 3) + _OVERHEAD
 TOO_LARGE = f"the request is too large; a photograph may have {MAX_BYTES:,} bytes"
 
 
-async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def bounded(
+    request: Request, limit: int, too_large: str = TOO_LARGE
+) -> AsyncGenerator[bytes, None]:
     """The body's chunks. Raises Refusal before the first when the header declares too many
     bytes, and in mid-stream when too many come."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise Refusal("too_large", TOO_LARGE)
+        raise Refusal("too_large", too_large)
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise Refusal("too_large", TOO_LARGE)
+            raise Refusal("too_large", too_large)
         yield chunk

@@ -1,126 +1,39 @@
-"""The routes: thin, each one a question to a Scorer."""
+"""The routes about the service and its bundles, and the page."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import time
-from collections.abc import Sequence
+import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+import anyio.to_thread
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.batching import MicroBatcher, Outcome
-from api.explaining import ExplainSlot
-from api.readiness import Readiness
-from api.refusals import Refusal, request_id_of
+from api.asking import Guarded, TheDesk, TheScorer, refusals
+from api.desk import Desk
 from api.schemas import (
-    PREDICT_BODY,
     BundleAnswer,
-    ErrorAnswer,
+    ClassAnswer,
+    ClassesAnswer,
     HealthAnswer,
     InfoAnswer,
     LimitsAnswer,
-    PredictAnswer,
+    ModelAnswer,
     ReadyAnswer,
 )
-from api.uploads import read_photograph
 from melanoma.data import images
-from melanoma.data.images import Photograph
-from melanoma.errors import ImageError, ScoreError
-from melanoma.scoring.scorer import DISCLAIMER, Prediction, Scorer
+from melanoma.errors import WeightsError
+from melanoma.scoring.explain import METHODS
+from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
-log = logging.getLogger("melanoma.api")
 router = APIRouter()
 PAGE = Path(__file__).parent / "page"
 
 
-class Desk:
-    """The scorers by name, the batches and the slot that they work in, and whether they may."""
-
-    def __init__(self, scorers: Sequence[Scorer], *, waiting: int) -> None:
-        self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
-        self.batcher = MicroBatcher(waiting=waiting)
-        self.slot = ExplainSlot()
-        self.readiness = Readiness()
-
-    def choose(self, name: str | None) -> Scorer:
-        """The scorer of that name, or the first. Raises Refusal listing the names."""
-        if name is None:
-            return next(iter(self.scorers.values()))
-        if name not in self.scorers:
-            raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
-        return self.scorers[name]
-
-    async def score(
-        self, scorer: Scorer, photographs: Sequence[bytes | Photograph]
-    ) -> list[Outcome]:
-        """A Prediction for each photograph, or the exception that it met. Raises Refusal."""
-        self.readiness.require(scorer)
-        return await self.batcher.score(scorer, photographs)
-
-    async def check(self) -> None:
-        """Ask every scorer for its golden score, in the thread that will score."""
-        await self.batcher.run(self.readiness.check, list(self.scorers.values()))
-
-
-def _desk(request: Request) -> Desk:
-    desk = request.app.state.desk
-    assert isinstance(desk, Desk)
-    return desk
-
-
-TheDesk = Annotated[Desk, Depends(_desk)]
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer} for status in (400, 404, 413, 415, 422, 500, 503)
-}
-
-
-@router.post("/predict", responses=REFUSALS, openapi_extra=PREDICT_BODY)
-async def predict(
-    request: Request,
-    desk: TheDesk,
-    model: Annotated[str | None, Query(description="A served bundle's name")] = None,
-) -> PredictAnswer:
-    """The melanoma probability of one photograph, with its threshold beside it."""
-    start = time.perf_counter()
-    if set(request.query_params) - {"model"}:
-        raise Refusal("unknown_field", "the address has an unknown parameter; known: model")
-    scorer = desk.choose(model)
-    # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
-    desk.batcher.require_room()
-    data = await read_photograph(request)
-    prediction = await _score(desk, scorer, data, request_id_of(request))
-    milliseconds = (time.perf_counter() - start) * 1000
-    log.info(
-        "request %s: %d bytes, sha256 %s, scored in %.0f ms",
-        request_id_of(request),
-        len(data),
-        hashlib.sha256(data).hexdigest()[:8],
-        milliseconds,
-    )
-    return PredictAnswer(
-        **prediction.as_dict(),
-        request_id=request_id_of(request),
-        milliseconds=round(milliseconds, 1),
-    )
-
-
-async def _score(desk: Desk, scorer: Scorer, data: bytes, request_id: str) -> Prediction:
-    (outcome,) = await desk.score(scorer, [data])
-    if isinstance(outcome, Prediction):
-        return outcome
-    if isinstance(outcome, ImageError | ScoreError | Refusal):
-        raise outcome
-    # Whatever a model or a GPU raises is this request's alone: the next one is served.
-    log.error("request %s: scoring failed", request_id, exc_info=outcome)
-    raise Refusal("internal", "scoring failed; try again, or report the request id") from outcome
-
-
-@router.get("/info")
+@router.get("/info", dependencies=[Guarded], responses=refusals(401))
 async def info(desk: TheDesk) -> InfoAnswer:
     """The served bundles: what they are, how well they rank, and what they accept."""
     limits = LimitsAnswer(
@@ -131,12 +44,16 @@ async def info(desk: TheDesk) -> InfoAnswer:
         longest_side=images.MAX_SIDE,
         aspect=images.MAX_ASPECT,
     )
-    described = [_describe(scorer) for scorer in desk.scorers.values()]
+    described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
     return InfoAnswer(models=described, limits=limits, disclaimer=DISCLAIMER)
 
 
-def _describe(scorer: Scorer) -> BundleAnswer:
+def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
+    costs = {
+        name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
+        for name, count in PRECISIONS.items()
+    }
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -150,8 +67,54 @@ def _describe(scorer: Scorer) -> BundleAnswer:
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
+            "explain": {"methods": list(METHODS), "precisions": costs},
         }
     )
+
+
+@router.get("/classes", dependencies=[Guarded], responses=refusals(401, 404, 422))
+async def classes(scorer: TheScorer) -> ClassesAnswer:
+    """A bundle's classes."""
+    bundle = scorer.bundle
+    return ClassesAnswer(
+        model=ModelAnswer(**scorer.info()),
+        classes=[ClassAnswer(name=n, melanoma=n in bundle.melanoma) for n in bundle.classes],
+    )
+
+
+@router.get(
+    "/report",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **refusals(401, 404, 422, 500),
+    },
+)
+async def report(scorer: TheScorer) -> Response:
+    """A bundle's report.json as it was sealed, byte for byte."""
+    data = await anyio.to_thread.run_sync(_read_report, scorer)
+    return Response(data, media_type="application/json")
+
+
+def _read_report(scorer: Scorer) -> bytes:
+    path = scorer.bundle.folder / "report.json"
+    data = path.read_bytes()
+    # What was verified at the start is what is answered, whatever became of the folder since.
+    if json.loads(data) != scorer.bundle.report:
+        raise WeightsError(f"{path} was changed after the service had started")
+    return data
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(401)},
+)
+async def metrics(desk: TheDesk) -> Response:
+    """What Prometheus reads."""
+    return Response(desk.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/healthz")
