@@ -197,6 +197,8 @@ async def measure_server(
     alone, alone_seconds = await ask_in_turn(callers, clients=1, seconds=seconds / 3)
     full, full_seconds = await ask_in_turn(callers, clients=CLIENTS, seconds=seconds)
     at_capacity = full.summary(full_seconds)
+    if not at_capacity["answers_per_second"]:
+        raise SystemExit(f"no photograph was answered in {seconds:g} s: {at_capacity}")
     rate = 3 * at_capacity["answers_per_second"]
     over, health = await ask_at_rate(callers, rate=rate, seconds=seconds)
     return {
@@ -248,7 +250,7 @@ def soak(weights: Path, photographs: Sequence[bytes], *, seconds: float) -> dict
     }
 
 
-async def _beside_lime(
+async def _ask_beside_lime(
     address: str, photographs: Sequence[bytes], seconds: float
 ) -> dict[str, Any]:
     callers, explained = Callers(address, photographs), Tally()
