@@ -6,7 +6,7 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from melanoma.errors import ImageError, ScoreError
@@ -104,14 +104,15 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return refuse(request, "invalid_field", f"{field}: {first['msg']}")
 
 
-async def _by_framework(request: Request, error: Exception) -> JSONResponse:
+async def _by_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = dict(error.headers or {}).get("Allow", "")
         message = f"{request.method} is not answered here; use {allowed}"
         return refuse(request, "method_not_allowed", message, Allow=allowed)
     if error.status_code == 413:
-        return refuse(request, "too_large", "the request is larger than any that is accepted")
+        # Service words it, as it does where the limit's own middleware answers.
+        return PlainTextResponse("", 413)
     return refuse(request, "not_found", "there is nothing here; /openapi.json lists what there is")
 
 
