@@ -282,7 +282,7 @@ def test_a_wrong_method_is_told_the_right_one(client):
         ("GET", "/explain", "POST"),
         ("DELETE", "/report", "GET"),
         ("POST", "/info", "GET"),
-        ("POST", "/static/app.js", "GET, HEAD"),
+        ("POST", "/static/main.js", "GET, HEAD"),
     ]:
         reply = client.request(method, path)
         refused(reply, 405, "method_not_allowed")
@@ -351,7 +351,7 @@ def test_a_score_that_is_no_number_is_never_sent(bundle_folder: Path, photograph
         assert client.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/info", "/predict", "/nowhere", "/static/app.js"])
+@pytest.mark.parametrize("path", ["/", "/info", "/predict", "/nowhere", "/static/main.js"])
 def test_every_reply_has_the_security_headers_and_an_id_of_its_own(client, path):
     first, second = client.get(path), client.get(path)
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
