@@ -15,9 +15,11 @@ from api.refusals import Refusal
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-DEADLINE_SECONDS = 25.0  # below the grace of melanoma.serve: a stop waits for an explanation
+DEADLINE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_LOWEST = 19
+# A tenth of a score's weight where both want the processor; at 19 it would stand still beside
+# whatever else the machine does.
+_NICENESS = 10
 
 
 class Explaining(Protocol[R_co]):
@@ -27,7 +29,7 @@ class Explaining(Protocol[R_co]):
 
 
 class ExplainSlot:
-    """Runs one function at a time, in a thread of the lowest priority; refuses the others.
+    """Runs one function at a time, in a thread of low priority; refuses the others.
 
     Scores go before explanations: the slot's thread, and those that torch starts for it, get what
     the scores leave of the processors.
@@ -77,4 +79,4 @@ class ExplainSlot:
 def _step_back() -> None:
     # Each of Linux's threads has a priority of its own, which the threads it starts inherit.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

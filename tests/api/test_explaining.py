@@ -149,7 +149,7 @@ def test_lime_stops_in_the_middle_when_its_caller_leaves(scorer, photograph):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs priorities of threads, as Linux has")
-def test_the_slot_works_at_the_lowest_priority_and_nobody_else_does():
+def test_the_slot_works_at_a_low_priority_and_nobody_else_does():
     found: list[int] = []
 
     def look(*, deadline, should_stop):
@@ -159,9 +159,10 @@ def test_the_slot_works_at_the_lowest_priority_and_nobody_else_does():
         inherited.join()
         found.append(_niceness())
 
+    before = _niceness()
     asyncio.run(ExplainSlot().run(look))
-    assert found == [19, 19]
-    assert _niceness() < 19
+    assert _niceness() == before
+    assert found == [max(10, _niceness())] * 2
 
 
 def _niceness() -> int:

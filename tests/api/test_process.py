@@ -10,14 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_service import Served, run_command, start_service
+from tiny_service import Served, refused, run_command, start_service
 
 import api.app
 from melanoma.storage import sha256_of
@@ -28,6 +28,20 @@ from melanoma import serve, terminal
 from melanoma.scoring.scorer import Scorer
 score = Scorer.member_probabilities
 Scorer.member_probabilities = lambda self, squares: (time.sleep(2), score(self, squares))[1]
+terminal.run(serve.app)
+"""
+SLOW_UVICORN = SLOW.replace(
+    "terminal.run(serve.app)",
+    """
+import os, sys, uvicorn
+os.environ["MELANOMA_WEIGHTS"] = sys.argv[2]
+sys.argv = ["uvicorn", "api.app:app", "--port", "0"]
+uvicorn.main()
+""",
+)
+SHORT_GRACE = """
+from melanoma import serve, terminal
+serve.GRACE_SECONDS = 1
 terminal.run(serve.app)
 """
 
@@ -90,35 +104,93 @@ def _chunk(data: bytes) -> bytes:
 
 
 @pytest.fixture
-def slow_service(bundle_folder: Path, tmp_path: Path) -> Iterator[Served]:
-    """A service whose scores take two seconds each."""
-    served = start_service(bundle_folder, tmp_path / "log", python=("-c", SLOW))
-    yield served
-    served.process.kill()
-    served.process.wait()
+def start(bundle_folder: Path, tmp_path: Path) -> Iterator[Callable[[str], Served]]:
+    """Starts a service by a script, its log in the test's folder."""
+    started: list[Served] = []
+
+    def by(script: str) -> Served:
+        served = start_service(bundle_folder, tmp_path / "log", python=("-c", script))
+        started.append(served)
+        return served
+
+    yield by
+    for served in started:
+        served.process.kill()
+        served.process.wait()
 
 
-def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(slow_service, photograph, tmp_path):
-    replies: list[httpx.Response] = []
+def ask(service: Served, photograph: bytes, replies: list[httpx.Response]) -> threading.Thread:
+    """A caller in a thread, whose reply is added when it comes."""
 
-    def ask() -> None:
+    def post() -> None:
         files = {"file": photograph}
-        replies.append(httpx.post(f"{slow_service.address}/predict", files=files, timeout=60))
+        replies.append(httpx.post(f"{service.address}/predict", files=files, timeout=60))
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=post)
+    thread.start()
+    return thread
+
+
+# melanoma.serve ends cleanly; uvicorn lets the signal end it, which a shell shows as 143.
+ENDINGS = {"serve": (SLOW, 0), "uvicorn": (SLOW_UVICORN, -signal.SIGTERM)}
+
+
+@pytest.mark.parametrize("door", ENDINGS)
+def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(start, photograph, tmp_path, door):
+    script, code = ENDINGS[door]
+    service, replies = start(script), []
+    threads = [ask(service, photograph, replies) for _ in range(2)]
     time.sleep(1)
-    slow_service.process.terminate()
+    service.process.terminate()
     with pytest.raises(ConnectionRefusedError):
         for _ in range(30):
             time.sleep(0.1)
-            socket.create_connection(("127.0.0.1", slow_service.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", service.port), timeout=5).close()
     for thread in threads:
         thread.join(timeout=60)
     assert [reply.status_code for reply in replies] == [200, 200]
-    assert slow_service.process.wait(timeout=20) == 0
+    assert service.process.wait(timeout=20) == code
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_an_upload_that_never_ends_holds_the_exit_no_longer_than_the_grace(start, monkeypatch):
+    monkeypatch.setenv("MELANOMA_LIME_SECONDS", "1")  # the grace is at least 5 s more
+    service = start(SHORT_GRACE)
+    with service.socket() as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B"
+        )
+        time.sleep(1)
+        asked = time.monotonic()
+        service.process.terminate()
+        service.process.wait(timeout=30)
+        assert time.monotonic() - asked > 3, "the upload was given no time to end"
+
+
+def test_beyond_the_queue_a_busy_service_refuses_at_once_and_stays_healthy(
+    start, photograph, monkeypatch
+):
+    monkeypatch.setenv("MELANOMA_QUEUE", "2")
+    service = start(SLOW)  # a score takes two seconds
+    replies: list[httpx.Response] = []
+    threads = [ask(service, photograph, replies) for _ in range(9)]
+    for _ in range(10):
+        start_of_look = time.monotonic()
+        assert httpx.get(f"{service.address}/healthz", timeout=20).status_code == 200
+        assert time.monotonic() - start_of_look < 1.5, "the event loop waits for a score"
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join(timeout=60)
+    served = [reply for reply in replies if reply.status_code == 200]
+    busy = [reply for reply in replies if reply.status_code == 503]
+    assert (len(served), len(busy)) == (3, 6)
+    assert min(reply.elapsed.total_seconds() for reply in served) > 2
+    for reply in busy:
+        refused(reply, 503, "busy")
+        assert int(reply.headers["retry-after"]) >= 1
+        # A fiftieth of a second on a quiet machine; a refusal that waited for a score takes two.
+        assert reply.elapsed.total_seconds() < 1.5
 
 
 COMMANDS = {
