@@ -1,33 +1,36 @@
 """The application: create_app(scorers, settings), and uvicorn's two ways to it.
 
-`uvicorn api.app:app` and `uvicorn --factory api.app:create_app_from_environment` read
-MELANOMA_WEIGHTS, MELANOMA_DEVICE and MELANOMA_QUEUE.
+`uvicorn api.app:app` and `uvicorn --factory api.app:create_app_from_environment` read the
+environment, as api.settings says.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
+from api.desk import Desk
 from api.limits import JSON_BYTES, TOO_LARGE
 from api.refusals import REQUEST_ID, add_handlers, error_body
-from api.routes import PAGE, Desk, router
+from api.routes import PAGE
+from api.routes import router as about_router
+from api.routes_explain import router as explain_router
+from api.routes_predict import router as predict_router
 from api.settings import Settings, read_settings
+from api.uploads import BATCH
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.scorer import Scorer
-
-log = logging.getLogger("melanoma.api")
 
 _CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
@@ -41,6 +44,10 @@ HEADERS = {
 }
 
 
+ROUTERS = (predict_router, explain_router, about_router)
+_PATHS = {route.path for router in ROUTERS for route in router.routes if isinstance(route, Route)}
+
+
 class Service(FastAPI):
     """FastAPI whose every reply, its middleware's included, has our headers and our errors."""
 
@@ -49,7 +56,27 @@ class Service(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope[REQUEST_ID] = uuid4().hex
-        await super().__call__(scope, receive, _dressed(scope, receive, send))
+        start = time.perf_counter()
+        status = 499  # whoever leaves before an answer starts gets none
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, _dressed(scope, receive, counted))
+        finally:
+            seconds = time.perf_counter() - start
+            self.state.desk.metrics.count_request(_route(scope["path"]), status, seconds)
+
+
+def _route(path: str) -> str:
+    """The route for the metrics: a caller's own words would make a series each."""
+    if path.startswith("/static/"):
+        return "/static"
+    return path if path in _PATHS else "other"
 
 
 def _dressed(scope: Scope, receive: Receive, send: Send) -> Send:
@@ -65,7 +92,8 @@ def _dressed(scope: Scope, receive: Receive, send: Send) -> Send:
             kind = Headers(scope=message).get("content-type", "")
             if message["status"] == 413 and not kind.startswith("application/json"):
                 replaced = True
-                body = error_body("too_large", TOO_LARGE, scope[REQUEST_ID])
+                said = BATCH.too_large if scope["path"] == "/predict/batch" else TOO_LARGE
+                body = error_body("too_large", said, scope[REQUEST_ID])
                 reply = JSONResponse(body, 413)
                 await reply(scope, receive, _dressed(scope, receive, send))
                 return
@@ -86,16 +114,13 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
     names = [scorer.bundle.name for scorer in scorers]
     if not names or len(set(names)) < len(names):
         raise RecipeError(f"bundles of different names are needed; given: {names or 'none'}")
-    desk = Desk(scorers, waiting=settings.queue)
+    desk = Desk(scorers, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-        try:
-            await run_sync(desk.warm_up)
-        except Exception:
-            # Kept up for /healthz and the log: /readyz keeps the traffic away.
-            log.exception("the warm-up score failed; /readyz stays at 503")
-        yield
+        await desk.check()
+        with desk.readiness.leaving_at_sigterm():
+            yield
 
     # FastAPI's own /docs and /redoc load their scripts from another host.
     app = Service(
@@ -109,8 +134,10 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = desk
+    app.state.settings = settings
     add_handlers(app)
-    app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=PAGE))
     return app
 

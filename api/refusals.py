@@ -6,33 +6,37 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from melanoma.errors import ImageError, ScoreError
 
 log = logging.getLogger("melanoma.api")
 
-# Codes of the decoder (melanoma.data.images) stand here beside the service's own.
+# Codes of the decoder (melanoma.data.images) stand here beside the service's own. 499 is nginx's,
+# for the log: whoever would read it has gone.
 STATUS = {
     "bad_aspect": 422,
     "bad_base64": 422,
     "bad_json": 400,
     "bad_multipart": 400,
     "busy": 503,
+    "client_gone": 499,
     "corrupt_image": 422,
+    "deadline": 504,
     "empty_file": 422,
     "internal": 500,
     "invalid_field": 422,
     "method_not_allowed": 405,
     "missing_file": 422,
     "non_finite_score": 500,
-    "not_available": 422,
     "not_found": 404,
+    "not_ready": 503,
     "too_large": 413,
     "too_many_files": 422,
     "too_many_pixels": 422,
     "too_small": 422,
+    "unauthorized": 401,
     "unknown_field": 422,
     "unknown_model": 404,
     "unsupported_format": 415,
@@ -67,6 +71,8 @@ def refuse(request: Request, code: str, message: str, **headers: str) -> JSONRes
     """The reply for a code of STATUS."""
     if code == "busy":
         headers["Retry-After"] = _RETRY_SECONDS
+    if code == "unauthorized":
+        headers["WWW-Authenticate"] = "Bearer"
     body = error_body(code, message, request_id_of(request))
     return JSONResponse(body, STATUS[code], headers=headers)
 
@@ -98,14 +104,15 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return refuse(request, "invalid_field", f"{field}: {first['msg']}")
 
 
-async def _by_framework(request: Request, error: Exception) -> JSONResponse:
+async def _by_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = dict(error.headers or {}).get("Allow", "")
         message = f"{request.method} is not answered here; use {allowed}"
         return refuse(request, "method_not_allowed", message, Allow=allowed)
     if error.status_code == 413:
-        return refuse(request, "too_large", "the request is larger than any that is accepted")
+        # Service words it, as it does where the limit's own middleware answers.
+        return PlainTextResponse("", 413)
     return refuse(request, "not_found", "there is nothing here; /openapi.json lists what there is")
 
 

@@ -1,119 +1,39 @@
-"""The routes: thin, each one a question to a Scorer."""
+"""The routes about the service and its bundles, and the page."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import time
-from collections.abc import Sequence
+import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+import anyio.to_thread
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.limits import ScoringQueue
-from api.refusals import Refusal, request_id_of
+from api.asking import Guarded, TheDesk, TheScorer, refusals
+from api.desk import Desk
 from api.schemas import (
-    PREDICT_BODY,
     BundleAnswer,
-    ErrorAnswer,
+    ClassAnswer,
+    ClassesAnswer,
     HealthAnswer,
     InfoAnswer,
     LimitsAnswer,
-    PredictAnswer,
+    ModelAnswer,
     ReadyAnswer,
 )
-from api.uploads import read_photograph
 from melanoma.data import images
-from melanoma.errors import ImageError, ScoreError
-from melanoma.scoring.scorer import DISCLAIMER, Prediction, Scorer
+from melanoma.errors import WeightsError
+from melanoma.scoring.explain import METHODS
+from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
-log = logging.getLogger("melanoma.api")
 router = APIRouter()
 PAGE = Path(__file__).parent / "page"
 
 
-class Desk:
-    """The scorers by name, the queue before them, and whether each has given a score."""
-
-    def __init__(self, scorers: Sequence[Scorer], *, waiting: int) -> None:
-        self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
-        self.queue = ScoringQueue(waiting=waiting)
-        self.ready = False
-
-    def choose(self, name: str | None) -> Scorer:
-        """The scorer of that name, or the first. Raises Refusal listing the names."""
-        if name is None:
-            return next(iter(self.scorers.values()))
-        if name not in self.scorers:
-            raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
-        return self.scorers[name]
-
-    def warm_up(self) -> None:
-        """Score one gray square with every scorer; ready when none raised."""
-        for scorer in self.scorers.values():
-            size = scorer.bundle.size
-            scorer.score_squares(np.full((1, size, size, 3), 128, dtype=np.uint8))
-        self.ready = True
-
-
-def _desk(request: Request) -> Desk:
-    desk = request.app.state.desk
-    assert isinstance(desk, Desk)
-    return desk
-
-
-TheDesk = Annotated[Desk, Depends(_desk)]
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer} for status in (400, 404, 413, 415, 422, 500, 503)
-}
-
-
-@router.post("/predict", responses=REFUSALS, openapi_extra=PREDICT_BODY)
-async def predict(
-    request: Request,
-    desk: TheDesk,
-    model: Annotated[str | None, Query(description="A served bundle's name")] = None,
-) -> PredictAnswer:
-    """The melanoma probability of one photograph, with its threshold beside it."""
-    start = time.perf_counter()
-    if set(request.query_params) - {"model"}:
-        raise Refusal("unknown_field", "the address has an unknown parameter; known: model")
-    scorer = desk.choose(model)
-    # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
-    desk.queue.require_room()
-    data = await read_photograph(request)
-    prediction = await _score(desk, scorer, data, request_id_of(request))
-    milliseconds = (time.perf_counter() - start) * 1000
-    log.info(
-        "request %s: %d bytes, sha256 %s, scored in %.0f ms",
-        request_id_of(request),
-        len(data),
-        hashlib.sha256(data).hexdigest()[:8],
-        milliseconds,
-    )
-    return PredictAnswer(
-        **prediction.as_dict(),
-        request_id=request_id_of(request),
-        milliseconds=round(milliseconds, 1),
-    )
-
-
-async def _score(desk: Desk, scorer: Scorer, data: bytes, request_id: str) -> Prediction:
-    try:
-        return await desk.queue.run(scorer.score, data)
-    except (ImageError, ScoreError, Refusal):
-        raise
-    except Exception as error:
-        # Whatever a model or a GPU raises is this request's alone: the next one is served.
-        log.exception("request %s: scoring failed", request_id)
-        raise Refusal("internal", "scoring failed; try again, or report the request id") from error
-
-
-@router.get("/info")
+@router.get("/info", dependencies=[Guarded], responses=refusals(401))
 async def info(desk: TheDesk) -> InfoAnswer:
     """The served bundles: what they are, how well they rank, and what they accept."""
     limits = LimitsAnswer(
@@ -124,12 +44,16 @@ async def info(desk: TheDesk) -> InfoAnswer:
         longest_side=images.MAX_SIDE,
         aspect=images.MAX_ASPECT,
     )
-    described = [_describe(scorer) for scorer in desk.scorers.values()]
+    described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
     return InfoAnswer(models=described, limits=limits, disclaimer=DISCLAIMER)
 
 
-def _describe(scorer: Scorer) -> BundleAnswer:
+def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
+    costs = {
+        name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
+        for name, count in PRECISIONS.items()
+    }
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -143,8 +67,54 @@ def _describe(scorer: Scorer) -> BundleAnswer:
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
+            "explain": {"methods": list(METHODS), "precisions": costs},
         }
     )
+
+
+@router.get("/classes", dependencies=[Guarded], responses=refusals(401, 404, 422))
+async def classes(scorer: TheScorer) -> ClassesAnswer:
+    """A bundle's classes."""
+    bundle = scorer.bundle
+    return ClassesAnswer(
+        model=ModelAnswer(**scorer.info()),
+        classes=[ClassAnswer(name=n, melanoma=n in bundle.melanoma) for n in bundle.classes],
+    )
+
+
+@router.get(
+    "/report",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **refusals(401, 404, 422, 500),
+    },
+)
+async def report(scorer: TheScorer) -> Response:
+    """A bundle's report.json as it was sealed, byte for byte."""
+    data = await anyio.to_thread.run_sync(_read_report, scorer)
+    return Response(data, media_type="application/json")
+
+
+def _read_report(scorer: Scorer) -> bytes:
+    path = scorer.bundle.folder / "report.json"
+    data = path.read_bytes()
+    # What was verified at the start is what is answered, whatever became of the folder since.
+    if json.loads(data) != scorer.bundle.report:
+        raise WeightsError(f"{path} was changed after the service had started")
+    return data
+
+
+@router.get(
+    "/metrics",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(401)},
+)
+async def metrics(desk: TheDesk) -> Response:
+    """What Prometheus reads."""
+    return Response(desk.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/healthz")
@@ -155,9 +125,10 @@ async def healthz() -> HealthAnswer:
 
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
 async def readyz(desk: TheDesk, response: Response) -> ReadyAnswer:
-    """200 once every bundle has given a score, 503 before."""
-    response.status_code = 200 if desk.ready else 503
-    return ReadyAnswer(ready=desk.ready)
+    """200 once every bundle has given its golden score, 503 before and again after SIGTERM."""
+    found = desk.readiness
+    response.status_code = 200 if found.ready else 503
+    return ReadyAnswer(ready=found.ready, state=found.state, bundles=found.bundles)
 
 
 @router.get("/", include_in_schema=False)

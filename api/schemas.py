@@ -1,29 +1,10 @@
-"""What goes in and what comes out, as the OpenAPI page tells it."""
+"""What comes out, as the OpenAPI page tells it."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
-
-# A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
-EXAMPLE_IMAGE = (
-    "UklGRpAAAABXRUJQVlA4IIQAAADwBQCdASogACAAPu1cq04ppKQiMBgMATAdiWQAnTKACJoa3cXq0eOHlJYKFqWQ"
-    "nB/1mO7cLS/ZIAD+l8mawosxpt1pe9ddf/XLTWhDk/RNDtDxaFfZ6bJIKgGFwMqWYd0/I/AeVNGN+WdkYc6Tr5ve"
-    "W8aAKPuOlQBCf/jkritTO0WrgAA="
-)
-
-
-class PredictRequest(BaseModel):
-    """The JSON body of /predict."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    image: str = Field(description="The JPEG, PNG or WEBP file in base64", examples=[EXAMPLE_IMAGE])
-    explain: bool = Field(False, description="Not available yet: true is refused")
-    precision: Literal["Low", "Medium", "High"] | None = Field(
-        None, description="Of an explanation; not available yet"
-    )
+from pydantic import BaseModel, Field
 
 
 class ThresholdAnswer(BaseModel):
@@ -48,14 +29,52 @@ class ModelAnswer(BaseModel):
     folds: int
 
 
-class PredictAnswer(BaseModel):
-    """A score. Probabilities are in [0, 1]; by_fold holds one for each member, in their order.
+class LimeSegment(BaseModel):
+    """A superpixel: what showing it adds to the class's probability, and its share of the area."""
 
-    `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
-    threshold and flagged are null where the bundle names no melanoma class.
-    """
+    segment: int
+    weight: float
+    area: float
 
+
+class _Explained(BaseModel):
+    target: str = Field(alias="class")
+    folds: list[int]
+    seconds: float
+    picture: str = Field(
+        description="PNG in base64", json_schema_extra={"contentEncoding": "base64"}
+    )
+    fit: Literal["squash", "center"]
+
+
+class LimeAnswer(_Explained):
+    """LIME: `intercept` and the superpixels' weights are a linear model of the probability, and
+    `r2` says how well it fits; near 0, the weights mean little."""
+
+    method: Literal["lime"]
+    precision: Literal["Low", "Medium", "High"]
+    evaluations: int
+    seed: int
+    intercept: float
+    r2: float
+    segments: list[LimeSegment]
+
+
+class GradcamAnswer(_Explained):
+    """Grad-CAM: `heat` holds rows of numbers in [0, 1], 1 where most speaks for the class."""
+
+    method: Literal["gradcam"]
+    heat: list[list[float]]
+
+
+ExplanationAnswer: TypeAlias = LimeAnswer | GradcamAnswer
+
+
+class _Succeeded(BaseModel):
     success: Literal[True] = True
+
+
+class _Scored(BaseModel):
     melanoma_probability: float | None
     prediction: str
     probability: float
@@ -67,11 +86,69 @@ class PredictAnswer(BaseModel):
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
-    explanation: None = None
+
+
+class _Request(BaseModel):
+    request_id: str
+    milliseconds: float
+    disclaimer: str
+
+
+class PredictAnswer(_Scored, _Succeeded):
+    """A score. Probabilities are in [0, 1]; by_fold holds one for each member, in their order.
+
+    `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
+    threshold and flagged are null where the bundle names no melanoma class.
+    """
+
+    explanation: ExplanationAnswer | None = None
     model: ModelAnswer
     request_id: str
     milliseconds: float
     disclaimer: str
+
+
+class PredictionAnswer(_Scored):
+    """A score as an answer's part."""
+
+    model: ModelAnswer
+    disclaimer: str
+
+
+class ExplainAnswer(_Request, _Succeeded):
+    """An explanation, and the score that it explains."""
+
+    explanation: ExplanationAnswer
+    prediction: PredictionAnswer
+
+
+class ItemError(BaseModel):
+    """Why one photograph of a batch has no score."""
+
+    code: str
+    message: str
+
+
+class _Indexed(BaseModel):
+    index: int
+
+
+class ItemAnswer(PredictionAnswer, _Succeeded, _Indexed):
+    """One photograph's score; `index` counts the files from 0."""
+
+
+class ItemRefusal(_Indexed):
+    """One photograph without a score."""
+
+    success: Literal[False] = False
+    error: ItemError
+
+
+class BatchAnswer(_Request, _Succeeded):
+    """A result for each photograph, in the order in which they were sent."""
+
+    results: list[ItemAnswer | ItemRefusal]
+    model: ModelAnswer
 
 
 class ErrorDetail(BaseModel):
@@ -103,6 +180,21 @@ class CalibrationAnswer(BaseModel):
     prevalence: float | None
 
 
+class CostAnswer(BaseModel):
+    """What a precision of LIME costs: `seconds` as last measured on this service, or in proportion
+    to another precision's; null before any."""
+
+    evaluations: int
+    seconds: float | None
+
+
+class ExplainInfo(BaseModel):
+    """The ways to explain, and LIME's precisions."""
+
+    methods: list[str]
+    precisions: dict[str, CostAnswer]
+
+
 class BundleAnswer(BaseModel):
     """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class."""
@@ -121,6 +213,7 @@ class BundleAnswer(BaseModel):
     calibration: CalibrationAnswer
     auroc: Measured
     warnings: list[str]
+    explain: ExplainInfo
 
 
 class LimitsAnswer(BaseModel):
@@ -143,6 +236,21 @@ class InfoAnswer(BaseModel):
     disclaimer: str
 
 
+class ClassAnswer(BaseModel):
+    """A class, and whether it counts towards the melanoma probability."""
+
+    name: str
+    melanoma: bool
+
+
+class ClassesAnswer(BaseModel):
+    """A bundle's classes, in the recipe's order, which by_class keeps."""
+
+    success: Literal[True] = True
+    model: ModelAnswer
+    classes: list[ClassAnswer]
+
+
 class HealthAnswer(BaseModel):
     """The process answers."""
 
@@ -150,27 +258,9 @@ class HealthAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    """Whether scores can be given; false until every bundle has given one."""
+    """Whether traffic may come: not before every bundle has given its golden score, nor after the
+    service was told to end. `bundles` says what each one's golden image gave."""
 
     ready: bool
-
-
-PREDICT_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "application/json": {
-                "schema": PredictRequest.model_json_schema(),
-                "example": {"image": EXAMPLE_IMAGE},
-            },
-        },
-    }
-}
+    state: Literal["starting", "ready", "failed", "leaving"]
+    bundles: dict[str, str]

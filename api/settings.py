@@ -1,10 +1,11 @@
-"""Settings: what the environment may decide about the service."""
+"""Settings: what the environment, or python -m melanoma.serve, may decide about the service."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from melanoma.errors import RecipeError
@@ -14,25 +15,78 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Settings:
-    """Which bundles are served, on what, and how many requests may wait for a score."""
+    """Which bundles are served, on what, and within which limits.
+
+    `queue` photographs may wait for a score; up to `batch` are scored together, the first of them
+    waiting at most `batch_wait_ms` for the others. LIME has `lime_seconds`. With a `token`,
+    whoever asks for more than the page must send it.
+    """
 
     weights: tuple[Path, ...] = (Path("weights/siim_seresnext50"),)
     device: str = "auto"
     queue: int = 32
+    token: str | None = field(default=None, repr=False)
+    batch: int = 8
+    batch_wait_ms: float = 5.0
+    lime_seconds: float = 60.0
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from MELANOMA_WEIGHTS (folders, joined as PATH is), _DEVICE and _QUEUE.
+    """Settings from MELANOMA_WEIGHTS (folders, joined as PATH is), _DEVICE, _QUEUE, _TOKEN, _BATCH,
+    _BATCH_WAIT_MS and _LIME_SECONDS; one that is empty is as one that is not there.
 
     Raises RecipeError naming the variable that cannot be meant.
     """
+    prefix = "MELANOMA_"
+    given = {
+        name.removeprefix(prefix): text
+        for name, text in environment.items()
+        if name.startswith(prefix) and text
+    }
     plain = Settings()
-    listed = environment.get("MELANOMA_WEIGHTS", "").split(os.pathsep)
-    folders = tuple(Path(folder) for folder in listed if folder)
-    device = environment.get("MELANOMA_DEVICE", plain.device)
+    device = given.get("DEVICE", plain.device)
     if device not in DEVICES:
-        raise RecipeError(f"MELANOMA_DEVICE={device}: {', '.join(DEVICES)}")
-    queue = environment.get("MELANOMA_QUEUE", str(plain.queue))
-    if not (queue.isascii() and queue.isdigit()):
-        raise RecipeError(f"MELANOMA_QUEUE={queue}: a whole number from 0 was expected")
-    return Settings(folders or plain.weights, device, int(queue))
+        raise _bad("DEVICE", device, ", ".join(DEVICES))
+    folders = tuple(Path(f) for f in given.get("WEIGHTS", "").split(os.pathsep) if f)
+    return Settings(
+        weights=folders or plain.weights,
+        device=device,
+        queue=_whole(given, "QUEUE", plain.queue, low=0, high=10_000),
+        token=_token(given.get("TOKEN")),
+        batch=_whole(given, "BATCH", plain.batch, low=1, high=1024),
+        batch_wait_ms=_number(given, "BATCH_WAIT_MS", plain.batch_wait_ms, low=0, high=1000),
+        lime_seconds=_number(given, "LIME_SECONDS", plain.lime_seconds, low=1, high=3600),
+    )
+
+
+def _whole(given: Mapping[str, str], name: str, plain: int, *, low: int, high: int) -> int:
+    text = given.get(name, str(plain))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise _bad(name, text, f"a whole number from {low} to {high}")
+    return int(text)
+
+
+def _number(given: Mapping[str, str], name: str, plain: float, *, low: float, high: float) -> float:
+    text = given.get(name, str(plain))
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise _bad(name, text, f"a number from {low} to {high}")
+    return value
+
+
+def _token(text: str | None) -> str | None:
+    if text is not None and not all("!" <= character <= "~" for character in text):
+        # The token itself is left out: what is printed here ends in a log.
+        raise RecipeError(f"{_names('TOKEN')}: printable ASCII without spaces was expected")
+    return text
+
+
+def _bad(name: str, text: str, expected: str) -> RecipeError:
+    return RecipeError(f"{_names(name)} {text!r}: {expected} was expected")
+
+
+def _names(name: str) -> str:
+    return f"MELANOMA_{name} (--{name.lower().replace('_', '-')})"

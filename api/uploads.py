@@ -1,94 +1,175 @@
-"""From a request to the bytes of one photograph, in memory only."""
+"""From a request to the bytes of its photographs, in memory only."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple, TypeVar
 
 import anyio.to_thread
 from fastapi import Request
-from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from api.limits import FORM_BYTES, JSON_BYTES, bounded
-from api.refusals import Refusal
-from api.schemas import PredictRequest
-
-_MISSING = (
-    "send the photograph as the multipart form field `file`, "
-    'or as JSON {"image": "<base64>"} with Content-Type: application/json'
+from api.limits import FORM_BYTES, JSON_BYTES, TOO_LARGE, bounded
+from api.questions import (
+    MAX_FILES,
+    BatchRequest,
+    ExplainRequest,
+    known_fields,
+    parse_body,
+    parse_texts,
 )
-_JSON_CODES = {
-    "json_invalid": ("bad_json", "the body is not JSON"),
-    "model_type": ("bad_json", 'the body is not a JSON object; send {"image": "<base64>"}'),
-    "missing": ("missing_file", _MISSING),
-}
+from api.refusals import Refusal
+
+Wanted = TypeVar("Wanted", bound=ExplainRequest)
+
+_BATCH_BYTES = 64_000_000
+_OVERHEAD = 64 * 1024
 
 
-class _MemoryParser(MultiPartParser):
-    """Starlette's parser, which writes no upload of an accepted size to the disk."""
+class Accepted(NamedTuple):
+    """What a request may hold, and what it is told that holds something else."""
 
-    spool_max_size = FORM_BYTES
+    form_bytes: int
+    json_bytes: int
+    files: int
+    too_large: str
+    too_many: str
+    missing: str
 
 
-async def read_photograph(request: Request) -> bytes:
-    """The photograph's bytes, not yet decoded. Raises Refusal when there is not exactly one."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+ONE = Accepted(
+    FORM_BYTES,
+    JSON_BYTES,
+    1,
+    TOO_LARGE,
+    "send one photograph in a request; /predict/batch takes several",
+    "send the photograph as the multipart form field `file`, "
+    'or as JSON {"image": "<base64>"} with Content-Type: application/json',
+)
+BATCH = Accepted(
+    _BATCH_BYTES + _OVERHEAD,
+    4 * -(-_BATCH_BYTES // 3) + _OVERHEAD,
+    MAX_FILES,
+    f"the request is too large; its photographs may have {_BATCH_BYTES:,} bytes together",
+    f"send up to {MAX_FILES} photographs in a request",
+    "send the photographs as multipart form fields `files`, one each, "
+    'or as JSON {"images": ["<base64>", ...]} with Content-Type: application/json',
+)
+
+
+async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+    """The photograph's bytes, not yet decoded, and what is wanted of it.
+
+    Raises Refusal when there is not exactly one, or a field that is unknown or cannot be meant.
+    """
+    kind = _kind(request)
     if kind == "multipart/form-data":
-        return await _read_form(request)
+        async with _form(request, ONE) as form:
+            return await _photograph_of(form, wanted)
     if kind == "application/json":
-        body = b"".join([chunk async for chunk in bounded(request, JSON_BYTES)])
+        body = await _body(request, ONE)
         # Megabytes of base64 take long enough to be felt by the other requests.
-        return await anyio.to_thread.run_sync(_read_json, body)
-    raise Refusal("missing_file", _MISSING)
+        return await anyio.to_thread.run_sync(_photograph_in, body, wanted)
+    raise Refusal("missing_file", ONE.missing)
 
 
-async def _read_form(request: Request) -> bytes:
-    parser = _MemoryParser(request.headers, bounded(request, FORM_BYTES), max_files=8, max_fields=8)
+async def read_photographs(request: Request) -> list[bytes | Refusal]:
+    """A batch's photographs in their order, a Refusal in the place of each that is not base64.
+
+    Raises Refusal when there is none, or more than MAX_FILES.
+    """
+    kind = _kind(request)
+    if kind == "multipart/form-data":
+        async with _form(request, BATCH) as form:
+            return await _photographs_of(form)
+    if kind == "application/json":
+        body = await _body(request, BATCH)
+        return await anyio.to_thread.run_sync(_photographs_in, body)
+    raise Refusal("missing_file", BATCH.missing)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(request: Request, accepted: Accepted) -> bytes:
+    chunks = bounded(request, accepted.json_bytes, accepted.too_large)
+    return b"".join([chunk async for chunk in chunks])
+
+
+@asynccontextmanager
+async def _form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData, None]:
+    """The form, its files forgotten at the end. Raises Refusal when it is broken."""
+    parser = MultiPartParser(
+        request.headers,
+        bounded(request, accepted.form_bytes, accepted.too_large),
+        max_files=accepted.files,
+        max_fields=8,
+    )
+    # No upload of an accepted size is written to the disk.
+    parser.spool_max_size = accepted.form_bytes
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise Refusal("too_many_files", accepted.too_many) from error
         raise Refusal("bad_multipart", f"the multipart form is broken: {error.message}") from error
     try:
-        files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
-        if not files:
-            raise Refusal("missing_file", _MISSING)
-        if set(form) != {"file"}:
-            raise Refusal("unknown_field", "the form has other fields than `file`")
-        if len(form.multi_items()) > 1:
-            raise Refusal("too_many_files", "send one photograph in a request")
-        return await files[0].read()
+        yield form
     finally:
         await form.close()
 
 
-def _read_json(body: bytes) -> bytes:
-    if not body:
-        raise Refusal("missing_file", _MISSING)
+async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+    files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
+    if not files:
+        raise Refusal("missing_file", ONE.missing)
+    if len(form.getlist("file")) > 1:
+        raise Refusal("too_many_files", ONE.too_many)
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    known = [name for name in known_fields(wanted) if name != "image"]
+    if set(form) - {"file"} != set(texts) or set(texts) - set(known):
+        raise Refusal("unknown_field", f"the form has fields beyond `file`, {', '.join(known)}")
+    if len(form.multi_items()) > len(form):
+        raise Refusal("invalid_field", "the form has a text field twice")
+    return await files[0].read(), parse_texts(texts, wanted)
+
+
+async def _photographs_of(form: FormData) -> list[bytes | Refusal]:
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if set(form) - {"file", "files"}:
+        raise Refusal("unknown_field", "the form has other fields than `files`")
+    if not files or len(files) < len(form.multi_items()):
+        raise Refusal("missing_file", BATCH.missing)
+    return [await file.read() for file in files]
+
+
+def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+    parsed = parse_body(body, wanted, missing=ONE.missing)
+    data = _decode(parsed.image)
+    if isinstance(data, Refusal):
+        raise data
+    return data, parsed
+
+
+def _photographs_in(body: bytes) -> list[bytes | Refusal]:
+    images = parse_body(body, BatchRequest, missing=BATCH.missing).images
+    if not images:
+        raise Refusal("missing_file", BATCH.missing)
+    if len(images) > MAX_FILES:
+        raise Refusal("too_many_files", BATCH.too_many)
+    return [_decode(image) for image in images]
+
+
+def _decode(text: str) -> bytes | Refusal:
     try:
-        wanted = PredictRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise _json_refusal(error) from None
-    if wanted.explain or wanted.precision is not None:
-        raise Refusal("not_available", "explanations are not available; leave out explain")
-    try:
-        return base64.b64decode(wanted.image, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(
+        return Refusal(
             "bad_base64",
-            "`image` is not base64 (no data: prefix, no line breaks; base64 -w0 FILE makes it)",
-        ) from None
-
-
-def _json_refusal(error: ValidationError) -> Refusal:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    kinds = {str(problem["type"]): problem for problem in problems}
-    if "extra_forbidden" in kinds:
-        known = ", ".join(PredictRequest.model_fields)
-        return Refusal("unknown_field", f"the JSON has an unknown field; known: {known}")
-    for kind, (code, message) in _JSON_CODES.items():
-        if kind in kinds:
-            return Refusal(code, message)
-    field = ".".join(str(part) for part in problems[0]["loc"])
-    return Refusal("invalid_field", f"{field}: {problems[0]['msg']}")
+            "the image is not base64 (no data: prefix, no line breaks; base64 -w0 FILE makes it)",
+        )

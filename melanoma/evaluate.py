@@ -126,6 +126,7 @@ def evaluate_folds(
     from melanoma.evaluation.report_files import save_report
     from melanoma.evaluation.scores import concat_scores
     from melanoma.scoring.bundle import seal_bundle
+    from melanoma.scoring.golden import seal_golden
 
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
@@ -150,7 +151,7 @@ def evaluate_folds(
     )
     save_out_of_fold(report, scores, facts, folder / "oof.csv")
     save_report(report, recipe, folder)
-    seal_bundle(folder, recipe, runs, report)
+    seal_golden(seal_bundle(folder, recipe, runs, report))
     return report
 
 

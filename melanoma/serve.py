@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
 app = t.make_app()
 # The layer above is only named: uvicorn imports it, with the environment that is set here.
 FACTORY = "api.app:create_app_from_environment"
+SETTINGS = "api.settings"
 GRACE_SECONDS = 30
 
 
 @app.command()
 def serve(
-    config: t.Config = t.DEFAULT_CONFIG,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The recipe that names the bundle.")
+    ] = None,
     weights: Annotated[
         list[Path] | None,
         typer.Option("--weights", help="Sealed bundle (default weights/RECIPE); repeatable."),
@@ -35,27 +40,79 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")
     ] = 8000,
-    device: t.Device = "auto",
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto (the default), cpu or cuda.")
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option("--queue", metavar="N", help="Photographs that may wait for a score."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", help="What callers must send; better in the environment."),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", metavar="N", help="Photographs scored together.")
+    ] = None,
+    batch_wait_ms: Annotated[
+        str | None,
+        typer.Option("--batch-wait-ms", metavar="MS", help="How long one waits for the others."),
+    ] = None,
+    lime_seconds: Annotated[
+        str | None, typer.Option("--lime-seconds", metavar="S", help="LIME's deadline.")
+    ] = None,
 ) -> None:
-    """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered."""
+    """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered.
+
+    Each option but --config, --host and --port may stand in the environment as well, as
+    MELANOMA_QUEUE for --queue; what is given here counts.
+    """
     signal.signal(signal.SIGTERM, _leave)
-    folders = weights or [t.weights_folder(None, t.read_recipe_options(config, None, None))]
+    chosen = {
+        "WEIGHTS": _weights(weights, config),
+        "DEVICE": device,
+        "QUEUE": queue,
+        "TOKEN": token,
+        "BATCH": batch,
+        "BATCH_WAIT_MS": batch_wait_ms,
+        "LIME_SECONDS": lime_seconds,
+    }
+    given = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
+    settings = _read_settings({**os.environ, **given})
     # The port before the weights: a port in use is known at once, hashing takes seconds.
     with _bind(host, port) as listener:
-        bundles = _check(folders, device)
-        os.environ["MELANOMA_WEIGHTS"] = os.pathsep.join(str(folder) for folder in folders)
-        os.environ["MELANOMA_DEVICE"] = device
+        bundles = _check(settings.weights, settings.device)
+        os.environ.update(given)
         names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
-        _run(listener, f"{names} on {_address(listener)}")
+        # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
+        grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
+        _run(listener, f"{names} on {_address(listener)}", grace=grace)
 
 
-def _check(folders: list[Path], device: str) -> list[Bundle]:
+def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
+    """The folders, joined as PATH is; None where the environment names them."""
+    if weights is None and config is None and os.environ.get("MELANOMA_WEIGHTS"):
+        return None
+    if not weights:
+        recipe = t.read_recipe_options(config or t.DEFAULT_CONFIG, None, None)
+        weights = [t.weights_folder(None, recipe)]
+    if any(os.pathsep in str(folder) for folder in weights):
+        raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
+    return os.pathsep.join(map(str, weights))
+
+
+def _read_settings(environment: dict[str, str]) -> Any:
+    """The service's Settings, as it will read them itself. Raises RecipeError."""
+    from importlib import import_module
+
+    return import_module(SETTINGS).read_settings(environment)
+
+
+def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
     """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
     from melanoma.scoring.bundle import load_bundle
     from melanoma.training.engine import resolve_device
 
-    if any(os.pathsep in str(folder) for folder in folders):
-        raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
     resolve_device(device)
     return [load_bundle(folder) for folder in folders]
 
@@ -85,7 +142,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(listener: socket.socket, what: str) -> None:
+def _run(listener: socket.socket, what: str, *, grace: int) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -100,7 +157,7 @@ def _run(listener: socket.socket, what: str) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=grace,
     )
     try:
         with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends

@@ -60,18 +60,19 @@ class FileFacts(NamedTuple):
     bytes: int
 
 
-def decode_image(data: bytes) -> Photograph:
-    """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
-    if not data:
-        raise ImageError("empty_file", "the file is empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(
-            "too_large", f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
-        )
+def count_pixels(data: bytes) -> int:
+    """Pixels that decoding `data` makes. Raises ImageError for what needs no decoding to refuse."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        image = _open_image(data)
-        _check_size(*image.size)
+        width, height = _open_checked(data).size
+    return width * height
+
+
+def decode_image(data: bytes) -> Photograph:
+    """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
+    with python_warnings.catch_warnings():
+        python_warnings.simplefilter("ignore")
+        image = _open_checked(data)
         frames = getattr(image, "n_frames", 1)
         try:
             image.seek(0)
@@ -126,6 +127,19 @@ def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts
 
 def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
     return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
+
+
+def _open_checked(data: bytes) -> Image.Image:
+    """The image, its header read and its size allowed, nothing decoded yet."""
+    if not data:
+        raise ImageError("empty_file", "the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(
+            "too_large", f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
+        )
+    image = _open_image(data)
+    _check_size(*image.size)
+    return image
 
 
 def _open_image(data: bytes) -> Image.Image:

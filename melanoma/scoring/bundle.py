@@ -23,6 +23,7 @@ from melanoma.training.run_folder import MODEL, FoldRun
 
 FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"
+GOLDEN = "golden.json"  # melanoma.scoring.golden writes it; bundles from before have none
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Bundle:
 
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
+    `golden` is the score of the golden image, which a service gives again before it is ready.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Bundle:
     thresholds: tuple[Threshold, ...]
     report: dict[str, Any]
     head: Head | None = None
+    golden: dict[str, Any] | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -278,6 +281,7 @@ def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bun
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
         head=Head(**manifest["head"]) if "head" in manifest else None,
+        golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
     )
 
 

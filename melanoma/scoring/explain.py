@@ -35,8 +35,9 @@ from melanoma.training.engine import autocast, resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture
-# Pixels that a batch holds: memory does not grow with the number of evaluations.
-_BATCH_PIXELS = 16 * 224 * 224
+# Pixels that a batch holds: memory does not grow with the number of evaluations. Fewer on a CPU,
+# where a caller who leaves is only noticed after one member's share of a batch.
+_BATCH_PIXELS = {"cpu": 8 * 224 * 224, "cuda": 16 * 224 * 224}
 _WORTH_FOLDING = 200  # evaluations
 
 
@@ -133,7 +134,7 @@ def explain_lime(
     `pixels` (H, W, 3) are decoded. The ensemble is asked exactly count_evaluations(precision)
     times, each member once (and once a view) each time: first about the photograph itself, in
     float32 as for every score, then about the images with hidden superpixels, in bfloat16 where
-    the hardware multiplies it. Between batches, `should_stop` and the `deadline` in seconds are
+    the hardware multiplies it. Before each member, `should_stop` and the `deadline` in seconds are
     looked at. Raises ExplanationError when either ends it, RecipeError for an unknown class or
     precision.
     """
@@ -145,13 +146,17 @@ def explain_lime(
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
     square = scorer.square(pixels)
     found = [scorer.member_probabilities(square[None])]
+
+    def check() -> None:
+        done = sum(map(len, found))
+        _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
+
     # Faster networks take a moment to make.
-    hidden_by = scorer.folded() if evaluations >= _WORTH_FOLDING else scorer
+    hidden_by = (scorer.folded() if evaluations >= _WORTH_FOLDING else scorer).watched(check)
+    batch_pixels = _BATCH_PIXELS[scorer.device.type]
     # One context for all batches: it converts the weights once.
     with autocast(scorer.device, resolve_precision("auto", scorer.device)):
-        for batch in _hidden(square, segments, switches[1:]):
-            done = sum(map(len, found))
-            _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
+        for batch in _hidden(square, segments, switches[1:], batch_pixels=batch_pixels):
             found.append(hidden_by.member_probabilities(batch))
     by_member = np.concatenate(found)
     mean = by_member.mean(axis=1)
@@ -219,10 +224,12 @@ def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[
     raise RecipeError(f"unknown class {target!r}; the bundle's are {', '.join(bundle.classes)}")
 
 
-def _hidden(square: Pixels, segments: Segments, switches: Switches) -> Iterator[Pixels]:
+def _hidden(
+    square: Pixels, segments: Segments, switches: Switches, *, batch_pixels: int
+) -> Iterator[Pixels]:
     size = square.shape[0]
     coverage = measure_coverage(segments, size=size)
-    step = max(1, _BATCH_PIXELS // size**2)
+    step = max(1, batch_pixels // size**2)
     for first in range(0, len(switches), step):
         yield hide_segments(square, switches[first : first + step], coverage)
 

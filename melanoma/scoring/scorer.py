@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,6 +64,9 @@ class Scorer:
         self.views = views or bundle.views
         self._members = [(_load_member(bundle, m).to(self.device), m) for m in bundle.members]
 
+    def _before_member(self) -> None:
+        """Replaced by `watched`."""
+
     def score(self, data: bytes) -> Prediction:
         """The Prediction for one photograph.
 
@@ -92,7 +95,10 @@ class Scorer:
     def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, outputs) logits of the members as they are, the prior shift still in them."""
         images = to_tensor(squares, normalize=self.bundle.normalize, device=self.device)
-        found = [predict_logits(model, images, views=self.views) for model, _ in self._members]
+        found = []
+        for model, _ in self._members:
+            self._before_member()
+            found.append(predict_logits(model, images, views=self.views))
         return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
 
     def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
@@ -135,6 +141,12 @@ class Scorer:
         faster = copy.copy(self)
         faster._members = [(fold_batch_norms(network), m) for network, m in self._members]
         return faster
+
+    def watched(self, check: Callable[[], None]) -> Scorer:
+        """The same scorer, which calls `check` before each member: what it raises ends the work."""
+        watched = copy.copy(self)
+        watched._before_member = check  # type: ignore[method-assign]
+        return watched
 
     @property
     def classifiers(self) -> dict[int, Classifier]:

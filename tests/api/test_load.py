@@ -18,19 +18,19 @@ from melanoma.scoring.scorer import Scorer
 
 
 class Blocked(Scorer):
-    """A scorer that waits to be let go, and counts how many are inside."""
+    """A scorer that waits to be let go, and counts how many batches are inside."""
 
     def __init__(self, bundle):
         super().__init__(bundle)
         self.go = threading.Event()
         self.inside = self.most = 0
 
-    def score(self, data):
+    def member_probabilities(self, squares):
         self.inside += 1
         self.most = max(self.most, self.inside)
         assert self.go.wait(30)
         try:
-            return super().score(data)
+            return super().member_probabilities(squares)
         finally:
             self.inside -= 1
 
@@ -46,7 +46,7 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
             first = [asyncio.create_task(client.post("/predict", files=files)) for _ in range(3)]
             for _ in range(200):
                 await asyncio.sleep(0.01)
-                if app.state.desk.queue._present == 3:
+                if app.state.desk.batcher.present == 3:
                     break
             start = time.monotonic()
             assert (await client.get("/healthz")).status_code == 200
@@ -63,7 +63,7 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
 
     accepted, excess, waited, afterwards = asyncio.run(scenario())
     assert [reply.status_code for reply in accepted] == [200, 200, 200]
-    assert blocked.most == 1, "two scores ran at once"
+    assert blocked.most == 1, "two batches ran at once"
     for reply in excess:
         refused(reply, 503, "busy")
         assert int(reply.headers["retry-after"]) >= 1
@@ -73,8 +73,8 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
 
 def test_a_full_queue_refuses_before_the_upload_is_read(scorer, photograph):
     app = create_app([scorer], Settings(queue=0))
-    app.state.desk.queue._present = 1
     with TestClient(app) as client:
+        app.state.desk.batcher._present = 1
         unread = b"this is not even a form"
         headers = {"content-type": "multipart/form-data"}
         refused(client.post("/predict", content=unread, headers=headers), 503, "busy")
@@ -85,15 +85,6 @@ def test_a_refused_photograph_leaves_its_place_in_the_queue(scorer, photograph):
         for _ in range(3):
             refused(client.post("/predict", files={"file": b"x"}), 415, "unsupported_format")
         assert client.post("/predict", files={"file": photograph}).status_code == 200
-
-
-def test_ready_means_that_every_bundle_has_given_a_score(scorer):
-    app = create_app([scorer], Settings())
-    cold = TestClient(app)  # without `with` the warm-up does not run
-    assert cold.get("/healthz").status_code == 200
-    assert cold.get("/readyz").status_code == 503
-    with TestClient(app) as warm:
-        assert warm.get("/readyz").json() == {"ready": True}
 
 
 def test_two_bundles_of_one_name_or_none_at_all_are_refused(scorer):

@@ -272,13 +272,41 @@ def test_info_says_what_the_bundle_says(client, scorer, bundle_folder: Path):
     assert "not a medical device" in answer["disclaimer"]
 
 
-def test_the_example_of_the_openapi_page_works(client):
+def _examples(client: TestClient) -> list[tuple[str, Any]]:
+    found = []
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            content = operation.get("requestBody", {"content": {}})["content"]
+            for example in content.get("application/json", {}).get("examples", {}).values():
+                found.append((path, example["value"]))
+    return found
+
+
+def test_every_example_of_the_openapi_page_works(client):
+    examples = _examples(client)
+    assert {path for path, _ in examples} == {"/predict", "/predict/batch", "/explain"}
+    assert len(examples) >= 5
+    for path, body in examples:
+        reply = client.post(path, json=body)
+        assert reply.status_code == 200, (path, reply.text)
+        assert "false" not in json.dumps([r["success"] for r in reply.json().get("results", [])])
+        if body.get("explain") or path == "/explain":
+            assert reply.json()["explanation"]["picture"]
+
+
+def test_the_openapi_page_documents_what_is_sent_and_answered(client):
     schema = client.get("/openapi.json").json()
     content = schema["paths"]["/predict"]["post"]["requestBody"]["content"]
-    reply = client.post("/predict", json=content["application/json"]["example"])
-    assert reply.status_code == 200, reply.text
     named = content["application/json"]["schema"]["properties"]["image"]["examples"][0]
     assert client.post("/predict", json={"image": named}).status_code == 200
-    assert content["multipart/form-data"]["schema"]["required"] == ["file"]
+    form = content["multipart/form-data"]["schema"]
+    assert form["required"] == ["file"]
+    texts = set(form["properties"]) - {"file"}
+    assert texts == {"explain", "method", "precision", "class", "seed"}
     documented = schema["components"]["schemas"]["PredictAnswer"]["properties"]
     assert list(documented) == FIELDS
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            guarded = path not in ("/healthz", "/readyz")
+            assert ("401" in operation["responses"]) == guarded, path
+            assert bool(operation.get("security")) == guarded, path

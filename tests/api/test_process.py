@@ -26,8 +26,8 @@ SLOW = """
 import time
 from melanoma import serve, terminal
 from melanoma.scoring.scorer import Scorer
-score = Scorer.score
-Scorer.score = lambda self, data: (time.sleep(2), score(self, data))[1]
+score = Scorer.member_probabilities
+Scorer.member_probabilities = lambda self, squares: (time.sleep(2), score(self, squares))[1]
 terminal.run(serve.app)
 """
 

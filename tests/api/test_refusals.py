@@ -70,7 +70,7 @@ BROKEN = {
     "another boundary": (part(b"file", b"x"), "multipart/form-data; boundary=C"),
     "no name": (b"--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--\r\n", None),
     "not a form": (b"\x00" * 1000, None),
-    "1,001 parts": (part(b"a", b"x") * 1001 + b"--B--\r\n", None),
+    "1,001 fields": (part(b"a", b"x", b"") * 1001 + b"--B--\r\n", None),
     "a header of 5 MB": (b"--B\r\nX-A: " + b"a" * 5_000_000 + b"\r\n\r\nx\r\n--B--\r\n", None),
 }
 
@@ -82,6 +82,14 @@ def test_a_broken_form_is_refused_at_once(client, what):
     reply = client.post("/predict", content=body, headers={"content-type": kind} if kind else FORM)
     refused(reply, 400, "bad_multipart")
     assert time.monotonic() - start < 2
+
+
+def test_a_thousand_files_are_refused_at_once(client):
+    body = part(b"file", b"x") * 1001 + b"--B--\r\n"
+    for path in ("/predict", "/explain", "/predict/batch"):
+        start = time.monotonic()
+        refused(client.post(path, content=body, headers=FORM), 422, "too_many_files")
+        assert time.monotonic() - start < 1
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
@@ -225,9 +233,9 @@ JSON_REFUSALS = {
     "empty": (b'{"image": ""}', 422, "empty_file", "empty"),
     "a url": (b'{"url": "http://169.254.169.254"}', 422, "unknown_field", "image"),
     "unknown": (b'{"image": "aaaa", "explian": true}', 422, "unknown_field", "explain"),
-    "explain": (b'{"image": "aaaa", "explain": true}', 422, "not_available", "explain"),
-    "precision": (b'{"image": "aaaa", "precision": "Low"}', 422, "not_available", "explain"),
-    "a wrong precision": (b'{"image": "aaaa", "precision": 1}', 422, "invalid_field", "precision"),
+    "explain": (b'{"image": "aaaa", "explain": "yes"}', 422, "invalid_field", "explain: true or"),
+    "precision": (b'{"image": "aaaa", "precision": 1}', 422, "invalid_field", "High (1000)"),
+    "too many values": (b"[" + b"0," * 2000 + b"0]", 400, "bad_json", "values"),
 }
 
 
@@ -321,7 +329,7 @@ def test_a_failing_model_costs_one_request(client, photograph, monkeypatch, capl
 
 
 def test_a_failure_outside_scoring_is_the_same_json(client, photograph, monkeypatch):
-    monkeypatch.setattr("api.routes.PredictAnswer", None)
+    monkeypatch.setattr("api.routes_predict.PredictAnswer", None)
     refused(client.post("/predict", files={"file": photograph}), 500, "internal")
 
 

@@ -25,6 +25,7 @@ FILES = (
     "oof.csv",
     "fold_0/model.safetensors",
     "fold_1/model.safetensors",
+    "golden.json",
 )
 
 

@@ -1,0 +1,115 @@
+"""What routes share: the token, the desk and the model before an answer, scores, and failures."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPBearer
+
+from api.desk import Desk
+from api.refusals import Refusal, request_id_of
+from api.schemas import ErrorAnswer
+from melanoma.errors import ImageError, ScoreError
+from melanoma.scoring.scorer import Prediction, Scorer
+
+log = logging.getLogger("melanoma.api")
+
+_bearer = HTTPBearer(auto_error=False, description="Demanded where the service has a token")
+
+
+async def _require_token(request: Request, _: Annotated[Any, Depends(_bearer)]) -> None:
+    token = request.app.state.settings.token
+    if token is None:
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    # Digests are of one length, so that the time tells nothing about the token's either.
+    equal = hmac.compare_digest(_digest(token), _digest(given))
+    if not equal or scheme.lower() != "bearer":
+        raise Refusal("unauthorized", "send the service's token as Authorization: Bearer TOKEN")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _the_desk(request: Request) -> Desk:
+    desk = request.app.state.desk
+    assert isinstance(desk, Desk)
+    return desk
+
+
+Guarded = Depends(_require_token)
+TheDesk = Annotated[Desk, Depends(_the_desk)]
+
+
+async def _the_scorer(
+    request: Request,
+    desk: TheDesk,
+    model: Annotated[
+        str | None, Query(description="A served bundle's name; the first by default")
+    ] = None,
+) -> Scorer:
+    if set(request.query_params) - {"model"}:
+        raise Refusal("unknown_field", "the address has an unknown parameter; known: model")
+    if len(request.query_params.getlist("model")) > 1:
+        raise Refusal("invalid_field", "model: name one bundle")
+    return desk.choose(model)
+
+
+TheScorer = Annotated[Scorer, Depends(_the_scorer)]
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's refusals, for OpenAPI."""
+    return {status: {"model": ErrorAnswer} for status in sorted(statuses)}
+
+
+SCORING = refusals(400, 401, 404, 413, 415, 422, 500, 503)
+
+
+async def score_each(
+    request: Request, desk: Desk, scorer: Scorer, photographs: Sequence[bytes]
+) -> list[Prediction | Refusal]:
+    """A Prediction for each photograph, or the Refusal that it met. Raises Refusal without room."""
+    try:
+        outcomes = await desk.score(scorer, photographs)
+    except Exception as error:
+        raise as_refusal(request, error) from error
+    found = [
+        as_refusal(request, outcome) if isinstance(outcome, Exception) else outcome
+        for outcome in outcomes
+    ]
+    for one in found:
+        outcome = one.code if isinstance(one, Refusal) else "scored"
+        desk.metrics.count_photograph(scorer.bundle.name, outcome)
+    return found
+
+
+def as_refusal(request: Request, error: Exception) -> Refusal:
+    """What the caller is told. Whatever a model or a GPU raises is this request's alone."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, ImageError):
+        return Refusal(error.code, str(error))
+    log.error("request %s: scoring failed", request_id_of(request), exc_info=error)
+    if isinstance(error, ScoreError):
+        return Refusal("non_finite_score", f"{error}; report the request id")
+    # The log alone gets the reason.
+    return Refusal("internal", "scoring failed; try again, or report the request id")
+
+
+def log_answer(request: Request, what: str, photographs: Sequence[bytes], seconds: float) -> None:
+    """One line of log: sizes, times and the start of a hash; no names, no scores, no bytes."""
+    log.info(
+        "request %s: %s of %d bytes, sha256 %s, in %.0f ms",
+        request_id_of(request),
+        what,
+        sum(map(len, photographs)),
+        hashlib.sha256(b"".join(photographs)).hexdigest()[:8],
+        seconds * 1000,
+    )

@@ -1,0 +1,102 @@
+"""The desk: the served bundles by name, and where their scores and explanations are made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from api.batching import MicroBatcher, Outcome
+from api.explaining import Explaining, ExplainSlot
+from api.metrics import Metrics
+from api.readiness import Readiness
+from api.refusals import Refusal
+from api.settings import Settings
+from melanoma.data.images import Photograph
+from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.scorer import Scorer
+
+R = TypeVar("R")
+
+
+class Desk:
+    """The scorers by name, the batches and the slot that they work in, and whether they may."""
+
+    def __init__(self, scorers: Sequence[Scorer], settings: Settings) -> None:
+        self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
+        self.metrics = Metrics()
+        self.batcher = MicroBatcher(
+            waiting=settings.queue,
+            largest=settings.batch,
+            wait=settings.batch_wait_ms / 1000,
+            on_batch=self.metrics.count_batch,
+        )
+        self.slot = ExplainSlot(deadline=settings.lime_seconds)
+        self.readiness = Readiness()
+        self.durations = Durations()
+        self._drawing = anyio.Semaphore(1)
+        self._drawings, self._most_drawings = 0, settings.queue + 1
+        self.metrics.watch(
+            self.scorers,
+            queue_length=lambda: self.batcher.present,
+            ready=lambda: self.readiness.ready,
+        )
+
+    def choose(self, name: str | None) -> Scorer:
+        """The scorer of that name, or the first. Raises Refusal listing the names."""
+        if name is None:
+            return next(iter(self.scorers.values()))
+        if name not in self.scorers:
+            raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
+        return self.scorers[name]
+
+    async def score(
+        self, scorer: Scorer, photographs: Sequence[bytes | Photograph]
+    ) -> list[Outcome]:
+        """A Prediction for each photograph, or the exception that it met. Raises Refusal."""
+        self.readiness.require(scorer)
+        return await self.batcher.score(scorer, photographs)
+
+    async def explain(
+        self, function: Explaining[R], *, disconnected: Callable[[], Awaitable[bool]]
+    ) -> R:
+        """What LIME's `function` returns, in its slot. Raises Refusal when another runs."""
+        return await self.slot.run(function, disconnected=disconnected)
+
+    @asynccontextmanager
+    async def drawing(self) -> AsyncGenerator[None, None]:
+        """A place for a photograph that is decoded, explained by Grad-CAM and drawn: one at a
+        time holds its pixels. Raises Refusal when as many wait as may."""
+        if self._drawings >= self._most_drawings:
+            raise Refusal("busy", "too many photographs are waiting; try again in a moment")
+        self._drawings += 1
+        try:
+            async with self._drawing:
+                yield
+        finally:
+            self._drawings -= 1
+
+    async def check(self) -> None:
+        """Ask every scorer for its golden score, in the thread that will score."""
+        await self.batcher.run(self.readiness.check, list(self.scorers.values()))
+
+
+class Durations:
+    """How long LIME took here, by bundle and precision."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], float] = {}
+
+    def note(self, model: str, precision: str, seconds: float) -> None:
+        """Keep the latest."""
+        self._seconds[model, precision] = seconds
+
+    def expect(self, model: str, precision: str) -> float | None:
+        """The latest of that precision, or in proportion to another's; None before any."""
+        for other in (precision, *PRECISIONS):
+            seconds = self._seconds.get((model, other))
+            if seconds is not None:
+                return seconds * PRECISIONS[precision] / PRECISIONS[other]
+        return None

@@ -1,0 +1,132 @@
+"""What goes in: the JSON bodies, the form's text fields, and what each of them may say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.refusals import Refusal
+from melanoma.scoring.lime import PRECISIONS
+
+# A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
+EXAMPLE_IMAGE = (
+    "UklGRpAAAABXRUJQVlA4IIQAAADwBQCdASogACAAPu1cq04ppKQiMBgMATAdiWQAnTKACJoa3cXq0eOHlJYKFqWQ"
+    "nB/1mO7cLS/ZIAD+l8mawosxpt1pe9ddf/XLTWhDk/RNDtDxaFfZ6bJIKgGFwMqWYd0/I/AeVNGN+WdkYc6Tr5ve"
+    "W8aAKPuOlQBCf/jkritTO0WrgAA="
+)
+MAX_FILES = 32
+MAX_SEED = 2**32 - 1
+_EVALUATIONS = ", ".join(f"{name} ({count})" for name, count in PRECISIONS.items())
+# What a refusal says of a field whose value cannot be meant.
+ALLOWED = {
+    "image": "the JPEG, PNG or WEBP file in base64, as one text",
+    "images": f"a list of up to {MAX_FILES} files in base64",
+    "explain": "true or false",
+    "method": "gradcam or lime",
+    "precision": f"LIME's evaluations: {_EVALUATIONS}",
+    "class": "the name of a class; GET /classes lists them",
+    "seed": f"a whole number from 0 to {MAX_SEED}",
+}
+_WHOLE = re.compile(r"-?[0-9]{1,12}")
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ExplainRequest(_Body):
+    """The JSON body of /explain; all but `image` may be text fields of a form as well."""
+
+    image: str = Field(
+        description="The JPEG, PNG or WEBP file in base64",
+        examples=[EXAMPLE_IMAGE],
+        json_schema_extra={"contentEncoding": "base64"},
+    )
+    method: Literal["gradcam", "lime"] | None = Field(
+        None, description="Of /explain gradcam by default, of /predict lime"
+    )
+    precision: Literal["Low", "Medium", "High"] | None = Field(
+        None, description=f"{ALLOWED['precision']}; Medium by default"
+    )
+    target: str | None = Field(
+        None,
+        alias="class",
+        description="The class that is explained, `melanoma` for all that count as it; "
+        "the predicted one by default",
+    )
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="Of LIME's superpixels; 0 by default"
+    )
+
+
+class PredictRequest(ExplainRequest):
+    """The JSON body of /predict; the fields of an explanation count where `explain` is true."""
+
+    explain: bool = Field(False, description="Whether the answer holds an explanation")
+
+
+class BatchRequest(_Body):
+    """The JSON body of /predict/batch."""
+
+    images: list[str] = Field(
+        description=f"Up to {MAX_FILES} JPEG, PNG or WEBP files in base64",
+        examples=[[EXAMPLE_IMAGE]],
+        json_schema_extra={"minItems": 1, "maxItems": MAX_FILES},
+    )
+
+
+Body = TypeVar("Body", bound=_Body)
+
+
+def known_fields(body: type[_Body]) -> list[str]:
+    """The names of its fields, as a caller writes them."""
+    return [field.alias or name for name, field in body.model_fields.items()]
+
+
+def parse_body(data: bytes, body: type[Body], *, missing: str) -> Body:
+    """The JSON body. Raises Refusal; `missing` is its message when there is no photograph."""
+    if not data:
+        raise Refusal("missing_file", missing)
+    # Counted first: of values that no request has, millions fit into a body and not into memory.
+    if data.count(b",") > 1000:
+        raise Refusal("bad_json", "the JSON holds more values than any request has")
+    try:
+        return body.model_validate_json(data)
+    except ValidationError as error:
+        raise _refusal(error, body, missing) from None
+
+
+def parse_texts(texts: Mapping[str, str], body: type[Body]) -> Body:
+    """The body that a form's text fields amount to, its image empty. Raises Refusal."""
+    values = {name: _plain(name, text) for name, text in texts.items()}
+    try:
+        return body.model_validate({**values, "image": ""})
+    except ValidationError as error:
+        raise _refusal(error, body, "") from None
+
+
+def _plain(name: str, text: str) -> object:
+    """The value that JSON would have; what is none stays text, and is refused."""
+    if name == "explain":
+        return {"true": True, "false": False}.get(text, text)
+    return int(text) if name == "seed" and _WHOLE.fullmatch(text) else text
+
+
+def _refusal(error: ValidationError, body: type[_Body], missing: str) -> Refusal:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    kinds = {str(problem["type"]): problem for problem in problems}
+    known = known_fields(body)
+    if "extra_forbidden" in kinds:
+        said = f"the JSON has an unknown field; known: {', '.join(known)}"
+        return Refusal("unknown_field", f"{said}. precision stands for {ALLOWED['precision']}")
+    if "json_invalid" in kinds:
+        return Refusal("bad_json", "the body is not JSON")
+    if "model_type" in kinds:
+        return Refusal("bad_json", f'the body is not a JSON object; send {{"{known[0]}": ...}}')
+    if "missing" in kinds:
+        return Refusal("missing_file", missing)
+    field = str(problems[0]["loc"][0])
+    return Refusal("invalid_field", f"{field}: {ALLOWED[field]}")

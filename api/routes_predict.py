@@ -1,0 +1,77 @@
+"""POST /predict and /predict/batch."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request
+
+from api.asking import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals, score_each
+from api.explanations import answer_explanation, explain_photograph, make_question
+from api.openapi import BATCH_BODY, PREDICT_BODY
+from api.questions import PredictRequest
+from api.refusals import Refusal, request_id_of
+from api.schemas import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
+from api.uploads import BATCH, read_photograph, read_photographs
+from melanoma.scoring.scorer import DISCLAIMER, Prediction
+
+router = APIRouter(dependencies=[Guarded])
+
+
+@router.post("/predict", responses={**SCORING, **refusals(504)}, openapi_extra=PREDICT_BODY)
+async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> PredictAnswer:
+    """The melanoma probability of one photograph, with its threshold beside it."""
+    start = time.perf_counter()
+    # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
+    desk.batcher.require_room()
+    data, wanted = await read_photograph(request, PredictRequest)
+    explanation = None
+    question = make_question(wanted, scorer, default="lime")
+    if wanted.explain:
+        explained = await explain_photograph(desk, scorer, data, question, request=request)
+        prediction, explanation = explained.prediction, answer_explanation(explained)
+    else:
+        (found,) = await score_each(request, desk, scorer, [data])
+        if isinstance(found, Refusal):
+            raise found
+        prediction = found
+    seconds = time.perf_counter() - start
+    log_answer(request, "a photograph", [data], seconds)
+    return PredictAnswer(
+        **prediction.as_dict(),
+        explanation=explanation,
+        request_id=request_id_of(request),
+        milliseconds=round(1000 * seconds, 1),
+    )
+
+
+@router.post(
+    "/predict/batch",
+    responses=SCORING,
+    openapi_extra=BATCH_BODY,
+    max_body_size=BATCH.json_bytes,
+)
+async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> BatchAnswer:
+    """A score for each of several photographs, in their order; one that is refused says why."""
+    start = time.perf_counter()
+    desk.batcher.require_room()
+    uploads = await read_photographs(request)
+    readable = [data for data in uploads if isinstance(data, bytes)]
+    scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
+    outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
+    seconds = time.perf_counter() - start
+    log_answer(request, f"{len(uploads)} photographs", readable, seconds)
+    return BatchAnswer(
+        results=[_item(index, outcome) for index, outcome in enumerate(outcomes)],
+        model=ModelAnswer(**scorer.info()),
+        request_id=request_id_of(request),
+        milliseconds=round(1000 * seconds, 1),
+        disclaimer=DISCLAIMER,
+    )
+
+
+def _item(index: int, outcome: Prediction | Refusal) -> ItemAnswer | ItemRefusal:
+    if isinstance(outcome, Refusal):
+        error = {"code": outcome.code, "message": str(outcome)}
+        return ItemRefusal.model_validate({"index": index, "error": error})
+    return ItemAnswer(index=index, **outcome.as_dict())

@@ -1,0 +1,100 @@
+"""The golden image: one picture whose score is stored at sealing and asked for again at a start.
+
+It tells whether this machine, with its versions of the decoder, of torch and of the rest, gives
+the scores that were evaluated: from the bytes of a file to the logits of every member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from melanoma.data.images import Pixels, decode_image
+from melanoma.errors import ScoreError
+from melanoma.scoring.bundle import GOLDEN, MANIFEST, Bundle, load_bundle
+from melanoma.scoring.scorer import Scorer
+from melanoma.storage import sha256_of, write_json
+
+# Of a logit, as a share of it where it is above 1: kinds of CPU differ in the sixth digit, and a
+# GPU multiplies in TF32, which has three.
+TOLERANCE = {"cpu": 1e-3, "cuda": 2e-2}
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """What came of it. `largest` is the largest difference of a logit, None with none stored."""
+
+    holds: bool
+    largest: float | None
+    says: str
+
+
+def draw_golden(size: int) -> Pixels:
+    """(2 * size, 2 * size, 3) uint8 RGB: a dark blot on skin, the same on every machine.
+
+    Whole numbers only; halving it by area averages whole blocks, which rounds alike everywhere.
+    """
+    side = 2 * size
+    y, x = np.mgrid[:side, :side].astype(np.int64)
+    # Squares of distances, in 1/4096 of the picture's area.
+    radius = (4 * (x - side * 11 // 24) ** 2 + 5 * (y - side * 13 // 24) ** 2) * 1024 // side**2
+    depth = np.clip(700 - radius - 120 * ((x * 9 // side + y * 7 // side) % 3), 0, 500)
+    skin = np.stack([210 - 25 * x // side, 165 - 20 * y // side, 150 - 15 * (x + y) // side], -1)
+    pixels = skin * (1000 - depth[..., None] * np.array([1200, 1700, 1800]) // 1000) // 1000
+    drawn: Pixels = pixels.astype(np.uint8)
+    return drawn
+
+
+def score_golden(scorer: Scorer) -> tuple[str, npt.NDArray[np.float64]]:
+    """The sha256 of the square that the members see, and their logits of it, (K, outputs).
+
+    Raises ScoreError when they make no finite probabilities.
+    """
+    file = io.BytesIO()
+    Image.fromarray(draw_golden(scorer.bundle.size)).save(file, "PNG")
+    square = scorer.square(decode_image(file.getvalue()).pixels)
+    logits = scorer.member_logits(square[None])
+    scorer.calibrate(logits)
+    return hashlib.sha256(square.tobytes()).hexdigest(), logits[0]
+
+
+def seal_golden(bundle: Bundle) -> Bundle:
+    """The bundle, golden.json now among its files. Scored on the CPU, as every machine can."""
+    scorer = Scorer(bundle)
+    image, logits = score_golden(scorer)
+    # Logits and not probabilities: a bundle that is recalibrated keeps its golden score.
+    rows = {str(f): row.tolist() for f, row in zip(scorer.classifiers, logits, strict=True)}
+    write_json(bundle.folder / GOLDEN, {"image": image, "logits": rows})
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    manifest["sha256"][GOLDEN] = sha256_of(bundle.folder / GOLDEN)
+    write_json(bundle.folder / MANIFEST, manifest)
+    return load_bundle(bundle.folder)
+
+
+def check_golden(scorer: Scorer) -> GoldenCheck:
+    """Whether the golden image gives its stored score, every member's.
+
+    Raises ScoreError when the answer is not finite. A bundle that was sealed before there was a
+    golden image has none: then a finite answer is all that is asked.
+    """
+    image, logits = score_golden(scorer)
+    stored = scorer.bundle.golden
+    if stored is None:
+        return GoldenCheck(True, None, "finite; the bundle was sealed without a golden score")
+    if stored["image"] != image:
+        return GoldenCheck(False, None, "the golden image is decoded into other pixels")
+    expected = np.array([stored["logits"][str(fold)] for fold in scorer.classifiers])
+    if expected.shape != logits.shape:
+        raise ScoreError(f"the golden score has shape {expected.shape}, not {logits.shape}")
+    difference = np.abs(logits - expected)
+    largest = float(difference.max())
+    share = difference / np.maximum(1, np.abs(expected))
+    if (share > TOLERANCE[scorer.device.type]).any():
+        return GoldenCheck(False, largest, f"the golden logits differ by up to {largest:.2g}")
+    return GoldenCheck(True, largest, f"the golden score holds, to {largest:.1g} of a logit")

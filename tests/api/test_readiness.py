@@ -1,0 +1,99 @@
+"""Ready: when every bundle gives its golden score, and not after SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import shutil
+import signal
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from tiny_service import refused
+
+from api.app import create_app
+from api.settings import Settings
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+
+
+def test_ready_means_that_every_bundle_gave_its_golden_score(scorer):
+    app = create_app([scorer], Settings())
+    cold = TestClient(app)  # without `with` nothing is checked
+    assert cold.get("/healthz").status_code == 200
+    reply = cold.get("/readyz")
+    assert reply.status_code == 503
+    assert reply.json() == {"ready": False, "state": "starting", "bundles": {}}
+    with TestClient(app) as warm:
+        reply = warm.get("/readyz")
+        assert reply.status_code == 200
+        assert reply.json()["ready"] is True
+        assert "golden score holds" in reply.json()["bundles"]["tiny"]
+
+
+def test_a_service_whose_scores_are_others_than_sealed_is_not_ready_and_gives_none(
+    scorer, photograph, caplog
+):
+    other = Scorer(dataclasses.replace(scorer.bundle, name="other", normalize="half"))
+    with TestClient(create_app([scorer, other], Settings())) as client:
+        reply = client.get("/readyz")
+        assert (reply.status_code, reply.json()["state"]) == (503, "failed")
+        assert "differ" in reply.json()["bundles"]["other"]
+        assert "holds" in reply.json()["bundles"]["tiny"]
+        assert client.get("/healthz").status_code == 200
+        files = {"file": photograph}
+        refused(client.post("/predict?model=other", files=files), 503, "not_ready")
+        assert client.post("/predict?model=tiny", files=files).status_code == 200
+    assert "other: the golden logits differ" in caplog.text
+
+
+def test_a_bundle_from_before_is_ready_and_says_what_was_not_checked(bundle_folder, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(bundle_folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"]["golden.json"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with TestClient(create_app([Scorer(load_bundle(folder))], Settings())) as client:
+        reply = client.get("/readyz")
+        assert reply.status_code == 200
+        assert "sealed without a golden score" in reply.json()["bundles"]["tiny"]
+
+
+def test_after_sigterm_it_is_no_longer_ready_and_the_servers_own_handler_is_called(scorer):
+    app = create_app([scorer], Settings())
+    served: list[int] = []
+
+    def servers_own(number, frame):
+        del frame
+        served.append(number)
+
+    async def scenario():
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://here") as client,
+        ):
+            assert (await client.get("/readyz")).status_code == 200
+            signal.raise_signal(signal.SIGTERM)
+            reply = await client.get("/readyz")
+            assert (reply.status_code, reply.json()["state"]) == (503, "leaving")
+            assert (await client.get("/healthz")).status_code == 200
+
+    before = signal.signal(signal.SIGTERM, servers_own)
+    try:
+        asyncio.run(scenario())
+        assert served == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is servers_own, "left as it was found"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("state", ["starting", "failed"])
+def test_a_service_that_was_told_to_end_never_becomes_ready(scorer, state):
+    app = create_app([scorer], Settings())
+    app.state.desk.readiness.state = state
+    app.state.desk.readiness.leave()
+    with TestClient(app) as client:
+        assert client.get("/readyz").json()["state"] == "leaving"
