@@ -38,6 +38,5 @@ EXPOSE 8000
 # Ready, not merely alive: every bundle's hashes held, and it has given its score.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/readyz\", timeout=4)"]
-# A shell for $PORT alone; exec, so that SIGTERM reaches the server. No access log: it would hold
-# addresses of callers.
-CMD ["sh", "-c", "exec uvicorn --factory api.app:create_app_from_environment --host 0.0.0.0 --port \"$PORT\" --log-level warning --no-access-log --no-server-header --timeout-graceful-shutdown 30"]
+# A shell for $PORT alone; exec, so that SIGTERM reaches the service.
+CMD ["sh", "-c", "exec python -m melanoma.serve --host 0.0.0.0 --port \"$PORT\""]

@@ -122,6 +122,63 @@ def test_a_refused_image_is_the_services_sentence_and_exit_3(
     ).code == 0  # fmt: skip
 
 
+def explained(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_one_explained_image_gives_its_picture_with_a_service_and_without(
+    served: Served, bundle_folder: Path, one: Path, call_door: Door
+) -> None:
+    asked = ("predict", one, "--explain", "--precision", "Low", "--out")
+    local = call_door(*asked, "a.png", *RECIPE, "--weights", bundle_folder)
+    remote = call_door(*asked, "b.png", "--url", served.address)
+    assert (local.code, remote.code) == (0, 0), local.err + remote.err
+    assert local.out == remote.out
+    assert remote.out.splitlines()[0].startswith("prediction: ")
+    assert "wrote b.png" in remote.err
+    first, second = explained(Path("a.png")), explained(Path("b.png"))
+    assert first.shape == second.shape
+    # Seeded alike, but for the last bits of weights that were multiplied on several threads.
+    assert (np.abs(first - second).max(axis=2) > 8).mean() < 0.02
+    green = np.abs(second - (22, 163, 74)).max(axis=2) < 8
+    assert green.any(), "LIME's legend has a green"
+    assert not list(Path().glob("*.csv*"))
+
+
+def test_explained_images_have_their_pictures_beside_the_table(
+    served: Served, folder: Path, one: Path, call_door: Door
+) -> None:
+    answer = call_door(
+        "predict", one, folder / "broken.jpg", "--url", served.address, "--allow-errors",
+        "--explain", "--precision", "Low", "--out", "out/scores.csv",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    pictures = pd.read_csv("out/scores.csv")["picture"]
+    assert pictures.tolist()[0] == f"out/{one.stem}_lime.png"
+    assert pictures.isna().tolist() == [False, True]
+    assert len(explained(Path(pictures[0])))
+
+
+def test_a_service_with_a_token_is_asked_with_it(
+    bundle_folder: Path, one: Path, tmp_path: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELANOMA_TOKEN", "s3cret")
+    guarded = start_service(bundle_folder, tmp_path / "log")
+    try:
+        assert call_door("predict", one, "--url", guarded.address).code == 0
+        monkeypatch.delenv("MELANOMA_TOKEN")
+        for options in ([], ["--token", "other"]):
+            answer = call_door("predict", one, "--url", guarded.address, *options)
+            assert (answer.code, answer.err.count("\n")) == (2, 1)
+            assert "--token, or MELANOMA_TOKEN" in answer.err
+        assert call_door("predict", one, "--url", guarded.address, "--token", "s3cret").code == 0
+    finally:
+        guarded.process.kill()
+        guarded.process.wait()
+
+
 def test_a_submission_is_filled_by_a_service(served: Served, one: Path, call_door: Door) -> None:
     Path("sample.csv").write_text(f"image_name,target\n{one.stem},0\n")
     answer = call_door("predict", one, "--url", served.address, "--submission", "sample.csv")

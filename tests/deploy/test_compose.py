@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from front import CONFIGURATION, ROOT, directive
 
 from api.limits import JSON_BYTES
 from api.settings import Settings, read_settings
+from api.uploads import BATCH
+from melanoma.serve import GRACE_SECONDS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -29,30 +32,13 @@ def settings_of(environment: dict[str, str]) -> Settings:
     return read_settings({name: fill_in(value, environment) for name, value in given.items()})
 
 
-class Noted(dict[str, str]):
-    """Notes what it is asked for."""
-
-    def __init__(self) -> None:
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
-        return default
-
-    def __getitem__(self, key: str) -> str:
-        self.asked.add(key)
-        raise KeyError(key)
-
-
 def test_without_an_environment_the_service_has_its_own_defaults() -> None:
     assert settings_of({}) == Settings(weights=(Path("/weights"),), device="cpu")
 
 
 def test_compose_hands_on_every_setting_that_the_service_knows_and_no_other() -> None:
-    noted = Noted()
-    read_settings(noted)
     named = {name for name in SERVICES["app"]["environment"] if name.startswith("MELANOMA_")}
-    assert named == noted.asked
+    assert named == {f"MELANOMA_{field.name.upper()}" for field in fields(Settings)}
     for name in named - {"MELANOMA_WEIGHTS", "MELANOMA_DEVICE"}:
         changed = {"MELANOMA_TOKEN": "s3cret"}.get(name, "7")
         assert settings_of({name: changed}) != settings_of({}), name
@@ -83,14 +69,11 @@ def test_the_service_is_reached_through_nginx_alone_and_reaches_nobody() -> None
 
 
 def test_who_stops_waits_for_whom() -> None:
-    (graceful,) = re.findall(
-        r"--timeout-graceful-shutdown (\d+)", (ROOT / "Dockerfile").read_text()
-    )
+    graceful = max(GRACE_SECONDS, Settings().lime_seconds + 5)
     for service in SERVICES.values():
-        assert seconds(service["stop_grace_period"]) > int(graceful)
-    assert seconds(directive("worker_shutdown_timeout")) < seconds(
-        SERVICES["nginx"]["stop_grace_period"]
-    )
+        assert seconds(service["stop_grace_period"]) > graceful
+    worker = seconds(directive("worker_shutdown_timeout"))
+    assert graceful < worker < seconds(SERVICES["nginx"]["stop_grace_period"])
 
 
 def test_nginx_waits_longer_than_the_service_may_take() -> None:
@@ -100,7 +83,8 @@ def test_nginx_waits_longer_than_the_service_may_take() -> None:
 def test_nginx_lets_through_what_the_service_may_take_and_keeps_it_in_memory() -> None:
     limits = {place: int(size) for place, size in sizes("client_max_body_size").items()}
     assert JSON_BYTES < limits["server"] * 2**20 < 1.2 * JSON_BYTES
-    assert 4 / 3 * 64_000_000 < limits["/predict/batch"] * 2**20 < 1.2 * 4 / 3 * 64_000_000
+    batch = BATCH.json_bytes
+    assert batch < limits["/predict/batch"] * 2**20 < 1.2 * batch
     assert sizes("client_body_buffer_size")["server"] == sizes("client_max_body_size")["server"]
     assert sizes("client_body_buffer_size") == sizes("client_max_body_size")
 

@@ -218,9 +218,10 @@ def test_cmd_serves_without_a_network_and_without_a_disk(
     )
     assert found["answer"]["success"] is True
     assert found["answer"]["model"]["name"] == "tiny"
-    assert found["code"] in (0, -15, 143)
+    assert found["code"] == 0
     assert found["written"] == ["log"], "the service leaves files"
-    assert found["log"] == ""
+    (line,) = found["log"].splitlines()
+    assert line.startswith("serving tiny ")
 
 
 def test_cmd_refuses_damaged_weights_with_exit_5(bundle_folder: Path, tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ def test_a_body_beyond_the_limit_is_refused_unread_and_in_our_shape(front: Front
     message = refused(head_alone(front, "/predict", 15_000_000), 413, "too_large")
     assert f"{MAX_BYTES:,}" in message
     refused(head_alone(front, "/explain", 15_000_000), 413, "too_large")
-    refused(head_alone(front, "/predict/batch", 95_000_000), 413, "too_large")
+    message = refused(head_alone(front, "/predict/batch", 95_000_000), 413, "too_large")
+    assert "64,000,000" in message
     # Only there are so many bytes waited for.
     assert head_alone(front, "/predict/batch", 64_000_000).status_code == 100
     assert head_alone(front, "/predict", 10_000_000).status_code == 100
@@ -201,6 +202,22 @@ def test_the_largest_photograph_passes_in_either_form(front: Front) -> None:
     refused(
         httpx.post(f"{front.address}/predict", json=body, timeout=60), 415, "unsupported_format"
     )
+
+
+def test_a_batch_of_64_mb_passes_and_each_of_its_photographs_is_answered(
+    front: Front, photograph: bytes
+) -> None:
+    noise = random.Random(0).randbytes(2_060_000)
+    files = [("files", (str(number), noise)) for number in range(31)]
+    files.insert(5, ("files", ("photo", photograph)))
+    assert 63_000_000 < sum(len(data) for _, (_, data) in files) < 64_000_000
+    reply = httpx.post(f"{front.address}/predict/batch", files=files, timeout=60)
+    assert reply.status_code == 200, reply.text
+    results = reply.json()["results"]
+    assert [result["success"] for result in results] == [n == 5 for n in range(32)]
+    assert {result["error"]["code"] for result in results if not result["success"]} == {
+        "unsupported_format"
+    }
 
 
 def test_a_chunked_body_beyond_the_limit_is_refused_on_its_way(front: Front) -> None:
@@ -218,6 +235,8 @@ def test_no_upload_touches_the_disk(
     files = {"file": random.Random(0).randbytes(9_900_000)}
     reply = httpx.post(f"{front.address}/predict", files=files, timeout=60)
     refused(reply, 415, "unsupported_format")
+    parts = [("files", files["file"])] * 6
+    assert httpx.post(f"{front.address}/predict/batch", files=parts, timeout=60).is_success
     assert "temporary file" not in (tmp_path / "warnings").read_text()
 
 
