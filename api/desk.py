@@ -94,8 +94,8 @@ class Durations:
         self._seconds[model, precision] = seconds
 
     def expect(self, model: str, precision: str) -> float | None:
-        """The latest of that precision, or in proportion to another's; None before any."""
-        for other in (precision, *PRECISIONS):
+        """The latest of that precision, or in proportion to the highest other; None before any."""
+        for other in (precision, *reversed(PRECISIONS)):
             seconds = self._seconds.get((model, other))
             if seconds is not None:
                 return seconds * PRECISIONS[precision] / PRECISIONS[other]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -16,53 +17,39 @@ class Metrics:
     """One application's figures, in a registry of its own: nothing is shared between two."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "melanoma_requests",
-            "Answers, by route and status",
-            ["route", "code"],
-            registry=registry,
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        self._requests = counter(
+            "melanoma_requests", "Answers, by route and status", ["route", "code"]
         )
-        self._latency = Histogram(
+        self._latency = histogram(
             "melanoma_request_seconds",
             "Time from a request's arrival to its answer's end",
             ["route"],
             buckets=_SECONDS,
-            registry=registry,
         )
-        self._queue = Gauge(
-            "melanoma_queue_length",
-            "Photographs that are accepted and not answered yet",
-            registry=registry,
+        self._queue = gauge(
+            "melanoma_queue_length", "Photographs that are accepted and not answered yet"
         )
-        self._ready = Gauge(
-            "melanoma_ready", "1 where scores can be given, 0 before", registry=registry
+        self._ready = gauge("melanoma_ready", "1 where scores can be given, 0 before")
+        self._batches = histogram(
+            "melanoma_batch_size", "Photographs scored together", ["model"], buckets=_SIZES
         )
-        self._batches = Histogram(
-            "melanoma_batch_size",
-            "Photographs that were scored together",
-            ["model"],
-            buckets=_SIZES,
-            registry=registry,
+        self._photographs = counter(
+            "melanoma_photographs", "Photographs, by what came of them", ["model", "outcome"]
         )
-        self._photographs = Counter(
-            "melanoma_photographs",
-            "Photographs, by what came of them",
-            ["model", "outcome"],
-            registry=registry,
-        )
-        self._explanations = Histogram(
+        self._explanations = histogram(
             "melanoma_explanation_seconds",
             "Time that an explanation took, its picture included",
             ["model", "method"],
             buckets=_SECONDS,
-            registry=registry,
         )
-        self._bundles = Gauge(
+        self._bundles = gauge(
             "melanoma_bundle_info",
             "1 for each served bundle",
             ["model", "version", "digest", "folds"],
-            registry=registry,
         )
 
     def watch(

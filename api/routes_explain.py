@@ -35,7 +35,7 @@ async def explain(request: Request, desk: TheDesk, scorer: TheScorer) -> Explain
     question = make_question(wanted, scorer, default="gradcam")
     explained = await explain_photograph(desk, scorer, data, question, request=request)
     seconds = time.perf_counter() - start
-    log_answer(request, f"a photograph, by {question.method},", [data], seconds)
+    await log_answer(request, f"a photograph, by {question.method},", [data], seconds)
     if _wants_picture(request):
         return Response(explained.picture, media_type="image/png")
     return ExplainAnswer(

@@ -36,7 +36,7 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
             raise found
         prediction = found
     seconds = time.perf_counter() - start
-    log_answer(request, "a photograph", [data], seconds)
+    await log_answer(request, "a photograph", [data], seconds)
     return PredictAnswer(
         **prediction.as_dict(),
         explanation=explanation,
@@ -60,7 +60,7 @@ async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> B
     scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
     outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
     seconds = time.perf_counter() - start
-    log_answer(request, f"{len(uploads)} photographs", readable, seconds)
+    await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(
         results=[_item(index, outcome) for index, outcome in enumerate(outcomes)],
         model=ModelAnswer(**scorer.info()),

@@ -277,10 +277,10 @@ def _binary_problem(recipe: Recipe) -> str | None:
         return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
     if recipe.sampler.positive_share != Sampler().positive_share:
         return f"sampler.positive_share: {several}, balanced draws every class equally often"
-    if recipe.selection.metric == "auroc" and not recipe.melanoma:
+    if recipe.selection.metric in ("auroc", "auprc") and not recipe.melanoma:
         return (
-            "selection.metric: auroc is melanoma against the rest, and melanoma names no class; "
-            "use macro_auroc"
+            f"selection.metric: {recipe.selection.metric} is melanoma against the rest, and "
+            "melanoma names no class; use macro_auroc"
         )
     return None
 

@@ -21,7 +21,9 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 # Cells of a table are stripped too, so a name with a space at its end would fit none.
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Metric = Literal["auroc", "macro_auroc", "balanced_accuracy", "macro_f1", "loss"]
+Metric = Literal[
+    "auroc", "auprc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "loss"
+]
 
 BINARY_CLASSES = ("benign", "melanoma")
 

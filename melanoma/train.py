@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 app = t.make_app()
 _SPOKEN = {
     "auroc": "AUROC",
+    "auprc": "AUPRC",
     "macro_auroc": "macro AUROC",
+    "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
 }
@@ -196,6 +198,11 @@ def check_recipe(recipe: Recipe) -> None:
 
     find_backbone(recipe.model.backbone)
     Augmentation(recipe.augment)
+    if recipe.model.pretrained == "none" and all(plan.frozen for plan in recipe.stage_plans):
+        t.say(
+            "warning: the backbone is frozen and starts from random weights, so its features are "
+            "noise; name its weights with --pretrained imagenet or FILE"
+        )
     require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
 
 

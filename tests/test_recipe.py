@@ -468,7 +468,7 @@ def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
             {"melanoma": [], "selection": {"metric": "auroc"}},
             "selection.metric: auroc is melanoma against the rest, and melanoma names no class",
         ),
-        ({"selection": {"metric": "accuracy"}}, "selection.metric: Input should be 'auroc', 'ma"),
+        ({"selection": {"metric": "kappa"}}, "selection.metric: Input should be 'auroc', 'au"),
         ({"data": {"reader": "siim"}}, "classes: reader siim knows two"),
         ({"data": {"reader": "phantoms"}}, "classes: reader phantoms knows two"),
         (

@@ -281,10 +281,9 @@ BACKBONES: dict[str, Backbone] = {
         stage=_DENSENET_STAGE,
         stages=5,
         normalization="imagenet",
-        # No whole digest of this file was found; see the eight digits above.
         pretrained=PublishedWeights(
             url="https://download.pytorch.org/models/densenet161-8d451a50.pth",
-            sha256="8d451a50",
+            sha256="8d451a50bad6b9a83f477126c443716882a17af26e94d338154b058fb2dfd359",
             note="torchvision (BSD-3-Clause), DenseNet161_Weights.IMAGENET1K_V1, converted from "
             "liuzhuang13/DenseNet",
         ),
@@ -313,10 +312,9 @@ BACKBONES: dict[str, Backbone] = {
         stage=_EFFICIENTNET_STAGE,
         stages=5,
         normalization="imagenet",
-        # No whole digest of this file was found; see the eight digits above.
         pretrained=PublishedWeights(
             url="https://download.pytorch.org/models/efficientnet_b1-c27df63c.pth",
-            sha256="c27df63c",
+            sha256="c27df63ce6eb17ef8bcea58922fd3a254cba910c720f41ee89d64d99fb7a4ddf",
             note="torchvision (BSD-3-Clause), EfficientNet_B1_Weights.IMAGENET1K_V2",
         ),
         ignored=("classifier.",),

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import logsumexp
-from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    roc_auc_score,
+)
 
 from melanoma.evaluation.intervals import Floats, Integers
 from melanoma.recipe import Recipe, Schedule
@@ -19,10 +25,12 @@ def validate(
 ) -> Found:
     """`valid_loss` and `auroc`, melanoma against the rest (None where no class is melanoma).
 
-    With several outputs also `macro_auroc`, and `balanced_accuracy` and `macro_f1` of the
-    likeliest class. `logits` are (N,) or (N, C); `shift` is what weights and sampler add to them.
-    Several outputs have it taken out first, as in the report, since it decides which class is the
-    likeliest. With one output it moves no AUROC, and the loss is of the network's own logits.
+    With several outputs also `macro_auroc`, and `accuracy`, `balanced_accuracy` and `macro_f1` of
+    the likeliest class; a recipe that is judged by `auprc` has that too (average precision of
+    melanoma against the rest). `logits` are (N,) or (N, C); `shift` is what weights and sampler
+    add to them. Several outputs have it taken out first, as in the report, since it decides which
+    class is the likeliest. With one output it moves no AUROC, and the loss is of the network's own
+    logits.
     """
     if not recipe.is_binary:
         return _of_classes(recipe, logits - np.asarray(shift), target)
@@ -32,6 +40,8 @@ def validate(
     }
     if recipe.selection_metric == "macro_auroc":  # each class against the other is one question
         found["macro_auroc"] = found["auroc"]
+    elif recipe.selection_metric == "auprc":
+        found["auprc"] = float(average_precision_score(target, logits))
     elif recipe.selection_metric not in ("auroc", "loss"):
         found |= _of_calls((logits > shift).astype(np.int64), target)
     return found
@@ -41,7 +51,7 @@ def judge(recipe: Recipe, found: Found) -> float:
     """The value of the recipe's selection metric, the higher the better."""
     metric = recipe.selection_metric
     value = found["valid_loss" if metric == "loss" else metric]
-    assert value is not None, "the recipe refuses auroc without melanoma classes"
+    assert value is not None, "the recipe refuses these without melanoma classes"
     return -value if metric == "loss" else value
 
 
@@ -67,12 +77,17 @@ def log_odds(logits: Floats, classes: Sequence[int]) -> Floats:
 def _of_classes(recipe: Recipe, logits: Floats, target: Integers) -> Found:
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
     own = logits[np.arange(len(target)), target]
+    precision: Found = {}
+    if recipe.selection_metric == "auprc":
+        ranked = log_odds(logits, melanoma)
+        precision["auprc"] = float(average_precision_score(np.isin(target, melanoma), ranked))
     return {
         "valid_loss": float(np.mean(logsumexp(logits, axis=1) - own)),
         "auroc": _auroc(logits, target, melanoma) if melanoma else None,
         "macro_auroc": float(
             np.mean([_auroc(logits, target, [number]) for number in range(logits.shape[1])])
         ),
+        **precision,
         **_of_calls(logits.argmax(axis=1), target),
     }
 
@@ -83,6 +98,7 @@ def _auroc(logits: Floats, target: Integers, classes: Sequence[int]) -> float:
 
 def _of_calls(called: Integers, target: Integers) -> dict[str, float]:
     return {
+        "accuracy": float(accuracy_score(target, called)),
         "balanced_accuracy": float(balanced_accuracy_score(target, called)),
         "macro_f1": float(f1_score(target, called, average="macro")),
     }

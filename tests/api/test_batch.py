@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from tiny_service import encode, refused
@@ -16,6 +17,7 @@ from tiny_service import encode, refused
 from api.app import create_app
 from api.settings import Settings
 from melanoma.data.images import MAX_BYTES
+from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 
@@ -117,6 +119,17 @@ def test_a_failing_model_is_an_error_in_each_place(client, photographs, monkeypa
     assert "CUDA" not in reply.text
     assert [result["error"]["code"] for result in results_of(reply)] == ["internal"] * 2
     assert [result["success"] for result in results_of(send(client, photographs[:2]))] == [True] * 2
+
+
+def test_a_score_that_is_no_number_is_an_error_in_its_place(bundle_folder: Path, photographs):
+    scorer = Scorer(load_bundle(bundle_folder))
+    with torch.no_grad():
+        next(iter(scorer._members[0][0].parameters())).fill_(float("nan"))
+    with TestClient(create_app([scorer], Settings())) as client:
+        reply = send(client, photographs[:2])
+    assert "NaN" not in reply.text
+    codes = [result["error"]["code"] for result in results_of(reply)]
+    assert codes == ["non_finite_score"] * 2
 
 
 def _json(value: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tiny_service import refused
 
 from api.app import create_app
 from api.settings import Settings
@@ -49,6 +50,30 @@ def test_classes_are_answered_and_melanoma_is_null(
         assert len(answer["by_fold"]) == 2
         mean = sum(answer["by_fold"]) / 2
         assert mean == pytest.approx(answer["probability"])
+
+
+@pytest.mark.parametrize("fields", [{}, {"method": "lime", "precision": "Low"}])
+def test_explanations_and_batches_are_of_classes_too(
+    classes_client: TestClient, folder_run: Any, fields: dict[str, str]
+) -> None:
+    data = sorted(folder_run.tree.rglob("*.jpg"))[0].read_bytes()
+    expected = answer_of(classes_client, data)
+    files = {"file": data}
+    answer = classes_client.post("/explain", files=files, data=fields).json()
+    assert answer["explanation"]["class"] == expected["prediction"]
+    assert answer["prediction"]["melanoma_probability"] is None
+    assert answer["prediction"]["by_class"] == pytest.approx(expected["by_class"], abs=1e-5)
+    named = folder_run.recipe.classes[-1]
+    reply = classes_client.post("/explain", files=files, data={**fields, "class": named})
+    assert reply.json()["explanation"]["class"] == named
+    # There is nothing that this name could stand for.
+    reply = classes_client.post("/explain", files=files, data={**fields, "class": "melanoma"})
+    message = refused(reply, 422, "invalid_field")
+    assert ", ".join(folder_run.recipe.classes) in message
+    assert message.endswith(folder_run.recipe.classes[-1])
+    (result,) = classes_client.post("/predict/batch", files={"files": data}).json()["results"]
+    assert result["melanoma_probability"] is None
+    assert result["by_class"] == pytest.approx(expected["by_class"], abs=1e-5)
 
 
 def test_info_names_the_classes_and_no_melanoma(

@@ -261,11 +261,12 @@ def test_nothing_is_ever_fetched_for_a_caller(client, photograph, monkeypatch):
     refused(
         client.post(f"/predict?url={address}", files={"file": photograph}), 422, "unknown_field"
     )
-    refused(
-        client.post("/predict", files={"file": photograph}, data={"url": address}),
-        422,
-        "unknown_field",
-    )
+    for path in ("/predict", "/predict/batch", "/explain"):
+        for options in ({"data": {"url": address}}, {"params": {"url": address}}):
+            reply = client.post(path, files={"file": photograph}, **options)
+            refused(reply, 422, "unknown_field")
+    for path in ("/classes", "/report"):
+        refused(client.get(path, params={"url": address}), 422, "unknown_field")
 
 
 def test_two_photographs_are_not_silently_one(client, photograph):
@@ -277,8 +278,11 @@ def test_a_wrong_method_is_told_the_right_one(client):
     for method, path, allowed in [
         ("GET", "/predict", "POST"),
         ("PUT", "/predict", "POST"),
+        ("GET", "/predict/batch", "POST"),
+        ("GET", "/explain", "POST"),
+        ("DELETE", "/report", "GET"),
         ("POST", "/info", "GET"),
-        ("POST", "/static/app.js", "GET, HEAD"),
+        ("POST", "/static/main.js", "GET, HEAD"),
     ]:
         reply = client.request(method, path)
         refused(reply, 405, "method_not_allowed")
@@ -308,6 +312,8 @@ def test_no_origin_is_let_in(client):
     headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     for reply in (
         client.options("/predict", headers=headers),
+        client.options("/predict/batch", headers=headers),
+        client.options("/explain", headers=headers),
         client.get("/info", headers=headers),
     ):
         assert not [name for name in reply.headers if name.startswith("access-control")]
@@ -345,7 +351,7 @@ def test_a_score_that_is_no_number_is_never_sent(bundle_folder: Path, photograph
         assert client.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/info", "/predict", "/nowhere", "/static/app.js"])
+@pytest.mark.parametrize("path", ["/", "/info", "/predict", "/nowhere", "/static/main.js"])
 def test_every_reply_has_the_security_headers_and_an_id_of_its_own(client, path):
     first, second = client.get(path), client.get(path)
     assert first.headers["x-request-id"] != second.headers["x-request-id"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import shutil
 import sys
@@ -9,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 
@@ -20,19 +24,39 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # The network is blocked: no name resolves, and the page must not mind.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # A camera that shows a moving disk; whether a page may use it, its context says.
+    "--use-fake-device-for-media-stream",
 ]
+# What Chromium itself logs of an answer that is no success.
+REFUSAL = "Failed to load resource"
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The service over a tiny trained bundle, and its first photographs."""
+def served(tmp_path_factory: pytest.TempPathFactory, folder_run: Any) -> Iterator[Any]:
+    """The service over two tiny trained bundles, the second one without a melanoma class."""
     from tiny_service import start_service, train_bundle
 
     base = tmp_path_factory.getbasetemp() / "tiny"
     folder = train_bundle(base)
-    service = start_service(folder, base / "browser.log")
+    both = ("-m", "melanoma.serve", "--weights", str(folder))
+    service: Any = start_service(folder_run.weights, base / "browser.log", python=both)
     service.photographs = sorted((base / "data" / "jpeg").rglob("*.jpg"))
+    service.report = folder / "report.json"
     yield service
+    service.process.kill()
+    service.process.wait()
+
+
+@pytest.fixture
+def guarded(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a service that demands the token "right"."""
+    from tiny_service import start_service
+
+    monkeypatch.setenv("MELANOMA_TOKEN", "right")
+    service = start_service(served.report.parent, tmp_path / "guarded.log")
+    yield service.address
     service.process.kill()
     service.process.wait()
 
@@ -51,34 +75,60 @@ def browser() -> Iterator[Any]:
 class Page:
     """A page of the service, and what it logged and asked for meanwhile."""
 
-    def __init__(self, browser: Any, served: Any, *, width: int, height: int, scheme: str) -> None:
-        self.served = served
-        self.page = browser.new_page(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
+    def __init__(self, browser: Any, address: str, **context: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(**context)
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self.page = self.visit()
+
+    def visit(self, part: str = "") -> Any:
+        """A page of the same person: what the browser remembers is kept."""
+        self.page = self.context.new_page()
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(served.address)
+        self.page.goto(f"{self.address}/{part}")
+        self.page.locator("#samples li").first.wait_for(state="attached")
+        return self.page
 
     def choose(self, file: Any) -> None:
         self.page.set_input_files("#file", file)
 
     def predict(self) -> None:
-        self.page.get_by_role("button", name="Predict").click()
+        self.page.click("#predict")
 
     def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
+        """The element's words, with plain spaces where the page keeps them unbroken."""
+        return str(self.page.inner_text(selector)).replace("\xa0", " ").replace("\u202f", " ")
 
     def wait_for_result(self) -> None:
         self.page.wait_for_selector("#result:not([hidden])", timeout=60_000)
 
+    def score(self, file: Any) -> None:
+        self.choose(file)
+        self.predict()
+        self.wait_for_result()
+
+    def answer(self, pattern: str, body: Any, *, status: int = 200) -> None:
+        """Let the page have this answer instead of the service's."""
+        self.context.unroute(pattern)
+        self.context.route(pattern, lambda route: route.fulfill(json=body, status=status))
+
+    def pixels(self, canvas: str, number: int = 0) -> Any:
+        """What a canvas shows, (H, W, 3) int16 RGB."""
+        url = self.page.locator(canvas).nth(number).evaluate("(e) => e.toDataURL('image/png')")
+        picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
+        return np.asarray(picture.convert("RGB"), np.int16)
+
+    @property
+    def focus(self) -> str:
+        return str(self.page.evaluate("document.activeElement.id"))
+
     @property
     def foreign(self) -> list[str]:
         """Addresses of other hosts that were asked for."""
-        own = (self.served.address, "blob:", "data:")
+        own = (f"{self.address}/", "blob:", "data:")
         return [address for address in self.requests if not address.startswith(own)]
 
     @property
@@ -90,17 +140,30 @@ class Page:
 
 @pytest.fixture
 def open_page(browser: Any, served: Any) -> Iterator[Any]:
-    """A function that opens the page; every page must end without a complaint."""
+    """A function that opens the page; every page must end without a complaint.
+
+    A breach of the content security policy, an exception, or a request to another host is one.
+    """
     opened: list[Page] = []
 
-    def open_(*, width: int = 1024, height: int = 800, scheme: str = "light") -> Page:
-        opened.append(Page(browser, served, width=width, height=height, scheme=scheme))
+    def open_(
+        *,
+        width: int = 1024,
+        height: int = 800,
+        scheme: str = "light",
+        address: str = "",
+        **context: Any,
+    ) -> Page:
+        viewport = {"width": width, "height": height}
+        context = {"viewport": viewport, "color_scheme": scheme, "locale": "en-US", **context}
+        opened.append(Page(browser, address or served.address, **context))
         return opened[-1]
 
     yield open_
     for page in opened:
         assert page.foreign == []
-        page.page.close()
+        assert [text for text in page.complaints if REFUSAL not in text] == []
+        page.context.close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe import Recipe, load_recipe
+from melanoma.train import check_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.loop import seed_everything
@@ -136,3 +137,18 @@ def _check_rates(recipe: Recipe, lines: list[dict[str, Any]]) -> None:
     if rules.depth_decay != 1:
         rates = lines[-1]["rates"]
         assert rates[0] / rates[-1] == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        (("model.freeze_backbone=true", "model.pretrained=none"), True),
+        (("model.freeze_backbone=true", "model.pretrained=imagenet"), False),
+        (("model.freeze_backbone=false", "model.pretrained=none"), False),
+    ],
+)
+def test_a_head_on_frozen_noise_is_warned_of(
+    changes: tuple[str, ...], warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_recipe(load_recipe(CONFIGS / "dermnet_resnet152.yaml", changes))
+    assert ("its features are noise" in capsys.readouterr().err) == warned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from scipy.special import expit, softmax
 
 from melanoma.evaluation.intervals import Floats, Integers
 from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe_sections import Metric
 from melanoma.training.validation import judge, log_odds, validate
 
 SHIFT = [0.0, 1.5, -0.7, 2.0]
@@ -54,6 +55,7 @@ def test_every_number_is_scikit_learn_s_on_probabilities_without_the_shift(
         "valid_loss": pytest.approx(sk.log_loss(target, probability)),
         "auroc": pytest.approx(sk.roc_auc_score(melanoma, probability[:, [1, 2]].sum(axis=1))),
         "macro_auroc": pytest.approx(sk.roc_auc_score(target, probability, multi_class="ovr")),
+        "accuracy": pytest.approx(sk.accuracy_score(target, called)),
         "balanced_accuracy": pytest.approx(sk.balanced_accuracy_score(target, called)),
         "macro_f1": pytest.approx(sk.f1_score(target, called, average="macro")),
     }
@@ -75,7 +77,10 @@ def test_with_one_output_there_are_the_loss_and_the_auroc_of_the_logits(sample: 
     }
 
 
-@pytest.mark.parametrize("metric", ["auroc", "macro_auroc", "balanced_accuracy", "macro_f1"])
+METRICS = sorted(set(get_args(Metric)) - {"loss"})
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("make", [_recipe, _binary])
 def test_the_recipe_s_metric_judges_the_higher_the_better(
     metric: str, make: Any, sample: Sample
@@ -83,19 +88,23 @@ def test_the_recipe_s_metric_judges_the_higher_the_better(
     recipe = make(selection={"metric": metric})
     logits, target = sample
     shift: Any = SHIFT
+    odds = log_odds(logits - np.array(SHIFT), [1, 2])
+    expected = {"auprc": sk.average_precision_score(np.isin(target, [1, 2]), odds)}
     if recipe.is_binary:
         logits, target, shift = logits[:, 0] + 3, (target == 0).astype(np.int64), 3.0
         called = logits > 3
         expected = {
             "auroc": sk.roc_auc_score(target, logits),
+            "auprc": sk.average_precision_score(target, logits),
+            "accuracy": sk.accuracy_score(target, called),
             "macro_auroc": sk.roc_auc_score(target, logits),
             "balanced_accuracy": sk.balanced_accuracy_score(target, called),
             "macro_f1": sk.f1_score(target, called, average="macro"),
-        }[metric]
+        }
     found = validate(recipe, logits, target, shift=shift)
     assert judge(recipe, found) == found[metric]
-    if recipe.is_binary:
-        assert found[metric] == pytest.approx(expected)
+    if metric in expected:
+        assert found[metric] == pytest.approx(expected[metric])
 
 
 @pytest.mark.parametrize("make", [_recipe, _binary])

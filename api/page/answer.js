@@ -1,0 +1,168 @@
+// One answer, told: the probability, what the threshold says of it, who says so, and how sure.
+import { el, svg } from "./dom.js";
+import { squareFigure } from "./square.js";
+import { className, count, measured, number, percent, sentence, t, has } from "./words.js";
+
+const TOP = 5;
+
+// The words of an operating point's name, "sensitivity 0.95".
+export function pointName(at) {
+  const [, kind, share] = at.match(/^(sensitivity|specificity) ([\d.]+)$/) ?? [];
+  return kind ? `${t(`metric.${kind}`)} ${number(Number(share), share.length - 2)}` : at;
+}
+
+// Enough digits that a small threshold does not read as zero.
+export const thresholdPercent = (value) => percent(value, value < 0.01 ? 2 : 1);
+
+const SIGNS = {
+  flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
+  below: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 7.5v8M8.5 12.5 12 16l3.5-3.5",
+  none: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 8v.6M12 11.5V16",
+};
+
+// The verdict in words, with a sign of its own shape: its color is never all there is.
+export function verdict({ flagged }, words) {
+  const kind = flagged === null ? "none" : flagged ? "flagged" : "below";
+  const sign = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SIGNS[kind] }));
+  return el("p", { class: `verdict ${kind}` }, sign, el("span", {}, words));
+}
+
+export function judge(answer) {
+  if (answer.threshold === null) return t("verdict.none");
+  const at = pointName(answer.threshold.at);
+  return t(answer.flagged ? "verdict.above" : "verdict.below", { at });
+}
+
+export const shownShare = (answer) => answer.melanoma_probability ?? answer.probability;
+
+export function shownName(answer) {
+  return answer.melanoma_probability === null ? className(answer.prediction) : t("melanoma");
+}
+
+// The sentence for a screen reader.
+export function spoken(answer) {
+  const said = t("spoken", { name: shownName(answer), share: percent(shownShare(answer)) });
+  return `${sentence(said)} ${sentence(judge(answer))}`;
+}
+
+// Stands beside every probability.
+export function standing({ calibrated, prevalence }) {
+  const basis = prevalence === null ? "" : t("prevalence", { share: percent(prevalence) });
+  return `${t(calibrated ? "calibrated" : "uncalibrated")}${basis}. ${t("disclaimer")}`;
+}
+
+// `served` is /info's entry of the model, `report` its report or null where it is not there (yet).
+export function tellAnswer(answer, { file, served, report, actual }) {
+  const share = shownShare(answer);
+  const parts = [
+    el("p", { id: "percentage" }, percent(share)),
+    el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
+    el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
+    Object.assign(verdict(answer, judge(answer)), { id: "verdict" }),
+  ];
+  if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
+  parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
+  if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));
+  parts.push(el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))));
+  parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
+  if (served) parts.push(squareFigure(file, served));
+  if (answer.thresholds.length > 1) parts.push(otherPoints(answer.thresholds));
+  parts.push(provenance(answer));
+  return parts;
+}
+
+function bar(threshold, share) {
+  const value = threshold?.value ?? 0;
+  const against = threshold ? t("bar.threshold", { share: thresholdPercent(value) }) : "";
+  const mark = el(
+    "div",
+    { id: "threshold", class: value > 0.6 ? "late" : "", at: `${value * 100}%` },
+    el("span", {}, t("threshold", { share: thresholdPercent(value) })),
+  );
+  return el(
+    "div",
+    { id: "bar", role: "img", "aria-label": `${percent(share)}${against}` },
+    el("div", { id: "fill", at: `${share * 100}%` }),
+    threshold && mark,
+  );
+}
+
+const ends = () =>
+  el("div", { class: "ends", "aria-hidden": "true" }, el("span", {}, percent(0, 0)), el("span", {}, percent(1, 0)));
+
+function folds({ by_fold: shares }) {
+  const dots = shares.map((share) => el("i", { at: `${share * 100}%` }));
+  return el("div", { id: "folds", "aria-hidden": "true" }, dots);
+}
+
+function spread({ by_fold: shares, threshold }) {
+  const [low, high] = [percent(Math.min(...shares)), percent(Math.max(...shares))];
+  if (shares.length === 1) return t("spread.one", { low });
+  const said = t("spread", { folds: count(shares.length), low, high });
+  if (threshold === null) return said;
+  const above = shares.filter((share) => share >= threshold.value).length;
+  return `${said} ${t("spread.above", { above: count(above), folds: count(shares.length) })}`;
+}
+
+// What the threshold is and, where the report is at hand, what it did to photographs of known class.
+function meaning({ threshold }, report) {
+  const said = t("meaning", { share: thresholdPercent(threshold.value), at: pointName(threshold.at) });
+  const point = report?.thresholds.find(({ at }) => at === threshold.at);
+  if (!point) return said;
+  const form = (share) => percent(share, 0);
+  const values = {
+    sensitivity: measured(point.sensitivity, form),
+    specificity: measured(point.specificity, form),
+  };
+  return `${said} ${t("meaning.did", values)}`;
+}
+
+function classes(shares) {
+  const likeliest = Object.entries(shares).sort(([, a], [, b]) => b - a);
+  const rows = likeliest.slice(0, TOP).map(([name, share]) =>
+    el(
+      "li",
+      { at: `${share * 100}%` },
+      el("span", {}, `${className(name)} `),
+      el("span", {}, percent(share, 2)),
+    ),
+  );
+  return el("ol", { id: "classes", class: "bars" }, rows);
+}
+
+function otherPoints(points) {
+  const rows = points.slice(1).map(({ at, value, flagged }) =>
+    el(
+      "li",
+      {},
+      el("span", {}, pointName(at)),
+      el("span", {}, `${thresholdPercent(value)}${t("colon")} ${t(flagged ? "above" : "below")}`),
+    ),
+  );
+  return el(
+    "details",
+    { id: "others" },
+    el("summary", {}, t("points")),
+    el("ul", { id: "points", class: "rows" }, rows),
+  );
+}
+
+function provenance({ model, milliseconds, request_id }) {
+  const facts = [
+    ["name", "model", `${model.name}, ${t("version", { version: model.version })}`],
+    ["digest", "digest", model.digest.slice(0, 12)],
+    ["time", "time", `${count(Math.round(milliseconds))} ms`],
+    ["request", "request", request_id.slice(0, 12)],
+  ];
+  const rows = facts.map(([id, key, value]) =>
+    el("div", {}, el("dt", {}, t(key)), el("dd", { id: id }, value)),
+  );
+  return el("dl", { class: "facts" }, rows);
+}
+
+// A warning's code in words, its detail after it.
+export function warning(text) {
+  const [code, detail] = text.split(/:\s*/, 2);
+  const known = has(`warning.${code}`) ? t(`warning.${code}`) : code;
+  return sentence(detail ? `${known}${t("colon")} ${detail}` : known);
+}

@@ -1,0 +1,97 @@
+// The service's routes. Every failure is a Refused, whose message can be shown as it is.
+import { $ } from "./dom.js";
+import { bytes, has, sentence, t } from "./words.js";
+
+export class Refused extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+let token = null;
+try {
+  token = sessionStorage.getItem("token");
+} catch {
+  // Storage is forbidden: the token is asked for again at the next visit.
+}
+
+export function setToken(value) {
+  token = value;
+  try {
+    sessionStorage.setItem("token", value);
+  } catch {
+    // As above.
+  }
+}
+
+// In English, the service's own words say most. In French, the code's words, then the service's.
+function explain({ code, message, request_id }, status) {
+  const known = has(`error.${code}`) ? t(`error.${code}`) : sentence(message);
+  return status === 500 ? `${known} (${request_id})` : known;
+}
+
+async function refusal(reply) {
+  if (reply.status === 401) {
+    $("access").hidden = false;
+    $("access-error").textContent = token === null ? "" : t("access.refused");
+  }
+  try {
+    const { error } = await reply.json();
+    return new Refused(error.code, explain(error, reply.status));
+  } catch {
+    // Not the service's words: those of something before it.
+    return new Refused("unreachable", t("error.status", { status: reply.status }));
+  }
+}
+
+async function ask(path, { model, ...options } = {}) {
+  const address = model ? `${path}?model=${encodeURIComponent(model)}` : path;
+  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  let reply;
+  try {
+    reply = await fetch(address, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("unreachable", t("unreachable"));
+  }
+  if (!reply.ok) throw await refusal(reply);
+  try {
+    return await reply.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("unreachable", t("unreachable"));
+  }
+}
+
+function form(name, files, fields = {}) {
+  const body = new FormData();
+  // A file's name stays here: the service neither needs nor keeps it.
+  for (const file of files) body.append(name, file, "photograph");
+  for (const [field, value] of Object.entries(fields)) body.append(field, value);
+  return body;
+}
+
+const post = (path, body, { model, signal }) => ask(path, { method: "POST", body, model, signal });
+
+export const askInfo = () => ask("info");
+export const askReport = (model) => ask("report", { model });
+export const askSamples = () => ask("static/samples/samples.json");
+export const askPredict = (file, how) => post("predict", form("file", [file]), how);
+export const askExplain = (file, fields, how) => post("explain", form("file", [file], fields), how);
+export const askBatch = (files, how) => post("predict/batch", form("files", files), how);
+
+export async function fetchSample(name) {
+  const reply = await fetch(`static/samples/${name}`);
+  if (!reply.ok) throw new Refused("unreachable", t("unreachable"));
+  return new File([await reply.blob()], name, { type: "image/jpeg" });
+}
+
+export const BATCH = { files: 32, bytes: 64e6 };
+
+// What a batch would be refused for, said before sixty megabytes are sent; null when nothing.
+export function refuseBatch(files) {
+  if (files.length > BATCH.files) return t("batch.many", { most: BATCH.files, given: files.length });
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  return size > BATCH.bytes ? t("batch.large", { most: bytes(BATCH.bytes) }) : null;
+}

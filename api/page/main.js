@@ -1,0 +1,76 @@
+// The page's beginning: words, theme, tabs, then each tab's own module.
+import { $ } from "./dom.js";
+import { drawAbout } from "./about.js";
+import { redrawAnalyze, startAnalyze } from "./analyze.js";
+import { setToken } from "./client.js";
+import { loadInfo } from "./models.js";
+import { drawPerformance, openPerformance } from "./performance.js";
+import { startTheme } from "./theme.js";
+import { onLanguage, startWords } from "./words.js";
+
+const TABS = ["analyze", "performance", "about"];
+
+function open(name) {
+  for (const tab of TABS) {
+    const here = tab === name;
+    $(`tab-${tab}`).setAttribute("aria-selected", String(here));
+    $(`tab-${tab}`).tabIndex = here ? 0 : -1;
+    $(tab).hidden = !here;
+  }
+  if (name === "performance") openPerformance();
+}
+
+function startTabs() {
+  const go = (name) => {
+    history.replaceState(null, "", `#${name}`);
+    open(name);
+  };
+  for (const [index, name] of TABS.entries()) {
+    $(`tab-${name}`).addEventListener("click", () => go(name));
+    $(`tab-${name}`).addEventListener("keydown", (event) => {
+      const steps = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: -1 };
+      if (!(event.key in steps)) return;
+      event.preventDefault();
+      const next = TABS.at(steps[event.key] % TABS.length);
+      go(next);
+      $(`tab-${next}`).focus();
+    });
+  }
+  const asked = () => TABS.find((name) => location.hash === `#${name}`) ?? "analyze";
+  window.addEventListener("hashchange", () => open(asked()));
+  open(asked());
+}
+
+async function meet() {
+  try {
+    await loadInfo();
+  } catch {
+    // Without it the page still scores, by the default model.
+  }
+  drawAbout();
+}
+
+function startAccess() {
+  $("access").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    setToken($("token").value);
+    $("token").value = "";
+    $("access").hidden = true;
+    $("error").textContent = "";
+    await meet(); // a wrong token shows the form again
+    if (!$("performance").hidden) openPerformance();
+  });
+}
+
+startWords();
+startTheme();
+startAnalyze();
+startTabs();
+startAccess();
+drawAbout();
+meet();
+onLanguage(() => {
+  redrawAnalyze();
+  drawPerformance();
+  drawAbout();
+});

@@ -1,0 +1,39 @@
+// The served models: /info once, a model's report when it is first wanted.
+import { $ } from "./dom.js";
+import { askInfo, askReport } from "./client.js";
+
+let info = null;
+const reports = new Map(); // name -> report, or the promise of one
+
+export const knownInfo = () => info;
+export const served = (name) => info?.models.find((model) => model.name === name) ?? null;
+export const chosenModel = () => $("model").value;
+
+export async function loadInfo() {
+  info = await askInfo();
+  const kept = $("model").value;
+  $("model").replaceChildren(...info.models.map(({ name }) => new Option(name, name)));
+  if (served(kept)) $("model").value = kept;
+  $("served").hidden = info.models.length < 2;
+  return info;
+}
+
+// The model's report. Rejects with Refused; the next call then asks again.
+export function loadReport(name) {
+  if (!reports.has(name)) {
+    const asked = askReport(name);
+    reports.set(name, asked);
+    asked.then(
+      (report) => reports.set(name, report),
+      () => reports.delete(name),
+    );
+  }
+  return Promise.resolve(reports.get(name));
+}
+
+// The same where it is no matter that there is none: null.
+export const reportOf = (name) => loadReport(name).catch(() => null);
+reportOf.known = (name) => {
+  const report = reports.get(name);
+  return report instanceof Promise ? null : (report ?? null);
+};

@@ -1,0 +1,240 @@
+"""Reference runs on real photographs: trained, evaluated and laid into results/, one command each.
+
+    python -m benchmarks.reference --list
+    python -m benchmarks.reference --only ham10000_mobilenet [--shared ../shared] [--work runs]
+
+Each run is one of configs/ with the changes that the table below states, through the doors that
+anybody would use: prepare, split, train, evaluate. The same command goes on where it was stopped.
+What is laid into results/NAME: recipe.yaml, oof.csv, report.json, report.html, MODEL_CARD.md (and
+test/ where a test part was held out), and run.json with the date, machine, commit and seconds.
+No photograph is copied anywhere but into --work, which git ignores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma.recipe import load_recipe
+from melanoma.storage import write_json
+
+_FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
+_DIGITS = 7  # of oof.csv: the files are kept in the repository
+
+
+@dataclass(frozen=True)
+class Run:
+    """A config, the photographs it is trained on, and what is changed in it."""
+
+    config: str
+    source: str
+    settings: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ("all",)
+    allow_leak: bool = False
+
+
+# Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
+_SCRATCH = "model.pretrained=none"
+_LESIONS = (
+    "actinic keratosis / intraepithelial carcinoma",
+    "basal cell carcinoma",
+    "benign keratosis-like lesion",
+    "dermatofibroma",
+    "melanoma",
+    "melanocytic nevus",
+    "vascular lesion",
+)
+_CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+_MOBILENET = (
+    "model.backbone=mobilenet_v2",
+    "model.pretrained=../shared/data/weights/mobilenet_v2_imagenet.safetensors",
+    "image.normalize=half",
+)
+# HAM10000's classes as folders stand in for the two clinical sets, which are not at hand, and the
+# one network whose ImageNet weights are at hand for theirs: frozen noise teaches a head nothing.
+_AS_FOLDERS = (
+    f"classes={json.dumps(_LESIONS)}",
+    f"data.labels={json.dumps(dict(zip(_CODES, _LESIONS, strict=True)))}",
+    "melanoma=[melanoma]",
+    r"data.group_pattern=^(HAM_\d+)_",
+    "data.group_is=lesion",
+    "folds.name=ham10000_folders",
+    "folds.holdout=folders",
+    *_MOBILENET,
+)
+RUNS: dict[str, Run] = {
+    "ham10000_mobilenet": Run("ham10000_mobilenet", "ham10000"),
+    "ham10000_resnet18_scratch": Run(
+        "ham10000_resnet34",
+        "ham10000",
+        ("model.backbone=resnet18", _SCRATCH, "image.size=64", "training.epochs=6"),
+    ),
+    "ham10000_resnet34_scratch": Run(
+        "ham10000_resnet34",
+        "ham10000",
+        (_SCRATCH, "image.size=64", "training.epochs=6"),
+        folds=("0",),
+    ),
+    "isic_densenet161_scratch": Run(
+        "isic_densenet161",
+        "siim",
+        (
+            'data={"reader": "siim"}',
+            "classes=[benign, malignant]",
+            _SCRATCH,
+            "image.size=96",
+            "stages.0.epochs=1",
+            "stages.1.epochs=3",
+        ),
+        folds=("0",),
+    ),
+    "skin22_on_ham10000_folders": Run(
+        "skin22_efficientnet_b3",
+        "ham10000_folders",
+        (
+            *_AS_FOLDERS,
+            "image.size=64",
+            "training.epochs=6",
+        ),
+        folds=("0",),
+    ),
+    "dermnet_on_ham10000_folders": Run(
+        "dermnet_resnet152",
+        "ham10000_folders",
+        (*_AS_FOLDERS, "image.size=96"),
+        folds=("0",),
+    ),
+    "siim_mobilenet": Run("siim_mobilenet", "siim"),
+}
+
+
+def ham10000_folders(shared: Path, work: Path) -> Path:
+    """HAM10000 as a folder a class in train/ and test/; fold 0 of its own split is test/.
+
+    By lesion alone is not enough: five photographs of the 10,015 are in the table as two lesions,
+    and training refused such a tree. A file's name begins with its lesion, to group by.
+    """
+    folder = work / "data" / "ham10000_folders"
+    complete = folder.with_suffix(".complete")
+    if complete.is_file():
+        return folder
+    source = shared / "data" / "ham10000"
+    config, size = "configs/ham10000_resnet34.yaml", "image.size=64"
+    arrays, folds = work / "arrays" / "ham10000_center", work / "folds" / "ham10000.csv"
+    places = ["--data", str(source), "--arrays", str(arrays), "--folds", str(folds)]
+    _door("split", "--config", config, "--set", size, *places)
+    images = {path.stem: path for path in source.rglob("*.jpg")}
+    for row in pd.read_csv(folds, dtype=str).itertuples():
+        code = _CODES[int(row.target)]
+        part = "test" if row.fold == "0" else "train"
+        target = folder / part / code / f"{row.lesion_id}_{row.image_name}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            shutil.copyfile(images[row.image_name], target)
+    complete.touch()
+    return folder
+
+
+SOURCES: dict[str, Callable[[Path, Path], Path]] = {
+    "ham10000": lambda shared, work: shared / "data" / "ham10000",
+    "siim": lambda shared, work: shared / "data" / "siim2020",
+    "ham10000_folders": ham10000_folders,
+}
+
+
+def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str, object]:
+    """The run's line of results/README.md, as values; everything is written by then."""
+    run = RUNS[name]
+    config = Path("configs") / f"{run.config}.yaml"
+    settings = (*run.settings, f"name={name}")
+    recipe = load_recipe(config, settings)
+    data = SOURCES[run.source](shared, work)
+    weights = work / "weights" / name
+    places: list[str] = [
+        *("--config", str(config), "--data", str(data), "--weights", str(weights)),
+        *("--arrays", str(work / "arrays" / f"{run.source}_{recipe.image.fit}")),
+        *("--folds", str(work / "folds" / f"{recipe.folds.name}.csv")),
+    ]
+    for setting in settings:
+        places += ["--set", setting]
+    leak = ["--allow-leak"] if run.allow_leak else []
+    start = time.monotonic()
+    for fold in run.folds:
+        _door("train", "--fold", fold, *places, *leak)
+    missing = [] if run.folds == ("all",) else ["--allow-missing"]
+    _door("evaluate", *places, *missing)
+    return _publish(name, weights, results / name, seconds=time.monotonic() - start)
+
+
+def _door(verb: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
+    print("$", " ".join(["python", *command[1:]]), file=sys.stderr)
+    subprocess.run(command, check=True)
+
+
+def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[str, object]:
+    """Copy what may be kept of a run, and say what it reached."""
+    for source, target in ((weights, folder), (weights / "test", folder / "test")):
+        for file in _FILES:
+            if (source / file).is_file():
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, target / file)
+        for file in ("oof.csv", "scores.csv"):
+            if (source / file).is_file():
+                table = pd.read_csv(source / file, dtype={"patient_id": str, "group": str})
+                table.to_csv(target / file, index=False, float_format=f"%.{_DIGITS}g")
+    report = json.loads((weights / "report.json").read_text())
+    line: dict[str, object] = {
+        "run": name,
+        "date": date.today().isoformat(),
+        "commit": _commit(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {report['device']}",
+        "seconds_of_training": round(sum(fold["seconds"] for fold in report["folds"])),
+        "seconds_of_this_command": round(seconds),
+        "metrics": {
+            key: report["metrics"][key]
+            for key in ("auroc", "macro_auroc", "balanced_accuracy", "accuracy", "macro_f1")
+            if key in report["metrics"]
+        },
+    }
+    write_json(folder / "run.json", line)
+    return line
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=RUNS, help="a run; repeatable")
+    parser.add_argument("--list", action="store_true", help="name the runs and their changes")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="with data/")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="arrays, folds, weights")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    given = parser.parse_args(arguments)
+    if given.list:
+        for name, run in RUNS.items():
+            print(f"{name}: configs/{run.config}.yaml on {run.source}; {' '.join(run.settings)}")
+        return
+    for name in given.only or RUNS:
+        line = reference(name, shared=given.shared, work=given.work, results=given.results)
+        print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The three servers that benchmarks/service.py compares, each over the same bundle and Scorer.
+
+python -m benchmarks.service_servers ours|fastapi|litserve --weights DIR --port N
+
+`fastapi` is the handler that most people write: a plain function, which FastAPI runs in its pool of
+forty threads. `litserve` batches as ours does, with as many photographs and as long a wait. All
+three are run by uvicorn with the same loop and parser; they decode, score and answer by the same
+Scorer, so that what differs is the serving alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, File, UploadFile
+
+from api.app import create_app
+from api.settings import Settings
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+from melanoma.training.engine import resolve_device
+
+SAME = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
+
+
+def load_scorer(weights: Path) -> Scorer:
+    """The bundle on the machine's best device."""
+    return Scorer(load_bundle(weights), device=resolve_device("auto"))
+
+
+def serve_ours(weights: Path, port: int) -> None:
+    """The service as melanoma.serve runs it."""
+    app = create_app([load_scorer(weights)], Settings())
+    uvicorn.run(app, port=port, access_log=False, **SAME)
+
+
+def serve_fastapi(weights: Path, port: int) -> None:
+    """A plain handler."""
+    scorer = load_scorer(weights)
+    app = FastAPI()
+
+    @app.post("/predict")
+    def predict(file: UploadFile = File()) -> dict[str, Any]:  # noqa: B008 - FastAPI's own way
+        return scorer.score(file.file.read()).as_dict()
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    uvicorn.run(app, port=port, access_log=False, **SAME)
+
+
+def serve_litserve(weights: Path, port: int) -> None:
+    """LitServe with one worker, micro-batching as ours."""
+    import litserve
+
+    from benchmarks.service_litserve import Api
+
+    plain = Settings()
+    api = Api(
+        max_batch_size=plain.batch, batch_timeout=plain.batch_wait_ms / 1000, api_path="/predict"
+    )
+    api.weights = weights
+    server = litserve.LitServer(
+        api, accelerator="auto", workers_per_device=1, healthcheck_path="/healthz", timeout=60
+    )
+    server.run(host="127.0.0.1", port=port, generate_client_file=False, access_log=False, **SAME)
+
+
+SERVERS = {"ours": serve_ours, "fastapi": serve_fastapi, "litserve": serve_litserve}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("server", choices=SERVERS)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    args = parser.parse_args()
+    SERVERS[args.server](args.weights, args.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""The page for everyone: keyboard, screen reader, phone, dark, French, and no network."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from PIL import Image
+from tiny_service import encode
+
+from api.refusals import STATUS
+
+AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
+SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
+  .filter(({ impact }) => ["serious", "critical"].includes(impact))
+  .map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`)"""
+
+
+def serious(at) -> list[str]:
+    """What axe holds against the page as it is now."""
+    if not at.page.evaluate("typeof axe === 'object'"):
+        at.page.evaluate(AXE)
+    return at.page.evaluate(SERIOUS)
+
+
+def explain(at) -> None:
+    at.page.click("#ask")
+    at.page.locator(".panels").wait_for(timeout=60_000)
+
+
+def many(served, count: int = 3) -> list[dict]:
+    photographs = served.photographs[:count]
+    good = [
+        {"name": f.name, "mimeType": "image/jpeg", "buffer": f.read_bytes()} for f in photographs
+    ]
+    return [*good, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"none"}]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_state(open_page, served, scheme):
+    at = open_page(scheme=scheme, permissions=["camera"])
+    found = {"empty": serious(at)}
+    at.score(served.photographs[3])
+    explain(at)
+    found["explained"] = serious(at)
+    at.page.click("#camera")
+    at.page.locator("#capture").wait_for()
+    found["camera"] = serious(at)
+    at.page.click("#leave")
+    at.choose(many(served))
+    at.predict()
+    at.page.locator("#batch tbody tr").first.wait_for(timeout=60_000)
+    found["several"] = serious(at)
+    at.choose(many(served)[-1])
+    at.predict()
+    at.page.locator("#error").get_by_text("convert").wait_for()
+    found["error"] = serious(at)
+    at.page.click("#tab-performance")
+    at.page.locator(".figures").wait_for()
+    found["performance"] = serious(at)
+    at.page.click("#tab-about")
+    found["about"] = serious(at)
+    assert {state: faults for state, faults in found.items() if faults} == {}
+
+
+def test_axe_would_find_a_fault(open_page):
+    at = open_page()
+    at.page.evaluate("document.getElementById('model').labels[0].remove()")
+    at.page.evaluate("document.getElementById('served').hidden = false")
+    assert any(fault.startswith("select-name") for fault in serious(at))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 768, 1440])
+def test_nothing_scrolls_sideways_at_any_width(open_page, served, screenshots, width, scheme):
+    at = open_page(width=width, height=900, scheme=scheme)
+
+    def look(name: str) -> None:
+        assert at.sideways == 0, name
+        picture = screenshots / f"{width}-{scheme}-{name}.png"
+        at.page.screenshot(path=picture, full_page=True)
+
+    look("empty")
+    name = "a-very-long-file-name-" * 8 + ".jpg"
+    data = served.photographs[2].read_bytes()
+    at.score({"name": name, "mimeType": "image/jpeg", "buffer": data})
+    explain(at)
+    look("explained")
+    at.choose(many(served))
+    at.predict()
+    at.page.locator("#batch tbody tr").first.wait_for(timeout=60_000)
+    look("several")
+    at.choose({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"no photograph"})
+    at.predict()
+    at.page.locator("#error").get_by_text("convert").wait_for()
+    look("error")
+    at.page.click("#tab-performance")
+    at.page.locator(".figures").wait_for()
+    look("performance")
+    at.page.click("#tab-about")
+    look("about")
+
+
+def test_the_keyboard_alone_is_enough(open_page, served):
+    at = open_page()
+    press = at.page.keyboard.press
+    # Chromium must know before the key is pressed that the chooser is ours to answer.
+    at.page.on("filechooser", lambda chooser: None)
+    passed = []
+    while at.focus != "file":
+        press("Tab")
+        passed.append(at.focus)
+        assert len(passed) < 8, passed
+    assert passed[1:] == ["language", "theme", "tab-analyze", "file"]
+    with at.page.expect_file_chooser() as chooser:
+        press("Enter")
+    chooser.value.set_files(served.photographs[0])
+    press("Tab")
+    assert at.focus == "model"
+    press("Tab")
+    assert at.focus == "predict"
+    press("Enter")
+    at.wait_for_result()
+    assert at.focus == "predict", "the focus was lost"
+    # Through the samples and the answer to the explanation.
+    for _ in range(20):
+        press("Tab")
+        if at.focus == "ask":
+            break
+    assert at.focus == "ask"
+    press("Enter")
+    at.page.locator(".panels").wait_for(timeout=60_000)
+    at.page.locator("#ask").focus()
+    at.page.locator("#clear").focus()
+    press("Space")
+    assert at.page.is_hidden("#result")
+    assert at.focus == "file"
+
+
+def test_arrows_move_between_the_tabs_and_an_address_opens_one(open_page):
+    at = open_page()
+    at.page.locator("#tab-analyze").focus()
+    at.page.keyboard.press("ArrowRight")
+    assert at.focus == "tab-performance"
+    assert at.page.is_visible("#performance")
+    assert at.page.is_hidden("#analyze")
+    at.page.keyboard.press("ArrowLeft")
+    at.page.keyboard.press("ArrowLeft")
+    assert at.focus == "tab-about"
+    assert at.page.locator("[role=tab][aria-selected=true]").count() == 1
+    assert at.page.locator("[role=tab][tabindex='-1']").count() == 2
+    at.visit("#about")
+    assert at.page.is_visible("#about")
+
+
+def test_an_answer_an_error_and_a_wait_are_announced(open_page, served):
+    at = open_page()
+    assert at.page.get_attribute("#status", "role") == "status"
+    assert at.page.get_attribute("#error", "role") == "alert"
+    at.score(served.photographs[0])
+    assert re.match(r"Melanoma probability [<>]?\s?[\d.]+ %\. (Not f|F)lagged", at.text("#status"))
+    explain(at)
+    assert at.text("#status") == "The explanation is shown."
+
+
+def test_every_control_has_a_name_and_the_disclaimer_is_always_in_view(open_page, served):
+    at = open_page(width=375, height=640)
+    at.score(served.photographs[0])
+    for control in at.page.locator("button:visible, select:visible, input:visible").all():
+        named = control.evaluate("(e) => e.ariaLabel || e.labels?.[0]?.textContent || e.innerText")
+        assert named.strip(), control.evaluate("(e) => e.outerHTML")
+    for end in ("0", "document.body.scrollHeight"):
+        at.page.evaluate(f"window.scrollTo(0, {end})")
+        box = at.page.locator("footer b").bounding_box()
+        assert 0 <= box["y"] <= 640 - box["height"]
+
+
+def background(at) -> int:
+    color = at.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(int(part) for part in re.findall(r"\d+", color)[:3])
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(open_page):
+    at = open_page(scheme="dark")
+    assert background(at) < 150
+    at.page.emulate_media(color_scheme="light")
+    assert background(at) > 600
+    at.page.get_by_label("Theme").select_option("dark")
+    assert background(at) < 150
+    at.visit()
+    at.page.emulate_media(color_scheme="light")
+    assert background(at) < 150, "the choice was forgotten"
+    assert at.page.get_by_label("Theme").input_value() == "dark"
+    at.page.get_by_label("Theme").select_option("system")
+    assert background(at) > 600
+    at.page.emulate_media(color_scheme="dark")
+    at.page.get_by_label("Theme").select_option("light")
+    assert background(at) > 600
+
+
+def test_french_is_chosen_applied_to_what_is_shown_and_remembered(open_page, served):
+    at = open_page()
+    at.score(served.photographs[3])
+    english = at.text("#percentage")
+    at.page.get_by_label("Language").select_option("fr")
+    assert at.page.evaluate("document.documentElement.lang") == "fr"
+    assert at.text("#percentage") == english.replace(".", ",")
+    assert at.text("#of") == "probabilité de mélanome"
+    assert "pas un dispositif médical" in at.text("#calibrated")
+    assert "seuil" in at.text("#verdict")
+    assert at.text("#predict") == "Prédire"
+    at.choose({"name": "x.jpg", "mimeType": "image/jpeg", "buffer": b"no photograph"})
+    at.predict()
+    at.page.locator("#error").get_by_text("Ce n'est pas une image JPEG").wait_for()
+    error = {"code": "brand_new", "message": "said in English", "request_id": "1"}
+    at.answer("**/predict*", {"success": False, "error": error}, status=422)
+    at.choose(served.photographs[3])
+    at.predict()
+    at.page.locator("#error").get_by_text("Said in English.").wait_for()
+    at.page.click("#tab-performance")
+    at.page.get_by_role("heading", name="Points de fonctionnement").wait_for()
+    assert "sensibilité" in at.text("#performance")
+    at.page.click("#tab-about")
+    assert "Modèles servis ici" in at.text("#about")
+    at.visit()
+    assert at.text("#tab-analyze") == "Analyse"
+
+
+def test_a_french_browser_gets_french(open_page):
+    at = open_page(locale="fr-FR")
+    assert at.text("#tab-about") == "À propos"
+
+
+def test_both_languages_have_every_word_and_every_value(open_page):
+    at = open_page()
+    en, fr = at.page.evaluate(
+        "async () => [(await import('/static/en.js')).en, (await import('/static/fr.js')).fr]"
+    )
+    own = {key for key in fr if key.startswith(("error.", "class."))}
+    assert set(fr) - own == set(en) - {"error.status"}
+    for key, words in en.items():
+        places = set(re.findall(r"\{\w+\}", words))
+        assert set(re.findall(r"\{\w+\}", fr[key])) == places, key
+
+
+def test_every_refusal_that_a_person_can_meet_is_told_in_french(open_page):
+    at = open_page()
+    words = at.page.evaluate("async () => (await import('/static/fr.js')).fr")
+    told = {key.removeprefix("error.") for key in words if key.startswith("error.")}
+    # Those that only a program can bring about, or that name a value in the service's own words.
+    programs = {"bad_base64", "bad_json", "bad_multipart", "client_gone", "invalid_field"}
+    programs |= {"method_not_allowed", "not_found", "unknown_field"}
+    assert told - {"status"} == set(STATUS) - programs
+
+
+def test_with_the_network_blocked_everything_works_and_nothing_leaves(open_page, served):
+    at = open_page()
+    blocked = []
+
+    def only_own(route):
+        if route.request.url.startswith(f"{served.address}/"):
+            route.continue_()
+        else:
+            blocked.append(route.request.url)
+            route.abort()
+
+    at.context.route("**/*", only_own)
+    at.visit()
+    at.score(served.photographs[0])
+    explain(at)
+    at.page.click("#tab-performance")
+    at.page.locator(".figures").wait_for()
+    at.page.click("#tab-about")
+    assert blocked == []
+    assert len(at.requests) > 10
+
+
+def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(open_page, served):
+    reply = httpx.get(served.address, timeout=20)
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*src=)", reply.text)
+    at = open_page()
+    # The policy is in force: a breach is complained of.
+    at.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {text: '1'}))"
+    )
+    at.page.wait_for_timeout(100)
+    assert any("Content Security Policy" in text for text in at.complaints)
+    at.complaints.clear()
+
+
+def test_a_hidden_storage_does_not_stop_the_page(open_page, served):
+    at = open_page()
+    at.context.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, "
+        "name, { get() { throw new DOMException('', 'SecurityError'); } });"
+    )
+    at.visit()
+    at.page.get_by_label("Theme").select_option("dark")
+    white = encode(Image.new("RGB", (32, 32), "white"))
+    at.score({"name": "w.png", "mimeType": "image/png", "buffer": white})

@@ -1,0 +1,213 @@
+"""How a photograph reaches the page: chosen, dropped, pasted, taken, sampled, or many at once."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_service import encode
+
+# Chromium's own drag and drop begins in another program; from there on this is what it gives.
+DROP = """async ([files, kinds]) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of files) {
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+  }
+  const field = document.getElementById("drop");
+  for (const kind of kinds) {
+    const event = new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+    field.dispatchEvent(event);
+    if (!event.defaultPrevented) throw new Error(`${kind} would open the file`);
+  }
+}"""
+PASTE = """async ([name, data]) => {
+  const transfer = new DataTransfer();
+  if (data) {
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+  } else {
+    transfer.setData("text/plain", name);
+  }
+  const event = new ClipboardEvent("paste",
+    { clipboardData: transfer, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(event);
+}"""
+
+
+def encoded(file) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def drop(at, files) -> None:
+    at.page.evaluate(DROP, [[[f.name, encoded(f)] for f in files], ["dragenter", "dragover"]])
+    assert "over" in at.page.get_attribute("#drop", "class")
+    at.page.evaluate(DROP, [[[f.name, encoded(f)] for f in files], ["drop"]])
+    assert "over" not in at.page.get_attribute("#drop", "class")
+
+
+def probability(served, file) -> str:
+    files = {"file": file.read_bytes()}
+    answer = httpx.post(f"{served.address}/predict", files=files, timeout=60).json()
+    return f"{answer['melanoma_probability'] * 100:.1f} %"
+
+
+def test_a_dropped_photograph_is_taken(open_page, served):
+    at = open_page()
+    file = served.photographs[5]
+    drop(at, [file])
+    assert at.text("#invitation") == file.name
+    at.predict()
+    at.wait_for_result()
+    assert at.text("#percentage") == probability(served, file)
+
+
+def test_a_pasted_photograph_is_taken_and_pasted_words_are_refused(open_page, served):
+    at = open_page()
+    file = served.photographs[6]
+    at.page.evaluate(PASTE, ["only words", None])
+    assert "no picture" in at.text("#error")
+    at.page.evaluate(PASTE, [file.name, encoded(file)])
+    assert at.text("#error") == ""
+    assert at.text("#invitation") == file.name
+    at.predict()
+    at.wait_for_result()
+    assert at.text("#percentage") == probability(served, file)
+
+
+def test_a_picture_is_taken_looked_at_retaken_and_used(open_page, served, screenshots):
+    at = open_page(permissions=["camera"])
+    at.page.click("#camera")
+    at.page.locator("#capture").wait_for()
+    assert at.page.locator("#use").is_hidden()
+    at.page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    at.page.screenshot(path=screenshots / "camera.png")
+    at.page.click("#capture")
+    assert at.page.is_visible("#shot")
+    assert at.page.is_hidden("#video")
+    at.page.click("#retake")
+    assert at.page.is_visible("#video")
+    at.page.click("#capture")
+    assert np.ptp(at.pixels("#shot")) > 100, "the picture is empty"
+    at.page.click("#use")
+    at.page.locator("#booth").wait_for(state="hidden")
+    assert at.page.evaluate("document.getElementById('video').srcObject") is None
+    assert at.text("#invitation") == "camera.jpg"
+    at.predict()
+    at.wait_for_result()
+
+
+def test_closing_the_camera_turns_it_off_and_chooses_nothing(open_page):
+    at = open_page(permissions=["camera"])
+    at.page.click("#camera")
+    at.page.locator("#capture").wait_for()
+    track = at.page.evaluate_handle("document.getElementById('video').srcObject.getTracks()[0]")
+    assert track.evaluate("(t) => t.readyState") == "live"
+    at.page.keyboard.press("Escape")
+    at.page.locator("#booth").wait_for(state="hidden")
+    assert track.evaluate("(t) => t.readyState") == "ended"
+    assert at.page.is_disabled("#predict")
+    assert at.focus == "camera"
+
+
+def test_a_denied_camera_is_said_and_a_file_still_works(open_page, served):
+    at = open_page()  # no permission is given
+    at.page.click("#camera")
+    at.page.locator("#booth-message").get_by_text("camera was denied").wait_for()
+    assert at.page.is_hidden("#capture")
+    at.page.click("#leave")
+    at.score(served.photographs[1])
+
+
+def test_no_camera_and_a_camera_in_use_are_told_apart(open_page):
+    at = open_page()
+    for error, words in {"NotFoundError": "No camera", "NotReadableError": "in use"}.items():
+        at.page.evaluate(
+            "(name) => { navigator.mediaDevices.getUserMedia = () => "
+            "Promise.reject(new DOMException('', name)); }",
+            error,
+        )
+        at.page.click("#camera")
+        at.page.locator("#booth-message").get_by_text(words).wait_for()
+        at.page.click("#leave")
+
+
+def test_the_eight_samples_say_what_they_are_and_are_scored(open_page, served):
+    at = open_page()
+    listed = httpx.get(f"{served.address}/static/samples/samples.json", timeout=20).json()
+    buttons = at.page.locator("#samples li button")
+    said = [text.strip() for text in buttons.all_inner_texts()]
+    assert said == [f"Actual: {row['actual']}" for row in listed]
+    assert len(said) == 8
+    buttons.nth(3).click()
+    at.page.locator("#invitation").get_by_text(listed[3]["file"]).wait_for()
+    assert f"Actual: {listed[3]['actual']}" in at.text("#facts")
+    at.predict()
+    at.wait_for_result()
+    assert at.text("#actual") == f"Actual: {listed[3]['actual']}"
+    picture = httpx.get(f"{served.address}/static/samples/{listed[3]['file']}", timeout=20)
+    answer = httpx.post(f"{served.address}/predict", files={"file": picture.content}, timeout=60)
+    share = answer.json()["melanoma_probability"]
+    assert at.text("#percentage") == f"{share * 100:.1f} %"
+
+
+def test_several_pictures_in_one_go_become_a_table(open_page, served):
+    at = open_page()
+    files = served.photographs[:3]
+    bad = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no photograph"}
+    good = [{"name": f.name, "mimeType": "image/jpeg", "buffer": f.read_bytes()} for f in files]
+    at.choose([*good[:2], bad, good[2]])
+    assert at.text("#invitation") == "4 photographs"
+    at.predict()
+    rows = at.page.locator("#batch tbody tr")
+    rows.first.wait_for(timeout=60_000)
+    assert rows.count() == 4
+    assert at.text("#batch caption").startswith("3 of 4 photographs scored")
+    for row, file in zip((0, 1, 3), files, strict=True):
+        said = rows.nth(row).inner_text().replace("\xa0", " ")
+        assert file.name in said
+        assert probability(served, file) in said
+        assert "lagged" in said
+    assert "Not a JPEG, PNG or WEBP image" in rows.nth(2).inner_text()
+    assert rows.nth(2).get_by_role("button").count() == 0
+    assert "not a medical device" in at.text("#batch")
+    # One row in full, then the table is still there.
+    rows.nth(3).get_by_role("button").click()
+    at.wait_for_result()
+    assert at.text("#percentage") == probability(served, files[2])
+    assert at.page.is_visible("#batch")
+    with at.page.expect_download() as download:
+        at.page.locator("#batch").get_by_role("button", name="JSON").click()
+    saved = json.loads(download.value.path().read_text())
+    assert [row["file"]["name"] for row in saved["results"]] == [
+        files[0].name,
+        files[1].name,
+        "notes.txt",
+        files[2].name,
+    ]
+    assert saved["results"][2]["error"]["code"] == "unsupported_format"
+    assert "not a medical device" in saved["disclaimer"].lower()
+
+
+def test_too_many_pictures_are_refused_before_they_are_sent(open_page, served):
+    at = open_page()
+    data = served.photographs[0].read_bytes()
+    at.choose([{"name": f"{i}.jpg", "mimeType": "image/jpeg", "buffer": data} for i in range(33)])
+    at.predict()
+    at.page.locator("#error").get_by_text("up to 32").wait_for()
+    assert not any("predict" in address for address in at.requests)
+    at.choose([{"name": f"{i}.jpg", "mimeType": "image/jpeg", "buffer": data} for i in range(2)])
+    at.predict()
+    at.page.locator("#batch tbody tr").first.wait_for(timeout=60_000)
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_png_and_webp_are_scored_too(open_page, served, kind):
+    at = open_page()
+    data = encode(Image.open(served.photographs[2]), kind.upper())
+    at.score({"name": f"x.{kind}", "mimeType": f"image/{kind}", "buffer": data})
+    assert f"image/{kind}" in at.text("#facts")

@@ -1,0 +1,136 @@
+"""The page's second tab shows the bundle's report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+HEADS = "#performance .heat thead button"
+
+
+def open_report(at) -> None:
+    at.page.click("#tab-performance")
+    at.page.locator(".figures").wait_for(timeout=20_000)
+
+
+def table(at, name: str):
+    return at.page.locator("section.card").filter(
+        has=at.page.get_by_role("heading", name=name, exact=True)
+    )
+
+
+def names(part) -> list[str]:
+    return [text.split("\n")[0] for text in part.locator("tbody th").all_inner_texts()]
+
+
+def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
+    at = open_page()
+    open_report(at)
+    report = json.loads(served.report.read_text())
+    cards = at.text("#performance .cards")
+    auroc = report["metrics"]["auroc"]
+    assert f"{auroc['value']:.3f}" in cards
+    assert f"{auroc['low']:.3f} to {auroc['high']:.3f}" in cards
+    assert f"{report['data']['images']:,}" in cards
+    assert report["summary"].split(". ")[0] in at.page.inner_text("#performance .lead")
+    for warning in report["warnings"]:
+        assert warning in at.page.inner_text("#performance ul.alert")
+    points = table(at, "Operating points").inner_text().replace("\xa0", " ")
+    for point in report["thresholds"]:
+        assert f"{point['at'].split()[0]} {point['at'].split()[1]}" in points
+    classes = table(at, "Classes")
+    assert sorted(names(classes)) == sorted(line["name"] for line in report["per_class"])
+    assert "not a medical device" in at.text("#performance")
+
+
+def test_the_curves_are_drawn_from_the_reports_points(open_page, served):
+    at = open_page()
+    open_report(at)
+    report = json.loads(served.report.read_text())
+    figures = at.page.locator(".chart svg")
+    assert figures.count() == 4
+    points = figures.nth(0).locator("polyline.curve").get_attribute("points").split(" ")
+    assert len(points) == len(report["curves"]["roc"]["x"])
+    xs = [float(point.split(",")[0]) for point in points]
+    ys = [float(point.split(",")[1]) for point in points]
+    # From the lower left to the upper right corner: 58 to 348, and 276 up to 12.
+    for i in (0, len(xs) // 2, len(xs) - 1):
+        x, y = (report["curves"]["roc"][axis][i] for axis in "xy")
+        assert xs[i] == pytest.approx(58 + 290 * x, abs=0.1)
+        assert ys[i] == pytest.approx(276 - 264 * y, abs=0.1)
+    bins = figures.nth(3).locator("circle.mark")
+    assert bins.count() == len(report["calibration"]["after"]["bins"])
+    for i in range(4):
+        title = figures.nth(i).locator("title").first.text_content()
+        assert title in at.page.locator(".chart figcaption").all_inner_texts()
+
+
+def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(open_page, served):
+    at = open_page()
+    open_report(at)
+    report = json.loads(served.report.read_text())
+    groups = table(at, "Subgroups")
+    head = groups.get_by_role("columnheader", name="AUROC")
+    values = {f"{g['column']}: {g['value']}": g["auroc"]["value"] for g in report["subgroups"]}
+    defined = sorted(v for v in values.values() if v is not None)
+    assert len(defined) < len(values), "no undefined value to put last"
+    for order, wanted in (("ascending", defined), ("descending", defined[::-1])):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == order
+        shown = [values[name] for name in names(groups)]
+        assert shown == [*wanted, *[None] * (len(values) - len(defined))]
+
+
+def test_a_search_keeps_the_rows_of_that_name_and_says_how_many(open_page, served):
+    at = open_page()
+    open_report(at)
+    report = json.loads(served.report.read_text())
+    groups = table(at, "Subgroups")
+    groups.get_by_label("Search").fill("SEX")
+    kept = [g for g in report["subgroups"] if g["column"] == "sex"]
+    assert len(names(groups)) == len(kept) > 1
+    assert f"{len(kept)} of {len(report['subgroups'])}" in groups.inner_text()
+    groups.get_by_label("Search").fill("nothing like it")
+    assert "Nothing has that name" in groups.inner_text()
+    groups.get_by_label("Search").fill("")
+    assert len(names(groups)) == len(report["subgroups"])
+
+
+def test_a_higher_share_is_tinted_more(open_page, served):
+    at = open_page()
+    at.page.select_option("#model", "folders")
+    open_report(at)
+    cells = table(at, "Confusion").locator("td.warm")
+    seen = cells.evaluate_all(
+        "(all) => all.map((e) => [parseFloat(e.style.getPropertyValue('--at')),"
+        " parseFloat(getComputedStyle(e).backgroundColor.split('/')[1]"
+        " ?? getComputedStyle(e).backgroundColor.split(',')[3] ?? 1)])"
+    )
+    seen.sort()
+    assert seen[0][0] < seen[-1][0]
+    assert seen[0][1] < seen[-1][1]
+
+
+def test_a_failed_report_is_said_and_can_be_tried_again(open_page):
+    at = open_page()
+    at.page.route("**/report*", lambda route: route.abort())
+    at.page.click("#tab-performance")
+    at.page.locator("#report-error").get_by_text("did not answer").wait_for()
+    at.page.get_by_role("button", name="Try again").click()
+    at.page.locator("#report-error").get_by_text("did not answer").wait_for()
+    at.page.unroute("**/report*")
+    at.page.get_by_role("button", name="Try again").click()
+    at.page.locator(".figures").wait_for()
+
+
+def test_each_models_report_can_be_chosen(open_page):
+    at = open_page()
+    open_report(at)
+    assert "Performance of tiny" in at.text("#performance")
+    at.page.select_option("#report-model", "folders")
+    at.page.get_by_role("heading", name="Performance of folders").wait_for()
+    # Odd names of classes stay text.
+    assert 'Rash, "other"' in at.text("#performance")
+    assert at.page.locator("#performance b").count() == 0
+    assert at.page.get_by_role("heading", name="Operating points").count() == 0
