@@ -7,6 +7,7 @@ MelanomaError            1   a bug, or something that no child names
 |   `-- ImageError       3   bytes that are not an acceptable photograph (with a code for the API)
 |-- DivergedError        4   training that no longer gives finite numbers
 |-- WeightsError         5   weights, checkpoints or bundles that are absent, broken or another's
+|-- ServiceError         5   a scoring service that is not there, or does not answer as one
 |-- ScoreError           1   a model that gave a number which is no number
 |-- ExplanationError     1   an explanation that was ended before it was whole
 |-- StorageError         6   a disk that is full or read-only, a run folder in use
@@ -55,6 +56,13 @@ class DivergedError(MelanomaError):
 class WeightsError(MelanomaError):
     """Weights, a checkpoint or a bundle are absent, broken, or belong to another run."""
 
+    exit_code = 5
+
+
+class ServiceError(MelanomaError):
+    """A scoring service cannot be reached, stays busy, or does not answer as one."""
+
+    # Beside absent weights: what should score is not to be had.
     exit_code = 5
 
 

@@ -1,4 +1,7 @@
-"""python -m melanoma.predict IMAGES|DIR|CSV: score files into a table, one row an image."""
+"""python -m melanoma.predict IMAGES|DIR|CSV: score files into a table, one row an image.
+
+With --url a service scores them, and nothing else changes; torch is not even imported.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,22 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.explain import Precision, Question, explain_file, name_pictures, require_known
 
 if TYPE_CHECKING:
-    from melanoma.scoring.batch import ImageFile
+    from melanoma.scoring.batch import ImageFile, LocalScorer
+    from melanoma.scoring.remote import RemoteScorer
 
 app = t.make_app()
+_LOCAL = ("config", "weights", "settings", "device", "views")  # of no meaning to a service
+_REMOTE = ("model", "token")  # of no meaning without one
 
 
 @app.command()
 def predict(
+    context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Image files, folders, or one CSV.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Table to write.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Table to write; with --explain and one image, or its PNG."),
+    ] = None,
     submission: Annotated[
         Path | None,
         typer.Option("--submission", help="Kaggle's sample_submission.csv, whose rows to fill."),
@@ -49,81 +59,136 @@ def predict(
         int | None, typer.Option("--top", min=1, help="Also print the likeliest classes.")
     ] = None,
     json: t.AsJson = False,
+    url: Annotated[
+        str | None, typer.Option("--url", help="A melanoma service that scores instead.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The service's bundle (default: its first).")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="MELANOMA_TOKEN", help="The service's token.")
+    ] = None,
 ) -> None:
-    """Score photographs with a sealed bundle; the same command resumes."""
+    """Score photographs with a sealed bundle or a service; the same command resumes."""
     start = time.monotonic()
     if views is not None and views not in (1, 2, 4, 8):
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
     question = Question("lime", precision)
     require_known(question)
-    from melanoma.scoring.batch import as_columns, find_images, score_files
+    _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
+    picture = _require_picture(out, explain, submission)
+    from melanoma.scoring.batch import find_images, score_files
     from melanoma.scoring.submission import require_same_images, write_submission
-    from melanoma.storage import write_text
 
-    recipe = t.read_recipe_options(config, settings, None)
     files = find_images(images, data=data, image_col=image_col)
+    target = out or Path("submission.csv" if submission else "scores.csv")
+    pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
     if submission is not None:
         require_same_images(submission, [f.name for f in files])
-    scorer = _load_scorer(t.weights_folder(weights, recipe), device, views)
+    scorer = (
+        _reach_service(url, model, token)
+        if url is not None
+        else _load_scorer(_bundle_folder(config, settings, weights), device, views)
+    )
     _require_melanoma(scorer, submission)
-    target = out or Path("submission.csv" if submission else "scores.csv")
     # Without a table to write, answers go to stdout and nothing is kept.
-    keep = target if out or submission or not json else None
+    keep = None if picture or (json and not out and not submission) else target
     rows = score_files(scorer, files, journal=keep, progress=t.progress)
     errors = [row for row in rows if row["error"]]
     if explain:
-        _add_pictures(scorer, files, rows, question, folder=target.parent)
+        _add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
     if submission is not None:
         _refuse_errors(errors)
         write_submission(
             submission, {r["image_name"]: r["melanoma_probability"] for r in rows}, target
         )
     elif keep is not None:
-        import pandas as pd
-
-        table = pd.DataFrame(as_columns(rows))
-        write_text(target, table.to_csv(index=False, lineterminator="\n"))
+        _write_table(rows, target)
     if json:
         t.answer_json(rows)
     elif top or len(rows) <= 10:
         _say_rows(rows, top or 0)
-    wrote = f"; wrote {target}" if keep else ""
+    wrote = f"; wrote {target}" if keep or (picture and not errors) else ""
     t.say(
         f"{len(rows) - len(errors):,} of {len(rows):,} images scored in {t.duration(start)} "
-        f"with {scorer.bundle.name} {scorer.bundle.digest[:12]}{wrote}"
+        f"with {scorer.name} {scorer.digest[:12]}{f' at {url}' if url else ''}{wrote}"
     )
     if errors and not allow_errors:
         _refuse_errors(errors)
 
 
-def _load_scorer(folder: Path, device: str, views: int | None) -> Any:
+def _refuse_given(context: typer.Context, names: tuple[str, ...], word: str) -> None:
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise RecipeError(f"{parameter.opts[0]} means nothing {word} --url; leave one out")
+
+
+def _require_picture(out: Path | None, explain: bool, submission: Path | None) -> Path | None:
+    """`out` where it names a picture rather than a table."""
+    if out is None or out.suffix.lower() != ".png":
+        return None
+    if not explain or submission is not None:
+        raise RecipeError(f"--out {out}: a picture is written by --explain, and no submission")
+    return out
+
+
+def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScorer:
+    from melanoma.scoring.remote import RemoteScorer
+
+    return RemoteScorer(url, model=model, token=token)
+
+
+def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
+    from melanoma.scoring.batch import LocalScorer
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
     from melanoma.training.engine import resolve_device
 
-    return Scorer(load_bundle(folder), device=resolve_device(device), views=views)
+    return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
+
+
+def _bundle_folder(config: Path, settings: list[str] | None, weights: Path | None) -> Path:
+    return t.weights_folder(weights, t.read_recipe_options(config, settings, None))
+
+
+def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:
+    if submission is not None and not scorer.melanoma:
+        raise RecipeError("--submission: the bundle's recipe names no melanoma class")
+
+
+def _write_table(rows: Sequence[dict[str, Any]], target: Path) -> None:
+    import pandas as pd
+
+    from melanoma.scoring.batch import as_columns
+    from melanoma.storage import write_text
+
+    table = pd.DataFrame(as_columns(rows))
+    write_text(target, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _add_pictures(
-    scorer: Any,
-    files: Sequence[ImageFile],
-    rows: Sequence[dict[str, Any]],
+    scorer: LocalScorer | RemoteScorer,
+    wanted: Sequence[tuple[ImageFile, dict[str, Any], Path]],
     question: Question,
-    *,
-    folder: Path,
 ) -> None:
-    pictures = name_pictures(files, question.method, folder)
-    for file, row, picture in t.progress(
-        list(zip(files, rows, pictures, strict=True)), desc="explain", unit="image"
-    ):
+    for file, row, picture in t.progress(wanted, desc="explain", unit="image"):
         if not row["error"]:
-            explain_file(scorer, file, picture, question)
+            _draw(scorer, file, picture, question)
         row["picture"] = None if row["error"] else str(picture)
 
 
-def _require_melanoma(scorer: Any, submission: Path | None) -> None:
-    if submission is not None and not scorer.bundle.melanoma:
-        raise RecipeError("--submission: the bundle's recipe names no melanoma class")
+def _draw(
+    scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
+) -> None:
+    from melanoma.scoring.remote import RemoteScorer
+    from melanoma.storage import write_bytes
+
+    if isinstance(scorer, RemoteScorer):
+        drawn = scorer.draw_lime(file.path.read_bytes(), precision=question.precision)
+        write_bytes(picture, drawn)
+    else:
+        explain_file(scorer.scorer, file, picture, question)
 
 
 def _refuse_errors(errors: list[dict[str, Any]]) -> None:
@@ -132,28 +197,30 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
         raise DataError(f"{len(errors)} images have no score ({shown})")
 
 
-def _spoken(row: dict[str, Any]) -> str:
+def _spoken(row: dict[str, Any]) -> list[str]:
     if row["error"]:
-        return f"{row['image_name']}: error: {row['error']}"
-    said = f"{row['image_name']}: prediction: {row['prediction']} - {row['probability']:.1%}"
+        return [f"error: {row['error']}"]
+    said = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
     if row["melanoma_probability"] is not None:
         flag = "flagged" if row["flagged"] else "not flagged"
-        said += (
-            f"; melanoma {row['melanoma_probability']:.1%}, {flag} "
-            f"(threshold {row['threshold']:.1%})"
+        said.append(
+            f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
         )
     return said
 
 
 def _say_rows(rows: list[dict[str, Any]], top: int) -> None:
     for row in rows:
-        t.answer(_spoken(row))
+        # One image has the line of its prediction for itself; of several, each has one line.
+        lines = _spoken(row)
+        for line in lines if len(rows) == 1 else [f"{row['image_name']}: {'; '.join(lines)}"]:
+            t.answer(line)
         for line in _ranked(row, top):
             t.answer(line)
 
 
 def _ranked(row: dict[str, Any], count: int) -> list[str]:
-    from melanoma.scoring.scorer import likeliest_classes
+    from melanoma.scoring.batch import likeliest_classes
 
     ranked = likeliest_classes(row["by_class"] or {}, count)
     return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]

@@ -96,7 +96,8 @@ def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
         pixels = _resize(pixels, shrunk, cv2.INTER_AREA)
     if shrunk != (size, size):
         pixels = _resize(pixels, (size, size), cv2.INTER_LINEAR)
-    return np.ascontiguousarray(pixels)
+    # What Pillow decodes is read-only, of which torch warns.
+    return np.require(pixels, requirements=["C", "W"])
 
 
 def scored_part(pixels: Pixels, *, fit: str) -> Pixels:

@@ -1,20 +1,25 @@
-"""Scoring many files: found, scored in order, journaled so that a killed run goes on."""
+"""Scoring many files: found, scored in order, journaled so that a killed run goes on.
+
+Nothing here needs torch: what answers may be a Scorer in this process or a service elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from melanoma.data.class_folders import unique_names
 from melanoma.data.images import SUFFIXES, Photograph, decode_image
 from melanoma.data.lesions import index_images
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, ImageError
-from melanoma.scoring.scorer import Prediction, Scorer
 from melanoma.storage import digest_of
+
+if TYPE_CHECKING:
+    from melanoma.scoring.scorer import Scorer
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -41,6 +46,37 @@ class ImageFile(NamedTuple):
 
     name: str
     path: Path
+
+
+class FileScorer(Protocol):
+    """Whatever scores files. `melanoma` are the classes that count as it."""
+
+    name: str
+    digest: str
+    views: int
+    melanoma: Sequence[str]
+
+    def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
+        """For each file a Prediction's fields, or "code: sentence" where it has no score."""
+
+
+class LocalScorer:
+    """A Scorer in this process, as a FileScorer."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.name = scorer.bundle.name
+        self.digest = scorer.bundle.digest
+        self.views = scorer.views
+        self.melanoma: Sequence[str] = scorer.bundle.melanoma
+
+    def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
+        """For each file a Prediction's fields, or "code: sentence"; scored as one batch."""
+        with ThreadPoolExecutor(len(files)) as pool:
+            decoded = list(pool.map(_decode, files))
+        photographs = [d for d in decoded if isinstance(d, Photograph)]
+        found = iter(self.scorer.score_photographs(photographs) if photographs else [])
+        return [d if isinstance(d, str) else next(found).as_dict() for d in decoded]
 
 
 def find_images(
@@ -93,8 +129,16 @@ def as_columns(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[str, float]]:
+    """The `count` classes of the highest probability, highest first, ties in the recipe's order.
+
+    Sorted before anything is rounded, so that no two change places in print.
+    """
+    return sorted(by_class.items(), key=lambda item: -item[1])[:count]
+
+
 def score_files(
-    scorer: Scorer,
+    scorer: FileScorer,
     files: Sequence[ImageFile],
     *,
     journal: Path | None = None,
@@ -110,25 +154,13 @@ def score_files(
     todo = [f for f in files if str(f.path) not in done]
     batches = [todo[i : i + _BATCH] for i in range(0, len(todo), _BATCH)]
     for batch in progress(batches, desc="score", unit=f"{_BATCH} images"):
-        for file, row in zip(batch, _score_batch(scorer, batch), strict=True):
-            done[str(file.path)] = row
+        for file, answer in zip(batch, scorer.answer_files(batch), strict=True):
+            done[str(file.path)] = row = _row(file, answer)
             if book:
                 book.add(file, row)
     if book:
         book.close()
     return [done[str(f.path)] for f in files]
-
-
-def _score_batch(scorer: Scorer, files: Sequence[ImageFile]) -> Iterator[Row]:
-    with ThreadPoolExecutor(len(files)) as pool:
-        decoded = list(pool.map(_decode, files))
-    photographs = [d for d in decoded if isinstance(d, Photograph)]
-    predictions = iter(scorer.score_photographs(photographs) if photographs else [])
-    for file, result in zip(files, decoded, strict=True):
-        if isinstance(result, str):
-            yield _row(file, None, error=result)
-        else:
-            yield _row(file, next(predictions))
 
 
 def _decode(file: ImageFile) -> Photograph | str:
@@ -140,20 +172,21 @@ def _decode(file: ImageFile) -> Photograph | str:
         return f"unreadable_file: {error.strerror}"
 
 
-def _row(file: ImageFile, prediction: Prediction | None, error: str = "") -> Row:
-    if prediction is None:
-        return {**dict.fromkeys(COLUMNS), "image_name": file.name, "error": error}
+def _row(file: ImageFile, answer: Mapping[str, Any] | str) -> Row:
+    if isinstance(answer, str):
+        return {**dict.fromkeys(COLUMNS), "image_name": file.name, "error": answer}
+    threshold = answer["threshold"]
     return {
         "image_name": file.name,
-        "melanoma_probability": prediction.melanoma_probability,
-        "flagged": prediction.flagged,
-        "threshold": prediction.threshold["value"] if prediction.threshold else None,
-        "prediction": prediction.prediction,
-        "probability": prediction.probability,
-        "by_class": prediction.by_class,
-        "by_fold": prediction.by_fold,
-        "warnings": "; ".join(prediction.warnings),
-        "error": error,
+        "melanoma_probability": answer["melanoma_probability"],
+        "flagged": answer["flagged"],
+        "threshold": threshold["value"] if threshold else None,
+        "prediction": answer["prediction"],
+        "probability": answer["probability"],
+        "by_class": answer["by_class"],
+        "by_fold": answer["by_fold"],
+        "warnings": "; ".join(answer["warnings"]),
+        "error": "",
     }
 
 
@@ -173,9 +206,9 @@ def _listed(path: Path, folder: Path, column: str) -> list[ImageFile]:
 class _Journal:
     """OUT.journal: a first line that says what scores, then a line a row."""
 
-    def __init__(self, out: Path, scorer: Scorer) -> None:
+    def __init__(self, out: Path, scorer: FileScorer) -> None:
         self.path = out.with_name(out.name + ".journal")
-        self.key = digest_of([scorer.bundle.digest, scorer.views, COLUMNS])
+        self.key = digest_of([scorer.digest, scorer.views, COLUMNS])
         self.done = self._read()
         out.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole: a killed writer may have left half a line at its end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,14 +51,6 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
-
-
-def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[str, float]]:
-    """The `count` classes of the highest probability, highest first, ties in the recipe's order.
-
-    Sorted before anything is rounded, so that no two change places in print.
-    """
-    return sorted(by_class.items(), key=lambda item: -item[1])[:count]
 
 
 class Scorer:

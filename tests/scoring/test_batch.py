@@ -13,9 +13,9 @@ import pytest
 
 from melanoma.data.folds import load_folds
 from melanoma.errors import DataError
-from melanoma.scoring.batch import as_columns, find_images
+from melanoma.scoring.batch import as_columns, find_images, likeliest_classes
 from melanoma.scoring.bundle import load_bundle
-from melanoma.scoring.scorer import Scorer, likeliest_classes
+from melanoma.scoring.scorer import Scorer
 
 Door = Callable[..., Any]
 
@@ -88,7 +88,7 @@ def test_top_prints_the_classes_with_two_decimals(
     answer = call_door("predict", file, *options, "--top", "2")
     first, *ranked = answer.out.splitlines()
     name, share = expected.prediction, expected.probability
-    assert first == f"{file.stem}: prediction: {name} - {share:.1%}"
+    assert first == f"prediction: {name} - {share:.1%}"
     found = sorted(expected.by_class.items(), key=lambda item: item[1])[:0:-1]
     assert ranked == [f"{name} {100 * share:.2f} %" for name, share in found]
     assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 1 + 3

@@ -1,0 +1,42 @@
+# The service in a container: CPU only, nobody's root, nothing written, nothing fetched at start.
+#   docker build -t melanoma .
+#   docker run --read-only --tmpfs /tmp -v ./weights/demo:/weights:ro -p 127.0.0.1:8000:8000 melanoma
+# With nginx in front, as a public address needs it: docker compose up (docker-compose.yaml).
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim AS build
+# torch and torchvision of one index: the plain one gives several GB of CUDA.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+RUN python -m venv /venv
+ENV PATH=/venv/bin:$PATH
+RUN pip install --index-url "$TORCH_INDEX" torch torchvision
+# Before the sources, so that a changed line does not install everything anew.
+COPY setup.cfg pyproject.toml ./
+RUN python -c "import configparser; c = configparser.ConfigParser(); c.read('setup.cfg'); \
+print(c['options']['install_requires'])" > requirements.txt && pip install -r requirements.txt
+COPY README.md LICENSE ./
+COPY melanoma melanoma
+COPY api api
+RUN pip install --no-deps .
+
+FROM python:${PYTHON}-slim
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin melanoma
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp \
+    NO_ALBUMENTATIONS_UPDATE=1 \
+    MELANOMA_WEIGHTS=/weights \
+    MELANOMA_DEVICE=cpu \
+    PORT=8000
+USER 10001
+WORKDIR /tmp
+EXPOSE 8000
+# Ready, not merely alive: every bundle's hashes held, and it has given its score.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/readyz\", timeout=4)"]
+# A shell for $PORT alone; exec, so that SIGTERM reaches the service.
+CMD ["sh", "-c", "exec python -m melanoma.serve --host 0.0.0.0 --port \"$PORT\""]
