@@ -80,6 +80,7 @@ RUNS: dict[str, Run] = {
         "ham10000_resnet34",
         "ham10000",
         ("model.backbone=resnet18", _SCRATCH, "image.size=64", "training.epochs=6"),
+        folds=("0",),
     ),
     "ham10000_resnet34_scratch": Run(
         "ham10000_resnet34",

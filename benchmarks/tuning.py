@@ -24,7 +24,12 @@ import pandas as pd
 from melanoma.storage import write_json
 
 CONFIG = "configs/ham10000_mobilenet.yaml"
-SHARED = ("image.size=64", "training.epochs=6", "optimizer.depth_decay=0.9")
+SHARED = (
+    "image.size=64",
+    "training.epochs=6",
+    "evaluation.views=4",
+    "optimizer.depth_decay=0.9",
+)
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "depth_decay 0.8": ("optimizer.depth_decay=0.8",),
     "depth_decay 0.9": (),
