@@ -1,0 +1,53 @@
+"""python -m melanoma.ship: a half-size copy of a sealed bundle, to come with a clone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melanoma import terminal as t
+
+app = t.make_app()
+
+
+@app.command()
+def ship(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the copy; it must be new.")],
+    config: t.Config = t.DEFAULT_CONFIG,
+    weights: t.Weights = None,
+    settings: t.Settings = None,
+    note: Annotated[
+        list[Path] | None,
+        typer.Option("--note", help="File that goes along, such as a licence; repeatable."),
+    ] = None,
+    json: t.AsJson = False,
+) -> None:
+    """Copy a sealed bundle with its members in half precision, and say what the rounding does."""
+    start = time.monotonic()
+    recipe = t.read_recipe_options(config, settings, None)
+    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.shipping import ship_bundle
+
+    bundle = load_bundle(t.weights_folder(weights, recipe))
+    shipped = ship_bundle(bundle, out, notes=note or [])
+    if json:
+        t.answer_json(
+            {
+                "folder": str(out),
+                "digest": shipped.bundle.digest,
+                "member_bytes": shipped.member_bytes,
+                "largest_logit_change": shipped.largest,
+            }
+        )
+    t.say(
+        f"{len(shipped.bundle.members)} members, {shipped.member_bytes / 1e6:.1f} MB; the golden "
+        f"image's logits move by {shipped.largest:.1g} at most; wrote {out}, digest "
+        f"{shipped.bundle.digest[:12]}, in {t.duration(start)}"
+    )
+
+
+if __name__ == "__main__":
+    t.run(app)

@@ -1,0 +1,70 @@
+"""The half-size copy: the same answers up to rounding, whole by itself, nothing private in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from melanoma.errors import StorageError
+from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.golden import check_golden
+from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.shipping import Shipped, ship_bundle
+
+
+@pytest.fixture(scope="module")
+def shipped(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    folder = tmp_path_factory.mktemp("shipped")
+    (folder / "LICENCE.txt").write_text("non-commercial\n")
+    bundle = load_bundle(trained.folder)
+    return ship_bundle(bundle, folder / "copy", notes=[folder / "LICENCE.txt"])
+
+
+def test_the_copy_answers_as_the_bundle_does_up_to_half_precision(
+    trained: Any, shipped: Shipped
+) -> None:
+    squares = trained.array.rows(range(0, 64, 3))
+    before = Scorer(load_bundle(trained.folder)).member_probabilities(squares)
+    after = Scorer(shipped.bundle).member_probabilities(squares)
+    assert 0 < np.abs(before - after).max() < 5e-3
+    assert 0 < shipped.largest < 5e-2
+
+
+def test_kernels_are_halved_and_statistics_are_not(trained: Any, shipped: Shipped) -> None:
+    for here, there in zip(
+        load_bundle(trained.folder).members, shipped.bundle.members, strict=True
+    ):
+        whole, half = load_file(here.file), load_file(there.file)
+        for name, tensor in whole.items():
+            kind = "torch.float16" if tensor.ndim > 1 else str(tensor.dtype)
+            assert str(half[name].dtype) == kind
+            exact = (half[name].float() == tensor.float()).all()
+            assert exact or tensor.ndim > 1
+    whole_bytes = sum(m.file.stat().st_size for m in load_bundle(trained.folder).members)
+    assert shipped.member_bytes < 0.55 * whole_bytes
+
+
+def test_the_copy_stands_alone_and_keeps_calibration_and_thresholds(
+    trained: Any, shipped: Shipped, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(shipped.bundle.folder, elsewhere)
+    bundle, here = load_bundle(elsewhere), load_bundle(trained.folder)
+    assert bundle.digest == shipped.bundle.digest != here.digest
+    assert (bundle.calibration, bundle.thresholds) == (here.calibration, here.thresholds)
+    assert check_golden(Scorer(bundle)).holds
+    assert (elsewhere / "LICENCE.txt").read_text() == "non-commercial\n"
+
+
+def test_no_table_of_patients_goes_along(shipped: Shipped) -> None:
+    assert not list(shipped.bundle.folder.rglob("*.csv"))
+
+
+def test_a_folder_that_holds_something_is_left_alone(trained: Any, shipped: Shipped) -> None:
+    with pytest.raises(StorageError, match="exists"):
+        ship_bundle(load_bundle(trained.folder), shipped.bundle.folder)
