@@ -50,7 +50,7 @@ def _selection(content: Content) -> list[str]:
         )
     if content["selection"] and content["selection"]["kept"] == "best":
         found.append(
-            "the kept epoch was picked by the AUROC of the fold that scores it; "
+            "the kept epoch was picked on the images that score it, which flatters it; "
             "compare the last epoch under selection"
         )
     return found

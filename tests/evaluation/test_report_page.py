@@ -217,6 +217,16 @@ def test_an_external_report_names_the_model_the_overlap_and_the_offered_recalibr
     assert "Folds and the kept epoch" not in text
 
 
+def test_a_page_of_one_fold_does_not_speak_of_the_others() -> None:
+    content = binary().content
+    assert "each fold by the other folds' calibration" in Reader(render_html(content)).text
+    folds = content.model_dump(mode="json")["folds"]
+    alone = folds[0] | {key: sum(f[key] for f in folds) for key in ("images", "positives")}
+    text = Reader(render_html(changed(content, folds=[alone]))).text
+    assert "each half of the groups by the other half's calibration" in text
+    assert "other folds' calibration" not in text
+
+
 def test_a_recalibrated_model_says_so_in_red() -> None:
     moved = {"external": "clinic_b", "slope": 0.7, "intercept": -1.2, "prevalence": 0.03}
     page = render_html(changed(binary().content, recalibrated=moved))
