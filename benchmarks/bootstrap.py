@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +21,7 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.facts import run_facts
 from melanoma.evaluation import metrics as m
 from melanoma.evaluation.intervals import (
     Floats,
@@ -127,6 +126,7 @@ def measure(
     aurocs = plain_aurocs(scored, resamples=plain_resamples, seed=seed)
     plain = (time.perf_counter() - start) * resamples / plain_resamples
     return {
+        **run_facts("bootstrap"),
         "rows": len(target),
         "clusters": int(groups.max()) + 1,
         "positives": int(target.sum()),
@@ -139,8 +139,6 @@ def measure(
         "ratio_auroc": round(plain / alone, 1),
         "auroc": [round(value, 4) for value in found["auroc"][:3]],
         "auroc_plain": [round(float(v), 4) for v in np.percentile(aurocs, [2.5, 97.5])],
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
         "numpy": np.__version__,
     }
 

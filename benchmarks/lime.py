@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.facts import run_facts
 from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
@@ -147,15 +147,13 @@ def measure(pixels: Pixels, *, size: int, rounds: int, full: bool) -> dict[str, 
             "ratio": round(statistics.median(b[0] / a[0] for a, b in pairs), 2) if pairs else None,
         }
     return {
+        **run_facts("lime"),
         "precisions": found,
         "model": BACKBONE,
         "size": size,
         "photograph": f"{WIDTH} x {HEIGHT}",
         "superpixels": superpixels,
         "rounds": rounds,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
     }
 
 

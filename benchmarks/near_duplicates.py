@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
+from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
 from melanoma.data.contact_sheet import Tile, save_contact_sheet
 from melanoma.data.duplicates import exact_duplicates
@@ -227,8 +227,7 @@ def main() -> None:
         )
     if options.json:
         figures = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": f"{platform.machine()}, Python {platform.python_version()}",
+            **run_facts("near_duplicates"),
             "images": len(array),
             "size": array.size,
             "among": min(options.among, len(array)),

@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.facts import run_facts
 from melanoma.recipe import load_recipe
 from melanoma.storage import write_json
 
@@ -199,9 +197,7 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
     report = json.loads((weights / "report.json").read_text())
     line: dict[str, object] = {
         "run": name,
-        "date": date.today().isoformat(),
-        "commit": _commit(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {report['device']}",
+        **run_facts("reference"),
         "seconds_of_training": round(sum(fold["seconds"] for fold in report["folds"])),
         "seconds_of_this_command": round(seconds),
         "metrics": {
@@ -212,11 +208,6 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
     }
     write_json(folder / "run.json", line)
     return line
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

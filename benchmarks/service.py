@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import os
-import platform
 import socket
 import subprocess
 import sys
@@ -35,9 +33,9 @@ import cv2
 import httpx
 import numpy as np
 import psutil
-import torch
 
 from api.settings import Settings
+from benchmarks.facts import run_facts
 from benchmarks.service_bundle import make_bundle
 from melanoma.data.phantom_images import draw_phantom
 from melanoma.storage import write_json
@@ -287,19 +285,9 @@ def measure_lime(weights: Path, photographs: Sequence[bytes], *, seconds: float)
         return asyncio.run(_ask_beside_lime(address, photographs, seconds))
 
 
-def _facts(command: Sequence[str], weights: Path | None) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    cuda = torch.cuda.is_available()
+def _facts(weights: Path | None) -> dict[str, Any]:
     return {
-        "command": " ".join(["python -m benchmarks.service", *command]),
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if cuda else "cpu",
-        "commit": commit,
-        "torch": torch.__version__,
+        **run_facts("service"),
         "bundle": weights.name if weights else "five ResNet-18 at 128 px",
         "photographs": f"JPEG, {WIDTH} x {HEIGHT}",
         "queue": Settings().queue,
@@ -318,7 +306,7 @@ def main() -> None:
     photographs = draw_photographs()
     with tempfile.TemporaryDirectory() as temporary:
         weights = args.weights or make_bundle(Path(temporary))
-        facts = _facts(sys.argv[1:], args.weights)
+        facts = _facts(args.weights)
         if args.soak:
             name, found = "service_soak", soak(weights, photographs, seconds=args.soak)
         elif args.lime:

@@ -37,12 +37,12 @@ def bundle_recipe() -> Recipe:
     )
 
 
-def make_bundle(base: Path) -> Path:
+def make_bundle(base: Path, recipe: Recipe | None = None) -> Path:
     """The folder of the bundle, in `base`; as it was where it is there already."""
     weights = base / "weights"
     if (weights / "manifest.json").exists():
         return weights
-    recipe = bundle_recipe()
+    recipe = recipe or bundle_recipe()
     array = prepare_array(recipe, base / "data", base / "arrays")
     table, _ = split_folds(recipe, base / "data", base / "arrays", base / "folds.csv")
     for fold in table.folds:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
 from melanoma.data.loaders import load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import NORMALIZATIONS, Augmentation
@@ -156,6 +156,7 @@ def measure(
                 times.append(pair)
     rate, plain_rate = (images / statistics.median(t) for t in zip(*times, strict=True))
     return {
+        **run_facts("training"),
         "images_per_second": round(rate, 2),
         "plain_images_per_second": round(plain_rate, 2),
         "ratio": round(statistics.median(b / a for a, b in times), 3),
@@ -165,10 +166,8 @@ def measure(
         "size": size,
         "batch": batch,
         "images": images,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.machine(),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "precision": str(ours.precision).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
     }
 
 

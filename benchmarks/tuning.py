@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.facts import run_facts
 from melanoma.storage import write_json
 
 CONFIG = "configs/ham10000_mobilenet.yaml"
@@ -77,9 +75,8 @@ def main() -> None:
     found = {
         name: try_candidate(name, data=data, work=given.work, folds=folds) for name in CANDIDATES
     }
-    machine = f"{os.cpu_count()} cores, {platform.machine()}"
-    answer = {"date": date.today().isoformat(), "machine": machine, "shared": SHARED}
-    write_json(given.out, {**answer, "validated on fold 1, trained on 2 to 4": found})
+    facts = {**run_facts("tuning"), "shared": SHARED}
+    write_json(given.out, {**facts, "validated on fold 1, trained on 2 to 4": found})
     print(json.dumps(found, indent=1))
 
 

@@ -17,13 +17,8 @@ import httpx
 import torch
 from PIL import Image
 
-from melanoma.evaluate import evaluate_folds
-from melanoma.prepare import prepare_array
+from benchmarks.service_bundle import make_bundle
 from melanoma.recipe import Recipe, make_recipe
-from melanoma.split import split_folds
-from melanoma.training.fit import fit_fold
-from melanoma.training.fold_data import select_fold
-from melanoma.training.run_folder import fold_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,24 +43,11 @@ def tiny_recipe() -> Recipe:
 
 def train_bundle(base: Path) -> Path:
     """A sealed bundle of two ResNet-18 in `base`/weights, really trained, once a session."""
-    if (base / "weights" / "manifest.json").exists():
-        return base / "weights"
-    recipe = tiny_recipe()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # batches this small are slower on several
-    array = prepare_array(recipe, base / "data", base / "arrays")
-    table, _ = split_folds(recipe, base / "data", base / "arrays", base / "folds.csv")
-    for fold in table.folds:
-        fit_fold(
-            recipe,
-            select_fold(array, table, fold),
-            fold_folder(base / "weights", fold),
-            device=torch.device("cpu"),
-            imagenet=base / "imagenet",
-        )
-    evaluate_folds(recipe, base / "weights", base / "folds.csv")
+    weights = make_bundle(base, tiny_recipe())
     torch.set_num_threads(threads)
-    return base / "weights"
+    return weights
 
 
 class Served:
