@@ -10,8 +10,19 @@ from api.refusals import Refusal
 from melanoma.data.images import MAX_BYTES
 
 _OVERHEAD = 64 * 1024  # boundaries, part headers, small form fields, JSON around the base64
-FORM_BYTES = MAX_BYTES + _OVERHEAD
-JSON_BYTES = 4 * -(-MAX_BYTES // 3) + _OVERHEAD
+
+
+def form_bytes(photographs: int) -> int:
+    """The largest multipart form around so many bytes of photographs."""
+    return photographs + _OVERHEAD
+
+
+def json_bytes(photographs: int) -> int:
+    """The largest JSON body around the base64 of so many bytes of photographs."""
+    return 4 * -(-photographs // 3) + _OVERHEAD
+
+
+JSON_BYTES = json_bytes(MAX_BYTES)
 TOO_LARGE = f"the request is too large; a photograph may have {MAX_BYTES:,} bytes"
 
 

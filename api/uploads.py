@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from api.limits import FORM_BYTES, JSON_BYTES, TOO_LARGE, bounded
+from api.limits import JSON_BYTES, TOO_LARGE, bounded, form_bytes, json_bytes
 from api.questions import (
     MAX_FILES,
     BatchRequest,
@@ -23,11 +23,11 @@ from api.questions import (
     parse_texts,
 )
 from api.refusals import Refusal
+from melanoma.data.images import MAX_BYTES
 
 Wanted = TypeVar("Wanted", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
-_OVERHEAD = 64 * 1024
 
 
 class Accepted(NamedTuple):
@@ -42,7 +42,7 @@ class Accepted(NamedTuple):
 
 
 ONE = Accepted(
-    FORM_BYTES,
+    form_bytes(MAX_BYTES),
     JSON_BYTES,
     1,
     TOO_LARGE,
@@ -51,8 +51,8 @@ ONE = Accepted(
     'or as JSON {"image": "<base64>"} with Content-Type: application/json',
 )
 BATCH = Accepted(
-    _BATCH_BYTES + _OVERHEAD,
-    4 * -(-_BATCH_BYTES // 3) + _OVERHEAD,
+    form_bytes(_BATCH_BYTES),
+    json_bytes(_BATCH_BYTES),
     MAX_FILES,
     f"the request is too large; its photographs may have {_BATCH_BYTES:,} bytes together",
     f"send up to {MAX_FILES} photographs in a request",

@@ -235,12 +235,15 @@ def test_there_is_room_for_those_that_may_wait_and_for_no_more(watched, files):
         tasks = [asyncio.create_task(batcher.score(watched, files[:1])) for _ in range(3)]
         await asyncio.sleep(0)
         assert batcher.present == 3
-        with pytest.raises(Refusal) as refusal:
-            await batcher.score(watched, files[:1])
+        # A queue without a limit would take them and never answer: the network waits for `go`.
+        try:
+            with pytest.raises(Refusal) as refusal:
+                await asyncio.wait_for(batcher.score(watched, files[:1]), 20)
+            with pytest.raises(Refusal):
+                await asyncio.wait_for(batcher.run(len, "abc"), 20)
+        finally:
+            watched.go.set()
         assert refusal.value.code == "busy"
-        with pytest.raises(Refusal):
-            await batcher.run(len, "abc")
-        watched.go.set()
         await asyncio.gather(*tasks)
         assert await batcher.run(len, "abc") == 3
 
