@@ -61,6 +61,7 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
+    from melanoma.evaluation.wording import plural
     from melanoma.scoring.batch import find_images
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
@@ -89,7 +90,7 @@ def explain(
     if json:
         t.answer_json(answers)
     t.say(
-        f"{len(files):,} images explained in {t.duration(start)} with {bundle.name} "
+        f"{plural(len(files), 'image')} explained in {t.duration(start)} with {bundle.name} "
         f"{bundle.digest[:12]}; wrote {', '.join(map(str, pictures[:5]))}"
         f"{' ...' if len(pictures) > 5 else ''}"
     )

@@ -78,7 +78,7 @@ def predict(
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
     from melanoma.scoring.batch import find_images, score_files
-    from melanoma.scoring.submission import require_same_images, write_submission
+    from melanoma.scoring.submission import require_same_images
 
     files = find_images(images, data=data, image_col=image_col)
     target = out or Path("submission.csv" if submission else "scores.csv")
@@ -97,13 +97,7 @@ def predict(
     errors = [row for row in rows if row["error"]]
     if explain:
         _add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
-    if submission is not None:
-        _refuse_errors(errors)
-        write_submission(
-            submission, {r["image_name"]: r["melanoma_probability"] for r in rows}, target
-        )
-    elif keep is not None:
-        _write_table(rows, target)
+    _save(rows, errors, submission=submission, target=keep)
     if json:
         t.answer_json(rows)
     elif top or len(rows) <= 10:
@@ -157,7 +151,23 @@ def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | Non
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
 
 
-def _write_table(rows: Sequence[dict[str, Any]], target: Path) -> None:
+def _save(
+    rows: Sequence[dict[str, Any]],
+    errors: list[dict[str, Any]],
+    *,
+    submission: Path | None,
+    target: Path | None,
+) -> None:
+    """Write the submission, or the table, or nothing where there is no target."""
+    if target is None:
+        return
+    if submission is not None:
+        from melanoma.scoring.submission import write_submission
+
+        _refuse_errors(errors)
+        probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
+        write_submission(submission, probabilities, target)
+        return
     import pandas as pd
 
     from melanoma.scoring.batch import as_columns
@@ -194,7 +204,8 @@ def _draw(
 def _refuse_errors(errors: list[dict[str, Any]]) -> None:
     if errors:
         shown = "; ".join(f"{row['image_name']}: {row['error']}" for row in errors[:3])
-        raise DataError(f"{len(errors)} images have no score ({shown})")
+        count = f"{len(errors)} images have" if len(errors) > 1 else "1 image has"
+        raise DataError(f"{count} no score ({shown})")
 
 
 def _spoken(row: dict[str, Any]) -> list[str]:

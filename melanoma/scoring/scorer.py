@@ -56,6 +56,8 @@ class Prediction:
 class Scorer:
     """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it."""
 
+    _before_member: Callable[[], None] = staticmethod(lambda: None)  # see `watched`
+
     def __init__(
         self, bundle: Bundle, *, device: torch.device | None = None, views: int | None = None
     ) -> None:
@@ -63,9 +65,6 @@ class Scorer:
         self.device = device or torch.device("cpu")
         self.views = views or bundle.views
         self._members = [(_load_member(bundle, m).to(self.device), m) for m in bundle.members]
-
-    def _before_member(self) -> None:
-        """Replaced by `watched`."""
 
     def score(self, data: bytes) -> Prediction:
         """The Prediction for one photograph.
@@ -145,7 +144,7 @@ class Scorer:
     def watched(self, check: Callable[[], None]) -> Scorer:
         """The same scorer, which calls `check` before each member: what it raises ends the work."""
         watched = copy.copy(self)
-        watched._before_member = check  # type: ignore[method-assign]
+        watched._before_member = check
         return watched
 
     @property

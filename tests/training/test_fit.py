@@ -340,9 +340,12 @@ def test_other_folds_are_refused_by_their_digest(
 
 
 def test_speed_alone_is_no_other_recipe(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
-    fit(recipe_of(), tmp_path / "run")
+    done = fit(recipe_of(), tmp_path / "run")
+    before = (done.folder / "model.safetensors").stat().st_mtime_ns
     for same in (recipe_of(training={"workers": 2}), recipe_of(version=2)):
-        fit(same, tmp_path / "run", watchers=Watchers(bar=lambda *_: pytest.fail("it trains")))
+        again = fit(same, tmp_path / "run", watchers=Watchers(bar=lambda *_: pytest.fail("trains")))
+        assert again.facts == done.facts
+        assert (again.folder / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_forced_resume_goes_on_under_the_new_recipe(
