@@ -31,14 +31,13 @@ from melanoma.scoring.lime import (
     measure_coverage,
 )
 from melanoma.scoring.scorer import Prediction, Scorer
-from melanoma.training.engine import autocast, resolve_precision
+from melanoma.training.engine import resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture
 # Pixels that a batch holds: memory does not grow with the number of evaluations. Fewer on a CPU,
 # where a caller who leaves is only noticed after one member's share of a batch.
 _BATCH_PIXELS = {"cpu": 8 * 224 * 224, "cuda": 16 * 224 * 224}
-_WORTH_FOLDING = 200  # evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +150,10 @@ def explain_lime(
         done = sum(map(len, found))
         _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
 
-    # Faster networks take a moment to make.
-    hidden_by = (scorer.folded() if evaluations >= _WORTH_FOLDING else scorer).watched(check)
+    hidden_by = scorer.faster(resolve_precision("auto", scorer.device)).watched(check)
     batch_pixels = _BATCH_PIXELS[scorer.device.type]
-    # One context for all batches: it converts the weights once.
-    with autocast(scorer.device, resolve_precision("auto", scorer.device)):
-        for batch in _hidden(square, segments, switches[1:], batch_pixels=batch_pixels):
-            found.append(hidden_by.member_probabilities(batch))
+    for batch in _hidden(square, segments, switches[1:], batch_pixels=batch_pixels):
+        found.append(hidden_by.member_probabilities(batch))
     by_member = np.concatenate(found)
     mean = by_member.mean(axis=1)
     name, columns = _find_columns(scorer.bundle, target, default=int(mean[0].argmax()))

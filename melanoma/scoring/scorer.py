@@ -17,7 +17,7 @@ from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import RecipeError, ScoreError, WeightsError
 from melanoma.evaluation.scored import by_class
-from melanoma.models.classifier import Classifier, fold_batch_norms, make_classifier
+from melanoma.models.classifier import Classifier, make_classifier, make_faster
 from melanoma.scoring.bundle import Bundle, Member
 from melanoma.training.engine import predict_logits
 
@@ -57,6 +57,7 @@ class Scorer:
     """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it."""
 
     _before_member: Callable[[], None] = staticmethod(lambda: None)  # see `watched`
+    _precision = torch.float32  # see `faster`
 
     def __init__(
         self, bundle: Bundle, *, device: torch.device | None = None, views: int | None = None
@@ -94,6 +95,7 @@ class Scorer:
     def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, outputs) logits of the members as they are, the prior shift still in them."""
         images = to_tensor(squares, normalize=self.bundle.normalize, device=self.device)
+        images = images.to(self._precision)
         found = []
         for model, _ in self._members:
             self._before_member()
@@ -132,13 +134,14 @@ class Scorer:
             raise RecipeError(f"--fold {fold}: the bundle's folds are {known}")
         return chosen
 
-    def folded(self) -> Scorer:
-        """The same scorer with faster copies of the networks: for many questions, not for scores.
+    def faster(self, precision: torch.dtype) -> Scorer:
+        """The same scorer with faster networks of that precision: for many questions, not scores.
 
         Its answers are equal up to rounding, not bit for bit.
         """
         faster = copy.copy(self)
-        faster._members = [(fold_batch_norms(network), m) for network, m in self._members]
+        faster._precision = precision
+        faster._members = [(make_faster(network, precision), m) for network, m in self._members]
         return faster
 
     def watched(self, check: Callable[[], None]) -> Scorer:

@@ -16,8 +16,8 @@ from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import (
     ACTIVATIONS,
     Classifier,
-    fold_batch_norms,
     make_classifier,
+    make_faster,
     parameter_groups,
 )
 from melanoma.recipe import Head
@@ -271,18 +271,26 @@ def test_an_unknown_backbone_is_refused_by_both_doors() -> None:
 
 
 @pytest.mark.parametrize("backbone", list(BACKBONES))
-def test_folded_batch_norms_change_rounding_only_and_leave_the_original(backbone: str) -> None:
+def test_the_faster_network_differs_by_rounding_only_and_leaves_the_original(backbone: str) -> None:
     torch.manual_seed(0)
     classifier = make_classifier(backbone, outputs=2).train()
     with torch.no_grad():
         classifier(torch.randn(4, 3, 64, 64) * 2 + 1)  # running statistics worth folding
     classifier.eval()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
-    folded = fold_batch_norms(classifier)
+    folded = make_faster(classifier, torch.float32)
+    half = make_faster(classifier, torch.bfloat16)
     images = torch.randn(4, 3, 64, 64)
     with torch.inference_mode():
         logits = classifier(images)
         assert torch.allclose(folded(images), logits, atol=_NOISE * float(logits.abs().max()))
+        rough = half(images.bfloat16()).float()
+    # Eight bits a number, over many layers: near, and not the same.
+    assert torch.nn.functional.cosine_similarity(rough, logits, dim=0).min() > 0.9
+    assert not torch.equal(rough, logits)
+    assert {m.weight.dtype for m in half.modules() if isinstance(m, nn.Conv2d)} == {torch.bfloat16}
+    norms = [m for m in half.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(m.running_mean.dtype == torch.float32 for m in norms)
     counts = [sum(isinstance(m, nn.BatchNorm2d) for m in c.modules()) for c in (classifier, folded)]
     assert counts[1] < counts[0]
     after = classifier.state_dict()

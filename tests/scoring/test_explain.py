@@ -15,6 +15,7 @@ from melanoma.models.classifier import make_classifier
 from melanoma.scoring import explain
 from melanoma.scoring.explain import LimeExplanation, explain_gradcam, explain_lime
 from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.scorer import Scorer
 
 PATCH = Box(0.55, 0.60, 0.67, 0.70)  # an eightieth of the photograph
 OTHER = Box(0.10, 0.10, 0.22, 0.20)
@@ -102,16 +103,15 @@ def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
     assert exact.prediction == quick.prediction
 
 
-def test_folded_networks_for_the_hidden_images_leave_the_weights_as_they_are(
+def test_faster_networks_for_the_hidden_images_leave_the_weights_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(0)
     scorer = make_scorer([make_classifier("resnet18", outputs=1)])
     monkeypatch.setattr(explain, "resolve_precision", lambda *_: torch.float32)
-    found = []
-    for least in (50, 51):  # folded, and as they are
-        monkeypatch.setattr(explain, "_WORTH_FOLDING", least)
-        found.append(explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma"))
+    found = [explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")]
+    monkeypatch.setattr(Scorer, "faster", lambda self, _: self)
+    found.append(explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma"))
     assert not np.array_equal(found[0].weights, found[1].weights)
     assert np.allclose(found[0].weights, found[1].weights, atol=1e-6)
     assert found[0].prediction == found[1].prediction
