@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from api import explaining
 from api.explaining import ExplainSlot
 from api.refusals import Refusal
 from melanoma.data.images import decode_image
@@ -162,7 +163,8 @@ def test_the_slot_works_at_a_low_priority_and_nobody_else_does():
     before = _niceness()
     asyncio.run(ExplainSlot().run(look))
     assert _niceness() == before
-    assert found == [max(10, _niceness())] * 2
+    assert found == [max(explaining._NICENESS, _niceness())] * 2
+    assert explaining._NICENESS > 10  # at 10 a score's p95 was up to 1.6 times as long
 
 
 def _niceness() -> int:
