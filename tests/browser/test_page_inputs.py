@@ -109,7 +109,8 @@ def test_closing_the_camera_turns_it_off_and_chooses_nothing(open_page):
     assert track.evaluate("(t) => t.readyState") == "live"
     at.page.keyboard.press("Escape")
     at.page.locator("#booth").wait_for(state="hidden")
-    assert track.evaluate("(t) => t.readyState") == "ended"
+    # A dialog's close event comes a moment after it is hidden.
+    at.page.wait_for_function("(t) => t.readyState === 'ended'", arg=track)
     assert at.page.is_disabled("#predict")
     assert at.focus == "camera"
 
