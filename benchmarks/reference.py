@@ -22,10 +22,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.facts import run_facts
-from melanoma.recipe import load_recipe
+from melanoma.recipe import Recipe, load_recipe
 from melanoma.storage import write_json
 
 _FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
@@ -40,11 +42,12 @@ class Run:
     source: str
     settings: tuple[str, ...] = ()
     folds: tuple[str, ...] = ("all",)
-    allow_leak: bool = False
+    shuffled: bool = False  # folds of images, whatever lesion they show: a fault, to measure it
 
 
 # Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
 _SCRATCH = "model.pretrained=none"
+_FEW_EPOCHS = "training.epochs=3"
 _LESIONS = (
     "actinic keratosis / intraepithelial carcinoma",
     "basal cell carcinoma",
@@ -72,8 +75,35 @@ _AS_FOLDERS = (
     "folds.holdout=folders",
     *_MOBILENET,
 )
+# The runs that benchmarks/ablations.py compares: one thing is changed in each. A fifth of the
+# lesions is a test part that none of them trains on.
+_TESTED = ("folds.name=ham10000_melanoma_test", "folds.holdout=0.2")
 RUNS: dict[str, Run] = {
     "ham10000_mobilenet": Run("ham10000_mobilenet", "ham10000"),
+    "ham10000_mobilenet_64px": Run("ham10000_mobilenet", "ham10000", ("image.size=64",)),
+    "ham10000_melanoma": Run("ham10000_melanoma", "ham10000", _TESTED),
+    "ham10000_melanoma_shuffled": Run("ham10000_melanoma", "ham10000", _TESTED, shuffled=True),
+    "ham10000_melanoma_weighted": Run(
+        "ham10000_melanoma", "ham10000", (*_TESTED, "loss.positive_weight=ratio")
+    ),
+    "ham10000_melanoma_capped": Run(
+        "ham10000_melanoma", "ham10000", (*_TESTED, "loss.positive_weight=ratio", "loss.cap=3")
+    ),
+    "ham10000_melanoma_sampler": Run(
+        "ham10000_melanoma", "ham10000", (*_TESTED, "sampler.name=balanced")
+    ),
+    "ham10000_melanoma_resnet18_scratch": Run(
+        "ham10000_melanoma",
+        "ham10000",
+        (*_TESTED, "model.backbone=resnet18", _SCRATCH, "training.epochs=6"),
+        folds=("0",),
+    ),
+    "ham10000_seresnext50_scratch": Run(
+        "siim_seresnext50",
+        "ham10000",
+        (*_TESTED, 'data={"reader": "ham10000"}', "image.fit=center", _SCRATCH, _FEW_EPOCHS),
+        folds=("0",),
+    ),
     "ham10000_resnet18_scratch": Run(
         "ham10000_resnet34",
         "ham10000",
@@ -116,6 +146,11 @@ RUNS: dict[str, Run] = {
         folds=("0",),
     ),
     "siim_mobilenet": Run("siim_mobilenet", "siim"),
+    "siim_mobilenet_from_ham10000": Run(
+        "siim_mobilenet",
+        "siim",
+        ("model.pretrained=weights/ham10000_mobilenet/members/fold_0.safetensors",),
+    ),
 }
 
 
@@ -146,6 +181,23 @@ def ham10000_folders(shared: Path, work: Path) -> Path:
     return folder
 
 
+def shuffle_folds(folder: Path, recipe: Recipe, name: str) -> Path:
+    """The recipe's fold file with its images dealt into folds one by one, stratified by class.
+
+    The test part stays as it was, so what such folds claim can be held against it; groups are
+    kept as columns, so intervals still draw lesions.
+    """
+    table = pd.read_csv(folder / f"{recipe.folds.name}.csv", dtype=str, keep_default_na=False)
+    path = folder / f"{name}.csv"
+    dealt = table.index[table["fold"] != "test"]
+    splitter = StratifiedKFold(recipe.folds.k, shuffle=True, random_state=recipe.folds.seed)
+    parts = splitter.split(dealt, table.loc[dealt, "target"])
+    for fold, (_, held_out) in enumerate(parts):
+        table.loc[dealt[held_out], "fold"] = str(fold)
+    table.to_csv(path, index=False)
+    return path
+
+
 SOURCES: dict[str, Callable[[Path, Path], Path]] = {
     "ham10000": lambda shared, work: shared / "data" / "ham10000",
     "siim": lambda shared, work: shared / "data" / "siim2020",
@@ -168,7 +220,11 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
     ]
     for setting in settings:
         places += ["--set", setting]
-    leak = ["--allow-leak"] if run.allow_leak else []
+    leak = []
+    if run.shuffled:
+        _door("split", *places)
+        places[places.index("--folds") + 1] = str(shuffle_folds(work / "folds", recipe, name))
+        leak = ["--allow-leak"]
     start = time.monotonic()
     for fold in run.folds:
         _door("train", "--fold", fold, *places, *leak)
@@ -194,6 +250,7 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
             if (source / file).is_file():
                 table = pd.read_csv(source / file, dtype={"patient_id": str, "group": str})
                 table.to_csv(target / file, index=False, float_format=f"%.{_DIGITS}g")
+    _publish_members(weights / "test", folder / "test")
     report = json.loads((weights / "report.json").read_text())
     line: dict[str, object] = {
         "run": name,
@@ -208,6 +265,22 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
     }
     write_json(folder / "run.json", line)
     return line
+
+
+def _publish_members(source: Path, target: Path) -> None:
+    """test/members.csv: each member's log-odds of melanoma on the test part, one output only.
+
+    They are the members' own, the prior shift still in them, as in `fold_N/oof.csv`.
+    """
+    if not (source / "member_logits.npy").is_file():
+        return
+    logits = np.load(source / "member_logits.npy", allow_pickle=False)
+    if logits.shape[2] != 1:
+        return
+    scores = pd.read_csv(source / "scores.csv", dtype={"patient_id": str, "group": str})
+    table = scores[["image_name", "group", "target"]].copy()
+    table[[f"logit_{number}" for number in range(logits.shape[1])]] = logits[:, :, 0]
+    table.to_csv(target / "members.csv", index=False, float_format=f"%.{_DIGITS}g")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
