@@ -1,0 +1,332 @@
+"""What matters, measured: pairs of runs in results/ that differ in one thing, and by how much.
+
+    python -m benchmarks.ablations [--results results]
+
+Everything is computed from the tables in results/ (oof.csv, test/members.csv, views.csv): no
+photograph and no weights are needed. A difference is a paired bootstrap over lesions or patients,
+as `python -m melanoma.compare` has it. Writes results/ablations.md, .json and .png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logsumexp, softmax
+
+from benchmarks.facts import run_facts
+from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
+from melanoma.evaluation.intervals import Floats, Integers, Statistic
+from melanoma.evaluation.metrics import (
+    auroc,
+    brier_score,
+    expected_calibration_error,
+    log_loss,
+    macro_auroc,
+)
+from melanoma.recipe import load_recipe
+from melanoma.storage import write_json, write_text
+
+_BASE = "ham10000_melanoma"
+_HEAD = """# What matters, measured
+Pairs of runs that differ in one thing. Written by `python -m benchmarks.ablations` from the
+tables in this folder; the runs by `python -m benchmarks.reference --only NAME`. A - B is a paired
+bootstrap over lesions (of the SIIM sample: patients) with 2,000 resamples, **bold** where its
+95 % interval leaves out 0. One seed a run: what another seed would change is not in the
+intervals, so a difference of a few thousandths is no reason to choose.
+
+![Differences of AUROC](ablations.png)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder in results/, by image."""
+
+    folder: Path
+
+    def oof(self) -> pd.DataFrame:
+        """oof.csv, with the melanoma column of a two-class run made of its target."""
+        frame = _read(self.folder / "oof.csv")
+        return frame if "melanoma" in frame else frame.assign(melanoma=frame["target"])
+
+    def members(self) -> pd.DataFrame:
+        """test/members.csv with the ensemble's probability beside the members' logits."""
+        frame = _read(self.folder / "test" / "members.csv")
+        whole = _read(self.folder / "test" / "scores.csv")[["image_name", "prob"]]
+        return frame.merge(whole, on="image_name", validate="one_to_one")
+
+    def shift(self) -> dict[int, float]:
+        """A fold's prior shift of the melanoma logit, which oof.csv has taken out."""
+        report = json.loads((self.folder / "report.json").read_text())
+        return {int(k): float(v) for k, v in report["calibration"]["prior_shift"].items()}
+
+    def score(self, column: str) -> Floats:
+        """(N,) log-odds of melanoma by `logit`, `logit_best` or `logit_last` of oof.csv."""
+        frame = self.oof()
+        if column in frame:
+            return frame[column].to_numpy(np.float64)
+        recipe = load_recipe(self.folder / "recipe.yaml")
+        table = {name: frame[f"{column}_{name}"] for name in recipe.classes}
+        of = [logsumexp([table[n] for n in names], axis=0) for names in _sides(recipe)]
+        return np.asarray(of[0] - of[1], np.float64)
+
+    def logits(self, column: str) -> Floats:
+        """(N, C) of a run with several outputs, in the order of its classes."""
+        names = load_recipe(self.folder / "recipe.yaml").classes
+        return self.oof()[[f"{column}_{name}" for name in names]].to_numpy(np.float64)
+
+
+def _sides(recipe: Any) -> tuple[list[str], list[str]]:
+    return list(recipe.melanoma), [n for n in recipe.classes if n not in recipe.melanoma]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    kinds = {"image_name": str, "patient_id": str, "group": str}
+    frame = pd.read_csv(path, dtype=kinds, keep_default_na=False)
+    return frame.sort_values("image_name", ignore_index=True)
+
+
+def _images(frame: pd.DataFrame, column: str = "melanoma") -> Images:
+    groups = pd.factorize(frame["group"])[0].astype(np.int64)
+    return Images(frame[column].to_numpy(np.int64), groups)
+
+
+def folds_by_image(results: Path) -> Iterator[Pair]:
+    """What folds that ignore lesions claim, and what the same models reach on other lesions."""
+    grouped, shuffled = Run(results / _BASE), Run(results / f"{_BASE}_shuffled")
+    ours, theirs = grouped.oof(), shuffled.oof()
+    _require_same(ours, theirs)
+    several = ours.groupby("group")["image_name"].transform("size").to_numpy() > 1
+    for told, rows in (
+        ("held-out images", np.ones(len(ours), bool)),
+        ("held-out images whose lesion has another photograph", several),
+        ("held-out images of lesions with one photograph", ~several),
+    ):
+        images = _images(ours[rows])
+        scores = [run["logit"].to_numpy()[rows] for run in (theirs, ours)]
+        yield compare(
+            f"folds by image against folds by lesion: {told}",
+            ("by image", "by lesion"),
+            "AUROC",
+            [auroc(images.melanoma, scores[0])],
+            [auroc(images.melanoma, scores[1])],
+            images,
+            where=told,
+        )
+    here, there = grouped.members(), shuffled.members()
+    images = _images(here, "target")
+    yield compare(
+        "the same two ensembles on the test part, whose lesions neither has seen",
+        ("by image", "by lesion"),
+        "AUROC",
+        [auroc(images.melanoma, there["prob"].to_numpy())],
+        [auroc(images.melanoma, here["prob"].to_numpy())],
+        images,
+        where="test part",
+    )
+
+
+def weighting(results: Path) -> Iterator[Pair]:
+    """A positive weight, a capped one and a sampler against none: ranking, and probabilities."""
+    plain = Run(results / _BASE)
+    base = plain.oof()
+    images = _images(base)
+    target = images.melanoma
+    for name, told in (
+        ("weighted", "1:N weight"),
+        ("capped", "weight capped at 3"),
+        ("sampler", "balanced sampler"),
+    ):
+        run = Run(results / f"{_BASE}_{name}")
+        frame = run.oof()
+        _require_same(base, frame)
+        yield compare(
+            "class imbalance",
+            (told, "none"),
+            "AUROC",
+            [auroc(target, frame["logit"].to_numpy())],
+            [auroc(target, base["logit"].to_numpy())],
+            images,
+        )
+        pairs = zip(_states(run, frame), _states(plain, base), strict=True)
+        for (state, ours), (_, theirs) in pairs:
+            for metric, of in _OF_PROBABILITIES.items():
+                yield compare(
+                    f"class imbalance, {state}",
+                    (told, "none"),
+                    metric,
+                    [of(target, ours)],
+                    [of(target, theirs)],
+                    images,
+                )
+
+
+_OF_PROBABILITIES: dict[str, Callable[[Integers, Floats], Statistic]] = {
+    "log loss": log_loss,
+    "Brier score": brier_score,
+    "ECE": expected_calibration_error,
+}
+
+
+def _states(run: Run, frame: pd.DataFrame) -> list[tuple[str, Floats]]:
+    """The run's probabilities as the network says them, prior shift out, and cross-fitted."""
+    logit = frame["logit"].to_numpy(np.float64)
+    shift = run.shift()
+    raw = logit + np.array([shift[fold] for fold in frame["fold"]])
+    return [
+        ("as the network says", np.asarray(expit(raw))),
+        ("prior shift taken out", np.asarray(expit(logit))),
+        ("calibrated", frame["prob_crossfit"].to_numpy(np.float64)),
+    ]
+
+
+def one_fold(results: Path) -> Iterator[Pair]:
+    """The ensemble of five against one of its members, on images that none has seen."""
+    for name in (_BASE, f"{_BASE}_weighted"):
+        frame = Run(results / name).members()
+        images = _images(frame, "target")
+        members = [c for c in map(str, frame) if c.startswith("logit_")]
+        yield compare(
+            f"five folds against one, test part ({name})",
+            (f"{len(members)} folds", "one (mean of each)"),
+            "AUROC",
+            [auroc(images.melanoma, frame["prob"].to_numpy())],
+            [auroc(images.melanoma, frame[c].to_numpy(np.float64)) for c in members],
+            images,
+            where=name,
+        )
+
+
+def views(results: Path) -> Iterator[Pair]:
+    """Eight and four views against one, of the shipped model's held-out images."""
+    run = Run(results / "ham10000_mobilenet")
+    frame = run.oof()
+    fewer = _read(run.folder / "views.csv")
+    assert (fewer["image_name"] == frame["image_name"]).all()
+    images = _images(frame)
+    scores = {"8 views": run.score("logit"), "4 views": fewer["views_4"].to_numpy()}
+    for told, score in scores.items():
+        yield compare(
+            "views",
+            (told, "1 view"),
+            "AUROC",
+            [auroc(images.melanoma, score)],
+            [auroc(images.melanoma, fewer["views_1"].to_numpy())],
+            images,
+        )
+
+
+def best_epoch(results: Path) -> Iterator[Pair]:
+    """The epoch that the held-out images picked against the last one, on those same images."""
+    for name in ("ham10000_mobilenet", _BASE, "siim_mobilenet"):
+        run = Run(results / name)
+        images = _images(run.oof())
+        yield compare(
+            f"best epoch against last ({name})",
+            ("best", "last"),
+            "AUROC",
+            [auroc(images.melanoma, run.score("logit_best"))],
+            [auroc(images.melanoma, run.score("logit_last"))],
+            images,
+            where=name,
+        )
+
+    run = Run(results / "ham10000_mobilenet")
+    target = run.oof()["target"].to_numpy(np.int64)
+    best, last = (
+        macro_auroc(target, softmax(run.logits(column), axis=1))
+        for column in ("logit_best", "logit_last")
+    )
+    question = "best epoch against last (ham10000_mobilenet), by the metric that picked it"
+    yield compare(question, ("best", "last"), "macro AUROC", [best], [last], _images(run.oof()))
+
+
+def size(results: Path) -> Iterator[Pair]:
+    """128 against 64 px, seven classes, the folds that both runs have."""
+    large, small = Run(results / "ham10000_mobilenet"), Run(results / "ham10000_mobilenet_64px")
+    kept = set(small.oof()["image_name"])
+    rows = large.oof()["image_name"].isin(kept).to_numpy()
+    frame, other = large.oof()[rows].reset_index(drop=True), small.oof()
+    _require_same(frame, other)
+    images = _images(frame)
+    yield compare(
+        "size",
+        ("128 px", "64 px"),
+        "AUROC",
+        [auroc(images.melanoma, large.score("logit")[rows])],
+        [auroc(images.melanoma, small.score("logit"))],
+        images,
+    )
+    classes = load_recipe(large.folder / "recipe.yaml").classes
+    target = frame["target"].to_numpy(np.int64)
+    tables = [run[[f"prob_{name}" for name in classes]].to_numpy() for run in (frame, other)]
+    ours, theirs = (macro_auroc(target, table) for table in tables)
+    yield compare("size", ("128 px", "64 px"), "macro AUROC", [ours], [theirs], images)
+
+
+def start(results: Path) -> Iterator[Pair]:
+    """The SIIM sample from a network that learned HAM10000 first, against ImageNet's."""
+    ours, theirs = Run(results / "siim_mobilenet_from_ham10000"), Run(results / "siim_mobilenet")
+    frame, other = ours.oof(), theirs.oof()
+    _require_same(frame, other)
+    images = _images(frame)
+    yield compare(
+        "starting weights, SIIM sample",
+        ("from HAM10000", "from ImageNet"),
+        "AUROC",
+        [auroc(images.melanoma, frame["logit"].to_numpy())],
+        [auroc(images.melanoma, other["logit"].to_numpy())],
+        images,
+    )
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
+    "Grouped against ungrouped folds": folds_by_image,
+    "Class weights and samplers": weighting,
+    "One fold against five": one_fold,
+    "Views": views,
+    "Best against last epoch": best_epoch,
+    "128 against 64 px": size,
+    "Starting from HAM10000": start,
+}
+
+
+def _require_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Two tables of the same images; anything else cannot be paired."""
+    for column in ("image_name", "target"):
+        assert (first[column] == second[column]).all(), f"the runs differ in {column}"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--only", action="append", choices=PARTS, help="a part; writes nothing")
+    given = parser.parse_args()
+    found = {name: list(PARTS[name](given.results)) for name in given.only or PARTS}
+    for name, pairs in found.items():
+        print("\n".join([f"## {name}", *table_lines(pairs), ""]))
+    if given.only:
+        return
+    plain = {name: [pair.as_dict() for pair in pairs] for name, pairs in found.items()}
+    write_json(given.results / "ablations.json", {**run_facts("ablations"), "parts": plain})
+    draw_differences(found, given.results / "ablations.png")
+    write_text(given.results / "ablations.md", "\n".join(_page(found)))
+
+
+def _page(found: Mapping[str, Sequence[Pair]]) -> list[str]:
+    lines = [_HEAD]
+    for name, pairs in found.items():
+        lines += [f"## {name}", (PARTS[name].__doc__ or "").strip(), "", *table_lines(pairs), ""]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
