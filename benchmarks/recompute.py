@@ -1,16 +1,21 @@
 """A run's report once more, from oof.csv and the fold file alone: no images, weights or GPU.
 
 python -m benchmarks.recompute results/siim_mobilenet --folds folds/siim2020.csv [--arrays DIR]
+python -m benchmarks.recompute results/* --check
 
 Writes report.json, report.html, MODEL_CARD.md, oof.csv and figures/ into the folder (or --out).
 What only the training knew (epochs, seconds, versions) is taken from the report that is there, of
 format 1 or 2. With --arrays, photographs that are one are looked for across the folds.
+--check writes nothing and needs no fold file: every number of the report that oof.csv alone decides
+is computed again, and a difference ends it with exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,17 @@ from melanoma.data.duplicate_search import find_duplicates
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds
 from melanoma.errors import DataError
+from melanoma.evaluation.metrics import auroc
 from melanoma.evaluation.report import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report_files import save_report
 from melanoma.evaluation.scores import LOGITS, ScoreTable, logit_columns
 from melanoma.recipe import Recipe, load_recipe
+
+# What oof.csv decides, with what the report itself says of the training.
+DECIDED = (
+    *("data", "metrics", "cross_checks", "selection", "folds", "thresholds", "calibration"),
+    *("curves", "per_class", "confusion", "net_benefit"),
+)
 
 
 def recompute(folder: Path, fold_file: Path, *, arrays: Path | None, out: Path) -> Report:
@@ -49,12 +61,82 @@ def recompute(folder: Path, fold_file: Path, *, arrays: Path | None, out: Path) 
     return report
 
 
+def check(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
+    """Where the report of `folder` says otherwise than its oof.csv: `path: stated, recomputed`.
+
+    All but what the fold file's further columns, the photographs or the training decide. The
+    tolerance is absolute; the tables of results/ have seven digits.
+    """
+    recipe = load_recipe(folder / "recipe.yaml")
+    stated = json.loads((folder / "report.json").read_text())
+    facts = _facts(stated, stated["leaks"])
+    scores = _scores(folder / "oof.csv", recipe, facts)
+    report = build_report(recipe, scores, facts, folds_expected=stated["folds_expected"])
+    found = json.loads(json.dumps(report.content))
+    return [
+        line
+        for key in DECIDED
+        if key in stated
+        for line in _compare(key, stated[key], found[key], tolerance)
+    ]
+
+
+def check_scores(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
+    """The same for a test part or an external set, whose scores are in scores.csv.
+
+    The melanoma AUROC, the Brier score, and at each threshold the four counts.
+    """
+    stated = json.loads((folder / "report.json").read_text())
+    frame = pd.read_csv(folder / "scores.csv", keep_default_na=False)
+    column = "melanoma" if "melanoma" in frame else "target"
+    target, probability = frame[column].to_numpy(np.int64), frame["prob"].to_numpy(np.float64)
+    ones = np.ones((1, len(frame)))
+    pairs: list[tuple[str, Any, Any]] = [
+        ("data.images", stated["data"]["images"], len(frame)),
+        (
+            "metrics.auroc",
+            stated["metrics"]["auroc"]["value"],
+            float(auroc(target, probability)(ones)[0]),
+        ),
+        (
+            "calibration.after.brier",
+            stated["calibration"]["after"]["brier"]["value"],
+            float(((probability - target) ** 2).mean()),
+        ),
+    ]
+    for number, point in enumerate(stated["thresholds"]):
+        flagged = probability >= point["value"]
+        counts = {
+            "true_positives": int((flagged & (target == 1)).sum()),
+            "false_positives": int((flagged & (target == 0)).sum()),
+            "false_negatives": int((~flagged & (target == 1)).sum()),
+            "true_negatives": int((~flagged & (target == 0)).sum()),
+        }
+        pairs += [(f"thresholds.{number}.{key}", point[key], counts[key]) for key in counts]
+    return [line for pair in pairs for line in _compare(*pair, tolerance)]
+
+
+def _compare(path: str, stated: Any, found: Any, tolerance: float) -> Iterator[str]:
+    if isinstance(stated, dict) and isinstance(found, dict):
+        for key in stated.keys() | found.keys():
+            yield from _compare(f"{path}.{key}", stated.get(key), found.get(key), tolerance)
+    elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
+        for number, pair in enumerate(zip(stated, found, strict=True)):
+            yield from _compare(f"{path}.{number}", *pair, tolerance)
+    elif isinstance(stated, float) and isinstance(found, float | int):
+        if not abs(stated - found) <= tolerance:
+            yield f"{path}: {stated}, recomputed {found}"
+    elif stated != found:
+        yield f"{path}: {stated}, recomputed {found}"
+
+
 def _audit(folds: FoldTable, recipe: Recipe, arrays: Path | None) -> dict[str, Any]:
     array = load_array(arrays, recipe.image) if arrays else None
     if array is None or arrays is None:
         return audit_folds(folds).as_facts()
     found = find_duplicates(array, arrays)
-    return audit_folds(folds, found.among(array.names, folds.whole["image_name"])).as_facts()
+    names = folds.whole["image_name"].tolist()
+    return audit_folds(folds, found.among(array.names, names)).as_facts()
 
 
 def _facts(stated: dict[str, Any], audit: dict[str, Any]) -> list[dict[str, Any]]:
@@ -83,15 +165,38 @@ def _scores(path: Path, recipe: Recipe, facts: list[dict[str, Any]]) -> ScoreTab
     return ScoreTable(frame[columns], recipe.classes)
 
 
+def _check_all(folders: list[Path]) -> int:
+    wrong = 0
+    checks = [(folder, check) for folder in folders]
+    for folder in folders:
+        within = sorted(path.parent for path in folder.rglob("scores.csv"))
+        checks += [(inner, check_scores) for inner in within]
+    for folder, of in checks:
+        found = of(folder)
+        wrong += bool(found)
+        print(f"{folder}: {'as its table says' if not found else f'{len(found)} differ'}")
+        for line in found[:20]:
+            print(f"  {line}")
+    return int(wrong > 0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="an evaluated run: weights/RECIPE, results/NAME")
-    parser.add_argument("--folds", type=Path, required=True, help="its fold file")
+    parser.add_argument(
+        "folder", type=Path, nargs="+", help="an evaluated run: weights/RECIPE, results/NAME"
+    )
+    parser.add_argument("--folds", type=Path, help="its fold file")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     parser.add_argument("--arrays", type=Path, help="its arrays, for the leak audit")
     parser.add_argument("--out", type=Path, help="where to write (default: the folder itself)")
     given = parser.parse_args()
-    out = given.out or given.folder
-    report = recompute(given.folder, given.folds, arrays=given.arrays, out=out)
+    if given.check:
+        sys.exit(_check_all([f for f in given.folder if (f / "oof.csv").is_file()]))
+    if len(given.folder) > 1 or given.folds is None:
+        parser.error("one folder, and its fold file by --folds; or --check")
+    (folder,) = given.folder
+    out = given.out or folder
+    report = recompute(folder, given.folds, arrays=given.arrays, out=out)
     auroc = report.content["metrics"].get("auroc", report.content["metrics"].get("macro_auroc"))
     print(f"{out}: AUROC {auroc['value']:.4f} ({auroc['low']:.4f} to {auroc['high']:.4f})")
 

@@ -40,7 +40,7 @@ export const en = {
   scoring: "Scoring …",
   clear: "Clear",
   samples: "Samples",
-  "samples.drawn": "Drawn by a program; no patient's picture.",
+  "samples.drawn": "Drawn by a program; no patient's picture. They show how the page works, not how well a model of photographs sees.",
   actual: "Actual: {name}",
 
   camera: "Camera",

@@ -56,7 +56,7 @@ export const fr = {
   scoring: "Calcul en cours …",
   clear: "Effacer",
   samples: "Exemples",
-  "samples.drawn": "Dessinés par un programme\u00a0; aucune image de patient.",
+  "samples.drawn": "Dessinés par un programme\u00a0; aucune image de patient. Ils montrent comment la page fonctionne, non la qualité d'un modèle formé sur des photographies.",
   actual: "Réel\u00a0: {name}",
 
   camera: "Caméra",

@@ -207,9 +207,11 @@ def load_bundle(folder: Path) -> Bundle:
     """
     path = folder / MANIFEST
     if not path.is_file():
+        beside = sorted(str(p.parent) for p in folder.parent.glob(f"*/{MANIFEST}"))
         raise WeightsError(
             f"no bundle in {folder} ({MANIFEST} is missing); train all folds, then "
             "python -m melanoma.evaluate seals it"
+            + (f"; or --weights with one that is there: {', '.join(beside)}" if beside else "")
         )
     try:
         manifest = json.loads(path.read_bytes())

@@ -122,7 +122,12 @@ def test_a_folder_without_a_manifest_says_what_makes_one(copied: Path) -> None:
     (copied / "manifest.json").unlink()
     line = _refusal(copied)
     assert "no bundle in" in line
-    assert "python -m melanoma.evaluate" in line
+    assert line.endswith("python -m melanoma.evaluate seals it")
+
+
+def test_the_bundles_beside_an_absent_one_are_named(copied: Path) -> None:
+    line = _refusal(copied.parent / "siim_seresnext50")
+    assert line.endswith(f"; or --weights with one that is there: {copied}")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "{}", '{"format": 3}'])
