@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 Content = Mapping[str, Any]
-_PRIMARY = ("auroc", "pr_auc", "macro_auroc", "balanced_accuracy", "macro_f1", "brier", "ece")
+_PRIMARY = (
+    *("auroc", "pr_auc", "macro_auroc", "balanced_accuracy", "balanced_accuracy_equal_priors"),
+    *("macro_f1", "brier", "ece"),
+)
 
 
 def report_lines(content: Content) -> list[str]:

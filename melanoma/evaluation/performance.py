@@ -122,6 +122,9 @@ def _metric_statistics(
             "macro_auroc": macro_auroc(target, images.by_class),
             "accuracy": accuracy(target, images.likeliest),
             "balanced_accuracy": balanced_accuracy(target, images.likeliest, classes=count),
+            "balanced_accuracy_equal_priors": balanced_accuracy(
+                target, images.likeliest_if_even, classes=count
+            ),
             "macro_f1": macro_f1(target, images.likeliest, classes=count),
             "class_log_loss": class_log_loss(target, images.crossfit),
             "class_brier": class_brier_score(target, images.crossfit),

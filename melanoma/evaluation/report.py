@@ -120,6 +120,7 @@ def _calibrate(
         recipe.melanoma,
         by_class(calibration.probabilities(logits)),
         by_class(crossfit),
+        calibration.class_prevalence,
     )
     return images, calibration
 

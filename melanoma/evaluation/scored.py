@@ -22,6 +22,7 @@ class ScoredImages:
     sex, site and whatever else it has). `by_class` (N, C) are the probabilities as the bundle gives
     them; `crossfit` (N, C) those of a calibration that never saw the image. They are for metrics of
     calibration; ranking and operating points use `by_class`, whose numbers the bundle serves.
+    `priors` are the shares of the classes that the probabilities refer to, (C,).
     """
 
     table: pd.DataFrame
@@ -29,6 +30,7 @@ class ScoredImages:
     melanoma: tuple[str, ...]
     by_class: Floats
     crossfit: Floats
+    priors: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -68,6 +70,18 @@ class ScoredImages:
     def likeliest(self) -> Integers:
         """(N,) numbers of the classes with the highest probability."""
         numbers: Integers = self.by_class.argmax(axis=1).astype(np.int64)
+        return numbers
+
+    @cached_property
+    def likeliest_if_even(self) -> Integers:
+        """(N,) numbers of the classes that would be likeliest, were all equally common.
+
+        By Bayes' rule the highest of probability / prior: the call that makes the balanced accuracy
+        largest, as `likeliest` does the accuracy. A class that was never there is never called.
+        """
+        priors = np.asarray(self.priors)
+        odds = np.divide(self.by_class, priors, out=np.zeros_like(self.by_class), where=priors > 0)
+        numbers: Integers = odds.argmax(axis=1).astype(np.int64)
         return numbers
 
     @property

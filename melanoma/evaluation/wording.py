@@ -12,6 +12,7 @@ _NAMES = {
     "ece": "Calibration error (ECE)",
     "class_brier": "Brier score over all classes",
     "class_log_loss": "Log loss over all classes",
+    "balanced_accuracy_equal_priors": "Balanced accuracy, called as if classes were equally common",
     "auroc_delong": "AUROC, DeLong interval",
     "auroc_delong_clustered": "AUROC, DeLong interval by group",
     "pr_auc": "PR-AUC",

@@ -159,13 +159,16 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     frame["fold"] = NO_FOLD
     probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
     if recipe.classes == bundle.classes:
-        return ScoredImages(frame, bundle.classes, bundle.melanoma, probabilities, probabilities)
+        kept = (bundle.classes, bundle.melanoma, probabilities, probabilities)
+        return ScoredImages(frame, *kept, bundle.calibration.class_prevalence)
     melanoma = np.isin(frame["label"], list(recipe.melanoma))
     frame["target"] = melanoma.astype(np.int64)
     frame["label"] = np.where(melanoma, "melanoma", "other")
     columns = [bundle.classes.index(name) for name in bundle.melanoma]
     pair = by_class(probabilities[:, columns].sum(axis=1))
-    return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair)
+    share = bundle.calibration.prevalence or 0.0
+    priors = (1 - share, share)
+    return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair, priors)
 
 
 def _mean_of_members(probabilities: Callable[[Floats], Floats], logits: Floats) -> Floats:

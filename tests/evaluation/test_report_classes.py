@@ -98,10 +98,13 @@ def test_melanoma_against_the_rest_sums_its_classes(report: Report, oof: pd.Data
 def test_metrics_of_the_classes_are_scikit_learn_s(report: Report, oof: pd.DataFrame) -> None:
     table = oof[[f"prob_{name}" for name in CLASSES]].to_numpy()
     called = table.argmax(axis=1)
+    evenly = (table / np.bincount(oof["target"]) * len(oof)).argmax(axis=1)
+    assert (evenly != called).any()
     expected = {
         "macro_auroc": sk.roc_auc_score(oof["target"], table, multi_class="ovr"),
         "accuracy": sk.accuracy_score(oof["target"], called),
         "balanced_accuracy": sk.balanced_accuracy_score(oof["target"], called),
+        "balanced_accuracy_equal_priors": sk.balanced_accuracy_score(oof["target"], evenly),
         "macro_f1": sk.f1_score(oof["target"], called, average="macro"),
         "top_3_accuracy": sk.top_k_accuracy_score(oof["target"], table, k=3),
     }
