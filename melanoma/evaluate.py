@@ -64,11 +64,15 @@ def evaluate(
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
     from melanoma.evaluation.lines import report_lines
+    from melanoma.training.run_folder import read_recipe
 
     start = time.monotonic()
     test = None
     _check_options(prevalence, external, recalibrate)
-    recipe = t.read_recipe_options(config, settings, None)
+    if external is not None and weights is not None:
+        recipe = read_recipe(weights)  # the bundle's own, which names its fold file
+    else:
+        recipe = t.read_recipe_options(config, settings, None)
     folder = t.weights_folder(weights, recipe)
     fold_path = t.fold_file(folds, recipe)
     if external is None:

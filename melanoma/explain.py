@@ -70,8 +70,7 @@ def explain(
 
     files = find_images(images, data=data, image_col=image_col)
     pictures = name_pictures(files, method, out)
-    recipe = t.read_recipe_options(config, settings, None)
-    bundle = load_bundle(t.weights_folder(weights, recipe))
+    bundle = load_bundle(t.bundle_folder(weights, config, settings))
     scorer = Scorer(bundle, device=resolve_device(device))
     if fold is not None:
         scorer = scorer.of_fold(fold)

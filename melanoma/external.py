@@ -165,17 +165,22 @@ def _overlap(
 ) -> LeakAudit:
     """What the bundle was trained on and the set both have.
 
-    Without the fold file, image names and patients are those of the bundle's own oof.csv.
+    Without the fold file, image names and patients are those of the bundle's own oof.csv; of a
+    shipped bundle, the names alone.
     """
     from melanoma.data.arrays import load_array
     from melanoma.data.duplicate_search import find_shared
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_external
     from melanoma.data.tables import read_table
+    from melanoma.scoring.shipping import TRAINING_IMAGES
 
     fold_path, arrays = training
     if fold_path.is_file():
         frame = load_folds(fold_path).frame
+    elif (names := bundle.folder / TRAINING_IMAGES).is_file():
+        t.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
+        frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
     else:
         t.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
         frame = read_table(bundle.folder / "oof.csv", needed=["image_name", "patient_id"])

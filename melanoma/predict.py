@@ -88,7 +88,7 @@ def predict(
     scorer = (
         _reach_service(url, model, token)
         if url is not None
-        else _load_scorer(_bundle_folder(config, settings, weights), device, views)
+        else _load_scorer(t.bundle_folder(weights, config, settings), device, views)
     )
     _require_melanoma(scorer, submission)
     # Without a table to write, answers go to stdout and nothing is kept.
@@ -140,10 +140,6 @@ def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
     from melanoma.training.engine import resolve_device
 
     return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
-
-
-def _bundle_folder(config: Path, settings: list[str] | None, weights: Path | None) -> Path:
-    return t.weights_folder(weights, t.read_recipe_options(config, settings, None))
 
 
 def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:

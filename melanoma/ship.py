@@ -23,16 +23,19 @@ def ship(
         list[Path] | None,
         typer.Option("--note", help="File that goes along, such as a licence; repeatable."),
     ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option("--prevalence", help="Share of melanomas where the copy will be used."),
+    ] = None,
     json: t.AsJson = False,
 ) -> None:
     """Copy a sealed bundle with its members in half precision, and say what the rounding does."""
     start = time.monotonic()
-    recipe = t.read_recipe_options(config, settings, None)
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.shipping import ship_bundle
 
-    bundle = load_bundle(t.weights_folder(weights, recipe))
-    shipped = ship_bundle(bundle, out, notes=note or [])
+    bundle = load_bundle(t.bundle_folder(weights, config, settings))
+    shipped = ship_bundle(bundle, out, notes=note or [], prevalence=prevalence)
     if json:
         t.answer_json(
             {

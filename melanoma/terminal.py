@@ -75,6 +75,11 @@ def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
     return weights or Path("weights") / recipe.name
 
 
+def bundle_folder(weights: Path | None, config: Path, settings: list[str] | None) -> Path:
+    """--weights, or that of the recipe: a bundle says itself what it is, and needs no config."""
+    return weights or weights_folder(None, read_recipe_options(config, settings, None))
+
+
 def say(text: str) -> None:
     """A line of progress, on stderr."""
     print(text, file=sys.stderr, flush=True)

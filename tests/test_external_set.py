@@ -103,6 +103,21 @@ def test_another_set_is_scored_as_the_bundle_scores_and_nothing_is_refitted(
     assert (folder / "report.html").is_file()
 
 
+def test_a_shipped_copy_is_tested_where_nothing_of_its_training_is_left(
+    sealed: Sealed, phantom_set: Path, tmp_path: Path, call_door: Door
+) -> None:
+    copy = tmp_path / "copy"
+    assert call_door("ship", "--weights", sealed.weights, "--out", copy).code == 0
+    # No config either: the bundle says itself what it is.
+    asked = ["--weights", copy, "--external", _external(sealed.base), "--arrays", tmp_path / "none"]
+    found = call_door("evaluate", *asked, "--data", phantom_set)
+    assert found.code == 0, found.err
+    content = json.loads((copy / "external" / "elsewhere" / "report.json").read_text())
+    assert content["external"]["overlap"]["near_duplicates"] is None
+    # Its own training images, known by their names.
+    assert "60 image names" in content["external"]["overlap"]["findings"][0]
+
+
 def test_images_that_were_trained_on_are_told_in_the_report(
     sealed: Sealed, phantom_set: Path, call_door: Door
 ) -> None:

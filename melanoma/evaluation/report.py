@@ -100,6 +100,19 @@ def complete_report(content: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def retarget_report(content: dict[str, Any], prevalence: float) -> dict[str, Any]:
+    """A finished report that also says what its bundle gives where `prevalence` are melanomas.
+
+    Nothing is measured again. Raises RecipeError where no class is melanoma, or the share is not
+    between 0 and 1.
+    """
+    retargeted = _retargeted(content, prevalence)
+    return {
+        **complete_report({**content, "retargeted": retargeted}),
+        "created": content["created"],
+    }
+
+
 def _calibrate(
     recipe: Recipe, scores: ScoreTable, logits: Floats, table: pd.DataFrame | None
 ) -> tuple[ScoredImages, Calibration]:

@@ -110,13 +110,13 @@ def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
             "views": recipe.evaluation.views,
         },
         "folds_expected": report["folds_expected"],
-        **_served(report, recipe),
+        **served_numbers(report, recipe),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
 
 
-def _served(report: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def served_numbers(report: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
 
     The thresholds move with the probabilities, so the same images are flagged.

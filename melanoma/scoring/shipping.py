@@ -13,20 +13,29 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
-from melanoma.errors import StorageError
-from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle
+from melanoma.data.tables import read_table
+from melanoma.errors import RecipeError, StorageError
+from melanoma.evaluation.html import render_html
+from melanoma.evaluation.model_card import render_card
+from melanoma.evaluation.report import retarget_report
+from melanoma.evaluation.schema import validate_report
+from melanoma.recipe import load_recipe
+from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle, served_numbers
 from melanoma.scoring.golden import score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import sha256_of, write_atomic, write_json
+from melanoma.storage import sha256_of, write_atomic, write_json, write_text
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients.
 FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
+# In its place the names alone: what an external set shares with the training set is still found.
+TRAINING_IMAGES = "training_images.csv"
 
 
 @dataclass(frozen=True)
@@ -38,31 +47,75 @@ class Shipped:
     largest: float
 
 
-def ship_bundle(bundle: Bundle, folder: Path, *, notes: Sequence[Path] = ()) -> Shipped:
+def ship_bundle(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    notes: Sequence[Path] = (),
+    prevalence: float | None = None,
+) -> Shipped:
     """A copy of `bundle` in `folder`, its members in half precision, sealed anew.
 
-    `notes` are further files that go along, such as a licence. Raises StorageError when the folder
-    holds something already.
+    `notes` are further files that go along, such as a license. With `prevalence` the copy's
+    probabilities and thresholds are those of a place where that share are melanomas; the same
+    images are flagged. Raises StorageError when the folder holds something already, RecipeError for
+    a prevalence that the bundle cannot be moved to.
     """
     if folder.exists() and any(folder.iterdir()):
         raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
+    retargeted = None if prevalence is None else _retarget(bundle, prevalence)
     folder.mkdir(parents=True, exist_ok=True)
     sources = [bundle.folder / name for name in FILES]
-    digests = {}
-    for source in (*(path for path in sources if path.is_file()), *notes):
+    copied = [path for path in (*sources, *notes) if path.is_file() or path in notes]
+    for source in copied:
         shutil.copyfile(source, folder / source.name)
-        digests[source.name] = sha256_of(folder / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    if retargeted is not None:
+        manifest |= _write_report(retargeted, folder)
+    files = [source.name for source in copied]
+    if names := _training_images(bundle.folder):
+        write_text(folder / TRAINING_IMAGES, names)
+        files.append(TRAINING_IMAGES)
     for stated, member in zip(manifest["members"], bundle.members, strict=True):
         # Not fold_N/: a run that is trained into this folder later has its own there.
         stated["file"] = f"members/fold_{member.fold}.safetensors"
         _halve(member.file, folder / stated["file"])
-        digests[stated["file"]] = sha256_of(folder / stated["file"])
+        files.append(stated["file"])
+    digests = {file: sha256_of(folder / file) for file in files}
     write_json(folder / MANIFEST, {**manifest, "sha256": digests})
     shipped = seal_golden(load_bundle(folder))
     before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
     size = sum(member.file.stat().st_size for member in shipped.members)
     return Shipped(shipped, size, float(np.abs(before - after).max()))
+
+
+def _retarget(bundle: Bundle, prevalence: float) -> dict[str, Any]:
+    if bundle.report["recalibrated"]:
+        raise RecipeError("--prevalence: this bundle was recalibrated on a set of its own")
+    return retarget_report(bundle.report, prevalence)
+
+
+def _write_report(report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the report's files; returns what the manifest repeats of them."""
+    recipe, content = load_recipe(folder / "recipe.yaml"), validate_report(report)
+    write_json(folder / "report.json", report)
+    for name, text in (
+        ("report.html", render_html(content)),
+        ("MODEL_CARD.md", render_card(content, recipe)),
+    ):
+        if (folder / name).is_file():
+            write_text(folder / name, text)
+    return served_numbers(report, recipe)
+
+
+def _training_images(folder: Path) -> str | None:
+    """A CSV of the images that the bundle in `folder` was trained on; None where it cannot say."""
+    for source in (folder / "oof.csv", folder / TRAINING_IMAGES):
+        if source.is_file():
+            names = read_table(source, needed=["image_name"])[["image_name"]]
+            text: str = names.sort_values("image_name").to_csv(index=False, lineterminator="\n")
+            return text
+    return None
 
 
 def _halve(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from scipy.special import logit
 
-from melanoma.errors import StorageError
+from melanoma.errors import RecipeError, StorageError
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.golden import check_golden
 from melanoma.scoring.scorer import Scorer
@@ -61,8 +63,38 @@ def test_the_copy_stands_alone_and_keeps_calibration_and_thresholds(
     assert (elsewhere / "LICENCE.txt").read_text() == "non-commercial\n"
 
 
-def test_no_table_of_patients_goes_along(shipped: Shipped) -> None:
-    assert not list(shipped.bundle.folder.rglob("*.csv"))
+def test_of_the_table_of_patients_the_names_alone_go_along(
+    trained: Any, shipped: Shipped, tmp_path: Path
+) -> None:
+    (table,) = shipped.bundle.folder.rglob("*.csv")
+    names = sorted(trained.table.frame["image_name"])
+    assert table.read_text().splitlines() == ["image_name", *names]
+    again = ship_bundle(shipped.bundle, tmp_path / "again")
+    assert (again.bundle.folder / table.name).read_text() == table.read_text()
+
+
+def test_a_copy_for_another_place_flags_the_same_images_at_its_prevalence(
+    trained: Any, shipped: Shipped, tmp_path: Path
+) -> None:
+    there = ship_bundle(shipped.bundle, tmp_path / "there", prevalence=0.02).bundle
+    here = shipped.bundle
+    assert there.digest != here.digest
+    assert there.calibration.prevalence == 0.02
+    squares = trained.array.rows(range(0, 64, 3))
+    ours, theirs = Scorer(here).score_squares(squares), Scorer(there).score_squares(squares)
+    assert [one.flagged for one in ours] == [one.flagged for one in theirs]
+    factor = logit(0.02) - logit(here.calibration.prevalence)
+    moved = [logit(b.by_fold[0]) - logit(a.by_fold[0]) for a, b in zip(ours, theirs, strict=True)]
+    assert np.allclose(moved, factor, atol=1e-6)
+    report = json.loads((there.folder / "report.json").read_text())
+    assert report["retargeted"]["prevalence"] == 0.02
+    assert report["metrics"] == here.report["metrics"]
+    assert report["created"] == here.report["created"]
+    for name in ("report.html", "MODEL_CARD.md"):
+        assert (there.folder / name).read_text() != (here.folder / name).read_text()
+    with pytest.raises(RecipeError, match="prevalence"):
+        ship_bundle(here, tmp_path / "nowhere", prevalence=1.5)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_folder_that_holds_something_is_left_alone(trained: Any, shipped: Shipped) -> None:
