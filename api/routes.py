@@ -67,6 +67,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
+            "license": bundle.license,
             "explain": {"methods": list(METHODS), "precisions": costs},
         }
     )

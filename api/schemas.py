@@ -197,7 +197,8 @@ class ExplainInfo(BaseModel):
 
 class BundleAnswer(BaseModel):
     """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
-    the rest, or the classes' mean where the bundle names no melanoma class."""
+    the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
+    that came with the weights, if one did."""
 
     name: str
     version: int
@@ -213,6 +214,7 @@ class BundleAnswer(BaseModel):
     calibration: CalibrationAnswer
     auroc: Measured
     warnings: list[str]
+    license: str | None
     explain: ExplainInfo
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,22 @@ def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
     named = set(re.findall(r"(?:^    |`)make ([a-z]+)", README, re.MULTILINE))
     assert {"demo", "test", "setup"} <= named
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+@pytest.mark.parametrize(
+    ("target", "bundles"),
+    [
+        ("serve", ["weights/ham10000_mobilenet"]),
+        ("demo", ["weights/ham10000_mobilenet", "weights/demo"]),
+    ],
+)
+def test_the_model_that_comes_along_is_served_first(target: str, bundles: list[str]) -> None:
+    # Without what the outer make hands on: these are told, not run.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "WEIGHTS"}
+    asked = ["make", "-n", "-C", str(ROOT), target]
+    told = subprocess.run(asked, env=inherited, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in told.splitlines() if "melanoma.serve" in line]
+    assert re.findall(r"--weights (\S+)", line) == bundles
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -52,5 +52,13 @@ function model(served) {
     ["about.prevalence", prevalence === null ? "–" : percent(prevalence)],
   ];
   const rows = facts.map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value)));
-  return el("dl", { class: "facts wide" }, rows);
+  return el("div", { class: "served" }, el("dl", { class: "facts wide" }, rows), license(served));
+}
+
+// The text that came with the weights, folded up; nothing where none came.
+function license({ license: text }) {
+  if (!text) return null;
+  // A Markdown file's marks out, and its lines joined: the page has a width of its own.
+  const plain = text.replaceAll(/[#*]+ ?/g, "").replaceAll(/([^\n])\n(?![\n-])/g, "$1 ");
+  return el("details", {}, el("summary", {}, t("about.license")), el("p", { class: "license" }, plain));
 }

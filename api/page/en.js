@@ -229,4 +229,5 @@ export const en = {
   "about.classes": "Classes",
   "about.input": "Input",
   "about.prevalence": "Prevalence",
+  "about.license": "License of these weights",
 };

@@ -245,6 +245,7 @@ export const fr = {
   "about.classes": "Classes",
   "about.input": "Entrée",
   "about.prevalence": "Prévalence",
+  "about.license": "Licence de ces poids",
 
   "class.melanoma": "mélanome",
   "class.benign": "bénin",

@@ -24,6 +24,7 @@ from melanoma.training.run_folder import MODEL, FoldRun
 FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"  # melanoma.scoring.golden writes it; bundles from before have none
+LICENSE = "LICENSE.md"  # melanoma.scoring.shipping puts it there, by --note
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Bundle:
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     `golden` is the score of the golden image, which a service gives again before it is ready.
+    `license` is the text of LICENSE.md, where one came along.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Bundle:
     report: dict[str, Any]
     head: Head | None = None
     golden: dict[str, Any] | None = None
+    license: str | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -284,6 +287,7 @@ def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bun
         report=report,
         head=Head(**manifest["head"]) if "head" in manifest else None,
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
+        license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
     )
 
 

@@ -268,6 +268,7 @@ def test_info_says_what_the_bundle_says(client, scorer, bundle_folder: Path):
     assert model["auroc"] == report["metrics"]["auroc"]
     assert model["calibration"] == {"prevalence": report["calibration"]["prevalence"]}
     assert (model["backbone"], model["image_size"], model["views"]) == ("resnet18", 32, 1)
+    assert model["license"] is None
     assert answer["limits"]["bytes"] == 10_000_000
     assert "not a medical device" in answer["disclaimer"]
 

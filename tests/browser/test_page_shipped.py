@@ -1,0 +1,58 @@
+"""The page over the model that comes with the clone, as `make serve` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from tiny_service import start_service
+
+    service = start_service(SHIPPED, tmp_path_factory.mktemp("shipped") / "shipped.log")
+    yield service.address
+    service.process.kill()
+    service.process.wait()
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A photograph of 600 x 450: green sides that the model must not see."""
+    pixels = np.full((450, 600, 3), (0, 160, 0), np.uint8)
+    pixels[:, 75:525] = (205, 160, 145)
+    pixels[150:300, 225:375] = (95, 60, 50)
+    path = tmp_path / "wide.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_seven_classes_are_answered_and_the_scored_square_is_shown(open_page, shipped, wide):
+    at = open_page(address=shipped)
+    at.score(wide)
+    at.page.locator("#seen canvas").wait_for()
+    assert "The center square, 128" in at.text("#seen")
+    seen = at.pixels("#seen canvas")
+    assert seen.shape == (128, 128, 3)
+    assert not (seen[..., 1] > seen[..., 0]).any()  # nothing of the green sides
+    assert "of lesions are melanomas" in at.text("#result")
+    assert "5 folds" in at.text("#result")
+    assert at.page.locator(".bars li").count() == 5
+
+
+@pytest.mark.parametrize("width", [375, 1440])
+def test_the_license_of_the_weights_can_be_read(open_page, shipped, width):
+    at = open_page(address=shipped, width=width)
+    at.page.click("#tab-about")
+    at.page.get_by_text("License of these weights").click()
+    text = at.text("#about .license")
+    assert "CC BY-NC 4.0" in text
+    assert "Tschandl" in text
+    assert "**" not in text
+    assert at.sideways == 0
