@@ -1,6 +1,6 @@
 # The service in a container: CPU only, nobody's root, nothing written, nothing fetched at start.
 #   docker build -t melanoma .
-#   docker run --read-only --tmpfs /tmp -v ./weights/demo:/weights:ro -p 127.0.0.1:8000:8000 melanoma
+#   docker run --read-only --tmpfs /tmp -v ./weights/ham10000_mobilenet:/weights:ro -p 127.0.0.1:8000:8000 melanoma
 # With nginx in front, as a public address needs it: docker compose up (docker-compose.yaml).
 ARG PYTHON=3.11
 

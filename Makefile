@@ -4,6 +4,9 @@ BIN := .venv/bin
 SERVE ?= 1
 HOST ?= 127.0.0.1
 PORT ?= 8000
+# The model that comes with the clone: what the page shows first.
+SHIPPED := weights/ham10000_mobilenet
+WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
@@ -12,7 +15,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help:
 	@echo "make setup   .venv with everything that development needs"
 	@echo "make demo    phantoms, five folds, report, page on http://$(HOST):$(PORT) (SERVE=0 stops before serving)"
-	@echo "make serve   the page and POST /predict over the demo's bundle (WEIGHTS=DIR for another)"
+	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
 	@echo "make lint    ruff, mypy, import-linter"
 
@@ -30,12 +33,11 @@ demo: setup
 	$(BIN)/python -m melanoma.train --config configs/demo.yaml --data data/phantoms --arrays arrays/demo --fold all
 	$(BIN)/python -m melanoma.evaluate --config configs/demo.yaml
 ifneq ($(SERVE),0)
-	$(MAKE) serve
+	$(MAKE) serve WEIGHTS="$(SHIPPED) weights/demo"
 endif
 
-WEIGHTS ?= weights/demo
 serve: setup
-	$(BIN)/python -m melanoma.serve --weights $(WEIGHTS) --host $(HOST) --port $(PORT)
+	$(BIN)/python -m melanoma.serve $(addprefix --weights ,$(WEIGHTS)) --host $(HOST) --port $(PORT)
 
 test: setup
 	$(BIN)/python -m pytest

@@ -80,7 +80,9 @@ _AS_FOLDERS = (
 _TESTED = ("folds.name=ham10000_melanoma_test", "folds.holdout=0.2")
 RUNS: dict[str, Run] = {
     "ham10000_mobilenet": Run("ham10000_mobilenet", "ham10000"),
-    "ham10000_mobilenet_64px": Run("ham10000_mobilenet", "ham10000", ("image.size=64",)),
+    "ham10000_mobilenet_64px": Run(
+        "ham10000_mobilenet", "ham10000", ("image.size=64",), folds=("0",)
+    ),
     "ham10000_melanoma": Run("ham10000_melanoma", "ham10000", _TESTED),
     "ham10000_melanoma_shuffled": Run("ham10000_melanoma", "ham10000", _TESTED, shuffled=True),
     "ham10000_melanoma_weighted": Run(
