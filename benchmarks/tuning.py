@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.facts import run_facts
-from melanoma.storage import write_json
+from melanoma.storage import write_json, write_text
 
 CONFIG = "configs/ham10000_mobilenet.yaml"
 SHARED = (
@@ -64,8 +64,7 @@ def inner_folds(outer: Path, inner: Path) -> Path:
     """The fold file of the inner split, made of the outer one."""
     table = pd.read_csv(outer, dtype=str)
     table["fold"] = table["fold"].map(_INNER)
-    inner.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(inner, index=False)
+    write_text(inner, table.to_csv(index=False))
     return inner
 
 
