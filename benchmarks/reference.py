@@ -233,7 +233,9 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
         places += ["--set", setting]
     leak = []
     if run.shuffled:
-        _door("split", *places)
+        if not (work / "folds" / f"{recipe.folds.name}.csv").is_file():
+            weights_at = places.index("--weights")
+            _door("split", *places[:weights_at], *places[weights_at + 2 :])
         places[places.index("--folds") + 1] = str(shuffle_folds(work / "folds", recipe, name))
         leak = ["--allow-leak"]
     start = time.monotonic()

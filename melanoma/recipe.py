@@ -75,6 +75,7 @@ _LATER = (
     ("model", "head", None),
     ("optimizer", "backbone_ratio", 1.0),
     ("schedule", "metric", "selection"),
+    ("training", "precise_bn", 0),
 )
 
 

@@ -270,6 +270,7 @@ class Training(Part):
     accumulate: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    precise_bn: Annotated[int, Field(ge=0)] = 0  # training images that renew BatchNorm's statistics
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
 
 

@@ -134,6 +134,54 @@ def predict_rows(
     return np.concatenate(found).astype(np.float64)
 
 
+@torch.no_grad()
+def renew_statistics(
+    classifier: Classifier,
+    source: RowSource,
+    rows: npt.NDArray[np.int64],
+    *,
+    normalize: str,
+    batch_size: int,
+    workers: int = 0,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """BatchNorm's means and variances of these weights, from images as they are scored.
+
+    Those that training leaves behind are a running mean over weights that have changed since, over
+    augmented images, in half precision. Here they are the plain mean over batches of `rows`, in
+    float32 and not augmented (PreciseBN; Wu & Johnson 2021, arXiv 2105.07576). A frozen backbone
+    keeps its own.
+    """
+    classifier.eval()
+    norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if classifier.frozen or not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    device = next(classifier.parameters()).device
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    try:
+        parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
+        for batch in load_batches(source, [Plan(part) for part in parts], workers=workers):
+            inputs = _inputs(batch, normalize=normalize, device=device)
+            classifier(inputs.contiguous(memory_format=torch.channels_last))
+            between()
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        classifier.eval()
+
+
+def statistics_rows(
+    training: npt.NDArray[np.int64], images: int, *, seed: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
+    """The rows that renew_statistics sees: `images` of the training part, the same every time."""
+    drawn = np.random.default_rng(seed).permutation(training)[:images]
+    return np.asarray(drawn, np.int64)
+
+
 @torch.inference_mode()
 def _classify(classifier: Classifier, embeddings: Tensor) -> Tensor:
     return classifier.classify(embeddings).float()

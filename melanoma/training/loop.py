@@ -22,7 +22,14 @@ from melanoma.recipe import Recipe
 from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.embeddings import make_embeddings
-from melanoma.training.engine import NonFiniteError, predict_rows, resolve_precision, train_epoch
+from melanoma.training.engine import (
+    NonFiniteError,
+    predict_rows,
+    renew_statistics,
+    resolve_precision,
+    statistics_rows,
+    train_epoch,
+)
 from melanoma.training.fold_data import FoldData, score_table
 from melanoma.training.interruption import Interruption
 from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
@@ -161,6 +168,20 @@ class Loop:
         )
 
     def _validate(self) -> npt.NDArray[np.float64]:
+        if self.recipe.training.precise_bn:
+            renew_statistics(
+                self.state.scored_model,
+                self.data.array,
+                statistics_rows(
+                    self.data.training,
+                    self.recipe.training.precise_bn,
+                    seed=(self.recipe.seed, self.data.fold),
+                ),
+                normalize=self.recipe.image.normalize,
+                batch_size=self.recipe.training.batch_size,
+                workers=self.workers,
+                between=self._tick,
+            )
         logits = self._predict(self.state.scored_model, views=1)
         finite = np.isfinite(logits.reshape(len(logits), -1)).all(axis=1)
         if not finite.all():

@@ -24,8 +24,10 @@ from melanoma.training.engine import (
     autocast,
     predict_logits,
     predict_rows,
+    renew_statistics,
     resolve_device,
     resolve_precision,
+    statistics_rows,
     train_epoch,
 )
 from melanoma.training.state import TrainingState, start_state
@@ -253,6 +255,42 @@ def test_nine_in_a_row_and_a_good_one_count_from_nothing(place: Any, recipe_of: 
 def _classifier() -> Classifier:
     torch.manual_seed(1)
     return make_classifier("tiny", outputs=1, dropout=0.5)
+
+
+def test_renewed_statistics_are_the_means_over_the_batches_as_they_are_scored(place: Any) -> None:
+    torch.manual_seed(0)
+    classifier = make_classifier("resnet18", outputs=1, dropout=0.5).train()
+    first, rows = classifier.backbone.bn1, np.arange(12)
+    momentum, seen = first.momentum, []
+    handle = first.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    generator = torch.random.get_rng_state()
+    options = {"normalize": "imagenet", "batch_size": 4}
+    renew_statistics(classifier, place.array, rows, **options)
+    handle.remove()
+    assert [len(maps) for maps in seen] == [4, 4, 4]
+    mean = torch.stack([maps.mean((0, 2, 3)) for maps in seen]).mean(0)
+    variance = torch.stack([maps.var((0, 2, 3)) for maps in seen]).mean(0)
+    assert torch.allclose(first.running_mean, mean, atol=1e-5)
+    assert torch.allclose(first.running_var, variance, atol=1e-4)
+    assert first.momentum == momentum and not classifier.training and not first.training
+    assert torch.equal(torch.random.get_rng_state(), generator)
+
+
+def test_a_frozen_backbone_keeps_its_statistics(place: Any) -> None:
+    classifier = make_classifier("resnet18", outputs=1)
+    classifier.freeze_backbone()
+    before = {key: value.clone() for key, value in classifier.state_dict().items()}
+    renew_statistics(classifier, place.array, np.arange(8), normalize="imagenet", batch_size=4)
+    assert all(torch.equal(value, before[key]) for key, value in classifier.state_dict().items())
+
+
+def test_the_rows_of_the_statistics_are_the_same_every_time_and_of_the_training_part() -> None:
+    training = np.arange(100, 200)
+    rows = statistics_rows(training, 30, seed=(5, 1))
+    assert rows.tolist() == statistics_rows(training, 30, seed=(5, 1)).tolist()
+    assert len(set(rows.tolist())) == 30 and set(rows.tolist()) <= set(training.tolist())
+    assert rows.tolist() != statistics_rows(training, 30, seed=(5, 2)).tolist()
+    assert len(statistics_rows(training, 1000, seed=(5, 1))) == 100
 
 
 def test_predictions_are_in_the_order_of_the_rows_whatever_the_batches(place: Any) -> None:

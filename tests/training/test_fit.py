@@ -195,6 +195,48 @@ def test_a_run_interrupted_while_it_predicts_gives_the_unbroken_run(
     assert _same(resumed, unbroken)
 
 
+# ResNet-18, for it has BatchNorm; its statistics are those of ten training images.
+PRECISE: dict[str, Any] = {
+    "model": {"backbone": "resnet18"},
+    "training": {"epochs": 2, "batch_size": 4, "ema_decay": 0.9, "precise_bn": 10},
+}
+
+
+def test_renewed_statistics_are_all_that_precise_bn_changes(
+    fit: Fit, recipe_of: Any, tmp_path: Path
+) -> None:
+    renewed = fit(recipe_of(**PRECISE), tmp_path / "renewed")
+    plain = {**PRECISE, "training": {**PRECISE["training"], "precise_bn": 0}}
+    left = fit(recipe_of(**plain), tmp_path / "left")
+    ours, theirs = (load_file(run.folder / "model.safetensors") for run in (renewed, left))
+    changed = {key for key in ours if not torch.equal(ours[key], theirs[key])}
+    statistics = {key for key in ours if key.endswith(("running_mean", "running_var"))}
+    assert statistics and statistics == changed - {k for k in ours if k.endswith("_tracked")}
+    assert _logits(renewed) != _logits(left)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_run_interrupted_while_statistics_are_renewed_gives_the_unbroken_run(
+    call: int, fit: Fit, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, folder = recipe_of(**PRECISE), tmp_path / "broken"
+    unbroken = fit(recipe, tmp_path / "unbroken")
+    calls, original = 0, loop.renew_statistics
+
+    def renew(*arguments: Any, **options: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            signal.raise_signal(signal.SIGTERM)  # noticed after its first batch
+        original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "renew_statistics", renew)
+        with pytest.raises(InterruptedRun):
+            fit(recipe, folder)
+    assert _same(fit(recipe, folder), unbroken)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_its_exit_code_and_gives_the_handlers_back(
     number: int, code: int, fit: Fit, recipe_of: Any, tmp_path: Path
