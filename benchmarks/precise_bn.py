@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.views import log_odds
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
-from melanoma.evaluation.scores import save_scores
+from melanoma.evaluation.scores import load_scores, save_scores
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe import make_recipe
 from melanoma.training.engine import predict_rows, renew_statistics, statistics_rows
@@ -90,17 +92,34 @@ def renew_fold(weights: Path, out: Path, fold: int, *, arrays: Path, folds: Path
     print(json.dumps({"fold": fold, "mean_change_of_a_logit": round(change, 4)}))
 
 
+def scores_before(out: Path) -> pd.DataFrame:
+    """image_name, fold and the log-odds of melanoma that every fold gave before."""
+    tables = []
+    for folder in sorted(out.glob("fold_*")):
+        recipe = read_recipe(folder)
+        scores = load_scores(folder / "before.csv", recipe.classes)
+        melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+        logits = scores.logits().reshape(len(scores), -1)
+        frame = scores.frame[["image_name", "fold"]]
+        tables.append(frame.assign(running=log_odds(logits, melanoma)))
+    return pd.concat(tables, ignore_index=True)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--weights", type=Path, required=True, help="a run whose last epoch is kept"
-    )
+    parser.add_argument("--weights", type=Path, help="a run whose last epoch is kept")
     parser.add_argument("--out", type=Path, required=True, help="where the renewed run goes")
-    parser.add_argument("--arrays", type=Path, required=True, help="what it was trained on")
-    parser.add_argument("--folds", type=Path, required=True, help="its fold file")
+    parser.add_argument("--arrays", type=Path, help="what it was trained on")
+    parser.add_argument("--folds", type=Path, help="its fold file")
+    parser.add_argument("--table", type=Path, help="the CSV to write, of a run that is renewed")
     parser.add_argument("--fold", type=int, action="append", help="repeatable (default all)")
     given = parser.parse_args()
+    if given.table:
+        scores_before(given.out).to_csv(given.table, index=False, float_format="%.6g")
+        return
+    if not (given.weights and given.arrays and given.folds):
+        parser.error("--weights, --arrays and --folds, or --table")
     numbers = given.fold or load_folds(given.folds).folds
     for number in numbers:
         renew_fold(given.weights, given.out, number, arrays=given.arrays, folds=given.folds)
