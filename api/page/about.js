@@ -59,6 +59,6 @@ function model(served) {
 function license({ license: text }) {
   if (!text) return null;
   // A Markdown file's marks out, and its lines joined: the page has a width of its own.
-  const plain = text.replaceAll(/[#*]+ ?/g, "").replaceAll(/([^\n])\n(?![\n-])/g, "$1 ");
+  const plain = text.replaceAll(/^#+ |\*\*|`/gm, "").replaceAll(/([^\n])\n(?![\n-])/g, "$1 ");
   return el("details", {}, el("summary", {}, t("about.license")), el("p", { class: "license" }, plain));
 }

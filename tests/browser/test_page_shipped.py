@@ -54,5 +54,6 @@ def test_the_license_of_the_weights_can_be_read(open_page, shipped, width):
     text = at.text("#about .license")
     assert "CC BY-NC 4.0" in text
     assert "Tschandl" in text
-    assert "**" not in text
+    assert "**" not in text and not text.startswith("#")
+    assert "not a medical device. Not for the care of patients" in text
     assert at.sideways == 0
