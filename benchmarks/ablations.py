@@ -96,7 +96,7 @@ def _images(frame: pd.DataFrame, column: str = "melanoma") -> Images:
 def folds_by_image(results: Path) -> Iterator[Pair]:
     """What folds that ignore lesions claim, against folds that keep them, on the same images.
 
-    A quarter of HAM10000's photographs show a lesion that another one shows too.
+    Forty-five of a hundred of these photographs show a lesion that another one shows too.
     """
     shuffled = Run(results / f"{_BASE}_shuffled")
     theirs = shuffled.oof()
