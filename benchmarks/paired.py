@@ -97,7 +97,7 @@ def compare(
 
 
 def table_lines(pairs: Sequence[Pair]) -> list[str]:
-    """A Markdown table; a difference whose interval leaves out 0 is bold."""
+    """A Markdown table; a difference that is more than chance (p < 0.05) is bold."""
     lines = [
         "| what | metric | A | B | A - B (95 %) | p | on |",
         "|---|---|---|---|---|---|---|",
@@ -108,7 +108,7 @@ def table_lines(pairs: Sequence[Pair]) -> list[str]:
         lines.append(
             f"| {pair.question} | {pair.metric} | {pair.first_name}: {pair.first.value:.4f} "
             f"| {pair.second_name}: {pair.second.value:.4f} "
-            f"| {f'**{less}**' if low > 0 or high < 0 else less} | {_p(pair.p_value)} "
+            f"| {f'**{less}**' if pair.p_value < 0.05 else less} | {_p(pair.p_value)} "
             f"| {pair.images} |"
         )
     return lines
@@ -133,7 +133,7 @@ def draw_differences(pairs: Mapping[str, Sequence[Pair]], path: Path) -> None:
             for pair in shown:
                 y -= 1
                 value, low, high = pair.difference[:3]
-                color = ACCENT if low > 0 or high < 0 else INK
+                color = ACCENT if pair.p_value < 0.05 else INK
                 axes.plot([low, high], [y, y], color=color, linewidth=1.5)
                 axes.plot([value], [y], "o", color=color, markersize=5)
                 names.append(f"{pair.first_name} - {pair.second_name}{_where(pair)}")
