@@ -38,8 +38,8 @@ _HEAD = """# What matters, measured
 Pairs of runs that differ in one thing. Written by `python -m benchmarks.ablations` from the
 tables in this folder; the runs by `python -m benchmarks.reference --only NAME`. A - B is a paired
 bootstrap over lesions (of the SIIM sample: patients) with 2,000 resamples, **bold** where p is
-below 0.05, none corrected for how many there are. One seed a run: what another seed would change is not in the
-intervals, so a difference of a few thousandths is no reason to choose.
+below 0.05, none corrected for how many there are. One seed a run: what another seed would change
+is not in the intervals, so a difference of a few thousandths is no reason to choose.
 
 ![Differences of AUROC](ablations.png)
 """
