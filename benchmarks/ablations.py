@@ -10,6 +10,7 @@ as `python -m melanoma.compare` has it. Writes results/ablations.md, .json and .
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _images(frame: pd.DataFrame, column: str = "melanoma") -> Images:
 def folds_by_image(results: Path) -> Iterator[Pair]:
     """What folds that ignore lesions claim, against folds that keep them, on the same images.
 
-    Forty-five of a hundred of these photographs show a lesion that another one shows too.
+    Of a hundred of these photographs, forty-five show a lesion that another one shows too.
     """
     shuffled = Run(results / f"{_BASE}_shuffled")
     theirs = shuffled.oof()
@@ -326,7 +327,7 @@ def main() -> None:
 def _page(found: Mapping[str, Sequence[Pair]]) -> list[str]:
     lines = [_HEAD]
     for name, pairs in found.items():
-        lines += [f"## {name}", (PARTS[name].__doc__ or "").strip(), "", *table_lines(pairs), ""]
+        lines += [f"## {name}", inspect.getdoc(PARTS[name]) or "", "", *table_lines(pairs), ""]
     return lines
 
 
