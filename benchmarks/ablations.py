@@ -2,9 +2,10 @@
 
     python -m benchmarks.ablations [--results results]
 
-Everything is computed from the tables in results/ (oof.csv, test/members.csv, views.csv): no
-photograph and no weights are needed. A difference is a paired bootstrap over lesions or patients,
-as `python -m melanoma.compare` has it. Writes results/ablations.md, .json and .png.
+Everything is computed from the tables in results/ (oof.csv, test/members.csv, views.csv,
+running_statistics.csv): no photograph and no weights are needed. A difference is a paired
+bootstrap over lesions or patients, as `python -m melanoma.compare` has it. Writes
+results/ablations.md, .json and .png.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from benchmarks.facts import run_facts
 from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
+from benchmarks.views import log_odds
 from melanoma.evaluation.intervals import Floats, Integers, Statistic
 from melanoma.evaluation.metrics import (
     auroc,
@@ -74,13 +75,8 @@ class Run:
         if column in frame:
             return frame[column].to_numpy(np.float64)
         recipe = load_recipe(self.folder / "recipe.yaml")
-        table = {name: frame[f"{column}_{name}"] for name in recipe.classes}
-        of = [logsumexp([table[n] for n in names], axis=0) for names in _sides(recipe)]
-        return np.asarray(of[0] - of[1], np.float64)
-
-
-def _sides(recipe: Any) -> tuple[list[str], list[str]]:
-    return list(recipe.melanoma), [n for n in recipe.classes if n not in recipe.melanoma]
+        logits = frame[[f"{column}_{name}" for name in recipe.classes]].to_numpy(np.float64)
+        return log_odds(logits, [recipe.classes.index(name) for name in recipe.melanoma])
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -176,9 +176,10 @@ def _overlap(
     from melanoma.scoring.shipping import TRAINING_IMAGES
 
     fold_path, arrays = training
+    names = bundle.folder / TRAINING_IMAGES
     if fold_path.is_file():
         frame = load_folds(fold_path).frame
-    elif (names := bundle.folder / TRAINING_IMAGES).is_file():
+    elif not (bundle.folder / "oof.csv").is_file() and names.is_file():
         t.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
         frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
     else:

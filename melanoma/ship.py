@@ -21,7 +21,7 @@ def ship(
     settings: t.Settings = None,
     note: Annotated[
         list[Path] | None,
-        typer.Option("--note", help="File that goes along, such as a licence; repeatable."),
+        typer.Option("--note", help="File that goes along, such as a license; repeatable."),
     ] = None,
     prevalence: Annotated[
         float | None,

@@ -63,10 +63,13 @@ def ship_bundle(
     """
     if folder.exists() and any(folder.iterdir()):
         raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
+    absent = [str(note) for note in notes if not note.is_file()]
+    if absent:
+        raise StorageError(f"{', '.join(absent)}: no such file to go along")
     retargeted = None if prevalence is None else _retarget(bundle, prevalence)
     folder.mkdir(parents=True, exist_ok=True)
-    sources = [bundle.folder / name for name in FILES]
-    copied = [path for path in (*sources, *notes) if path.is_file() or path in notes]
+    sources = [*(bundle.folder / name for name in FILES), *notes]
+    copied = [path for path in sources if path.is_file()]
     for source in copied:
         shutil.copyfile(source, folder / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())

@@ -97,6 +97,14 @@ def test_a_copy_for_another_place_flags_the_same_images_at_its_prevalence(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_note_that_is_not_there_is_refused_before_anything_is_written(
+    shipped: Shipped, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match="no such file to go along"):
+        ship_bundle(shipped.bundle, tmp_path / "copy", notes=[tmp_path / "LICENSE.md"])
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(trained: Any, shipped: Shipped) -> None:
     with pytest.raises(StorageError, match="exists"):
         ship_bundle(load_bundle(trained.folder), shipped.bundle.folder)
