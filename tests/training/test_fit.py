@@ -36,7 +36,7 @@ from melanoma.training.loop import Watchers
 from melanoma.training.run_folder import FoldRun, load_run
 
 Fit = Callable[..., FoldRun]
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1]
 
 
 def _logits(run: FoldRun) -> list[list[float]]:
@@ -267,7 +267,7 @@ def test_a_run_killed_in_mid_epoch_gives_the_unbroken_run(
     ]
     # Four steps an epoch: saved after the sixth, killed in the seventh.
     killed = subprocess.run(
-        [sys.executable, HERE / "killed_run.py", *paths, "6"],
+        [sys.executable, HERE / "support" / "killed_run.py", *paths, "6"],
         capture_output=True,
         text=True,
         timeout=120,

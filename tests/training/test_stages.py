@@ -27,7 +27,7 @@ from melanoma.training.run_folder import FoldRun
 from melanoma.training.state import TrainingState, start_state
 
 Fit = Callable[..., FoldRun]
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1]
 
 STAGED: dict[str, Any] = {
     "model": {"backbone": "normed", "dropout": 0.4},
@@ -274,7 +274,7 @@ def test_a_staged_run_that_is_killed_gives_the_unbroken_run(
         tmp_path / "killed",
     ]
     killed = subprocess.run(
-        [sys.executable, HERE / "killed_run.py", *paths, "4"],
+        [sys.executable, HERE / "support" / "killed_run.py", *paths, "4"],
         capture_output=True,
         text=True,
         timeout=120,
