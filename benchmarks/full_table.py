@@ -24,7 +24,7 @@ from melanoma.data.lesions import read_lesions
 from melanoma.evaluation.report import build_report, save_out_of_fold
 from melanoma.evaluation.report_files import save_report
 from melanoma.evaluation.scores import LOGITS, ScoreTable
-from melanoma.recipe import Recipe, load_recipe
+from melanoma.recipe.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "siim_seresnext50.yaml"
 

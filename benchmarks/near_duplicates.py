@@ -37,7 +37,7 @@ from melanoma.data.near_duplicates import (
     near_duplicates_between,
 )
 from melanoma.prepare import prepare_array
-from melanoma.recipe import Recipe, load_recipe
+from melanoma.recipe.recipe import Recipe, load_recipe
 
 Rng = np.random.Generator
 Change = Callable[[Image.Image, Rng], Image.Image]

@@ -31,7 +31,7 @@ from melanoma.evaluation.metrics import auroc
 from melanoma.evaluation.report import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report_files import save_report
 from melanoma.evaluation.scores import LOGITS, ScoreTable, logit_columns
-from melanoma.recipe import Recipe, load_recipe
+from melanoma.recipe.recipe import Recipe, load_recipe
 
 # What oof.csv decides, with what the report itself says of the training.
 DECIDED = (

@@ -13,7 +13,7 @@ import typer
 from melanoma import terminal as t
 from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.prepare import prepare_array
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.split import search_duplicates
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from melanoma.errors import DataError, RecipeError
 if TYPE_CHECKING:
     from melanoma.data.array_making import Survey
     from melanoma.data.lesions import LesionTable
-    from melanoma.recipe import Recipe
+    from melanoma.recipe.recipe import Recipe
 
 app = t.make_app()
 # What training can live with: identical images stay in one fold, images without a row are not read.

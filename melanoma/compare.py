@@ -11,7 +11,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.recipe import differences, load_recipe
+from melanoma.recipe.recipe import differences, load_recipe
 
 if TYPE_CHECKING:
     from melanoma.evaluation.comparison import Comparison

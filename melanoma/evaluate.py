@@ -11,7 +11,7 @@ import typer
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.external import evaluate_external, evaluate_test, save_pictures
-from melanoma.recipe import Recipe, differences, load_recipe
+from melanoma.recipe.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
     from melanoma.evaluation.report import Report

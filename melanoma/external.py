@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from melanoma import terminal as t
 from melanoma.errors import DataError
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray

@@ -12,7 +12,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe import differences
+from melanoma.recipe.recipe import differences
 
 if TYPE_CHECKING:
     from melanoma.training.run_survey import RunSummary
@@ -229,7 +229,7 @@ def _draw(run: RunSummary, out: Path, arrays: Path) -> None:
     from melanoma.data.arrays import load_array
     from melanoma.evaluation.evaluated import load_evaluated
     from melanoma.evaluation.mistake_figures import save_mistakes
-    from melanoma.recipe import make_recipe
+    from melanoma.recipe.recipe import make_recipe
 
     start = time.monotonic()
     if run.damage:

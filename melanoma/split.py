@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from melanoma import terminal as t
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray

@@ -19,7 +19,14 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation import scores
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
-from melanoma.recipe import RESERVED, ClassFolderData, Recipe, differences, load_recipe, make_recipe
+from melanoma.recipe.recipe import (
+    RESERVED,
+    ClassFolderData,
+    Recipe,
+    differences,
+    load_recipe,
+    make_recipe,
+)
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}

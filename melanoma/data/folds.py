@@ -19,7 +19,7 @@ from melanoma.data.labels import names_of
 from melanoma.data.lesions import COLUMNS, LesionTable
 from melanoma.data.tables import read_table, some_rows
 from melanoma.errors import FoldError
-from melanoma.recipe import Folds
+from melanoma.recipe.recipe import Folds
 from melanoma.storage import digest_of, write_text
 
 Rows = npt.NDArray[np.int64]

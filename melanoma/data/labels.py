@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma.data.tables import some_rows
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe import BINARY_CLASSES
+from melanoma.recipe.recipe import BINARY_CLASSES
 
 UNLABELED = -1
 

@@ -17,7 +17,7 @@ from melanoma.data.labels import UNLABELED, ham10000_labels, names_of, read_fold
 from melanoma.data.phantoms import make_phantoms
 from melanoma.data.tables import read_table, require_columns, some_rows
 from melanoma.errors import DataError
-from melanoma.recipe import (
+from melanoma.recipe.recipe import (
     BINARY_CLASSES,
     ClassFolderData,
     CsvFolderData,

@@ -20,7 +20,7 @@ from melanoma.evaluation.html import (
     spoken_time,
 )
 from melanoma.evaluation.schema import ReportContent
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 
 _SOURCES = {
     "siim": "a table and images in the layout of the SIIM-ISIC 2020 challenge (reader siim)",

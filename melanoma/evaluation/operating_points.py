@@ -22,7 +22,7 @@ from melanoma.evaluation.metrics import (
 )
 from melanoma.evaluation.prevalence import predictive_values, retarget
 from melanoma.evaluation.scored import ScoredImages
-from melanoma.recipe import Evaluation
+from melanoma.recipe.recipe import Evaluation
 
 _AT = {
     "sensitivity": sensitivity_at,

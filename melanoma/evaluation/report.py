@@ -28,7 +28,7 @@ from melanoma.evaluation.schema import FORMAT, validate_report
 from melanoma.evaluation.scored import ScoredImages, by_class, plain_probabilities
 from melanoma.evaluation.scores import LOGITS, Floats, ScoreTable, logit_columns
 from melanoma.evaluation.summary import plain_summary
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_text
 
 Facts = dict[str, Any]

@@ -9,7 +9,7 @@ from melanoma.evaluation.html import render_html
 from melanoma.evaluation.model_card import render_card
 from melanoma.evaluation.report import Report
 from melanoma.evaluation.schema import validate_report
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json, write_text
 
 

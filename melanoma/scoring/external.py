@@ -22,7 +22,7 @@ from melanoma.evaluation.patients import measure_patients
 from melanoma.evaluation.performance import measure_performance
 from melanoma.evaluation.report import Report, complete_report
 from melanoma.evaluation.scored import NO_FOLD, ScoredImages, by_class, plain_probabilities
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.scorer import Scorer
 
 _BATCH = 32

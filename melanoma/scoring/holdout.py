@@ -23,7 +23,7 @@ from melanoma.errors import DataError
 from melanoma.evaluation.intervals import Floats
 from melanoma.evaluation.report import Report
 from melanoma.evaluation.report_files import save_report
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.external import (
     ExternalScores,
     build_external_report,

@@ -26,7 +26,7 @@ from melanoma.evaluation.html import render_html
 from melanoma.evaluation.model_card import render_card
 from melanoma.evaluation.report import retarget_report
 from melanoma.evaluation.schema import validate_report
-from melanoma.recipe import load_recipe
+from melanoma.recipe.recipe import load_recipe
 from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle, served_numbers
 from melanoma.scoring.golden import score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer

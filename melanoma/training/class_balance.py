@@ -17,7 +17,7 @@ from melanoma.models.losses import (
     positive_weight,
     require_fitting_loss,
 )
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.engine import Loss
 from melanoma.training.fold_data import FoldData
 

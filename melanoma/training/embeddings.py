@@ -30,7 +30,7 @@ from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, StorageError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
-from melanoma.recipe import Recipe, differences
+from melanoma.recipe.recipe import Recipe, differences
 from melanoma.storage import digest_of, ensure_writable, write_json
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.

@@ -13,7 +13,7 @@ from melanoma.data.transforms import Augmentation
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.checkpoint import load_state
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData

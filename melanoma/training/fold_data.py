@@ -14,7 +14,7 @@ from melanoma.data.leaks import LeakAudit
 from melanoma.data.loaders import Rows
 from melanoma.errors import DataError
 from melanoma.evaluation.scores import ScoreTable, make_scores
-from melanoma.recipe import BINARY_CLASSES
+from melanoma.recipe.recipe import BINARY_CLASSES
 
 
 @dataclass(frozen=True)

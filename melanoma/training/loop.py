@@ -18,7 +18,7 @@ from melanoma.data.loaders import RowSource, load_batches, plan_epoch, resolve_w
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.embeddings import make_embeddings

@@ -21,7 +21,7 @@ from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.pretrained import load_pretrained
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior, make_loss
 from melanoma.training.engine import NonFiniteError, resolve_precision, train_epoch
 from melanoma.training.fold_data import FoldData

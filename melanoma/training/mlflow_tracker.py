@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from melanoma.errors import MelanomaError
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 
 Facts = dict[str, Any]
 _BATCH = 100  # the most parameters or tags in one request

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from melanoma.models.classifier import Classifier, parameter_groups
-from melanoma.recipe import Recipe, StagePlan
+from melanoma.recipe.recipe import Recipe, StagePlan
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
 Weights = dict[str, Tensor]

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from melanoma.errors import InterruptedRun, RecipeError
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.loop import Watchers
 from melanoma.training.mlflow_tracker import MlflowTracker
 

@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from melanoma.evaluation.intervals import Floats, Integers
-from melanoma.recipe import Recipe, Schedule
+from melanoma.recipe.recipe import Recipe, Schedule
 
 Found = dict[str, float | None]
 

@@ -20,7 +20,7 @@ from melanoma.data.arrays import ImageArray, array_file, load_array
 from melanoma.data.images import FileFacts, read_measured, read_square
 from melanoma.data.lesions import LesionTable, read_lesions
 from melanoma.errors import DataError, StorageError
-from melanoma.recipe import Image, SiimData
+from melanoma.recipe.recipe import Image, SiimData
 
 SIIM = SiimData(reader="siim")
 SMALL = Image(size=32)

@@ -14,7 +14,7 @@ from melanoma.data.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError
-from melanoma.recipe import ClassFolderData, load_recipe
+from melanoma.recipe.recipe import ClassFolderData, load_recipe
 from melanoma.storage import write_text
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -197,7 +197,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 
 def test_a_link_to_nothing_is_an_image_that_is_missed(tmp_path: Path) -> None:
     from melanoma.data.array_making import survey_images
-    from melanoma.recipe import Image as Rules
+    from melanoma.recipe.recipe import Image as Rules
 
     folder = tree(tmp_path, "Warts/b.jpg")
     (folder / "Acne").mkdir()
@@ -258,8 +258,8 @@ def test_real_photographs_in_class_folders_become_an_array_and_folds(
     from melanoma.data.folds import load_folds, make_folds, save_folds
     from melanoma.data.labels import HAM10000_CLASSES
     from melanoma.data.leaks import audit_folds
-    from melanoma.recipe import Folds
-    from melanoma.recipe import Image as Rules
+    from melanoma.recipe.recipe import Folds
+    from melanoma.recipe.recipe import Image as Rules
 
     classes = tuple(HAM10000_CLASSES.values())
     table = read(

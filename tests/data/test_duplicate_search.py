@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma import recipe
 from melanoma.data import duplicate_search
 from melanoma.data.array_making import build_array
 from melanoma.data.arrays import ImageArray
@@ -25,7 +24,8 @@ from melanoma.data.duplicate_search import (
 )
 from melanoma.data.lesions import read_lesions
 from melanoma.data.near_duplicates import NearPair
-from melanoma.recipe import SiimData
+from melanoma.recipe import recipe
+from melanoma.recipe.recipe import SiimData
 
 Arrays = Callable[[str, list[str]], ImageArray]
 

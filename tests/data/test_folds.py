@@ -31,7 +31,7 @@ from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_l
 from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
 from melanoma.data.tables import read_table
 from melanoma.errors import DataError, FoldError
-from melanoma.recipe import Folds, HamData, Image, SiimData
+from melanoma.recipe.recipe import Folds, HamData, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
 NAMES = ("benign", "melanoma", "nevus", "a rare one")

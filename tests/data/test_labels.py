@@ -19,7 +19,7 @@ from melanoma.data.labels import (
     read_targets,
 )
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe import BINARY_CLASSES, make_recipe
+from melanoma.recipe.recipe import BINARY_CLASSES, make_recipe
 
 THREE = ("nevus", "melanoma", "vascular lesion")
 CODES = {"nv": "nevus", "mel": "melanoma", "vasc": "vascular lesion", "angioma": "vascular lesion"}

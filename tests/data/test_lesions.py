@@ -20,7 +20,7 @@ from melanoma.data.lesions import (
     read_test_lesions,
 )
 from melanoma.errors import DataError
-from melanoma.recipe import CsvFolderData, Data, HamData, PhantomData, SiimData
+from melanoma.recipe.recipe import CsvFolderData, Data, HamData, PhantomData, SiimData
 
 SIIM = SiimData(reader="siim")
 PHANTOMS = PhantomData(reader="phantoms", images=40, patients=12, size=32)

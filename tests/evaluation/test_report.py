@@ -17,7 +17,7 @@ from melanoma.evaluation.figures import save_figures
 from melanoma.evaluation.report import Report, build_report, corrected_logits, save_out_of_fold
 from melanoma.evaluation.schema import validate_report
 from melanoma.evaluation.scores import ScoreTable
-from melanoma.recipe import BINARY_CLASSES, Recipe, make_recipe
+from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.storage import write_json
 
 SHIFTS = (2.0, 2.5, 1.5)

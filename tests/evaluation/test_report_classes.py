@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from melanoma.evaluation.report import Report, build_report, save_out_of_fold
 from melanoma.evaluation.scores import ScoreTable
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe.recipe import Recipe, make_recipe
 
 CLASSES = ("nevus", "melanoma", "basal cell carcinoma", "melanoma in situ")
 MELANOMA = ("melanoma", "melanoma in situ")

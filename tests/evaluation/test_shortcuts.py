@@ -20,7 +20,7 @@ from melanoma.evaluation.shortcuts import (
     shortcut_baselines,
     shortcut_inputs,
 )
-from melanoma.recipe import CsvFolderData, Folds
+from melanoma.recipe.recipe import CsvFolderData, Folds
 
 
 def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:

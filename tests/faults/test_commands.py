@@ -26,7 +26,7 @@ from melanoma import prepare, split, train
 from melanoma.data import array_making
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.losses import LOSSES
-from melanoma.recipe import load_recipe
+from melanoma.recipe.recipe import load_recipe
 from melanoma.training.checkpoint import load_state
 from melanoma.training.run_folder import hold, load_run
 

@@ -20,7 +20,7 @@ from melanoma.data.lesions import LesionTable, read_lesions
 from melanoma.data.phantoms import make_phantoms
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.fit import fit_fold

@@ -15,7 +15,7 @@ from melanoma.data.phantoms import make_phantoms
 from melanoma.evaluate import evaluate_folds, evaluate_test
 from melanoma.evaluation.report import Report
 from melanoma.prepare import prepare_array
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.split import split_folds
 from melanoma.train import select_folds, train_fold
 

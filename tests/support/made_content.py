@@ -17,7 +17,7 @@ from melanoma.evaluation.report import build_report
 from melanoma.evaluation.schema import ReportContent, validate_report
 from melanoma.evaluation.scores import LOGITS, make_scores
 from melanoma.evaluation.summary import plain_summary
-from melanoma.recipe import Recipe, make_recipe
+from melanoma.recipe.recipe import Recipe, make_recipe
 
 FOLDS = 3
 SEVEN = (

@@ -18,7 +18,7 @@ from melanoma.data.folds import FoldTable, make_folds, save_folds
 from melanoma.data.lesions import read_lesions
 from melanoma.data.phantoms import make_phantoms
 from melanoma.models.backbones import BACKBONES, Backbone
-from melanoma.recipe import BINARY_CLASSES, Recipe, make_recipe
+from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.run_folder import FoldRun

@@ -24,7 +24,7 @@ from melanoma.data.loaders import load_batches
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, InterruptedRun, StorageError
 from melanoma.models.classifier import Classifier, make_classifier
-from melanoma.recipe import Folds, Head, Recipe
+from melanoma.recipe.recipe import Folds, Head, Recipe
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
 from melanoma.training.loop import Watchers

@@ -17,7 +17,7 @@ from melanoma.data.loaders import Batch, load_batches, plan_epoch
 from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy
-from melanoma.recipe import Recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.engine import (
     BAD_STEPS,
     NonFiniteError,

@@ -12,7 +12,7 @@ import torch
 
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models import losses
-from melanoma.recipe import make_recipe
+from melanoma.recipe.recipe import make_recipe
 from melanoma.training.loop import Watchers
 from melanoma.training.lr_range import RateSweep, smooth_losses, suggest_rates, sweep_rates
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from melanoma.recipe import Schedule, Selection
+from melanoma.recipe.recipe import Schedule, Selection
 from melanoma.training.schedule import CURVES, EarlyStopping, RateSchedule
 from melanoma.training.validation import watched
 

@@ -10,8 +10,8 @@ import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
 from melanoma.evaluation.intervals import Floats, Integers
-from melanoma.recipe import Recipe, make_recipe
-from melanoma.recipe_sections import Metric
+from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.sections import Metric
 from melanoma.training.validation import judge, log_odds, validate
 
 SHIFT = [0.0, 1.5, -0.7, 2.0]

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from melanoma.errors import RecipeError
-from melanoma.recipe_sections import (
+from melanoma.recipe.sections import (
     BINARY_CLASSES,
     READERS,
     RESERVED,
