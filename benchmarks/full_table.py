@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from melanoma.data.folds import FoldTable, make_folds
-from melanoma.data.lesions import read_lesions
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.evaluation.report import build_report, save_out_of_fold
 from melanoma.evaluation.report_files import save_report
 from melanoma.evaluation.scores import LOGITS, ScoreTable

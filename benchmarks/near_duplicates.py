@@ -26,16 +26,16 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
-from melanoma.data.contact_sheet import Tile, save_contact_sheet
-from melanoma.data.duplicates import exact_duplicates
-from melanoma.data.images import Pixels, decode_image, make_square
-from melanoma.data.lesions import LesionTable, read_lesions
-from melanoma.data.near_duplicates import (
+from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
+from melanoma.data.duplicates.near import (
     THRESHOLD,
     NearPair,
     near_duplicates,
     near_duplicates_between,
 )
+from melanoma.data.groups import exact_duplicates
+from melanoma.data.images import Pixels, decode_image, make_square
+from melanoma.data.readers.catalog import LesionTable, read_lesions
 from melanoma.prepare import prepare_array
 from melanoma.recipe.recipe import Recipe, load_recipe
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from melanoma.data.images import Pixels
-from melanoma.data.phantom_images import draw_phantom
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.storage import write_bytes, write_json
 
 FOLDER = Path(__file__).resolve().parents[1] / "api/page/samples"

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.arrays import load_array
-from melanoma.data.duplicate_search import find_duplicates
+from melanoma.data.duplicates.search import find_duplicates
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds
 from melanoma.errors import DataError

@@ -37,7 +37,7 @@ import psutil
 from api.settings import Settings
 from benchmarks.facts import run_facts
 from benchmarks.service_bundle import make_bundle
-from melanoma.data.phantom_images import draw_phantom
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks")

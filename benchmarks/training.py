@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
-from melanoma.data.loaders import load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import NORMALIZATIONS, Augmentation
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy

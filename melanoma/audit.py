@@ -18,10 +18,10 @@ from melanoma.split import search_duplicates
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
-    from melanoma.data.contact_sheet import Tile
-    from melanoma.data.duplicate_search import Duplicates, SharedImage
+    from melanoma.data.duplicates.contact_sheet import Tile
+    from melanoma.data.duplicates.search import Duplicates, SharedImage
     from melanoma.data.leaks import LeakAudit
-    from melanoma.data.lesions import LesionTable
+    from melanoma.data.readers.catalog import LesionTable
 
 app = t.make_app()
 _PICTURED = 36  # pairs on a contact sheet
@@ -113,9 +113,9 @@ def _look_at(recipe: Recipe, data: Path, arrays: Path | None, scratch: Path) -> 
 
     Without --arrays, arrays/ is used if it is this table's, and what must be decoded is not kept.
     """
-    from melanoma.data.array_making import find_adoptable
+    from melanoma.data.array_build import find_adoptable
     from melanoma.data.arrays import load_array
-    from melanoma.data.lesions import read_lesions
+    from melanoma.data.readers.catalog import read_lesions
 
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
@@ -165,7 +165,7 @@ def _audit_folds(recipe: Recipe, found: _Set, folds: Path | None) -> Audited:
 
 def _joined(table: LesionTable, array: ImageArray | None, found: Duplicates | None) -> str:
     """What a split would have to keep whole."""
-    from melanoma.data.duplicates import join_groups
+    from melanoma.data.groups import join_groups
 
     pairs = []
     if array is not None and found is not None:
@@ -179,7 +179,7 @@ def _joined(table: LesionTable, array: ImageArray | None, found: Duplicates | No
 
 def _audit_external(ours: _Set, theirs: _Set) -> Audited:
     """A training set against a second one."""
-    from melanoma.data.duplicate_search import find_shared
+    from melanoma.data.duplicates.search import find_shared
     from melanoma.data.leaks import audit_external
 
     shared = None
@@ -231,7 +231,7 @@ def _some(pairs: list[SharedImage]) -> str:
 
 def _save_pictures(found: Audited, pictures: Path) -> None:
     """The pairs side by side, three pairs a row, leaks first."""
-    from melanoma.data.contact_sheet import save_contact_sheet
+    from melanoma.data.duplicates.contact_sheet import save_contact_sheet
 
     path = pictures if pictures.suffix.lower() == ".png" else pictures / "duplicates.png"
     if found.array is None or found.other is None or not found.pairs:
@@ -247,7 +247,7 @@ def _save_pictures(found: Audited, pictures: Path) -> None:
 
 
 def _pair_tiles(pair: SharedImage, array: ImageArray, other: ImageArray) -> tuple[Tile, Tile]:
-    from melanoma.data.contact_sheet import Tile
+    from melanoma.data.duplicates.contact_sheet import Tile
 
     (first,) = array.rows([array.row_of[pair.first]])
     (second,) = other.rows([other.row_of[pair.second]])

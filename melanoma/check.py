@@ -11,8 +11,8 @@ from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
-    from melanoma.data.array_making import Survey
-    from melanoma.data.lesions import LesionTable
+    from melanoma.data.array_build import Survey
+    from melanoma.data.readers.catalog import LesionTable
     from melanoma.recipe.recipe import Recipe
 
 app = t.make_app()
@@ -35,8 +35,8 @@ def check(
     ] = None,
 ) -> None:
     """Read the table and decode every image; report all problems at once."""
-    from melanoma.data.array_making import survey_images
-    from melanoma.data.lesions import read_lesions
+    from melanoma.data.array_build import survey_images
+    from melanoma.data.readers.catalog import read_lesions
 
     unknown = [kind for kind in warn_only or () if kind not in LENIENT]
     if unknown:

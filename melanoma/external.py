@@ -15,7 +15,7 @@ from melanoma.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
     from melanoma.data.leaks import LeakAudit
-    from melanoma.data.lesions import LesionTable
+    from melanoma.data.readers.catalog import LesionTable
     from melanoma.evaluation.report import Report
     from melanoma.scoring.bundle import Bundle
 
@@ -92,7 +92,7 @@ def evaluate_external(
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
-    from melanoma.data.lesions import read_lesions
+    from melanoma.data.readers.catalog import read_lesions
     from melanoma.evaluation.report_files import save_report
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle import load_bundle, seal_recalibrated
@@ -134,7 +134,7 @@ def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
     Says so, and writes nothing, where no array in `arrays` holds them.
     """
     from melanoma.data.arrays import load_array
-    from melanoma.data.contact_sheet import Tile, save_contact_sheet
+    from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
     from melanoma.training.run_folder import read_recipe
 
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
@@ -169,10 +169,10 @@ def _overlap(
     shipped bundle, the names alone.
     """
     from melanoma.data.arrays import load_array
-    from melanoma.data.duplicate_search import find_shared
+    from melanoma.data.csv_tables import read_table
+    from melanoma.data.duplicates.search import find_shared
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_external
-    from melanoma.data.tables import read_table
     from melanoma.scoring.shipping import TRAINING_IMAGES
 
     fold_path, arrays = training

@@ -13,7 +13,7 @@ from melanoma.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
-    from melanoma.data.lesions import LesionTable
+    from melanoma.data.readers.catalog import LesionTable
 
 app = t.make_app()
 _SKIP_SHARE = 0.01
@@ -64,7 +64,7 @@ def prepare_array(
     Kaggle's test images, where there are any, are prepared beside it. Raises DataError with all
     problems at once.
     """
-    from melanoma.data.lesions import read_lesions, read_test_lesions
+    from melanoma.data.readers.catalog import read_lesions, read_test_lesions
 
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     for warning in table.warnings:
@@ -80,7 +80,7 @@ def prepare_array(
 def _array_of(
     table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, skip_bad: bool
 ) -> ImageArray:
-    from melanoma.data.array_making import adopt_array, build_array, find_adoptable
+    from melanoma.data.array_build import adopt_array, build_array, find_adoptable
     from melanoma.data.arrays import load_array
     from melanoma.errors import DataError
 
@@ -113,7 +113,7 @@ def _array_of(
 
 
 def _say_duplicates(array: ImageArray) -> None:
-    from melanoma.data.duplicates import exact_duplicates
+    from melanoma.data.groups import exact_duplicates
 
     pairs = exact_duplicates(array.row_digests)
     if pairs:

@@ -12,7 +12,7 @@ from melanoma.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
-    from melanoma.data.duplicate_search import Duplicates
+    from melanoma.data.duplicates.search import Duplicates
     from melanoma.data.folds import FoldTable
 
 app = t.make_app()
@@ -72,7 +72,7 @@ def split_folds(
     from melanoma.data.arrays import load_array
     from melanoma.data.folds import make_folds, save_folds, with_file_facts
     from melanoma.data.leaks import audit_folds
-    from melanoma.data.lesions import LesionTable, read_lesions
+    from melanoma.data.readers.catalog import LesionTable, read_lesions
 
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
@@ -107,7 +107,7 @@ def split_folds(
 
 def search_duplicates(array: ImageArray, arrays: Path) -> Duplicates:
     """The array's duplicates; says on stderr where they must be searched."""
-    from melanoma.data.duplicate_search import find_duplicates, has_duplicates
+    from melanoma.data.duplicates.search import find_duplicates, has_duplicates
 
     if not has_duplicates(array, arrays):
         t.say(f"looking for duplicates among {len(array):,} images")

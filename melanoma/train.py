@@ -239,7 +239,7 @@ def _ensure_inputs(
 def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
     """The fold table with patients and lesions that only the data's own table knows."""
     from melanoma.data.leaks import with_identities
-    from melanoma.data.lesions import read_lesions
+    from melanoma.data.readers.catalog import read_lesions
 
     if recipe.data.reader == "phantoms" and not (data / "train.csv").is_file():
         return folds  # reading would draw them

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.training.run_folder import load_run
 
 Door = Callable[..., Any]

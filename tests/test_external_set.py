@@ -14,7 +14,7 @@ import pytest
 import yaml
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds
 from melanoma.recipe.recipe import load_recipe
 from melanoma.scoring.bundle import load_bundle

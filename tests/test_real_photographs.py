@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from melanoma.data.arrays import load_array
-from melanoma.data.labels import HAM10000_CLASSES
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.recipe.recipe import Image
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer

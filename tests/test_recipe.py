@@ -12,8 +12,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from melanoma.data import lesions
 from melanoma.data.images import FileFacts
+from melanoma.data.readers import catalog as lesions
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
 from melanoma.evaluation import scores

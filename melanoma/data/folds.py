@@ -13,11 +13,11 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.duplicates import Pair, join_groups
+from melanoma.data.csv_tables import read_table, some_rows
+from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
-from melanoma.data.labels import names_of
-from melanoma.data.lesions import COLUMNS, LesionTable
-from melanoma.data.tables import read_table, some_rows
+from melanoma.data.readers.catalog import COLUMNS, LesionTable
+from melanoma.data.readers.labels import names_of
 from melanoma.errors import FoldError
 from melanoma.recipe.recipe import Folds
 from melanoma.storage import digest_of, write_text

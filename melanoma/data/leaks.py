@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from melanoma.data.duplicate_search import IDENTICAL, Duplicates, SharedImage
+from melanoma.data.duplicates.search import IDENTICAL, Duplicates, SharedImage
 from melanoma.data.folds import TEST, FoldTable
-from melanoma.data.lesions import LesionTable
+from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import FoldError
 
 _SHOWN = 3

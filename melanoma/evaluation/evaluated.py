@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melanoma.data.tables import read_table
+from melanoma.data.csv_tables import read_table
 from melanoma.errors import DataError, FoldError, WeightsError
 from melanoma.evaluation.intervals import Floats, Integers, Statistic
 from melanoma.evaluation.metrics import (

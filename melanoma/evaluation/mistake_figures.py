@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.contact_sheet import Tile, save_contact_sheet
+from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
 from melanoma.errors import DataError
 from melanoma.evaluation.evaluated import EvaluatedRun
 from melanoma.evaluation.figure_style import ACCENT, ALARM, INK, figure_at

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from melanoma.data.labels import names_of
-from melanoma.data.tables import read_table, require_columns
+from melanoma.data.csv_tables import read_table, require_columns
+from melanoma.data.readers.labels import names_of
 from melanoma.errors import DataError
 from melanoma.storage import write_text
 

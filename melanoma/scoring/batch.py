@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from melanoma.data.class_folders import unique_names
+from melanoma.data.csv_tables import read_table
 from melanoma.data.images import SUFFIXES, Photograph, decode_image
-from melanoma.data.lesions import index_images
-from melanoma.data.tables import read_table
+from melanoma.data.readers.catalog import index_images
+from melanoma.data.readers.folder_tree import unique_names
 from melanoma.errors import DataError, ImageError
 from melanoma.storage import digest_of
 

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy.special import logit
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.duplicates import join_groups
-from melanoma.data.lesions import LesionTable
+from melanoma.data.groups import join_groups
+from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
 from melanoma.evaluation.intervals import Floats

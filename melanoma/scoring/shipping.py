@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
-from melanoma.data.tables import read_table
+from melanoma.data.csv_tables import read_table
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.html import render_html
 from melanoma.evaluation.model_card import render_card

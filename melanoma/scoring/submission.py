@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from melanoma.data.tables import read_table
+from melanoma.data.csv_tables import read_table
 from melanoma.errors import DataError
 from melanoma.storage import write_text
 

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.loaders import Plan, Rows, load_batches
+from melanoma.data.batches import Plan, Rows, load_batches
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, StorageError
 from melanoma.models.backbones import find_backbone

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from melanoma.data.loaders import Batch, Plan, RowSource, load_batches
+from melanoma.data.batches import Batch, Plan, RowSource, load_batches
 from melanoma.data.transforms import dihedral_views, to_tensor
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.models.classifier import Classifier

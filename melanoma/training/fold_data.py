@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.arrays import ImageArray
+from melanoma.data.batches import Rows
 from melanoma.data.folds import FoldTable, label_folds
 from melanoma.data.leaks import LeakAudit
-from melanoma.data.loaders import Rows
 from melanoma.errors import DataError
 from melanoma.evaluation.scores import ScoreTable, make_scores
 from melanoma.recipe.recipe import BINARY_CLASSES

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from melanoma.data.loaders import RowSource, load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import RowSource, load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from melanoma.data.loaders import Batch, Plan, load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import Batch, Plan, load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier

@@ -14,11 +14,11 @@ import PIL.Image
 import psutil
 import pytest
 
-from melanoma.data import array_making
-from melanoma.data.array_making import adopt_array, build_array, find_adoptable, survey_images
+from melanoma.data import array_build
+from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.arrays import ImageArray, array_file, load_array
 from melanoma.data.images import FileFacts, read_measured, read_square
-from melanoma.data.lesions import LesionTable, read_lesions
+from melanoma.data.readers.catalog import LesionTable, read_lesions
 from melanoma.errors import DataError, StorageError
 from melanoma.recipe.recipe import Image, SiimData
 
@@ -173,7 +173,7 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
         read.append(path)
         return read_measured(path, **options)
 
-    monkeypatch.setattr(array_making, "read_measured", counted)
+    monkeypatch.setattr(array_build, "read_measured", counted)
     resumed = build_array(table, tmp_path / "cut", SMALL)
     assert len(read) == 2200 - 2048  # progress is saved every 2,048 images
     assert resumed.digest == whole.digest
@@ -246,7 +246,7 @@ def test_a_mended_image_is_all_that_a_second_build_reads(
         read.append(path)
         return read_measured(path, **options)
 
-    monkeypatch.setattr(array_making, "read_measured", counted)
+    monkeypatch.setattr(array_build, "read_measured", counted)
     assert build_array(table, tmp_path, SMALL).names == tuple(table.names)
     assert read == [path]
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from melanoma.data.array_making import build_array
-from melanoma.data.duplicate_search import Duplicates
-from melanoma.data.duplicates import Pair, exact_duplicates, join_groups
+from melanoma.data.array_build import build_array
+from melanoma.data.csv_tables import read_table
+from melanoma.data.duplicates.search import Duplicates
 from melanoma.data.folds import (
     TEST,
     FoldTable,
@@ -26,10 +26,10 @@ from melanoma.data.folds import (
     save_folds,
     with_file_facts,
 )
-from melanoma.data.labels import HAM10000_CLASSES
+from melanoma.data.groups import Pair, exact_duplicates, join_groups
 from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_leaks
-from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
-from melanoma.data.tables import read_table
+from melanoma.data.readers.catalog import COLUMNS, LesionTable, read_lesions
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.errors import DataError, FoldError
 from melanoma.recipe.recipe import Folds, HamData, Image, SiimData
 

@@ -29,7 +29,7 @@ from melanoma.data.images import (
     make_square,
     read_square,
 )
-from melanoma.data.phantom_images import draw_phantom
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]

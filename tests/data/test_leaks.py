@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from melanoma.data.duplicate_search import Duplicates, SharedImage
+from melanoma.data.duplicates.near import NearPair
+from melanoma.data.duplicates.search import Duplicates, SharedImage
 from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import (
     LeakAudit,
@@ -17,8 +18,7 @@ from melanoma.data.leaks import (
     require_no_leaks,
     with_identities,
 )
-from melanoma.data.lesions import LesionTable
-from melanoma.data.near_duplicates import NearPair
+from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import FoldError
 from melanoma.evaluation import schema
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from melanoma.data.phantom_images import draw_phantom
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.data.transforms import (
     NORMALIZATIONS,
     TRANSFORMS,

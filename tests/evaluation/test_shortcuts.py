@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from melanoma.data.folds import load_folds, make_folds
-from melanoma.data.lesions import read_lesions
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.evaluation.schema import Shortcuts
 from melanoma.evaluation.shortcuts import (
     IMAGES_PER_PATIENT,

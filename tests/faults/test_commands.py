@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from melanoma import prepare, split, train
-from melanoma.data import array_making
+from melanoma.data import array_build
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.losses import LOSSES
 from melanoma.recipe.recipe import load_recipe
@@ -409,7 +409,7 @@ def test_an_interrupted_prepare_says_so_and_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(array_making, "read_measured", stop)
+        patched.setattr(array_build, "read_measured", stop)
         answer = call_door(*given)
     require_refusal(answer, 130, "interrupted")
     assert call_door(*given).code == 0

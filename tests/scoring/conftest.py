@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from melanoma.data.array_making import build_array
+from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import make_folds, save_folds
-from melanoma.data.lesions import LesionTable, read_lesions
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
+from melanoma.data.readers.catalog import LesionTable, read_lesions
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, make_recipe

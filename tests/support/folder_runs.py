@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds, evaluate_test
 from melanoma.evaluation.report import Report
 from melanoma.prepare import prepare_array

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from melanoma.data.array_making import build_array
+from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable, make_folds, save_folds
-from melanoma.data.lesions import read_lesions
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.models.backbones import BACKBONES, Backbone
 from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.training.fit import fit_fold

@@ -18,9 +18,9 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from melanoma.data.arrays import ImageArray
+from melanoma.data.batches import load_batches
 from melanoma.data.folds import make_folds
-from melanoma.data.lesions import read_lesions
-from melanoma.data.loaders import load_batches
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, InterruptedRun, StorageError
 from melanoma.models.classifier import Classifier, make_classifier

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from melanoma.data.loaders import Batch, load_batches, plan_epoch
+from melanoma.data.batches import Batch, load_batches, plan_epoch
 from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from melanoma.data.phantom_images import Look, draw_look, draw_phantom
+from melanoma.data.phantoms.drawing import Look, draw_look, draw_phantom
 from melanoma.errors import RecipeError
 from melanoma.storage import ensure_writable, write_text
 

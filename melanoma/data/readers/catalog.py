@@ -11,11 +11,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from melanoma.data.class_folders import PARTS, find_class_images, read_groups
+from melanoma.data.csv_tables import read_table, require_columns, some_rows
 from melanoma.data.images import SUFFIXES
-from melanoma.data.labels import UNLABELED, ham10000_labels, names_of, read_folders, read_targets
-from melanoma.data.phantoms import make_phantoms
-from melanoma.data.tables import read_table, require_columns, some_rows
+from melanoma.data.phantoms.dataset import make_phantoms
+from melanoma.data.readers.folder_tree import PARTS, find_class_images, read_groups
+from melanoma.data.readers.labels import (
+    UNLABELED,
+    ham10000_labels,
+    names_of,
+    read_folders,
+    read_targets,
+)
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import (
     BINARY_CLASSES,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from melanoma.data.contact_sheet import Tile, draw_contact_sheet, save_contact_sheet
+from melanoma.data.duplicates.contact_sheet import Tile, draw_contact_sheet, save_contact_sheet
 from melanoma.errors import StorageError
 
 SIDE, GAP = 180, 12

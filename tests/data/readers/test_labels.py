@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from melanoma.data.labels import (
+from melanoma.data.readers.labels import (
     DERMNET23,
     HAM10000_CLASSES,
     SKIN22,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from melanoma.data.tables import some_rows
+from melanoma.data.csv_tables import some_rows
 from melanoma.errors import DataError, RecipeError
 from melanoma.recipe.recipe import BINARY_CLASSES
 

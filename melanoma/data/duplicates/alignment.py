@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from melanoma.data.fingerprints import SIDE, VIEWS, WINDOWS, Floats, View, flatten_light
+from melanoma.data.duplicates.fingerprints import SIDE, VIEWS, WINDOWS, Floats, View, flatten_light
 from melanoma.data.images import Pixels
 
 _WORTH_FITTING = 0.30  # correlation before the motion is fitted

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma.data.labels import HAM10000_CLASSES
-from melanoma.data.lesions import (
+from melanoma.data.readers.catalog import (
     COLUMNS,
     READERS,
     LesionTable,
@@ -19,6 +18,7 @@ from melanoma.data.lesions import (
     read_lesions,
     read_test_lesions,
 )
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import CsvFolderData, Data, HamData, PhantomData, SiimData
 

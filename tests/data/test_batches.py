@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from melanoma.data.array_making import build_array
+from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
-from melanoma.data.lesions import read_lesions
-from melanoma.data.loaders import Batch, Plan, draw_order, load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import Batch, Plan, draw_order, load_batches, plan_epoch, resolve_workers
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import Augmentation
 from melanoma.recipe.recipe import Image, Sampler, SiimData
 

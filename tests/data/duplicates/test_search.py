@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma.data import duplicate_search
-from melanoma.data.array_making import build_array
+from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
-from melanoma.data.duplicate_search import (
+from melanoma.data.duplicates import search
+from melanoma.data.duplicates.near import NearPair
+from melanoma.data.duplicates.search import (
     Duplicates,
     SharedImage,
     duplicates_file,
@@ -22,8 +23,7 @@ from melanoma.data.duplicate_search import (
     find_shared,
     has_duplicates,
 )
-from melanoma.data.lesions import read_lesions
-from melanoma.data.near_duplicates import NearPair
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.recipe import recipe
 from melanoma.recipe.recipe import SiimData
 
@@ -68,7 +68,7 @@ def test_a_second_call_searches_nothing(
     assert found.pairs == [(1, 3), (2, 4)]
     assert duplicates_file(array, tmp_path / "a").name == "x_train_48.duplicates.json"
     assert has_duplicates(array, tmp_path / "a")
-    monkeypatch.setattr(duplicate_search, "near_duplicates", refuse_to_search)
+    monkeypatch.setattr(search, "near_duplicates", refuse_to_search)
     assert find_duplicates(array, tmp_path / "a") == found
 
 
@@ -86,7 +86,7 @@ def test_what_was_kept_is_searched_again_when_it_is_of_something_else(
         assert [(pair.first, pair.second) for pair in again.near] == [(1, 2)]
         return
     if change in ("VERSION", "THRESHOLD"):
-        monkeypatch.setattr(duplicate_search, change, 0.5)
+        monkeypatch.setattr(search, change, 0.5)
     else:
         kept = path.read_text()
         broken = {"cut off": kept[:-20], "no JSON": "", "lists": kept.replace("[", '{"a": [', 1)}
@@ -125,7 +125,7 @@ def test_photographs_of_two_sets_are_found_once_and_kept(
     ]
     assert str(found[0]) == "a1 = b2"
     assert str(found[2]).startswith("a4 ~ b1: rotated 270, ")
-    monkeypatch.setattr(duplicate_search, "near_duplicates_between", refuse_to_search)
+    monkeypatch.setattr(search, "near_duplicates_between", refuse_to_search)
     assert find_shared(ours, theirs, tmp_path / "a") == found
     with pytest.raises(AssertionError, match="searched again"):
         find_shared(ours, make("c", ["4"]), tmp_path / "a")

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from melanoma.data.alignment import Fit, Laid, lay_over, relation_of
-from melanoma.data.array_making import Progress, silent
-from melanoma.data.fingerprints import (
+from melanoma.data.array_build import Progress, silent
+from melanoma.data.duplicates.alignment import Fit, Laid, lay_over, relation_of
+from melanoma.data.duplicates.fingerprints import (
     VIEWS,
     Fingerprints,
     Floats,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melanoma.data.array_making import Progress, silent
+from melanoma.data.array_build import Progress, silent
 from melanoma.data.arrays import ImageArray, array_file
-from melanoma.data.duplicates import Pair, exact_duplicates
-from melanoma.data.near_duplicates import (
+from melanoma.data.duplicates.near import (
     THRESHOLD,
     VERSION,
     NearPair,
     near_duplicates,
     near_duplicates_between,
 )
+from melanoma.data.groups import Pair, exact_duplicates
 from melanoma.storage import write_json
 
 IDENTICAL = "identical"

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from melanoma.data.class_folders import find_class_images, read_groups
-from melanoma.data.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
-from melanoma.data.lesions import COLUMNS, LesionTable, read_lesions
-from melanoma.data.tables import read_table
+from melanoma.data.csv_tables import read_table
+from melanoma.data.readers.catalog import COLUMNS, LesionTable, read_lesions
+from melanoma.data.readers.folder_tree import find_class_images, read_groups
+from melanoma.data.readers.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import ClassFolderData, load_recipe
 from melanoma.storage import write_text
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 # What a name may hold: spaces, commas, quotes, ampersands, slashes' neighbors, other alphabets.
 ODD = ("Infestations & Bites", 'Rash, "other"', "Nævus à la carte", "皮膚")
 
@@ -196,7 +196,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 
 
 def test_a_link_to_nothing_is_an_image_that_is_missed(tmp_path: Path) -> None:
-    from melanoma.data.array_making import survey_images
+    from melanoma.data.array_build import survey_images
     from melanoma.recipe.recipe import Image as Rules
 
     folder = tree(tmp_path, "Warts/b.jpg")
@@ -254,10 +254,10 @@ def ham_folders(real_data: Path, tmp_path: Path) -> Path:
 def test_real_photographs_in_class_folders_become_an_array_and_folds(
     ham_folders: Path, tmp_path: Path
 ) -> None:
-    from melanoma.data.array_making import build_array
+    from melanoma.data.array_build import build_array
     from melanoma.data.folds import load_folds, make_folds, save_folds
-    from melanoma.data.labels import HAM10000_CLASSES
     from melanoma.data.leaks import audit_folds
+    from melanoma.data.readers.labels import HAM10000_CLASSES
     from melanoma.recipe.recipe import Folds
     from melanoma.recipe.recipe import Image as Rules
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageEnhance
 
-from melanoma.data.fingerprints import (
+from melanoma.data.duplicates.fingerprints import (
     VIEWS,
     WINDOWS,
     View,
@@ -20,9 +20,9 @@ from melanoma.data.fingerprints import (
     make_fingerprints,
     seen_as,
 )
+from melanoma.data.duplicates.near import NearPair, near_duplicates, near_duplicates_between
 from melanoma.data.images import Pixels, make_square, read_square
-from melanoma.data.near_duplicates import NearPair, near_duplicates, near_duplicates_between
-from melanoma.data.phantoms import make_phantoms
+from melanoma.data.phantoms.dataset import make_phantoms
 
 Change = Callable[[Image.Image], Image.Image]
 COPIED = 40

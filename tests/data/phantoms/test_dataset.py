@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from melanoma.data.phantom_images import draw_phantom
-from melanoma.data.phantoms import MIN_SIZE, PHANTOM_NOTE, make_phantoms
+from melanoma.data.phantoms.dataset import MIN_SIZE, PHANTOM_NOTE, make_phantoms
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.errors import RecipeError
 
 Pixels = npt.NDArray[np.uint8]

@@ -1,0 +1,1 @@
+"""Near-duplicate search: one photograph twice, re-saved, turned, mirrored or cropped."""

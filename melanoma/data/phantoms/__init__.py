@@ -1,0 +1,1 @@
+"""Procedural images in SIIM's layout, for the demo and the tests."""
