@@ -24,8 +24,8 @@ from scipy.special import expit
 from benchmarks.facts import run_facts
 from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
 from benchmarks.views import log_odds
-from melanoma.evaluation.intervals import Floats, Integers, Statistic
-from melanoma.evaluation.metrics import (
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
+from melanoma.evaluation.metrics.catalog import (
     auroc,
     brier_score,
     expected_calibration_error,

@@ -22,15 +22,15 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.facts import run_facts
-from melanoma.evaluation import metrics as m
-from melanoma.evaluation.intervals import (
+from melanoma.evaluation.metrics import catalog as m
+from melanoma.evaluation.metrics.bootstrap import (
     Floats,
     Integers,
     Statistic,
     bootstrap_interval,
     bootstrap_intervals,
 )
-from melanoma.evaluation.net_benefit import net_benefit_at, threshold_grid
+from melanoma.evaluation.metrics.net_benefit import net_benefit_at, threshold_grid
 
 
 class Scored(NamedTuple):

@@ -21,9 +21,9 @@ import numpy as np
 
 from melanoma.data.folds import FoldTable, make_folds
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.evaluation.report import build_report, save_out_of_fold
-from melanoma.evaluation.report_files import save_report
-from melanoma.evaluation.scores import LOGITS, ScoreTable
+from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.build import build_report, save_out_of_fold
+from melanoma.evaluation.score_table import LOGITS, ScoreTable
 from melanoma.recipe.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "siim_seresnext50.yaml"

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from melanoma.evaluation.comparison import sign_p_value
-from melanoma.evaluation.figure_style import ACCENT, INK, MUTED, figure_at
-from melanoma.evaluation.intervals import (
+from melanoma.evaluation.compare.paired import sign_p_value
+from melanoma.evaluation.metrics.bootstrap import (
     Integers,
     Interval,
     Resampled,
@@ -20,6 +19,7 @@ from melanoma.evaluation.intervals import (
     is_recentered,
     percentile_interval,
 )
+from melanoma.evaluation.render.figure_style import ACCENT, INK, MUTED, figure_at
 
 RESAMPLES = 2000
 

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from benchmarks.views import log_odds
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
-from melanoma.evaluation.scores import load_scores, save_scores
+from melanoma.evaluation.score_table import load_scores, save_scores
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.recipe import make_recipe
 from melanoma.training.engine import predict_rows, renew_statistics, statistics_rows

@@ -27,10 +27,10 @@ from melanoma.data.duplicates.search import find_duplicates
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics import auroc
-from melanoma.evaluation.report import Report, build_report, save_out_of_fold
-from melanoma.evaluation.report_files import save_report
-from melanoma.evaluation.scores import LOGITS, ScoreTable, logit_columns
+from melanoma.evaluation.metrics.catalog import auroc
+from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
+from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.recipe.recipe import Recipe, load_recipe
 
 # What oof.csv decides, with what the report itself says of the training.

@@ -14,8 +14,8 @@ from melanoma.errors import RecipeError, WeightsError
 from melanoma.recipe.recipe import differences, load_recipe
 
 if TYPE_CHECKING:
-    from melanoma.evaluation.comparison import Comparison
-    from melanoma.evaluation.evaluated import EvaluatedRun, Metric
+    from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, Metric
+    from melanoma.evaluation.compare.paired import Comparison
 
 app = t.make_app()
 
@@ -64,8 +64,8 @@ def compare_runs_in(
     """
     import numpy as np
 
-    from melanoma.evaluation.comparison import compare_runs
-    from melanoma.evaluation.evaluated import METRICS, load_evaluated, pair_runs
+    from melanoma.evaluation.compare.evaluated_run import METRICS, load_evaluated, pair_runs
+    from melanoma.evaluation.compare.paired import compare_runs
 
     a, b = pair_runs(load_evaluated(first), load_evaluated(second))
     names = _choose_metrics(metrics, a, b)
@@ -99,7 +99,7 @@ def compare_runs_in(
 
 def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) -> list[str]:
     """The metrics asked for, or the first that both runs have. Raises RecipeError."""
-    from melanoma.evaluation.evaluated import METRICS, can_measure
+    from melanoma.evaluation.compare.evaluated_run import METRICS, can_measure
 
     possible = [n for n, metric in METRICS.items() if all(can_measure(metric, r) for r in runs)]
     if not possible:
@@ -134,7 +134,7 @@ def _measured(compared: Comparison) -> dict[str, Any]:
 
 
 def _delong(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, float | None]:
-    from melanoma.evaluation.delong import delong_difference
+    from melanoma.evaluation.metrics.delong import delong_difference
 
     assert a.melanoma is not None
     found = delong_difference(a.melanoma, a.column("prob"), b.column("prob"), groups=a.groups)
@@ -161,7 +161,7 @@ def _sentence(metric: Metric, compared: Comparison) -> str:
 
 
 def _say_comparison(found: dict[str, Any]) -> None:
-    from melanoma.evaluation.evaluated import METRICS
+    from melanoma.evaluation.compare.evaluated_run import METRICS
 
     for leak in found["leaks"]:
         t.answer(f"warning: {leak}")

@@ -14,7 +14,7 @@ from melanoma.external import evaluate_external, evaluate_test, save_pictures
 from melanoma.recipe.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
-    from melanoma.evaluation.report import Report
+    from melanoma.evaluation.report.build import Report
     from melanoma.training.run_folder import FoldRun
 
 app = t.make_app()
@@ -63,7 +63,7 @@ def evaluate(
     A test part of the fold file is scored once the bundle is sealed, and reported in WEIGHTS/test.
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
-    from melanoma.evaluation.lines import report_lines
+    from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run_folder import read_recipe
 
     start = time.monotonic()
@@ -126,9 +126,9 @@ def evaluate_folds(
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
     from melanoma.data.folds import load_folds
-    from melanoma.evaluation.report import build_report, save_out_of_fold
-    from melanoma.evaluation.report_files import save_report
-    from melanoma.evaluation.scores import concat_scores
+    from melanoma.evaluation.render.files import save_report
+    from melanoma.evaluation.report.build import build_report, save_out_of_fold
+    from melanoma.evaluation.score_table import concat_scores
     from melanoma.scoring.bundle import seal_bundle
     from melanoma.scoring.golden import seal_golden
 

@@ -61,7 +61,7 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
-    from melanoma.evaluation.wording import plural
+    from melanoma.evaluation.number_format import plural
     from melanoma.scoring.batch import find_images
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
     from melanoma.data.leaks import LeakAudit
     from melanoma.data.readers.catalog import LesionTable
-    from melanoma.evaluation.report import Report
+    from melanoma.evaluation.report.build import Report
     from melanoma.scoring.bundle import Bundle
 
 
@@ -93,7 +93,7 @@ def evaluate_external(
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
     from melanoma.data.readers.catalog import read_lesions
-    from melanoma.evaluation.report_files import save_report
+    from melanoma.evaluation.render.files import save_report
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle import load_bundle, seal_recalibrated
     from melanoma.scoring.external import build_external_report, external_rows, score_external

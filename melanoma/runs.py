@@ -227,8 +227,8 @@ def _say_test(sound: list[RunSummary], *, same: bool) -> None:
 def _draw(run: RunSummary, out: Path, arrays: Path) -> None:
     """The pictures of an evaluated run. Raises DataError when the images are not at hand."""
     from melanoma.data.arrays import load_array
-    from melanoma.evaluation.evaluated import load_evaluated
-    from melanoma.evaluation.mistake_figures import save_mistakes
+    from melanoma.evaluation.compare.evaluated_run import load_evaluated
+    from melanoma.evaluation.compare.mistake_figures import save_mistakes
     from melanoma.recipe.recipe import make_recipe
 
     start = time.monotonic()

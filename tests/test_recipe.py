@@ -16,7 +16,7 @@ from melanoma.data.images import FileFacts
 from melanoma.data.readers import catalog as lesions
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
-from melanoma.evaluation import scores
+from melanoma.evaluation import score_table as scores
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
 from melanoma.recipe.recipe import (

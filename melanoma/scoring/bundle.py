@@ -14,9 +14,9 @@ from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError, WeightsError
 from melanoma.evaluation.calibration import Calibration
-from melanoma.evaluation.operating_points import Threshold
+from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
-from melanoma.evaluation.report import Report
+from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Head, Recipe, differences, make_recipe
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run_folder import MODEL, FoldRun

@@ -16,12 +16,12 @@ from melanoma.data.groups import join_groups
 from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
-from melanoma.evaluation.intervals import Floats
-from melanoma.evaluation.metrics import brier_score
-from melanoma.evaluation.patients import measure_patients
-from melanoma.evaluation.performance import measure_performance
-from melanoma.evaluation.report import Report, complete_report
-from melanoma.evaluation.scored import NO_FOLD, ScoredImages, by_class, plain_probabilities
+from melanoma.evaluation.measure.patient_tables import measure_patients
+from melanoma.evaluation.measure.performance import measure_performance
+from melanoma.evaluation.metrics.bootstrap import Floats
+from melanoma.evaluation.metrics.catalog import brier_score
+from melanoma.evaluation.report.build import Report, complete_report
+from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.scorer import Scorer
 

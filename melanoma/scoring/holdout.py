@@ -20,9 +20,9 @@ from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import LeakAudit
 from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import DataError
-from melanoma.evaluation.intervals import Floats
-from melanoma.evaluation.report import Report
-from melanoma.evaluation.report_files import save_report
+from melanoma.evaluation.metrics.bootstrap import Floats
+from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.external import (
     ExternalScores,

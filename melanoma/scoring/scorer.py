@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import RecipeError, ScoreError, WeightsError
-from melanoma.evaluation.scored import by_class
+from melanoma.evaluation.scored_images import by_class
 from melanoma.models.classifier import Classifier, make_classifier, make_faster
 from melanoma.scoring.bundle import Bundle, Member
 from melanoma.training.engine import predict_logits

@@ -22,10 +22,10 @@ from safetensors.torch import save as serialize
 
 from melanoma.data.csv_tables import read_table
 from melanoma.errors import RecipeError, StorageError
-from melanoma.evaluation.html import render_html
-from melanoma.evaluation.model_card import render_card
-from melanoma.evaluation.report import retarget_report
-from melanoma.evaluation.schema import validate_report
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.build import retarget_report
+from melanoma.evaluation.report.schema import validate_report
 from melanoma.recipe.recipe import load_recipe
 from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle, served_numbers
 from melanoma.scoring.golden import score_golden, seal_golden

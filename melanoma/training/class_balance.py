@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from melanoma.evaluation.calibration import prior_shift
-from melanoma.evaluation.scores import Floats
+from melanoma.evaluation.score_table import Floats
 from melanoma.models.losses import (
     CLASS_LOSSES,
     LOSSES,

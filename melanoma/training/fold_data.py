@@ -13,7 +13,7 @@ from melanoma.data.batches import Rows
 from melanoma.data.folds import FoldTable, label_folds
 from melanoma.data.leaks import LeakAudit
 from melanoma.errors import DataError
-from melanoma.evaluation.scores import ScoreTable, make_scores
+from melanoma.evaluation.score_table import ScoreTable, make_scores
 from melanoma.recipe.recipe import BINARY_CLASSES
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from melanoma.evaluation.figure_style import ACCENT, INK, MUTED, figure_at
+from melanoma.evaluation.render.figure_style import ACCENT, INK, MUTED, figure_at
 from melanoma.training.lr_range import DIVERGED, RateSweep
 
 

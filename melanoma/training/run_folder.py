@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save as serialize
 
 from melanoma.errors import DataError, StorageError, WeightsError
-from melanoma.evaluation.scores import ScoreTable, load_scores, save_scores
+from melanoma.evaluation.score_table import ScoreTable, load_scores, save_scores
 from melanoma.recipe.recipe import Recipe, differences, make_recipe
 from melanoma.storage import (
     ensure_writable,

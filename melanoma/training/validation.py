@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from melanoma.evaluation.intervals import Floats, Integers
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.recipe import Recipe, Schedule
 
 Found = dict[str, float | None]

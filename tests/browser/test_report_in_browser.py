@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_content import SEVEN, TWENTY_TWO, binary, external, many
 
-from melanoma.evaluation.html import render_html
+from melanoma.evaluation.render.html import render_html
 
 MADE = {
     "leaky": lambda: binary(leaky=True),

@@ -20,7 +20,7 @@ from melanoma.data.leaks import (
 )
 from melanoma.data.readers.catalog import LesionTable
 from melanoma.errors import FoldError
-from melanoma.evaluation import schema
+from melanoma.evaluation.report import schema
 
 
 def table(**columns: list[Any]) -> FoldTable:

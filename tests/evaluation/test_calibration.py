@@ -24,7 +24,7 @@ from melanoma.evaluation.calibration import (
     fit_calibration,
     prior_shift,
 )
-from melanoma.evaluation.intervals import Floats, Integers
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.models.losses import binary_cross_entropy
 
 

@@ -19,7 +19,7 @@ from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds, save_folds
 from melanoma.errors import DataError
 from melanoma.evaluate import evaluate_folds
-from melanoma.evaluation.schema import validate_report
+from melanoma.evaluation.report.schema import validate_report
 from melanoma.scoring import holdout
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer

@@ -13,7 +13,7 @@ import pytest
 from melanoma.data.arrays import ImageArray
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds, evaluate_test
-from melanoma.evaluation.report import Report
+from melanoma.evaluation.report.build import Report
 from melanoma.prepare import prepare_array
 from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.split import split_folds

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from melanoma.evaluation.report import build_report
-from melanoma.evaluation.schema import ReportContent, validate_report
-from melanoma.evaluation.scores import LOGITS, make_scores
-from melanoma.evaluation.summary import plain_summary
+from melanoma.evaluation.report.build import build_report
+from melanoma.evaluation.report.schema import ReportContent, validate_report
+from melanoma.evaluation.report.summary import plain_summary
+from melanoma.evaluation.score_table import LOGITS, make_scores
 from melanoma.recipe.recipe import Recipe, make_recipe
 
 FOLDS = 3

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from melanoma.evaluation.calibration import Calibration
-from melanoma.evaluation.operating_points import Threshold
+from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.bundle import Bundle, Member
 from melanoma.scoring.scorer import Scorer

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from melanoma.errors import DivergedError, FoldError, InterruptedRun, RecipeError, WeightsError
-from melanoma.evaluation.scores import concat_scores
+from melanoma.evaluation.score_table import concat_scores
 from melanoma.models.losses import CLASS_LOSSES, cross_entropy
 from melanoma.training import loop, validation
 from melanoma.training.class_balance import (

@@ -9,7 +9,7 @@ import pytest
 import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
-from melanoma.evaluation.intervals import Floats, Integers
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.recipe.sections import Metric
 from melanoma.training.validation import judge, log_odds, validate

@@ -1,0 +1,1 @@
+"""Evaluated runs compared: paired by image, and their mistakes."""

@@ -1,0 +1,1 @@
+"""What a report measures: performance, operating points, subgroups, shortcut baselines."""

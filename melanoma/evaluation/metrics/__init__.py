@@ -1,0 +1,1 @@
+"""Metrics, each a Statistic over many bootstrap resamples at once."""

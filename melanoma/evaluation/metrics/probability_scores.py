@@ -1,0 +1,154 @@
+"""Metrics of probabilities: how far they are from what happened, and whether they mean it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit, logit
+
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers, SumStatistic
+from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean
+from melanoma.evaluation.report.schema import ReliabilityBin
+
+_Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
+_SURE = 1e-15
+
+
+def brier_score(target: Integers, probability: Floats) -> SumStatistic:
+    """Mean squared distance of probability and outcome, in [0, 1]; 0 is best."""
+    return mean((probability - target) ** 2)
+
+
+def log_loss(target: Integers, probability: Floats) -> SumStatistic:
+    """Mean negative log-likelihood, in nats."""
+    safe = np.clip(probability, _SURE, 1 - _SURE)
+    return mean(-np.where(target == 1, np.log(safe), np.log1p(-safe)))
+
+
+def class_brier_score(target: Integers, probabilities: Floats) -> SumStatistic:
+    """Squared distances summed over the classes, in [0, 2] (Brier 1950); probabilities (N, C)."""
+    outcome = np.eye(probabilities.shape[1])[target]
+    return mean(((probabilities - outcome) ** 2).sum(axis=1))
+
+
+def class_log_loss(target: Integers, probabilities: Floats) -> SumStatistic:
+    """Mean negative log of the true class's probability, in nats; probabilities (N, C)."""
+    true = probabilities[np.arange(len(target)), target]
+    return mean(-np.log(np.clip(true, _SURE, 1.0)))
+
+
+def expected_calibration_error(
+    target: Integers, probability: Floats, *, bins: int = 10
+) -> SumStatistic:
+    """Mean distance of probability and outcome over bins that hold equally many images.
+
+    The bins are those of all images, kept in the resamples. A distance has no sign, so noise only
+    raises it: of perfect probabilities it is not 0, and in a resample, which has the noise twice,
+    it is higher than on the images themselves. The interval is therefore moved back by that rise.
+    """
+    bin_of = equal_count_bins(probability, bins)
+    used = int(bin_of.max()) + 1
+    gaps = counts(bin_of, used).multiply((probability - target)[None, :])
+    columns = sparse.csr_array(sparse.vstack([gaps, np.ones((1, len(target)))]))
+
+    def combine(sums: Floats) -> Floats:
+        return divide(np.abs(sums[:-1]).sum(axis=0), sums[-1])
+
+    return SumStatistic(columns, combine, recentered=True)
+
+
+def equal_count_bins(probability: Floats, bins: int) -> Integers:
+    """(N,) numbers of the bins, from 0 without gaps, lowest probabilities first.
+
+    Cut as np.array_split would cut the sorted images; equal probabilities stay together, in the
+    bin of their middle, so the order of the rows does not matter.
+    """
+    images = len(probability)
+    cuts = np.array([len(part) for part in np.array_split(np.arange(images), min(bins, images))])
+    _, place, times = np.unique(probability, return_inverse=True, return_counts=True)
+    middle = np.cumsum(times) - (times + 1) // 2
+    raw = np.searchsorted(np.cumsum(cuts), middle, side="right")
+    return np.unique(raw, return_inverse=True)[1].astype(np.int64)[place]
+
+
+def reliability_bins(
+    target: Integers, probability: Floats, *, bins: int = 10
+) -> tuple[ReliabilityBin, ...]:
+    """The reliability curve: bins of equal counts, the observed share with Wilson's interval.
+
+    Wilson's takes the images as independent: it is a guide for the eye. (Wilson 1927.)
+    """
+    bin_of = equal_count_bins(probability, bins)
+    found = []
+    for number in range(int(bin_of.max()) + 1):
+        own = bin_of == number
+        images, hits = int(own.sum()), int(target[own].sum())
+        low, high = wilson_interval(hits, images)
+        found.append(
+            ReliabilityBin(
+                predicted=float(probability[own].mean()),
+                observed=hits / images,
+                low=low,
+                high=high,
+                images=images,
+            )
+        )
+    return tuple(found)
+
+
+def wilson_interval(hits: int, images: int) -> tuple[float, float]:
+    """95 % interval of a share, by Wilson's score method; inside [0, 1] even of 0 hits."""
+    part, spread = hits / images, _Z**2 / images
+    center = (part + spread / 2) / (1 + spread)
+    half = _Z / (1 + spread) * np.sqrt(part * (1 - part) / images + spread / (4 * images))
+    # The ends are exact where every image is alike.
+    low = 0.0 if hits == 0 else max(0.0, float(center - half))
+    high = 1.0 if hits == images else min(1.0, float(center + half))
+    return low, high
+
+
+class CalibrationLine(NamedTuple):
+    """Logistic recalibration (Cox 1958): NaN where a class is absent or the classes separate.
+
+    `slope` of observed on predicted log-odds: 1 is right, below 1 too extreme. `intercept` is
+    calibration in the large, with the slope held at 1: 0 is right, below 0 predicted too high.
+    """
+
+    slope: float
+    intercept: float
+
+
+def calibration_line(target: Integers, probability: Floats) -> CalibrationLine:
+    """Slope and intercept that make these probabilities most likely; 1 and 0 are perfect."""
+    odds = logit(np.clip(probability, _SURE, 1 - _SURE))
+    nothing = np.zeros(len(odds))
+    slope = _logistic(np.stack([odds, np.ones(len(odds))], axis=1), target, offset=nothing)[0]
+    return CalibrationLine(slope, _logistic(np.ones((len(odds), 1)), target, offset=odds)[0])
+
+
+def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float]:
+    """Maximum-likelihood coefficients by Newton's steps, halved where they overshoot."""
+    found = np.zeros(inputs.shape[1])
+    undefined = [float("nan")] * len(found)
+
+    def loss(coefficients: Floats) -> float:
+        line = inputs @ coefficients + offset
+        return float(np.logaddexp(0, np.where(target == 1, -line, line)).sum())
+
+    for _ in range(60):
+        probability = expit(inputs @ found + offset)
+        weight = probability * (1 - probability)
+        gradient = inputs.T @ (target - probability)
+        curvature = inputs.T @ (inputs * weight[:, None])
+        # Scores all alike decide no slope; of separate classes the search has no end.
+        if not np.linalg.cond(curvature) < 1e14:
+            return undefined
+        step = np.linalg.solve(curvature, gradient)
+        while loss(found + step) > loss(found) + 1e-9 and np.abs(step).max() > 1e-12:
+            step = step / 2
+        found = found + step
+        if np.abs(step).max() < 1e-9:
+            return [float(value) for value in found]
+    return undefined

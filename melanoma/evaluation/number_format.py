@@ -1,0 +1,111 @@
+"""Numbers as a person reads them: in the page, in the model card and in the summary alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from melanoma.evaluation.report.schema import Measured
+
+UNDEFINED = "undefined"
+_NAMES = {
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+    "class_brier": "Brier score over all classes",
+    "class_log_loss": "Log loss over all classes",
+    "balanced_accuracy_equal_priors": "Balanced accuracy, called as if classes were equally common",
+    "auroc_delong": "AUROC, DeLong interval",
+    "auroc_delong_clustered": "AUROC, DeLong interval by group",
+    "pr_auc": "PR-AUC",
+    "macro_pr_auc": "Macro PR-AUC",
+}
+_WORDS = {"auroc": "AUROC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "brier": "Brier score"}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """The value to `digits` decimals, without a minus before zero; "undefined" for null."""
+    if value is None:
+        return UNDEFINED
+    text = f"{value:,.{digits}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
+
+
+def share(value: float | None, digits: int = 3) -> str:
+    """A share to `digits` decimals: 0.9998 is ">0.999", since only what is whole reads 1.000."""
+    if value is None:
+        return UNDEFINED
+    step = 10.0**-digits
+    if 0 < value < step / 2:
+        return f"<{step:.{digits}f}"
+    if 1 - step / 2 <= value < 1:
+        return f">{1 - step:.{digits}f}"
+    return number(value, digits)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in percent, with the same care at both ends as `share`."""
+    if value is None:
+        return UNDEFINED
+    step = 10.0**-digits
+    hundred = value * 100
+    if 0 < hundred < step / 2:
+        return f"<{step:.{digits}f} %"
+    if 100 - step / 2 <= hundred < 100:
+        return f">{100 - step:.{digits}f} %"
+    return f"{number(hundred, digits)} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, its sign always said: "+1.2", "-3.0"."""
+    if value is None:
+        return UNDEFINED
+    text = number(value * 100, 1)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
+def measured(metric: Measured, form: Callable[[float | None], str] = share) -> str:
+    """Value and interval, "0.865 (0.843 to 0.886)"; the value alone where there is none."""
+    bounds = bounded(metric, form)
+    return f"{form(metric.value)} ({bounds})" if bounds else form(metric.value)
+
+
+def bounded(metric: Measured, form: Callable[[float | None], str] = share) -> str:
+    """The interval alone, "0.843 to 0.886"; empty where there is none."""
+    if metric.value is None or metric.low is None or metric.high is None:
+        return ""
+    return f"{form(metric.low).removesuffix(' %')} to {form(metric.high)}"
+
+
+def of_hundred(value: float | None) -> str:
+    """A share as a whole number out of 100: "95", "fewer than 1", "more than 99"."""
+    if value is None:
+        return UNDEFINED
+    if 0 < value < 0.005:
+        return "fewer than 1"
+    if 0.995 <= value < 1:
+        return "more than 99"
+    return f"{value * 100:.0f}"
+
+
+def threshold(value: float) -> str:
+    """A threshold to four significant digits: small ones matter where melanoma is rare."""
+    return f"{value:.4g}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 image`, `1,144 images`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def metric_name(key: str) -> str:
+    """A metric's key as words: "macro_f1" -> "Macro F1", "log_loss" -> "Log loss"."""
+    if key in _NAMES:
+        return _NAMES[key]
+    words = " ".join(_WORDS.get(word, word) for word in key.split("_") if word)
+    return words[:1].upper() + words[1:]
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,1 @@
+"""A report as files: report.html, MODEL_CARD.md, figures, terminal text."""

@@ -1,0 +1,220 @@
+"""report.html: one self-contained page from report.json's content. No script, no request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from melanoma.evaluation import number_format
+from melanoma.evaluation.number_format import bounded, percent, plural, share
+from melanoma.evaluation.render.charts import LETTERS, draw_charts
+from melanoma.evaluation.report.schema import (
+    Confusion,
+    Measured,
+    NetBenefit,
+    ReportContent,
+    Shortcuts,
+    SubgroupLine,
+)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_IN_PERCENT = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_", "top_")
+_MANY = 9  # classes from which a confusion matrix is set small, its headings upright
+
+
+class Card(NamedTuple):
+    """A key number: its name, its value, its interval, and what to hold it against."""
+
+    name: str
+    value: str
+    interval: str
+    note: str
+
+
+def render_html(content: ReportContent) -> str:
+    """The page, whole: styles and figures inline, nothing loaded, every name escaped."""
+    css = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    charts = {name: Markup(drawn) for name, drawn in draw_charts(content).items()}
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            c=content,
+            css=Markup(css),
+            charts=charts,
+            title=page_title(content),
+            made=spoken_time(content.created),
+            cards=_cards(content),
+            leak_rows=leak_rows(content),
+            alarm=shortcut_alarm(content.shortcuts),
+            heat=_heat,
+            letters=LETTERS,
+            subgroups=grouped(content.subgroups),
+            benefit_rows=benefit_rows(content.net_benefit),
+            confusion_heat=_confusion_heat(content.confusion),
+            many=len(content.confusion.classes) >= _MANY,
+        )
+    )
+
+
+@cache
+def environment() -> Environment:
+    """Jinja with the words of `wording` as filters; a name that is not given is an error."""
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for word in (
+        "number",
+        "share",
+        "percent",
+        "measured",
+        "bounded",
+        "threshold",
+        "listed",
+        "points",
+    ):
+        made.filters[word] = getattr(number_format, word)
+    made.filters |= {
+        "plural": plural,
+        "metric_name": number_format.metric_name,
+        "count": "{:,}".format,
+    }
+    made.globals |= {"share": share, "percent": percent, "form_of": form_of}
+    made.globals["points"] = number_format.points
+    return made
+
+
+def form_of(metric: str) -> object:
+    """How a metric is written: shares of images in percent, everything else as a decimal."""
+    return percent if metric.startswith(_IN_PERCENT) else share
+
+
+def page_title(content: ReportContent) -> str:
+    """What the page is about: finding melanoma, or telling classes apart."""
+    if content.data.positives is None:
+        return f"{content.recipe}: how well it tells {len(content.classes)} classes apart"
+    return f"{content.recipe}: how well it finds melanoma"
+
+
+def spoken_time(created: str) -> str:
+    """`2026-11-21 10:23 UTC` of an ISO time; as it stands where it is none."""
+    try:
+        return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return created
+
+
+def leak_rows(content: ReportContent) -> list[tuple[str, int | None]]:
+    """What was looked for on both sides of the split, and how often it was found."""
+    audit = content.leaks if content.external is None else content.external.overlap
+    return [
+        ("patients", audit.patients),
+        ("lesions", audit.lesions),
+        ("groups (what the folds keep together)", audit.groups),
+        ("identical images", audit.identical),
+        ("near-duplicate images", audit.near_duplicates),
+    ]
+
+
+def grouped(lines: tuple[SubgroupLine, ...]) -> list[tuple[str, list[SubgroupLine]]]:
+    """(column, its lines), in the order of the content."""
+    return [(column, list(found)) for column, found in groupby(lines, key=lambda x: x.column)]
+
+
+def shortcut_alarm(shortcuts: Shortcuts | None) -> str:
+    """A sentence where something that needs no photograph ranks nearly as well; else empty.
+
+    Nearly: within 0.05 of the model's AUROC, or with an interval that reaches the model's.
+    """
+    if shortcuts is None or shortcuts.model.value is None:
+        return ""
+    rivals = [row for row in shortcuts.lines if row.auroc.value is not None]
+    if not rivals:
+        return ""
+    best = max(rivals, key=lambda row: row.auroc.value or 0.0)
+    name = best.name[:1].upper() + best.name[1:]
+    lowest = shortcuts.model.low if shortcuts.model.low is not None else shortcuts.model.value
+    reach = max(best.auroc.high or 0.0, (best.auroc.value or 0.0) + 0.05)
+    if reach < lowest:
+        return ""
+    beats = (best.auroc.value or 0.0) >= shortcuts.model.value
+    return (
+        f"{name} alone, without any photograph, reaches an AUROC of "
+        f"{share(best.auroc.value)} on these images; the model reaches "
+        f"{share(shortcuts.model.value)}. "
+        + ("It ranks better than the model" if beats else "It ranks nearly as well")
+        + ", so how the images were collected may explain much of the model's score."
+    )
+
+
+def benefit_rows(curve: NetBenefit | None) -> list[tuple[float, float, float]]:
+    """(threshold probability, model, treat all) at about six points of the decision curve."""
+    if curve is None:
+        return []
+    rows = list(zip(curve.thresholds, curve.model, curve.treat_all, strict=True))
+    return rows[:: max(1, -(-len(rows) // 7))]
+
+
+def _cards(content: ReportContent) -> list[Card]:
+    data, metrics = content.data, content.metrics
+    cards = []
+    notes = {
+        "auroc": "0.5 is guessing, 1 is perfect",
+        "pr_auc": f"guessing: {share(data.prevalence)}" if data.prevalence is not None else "",
+        "balanced_accuracy": f"guessing: {percent(1 / max(len(content.classes), 1))}",
+        "macro_auroc": "mean over classes; 0.5 is guessing",
+    }
+    shown = ["auroc", "pr_auc"]
+    if data.positives is None:
+        shown = ["balanced_accuracy", "macro_auroc", "accuracy", "macro_f1"]
+    elif len(content.classes) > 2:
+        shown.append("balanced_accuracy")
+    for key in shown:
+        if key in metrics:
+            note = notes.get(key, "")
+            cards.append(_card(number_format.metric_name(key), metrics[key], key, note))
+    for point in content.thresholds[:1]:
+        cards.append(
+            _card("Sensitivity", point.sensitivity, "sensitivity", f"threshold at {point.at}")
+        )
+        cards.append(
+            _card("Specificity", point.specificity, "specificity", "at the same threshold")
+        )
+    if "ece" in metrics:
+        cards.append(_card("Calibration error", metrics["ece"], "ece", "0 is perfect"))
+    found = "" if data.positives is None else plural(data.positives, "melanoma")
+    owners = (
+        plural(data.patients, "patient")
+        if data.patients is not None
+        else plural(data.groups, "group")
+    )
+    return [*cards, Card("Images", f"{data.images:,}", found, owners)]
+
+
+def _card(name: str, metric: Measured, key: str, note: str) -> Card:
+    form = percent if form_of(key) is percent else share
+    return Card(name, form(metric.value), bounded(metric, form), note)
+
+
+def _heat(value: float | None, low: float = 0.0) -> str:
+    """The class of a cell's shade for a value in [low, 1]; ten steps, none at or below low."""
+    if value is None:
+        return ""
+    step = round(10 * (value - low) / (1 - low))
+    return f"h{min(step, 10)}" if step > 0 else ""
+
+
+def _confusion_heat(confusion: Confusion) -> list[list[str]]:
+    """Shade of every cell: its share of the row, that is of the images of that class."""
+    return [[_heat(n / sum(row)) if sum(row) else "" for n in row] for row in confusion.counts]

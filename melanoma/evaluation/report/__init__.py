@@ -1,0 +1,1 @@
+"""The report as one record: schema, build, warnings, summary."""

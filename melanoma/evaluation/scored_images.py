@@ -1,0 +1,112 @@
+"""ScoredImages: images with what a model says of them. Every number of a report comes from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+
+from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+
+NO_FOLD = -1  # of images that no fold held out: an external set
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """One row an image.
+
+    `table` holds the fold file's columns (image_name, patient_id, group, label, target, fold, age,
+    sex, site and whatever else it has). `by_class` (N, C) are the probabilities as the bundle gives
+    them; `crossfit` (N, C) those of a calibration that never saw the image. They are for metrics of
+    calibration; ranking and operating points use `by_class`, whose numbers the bundle serves.
+    `priors` are the shares of the classes that the probabilities refer to, (C,).
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    melanoma: tuple[str, ...]
+    by_class: Floats
+    crossfit: Floats
+    priors: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def binary(self) -> bool:
+        """Two classes, the second of which is melanoma."""
+        return len(self.classes) == 2 and self.melanoma == self.classes[1:]
+
+    @cached_property
+    def target(self) -> Integers:
+        """(N,) numbers of the true classes."""
+        return self.table["target"].to_numpy(np.int64)
+
+    @cached_property
+    def groups(self) -> Integers:
+        """(N,) numbers of what is resampled as a whole: patients, lesions, joined duplicates."""
+        numbers: Integers = pd.factorize(self.table["group"])[0].astype(np.int64)
+        return numbers
+
+    @cached_property
+    def positive(self) -> Integers:
+        """(N,) 1 for a melanoma class, else 0; all 0 where the recipe names none."""
+        return np.isin(self.target, self._melanoma_columns).astype(np.int64)
+
+    @cached_property
+    def probability(self) -> Floats:
+        """(N,) melanoma probabilities of the bundle."""
+        return self._melanoma(self.by_class)
+
+    @cached_property
+    def crossfit_probability(self) -> Floats:
+        """(N,) melanoma probabilities by the cross-fitted calibration."""
+        return self._melanoma(self.crossfit)
+
+    @cached_property
+    def likeliest(self) -> Integers:
+        """(N,) numbers of the classes with the highest probability."""
+        numbers: Integers = self.by_class.argmax(axis=1).astype(np.int64)
+        return numbers
+
+    @cached_property
+    def likeliest_if_even(self) -> Integers:
+        """(N,) numbers of the classes that would be likeliest, were all equally common.
+
+        By Bayes' rule the highest of probability / prior: the call that makes the balanced accuracy
+        largest, as `likeliest` does the accuracy. A class that was never there is never called.
+        """
+        priors = np.asarray(self.priors)
+        odds = np.divide(self.by_class, priors, out=np.zeros_like(self.by_class), where=priors > 0)
+        numbers: Integers = odds.argmax(axis=1).astype(np.int64)
+        return numbers
+
+    @property
+    def _melanoma_columns(self) -> list[int]:
+        return [self.classes.index(name) for name in self.melanoma]
+
+    def _melanoma(self, by_class: Floats) -> Floats:
+        columns = self._melanoma_columns
+        # One column as it is: a sum would cost its last digit.
+        if len(columns) == 1:
+            return by_class[:, columns[0]]
+        values: Floats = by_class[:, columns].sum(axis=1)
+        return values
+
+
+def by_class(probabilities: Floats) -> Floats:
+    """(N, C) of what a Calibration gives: the second of two classes (N,), or all (N, C)."""
+    if probabilities.ndim == 1:
+        return np.stack([1 - probabilities, probabilities], axis=1)
+    return probabilities
+
+
+def plain_probabilities(logits: Floats) -> Floats:
+    """(N, C) probabilities of logits as they are, (N,) of two classes or (N, C)."""
+    if logits.ndim == 1:
+        return by_class(expit(logits))
+    values: Floats = softmax(logits, axis=1)
+    return values

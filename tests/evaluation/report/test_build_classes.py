@@ -1,0 +1,150 @@
+"""Reports of several classes: melanoma against the rest, and what there is without a melanoma."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from sklearn import metrics as sk
+
+from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
+from melanoma.evaluation.score_table import ScoreTable
+from melanoma.recipe.recipe import Recipe, make_recipe
+
+CLASSES = ("nevus", "melanoma", "basal cell carcinoma", "melanoma in situ")
+MELANOMA = ("melanoma", "melanoma in situ")
+SHIFTS = np.array([[0.0, 1.5, 0.5, 2.0], [0.2, 1.0, 0.0, 2.5], [0.1, 1.2, 0.7, 1.5]])
+
+
+def _recipe(*, melanoma: tuple[str, ...] = MELANOMA) -> Recipe:
+    return make_recipe(
+        {
+            "name": "four",
+            "classes": list(CLASSES),
+            "melanoma": list(melanoma),
+            "data": {"reader": "csv_folder"},
+            "loss": {"name": "cross_entropy"},
+            "folds": {"name": "four", "k": 3},
+            "evaluation": {"resamples": 200},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def scores() -> ScoreTable:
+    rng = np.random.default_rng(5)
+    count = 600
+    target = rng.choice(4, count, p=[0.6, 0.15, 0.15, 0.1])
+    truth = rng.normal(size=(count, 4)) + 2 * np.eye(4)[target] + np.log([0.6, 0.15, 0.15, 0.1])
+    group = np.arange(count) // 2
+    fold = group % 3
+    frame = pd.DataFrame(
+        {
+            "image_name": [f"i{n:03d}" for n in range(count)],
+            "patient_id": "",
+            "group": [f"g{n}" for n in group],
+            "label": np.array(CLASSES)[target],
+            "target": target,
+            "fold": fold,
+        }
+    )
+    for name in ("logit", "logit_best", "logit_last"):
+        noise = 0.0 if name == "logit" else rng.normal(size=truth.shape)
+        frame[[f"{name}_{c}" for c in CLASSES]] = truth + SHIFTS[fold] + noise
+    return ScoreTable(frame, CLASSES)
+
+
+def _facts() -> list[dict[str, Any]]:
+    kinds = ("patients", "lesions", "groups", "identical", "near_duplicates")
+    shared = {
+        "audit": {**dict.fromkeys(kinds, 0), "findings": [], "allowed": False},
+        "kept": "last",
+        "best_epoch": 2,
+        "last_epoch": 3,
+        "seconds": 1.0,
+        **dict.fromkeys(("recipe_digest", "folds_digest", "array_digest"), "d"),
+        "versions": {"torch": "2"},
+        "device": "cpu",
+        "precision": "float32",
+        "pretrained": "none",
+    }
+    return [{**shared, "fold": f, "prior_shift": SHIFTS[f].tolist()} for f in range(3)]
+
+
+@pytest.fixture(scope="module")
+def report(scores: ScoreTable) -> Report:
+    return build_report(_recipe(), scores, _facts())
+
+
+@pytest.fixture(scope="module")
+def oof(report: Report, scores: ScoreTable, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path: Path = tmp_path_factory.mktemp("oof") / "oof.csv"
+    save_out_of_fold(report, scores, _facts(), path)
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def test_melanoma_against_the_rest_sums_its_classes(report: Report, oof: pd.DataFrame) -> None:
+    assert np.allclose(oof["prob"], oof[[f"prob_{name}" for name in MELANOMA]].sum(axis=1))
+    assert (oof["melanoma"] == oof["label"].isin(MELANOMA)).all()
+    found = report.content["metrics"]["auroc"]["value"]
+    assert found == pytest.approx(sk.roc_auc_score(oof["melanoma"], oof["prob"]), abs=1e-12)
+    assert report.content["data"]["positives"] == oof["melanoma"].sum()
+
+
+def test_metrics_of_the_classes_are_scikit_learn_s(report: Report, oof: pd.DataFrame) -> None:
+    table = oof[[f"prob_{name}" for name in CLASSES]].to_numpy()
+    called = table.argmax(axis=1)
+    evenly = (table / np.bincount(oof["target"]) * len(oof)).argmax(axis=1)
+    assert (evenly != called).any()
+    expected = {
+        "macro_auroc": sk.roc_auc_score(oof["target"], table, multi_class="ovr"),
+        "accuracy": sk.accuracy_score(oof["target"], called),
+        "balanced_accuracy": sk.balanced_accuracy_score(oof["target"], called),
+        "balanced_accuracy_equal_priors": sk.balanced_accuracy_score(oof["target"], evenly),
+        "macro_f1": sk.f1_score(oof["target"], called, average="macro"),
+        "top_3_accuracy": sk.top_k_accuracy_score(oof["target"], table, k=3),
+    }
+    for name, value in expected.items():
+        assert report.content["metrics"][name]["value"] == pytest.approx(value, abs=1e-12)
+    confusion = report.content["confusion"]
+    assert confusion["rule"] == "likeliest class"
+    assert confusion["counts"] == sk.confusion_matrix(oof["target"], called).tolist()
+    recalls = sk.recall_score(oof["target"], called, average=None)
+    assert [line["recall"]["value"] for line in report.content["per_class"]] == pytest.approx(
+        recalls
+    )
+    assert [line["melanoma"] for line in report.content["per_class"]] == [0, 1, 0, 1]
+
+
+def test_probabilities_are_the_bundle_s_arithmetic(report: Report, oof: pd.DataFrame) -> None:
+    stated = report.content["calibration"]
+    logits = oof[[f"logit_{name}" for name in CLASSES]].to_numpy()
+    expected = softmax(stated["slope"] * logits + np.array(stated["intercept"]), axis=1)
+    assert np.allclose(oof[[f"prob_{name}" for name in CLASSES]], expected, atol=1e-12)
+    assert stated["prior_shift"]["1"] == SHIFTS[1].tolist()
+    # The shift was put into the logits: taken out, the slope that is left is the truth's.
+    assert 0.7 < stated["slope"] * 0.5 < 1.4
+    assert stated["before"]["ece"]["value"] > stated["after"]["ece"]["value"]
+
+
+def test_without_a_melanoma_class_nothing_is_said_of_melanoma(
+    scores: ScoreTable, tmp_path: Path
+) -> None:
+    report = build_report(_recipe(melanoma=()), scores, _facts())
+    content = report.content
+    assert not {"auroc", "pr_auc"} & content["metrics"].keys()
+    assert content["thresholds"] == []
+    assert content["data"]["positives"] is None
+    assert (content["curves"], content["net_benefit"], content["shortcuts"]) == (None, None, None)
+    assert content["metrics"]["macro_auroc"]["value"] > 0.8
+    save_out_of_fold(report, scores, _facts(), tmp_path / "oof.csv")
+    columns = pd.read_csv(tmp_path / "oof.csv").columns
+    assert not {"prob", "melanoma", "prob_crossfit"} & set(columns)
+    likeliest = report.images.crossfit.argmax(axis=1)
+    right = (likeliest == scores.target).astype(float)
+    brier = ((report.images.crossfit.max(axis=1) - right) ** 2).mean()
+    assert content["metrics"]["brier"]["value"] == pytest.approx(brier, abs=1e-12)

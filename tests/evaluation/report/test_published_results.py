@@ -1,0 +1,40 @@
+"""Every report in results/ says what its own tables say, and what says otherwise is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.recompute import check, check_scores
+
+RESULTS = Path(__file__).resolve().parents[3] / "results"
+RUNS = sorted(path.parent for path in RESULTS.glob("*/oof.csv"))
+SCORED = sorted(path.parent for path in RESULTS.glob("*/**/scores.csv"))
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_a_report_is_what_its_oof_file_gives(folder: Path) -> None:
+    assert check(folder) == []
+
+
+@pytest.mark.parametrize("folder", SCORED, ids=lambda folder: str(folder.relative_to(RESULTS)))
+def test_a_report_of_other_images_is_what_its_scores_give(folder: Path) -> None:
+    assert check_scores(folder) == []
+
+
+def test_a_number_that_its_table_does_not_give_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shutil.copytree(RESULTS / "demo", folder)
+    report = json.loads((folder / "report.json").read_text())
+    report["metrics"]["auroc"]["value"] += 0.001
+    (folder / "report.json").write_text(json.dumps(report))
+    (line,) = check(folder)
+    assert line.startswith("metrics.auroc.value: ")
+
+
+def test_every_row_of_the_results_page_has_its_folder_and_each_folder_its_row() -> None:
+    page = (RESULTS / "README.md").read_text()
+    assert [folder.name for folder in RUNS if f"({folder.name}/)" not in page] == []
