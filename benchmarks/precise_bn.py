@@ -29,9 +29,9 @@ from melanoma.data.folds import load_folds
 from melanoma.evaluation.score_table import load_scores, save_scores
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.recipe import make_recipe
-from melanoma.training.engine import predict_rows, renew_statistics, statistics_rows
+from melanoma.training.epoch import predict_rows, renew_statistics, statistics_rows
 from melanoma.training.fold_data import score_table, select_fold
-from melanoma.training.run_folder import (
+from melanoma.training.run.folder import (
     MODEL,
     finish_run,
     fold_folder,

@@ -16,7 +16,7 @@ from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.split import split_folds
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import select_fold
-from melanoma.training.run_folder import fold_folder
+from melanoma.training.run.folder import fold_folder
 
 
 def bundle_recipe() -> Recipe:

@@ -21,7 +21,7 @@ from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.engine import resolve_device
+from melanoma.training.epoch import resolve_device
 
 SAME = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
 

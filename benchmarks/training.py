@@ -29,7 +29,7 @@ from melanoma.data.transforms import NORMALIZATIONS, Augmentation
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.recipe import make_recipe
-from melanoma.training.engine import resolve_device, resolve_precision, train_epoch
+from melanoma.training.epoch import resolve_device, resolve_precision, train_epoch
 from melanoma.training.state import start_state
 
 BACKBONE = "se_resnext50_32x4d"

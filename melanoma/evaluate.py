@@ -15,7 +15,7 @@ from melanoma.recipe.recipe import Recipe, differences, load_recipe
 
 if TYPE_CHECKING:
     from melanoma.evaluation.report.build import Report
-    from melanoma.training.run_folder import FoldRun
+    from melanoma.training.run.folder import FoldRun
 
 app = t.make_app()
 
@@ -64,7 +64,7 @@ def evaluate(
     With --external: report on another set with the sealed bundle, which stays as it is.
     """
     from melanoma.evaluation.render.text import report_lines
-    from melanoma.training.run_folder import read_recipe
+    from melanoma.training.run.folder import read_recipe
 
     start = time.monotonic()
     test = None
@@ -172,7 +172,7 @@ def _check_options(
 
 def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
     """Every fold's run. Raises WeightsError for one that is absent or broken."""
-    from melanoma.training.run_folder import fold_folder, load_run, read_facts
+    from melanoma.training.run.folder import fold_folder, load_run, read_facts
 
     runs = []
     for number in numbers:
@@ -191,7 +191,7 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun]) -> Recipe:
     The fold folders are the contract: what was trained is what is reported, and a command line
     that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
     """
-    from melanoma.training.run_folder import read_recipe
+    from melanoma.training.run.folder import read_recipe
 
     recipes = [read_recipe(run.folder) for run in runs]
     first = recipes[0]

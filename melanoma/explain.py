@@ -66,7 +66,7 @@ def explain(
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_json
-    from melanoma.training.engine import resolve_device
+    from melanoma.training.epoch import resolve_device
 
     files = find_images(images, data=data, image_col=image_col)
     pictures = name_pictures(files, method, out)

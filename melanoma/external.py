@@ -42,8 +42,8 @@ def evaluate_test(
     from melanoma.scoring.holdout import report_holdout, score_holdout
     from melanoma.scoring.scorer import Scorer
     from melanoma.split import search_duplicates
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.run_folder import read_recipe
+    from melanoma.training.epoch import resolve_device
+    from melanoma.training.run.folder import read_recipe
 
     table = load_folds(fold_path)
     if table.test.empty:
@@ -99,8 +99,8 @@ def evaluate_external(
     from melanoma.scoring.external import build_external_report, external_rows, score_external
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_text
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.run_folder import read_recipe
+    from melanoma.training.epoch import resolve_device
+    from melanoma.training.run.folder import read_recipe
 
     bundle = load_bundle(weights)
     own = read_recipe(weights)
@@ -135,7 +135,7 @@ def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
     """
     from melanoma.data.arrays import load_array
     from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
-    from melanoma.training.run_folder import read_recipe
+    from melanoma.training.run.folder import read_recipe
 
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
     array = load_array(arrays, read_recipe(home).image)

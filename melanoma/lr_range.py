@@ -13,7 +13,7 @@ from melanoma.errors import RecipeError
 from melanoma.train import check_recipe, select_folds
 
 if TYPE_CHECKING:
-    from melanoma.training.lr_range import RateSweep
+    from melanoma.training.learning_rate_range import RateSweep
 
 app = t.make_app()
 
@@ -44,9 +44,9 @@ def lr_range(
     recipe = t.read_recipe_options(
         config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
     )
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.lr_figure import save_sweep
-    from melanoma.training.lr_range import sweep_rates
+    from melanoma.training.epoch import resolve_device
+    from melanoma.training.learning_rate_figure import save_sweep
+    from melanoma.training.learning_rate_range import sweep_rates
 
     where = resolve_device(device)
     check_recipe(recipe)

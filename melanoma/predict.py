@@ -137,7 +137,7 @@ def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
     from melanoma.scoring.batch import LocalScorer
     from melanoma.scoring.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
-    from melanoma.training.engine import resolve_device
+    from melanoma.training.epoch import resolve_device
 
     return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
 

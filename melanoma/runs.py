@@ -15,7 +15,7 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.recipe.recipe import differences
 
 if TYPE_CHECKING:
-    from melanoma.training.run_survey import RunSummary
+    from melanoma.training.run.survey import RunSummary
 
 app = t.make_app()
 _SORTS = ("name", "date", "auroc")
@@ -44,7 +44,7 @@ def runs(
     --pictures writes confusion.png and wrong_confidence.png, and of photographs
     mistakes_confident.png, mistakes_unsure.png and largest_losses.png.
     """
-    from melanoma.training.run_survey import find_runs, is_run, summarize_run
+    from melanoma.training.run.survey import find_runs, is_run, summarize_run
 
     if sort not in _SORTS:
         raise RecipeError(f"--sort {sort}: {', '.join(_SORTS)}")

@@ -111,7 +111,7 @@ def _read_settings(environment: dict[str, str]) -> Any:
 def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
     """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
     from melanoma.scoring.bundle import load_bundle
-    from melanoma.training.engine import resolve_device
+    from melanoma.training.epoch import resolve_device
 
     resolve_device(device)
     return [load_bundle(folder) for folder in folders]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
     from melanoma.data.folds import FoldTable
     from melanoma.training.fold_data import FoldData
-    from melanoma.training.run_folder import FoldRun
+    from melanoma.training.run.folder import FoldRun
 
 app = t.make_app()
 _SPOKEN = {
@@ -76,8 +76,8 @@ def train(
     )
     if fold != "all" and not fold.isdecimal():
         t.fold_numbers(fold, list(range(recipe.folds.k)))
-    from melanoma.training.engine import resolve_device
-    from melanoma.training.tracking import tracking_uri
+    from melanoma.training.epoch import resolve_device
+    from melanoma.training.tracking.follow import tracking_uri
 
     resolve_device(device)
     uri = tracking_uri(track)
@@ -159,11 +159,11 @@ def train_fold(
     `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
     the URI of an MLflow that is told of it, whose failure changes nothing.
     """
-    from melanoma.training.engine import resolve_device
+    from melanoma.training.epoch import resolve_device
     from melanoma.training.fit import fit_fold
     from melanoma.training.loop import Watchers
-    from melanoma.training.run_folder import fold_folder
-    from melanoma.training.tracking import follow, make_tracker
+    from melanoma.training.run.folder import fold_folder
+    from melanoma.training.tracking.follow import follow, make_tracker
 
     start = time.monotonic()
     watchers = Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar)
@@ -252,7 +252,7 @@ def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
 
 def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
     """The fold's facts for machines; the metrics of the best and the last epoch."""
-    from melanoma.training.validation import validate
+    from melanoma.training.epoch_metrics import validate
 
     metrics: dict[str, float | None] = {}
     for which in ("best", "last"):

@@ -19,7 +19,7 @@ from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Head, Recipe, differences, make_recipe
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
-from melanoma.training.run_folder import MODEL, FoldRun
+from melanoma.training.run.folder import MODEL, FoldRun
 
 FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"

@@ -31,7 +31,7 @@ from melanoma.scoring.lime import (
     measure_coverage,
 )
 from melanoma.scoring.scorer import Prediction, Scorer
-from melanoma.training.engine import resolve_precision
+from melanoma.training.epoch import resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture

@@ -19,7 +19,7 @@ from melanoma.errors import RecipeError, ScoreError, WeightsError
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.classifier import Classifier, make_classifier, make_faster
 from melanoma.scoring.bundle import Bundle, Member
-from melanoma.training.engine import predict_logits
+from melanoma.training.epoch import predict_logits
 
 DISCLAIMER = "Research software, not a medical device: a score is no diagnosis."
 

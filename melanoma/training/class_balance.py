@@ -18,7 +18,7 @@ from melanoma.models.losses import (
     require_fitting_loss,
 )
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.engine import Loss
+from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
 
 

@@ -14,12 +14,10 @@ from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.checkpoint import load_state
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
-from melanoma.training.interruption import Interruption
 from melanoma.training.loop import Loop, Watchers, seed_everything
-from melanoma.training.run_folder import (
+from melanoma.training.run.folder import (
     FoldRun,
     clear_run,
     hold,
@@ -28,6 +26,8 @@ from melanoma.training.run_folder import (
     require_same_run,
     start_run,
 )
+from melanoma.training.run.resume_state import load_state
+from melanoma.training.run.signals import Interruption
 
 _STATE_COPIES = 6  # weights, two moments, average, best weights, and room
 

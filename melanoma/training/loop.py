@@ -19,10 +19,9 @@ from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.embeddings import make_embeddings
-from melanoma.training.engine import (
+from melanoma.training.epoch import (
     NonFiniteError,
     predict_rows,
     renew_statistics,
@@ -30,11 +29,12 @@ from melanoma.training.engine import (
     statistics_rows,
     train_epoch,
 )
+from melanoma.training.epoch_metrics import judge, validate, watched
 from melanoma.training.fold_data import FoldData, score_table
-from melanoma.training.interruption import Interruption
-from melanoma.training.run_folder import FoldRun, finish_run, write_metrics
+from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
+from melanoma.training.run.resume_state import load_state, save_state
+from melanoma.training.run.signals import Interruption
 from melanoma.training.state import TrainingState, start_state
-from melanoma.training.validation import judge, validate, watched
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
 _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0

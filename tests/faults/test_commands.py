@@ -27,8 +27,8 @@ from melanoma.data import array_build
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.losses import LOSSES
 from melanoma.recipe.recipe import load_recipe
-from melanoma.training.checkpoint import load_state
-from melanoma.training.run_folder import hold, load_run
+from melanoma.training.run.folder import hold, load_run
+from melanoma.training.run.resume_state import load_state
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]
@@ -722,7 +722,7 @@ def test_divergence_goes_back_once_and_leaves_the_good_state_on_disk(
     before = {path: path.read_bytes() for path in interrupted.glob("state*")}
     with monkeypatch.context() as patched:
         patched.setitem(LOSSES, "bce", nan_loss)
-        patched.setattr("melanoma.training.engine.BAD_STEPS", 2)
+        patched.setattr("melanoma.training.epoch.BAD_STEPS", 2)
         answer = call_door(*command)
     require_refusal(answer, 4, "in epoch 2", "PH_0")
     assert answer.err.count("back to epoch 2 at half the rate") == 1

@@ -25,7 +25,7 @@ from melanoma.scoring.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
-from melanoma.training.run_folder import fold_folder
+from melanoma.training.run.folder import fold_folder
 
 
 @dataclass(frozen=True)

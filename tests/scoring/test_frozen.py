@@ -23,7 +23,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.embeddings import Embeddings, embeddings_file
 from melanoma.training.fit import fit_fold
-from melanoma.training.run_folder import fold_folder
+from melanoma.training.run.folder import fold_folder
 
 
 class Frozen(NamedTuple):

@@ -21,7 +21,7 @@ from melanoma.models.backbones import BACKBONES, Backbone
 from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
-from melanoma.training.run_folder import FoldRun
+from melanoma.training.run.folder import FoldRun
 
 BASE: dict[str, Any] = {
     "name": "test",

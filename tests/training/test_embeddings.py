@@ -28,7 +28,7 @@ from melanoma.recipe.recipe import Folds, Head, Recipe
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
 from melanoma.training.loop import Watchers
-from melanoma.training.run_folder import FoldRun
+from melanoma.training.run.folder import FoldRun
 
 Fit = Callable[..., FoldRun]
 

@@ -28,12 +28,12 @@ from melanoma.errors import (
 )
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import LOSSES, binary_cross_entropy
-from melanoma.training import loop, validation
-from melanoma.training.checkpoint import load_state
+from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import fold_prior_shift, shown_share
 from melanoma.training.fold_data import select_fold
 from melanoma.training.loop import Watchers
-from melanoma.training.run_folder import FoldRun, load_run
+from melanoma.training.run.folder import FoldRun, load_run
+from melanoma.training.run.resume_state import load_state
 
 Fit = Callable[..., FoldRun]
 HERE = Path(__file__).resolve().parents[1]
@@ -162,7 +162,7 @@ def test_a_run_interrupted_at_every_step_gives_the_unbroken_run(
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch's AUROC is below the one before: the first is the best, the last is not."""
     aurocs = (0.9 - 0.001 * number for number in itertools.count())
-    monkeypatch.setattr(validation, "roc_auc_score", lambda *_: next(aurocs))
+    monkeypatch.setattr(epoch_metrics, "roc_auc_score", lambda *_: next(aurocs))
 
 
 # Three validations; then the last epoch with its views, and the best one.
@@ -488,7 +488,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(
 
 def _script(monkeypatch: pytest.MonkeyPatch, *aurocs: float) -> None:
     scripted = iter(aurocs)
-    monkeypatch.setattr(validation, "roc_auc_score", lambda *_: next(scripted))
+    monkeypatch.setattr(epoch_metrics, "roc_auc_score", lambda *_: next(scripted))
 
 
 def test_a_scripted_auroc_stops_at_the_right_epoch_and_keeps_the_right_weights(

@@ -10,8 +10,8 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from melanoma.recipe.recipe import Schedule, Selection
+from melanoma.training.epoch_metrics import watched
 from melanoma.training.schedule import CURVES, EarlyStopping, RateSchedule
-from melanoma.training.validation import watched
 
 
 def _factors(schedule: RateSchedule, aurocs: list[float]) -> list[float]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from melanoma.errors import DivergedError, FoldError, InterruptedRun, RecipeError, WeightsError
 from melanoma.evaluation.score_table import concat_scores
 from melanoma.models.losses import CLASS_LOSSES, cross_entropy
-from melanoma.training import loop, validation
+from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import (
     fold_prior_shift,
     head_prior,
@@ -27,7 +27,7 @@ from melanoma.training.class_balance import (
 )
 from melanoma.training.fold_data import select_fold
 from melanoma.training.loop import Watchers
-from melanoma.training.run_folder import FoldRun, load_run
+from melanoma.training.run.folder import FoldRun, load_run
 
 Fit = Callable[..., FoldRun]
 CPU = torch.device("cpu")
@@ -63,7 +63,7 @@ def test_two_epochs_give_each_held_out_image_a_logit_a_class(
     assert (scores.logits()[held_out] == runs[1].scores.logits()).all()
     for run in runs:
         last = _lines(run)[-1]
-        found = validation.validate(
+        found = epoch_metrics.validate(
             recipe,
             run.scores.logits("logit_last"),
             run.scores.target,
@@ -136,13 +136,13 @@ def test_the_recipe_s_metric_picks_the_epoch(
 ) -> None:
     """Only the metric that the recipe names has its best where it has; all others fall or rise."""
     scripted = iter(values)
-    original = validation._of_classes
+    original = epoch_metrics._of_classes
 
     def found(*arguments: Any) -> Any:
         key = "valid_loss" if metric == "loss" else metric
         return {**original(*arguments), key: next(scripted)}
 
-    monkeypatch.setattr(validation, "_of_classes", found)
+    monkeypatch.setattr(epoch_metrics, "_of_classes", found)
     selection = {"keep": "best", "metric": metric, "patience": 2}
     run = fit(three_of(training={"epochs": 3}, selection=selection), tmp_path / "run", at=three)
     assert run.facts["best_epoch"] == best

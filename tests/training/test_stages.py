@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from melanoma.errors import InterruptedRun, WeightsError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
-from melanoma.training import loop, validation
-from melanoma.training.checkpoint import load_state
+from melanoma.training import epoch_metrics, loop
 from melanoma.training.loop import Watchers
-from melanoma.training.run_folder import FoldRun
+from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.resume_state import load_state
 from melanoma.training.state import TrainingState, start_state
 
 Fit = Callable[..., FoldRun]
@@ -213,7 +213,7 @@ def test_one_stage_that_says_nothing_is_the_recipe_without_stages(
 
 def _script(monkeypatch: pytest.MonkeyPatch, *aurocs: float) -> None:
     scripted = iter(aurocs)
-    monkeypatch.setattr(validation, "roc_auc_score", lambda *_: next(scripted))
+    monkeypatch.setattr(epoch_metrics, "roc_auc_score", lambda *_: next(scripted))
 
 
 def test_stopping_ends_a_stage_early_and_the_best_epoch_is_the_best_of_all(

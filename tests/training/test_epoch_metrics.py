@@ -12,7 +12,7 @@ from scipy.special import expit, softmax
 from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.recipe import Recipe, make_recipe
 from melanoma.recipe.sections import Metric
-from melanoma.training.validation import judge, log_odds, validate
+from melanoma.training.epoch_metrics import judge, log_odds, validate
 
 SHIFT = [0.0, 1.5, -0.7, 2.0]
 Sample = tuple[Floats, Integers]

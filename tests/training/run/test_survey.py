@@ -12,9 +12,9 @@ import pytest
 
 from melanoma.errors import DataError, InterruptedRun
 from melanoma.training.loop import Watchers
-from melanoma.training.run_survey import find_runs, is_run, summarize_run
+from melanoma.training.run.survey import find_runs, is_run, summarize_run
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = Path(__file__).resolve().parents[3] / "results"
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from melanoma.storage import (
     write_json,
     write_text,
 )
-from melanoma.training.checkpoint import remove_states
+from melanoma.training.run.resume_state import remove_states
 from melanoma.training.state import Weights
 
 MODEL = "model.safetensors"

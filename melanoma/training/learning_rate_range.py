@@ -23,7 +23,7 @@ from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior, make_loss
-from melanoma.training.engine import NonFiniteError, resolve_precision, train_epoch
+from melanoma.training.epoch import NonFiniteError, resolve_precision, train_epoch
 from melanoma.training.fold_data import FoldData
 from melanoma.training.loop import seed_everything
 from melanoma.training.schedule import RateSchedule

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from melanoma.errors import InterruptedRun, RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.loop import Watchers
-from melanoma.training.mlflow_tracker import MlflowTracker
+from melanoma.training.tracking.mlflow import MlflowTracker
 
 Facts = dict[str, Any]
 DEFAULT_URI = "sqlite:///mlflow.db"

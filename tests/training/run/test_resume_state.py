@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from melanoma.errors import StorageError, WeightsError
-from melanoma.training import checkpoint
-from melanoma.training.checkpoint import load_state, remove_states, save_state
+from melanoma.training.run import resume_state
+from melanoma.training.run.resume_state import load_state, remove_states, save_state
 
 Damage = Callable[[bytes], bytes]
 
@@ -136,7 +136,7 @@ def test_a_kill_before_the_index_is_written_never_costs_the_only_whole_state(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_json", killed)
+        patch.setattr(resume_state, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             save_state(tmp_path, _state(3))
     assert _load(tmp_path)[0]["epoch"] == 1

@@ -13,8 +13,13 @@ import torch
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models import losses
 from melanoma.recipe.recipe import make_recipe
+from melanoma.training.learning_rate_range import (
+    RateSweep,
+    smooth_losses,
+    suggest_rates,
+    sweep_rates,
+)
 from melanoma.training.loop import Watchers
-from melanoma.training.lr_range import RateSweep, smooth_losses, suggest_rates, sweep_rates
 
 # Whole epochs as batches: on 32 images, which ones are in a batch decides more than the rate.
 CALM: dict[str, Any] = {"augment": [], "model": {"dropout": 0.0}, "training": {"batch_size": 32}}

@@ -18,7 +18,7 @@ from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.engine import (
+from melanoma.training.epoch import (
     BAD_STEPS,
     NonFiniteError,
     autocast,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from melanoma.evaluation.render.figure_style import ACCENT, INK, MUTED, figure_at
-from melanoma.training.lr_range import DIVERGED, RateSweep
+from melanoma.training.learning_rate_range import DIVERGED, RateSweep
 
 
 def save_sweep(sweep: RateSweep, path: Path, *, title: str) -> None:
