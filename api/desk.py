@@ -15,7 +15,7 @@ from api.readiness import Readiness
 from api.refusals import Refusal
 from api.settings import Settings
 from melanoma.data.images import Photograph
-from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import Scorer
 
 R = TypeVar("R")

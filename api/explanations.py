@@ -18,8 +18,8 @@ from api.refusals import Refusal
 from api.schemas import ExplanationAnswer, GradcamAnswer, LimeAnswer
 from melanoma.data.images import Photograph, decode_image
 from melanoma.errors import ExplanationError
-from melanoma.scoring.explain import Explanation, explain_gradcam, explain_lime
-from melanoma.scoring.explain_pictures import draw_explanation
+from melanoma.scoring.explain.explainers import Explanation, explain_gradcam, explain_lime
+from melanoma.scoring.explain.pictures import draw_explanation
 from melanoma.scoring.scorer import Prediction, Scorer
 
 

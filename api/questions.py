@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.refusals import Refusal
-from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.explain.lime import PRECISIONS
 
 # A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
 EXAMPLE_IMAGE = (

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Literal, TypeAlias
 
 from api.refusals import Refusal
-from melanoma.scoring.golden import check_golden
+from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.scorer import Scorer
 
 log = logging.getLogger("melanoma.api")

@@ -25,8 +25,8 @@ from api.schemas import (
 )
 from melanoma.data import images
 from melanoma.errors import WeightsError
-from melanoma.scoring.explain import METHODS
-from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.explain.explainers import METHODS
+from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
 router = APIRouter()

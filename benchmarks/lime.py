@@ -28,9 +28,9 @@ from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring.bundle import Bundle, Member
-from melanoma.scoring.explain import explain_lime
-from melanoma.scoring.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
+from melanoma.scoring.bundle.bundle import Bundle, Member
+from melanoma.scoring.explain.explainers import explain_lime
+from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
 from melanoma.scoring.scorer import Scorer
 
 BACKBONE = "resnet34"

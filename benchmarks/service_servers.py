@@ -19,7 +19,7 @@ from fastapi import FastAPI, File, UploadFile
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.epoch import resolve_device
 

@@ -10,8 +10,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.external import evaluate_external, evaluate_test, save_pictures
 from melanoma.recipe.recipe import Recipe, differences, load_recipe
+from melanoma.workflows.external import evaluate_external, evaluate_test, save_pictures
 
 if TYPE_CHECKING:
     from melanoma.evaluation.report.build import Report
@@ -129,8 +129,8 @@ def evaluate_folds(
     from melanoma.evaluation.render.files import save_report
     from melanoma.evaluation.report.build import build_report, save_out_of_fold
     from melanoma.evaluation.score_table import concat_scores
-    from melanoma.scoring.bundle import seal_bundle
-    from melanoma.scoring.golden import seal_golden
+    from melanoma.scoring.bundle.bundle import seal_bundle
+    from melanoma.scoring.bundle.golden import seal_golden
 
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)

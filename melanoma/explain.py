@@ -14,8 +14,8 @@ from melanoma.errors import RecipeError
 
 if TYPE_CHECKING:
     from melanoma.data.images import Pixels
-    from melanoma.scoring.batch import ImageFile
-    from melanoma.scoring.explain import Explanation
+    from melanoma.scoring.explain.explainers import Explanation
+    from melanoma.scoring.files.score_files import ImageFile
     from melanoma.scoring.scorer import Scorer
 
 METHODS = ("gradcam", "lime")
@@ -62,8 +62,8 @@ def explain(
     question = Question(method, precision, target, seed)
     require_known(question)
     from melanoma.evaluation.number_format import plural
-    from melanoma.scoring.batch import find_images
-    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.files.score_files import find_images
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_json
     from melanoma.training.epoch import resolve_device
@@ -122,7 +122,7 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
 
     Raises ImageError naming the file when it is no photograph.
     """
-    from melanoma.scoring.explain_pictures import draw_explanation
+    from melanoma.scoring.explain.pictures import draw_explanation
     from melanoma.storage import write_bytes
 
     pixels = _decode(file)
@@ -132,7 +132,7 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
 
 
 def _explain(scorer: Scorer, pixels: Pixels, question: Question) -> Explanation:
-    from melanoma.scoring.explain import explain_gradcam, explain_lime
+    from melanoma.scoring.explain.explainers import explain_gradcam, explain_lime
 
     if question.method == "gradcam":
         return explain_gradcam(scorer, pixels, target=question.target)

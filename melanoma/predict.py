@@ -17,8 +17,8 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.explain import Precision, Question, explain_file, name_pictures, require_known
 
 if TYPE_CHECKING:
-    from melanoma.scoring.batch import ImageFile, LocalScorer
-    from melanoma.scoring.remote import RemoteScorer
+    from melanoma.scoring.files.score_files import ImageFile, LocalScorer
+    from melanoma.scoring.files.service_client import RemoteScorer
 
 app = t.make_app()
 _LOCAL = ("config", "weights", "settings", "device", "views")  # of no meaning to a service
@@ -77,8 +77,8 @@ def predict(
     require_known(question)
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
-    from melanoma.scoring.batch import find_images, score_files
-    from melanoma.scoring.submission import require_same_images
+    from melanoma.scoring.files.score_files import find_images, score_files
+    from melanoma.scoring.files.submission import require_same_images
 
     files = find_images(images, data=data, image_col=image_col)
     target = out or Path("submission.csv" if submission else "scores.csv")
@@ -128,14 +128,14 @@ def _require_picture(out: Path | None, explain: bool, submission: Path | None) -
 
 
 def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScorer:
-    from melanoma.scoring.remote import RemoteScorer
+    from melanoma.scoring.files.service_client import RemoteScorer
 
     return RemoteScorer(url, model=model, token=token)
 
 
 def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
-    from melanoma.scoring.batch import LocalScorer
-    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.files.score_files import LocalScorer
     from melanoma.scoring.scorer import Scorer
     from melanoma.training.epoch import resolve_device
 
@@ -158,7 +158,7 @@ def _save(
     if target is None:
         return
     if submission is not None:
-        from melanoma.scoring.submission import write_submission
+        from melanoma.scoring.files.submission import write_submission
 
         _refuse_errors(errors)
         probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
@@ -166,7 +166,7 @@ def _save(
         return
     import pandas as pd
 
-    from melanoma.scoring.batch import as_columns
+    from melanoma.scoring.files.score_files import as_columns
     from melanoma.storage import write_text
 
     table = pd.DataFrame(as_columns(rows))
@@ -187,7 +187,7 @@ def _add_pictures(
 def _draw(
     scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
 ) -> None:
-    from melanoma.scoring.remote import RemoteScorer
+    from melanoma.scoring.files.service_client import RemoteScorer
     from melanoma.storage import write_bytes
 
     if isinstance(scorer, RemoteScorer):
@@ -227,7 +227,7 @@ def _say_rows(rows: list[dict[str, Any]], top: int) -> None:
 
 
 def _ranked(row: dict[str, Any], count: int) -> list[str]:
-    from melanoma.scoring.batch import likeliest_classes
+    from melanoma.scoring.files.score_files import likeliest_classes
 
     ranked = likeliest_classes(row["by_class"] or {}, count)
     return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]

@@ -18,7 +18,7 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
 
 if TYPE_CHECKING:
-    from melanoma.scoring.bundle import Bundle
+    from melanoma.scoring.bundle.bundle import Bundle
 
 app = t.make_app()
 # The layer above is only named: uvicorn imports it, with the environment that is set here.
@@ -110,7 +110,7 @@ def _read_settings(environment: dict[str, str]) -> Any:
 
 def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
     """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
-    from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.bundle.bundle import load_bundle
     from melanoma.training.epoch import resolve_device
 
     resolve_device(device)

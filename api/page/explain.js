@@ -6,7 +6,7 @@ import { loadInfo, served } from "./models.js";
 import { className, count, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
-// Where the panels lie in the service's picture (melanoma.scoring.explain_pictures): both 506
+// Where the panels lie in the service's picture (melanoma.scoring.explain.pictures): both 506
 // pixels wide, 63 below the top; a picture of another width is shown whole.
 const PICTURE = { width: 1100, panel: 506, left: 22, right: 572, top: 63, rest: 193 };
 const LARGEST = 5;

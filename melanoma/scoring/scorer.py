@@ -18,7 +18,7 @@ from melanoma.data.transforms import to_tensor
 from melanoma.errors import RecipeError, ScoreError, WeightsError
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.classifier import Classifier, make_classifier, make_faster
-from melanoma.scoring.bundle import Bundle, Member
+from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.training.epoch import predict_logits
 
 DISCLAIMER = "Research software, not a medical device: a score is no diagnosis."

@@ -18,7 +18,7 @@ from tiny_service import Served, start_service, train_bundle
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 

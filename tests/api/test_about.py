@@ -16,7 +16,7 @@ from tiny_service import encode, refused
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 TOKEN = "a-long-and-secret-word"

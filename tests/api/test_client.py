@@ -21,8 +21,8 @@ from tiny_service import ROOT, Served, encode, start_service
 
 from melanoma.data.images import MAX_BYTES
 from melanoma.errors import RecipeError, ServiceError
-from melanoma.scoring.batch import COLUMNS, ImageFile
-from melanoma.scoring.remote import RemoteScorer
+from melanoma.scoring.files.score_files import COLUMNS, ImageFile
+from melanoma.scoring.files.service_client import RemoteScorer
 
 Door = Callable[..., Any]
 RECIPE = ("--config", ROOT / "configs/demo.yaml", "--device", "cpu")
@@ -328,7 +328,7 @@ def test_a_busy_service_is_asked_again_when_it_says(
     one: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("melanoma.scoring.remote.time.sleep", waits.append)
+    monkeypatch.setattr("melanoma.scoring.files.service_client.time.sleep", waits.append)
     busy: Script = [
         (503, {"Retry-After": "3"}, said("busy")),
         (429, {"Retry-After": "2"}, said("too_many_requests")),
@@ -344,7 +344,7 @@ def test_a_busy_service_is_asked_again_when_it_says(
 def test_a_service_that_stays_busy_ends_the_run_with_its_sentence(
     one: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("melanoma.scoring.remote.time.sleep", lambda _: None)
+    monkeypatch.setattr("melanoma.scoring.files.service_client.time.sleep", lambda _: None)
     with speaking([(503, {"Retry-After": "1"}, said("busy"))]) as (address, seen):
         answer = call_door("predict", one, "--url", address)
     assert answer.code == 5

@@ -19,8 +19,8 @@ from tiny_service import Served, encode, refused, start_service
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle import load_bundle
-from melanoma.scoring.explain import explain_gradcam, explain_lime
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.explain.explainers import explain_gradcam, explain_lime
 from melanoma.scoring.scorer import Scorer
 
 LOW = {"method": "lime", "precision": "Low"}

@@ -16,7 +16,7 @@ from api.explaining import ExplainSlot
 from api.refusals import Refusal
 from melanoma.data.images import decode_image
 from melanoma.errors import ExplanationError
-from melanoma.scoring.explain import explain_lime
+from melanoma.scoring.explain.explainers import explain_lime
 
 
 class Work:

@@ -19,7 +19,7 @@ from tiny_service import encode, refused, tiny_recipe
 from api.app import create_app
 from api.settings import Settings
 from melanoma.data.arrays import load_array
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 FIELDS = [

@@ -15,7 +15,7 @@ from tiny_service import refused
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 

@@ -23,7 +23,7 @@ from api.app import create_app
 from api.refusals import STATUS
 from api.settings import Settings
 from melanoma.data.images import MAX_BYTES
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 FORM = {"content-type": "multipart/form-data; boundary=B"}

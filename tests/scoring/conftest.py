@@ -21,7 +21,7 @@ from melanoma.data.readers.catalog import LesionTable, read_lesions
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, make_recipe
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold

@@ -18,7 +18,7 @@ from melanoma.errors import WeightsError
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.recipe import Recipe, make_recipe
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.embeddings import Embeddings, embeddings_file

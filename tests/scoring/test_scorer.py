@@ -18,7 +18,7 @@ from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
 from melanoma.evaluate import evaluate_folds
 from melanoma.scoring import scorer as scoring
-from melanoma.scoring.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.models.classifier import Classifier
-from melanoma.scoring.bundle import Bundle, Member
+from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.scoring.scorer import Scorer
 
 SIZE = 64

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from melanoma.errors import ScoreError, WeightsError
-from melanoma.scoring.bundle import load_bundle, seal_recalibrated
-from melanoma.scoring.golden import check_golden, draw_golden, score_golden, seal_golden
+from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.golden import check_golden, draw_golden, score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer
 
 

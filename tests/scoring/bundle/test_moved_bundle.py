@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluate import evaluate_folds
-from melanoma.scoring.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
 from melanoma.scoring.scorer import Scorer
 
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from scipy.special import logit
 
 from melanoma.errors import RecipeError, StorageError
-from melanoma.scoring.bundle import load_bundle
-from melanoma.scoring.golden import check_golden
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.golden import check_golden
+from melanoma.scoring.bundle.ship import Shipped, ship_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.scoring.shipping import Shipped, ship_bundle
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from melanoma.recipe.recipe import load_recipe
-from melanoma.scoring.bundle import Bundle, load_bundle
-from melanoma.scoring.golden import check_golden
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.scorer import Scorer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "weights" / "ham10000_mobilenet"
 RESULTS = ROOT / "results" / "ham10000_mobilenet"
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from skimage.segmentation import find_boundaries
 
 from melanoma.data.images import Pixels, scored_part
-from melanoma.scoring.explain import Explanation, GradcamExplanation, LimeExplanation
+from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,9 +17,9 @@ from torch import Tensor
 from melanoma.data.images import Pixels, scored_part
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import ExplanationError, RecipeError
-from melanoma.scoring.bundle import Bundle
-from melanoma.scoring.gradcam import Heat, map_evidence
-from melanoma.scoring.lime import (
+from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.explain.gradcam import Heat, map_evidence
+from melanoma.scoring.explain.lime import (
     Floats,
     Segments,
     Switches,

@@ -24,7 +24,7 @@ from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.external import (
+from melanoma.scoring.external_set import (
     ExternalScores,
     build_external_report,
     external_rows,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from melanoma.data.leaks import LeakAudit
     from melanoma.data.readers.catalog import LesionTable
     from melanoma.evaluation.report.build import Report
-    from melanoma.scoring.bundle import Bundle
+    from melanoma.scoring.bundle.bundle import Bundle
 
 
 def evaluate_test(
@@ -38,9 +38,9 @@ def evaluate_test(
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_test
     from melanoma.prepare import prepare_array
-    from melanoma.scoring.bundle import load_bundle
-    from melanoma.scoring.holdout import report_holdout, score_holdout
+    from melanoma.scoring.bundle.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
+    from melanoma.scoring.test_part import report_holdout, score_holdout
     from melanoma.split import search_duplicates
     from melanoma.training.epoch import resolve_device
     from melanoma.training.run.folder import read_recipe
@@ -95,8 +95,8 @@ def evaluate_external(
     from melanoma.data.readers.catalog import read_lesions
     from melanoma.evaluation.render.files import save_report
     from melanoma.prepare import prepare_array
-    from melanoma.scoring.bundle import load_bundle, seal_recalibrated
-    from melanoma.scoring.external import build_external_report, external_rows, score_external
+    from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
+    from melanoma.scoring.external_set import build_external_report, external_rows, score_external
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_text
     from melanoma.training.epoch import resolve_device
@@ -173,7 +173,7 @@ def _overlap(
     from melanoma.data.duplicates.search import find_shared
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_external
-    from melanoma.scoring.shipping import TRAINING_IMAGES
+    from melanoma.scoring.bundle.ship import TRAINING_IMAGES
 
     fold_path, arrays = training
     names = bundle.folder / TRAINING_IMAGES

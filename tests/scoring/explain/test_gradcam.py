@@ -10,7 +10,7 @@ from toy_scorer import SIZE, Box, read_boxes
 
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring.gradcam import map_evidence
+from melanoma.scoring.explain.gradcam import map_evidence
 
 QUADRANT = Box(0.5, 0.0, 1.0, 0.5)
 

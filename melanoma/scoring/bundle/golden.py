@@ -17,7 +17,7 @@ from PIL import Image
 
 from melanoma.data.images import Pixels, decode_image
 from melanoma.errors import ScoreError
-from melanoma.scoring.bundle import GOLDEN, MANIFEST, Bundle, load_bundle
+from melanoma.scoring.bundle.bundle import GOLDEN, MANIFEST, Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_json
 

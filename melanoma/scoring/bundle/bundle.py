@@ -23,8 +23,8 @@ from melanoma.training.run.folder import MODEL, FoldRun
 
 FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"
-GOLDEN = "golden.json"  # melanoma.scoring.golden writes it; bundles from before have none
-LICENSE = "LICENSE.md"  # melanoma.scoring.shipping puts it there, by --note
+GOLDEN = "golden.json"  # melanoma.scoring.bundle.golden writes it; bundles from before have none
+LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 

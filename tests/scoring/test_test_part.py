@@ -20,8 +20,8 @@ from melanoma.data.folds import load_folds, save_folds
 from melanoma.errors import DataError
 from melanoma.evaluate import evaluate_folds
 from melanoma.evaluation.report.schema import validate_report
-from melanoma.scoring import holdout
-from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring import test_part
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
 
@@ -37,13 +37,13 @@ def run(folder_run: Any, tmp_path: Path) -> Any:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the number of images whenever the test part is scored."""
     found: list[int] = []
-    score = holdout.score_external
+    score = test_part.score_external
 
     def count(scorer: Any, table: Any, *rest: Any, **options: Any) -> Any:
         found.append(len(table))
         return score(scorer, table, *rest, **options)
 
-    monkeypatch.setattr(holdout, "score_external", count)
+    monkeypatch.setattr(test_part, "score_external", count)
     return found
 
 

@@ -27,8 +27,8 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.build import retarget_report
 from melanoma.evaluation.report.schema import validate_report
 from melanoma.recipe.recipe import load_recipe
-from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle, served_numbers
-from melanoma.scoring.golden import score_golden, seal_golden
+from melanoma.scoring.bundle.bundle import MANIFEST, Bundle, load_bundle, served_numbers
+from melanoma.scoring.bundle.golden import score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_atomic, write_json, write_text
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from melanoma.data.images import MAX_BYTES, decode_image
 from melanoma.errors import ImageError, RecipeError, ServiceError
-from melanoma.scoring.batch import ImageFile
+from melanoma.scoring.files.score_files import ImageFile
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20

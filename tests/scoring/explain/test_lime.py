@@ -11,8 +11,8 @@ from lime.lime_image import LimeImageExplainer
 from melanoma.data.images import make_square
 from melanoma.errors import RecipeError
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring import lime
-from melanoma.scoring.lime import (
+from melanoma.scoring.explain import lime
+from melanoma.scoring.explain.lime import (
     PRECISIONS,
     count_evaluations,
     draw_switches,

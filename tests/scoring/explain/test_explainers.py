@@ -12,9 +12,9 @@ from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring import explain
-from melanoma.scoring.explain import LimeExplanation, explain_gradcam, explain_lime
-from melanoma.scoring.lime import PRECISIONS
+from melanoma.scoring.explain import explainers
+from melanoma.scoring.explain.explainers import LimeExplanation, explain_gradcam, explain_lime
+from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import Scorer
 
 PATCH = Box(0.55, 0.60, 0.67, 0.70)  # an eightieth of the photograph
@@ -94,7 +94,7 @@ def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
     scorer = make_scorer([network])
     found = {}
     for precision in (torch.float32, torch.bfloat16):
-        monkeypatch.setattr(explain, "resolve_precision", lambda *_, p=precision: p)
+        monkeypatch.setattr(explainers, "resolve_precision", lambda *_, p=precision: p)
         found[precision] = explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")
     exact, quick = found.values()
     assert not np.array_equal(exact.weights, quick.weights)
@@ -108,7 +108,7 @@ def test_faster_networks_for_the_hidden_images_leave_the_weights_as_they_are(
 ) -> None:
     torch.manual_seed(0)
     scorer = make_scorer([make_classifier("resnet18", outputs=1)])
-    monkeypatch.setattr(explain, "resolve_precision", lambda *_: torch.float32)
+    monkeypatch.setattr(explainers, "resolve_precision", lambda *_: torch.float32)
     found = [explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")]
     monkeypatch.setattr(Scorer, "faster", lambda self, _: self)
     found.append(explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma"))

@@ -1,0 +1,1 @@
+"""The sealed bundle: read, sealed, checked by its golden image, shipped."""

@@ -1,0 +1,1 @@
+"""Scoring many files, in this process or by a service."""

@@ -1,0 +1,1 @@
+"""The library's verbs: functions that return records and never print."""
