@@ -20,13 +20,13 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from api.desk import Desk
-from api.limits import JSON_BYTES, TOO_LARGE
-from api.refusals import REQUEST_ID, add_handlers, error_body
+from api.errors import REQUEST_ID, add_handlers, error_body
+from api.middleware import JSON_BYTES, TOO_LARGE
 from api.routes import PAGE
 from api.routes import router as about_router
 from api.routes_explain import router as explain_router
 from api.routes_predict import router as predict_router
+from api.service import Desk
 from api.settings import Settings, read_settings
 from api.uploads import BATCH
 from melanoma.errors import MelanomaError, RecipeError

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
-from api.refusals import Refusal
+from api.errors import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels, decode_image
 from melanoma.scoring.scorer import Prediction, Scorer
 

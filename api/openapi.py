@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api.questions import EXAMPLE_IMAGE, MAX_FILES, BatchRequest, ExplainRequest, PredictRequest
+from api.requests import EXAMPLE_IMAGE, MAX_FILES, BatchRequest, ExplainRequest, PredictRequest
 
 _FILE = {"type": "string", "format": "binary"}
 _PLAIN = {"value": {"image": EXAMPLE_IMAGE}}

@@ -11,9 +11,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.asking import Guarded, TheDesk, TheScorer, refusals
-from api.desk import Desk
-from api.schemas import (
+from api.dependencies import Guarded, TheDesk, TheScorer, refusals
+from api.responses import (
     BundleAnswer,
     ClassAnswer,
     ClassesAnswer,
@@ -23,6 +22,7 @@ from api.schemas import (
     ModelAnswer,
     ReadyAnswer,
 )
+from api.service import Desk
 from melanoma.data import images
 from melanoma.errors import WeightsError
 from melanoma.scoring.explain.explainers import METHODS

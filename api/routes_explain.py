@@ -6,12 +6,12 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from api.asking import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals
-from api.explanations import answer_explanation, explain_photograph, make_question
+from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals
+from api.errors import request_id_of
+from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import EXPLAIN_BODY
-from api.questions import ExplainRequest
-from api.refusals import request_id_of
-from api.schemas import ExplainAnswer, PredictionAnswer
+from api.requests import ExplainRequest
+from api.responses import ExplainAnswer, PredictionAnswer
 from api.uploads import read_photograph
 from melanoma.scoring.scorer import DISCLAIMER
 

@@ -6,12 +6,12 @@ import time
 
 from fastapi import APIRouter, Request
 
-from api.asking import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals, score_each
-from api.explanations import answer_explanation, explain_photograph, make_question
+from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals, score_each
+from api.errors import Refusal, request_id_of
+from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
-from api.questions import PredictRequest
-from api.refusals import Refusal, request_id_of
-from api.schemas import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
+from api.requests import PredictRequest
+from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
 from api.uploads import BATCH, read_photograph, read_photographs
 from melanoma.scoring.scorer import DISCLAIMER, Prediction
 

@@ -13,8 +13,9 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from api.limits import JSON_BYTES, TOO_LARGE, bounded, form_bytes, json_bytes
-from api.questions import (
+from api.errors import Refusal
+from api.middleware import JSON_BYTES, TOO_LARGE, bounded, form_bytes, json_bytes
+from api.requests import (
     MAX_FILES,
     BatchRequest,
     ExplainRequest,
@@ -22,7 +23,6 @@ from api.questions import (
     parse_body,
     parse_texts,
 )
-from api.refusals import Refusal
 from melanoma.data.images import MAX_BYTES
 
 Wanted = TypeVar("Wanted", bound=ExplainRequest)

@@ -14,7 +14,7 @@ from tiny_service import encode
 
 import api.batching
 from api.batching import MicroBatcher
-from api.refusals import Refusal
+from api.errors import Refusal
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
 from melanoma.scoring.scorer import Prediction, Scorer

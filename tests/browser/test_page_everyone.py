@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_service import encode
 
-from api.refusals import STATUS
+from api.errors import STATUS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations

@@ -11,9 +11,9 @@ from functools import partial
 
 import pytest
 
-from api import explaining
-from api.explaining import ExplainSlot
-from api.refusals import Refusal
+from api import explain_slot
+from api.errors import Refusal
+from api.explain_slot import ExplainSlot
 from melanoma.data.images import decode_image
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.explainers import explain_lime
@@ -163,8 +163,8 @@ def test_the_slot_works_at_a_low_priority_and_nobody_else_does():
     before = _niceness()
     asyncio.run(ExplainSlot().run(look))
     assert _niceness() == before
-    assert found == [max(explaining._NICENESS, _niceness())] * 2
-    assert explaining._NICENESS > 10  # at 10 a score's p95 was up to 1.6 times as long
+    assert found == [max(explain_slot._NICENESS, _niceness())] * 2
+    assert explain_slot._NICENESS > 10  # at 10 a score's p95 was up to 1.6 times as long
 
 
 def _niceness() -> int:

@@ -11,11 +11,11 @@ from functools import partial
 import anyio.to_thread
 from fastapi import Request
 
-from api.asking import as_refusal
-from api.desk import Desk
-from api.questions import ExplainRequest
-from api.refusals import Refusal
-from api.schemas import ExplanationAnswer, GradcamAnswer, LimeAnswer
+from api.dependencies import as_refusal
+from api.errors import Refusal
+from api.requests import ExplainRequest
+from api.responses import ExplanationAnswer, GradcamAnswer, LimeAnswer
+from api.service import Desk
 from melanoma.data.images import Photograph, decode_image
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.explainers import Explanation, explain_gradcam, explain_lime

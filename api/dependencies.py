@@ -12,9 +12,9 @@ import anyio.to_thread
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
 
-from api.desk import Desk
-from api.refusals import Refusal, request_id_of
-from api.schemas import ErrorAnswer
+from api.errors import Refusal, request_id_of
+from api.responses import ErrorAnswer
+from api.service import Desk
 from melanoma.errors import ImageError, ScoreError
 from melanoma.scoring.scorer import Prediction, Scorer
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 import anyio
 
 from api.batching import MicroBatcher, Outcome
-from api.explaining import Explaining, ExplainSlot
-from api.metrics import Metrics
+from api.errors import Refusal
+from api.explain_slot import Explaining, ExplainSlot
+from api.prometheus import Metrics
 from api.readiness import Readiness
-from api.refusals import Refusal
 from api.settings import Settings
 from melanoma.data.images import Photograph
 from melanoma.scoring.explain.lime import PRECISIONS

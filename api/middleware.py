@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from fastapi import Request
 
-from api.refusals import Refusal
+from api.errors import Refusal
 from melanoma.data.images import MAX_BYTES
 
 _OVERHEAD = 64 * 1024  # boundaries, part headers, small form fields, JSON around the base64

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.refusals import Refusal
+from api.errors import Refusal
 from melanoma.scoring.explain.lime import PRECISIONS
 
 # A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from api.refusals import Refusal
+from api.errors import Refusal
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
