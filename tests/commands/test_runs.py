@@ -16,7 +16,7 @@ import yaml
 from melanoma.terminal import table_lines
 
 Door = Callable[..., Any]
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 PAIR = ["two/first", "two/second"]
 
 

@@ -28,7 +28,7 @@ from melanoma.recipe.recipe import (
     make_recipe,
 )
 
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
 
 
