@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from melanoma.data.duplicates.contact_sheet import Tile
     from melanoma.data.duplicates.search import Duplicates, SharedImage
     from melanoma.data.leaks import LeakAudit
-    from melanoma.data.readers.catalog import LesionTable
+    from melanoma.data.readers.table import LesionTable
 
 app = t.make_app()
 _PICTURED = 36  # pairs on a contact sheet

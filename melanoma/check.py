@@ -12,7 +12,7 @@ from melanoma.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from melanoma.data.array_build import Survey
-    from melanoma.data.readers.catalog import LesionTable
+    from melanoma.data.readers.table import LesionTable
     from melanoma.recipe.recipe import Recipe
 
 app = t.make_app()

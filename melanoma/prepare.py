@@ -13,7 +13,7 @@ from melanoma.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
-    from melanoma.data.readers.catalog import LesionTable
+    from melanoma.data.readers.table import LesionTable
 
 app = t.make_app()
 _SKIP_SHARE = 0.01
@@ -64,7 +64,8 @@ def prepare_array(
     Kaggle's test images, where there are any, are prepared beside it. Raises DataError with all
     problems at once.
     """
-    from melanoma.data.readers.catalog import read_lesions, read_test_lesions
+    from melanoma.data.readers.catalog import read_lesions
+    from melanoma.data.readers.siim import read_test_lesions
 
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     for warning in table.warnings:

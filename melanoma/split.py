@@ -72,7 +72,8 @@ def split_folds(
     from melanoma.data.arrays import load_array
     from melanoma.data.folds import make_folds, save_folds, with_file_facts
     from melanoma.data.leaks import audit_folds
-    from melanoma.data.readers.catalog import LesionTable, read_lesions
+    from melanoma.data.readers.catalog import read_lesions
+    from melanoma.data.readers.table import LesionTable
 
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:

@@ -15,7 +15,7 @@ import numpy as np
 from melanoma.data.arrays import ImageArray, array_file, check_array
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
-from melanoma.data.readers.catalog import LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe.recipe import Image
 from melanoma.storage import digest_of, ensure_writable, write_json

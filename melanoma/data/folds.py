@@ -16,8 +16,8 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
 from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
-from melanoma.data.readers.catalog import COLUMNS, LesionTable
 from melanoma.data.readers.labels import names_of
+from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
 from melanoma.recipe.recipe import Folds
 from melanoma.storage import digest_of, write_text

@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma.data.duplicates.search import IDENTICAL, Duplicates, SharedImage
 from melanoma.data.folds import TEST, FoldTable
-from melanoma.data.readers.catalog import LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
 
 _SHOWN = 3

@@ -13,7 +13,7 @@ from scipy.special import logit
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.groups import join_groups
-from melanoma.data.readers.catalog import LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
 from melanoma.evaluation.measure.patient_tables import measure_patients

@@ -18,7 +18,7 @@ import numpy as np
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import LeakAudit
-from melanoma.data.readers.catalog import LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.render.files import save_report

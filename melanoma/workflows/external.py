@@ -15,7 +15,7 @@ from melanoma.recipe.recipe import Recipe
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray
     from melanoma.data.leaks import LeakAudit
-    from melanoma.data.readers.catalog import LesionTable
+    from melanoma.data.readers.table import LesionTable
     from melanoma.evaluation.report.build import Report
     from melanoma.scoring.bundle.bundle import Bundle
 

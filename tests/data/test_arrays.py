@@ -18,7 +18,8 @@ from melanoma.data import array_build
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.arrays import ImageArray, array_file, load_array
 from melanoma.data.images import FileFacts, read_measured, read_square
-from melanoma.data.readers.catalog import LesionTable, read_lesions
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
 from melanoma.recipe.recipe import Image, SiimData
 

@@ -18,7 +18,7 @@ from melanoma.data.leaks import (
     require_no_leaks,
     with_identities,
 )
-from melanoma.data.readers.catalog import LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
 from melanoma.evaluation.report import schema
 

@@ -17,7 +17,8 @@ from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import make_folds, save_folds
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.data.readers.catalog import LesionTable, read_lesions
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, make_recipe

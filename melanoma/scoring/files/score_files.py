@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import SUFFIXES, Photograph, decode_image
-from melanoma.data.readers.catalog import index_images
 from melanoma.data.readers.folder_tree import unique_names
+from melanoma.data.readers.index import index_images
 from melanoma.errors import DataError, ImageError
 from melanoma.storage import digest_of
 

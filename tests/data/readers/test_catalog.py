@@ -10,15 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma.data.readers.catalog import (
-    COLUMNS,
-    READERS,
-    LesionTable,
-    index_images,
-    read_lesions,
-    read_test_lesions,
-)
+from melanoma.data.readers.catalog import READERS, read_lesions
+from melanoma.data.readers.index import index_images
 from melanoma.data.readers.labels import HAM10000_CLASSES
+from melanoma.data.readers.siim import read_test_lesions
+from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import CsvFolderData, Data, HamData, PhantomData, SiimData
 

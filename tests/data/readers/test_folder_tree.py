@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.readers.catalog import COLUMNS, LesionTable, read_lesions
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.folder_tree import find_class_images, read_groups
 from melanoma.data.readers.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
+from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import ClassFolderData, load_recipe
 from melanoma.storage import write_text

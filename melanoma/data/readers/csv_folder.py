@@ -1,0 +1,46 @@
+"""Any CSV table beside any folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from melanoma.data.csv_tables import read_table, require_columns
+from melanoma.data.readers.index import index_images
+from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
+from melanoma.errors import DataError
+from melanoma.recipe.recipe import (
+    CsvFolderData,
+    Data,
+)
+
+
+def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
+    assert isinstance(data, CsvFolderData)
+    path = folder / data.table if data.table else _only_csv(folder)
+    needed = [c for c in (data.image_col, data.target_col, data.group_col) if c]
+    table = read_table(path, needed=needed)
+    optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
+    named = [*(c for c in optional.values() if c), *data.keep_cols]
+    require_columns(table.columns, named, origin=str(path))
+    group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
+    columns = {group: data.group_col, **optional}
+    images = index_images(folder)
+    sources = [images.get(name, "") for name in table[data.image_col]]
+    return make_table(
+        folder,
+        table,
+        image_col=data.image_col,
+        sources=sources,
+        columns={ours: theirs for ours, theirs in columns.items() if theirs},
+        labels=ColumnLabels(data.target_col, classes, data.positive, data.labels),
+        keep=data.keep_cols,
+    ).but(images=images)
+
+
+def _only_csv(folder: Path) -> Path:
+    tables = sorted(folder.glob("*.csv"))
+    if len(tables) != 1:
+        names = ", ".join(t.name for t in tables) or "none"
+        raise DataError(f"{folder} has not one CSV ({names}); name it with --set data.table=FILE")
+    return tables[0]

@@ -1,0 +1,159 @@
+"""LesionTable: one row an image, as every reader gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from melanoma.data.csv_tables import some_rows
+from melanoma.data.readers.labels import (
+    UNLABELED,
+    names_of,
+    read_folders,
+    read_targets,
+)
+from melanoma.errors import DataError
+
+COLUMNS = (
+    "image_name",
+    "patient_id",
+    "lesion_id",
+    "age",
+    "sex",
+    "site",
+    "source",
+    "label",
+    "target",
+)
+
+
+@dataclass(frozen=True)
+class LesionTable:
+    """One row an image, in csv order, with COLUMNS and, as text, what the recipe keeps beside them.
+
+    All are text but `age` (years, float, NaN when unknown) and `target`, the class's number in the
+    recipe's order (of two: 1 melanoma, 0 not), -1 in an unlabeled test set; `label` is the class's
+    name, blank there. `source` is the image file relative to `folder`, empty where none was found.
+    Where the data has parts of its own, a column `part` says train or test.
+
+    `problems` are rows that must be mended before anything is built on the table; `warnings` are
+    what was settled without a person; `unlabeled` are images that no row names.
+    """
+
+    frame: pd.DataFrame
+    folder: Path
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unlabeled: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def names(self) -> list[str]:
+        """Image names in csv order."""
+        return self.frame["image_name"].tolist()
+
+    def but(
+        self,
+        *,
+        problems: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        images: Mapping[str, str] | None = None,
+    ) -> LesionTable:
+        """The table with further problems and warnings; those of `images` (index_images) that it
+        does not name are the unlabeled ones."""
+        return replace(
+            self,
+            problems=(*self.problems, *problems),
+            warnings=(*self.warnings, *warnings),
+            unlabeled=tuple(sorted(set((images or {}).values()) - set(self.frame["source"]))),
+        )
+
+    def require_sound(self) -> LesionTable:
+        """The table itself. Raises DataError with every problem when there is one."""
+        if self.problems:
+            raise DataError(f"{self.folder}: {'; '.join(self.problems)}")
+        return self
+
+
+class ColumnLabels(NamedTuple):
+    """Where the labels stand and what they mean; see read_targets."""
+
+    column: str
+    classes: Sequence[str]
+    positive: Sequence[str] | None = None
+    labels: Mapping[str, str] | None = None
+
+    def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+        return read_targets(
+            table[self.column], self.classes, positive=self.positive, labels=self.labels
+        )
+
+
+class FolderLabels(NamedTuple):
+    """What the names of folders mean; see read_folders."""
+
+    classes: Sequence[str]
+    labels: Mapping[str, str] | None
+
+    def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+        return read_folders(table["folder"], self.classes, labels=self.labels)
+
+
+def make_table(
+    folder: Path,
+    table: pd.DataFrame,
+    *,
+    image_col: str,
+    columns: dict[str, str],
+    sources: Sequence[str],
+    labels: ColumnLabels | FolderLabels | None,
+    keep: Sequence[str] = (),
+) -> LesionTable:
+    problems: list[str] = []
+    frame = pd.DataFrame({"image_name": table[image_col]})
+    for ours in ("patient_id", "lesion_id", "sex", "site"):
+        frame[ours] = table.get(columns.get(ours, ""), "")
+    age = table[columns["age"]] if columns.get("age", "") in table else pd.Series("", table.index)
+    frame["age"] = pd.to_numeric(age, errors="coerce")
+    frame["source"] = list(sources)
+    frame["label"], frame["target"] = "", UNLABELED
+    if labels is not None:
+        frame["target"], problems = labels.read(table)
+        frame["label"] = names_of(frame["target"], labels.classes)
+    frame[list(keep)] = table[list(keep)]
+    unnamed = frame["image_name"] == ""
+    if unnamed.any():
+        problems.append(
+            f"{int(unnamed.sum())} rows without {image_col}: "
+            f"{some_rows(unnamed, frame['image_name'])}"
+        )
+    frame, repeated, warnings = _without_repeats(frame)
+    return LesionTable(
+        frame[[*COLUMNS, *keep]],
+        folder,
+        problems=(*problems, *repeated),
+        warnings=tuple(warnings),
+    )
+
+
+def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
+    repeated = frame.duplicated("image_name", keep=False) & (frame["image_name"] != "")
+    if not repeated.any():
+        return frame, [], []
+    labels = frame[repeated].groupby("image_name")["target"].nunique()
+    conflicting = sorted(labels[labels > 1].index)
+    problems = []
+    if conflicting:
+        problems.append(
+            f"{len(conflicting)} images stand twice with different targets: "
+            f"{', '.join(conflicting[:5])}"
+        )
+    once = frame.drop_duplicates("image_name")
+    warning = f"{len(frame) - len(once)} repeated rows dropped (same image_name)"
+    return once, problems, [warning]
