@@ -32,7 +32,7 @@ from melanoma.evaluation.metrics.catalog import (
     log_loss,
     macro_auroc,
 )
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import write_json, write_text
 
 _BASE = "ham10000_melanoma"

@@ -24,7 +24,8 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "siim_seresnext50.yaml"
 

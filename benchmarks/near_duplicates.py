@@ -38,7 +38,8 @@ from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.prepare import prepare_array
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 
 Rng = np.random.Generator
 Change = Callable[[Image.Image, Rng], Image.Image]

@@ -31,7 +31,8 @@ from melanoma.evaluation.metrics.catalog import auroc
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 
 # What oof.csv decides, with what the report itself says of the training.
 DECIDED = (

@@ -27,7 +27,8 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.facts import run_facts
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json
 
 _FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")

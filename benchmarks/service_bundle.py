@@ -12,7 +12,8 @@ import torch
 
 from melanoma.evaluate import evaluate_folds
 from melanoma.prepare import prepare_array
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.split import split_folds
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import select_fold

@@ -28,7 +28,7 @@ from melanoma.data.batches import load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import NORMALIZATIONS, Augmentation
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy
-from melanoma.recipe.recipe import make_recipe
+from melanoma.recipe.overrides import make_recipe
 from melanoma.training.epoch import resolve_device, resolve_precision, train_epoch
 from melanoma.training.state import start_state
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 

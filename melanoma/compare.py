@@ -11,7 +11,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.recipe.recipe import differences, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import differences
 
 if TYPE_CHECKING:
     from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, Metric

@@ -10,7 +10,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.recipe.recipe import Recipe, differences, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe, differences
 from melanoma.workflows.external import evaluate_external, evaluate_test, save_pictures
 
 if TYPE_CHECKING:

@@ -229,7 +229,7 @@ def _draw(run: RunSummary, out: Path, arrays: Path) -> None:
     from melanoma.data.arrays import load_array
     from melanoma.evaluation.compare.evaluated_run import load_evaluated
     from melanoma.evaluation.compare.mistake_figures import save_mistakes
-    from melanoma.recipe.recipe import make_recipe
+    from melanoma.recipe.overrides import make_recipe
 
     start = time.monotonic()
     if run.damage:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from melanoma.errors import MelanomaError, RecipeError
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 
 Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder of the table and the images.")]

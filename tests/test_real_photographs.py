@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from melanoma.data.arrays import load_array
 from melanoma.data.readers.labels import HAM10000_CLASSES
-from melanoma.recipe.recipe import Image
+from melanoma.recipe.sections import Image
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 

@@ -17,7 +17,7 @@ from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, ImageError
-from melanoma.recipe.recipe import Image
+from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of, ensure_writable, write_json
 
 Progress = Callable[..., Iterable[Any]]

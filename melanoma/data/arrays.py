@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from melanoma.data.images import FileFacts, Pixels
 from melanoma.errors import DataError
-from melanoma.recipe.recipe import Image
+from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of
 
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from melanoma.data.transforms import Augmentation
-from melanoma.recipe.recipe import Sampler
+from melanoma.recipe.sections import Sampler
 
 Rows = npt.NDArray[np.int64]
 

@@ -19,7 +19,7 @@ from melanoma.data.images import FileFacts
 from melanoma.data.readers.labels import names_of
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
-from melanoma.recipe.recipe import Folds
+from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
 
 Rows = npt.NDArray[np.int64]

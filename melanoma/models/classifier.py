@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import find_backbone
-from melanoma.recipe.recipe import Head
+from melanoma.recipe.sections import Head
 
 # Adding an activation is one line here and its name in the recipe.
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}

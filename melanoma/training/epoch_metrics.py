@@ -15,7 +15,8 @@ from sklearn.metrics import (
 )
 
 from melanoma.evaluation.metrics.bootstrap import Floats, Integers
-from melanoma.recipe.recipe import Recipe, Schedule
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import Schedule
 
 Found = dict[str, float | None]
 

@@ -14,7 +14,7 @@ from melanoma.data.folds import FoldTable, label_folds
 from melanoma.data.leaks import LeakAudit
 from melanoma.errors import DataError
 from melanoma.evaluation.score_table import ScoreTable, make_scores
-from melanoma.recipe.recipe import BINARY_CLASSES
+from melanoma.recipe.sections import BINARY_CLASSES
 
 
 @dataclass(frozen=True)

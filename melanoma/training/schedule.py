@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from melanoma.recipe.recipe import Schedule as Rules
-from melanoma.recipe.recipe import Selection
+from melanoma.recipe.sections import Schedule as Rules
+from melanoma.recipe.sections import Selection
 
 # (share of the run done, rules, epochs) -> factor of the highest rate.
 Curve = Callable[[float, Rules, int], float]

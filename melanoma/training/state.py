@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from melanoma.models.classifier import Classifier, parameter_groups
-from melanoma.recipe.recipe import Recipe, StagePlan
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import StagePlan
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
 Weights = dict[str, Tensor]

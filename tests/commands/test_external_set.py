@@ -16,7 +16,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.train import select_folds, train_fold

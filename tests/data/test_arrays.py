@@ -21,7 +21,7 @@ from melanoma.data.images import FileFacts, read_measured, read_square
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
-from melanoma.recipe.recipe import Image, SiimData
+from melanoma.recipe.sections import Image, SiimData
 
 SIIM = SiimData(reader="siim")
 SMALL = Image(size=32)

@@ -32,7 +32,7 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError, FoldError
-from melanoma.recipe.recipe import Folds, HamData, Image, SiimData
+from melanoma.recipe.sections import Folds, HamData, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
 NAMES = ("benign", "melanoma", "nevus", "a rare one")

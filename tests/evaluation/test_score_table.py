@@ -17,7 +17,7 @@ from melanoma.evaluation.score_table import (
     make_scores,
     save_scores,
 )
-from melanoma.recipe.recipe import BINARY_CLASSES
+from melanoma.recipe.sections import BINARY_CLASSES
 
 NAMES = ["a", "b", "c", "d"]
 

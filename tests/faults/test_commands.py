@@ -26,7 +26,7 @@ from melanoma import prepare, split, train
 from melanoma.data import array_build
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.losses import LOSSES
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.training.run.folder import hold, load_run
 from melanoma.training.run.resume_state import load_state
 

@@ -20,7 +20,7 @@ from melanoma.models.classifier import (
     make_faster,
     parameter_groups,
 )
-from melanoma.recipe.recipe import Head
+from melanoma.recipe.sections import Head
 
 # Of float32 over the 152 layers of the deepest; what the tests tell apart differs by far more.
 _NOISE = 1e-3

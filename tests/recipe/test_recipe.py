@@ -13,20 +13,15 @@ import yaml
 from pydantic import ValidationError
 
 from melanoma.data.images import FileFacts
-from melanoma.data.readers import catalog as lesions
+from melanoma.data.readers.table import COLUMNS as LESION_COLUMNS
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
-from melanoma.evaluation import score_table as scores
+from melanoma.evaluation.score_table import COLUMNS as SCORE_COLUMNS
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
-from melanoma.recipe.recipe import (
-    RESERVED,
-    ClassFolderData,
-    Recipe,
-    differences,
-    load_recipe,
-    make_recipe,
-)
+from melanoma.recipe.overrides import load_recipe, make_recipe
+from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.sections import RESERVED, ClassFolderData
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -633,7 +628,7 @@ def test_columns_to_keep_have_names_that_are_free(names: list[str], said: str) -
 
 
 def test_every_column_of_ours_is_reserved() -> None:
-    ours = {*lesions.COLUMNS, *FileFacts._fields, *scores.COLUMNS}
+    ours = {*LESION_COLUMNS, *FileFacts._fields, *SCORE_COLUMNS}
     assert ours <= set(RESERVED)
 
 

@@ -21,7 +21,8 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.fit import fit_fold

@@ -17,7 +17,8 @@ from melanoma.data.transforms import to_tensor
 from melanoma.errors import WeightsError
 from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import make_classifier
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of

@@ -15,7 +15,8 @@ from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds, evaluate_test
 from melanoma.evaluation.report.build import Report
 from melanoma.prepare import prepare_array
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.split import split_folds
 from melanoma.train import select_folds, train_fold
 

@@ -15,7 +15,7 @@ import torch
 
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.training import loop
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import select_fold

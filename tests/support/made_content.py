@@ -17,7 +17,8 @@ from melanoma.evaluation.report.build import build_report
 from melanoma.evaluation.report.schema import ReportContent, validate_report
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.score_table import LOGITS, make_scores
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 
 FOLDS = 3
 SEVEN = (

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from benchmarks.service_bundle import make_bundle
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 

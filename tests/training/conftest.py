@@ -18,7 +18,9 @@ from melanoma.data.folds import FoldTable, make_folds, save_folds
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.models.backbones import BACKBONES, Backbone
-from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import BINARY_CLASSES
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.run.folder import FoldRun

@@ -24,7 +24,8 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, InterruptedRun, StorageError
 from melanoma.models.classifier import Classifier, make_classifier
-from melanoma.recipe.recipe import Folds, Head, Recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import Folds, Head
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
 from melanoma.training.loop import Watchers

@@ -10,7 +10,8 @@ import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
 from melanoma.evaluation.metrics.bootstrap import Floats, Integers
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Metric
 from melanoma.training.epoch_metrics import judge, log_odds, validate
 

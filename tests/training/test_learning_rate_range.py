@@ -12,7 +12,7 @@ import torch
 
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models import losses
-from melanoma.recipe.recipe import make_recipe
+from melanoma.recipe.overrides import make_recipe
 from melanoma.training.learning_rate_range import (
     RateSweep,
     smooth_losses,

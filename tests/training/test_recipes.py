@@ -17,7 +17,8 @@ from torch import Tensor
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable
 from melanoma.models.classifier import make_classifier
-from melanoma.recipe.recipe import Recipe, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.train import check_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from melanoma.recipe.recipe import Schedule, Selection
+from melanoma.recipe.sections import Schedule, Selection
 from melanoma.training.epoch_metrics import watched
 from melanoma.training.schedule import CURVES, EarlyStopping, RateSchedule
 

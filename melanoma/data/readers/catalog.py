@@ -10,10 +10,7 @@ from melanoma.data.readers.csv_folder import read_csv_folder
 from melanoma.data.readers.ham10000 import read_ham10000
 from melanoma.data.readers.siim import read_phantoms, read_siim
 from melanoma.data.readers.table import LesionTable
-from melanoma.recipe.recipe import (
-    BINARY_CLASSES,
-    Data,
-)
+from melanoma.recipe.sections import BINARY_CLASSES, Data
 
 
 def read_lesions(

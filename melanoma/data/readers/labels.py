@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma.data.csv_tables import some_rows
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe.recipe import BINARY_CLASSES
+from melanoma.recipe.sections import BINARY_CLASSES
 
 UNLABELED = -1
 

@@ -22,7 +22,7 @@ from melanoma.evaluation.metrics.catalog import (
 )
 from melanoma.evaluation.prevalence import predictive_values, retarget
 from melanoma.evaluation.scored_images import ScoredImages
-from melanoma.recipe.recipe import Evaluation
+from melanoma.recipe.sections import Evaluation
 
 _AT = {
     "sensitivity": sensitivity_at,

@@ -17,7 +17,9 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.build import Report
-from melanoma.recipe.recipe import Head, Recipe, differences, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.sections import Head
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run.folder import MODEL, FoldRun
 

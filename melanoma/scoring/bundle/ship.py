@@ -26,7 +26,7 @@ from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.build import retarget_report
 from melanoma.evaluation.report.schema import validate_report
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import MANIFEST, Bundle, load_bundle, served_numbers
 from melanoma.scoring.bundle.golden import score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from melanoma.errors import DataError, MelanomaError, RecipeError
-from melanoma.recipe.recipe import make_recipe
+from melanoma.recipe.overrides import make_recipe
 
 Values = dict[str, Any]
 

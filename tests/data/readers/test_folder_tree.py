@@ -15,7 +15,8 @@ from melanoma.data.readers.folder_tree import find_class_images, read_groups
 from melanoma.data.readers.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
-from melanoma.recipe.recipe import ClassFolderData, load_recipe
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.sections import ClassFolderData
 from melanoma.storage import write_text
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -198,7 +199,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 
 def test_a_link_to_nothing_is_an_image_that_is_missed(tmp_path: Path) -> None:
     from melanoma.data.array_build import survey_images
-    from melanoma.recipe.recipe import Image as Rules
+    from melanoma.recipe.sections import Image as Rules
 
     folder = tree(tmp_path, "Warts/b.jpg")
     (folder / "Acne").mkdir()
@@ -259,8 +260,8 @@ def test_real_photographs_in_class_folders_become_an_array_and_folds(
     from melanoma.data.folds import load_folds, make_folds, save_folds
     from melanoma.data.leaks import audit_folds
     from melanoma.data.readers.labels import HAM10000_CLASSES
-    from melanoma.recipe.recipe import Folds
-    from melanoma.recipe.recipe import Image as Rules
+    from melanoma.recipe.sections import Folds
+    from melanoma.recipe.sections import Image as Rules
 
     classes = tuple(HAM10000_CLASSES.values())
     table = read(

@@ -19,7 +19,8 @@ from melanoma.data.readers.labels import (
     read_targets,
 )
 from melanoma.errors import DataError, RecipeError
-from melanoma.recipe.recipe import BINARY_CLASSES, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.sections import BINARY_CLASSES
 
 THREE = ("nevus", "melanoma", "vascular lesion")
 CODES = {"nv": "nevus", "mel": "melanoma", "vasc": "vascular lesion", "angioma": "vascular lesion"}

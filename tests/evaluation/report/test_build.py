@@ -22,7 +22,9 @@ from melanoma.evaluation.report.build import (
 )
 from melanoma.evaluation.report.schema import validate_report
 from melanoma.evaluation.score_table import ScoreTable
-from melanoma.recipe.recipe import BINARY_CLASSES, Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import BINARY_CLASSES
 from melanoma.storage import write_json
 
 SHIFTS = (2.0, 2.5, 1.5)

@@ -13,7 +13,8 @@ from sklearn import metrics as sk
 
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.score_table import ScoreTable
-from melanoma.recipe.recipe import Recipe, make_recipe
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
 
 CLASSES = ("nevus", "melanoma", "basal cell carcinoma", "melanoma in situ")
 MELANOMA = ("melanoma", "melanoma in situ")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melanoma.recipe.recipe import load_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.scorer import Scorer

@@ -1,0 +1,157 @@
+"""From a YAML file and --set a.b=value to a Recipe, every bad field named in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from melanoma.errors import RecipeError
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.sections import (
+    READERS,
+    Evaluation,
+    Folds,
+    Head,
+    Image,
+    Loss,
+    Model,
+    Optimizer,
+    Part,
+    Sampler,
+    Schedule,
+    Selection,
+    Stage,
+    StageOptimizer,
+    Training,
+)
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
+    """The recipe in `path`, with `a.b=value` overrides applied in their order.
+
+    Raises RecipeError naming the field, with a suggestion for a misspelled one.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
+        raise RecipeError(f"no recipe at {path} (in that folder: {known})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds no recipe: a mapping of sections was expected")
+    values.setdefault("name", path.stem)
+    for override in overrides:
+        _apply_override(values, override)
+    if seed is not None:
+        values["seed"] = seed
+    return make_recipe(values, origin=str(path))
+
+
+def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
+    """A Recipe from plain values. Raises RecipeError naming every bad field in one line."""
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        found = dict.fromkeys(_explain(e) for e in error.errors())
+        raise RecipeError(f"{origin}: {'; '.join(found)}") from None
+    switches = _booleans(values)
+    if switches:
+        raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
+    return recipe
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not path:
+        raise RecipeError(f"--set {override}: expected a.b=value")
+    *sections, leaf = path.split(".")
+    node: Any = values
+    for section in sections:
+        node = _item(node, section, override) if isinstance(node, list) else _part(node, section)
+        if not isinstance(node, dict | list):
+            raise RecipeError(f"--set {override}: {section} is a value, not a section")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
+    if isinstance(node, list):
+        _item(node, leaf, override)
+        node[int(leaf)] = value
+    else:
+        node[leaf] = value
+
+
+def _part(node: dict[str, Any], section: str) -> Any:
+    if node.get(section) is None:  # `model:` with nothing below it, too
+        node[section] = {}
+    return node[section]
+
+
+def _item(items: list[Any], number: str, override: str) -> Any:
+    if not number.isdecimal() or int(number) >= len(items):
+        raise RecipeError(
+            f"--set {override}: {number} is no item of that list (0 to {len(items) - 1})"
+        )
+    return items[int(number)]
+
+
+_SWITCHES = ("freeze_backbone", "frozen")
+
+
+def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields given as true or false that are no switches: pydantic would read YAML's yes as 1."""
+    found: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, bool) and key not in _SWITCHES:
+            found.append(f"{prefix}{key}")
+        elif isinstance(value, dict):
+            found += _booleans(value, f"{prefix}{key}.")
+        elif key == "stages" and isinstance(value, list):
+            for number, stage in enumerate(value):
+                found += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
+    return found
+
+
+def _explain(error: Any) -> str:
+    # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
+    location = [str(p) for p in error["loc"] if p not in READERS]
+    field = ".".join(location)
+    if error["type"] != "extra_forbidden":
+        # Nor the alternatives of a union ("literal['auto']", "constrained-int").
+        field = ".".join(p for p in location if re.fullmatch(r"\w+", p))
+        message = error["msg"].removeprefix("Value error, ")
+        given = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
+        return f"{field}: {message}{given}" if field else message
+    close = difflib.get_close_matches(location[-1], _known_keys(error["loc"][:-1]), n=1)
+    known = ", ".join(_known_keys(error["loc"][:-1]))
+    hint = f"did you mean {close[0]}?" if close else f"known: {known}"
+    return f"{field}: unknown key; {hint}"
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    sections: dict[str, type[Part]] = {
+        "image": Image,
+        "folds": Folds,
+        "model": Model,
+        "loss": Loss,
+        "sampler": Sampler,
+        "optimizer": Optimizer,
+        "schedule": Schedule,
+        "head": Head,
+        "training": Training,
+        "selection": Selection,
+        "evaluation": Evaluation,
+        **READERS,
+    }
+    if location[:1] == ("stages",):
+        sections = {"optimizer": StageOptimizer, "schedule": Schedule}
+        owner = sections.get(str(location[-1]), Stage)
+    else:
+        owner = sections.get(str(location[-1]), Recipe) if location else Recipe
+    return list(owner.model_fields)

@@ -1,0 +1,91 @@
+"""Rules between sections of a recipe: what is wrong with it as a whole, as a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from melanoma.recipe.sections import ClassFolderData, CsvFolderData, Sampler
+
+if TYPE_CHECKING:
+    from melanoma.recipe.recipe import Recipe
+
+
+def stage_problem(recipe: Recipe, total: int) -> str | None:
+    """What is wrong with the stages, or with the one that stands for none."""
+    if recipe.stages and recipe.training.epochs != total:
+        return (
+            f"training.epochs: {recipe.training.epochs}, but the stages have {total} together; "
+            "leave it out, or --set stages.0.epochs=N"
+        )
+    if recipe.stages and recipe.model.freeze_backbone:
+        return "model.freeze_backbone: in a recipe with stages each says it for itself (frozen)"
+    for number, plan in enumerate(recipe.stage_plans):
+        if plan.schedule.warmup_epochs >= plan.epochs:
+            if not recipe.stages:
+                return "schedule.warmup_epochs must be less than training.epochs"
+            return f"stages.{number}.schedule.warmup_epochs must be less than its epochs"
+    return None
+
+
+def class_problem(recipe: Recipe) -> str | None:
+    """What is wrong with `classes` and `melanoma` themselves."""
+    classes, known = recipe.classes, ", ".join(recipe.classes)
+    for field, names in (("classes", classes), ("melanoma", recipe.melanoma)):
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            return f"{field}: {twice[0]!r} stands twice"
+    foreign = [name for name in recipe.melanoma if name not in classes]
+    if foreign:
+        return (
+            f"melanoma: {foreign[0]!r} is not among the classes ({known}); name those that count "
+            "as melanoma, or [] for a recipe without a melanoma probability"
+        )
+    if len(recipe.melanoma) == len(classes):
+        return "melanoma: it names every class, so nothing is left to tell melanoma from"
+    # oof.csv has the columns logit_NAME, logit_best_NAME and logit_last_NAME.
+    shared = [(w, c) for w in ("best", "last") for c in classes if f"{w}_{c}" in classes]
+    if shared:
+        (which, name) = shared[0]
+        return f"classes: {name!r} and '{which}_{name}' would share a column of scores; rename one"
+    return None
+
+
+def binary_problem(recipe: Recipe) -> str | None:
+    """What fits one output alone, or several alone, or needs a melanoma probability."""
+    loss, several = recipe.loss, f"with {recipe.outputs} outputs"
+    if recipe.is_binary:
+        if loss.class_weight != "none":
+            return "loss.class_weight: with one output it is loss.positive_weight (ratio or none)"
+        return None
+    if recipe.data.reader in ("siim", "phantoms"):
+        return (
+            f"classes: reader {recipe.data.reader} knows two, of which the second alone is "
+            "melanoma; readers csv_folder and class_folders take any"
+        )
+    if loss.positive_weight != "none":
+        return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
+    if recipe.sampler.positive_share != Sampler().positive_share:
+        return f"sampler.positive_share: {several}, balanced draws every class equally often"
+    if recipe.selection.metric in ("auroc", "auprc") and not recipe.melanoma:
+        return (
+            f"selection.metric: {recipe.selection.metric} is melanoma against the rest, and "
+            "melanoma names no class; use macro_auroc"
+        )
+    return None
+
+
+def label_problem(recipe: Recipe) -> str | None:
+    """What is wrong with the way from cells or folders to classes."""
+    data = recipe.data
+    if not isinstance(data, CsvFolderData | ClassFolderData):
+        return None
+    positive = data.positive if isinstance(data, CsvFolderData) else None
+    if positive is not None and data.labels is not None:
+        return "data.positive and data.labels say the same thing twice; keep data.labels"
+    if positive is not None and not recipe.is_binary:
+        return f"data.positive: it fits two classes; for {len(recipe.classes)} use data.labels"
+    for value, name in (data.labels or {}).items():
+        if name not in recipe.classes:
+            known = ", ".join(recipe.classes)
+            return f"data.labels: {value} means {name!r}, which is not among the classes ({known})"
+    return None
