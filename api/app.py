@@ -144,8 +144,8 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
 
 def create_app_from_environment() -> FastAPI:
     """create_app over MELANOMA_WEIGHTS. A failure is one line on stderr and its exit code."""
+    from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.training.epoch import resolve_device
 
     try:
         settings = read_settings(os.environ)

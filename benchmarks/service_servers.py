@@ -19,9 +19,9 @@ from fastapi import FastAPI, File, UploadFile
 
 from api.app import create_app
 from api.settings import Settings
+from melanoma.devices import resolve_device
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.epoch import resolve_device
 
 SAME = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
 

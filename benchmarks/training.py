@@ -26,10 +26,11 @@ from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
 from melanoma.data.batches import load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import NORMALIZATIONS, Augmentation
+from melanoma.devices import resolve_device, resolve_precision
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.overrides import make_recipe
-from melanoma.training.epoch import resolve_device, resolve_precision, train_epoch
+from melanoma.training.epoch import train_epoch
 from melanoma.training.state import start_state
 
 BACKBONE = "se_resnext50_32x4d"

@@ -61,12 +61,12 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
+    from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.bundle import load_bundle
     from melanoma.scoring.files.score_files import find_images
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_json
-    from melanoma.training.epoch import resolve_device
 
     files = find_images(images, data=data, image_col=image_col)
     pictures = name_pictures(files, method, out)

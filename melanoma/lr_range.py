@@ -44,7 +44,7 @@ def lr_range(
     recipe = t.read_recipe_options(
         config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
     )
-    from melanoma.training.epoch import resolve_device
+    from melanoma.devices import resolve_device
     from melanoma.training.learning_rate_figure import save_sweep
     from melanoma.training.learning_rate_range import sweep_rates
 

@@ -134,10 +134,10 @@ def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScor
 
 
 def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
+    from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.bundle import load_bundle
     from melanoma.scoring.files.score_files import LocalScorer
     from melanoma.scoring.scorer import Scorer
-    from melanoma.training.epoch import resolve_device
 
     return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
 

@@ -110,8 +110,8 @@ def _read_settings(environment: dict[str, str]) -> Any:
 
 def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
     """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
+    from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.training.epoch import resolve_device
 
     resolve_device(device)
     return [load_bundle(folder) for folder in folders]

@@ -76,7 +76,7 @@ def train(
     )
     if fold != "all" and not fold.isdecimal():
         t.fold_numbers(fold, list(range(recipe.folds.k)))
-    from melanoma.training.epoch import resolve_device
+    from melanoma.devices import resolve_device
     from melanoma.training.tracking.follow import tracking_uri
 
     resolve_device(device)
@@ -159,7 +159,7 @@ def train_fold(
     `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
     the URI of an MLflow that is told of it, whose failure changes nothing.
     """
-    from melanoma.training.epoch import resolve_device
+    from melanoma.devices import resolve_device
     from melanoma.training.fit import fit_fold
     from melanoma.training.loop import Watchers
     from melanoma.training.run.folder import fold_folder

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from melanoma.data.transforms import Augmentation
+from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
-from melanoma.training.loop import Loop, Watchers, seed_everything
+from melanoma.training.loop import Loop, Watchers
 from melanoma.training.run.folder import (
     FoldRun,
     clear_run,

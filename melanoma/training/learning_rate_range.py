@@ -18,14 +18,14 @@ from scipy.ndimage import gaussian_filter1d
 
 from melanoma.data.batches import Batch, Plan, load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
+from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior, make_loss
-from melanoma.training.epoch import NonFiniteError, resolve_precision, train_epoch
+from melanoma.training.epoch import NonFiniteError, train_epoch
 from melanoma.training.fold_data import FoldData
-from melanoma.training.loop import seed_everything
 from melanoma.training.schedule import RateSchedule
 from melanoma.training.state import TrainingState, start_state
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from melanoma.data.batches import RowSource, load_batches, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
+from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
@@ -25,7 +25,6 @@ from melanoma.training.epoch import (
     NonFiniteError,
     predict_rows,
     renew_statistics,
-    resolve_precision,
     statistics_rows,
     train_epoch,
 )
@@ -300,8 +299,3 @@ class Loop:
 def recipe_is_frozen(recipe: Recipe) -> bool:
     """Whether no stage lets the backbone learn."""
     return all(plan.frozen for plan in recipe.stage_plans)
-
-
-def seed_everything(*keys: int) -> None:
-    """Seed torch's generators (initial weights, dropout) from the keys."""
-    torch.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))

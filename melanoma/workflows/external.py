@@ -37,12 +37,12 @@ def evaluate_test(
     from melanoma.data.arrays import load_array
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_test
+    from melanoma.devices import resolve_device
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle.bundle import load_bundle
     from melanoma.scoring.scorer import Scorer
     from melanoma.scoring.test_part import report_holdout, score_holdout
     from melanoma.split import search_duplicates
-    from melanoma.training.epoch import resolve_device
     from melanoma.training.run.folder import read_recipe
 
     table = load_folds(fold_path)
@@ -93,13 +93,13 @@ def evaluate_external(
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
     from melanoma.data.readers.catalog import read_lesions
+    from melanoma.devices import resolve_device
     from melanoma.evaluation.render.files import save_report
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
     from melanoma.scoring.external_set import build_external_report, external_rows, score_external
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_text
-    from melanoma.training.epoch import resolve_device
     from melanoma.training.run.folder import read_recipe
 
     bundle = load_bundle(weights)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from melanoma.data.batches import Batch, load_batches, plan_epoch
+from melanoma.devices import autocast, resolve_device, resolve_precision
 from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy
@@ -21,12 +22,9 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import (
     BAD_STEPS,
     NonFiniteError,
-    autocast,
     predict_logits,
     predict_rows,
     renew_statistics,
-    resolve_device,
-    resolve_precision,
     statistics_rows,
     train_epoch,
 )

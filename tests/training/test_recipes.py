@@ -16,13 +16,13 @@ from torch import Tensor
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable
+from melanoma.devices import seed_everything
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.train import check_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
-from melanoma.training.loop import seed_everything
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What every one of them is made small by. The data come as an array and folds, whatever the reader.

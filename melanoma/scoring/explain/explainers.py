@@ -16,6 +16,7 @@ from torch import Tensor
 
 from melanoma.data.images import Pixels, scored_part
 from melanoma.data.transforms import to_tensor
+from melanoma.devices import resolve_precision
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.explain.gradcam import Heat, map_evidence
@@ -31,7 +32,6 @@ from melanoma.scoring.explain.lime import (
     measure_coverage,
 )
 from melanoma.scoring.scorer import Prediction, Scorer
-from melanoma.training.epoch import resolve_precision
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture

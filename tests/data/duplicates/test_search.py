@@ -24,7 +24,7 @@ from melanoma.data.duplicates.search import (
     has_duplicates,
 )
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.recipe import recipe
+from melanoma.recipe import sections
 from melanoma.recipe.sections import SiimData
 
 Arrays = Callable[[str, list[str]], ImageArray]
@@ -48,7 +48,7 @@ def make(phantom_set: Path, tmp_path: Path) -> Arrays:
             rows.append({**known, "image_name": f"{name}{number}"})
         pd.DataFrame(rows).to_csv(folder / "train.csv", index=False)
         lesions = read_lesions(folder, SiimData(reader="siim"))
-        return build_array(lesions, tmp_path / name, recipe.Image(size=48))
+        return build_array(lesions, tmp_path / name, sections.Image(size=48))
 
     return array
 
@@ -156,7 +156,7 @@ def test_ham10000s_and_siims_identical_pairs_are_found(real_data: Path, tmp_path
         frame = pd.DataFrame({"image_name": names, "patient_id": names, "target": 0})
         frame.to_csv(data / "train.csv", index=False)
         table = read_lesions(data, SiimData(reader="siim"))
-        array = build_array(table, data / "arrays", recipe.Image(size=64))
+        array = build_array(table, data / "arrays", sections.Image(size=64))
         found = find_duplicates(array, data / "arrays")
         named = {frozenset((names[a], names[b])) for a, b in found.identical}
         assert named == {frozenset(pair) for pair in pairs}
