@@ -222,7 +222,9 @@ def fold_numbers(text: str, known: list[int]) -> list[int]:
 
 def _program() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
+    if spec is None or spec.name == "melanoma.__main__":
+        return Path(sys.argv[0]).name
+    return f"python -m {spec.name}"
 
 
 def _fail(message: str, code: int) -> None:
