@@ -11,9 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from melanoma.errors import RecipeError
+from melanoma.recipe.data_sections import READERS
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import (
-    READERS,
     Evaluation,
     Folds,
     Head,

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, model_validator
 
+from melanoma.recipe.data_sections import Data
 from melanoma.recipe.rules import binary_problem, class_problem, label_problem, stage_problem
 from melanoma.recipe.sections import (
     BINARY_CLASSES,
     ClassName,
     Count,
-    Data,
     Evaluation,
     Folds,
     Image,
@@ -49,23 +49,41 @@ class Recipe(Part):
     """One training system, whole. Two recipes with one digest give the same numbers on CPU."""
 
     name: str
+    """Name of the recipe, of its run folder and of its bundle."""
     version: Count = 1
+    """Number that a changed recipe is told from its earlier self by."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the order of the images and the augmentation."""
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2)] = BINARY_CLASSES
-    melanoma: tuple[ClassName, ...] = ("melanoma",)  # those whose probabilities add up to melanoma
+    """Names of the classes, in the order of the outputs."""
+    melanoma: tuple[ClassName, ...] = ("melanoma",)
+    """Those of the classes whose probabilities add up to melanoma."""
     data: Data
+    """Where the images and their labels come from."""
     image: Image = Image()
+    """The square that the network sees."""
     folds: Folds
+    """Which images are held out when."""
     model: Model = Model()
+    """The network and the weights that it starts from."""
     loss: Loss = Loss()
+    """What training makes small."""
     sampler: Sampler = Sampler()
+    """How often an image of each class is drawn."""
     augment: tuple[dict[str, dict[str, Any]], ...] = ()
+    """Augmentations in their order, a name and its arguments each."""
     optimizer: Optimizer = Optimizer()
+    """How a step is made."""
     schedule: Schedule = Schedule()
+    """How the learning rate changes over the epochs."""
     training: Training = Training()
+    """Epochs, batches, precision."""
     stages: tuple[Stage, ...] = ()
+    """Stages with an optimizer of their own, where the recipe trains in stages."""
     selection: Selection = Selection()
+    """Which epoch's weights are kept."""
     evaluation: Evaluation = Evaluation()
+    """Views, operating points, calibration and intervals of the report."""
 
     @model_validator(mode="after")
     def _stages_can_be_meant(self) -> Recipe:

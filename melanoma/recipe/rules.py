@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from melanoma.recipe.sections import ClassFolderData, CsvFolderData, Sampler
+from melanoma.recipe.data_sections import ClassFolderData, CsvFolderData
+from melanoma.recipe.sections import Sampler
 
 if TYPE_CHECKING:
     from melanoma.recipe.recipe import Recipe

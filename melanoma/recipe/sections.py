@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -12,7 +11,6 @@ from pydantic import (
     Field,
     StrictBool,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
@@ -28,137 +26,24 @@ Metric = Literal[
 BINARY_CLASSES = ("benign", "melanoma")
 
 
-# Columns of the fold file and of oof.csv that mean something of their own.
-RESERVED = (
-    *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
-    *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
-    *("prob", "prob_crossfit", "part"),
-)
-
-
 class Part(BaseModel):
-    """A section of the recipe: unknown keys refused, nothing changed after reading."""
+    """A section of the recipe: unknown keys refused, nothing changed after reading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SiimData(Part):
-    """Kaggle's layout: train.csv with jpeg/train/NAME.jpg, or x_train_S.npy in csv order."""
-
-    reader: Literal["siim"]
-    array_channels: Literal["rgb", "bgr"] = "rgb"  # of an adopted array; ours are always RGB
-
-
-def _with_text_keys(labels: Any) -> Any:
-    """YAML reads 0: benign as a number, and cells and names of folders are text."""
-    if not isinstance(labels, dict):
-        return labels
-    return {str(key) if type(key) is int else key: name for key, name in labels.items()}
-
-
-class CsvFolderData(Part):
-    """Any table (one CSV) beside any folder of images.
-
-    `keep_cols` are further columns that go into the fold file as they are, so that the report can
-    be broken down by them.
+    The docstring below a field is its description in the schema and in the documentation.
     """
 
-    reader: Literal["csv_folder"]
-    table: str | None = None  # file name of the CSV; the only one in the folder when absent
-    image_col: str = "image_name"
-    target_col: str = "target"
-    group_col: str | None = None
-    group_is: Literal["patient", "lesion"] = "patient"
-    positive: tuple[str, ...] | None = None  # values of target_col that are melanoma, if not 0/1
-    labels: dict[str, ClassName] | None = None  # values of target_col -> classes
-    age_col: str | None = None
-    sex_col: str | None = None
-    site_col: str | None = None
-    keep_cols: tuple[str, ...] = ()
-
-    @field_validator("keep_cols")
-    @classmethod
-    def _names_are_free(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        taken = sorted(set(names) & set(RESERVED))
-        if taken:
-            raise ValueError(
-                f"{', '.join(taken)}: names that the fold file has for its own columns"
-            )
-        if len(set(names)) < len(names):
-            raise ValueError("a column is named twice")
-        return names
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _numbers_are_text(cls, labels: Any) -> Any:
-        return _with_text_keys(labels)
-
-
-class HamData(Part):
-    """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
-
-    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
-    HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
-    """
-
-    reader: Literal["ham10000"]
-    rows: Literal["all", "with_image"] = "all"  # all: a row without its image is a fault
-
-
-class ClassFolderData(Part):
-    """A folder a class, at the top or in train/ and test/."""
-
-    reader: Literal["class_folders"]
-    labels: dict[str, ClassName] | None = None  # folders -> classes, where their names differ
-    group_pattern: str | None = None  # regular expression with one group, for file names
-    group_is: Literal["patient", "lesion"] = "patient"
-
-    @field_validator("group_pattern")
-    @classmethod
-    def _has_one_group(cls, pattern: str | None) -> str | None:
-        try:
-            groups = 1 if pattern is None else re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"no regular expression ({error})") from error
-        if groups != 1:
-            raise ValueError(r"one group in brackets, such as ^(\d+)_, was expected")
-        return pattern
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _numbers_are_text(cls, labels: Any) -> Any:
-        return _with_text_keys(labels)
-
-
-class PhantomData(Part):
-    """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
-
-    reader: Literal["phantoms"]
-    images: Annotated[int, Field(ge=20)] = 440
-    patients: Annotated[int, Field(ge=5)] = 72
-    size: Annotated[int, Field(ge=32, le=512)] = 96
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-Data = Annotated[
-    SiimData | CsvFolderData | HamData | ClassFolderData | PhantomData,
-    Field(discriminator="reader"),
-]
-
-
-READERS: dict[str, type[Part]] = {
-    "siim": SiimData,
-    "csv_folder": CsvFolderData,
-    "ham10000": HamData,
-    "class_folders": ClassFolderData,
-    "phantoms": PhantomData,
-}
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Image(Part):
     size: Annotated[int, Field(ge=32, le=1024)] = 128
-    fit: Literal["squash", "center"] = "squash"  # how a rectangle becomes a square
+    """Side of the square that the network sees, pixels."""
+    fit: Literal["squash", "center"] = "squash"
+    """How a rectangle becomes a square: squashed, or its centre cut out."""
     normalize: Literal["imagenet", "half"] = "imagenet"
+    """Scaling of the pixels: ImageNet's mean and deviation, or .5 and .5."""
 
 
 class Folds(Part):
@@ -170,11 +55,17 @@ class Folds(Part):
     """
 
     name: str
+    """Name of the fold file, folds/NAME.csv."""
     k: Annotated[int, Field(ge=1, le=20)] = 5
-    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # k: 1 only, share held out
+    """Number of folds; 1 is a single split into training and validation."""
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share held out by a single split (k: 1)."""
     holdout: Literal["none", "folders"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "none"
+    """Test part beside the folds: none, a share of the images, or the data's own folders."""
     group_by: Literal["patient", "none"] = "patient"
+    """Patient: patients, lesions and duplicates stay whole. None: leaks, and the report says so."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the ties in the assignment."""
 
     @model_validator(mode="after")
     def _validation_has_a_use(self) -> Folds:
@@ -186,59 +77,92 @@ class Folds(Part):
 class Head(Part):
     """Hidden layers between the pooled features and the logits."""
 
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]  # their widths
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Widths of the hidden layers."""
     activation: Literal["relu", "gelu", "silu"] = "relu"
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # after each activation
+    """Activation after each hidden layer."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Dropout after each activation."""
 
 
 class Model(Part):
     backbone: str = "se_resnext50_32x4d"
-    pretrained: str = "none"  # none, imagenet, or a file
-    freeze_backbone: StrictBool = False  # in every epoch; stages say it one by one
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # on the pooled features
-    head: Head | None = None  # none: one linear layer
+    """Name of the backbone; an unknown one is refused with the known ones."""
+    pretrained: str = "none"
+    """Weights to start from: none, imagenet, or a file."""
+    freeze_backbone: StrictBool = False
+    """Whether the backbone stays as it is in every epoch; stages say it one by one."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Dropout on the pooled features."""
+    head: Head | None = None
+    """Hidden layers before the logits; none: one linear layer."""
 
 
 class Loss(Part):
     name: str = "bce"
-    positive_weight: Literal["ratio", "none"] | Positive = "none"  # one output only
-    class_weight: Literal["none", "balanced", "sqrt"] = "none"  # several outputs only
-    cap: Positive | None = None  # of either weight
+    """Name of the loss; an unknown one is refused with the known ones."""
+    positive_weight: Literal["ratio", "none"] | Positive = "none"
+    """Weight of the positives: negatives / positives (ratio), or a number; one output only."""
+    class_weight: Literal["none", "balanced", "sqrt"] = "none"
+    """Weight of each class by its rarity; several outputs only."""
+    cap: Positive | None = None
+    """Largest weight that ratio, balanced or sqrt may give."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Share of the target that is spread over the classes."""
 
 
 class Sampler(Part):
     name: Literal["shuffle", "balanced"] = "shuffle"
-    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5  # balanced, one output only
+    """Shuffle: every image once an epoch. Balanced: classes drawn by share."""
+    positive_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Share of positives that balanced draws; one output only."""
 
 
 class Optimizer(Part):
     name: Literal["adam", "adamw", "sgd"] = "adam"
+    """The optimizer."""
     rate: Positive = 1e-4
+    """Highest learning rate, of the head."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # backbone's rate / head's
-    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0  # rate ratio from depth to depth
+    """Weight decay; none on biases and BatchNorm."""
+    backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The backbone's rate as a share of the head's."""
+    depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Ratio of the rates of one depth of the backbone and the next."""
     clip_norm: Positive | None = None
+    """Largest norm of the gradient; none: not clipped."""
 
 
 class Schedule(Part):
     name: Literal["plateau", "cosine", "one_cycle", "step", "constant"] = "plateau"
+    """How the rate changes over the epochs."""
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
-    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1  # plateau and step
-    patience: Annotated[int, Field(ge=0)] = 3  # plateau
-    threshold: Annotated[float, Field(ge=0.0)] = 1e-3  # plateau, absolute
-    metric: Literal["selection", "loss"] = "selection"  # plateau: what it watches, held out
-    every: Count = 4  # step, epochs
-    final_share: Share = 0.01  # cosine and one_cycle: last rate / highest rate
+    """Epochs over which the rate rises from 0 (cosine and one_cycle)."""
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """By what plateau and step multiply the rate."""
+    patience: Annotated[int, Field(ge=0)] = 3
+    """Epochs without a gain before plateau lowers the rate."""
+    threshold: Annotated[float, Field(ge=0.0)] = 1e-3
+    """Least gain that plateau counts as one, absolute."""
+    metric: Literal["selection", "loss"] = "selection"
+    """What plateau watches on the held-out images: the selection metric, or the loss."""
+    every: Count = 4
+    """Epochs between two steps."""
+    final_share: Share = 0.01
+    """Last rate of cosine and one_cycle as a share of the highest."""
 
 
 class StageOptimizer(Part):
     """What a stage says otherwise than the recipe's optimizer section."""
 
     rate: Positive | None = None
+    """Highest learning rate of this stage."""
     weight_decay: Annotated[float, Field(ge=0.0)] | None = None
+    """Weight decay of this stage."""
     backbone_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """The backbone's rate as a share of the head's, in this stage."""
     depth_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Rate ratio from depth to depth, in this stage."""
 
 
 class Stage(Part):
@@ -249,9 +173,13 @@ class Stage(Part):
     """
 
     epochs: Count
+    """Epochs of this stage."""
     frozen: StrictBool = False
+    """Whether the backbone stays as it is."""
     optimizer: StageOptimizer = StageOptimizer()
+    """What differs from the recipe's optimizer."""
     schedule: Schedule | None = None
+    """A schedule in the place of the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -265,26 +193,43 @@ class StagePlan:
 
 
 class Training(Part):
-    epochs: Count = 25  # with stages: their sum, which need not be said
+    epochs: Count = 25
+    """Number of epochs; with stages their sum, which need not be said."""
     batch_size: Count = 64
+    """Images a batch."""
     accumulate: Count = 1
+    """Batches a step of the optimizer."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the products; auto: bfloat16 where the hardware multiplies it."""
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
-    precise_bn: Annotated[int, Field(ge=0)] = 0  # training images that renew BatchNorm's statistics
+    """Decay of an average of the weights, which is then what is scored; none: no average."""
+    precise_bn: Annotated[int, Field(ge=0)] = 0
+    """How many training images renew BatchNorm's statistics after each epoch; 0: none."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that load images; auto: none on a CPU."""
 
 
 class Selection(Part):
-    keep: Literal["best", "last"] = "best"  # the epoch whose weights enter the bundle
-    metric: Metric | None = None  # what picks it; none: auroc, with several outputs macro_auroc
-    patience: Count | None = None  # early stopping; none: all epochs
+    keep: Literal["best", "last"] = "best"
+    """The epoch whose weights enter the bundle."""
+    metric: Metric | None = None
+    """What picks the best epoch; none: auroc, with several outputs macro_auroc."""
+    patience: Count | None = None
+    """Epochs without a gain that end the run; none: all epochs."""
     min_delta: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Least gain that counts as one."""
 
 
 class Evaluation(Part):
-    views: Literal[1, 2, 4, 8] = 1  # dihedral views averaged as logits
-    sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95  # of the threshold
-    sensitivities: tuple[Share, ...] = (0.8, 0.9)  # of further operating points
+    views: Literal[1, 2, 4, 8] = 1
+    """How many turned and mirrored views are scored and averaged, as logits."""
+    sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    """Sensitivity of the threshold that flags."""
+    sensitivities: tuple[Share, ...] = (0.8, 0.9)
+    """Sensitivities of further operating points."""
     specificities: tuple[Share, ...] = (0.8, 0.9)
+    """Specificities of further operating points."""
     calibration: Literal["scale", "temperature"] = "scale"
+    """Scale: slope and intercept (a number a class). Temperature: slope alone."""
     resamples: Annotated[int, Field(ge=100)] = 2000
+    """Bootstrap resamples of every interval."""

@@ -21,7 +21,8 @@ from melanoma.data.images import FileFacts, read_measured, read_square
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
-from melanoma.recipe.sections import Image, SiimData
+from melanoma.recipe.data_sections import SiimData
+from melanoma.recipe.sections import Image
 
 SIIM = SiimData(reader="siim")
 SMALL = Image(size=32)

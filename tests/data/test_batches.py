@@ -14,7 +14,8 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.batches import Batch, Plan, draw_order, load_batches, plan_epoch, resolve_workers
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import Augmentation
-from melanoma.recipe.sections import Image, Sampler, SiimData
+from melanoma.recipe.data_sections import SiimData
+from melanoma.recipe.sections import Image, Sampler
 
 ROWS = np.arange(100, 160)
 TARGETS = (np.arange(60) % 7 == 0).astype(np.int64)

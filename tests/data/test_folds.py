@@ -32,7 +32,8 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError, FoldError
-from melanoma.recipe.sections import Folds, HamData, Image, SiimData
+from melanoma.recipe.data_sections import HamData, SiimData
+from melanoma.recipe.sections import Folds, Image
 
 Ints = npt.NDArray[np.int64]
 NAMES = ("benign", "melanoma", "nevus", "a rare one")

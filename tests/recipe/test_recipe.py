@@ -19,9 +19,9 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation.score_table import COLUMNS as SCORE_COLUMNS
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
+from melanoma.recipe.data_sections import RESERVED, ClassFolderData
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.recipe.sections import RESERVED, ClassFolderData
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -394,7 +394,7 @@ def test_every_config_loads_and_can_be_meant(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> None:
-    command, expected = path.read_text().splitlines()[:2]
+    _schema, command, expected = path.read_text().splitlines()[:3]
     assert command.startswith("# ")
     assert f"python -m melanoma.train --config configs/{path.name}" in command
     assert expected.startswith("# expected time and score: ")

@@ -10,7 +10,8 @@ from melanoma.data.readers.csv_folder import read_csv_folder
 from melanoma.data.readers.ham10000 import read_ham10000
 from melanoma.data.readers.siim import read_phantoms, read_siim
 from melanoma.data.readers.table import LesionTable
-from melanoma.recipe.sections import BINARY_CLASSES, Data
+from melanoma.recipe.data_sections import Data
+from melanoma.recipe.sections import BINARY_CLASSES
 
 
 def read_lesions(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from melanoma.data.readers.folder_tree import find_class_images, read_groups
 from melanoma.data.readers.table import FolderLabels, LesionTable, make_table
-from melanoma.recipe.sections import ClassFolderData, Data
+from melanoma.recipe.data_sections import ClassFolderData, Data
 
 
 def read_class_folders(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:

@@ -9,7 +9,7 @@ from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.errors import DataError
-from melanoma.recipe.sections import CsvFolderData, Data
+from melanoma.recipe.data_sections import CsvFolderData, Data
 
 
 def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:

@@ -13,7 +13,7 @@ from melanoma.data.readers.labels import (
     ham10000_labels,
 )
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
-from melanoma.recipe.sections import Data, HamData
+from melanoma.recipe.data_sections import Data, HamData
 
 
 def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:

@@ -11,7 +11,7 @@ from melanoma.data.csv_tables import read_table
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
-from melanoma.recipe.sections import Data, PhantomData, SiimData
+from melanoma.recipe.data_sections import Data, PhantomData, SiimData
 
 
 def read_test_lesions(folder: Path, data: Data) -> LesionTable | None:

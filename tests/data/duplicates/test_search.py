@@ -25,7 +25,7 @@ from melanoma.data.duplicates.search import (
 )
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.recipe import sections
-from melanoma.recipe.sections import SiimData
+from melanoma.recipe.data_sections import SiimData
 
 Arrays = Callable[[str, list[str]], ImageArray]
 

@@ -16,7 +16,7 @@ from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.data.readers.siim import read_test_lesions
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
-from melanoma.recipe.sections import CsvFolderData, Data, HamData, PhantomData, SiimData
+from melanoma.recipe.data_sections import CsvFolderData, Data, HamData, PhantomData, SiimData
 
 SIIM = SiimData(reader="siim")
 PHANTOMS = PhantomData(reader="phantoms", images=40, patients=12, size=32)

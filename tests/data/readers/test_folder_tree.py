@@ -15,8 +15,8 @@ from melanoma.data.readers.folder_tree import find_class_images, read_groups
 from melanoma.data.readers.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
+from melanoma.recipe.data_sections import ClassFolderData
 from melanoma.recipe.overrides import load_recipe
-from melanoma.recipe.sections import ClassFolderData
 from melanoma.storage import write_text
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"

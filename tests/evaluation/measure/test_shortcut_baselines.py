@@ -20,7 +20,8 @@ from melanoma.evaluation.measure.shortcut_baselines import (
     shortcut_inputs,
 )
 from melanoma.evaluation.report.schema import Shortcuts
-from melanoma.recipe.sections import CsvFolderData, Folds
+from melanoma.recipe.data_sections import CsvFolderData
+from melanoma.recipe.sections import Folds
 
 
 def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:

@@ -1,0 +1,158 @@
+"""The data section of a recipe: one record a reader, and what all readers share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    field_validator,
+)
+
+from melanoma.recipe.sections import ClassName, Part
+
+# Columns of the fold file and of oof.csv that mean something of their own.
+RESERVED = (
+    *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
+    *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
+    *("prob", "prob_crossfit", "part"),
+)
+
+
+class SiimData(Part):
+    """Kaggle's layout: train.csv with jpeg/train/NAME.jpg, or x_train_S.npy in csv order."""
+
+    reader: Literal["siim"]
+    """Kaggle's SIIM-ISIC layout."""
+    array_channels: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels of an adopted array; ours are always RGB."""
+
+
+def _with_text_keys(labels: Any) -> Any:
+    """YAML reads 0: benign as a number, and cells and names of folders are text."""
+    if not isinstance(labels, dict):
+        return labels
+    return {str(key) if type(key) is int else key: name for key, name in labels.items()}
+
+
+class CsvFolderData(Part):
+    """Any table (one CSV) beside any folder of images.
+
+    `keep_cols` are further columns that go into the fold file as they are, so that the report can
+    be broken down by them.
+    """
+
+    reader: Literal["csv_folder"]
+    """Any table beside any folder of images."""
+    table: str | None = None
+    """File name of the CSV; the only one in the folder when absent."""
+    image_col: str = "image_name"
+    """Column of the image names, with or without folder and ending."""
+    target_col: str = "target"
+    """Column of the labels."""
+    group_col: str | None = None
+    """Column of what must stay in one fold; none: every image by itself."""
+    group_is: Literal["patient", "lesion"] = "patient"
+    """Whether `group_col` names patients or lesions."""
+    positive: tuple[str, ...] | None = None
+    """Values of `target_col` that are melanoma, where they are not 0 and 1."""
+    labels: dict[str, ClassName] | None = None
+    """What each value of `target_col` means: value -> class."""
+    age_col: str | None = None
+    """Column of ages in years."""
+    sex_col: str | None = None
+    """Column of sexes."""
+    site_col: str | None = None
+    """Column of body sites."""
+    keep_cols: tuple[str, ...] = ()
+    """Further columns for the fold file, to break the report down by."""
+
+    @field_validator("keep_cols")
+    @classmethod
+    def _names_are_free(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        taken = sorted(set(names) & set(RESERVED))
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)}: names that the fold file has for its own columns"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice")
+        return names
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_text(cls, labels: Any) -> Any:
+        return _with_text_keys(labels)
+
+
+class HamData(Part):
+    """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
+
+    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
+    HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
+    """
+
+    reader: Literal["ham10000"]
+    """HAM10000 as published."""
+    rows: Literal["all", "with_image"] = "all"
+    """All: a row without its image is a fault. With_image: such rows are left out, and counted."""
+
+
+class ClassFolderData(Part):
+    """A folder a class, at the top or in train/ and test/."""
+
+    reader: Literal["class_folders"]
+    """A folder a class."""
+    labels: dict[str, ClassName] | None = None
+    """What each folder means, where its name is not the class: folder -> class."""
+    group_pattern: str | None = None
+    """Regular expression whose one group is the patient or lesion in a file name."""
+    group_is: Literal["patient", "lesion"] = "patient"
+    """Whether the group is a patient or a lesion."""
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            groups = 1 if pattern is None else re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression ({error})") from error
+        if groups != 1:
+            raise ValueError(r"one group in brackets, such as ^(\d+)_, was expected")
+        return pattern
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_text(cls, labels: Any) -> Any:
+        return _with_text_keys(labels)
+
+
+class PhantomData(Part):
+    """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
+
+    reader: Literal["phantoms"]
+    """Procedural drawings, for the demo and for tests."""
+    images: Annotated[int, Field(ge=20)] = 440
+    """How many are drawn."""
+    patients: Annotated[int, Field(ge=5)] = 72
+    """Of how many patients."""
+    size: Annotated[int, Field(ge=32, le=512)] = 96
+    """Side of a drawing, pixels."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the drawings."""
+
+
+Data = Annotated[
+    SiimData | CsvFolderData | HamData | ClassFolderData | PhantomData,
+    Field(discriminator="reader"),
+]
+
+
+READERS: dict[str, type[Part]] = {
+    "siim": SiimData,
+    "csv_folder": CsvFolderData,
+    "ham10000": HamData,
+    "class_folders": ClassFolderData,
+    "phantoms": PhantomData,
+}
