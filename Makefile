@@ -10,7 +10,7 @@ WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test lint clean
+.PHONY: help setup demo serve test lint docs clean
 
 help:
 	@echo "make setup   .venv with everything that development needs"
@@ -18,6 +18,7 @@ help:
 	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make docs    the documentation, into build/site"
 
 setup: .venv/.installed
 
@@ -47,6 +48,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports setup.cfg
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf arrays/demo data/phantoms weights/demo folds/demo.csv
