@@ -7,7 +7,6 @@ import struct
 import zlib
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
@@ -35,3 +34,28 @@ def palette_png_without_palette() -> bytes:
     header = struct.pack(">IIBBBBB", 64, 64, 8, 3, 0, 0, 0)
     rows = (b"\0" + bytes(range(64))) * 64
     return png_of(header, png_chunk(b"IDAT", zlib.compress(rows)))
+
+
+def jpeg_segment(marker: int, content: bytes = b"") -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def jpeg_frame(marker: int, *, width: int, height: int, bits: int = 8, parts: int = 1) -> bytes:
+    """A start of frame; the components are not subsampled."""
+    rows = b"".join(bytes([number + 1, 0x11, 0]) for number in range(parts))
+    return jpeg_segment(marker, struct.pack(">BHHB", bits, height, width, parts) + rows)
+
+
+def jpeg_scan(first: int, last: int, *, high: int, low: int, part: int = 1) -> bytes:
+    """A scan of one component, of two coded bytes."""
+    head = bytes([1, part, 0, first, last, high << 4 | low])
+    return jpeg_segment(0xDA, head) + b"\xff\x00\x00"
+
+
+def jpeg_of(*segments: bytes) -> bytes:
+    return b"\xff\xd8" + b"".join(segments) + b"\xff\xd9"
+
+
+def with_segment(jpeg: bytes, extra: bytes) -> bytes:
+    """The photograph with `extra` before its first segment."""
+    return jpeg[:2] + extra + jpeg[2:]

@@ -36,6 +36,7 @@ export const fr = {
   "error.not_ready": "Le service démarre encore. Réessayez dans un instant.",
   "error.missing_file": "Il manque la photographie.",
   "error.deadline": "L'explication a pris trop de temps. Demandez une précision plus basse.",
+  "error.too_complex": "Le décodage de ce fichier prendrait trop de temps. Enregistrez l'image à nouveau.",
   "error.too_large": "Le fichier est trop grand\u00a0: 10 Mo au plus par photographie.",
   "error.too_many_files": "Trop de fichiers\u00a0: 32 au plus à la fois.",
   "error.too_many_pixels": "L'image a trop de pixels.",

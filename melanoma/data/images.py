@@ -2,7 +2,8 @@
 
 Policies (stated once, here): JPEG, PNG and WEBP by an explicit list of formats; MPO and animations
 give their first frame; EXIF orientation is applied; alpha is laid over white; grey, palette, 16-bit
-and CMYK are converted to RGB; ICC profiles are ignored. Size limits are checked before decoding.
+and CMYK are converted to RGB; ICC profiles are ignored. Size limits are checked before decoding,
+and so is what decoding would cost: no accepted file takes more than a second or two.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from __future__ import annotations
 import io
 import warnings as python_warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from melanoma.data import jpeg_structure, png_structure
+from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
+from melanoma.data.png_structure import PngStructure, read_png, without_excess
+from melanoma.data.webp_structure import is_webp, require_few_chunks
 from melanoma.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
+
+Structure: TypeAlias = JpegStructure | PngStructure | None  # a WEBP's has nothing to ask for
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # MPO comes through the JPEG reader and has none of its own
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -64,7 +71,7 @@ def count_pixels(data: bytes) -> int:
     """Pixels that decoding `data` makes. Raises ImageError for what needs no decoding to refuse."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        width, height = _open_checked(data).size
+        width, height = _open_checked(data)[0].size
     return width * height
 
 
@@ -72,7 +79,7 @@ def decode_image(data: bytes) -> Photograph:
     """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        image = _open_checked(data)
+        image, _ = _open_checked(data)
         try:
             frames = getattr(image, "n_frames", 1)
             image.seek(0)
@@ -132,32 +139,45 @@ def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels
     return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _open_checked(data: bytes) -> Image.Image:
-    """The image, its header read and its size allowed, nothing decoded yet."""
+def _open_checked(data: bytes) -> tuple[Image.Image, Structure]:
+    """The image, its structure and its header read and its size allowed, nothing decoded yet."""
     if not data:
         raise ImageError("empty_file", "the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(
             "too_large", f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
         )
+    structure = _read_structure(data)
+    if isinstance(structure, PngStructure):
+        data = without_excess(data, structure)
     image = _open_image(data)
     _check_size(*image.size)
-    return image
+    if isinstance(structure, JpegStructure):
+        require_affordable(structure)
+    return image, structure
+
+
+def _read_structure(data: bytes) -> Structure:
+    """What the file says of itself. Raises ImageError for what would take too long to decode."""
+    if data.startswith(jpeg_structure.START):
+        return read_jpeg(data)
+    if data.startswith(png_structure.START):
+        return read_png(data)
+    if is_webp(data):
+        require_few_chunks(data)
+        return None
+    raise ImageError("unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG")
 
 
 def _open_image(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            "unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG"
-        ) from error
+    except MemoryError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError(
             "too_many_pixels", f"more than {MAX_PIXELS // 1_000_000} megapixels"
         ) from error
-    except MemoryError:
-        raise
     # Whatever else: decoders meet odd bytes with AssertionError, KeyError, struct.error and more,
     # and each says no more than that this file is damaged.
     except Exception as error:
