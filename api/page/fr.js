@@ -110,6 +110,7 @@ export const fr = {
   "seen.squash": "Toute la photographie, ramenée à {side} × {side} pixels.",
   "warning.low_information": "Il y a peu à voir sur cette photographie\u00a0: le score peut ne rien vouloir dire",
   "warning.multi_frame": "Le fichier contient plusieurs images\u00a0: la première a été analysée",
+  "warning.unverified_image": "Il n'a pas été possible de vérifier que ce fichier est entier",
   "warning.fewer_folds": "Ce modèle contient moins de plis que prévu",
   "warning.views": "L'image a été analysée sous plus ou moins de vues que lors de l'évaluation",
 

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from melanoma.data import jpeg_structure, png_structure
+from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
-from melanoma.data.png_structure import PngStructure, read_png, without_excess
+from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
 from melanoma.data.webp_structure import is_webp, require_few_chunks
 from melanoma.errors import ImageError
 
@@ -79,7 +80,8 @@ def decode_image(data: bytes) -> Photograph:
     """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        image, _ = _open_checked(data)
+        image, structure = _open_checked(data)
+        found = list(_check_damage(data, structure))
         try:
             frames = getattr(image, "n_frames", 1)
             image.seek(0)
@@ -89,7 +91,8 @@ def decode_image(data: bytes) -> Photograph:
             raise
         except Exception as error:
             raise ImageError("corrupt_image", DAMAGED) from error
-    found = ["multi_frame"] if frames > 1 else []
+    if frames > 1:
+        found.append("multi_frame")
     if pixels.mean(axis=2).std() < LOW_INFORMATION:
         found.append("low_information")
     return Photograph(pixels, tuple(found))
@@ -167,6 +170,18 @@ def _read_structure(data: bytes) -> Structure:
         require_few_chunks(data)
         return None
     raise ImageError("unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG")
+
+
+def _check_damage(data: bytes, structure: Structure) -> tuple[str, ...]:
+    """Warnings. Raises ImageError for damage that Pillow says nothing of.
+
+    A WEBP has no checksum, and what is damaged but of the right length looks like any other.
+    """
+    if isinstance(structure, JpegStructure):
+        return check_jpeg(data, structure)
+    if isinstance(structure, PngStructure):
+        require_sound(data, structure)
+    return ()
 
 
 def _open_image(data: bytes) -> Image.Image:

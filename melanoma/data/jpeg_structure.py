@@ -23,6 +23,7 @@ MAX_STRAY = 10_000
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FILL = re.compile(rb"[^\xff]")
 _BARE = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts: no length follows
+_UNCODED = {*range(0xE0, 0xF0), 0xFE}  # the applications' segments and comments
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xCA}
@@ -37,7 +38,8 @@ class JpegStructure:
     """What the markers say. `components` maps a component's id to its blocks.
 
     `precision` holds, for each component, how many low bits of its 64 coefficients are still to
-    come: all 0 in a whole file. `clean` lists the spans that are not stray bytes.
+    come: all 0 in a whole file. `coded` are the spans that decide the pixels: not the applications'
+    segments, comments and stray bytes.
     """
 
     kind: int = 0
@@ -49,7 +51,7 @@ class JpegStructure:
     blocks: int = 0
     stray: int = 0
     inconsistent: bool = False
-    clean: list[tuple[int, int]] = field(default_factory=list)
+    coded: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
@@ -65,11 +67,11 @@ def read_jpeg(data: bytes) -> JpegStructure:
     for JPEGs that are not of the common kind, `corrupt_image` for markers that none may have.
     """
     found, at = JpegStructure(), 2
-    found.clean.append((0, 2))
+    found.coded.append((0, 2))
     while (position := _next_marker(found, data, at)) is not None:
         marker = data[position]
         if marker == _EOI:
-            found.clean.append((position - 1, position + 1))
+            found.coded.append((position - 1, position + 1))
             break
         at = _segment_end(found, data, position)
         if marker in _FRAMES:
@@ -80,7 +82,8 @@ def read_jpeg(data: bytes) -> JpegStructure:
             at = rest.start() if rest else len(data)
         elif marker == _JPEG_LS:
             raise _unsupported("a JPEG-LS file")
-        found.clean.append((position - 1, at))
+        if marker not in _UNCODED:
+            found.coded.append((position - 1, at))
         _require_bounded(found)
     return found
 

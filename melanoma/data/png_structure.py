@@ -19,6 +19,17 @@ MAX_DATA_CHUNKS = 20_000
 MAX_INFLATED = (1 << 20) - 1
 MAX_TEXT = 8 << 20  # of all text chunks together; inflating it takes a few hundredths of a second
 _DATA = (b"IDAT", b"fdAT")
+# Where a pass of an interlaced image begins, and its steps: left, top, across, down.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+_SLICE, _PIECE = 1 << 16, 1 << 20
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 
 
@@ -35,13 +46,15 @@ class PngStructure(NamedTuple):
     """What a PNG's chunks say.
 
     `excess` are chunks that Pillow must not see; `bad_profile` says that a colour profile is among
-    them. `depth` is IHDR's, `significant` the first entry of sBIT, or 0 where there is none.
+    them. `depth` is IHDR's, `inflated` the bytes that the pixels must inflate to, and `significant`
+    the first entry of sBIT, or 0 where there is none.
     """
 
     chunks: tuple[Chunk, ...]
     excess: tuple[Chunk, ...]
     bad_profile: bool
     depth: int
+    inflated: int
     significant: int
 
 
@@ -51,7 +64,7 @@ def read_png(data: bytes) -> PngStructure:
     excess: list[Chunk] = []
     text = 0
     bad_profile = False
-    depth = significant = 0
+    depth = inflated = significant = 0
     for chunk in chunks:
         if chunk.kind in _TEXT:
             room = min(MAX_INFLATED, MAX_TEXT - text)
@@ -64,9 +77,10 @@ def read_png(data: bytes) -> PngStructure:
             excess.append(chunk)
         elif chunk.kind == b"IHDR" and chunk.end - chunk.content >= 13:
             depth = data[chunk.content + 8]
+            inflated = _inflated_size(data[chunk.content : chunk.end])
         elif chunk.kind == b"sBIT" and chunk.end > chunk.content:
             significant = data[chunk.content]
-    return PngStructure(tuple(chunks), tuple(excess), bad_profile, depth, significant)
+    return PngStructure(tuple(chunks), tuple(excess), bad_profile, depth, inflated, significant)
 
 
 def without_excess(data: bytes, structure: PngStructure) -> bytes:
@@ -79,16 +93,52 @@ def without_excess(data: bytes, structure: PngStructure) -> bytes:
 
 
 def require_sound(data: bytes, structure: PngStructure) -> None:
-    """Raise ImageError where a data chunk's checksum differs, which Pillow does not look at."""
-    view = memoryview(data)
+    """Raise ImageError where pixels are missing or their checksums differ.
+
+    Pillow looks at neither, and leaves black what a stream that ends early has not brought.
+    """
+    view, inflater = memoryview(data), zlib.decompressobj()
+    missing = structure.inflated
     for chunk in structure.chunks:
-        if chunk.kind == b"IDAT":
-            stated = data[chunk.end : chunk.end + 4]
-            found = zlib.crc32(view[chunk.start + 4 : chunk.end])
-            if int.from_bytes(stated, "big") != found or len(stated) < 4:
+        if chunk.kind != b"IDAT":
+            continue
+        stated, coded = data[chunk.end : chunk.end + 4], view[chunk.content : chunk.end]
+        found = zlib.crc32(coded, zlib.crc32(b"IDAT"))
+        if int.from_bytes(stated, "big") != found or len(stated) < 4:
+            raise ImageError("corrupt_image", "the image is damaged: its pixels' checksum differs")
+        missing -= _count_inflated(inflater, coded, missing)
+    if missing > 0:
+        raise ImageError("corrupt_image", "the image is damaged or cut off: pixels are missing")
+
+
+def _count_inflated(inflater: zlib._Decompress, coded: memoryview, wanted: int) -> int:
+    """Bytes that `coded` inflates to, thrown away piece by piece; it stops at `wanted`."""
+    count = 0
+    # In slices, because zlib copies what it has not consumed at every piece.
+    for start in range(0, len(coded), _SLICE):
+        rest = bytes(coded[start : start + _SLICE])
+        while rest and count < wanted and not inflater.eof:
+            try:
+                count += len(inflater.decompress(rest, _PIECE))
+            except zlib.error as error:
                 raise ImageError(
-                    "corrupt_image", "the image is damaged: its pixels' checksum differs"
-                )
+                    "corrupt_image", "the image is damaged: its pixels are no zlib stream"
+                ) from error
+            rest = inflater.unconsumed_tail
+    return count
+
+
+def _inflated_size(header: bytes) -> int:
+    """Bytes of all rows, each with its filter's byte, as IHDR's content says."""
+    width, height = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4))
+    bits = header[8] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header[9], 1)
+    passes = _ADAM7 if header[12] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total
 
 
 def _find_chunks(data: bytes) -> list[Chunk]:

@@ -323,7 +323,8 @@ def test_random_damage_gives_a_picture_or_a_refusal_and_nothing_else(
             assert isinstance(decode_image(bytes(data)), Photograph)
         except ImageError:
             refused += 1
-    assert 0 < refused < 250
+    # Every chunk of a PNG has a checksum.
+    assert refused == 250 if kind == "PNG" else 0 < refused < 250
 
 
 BOMBS = {
