@@ -19,9 +19,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from melanoma.data import jpeg_structure, png_structure
+from melanoma.data.decoding_room import ROOM
 from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
 from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
+from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
 from melanoma.data.webp_structure import is_webp, require_few_chunks
 from melanoma.errors import ImageError
 
@@ -36,18 +38,6 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE, MAX_SIDE = 16, 12_000
 MAX_ASPECT = 10.0
 DAMAGED = "the image is damaged or cut off"
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# Below this standard deviation of grey levels there is nothing to see: a lens cap, a white sheet.
-LOW_INFORMATION = 4.0
 
 
 class Photograph(NamedTuple):
@@ -80,22 +70,29 @@ def decode_image(data: bytes) -> Photograph:
     """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        image, structure = _open_checked(data)
+        pixels, found = _decode(data)
+    if has_low_information(pixels):
+        found.append("low_information")
+    return Photograph(pixels, tuple(found))
+
+
+def _decode(data: bytes) -> tuple[Pixels, list[str]]:
+    """Upright pixels, and warnings of the file; waits for room in the process's memory."""
+    image, structure = _open_checked(data)
+    with ROOM.hold(image.width * image.height):
         found = list(_check_damage(data, structure))
         try:
-            frames = getattr(image, "n_frames", 1)
+            if getattr(image, "n_frames", 1) > 1:
+                found.append("multi_frame")
             image.seek(0)
             image.load()
-            pixels = _to_rgb(_upright(image))
+            orientation, pixels = read_orientation(image), to_rgb(image)
         except MemoryError:
             raise
         except Exception as error:
             raise ImageError("corrupt_image", DAMAGED) from error
-    if frames > 1:
-        found.append("multi_frame")
-    if pixels.mean(axis=2).std() < LOW_INFORMATION:
-        found.append("low_information")
-    return Photograph(pixels, tuple(found))
+        del image  # before the turn makes another copy
+        return make_upright(pixels, orientation), found
 
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
@@ -210,31 +207,3 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("too_small", f"{width} x {height} pixels; {MIN_SIDE} a side are needed")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError("bad_aspect", f"{width} x {height} pixels is too narrow a strip")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says.
-
-    Pillow's exif_transpose also rewrites the EXIF block, and fails on photographs in which any
-    other tag is odd; only the one tag is read here.
-    """
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except MemoryError:
-        raise
-    except Exception:  # as above, and an orientation that cannot be read is none
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image: Image.Image) -> Pixels:
-    if image.mode.startswith("I"):
-        # Pillow clips 16-bit grey at 255 instead of scaling it.
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))

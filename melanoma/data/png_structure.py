@@ -29,6 +29,7 @@ _ADAM7 = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
+_PALETTE = 3  # the color type
 _SLICE, _PIECE = 1 << 16, 1 << 20
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -54,6 +55,7 @@ class PngStructure(NamedTuple):
     excess: tuple[Chunk, ...]
     bad_profile: bool
     depth: int
+    needs_palette: bool
     inflated: int
     significant: int
 
@@ -63,7 +65,7 @@ def read_png(data: bytes) -> PngStructure:
     chunks = _find_chunks(data)
     excess: list[Chunk] = []
     text = 0
-    bad_profile = False
+    bad_profile = needs_palette = False
     depth = inflated = significant = 0
     for chunk in chunks:
         if chunk.kind in _TEXT:
@@ -77,10 +79,13 @@ def read_png(data: bytes) -> PngStructure:
             excess.append(chunk)
         elif chunk.kind == b"IHDR" and chunk.end - chunk.content >= 13:
             depth = data[chunk.content + 8]
+            needs_palette = data[chunk.content + 9] == _PALETTE
             inflated = _inflated_size(data[chunk.content : chunk.end])
         elif chunk.kind == b"sBIT" and chunk.end > chunk.content:
             significant = data[chunk.content]
-    return PngStructure(tuple(chunks), tuple(excess), bad_profile, depth, inflated, significant)
+    return PngStructure(
+        tuple(chunks), tuple(excess), bad_profile, depth, needs_palette, inflated, significant
+    )
 
 
 def without_excess(data: bytes, structure: PngStructure) -> bytes:
@@ -97,6 +102,8 @@ def require_sound(data: bytes, structure: PngStructure) -> None:
 
     Pillow looks at neither, and leaves black what a stream that ends early has not brought.
     """
+    if structure.needs_palette and all(chunk.kind != b"PLTE" for chunk in structure.chunks):
+        raise ImageError("corrupt_image", "the image is damaged: its palette is missing")
     view, inflater = memoryview(data), zlib.decompressobj()
     missing = structure.inflated
     for chunk in structure.chunks:
