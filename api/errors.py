@@ -13,7 +13,7 @@ from melanoma.errors import ImageError, ScoreError
 
 log = logging.getLogger("melanoma.api")
 
-# Codes of the decoder (melanoma.data.images) stand here beside the service's own. 499 is nginx's,
+# Codes of the decoder (melanoma.data) stand here beside the service's own. 499 is nginx's,
 # for the log: whoever would read it has gone.
 STATUS = {
     "bad_aspect": 422,
@@ -32,6 +32,7 @@ STATUS = {
     "non_finite_score": 500,
     "not_found": 404,
     "not_ready": 503,
+    "too_complex": 422,
     "too_large": 413,
     "too_many_files": 422,
     "too_many_pixels": 422,

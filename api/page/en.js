@@ -93,6 +93,7 @@ export const en = {
   "seen.squash": "The whole photograph, squeezed to {side} × {side} pixels.",
   "warning.low_information": "There is little to see in this photograph: the score may mean nothing",
   "warning.multi_frame": "The file holds several frames: the first one was scored",
+  "warning.unverified_image": "Whether this file is whole could not be checked",
   "warning.fewer_folds": "Fewer folds than planned are in this model",
   "warning.views": "The image was scored in fewer or more views than the model was evaluated with",
 

@@ -36,6 +36,7 @@ export const fr = {
   "error.not_ready": "Le service démarre encore. Réessayez dans un instant.",
   "error.missing_file": "Il manque la photographie.",
   "error.deadline": "L'explication a pris trop de temps. Demandez une précision plus basse.",
+  "error.too_complex": "Le décodage de ce fichier prendrait trop de temps. Enregistrez l'image à nouveau.",
   "error.too_large": "Le fichier est trop grand\u00a0: 10 Mo au plus par photographie.",
   "error.too_many_files": "Trop de fichiers\u00a0: 32 au plus à la fois.",
   "error.too_many_pixels": "L'image a trop de pixels.",
@@ -109,6 +110,7 @@ export const fr = {
   "seen.squash": "Toute la photographie, ramenée à {side} × {side} pixels.",
   "warning.low_information": "Il y a peu à voir sur cette photographie\u00a0: le score peut ne rien vouloir dire",
   "warning.multi_frame": "Le fichier contient plusieurs images\u00a0: la première a été analysée",
+  "warning.unverified_image": "Il n'a pas été possible de vérifier que ce fichier est entier",
   "warning.fewer_folds": "Ce modèle contient moins de plis que prévu",
   "warning.views": "L'image a été analysée sous plus ou moins de vues que lors de l'évaluation",
 

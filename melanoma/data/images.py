@@ -2,25 +2,34 @@
 
 Policies (stated once, here): JPEG, PNG and WEBP by an explicit list of formats; MPO and animations
 give their first frame; EXIF orientation is applied; alpha is laid over white; grey, palette, 16-bit
-and CMYK are converted to RGB; ICC profiles are ignored. Size limits are checked before decoding.
+and CMYK are converted to RGB; ICC profiles are ignored. Size limits are checked before decoding,
+and so is what decoding would cost: no accepted file takes more than a second or two.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import warnings as python_warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from melanoma.data import jpeg_structure, png_structure
+from melanoma.data.decoding_room import ROOM
+from melanoma.data.jpeg_damage import check_jpeg
+from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
+from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
+from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
+from melanoma.data.webp_structure import is_webp, require_few_chunks
 from melanoma.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
+
+Structure: TypeAlias = JpegStructure | PngStructure | None  # a WEBP's has nothing to ask for
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # MPO comes through the JPEG reader and has none of its own
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -28,18 +37,7 @@ MAX_BYTES = 10_000_000
 MAX_PIXELS = 50_000_000
 MIN_SIDE, MAX_SIDE = 16, 12_000
 MAX_ASPECT = 10.0
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# Below this standard deviation of grey levels there is nothing to see: a lens cap, a white sheet.
-LOW_INFORMATION = 4.0
+DAMAGED = "the image is damaged or cut off"
 
 
 class Photograph(NamedTuple):
@@ -64,7 +62,7 @@ def count_pixels(data: bytes) -> int:
     """Pixels that decoding `data` makes. Raises ImageError for what needs no decoding to refuse."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        width, height = _open_checked(data).size
+        width, height = _open_checked(data)[0].size
     return width * height
 
 
@@ -72,18 +70,29 @@ def decode_image(data: bytes) -> Photograph:
     """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        image = _open_checked(data)
-        frames = getattr(image, "n_frames", 1)
-        try:
-            image.seek(0)
-            image.load()
-            pixels = _to_rgb(_upright(image))
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError) as error:
-            raise ImageError("corrupt_image", "the image is damaged or cut off") from error
-    found = ["multi_frame"] if frames > 1 else []
-    if pixels.mean(axis=2).std() < LOW_INFORMATION:
+        pixels, found = _decode(data)
+    if has_low_information(pixels):
         found.append("low_information")
     return Photograph(pixels, tuple(found))
+
+
+def _decode(data: bytes) -> tuple[Pixels, list[str]]:
+    """Upright pixels, and warnings of the file; waits for room in the process's memory."""
+    image, structure = _open_checked(data)
+    with ROOM.hold(image.width * image.height):
+        found = list(_check_damage(data, structure))
+        try:
+            if getattr(image, "n_frames", 1) > 1:
+                found.append("multi_frame")
+            image.seek(0)
+            image.load()
+            orientation, pixels = read_orientation(image), to_rgb(image)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ImageError("corrupt_image", DAMAGED) from error
+        del image  # before the turn makes another copy
+        return make_upright(pixels, orientation), found
 
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:
@@ -130,32 +139,61 @@ def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels
     return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _open_checked(data: bytes) -> Image.Image:
-    """The image, its header read and its size allowed, nothing decoded yet."""
+def _open_checked(data: bytes) -> tuple[Image.Image, Structure]:
+    """The image, its structure and its header read and its size allowed, nothing decoded yet."""
     if not data:
         raise ImageError("empty_file", "the file is empty")
     if len(data) > MAX_BYTES:
         raise ImageError(
             "too_large", f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
         )
+    structure = _read_structure(data)
+    if isinstance(structure, PngStructure):
+        data = without_excess(data, structure)
     image = _open_image(data)
     _check_size(*image.size)
-    return image
+    if isinstance(structure, JpegStructure):
+        require_affordable(structure)
+    return image, structure
+
+
+def _read_structure(data: bytes) -> Structure:
+    """What the file says of itself. Raises ImageError for what would take too long to decode."""
+    if data.startswith(jpeg_structure.START):
+        return read_jpeg(data)
+    if data.startswith(png_structure.START):
+        return read_png(data)
+    if is_webp(data):
+        require_few_chunks(data)
+        return None
+    raise ImageError("unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG")
+
+
+def _check_damage(data: bytes, structure: Structure) -> tuple[str, ...]:
+    """Warnings. Raises ImageError for damage that Pillow says nothing of.
+
+    A WEBP has no checksum, and what is damaged but of the right length looks like any other.
+    """
+    if isinstance(structure, JpegStructure):
+        return check_jpeg(data, structure)
+    if isinstance(structure, PngStructure):
+        require_sound(data, structure)
+    return ()
 
 
 def _open_image(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            "unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG"
-        ) from error
+    except MemoryError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError(
             "too_many_pixels", f"more than {MAX_PIXELS // 1_000_000} megapixels"
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError) as error:
-        raise ImageError("corrupt_image", "the image is damaged or cut off") from error
+    # Whatever else: decoders meet odd bytes with AssertionError, KeyError, struct.error and more,
+    # and each says no more than that this file is damaged.
+    except Exception as error:
+        raise ImageError("corrupt_image", DAMAGED) from error
 
 
 def _check_size(width: int, height: int) -> None:
@@ -169,29 +207,3 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError("too_small", f"{width} x {height} pixels; {MIN_SIDE} a side are needed")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError("bad_aspect", f"{width} x {height} pixels is too narrow a strip")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says.
-
-    Pillow's exif_transpose also rewrites the EXIF block, and fails on photographs in which any
-    other tag is odd; only the one tag is read here.
-    """
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image: Image.Image) -> Pixels:
-    if image.mode.startswith("I"):
-        # Pillow clips 16-bit grey at 255 instead of scaling it.
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))

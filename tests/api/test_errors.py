@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from image_bytes import palette_png_without_palette
 from PIL import EpsImagePlugin, Image
 from tiny_service import ROOT, encode, refused
 
@@ -37,9 +38,10 @@ def part(name: bytes, data: bytes, more: bytes = b'; filename="f"') -> bytes:
 
 
 def test_every_code_of_the_decoder_has_a_status():
-    source = (ROOT / "melanoma" / "data" / "images.py").read_text()
-    raised = set(re.findall(r'ImageError\(\s*"(\w+)"', source))
-    assert len(raised) > 6
+    sources = (ROOT / "melanoma" / "data").glob("*.py")
+    text = "".join(path.read_text() for path in sources)
+    raised = set(re.findall(r'ImageError\(\s*"(\w+)"', text))
+    assert len(raised) > 7
     assert raised - {"unreadable_file"} <= set(STATUS)  # that one is about paths, not bytes
 
 
@@ -163,6 +165,10 @@ def test_other_formats_are_refused_with_what_to_do(post, monkeypatch, kind):
 def test_a_cut_photograph_is_corrupt(post, pixels, kind, cut):
     data = encode(Image.fromarray(pixels).resize((200, 200)), kind)
     refused(post(data[: len(data) // 2] if cut == "half" else data[:-50]), 422, "corrupt_image")
+
+
+def test_a_palette_image_without_its_palette_is_corrupt(post):
+    refused(post(palette_png_without_palette()), 422, "corrupt_image")
 
 
 def test_random_bytes_in_a_photograph_are_never_our_fault(post, pixels):

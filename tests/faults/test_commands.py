@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from image_bytes import palette_png_without_palette
 
 from melanoma import prepare, split, train
 from melanoma.data import array_build
@@ -629,12 +630,22 @@ def test_one_bad_image_in_a_hundred_can_be_left_out_all_the_way_to_training(
     assert call_door("train", *given, "--fold", "all", "--dry-run").code == 0
 
 
+def cut_end(data: bytes) -> bytes:
+    return data[:-50]
+
+
+def no_palette(data: bytes) -> bytes:
+    """What makes Pillow raise an AssertionError, from which nobody guards himself."""
+    return palette_png_without_palette()
+
+
+@pytest.mark.parametrize("damage", [cut_end, no_palette])
 def test_a_damaged_image_is_named_with_its_fault_by_check_and_prepare(
-    own_set: Path, call_door: Door, tiny_recipe: Recipes
+    damage: Callable[[bytes], bytes], own_set: Path, call_door: Door, tiny_recipe: Recipes
 ) -> None:
     names = pd.read_csv(own_set / "train.csv")["image_name"].tolist()
     path = own_set / f"jpeg/train/{names[7]}.jpg"
-    path.write_bytes(path.read_bytes()[:-50])
+    path.write_bytes(damage(path.read_bytes()))
     given = ["--config", tiny_recipe(), "--data", own_set]
     for door in ("check", "prepare", "train"):
         fold = ["--fold", "0"] if door == "train" else []

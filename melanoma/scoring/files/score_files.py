@@ -73,10 +73,20 @@ class LocalScorer:
     def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
         """For each file a Prediction's fields, or "code: sentence"; scored as one batch."""
         with ThreadPoolExecutor(len(files)) as pool:
-            decoded = list(pool.map(_decode, files))
+            decoded = list(pool.map(self._decode, files))
         photographs = [d for d in decoded if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(photographs) if photographs else [])
         return [d if isinstance(d, str) else next(found).as_dict() for d in decoded]
+
+    def _decode(self, file: ImageFile) -> Photograph | str:
+        """The square alone, which scoring leaves as it is: whole photographs are far larger."""
+        try:
+            photograph = decode_image(file.path.read_bytes())
+        except ImageError as error:
+            return f"{error.code}: {error}"
+        except OSError as error:
+            return f"unreadable_file: {error.strerror}"
+        return photograph._replace(pixels=self.scorer.square(photograph.pixels))
 
 
 def find_images(
@@ -161,15 +171,6 @@ def score_files(
     if book:
         book.close()
     return [done[str(f.path)] for f in files]
-
-
-def _decode(file: ImageFile) -> Photograph | str:
-    try:
-        return decode_image(file.path.read_bytes())
-    except ImageError as error:
-        return f"{error.code}: {error}"
-    except OSError as error:
-        return f"unreadable_file: {error.strerror}"
 
 
 def _row(file: ImageFile, answer: Mapping[str, Any] | str) -> Row:

@@ -10,11 +10,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
+from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.data.folds import load_folds
 from melanoma.errors import DataError
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.files.score_files import as_columns, find_images, likeliest_classes
+from melanoma.scoring.files.score_files import (
+    ImageFile,
+    LocalScorer,
+    as_columns,
+    find_images,
+    likeliest_classes,
+)
 from melanoma.scoring.scorer import Scorer
 
 Door = Callable[..., Any]
@@ -104,3 +112,28 @@ def test_a_submission_needs_a_melanoma_class(
     answer = call_door("predict", "one.jpg", *options, "--submission", "sample.csv")
     assert answer.code == 2
     assert "--submission: the bundle's recipe names no melanoma class" in answer.err
+
+
+@pytest.mark.parametrize("fit", ["squash", "center"])
+def test_a_batch_of_files_keeps_their_squares_and_not_the_photographs(
+    fit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box(0.2, 0.3, 0.5, 0.6)
+    scorer = make_scorer([read_boxes([box])], fit=fit)
+    files = []
+    for number, width in enumerate((320, 200)):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(draw_marked_photograph(box, width=width)).save(path)
+        files.append(ImageFile(path.stem, path))
+    kept: list[Any] = []
+    score = scorer.score_photographs
+
+    def watched(photographs: Any) -> Any:
+        kept.extend(photographs)
+        return score(photographs)
+
+    monkeypatch.setattr(scorer, "score_photographs", watched)
+    answers = LocalScorer(scorer).answer_files(files)
+    assert [one.pixels.nbytes for one in kept] == [3 * scorer.bundle.size**2] * 2
+    for answer, file in zip(answers, files, strict=True):
+        assert answer == scorer.score(file.path.read_bytes()).as_dict()

@@ -1,0 +1,107 @@
+"""From what Pillow decoded to upright (H, W, 3) uint8 RGB, a strip at a time.
+
+Strips, because each conversion is a copy, and a copy of 50 megapixels is 200 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+
+_STRIP_PIXELS = 1 << 20
+_ORIENTATION = 0x0112
+# What EXIF's numbers do to (H, W, 3); views, nothing is copied.
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+}
+# Below this standard deviation of grey levels there is nothing to see: a lens cap, a white sheet.
+LOW_INFORMATION = 4.0
+# Neighbors in a picture of 64 pixels are alike: in 3,000 photographs of skin they correlate by 0.64
+# and more, in noise by less than 0.1, however it was stored.
+_MIN_CORRELATION = 0.4
+_SIDE_OF_LEVELS, _SIDE_OF_NEIGHBORS = 512, 64
+
+
+def read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none that can be read.
+
+    Pillow's exif_transpose also rewrites the EXIF block, and fails on photographs in which any
+    other tag is odd; only the one tag is read here.
+    """
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises a dozen kinds here; what cannot be read is none
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def make_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The pixels turned as the orientation says; read-only, as several hands hold them."""
+    turn = _TURNS.get(orientation)
+    upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    upright.flags.writeable = False
+    return upright
+
+
+def to_rgb(image: Image.Image) -> Pixels:
+    """The stored rows as RGB: alpha laid over white, 16-bit grey scaled."""
+    width, height = image.size
+    found = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        found[top : top + rows] = _strip_to_rgb(strip)
+    return found
+
+
+def has_low_information(pixels: Pixels) -> bool:
+    """Whether there is nothing to see, or nothing but noise; measured on a shrunk copy."""
+    levels = _shrink(pixels, _SIDE_OF_LEVELS).mean(axis=2)
+    if levels.std() < LOW_INFORMATION:
+        return True
+    small = _shrink(pixels, _SIDE_OF_NEIGHBORS).mean(axis=2)
+    return _neighbor_correlation(small) < _MIN_CORRELATION
+
+
+def _strip_to_rgb(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):
+        # Pillow clips 16-bit grey at 255 instead of scaling it.
+        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _shrink(pixels: Pixels, side: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    share = side / max(height, width)
+    if share >= 1:
+        return pixels
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _neighbor_correlation(levels: npt.NDArray[np.float64]) -> float:
+    """Of pixels side by side or one above the other, whichever are more alike."""
+    variance = float(levels.var())
+    if variance == 0:
+        return 1.0
+    steps = [np.square(np.diff(levels, axis=axis)).mean() for axis in (0, 1)]
+    return 1 - float(min(steps)) / 2 / variance
