@@ -142,16 +142,20 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
     return app
 
 
-def create_app_from_environment() -> FastAPI:
-    """create_app over MELANOMA_WEIGHTS. A failure is one line on stderr and its exit code."""
+def load_app(settings: Settings) -> FastAPI:
+    """create_app over the settings' bundles, each file hashed once. Raises MelanomaError."""
     from melanoma.scoring.bundle import load_bundle
     from melanoma.training.engine import resolve_device
 
+    device = resolve_device(settings.device)
+    bundles = [load_bundle(folder) for folder in settings.weights]
+    return create_app([Scorer(bundle, device=device) for bundle in bundles], settings)
+
+
+def create_app_from_environment() -> FastAPI:
+    """load_app over the environment. A failure is one line on stderr and its exit code."""
     try:
-        settings = read_settings(os.environ)
-        device = resolve_device(settings.device)
-        bundles = [load_bundle(folder) for folder in settings.weights]
-        return create_app([Scorer(bundle, device=device) for bundle in bundles], settings)
+        return load_app(read_settings(os.environ))
     except MelanomaError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)

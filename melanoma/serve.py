@@ -7,10 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +17,9 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
 
 if TYPE_CHECKING:
-    from melanoma.scoring.bundle import Bundle
+    from fastapi import FastAPI
 
 app = t.make_app()
-# The layer above is only named: uvicorn imports it, with the environment that is set here.
-FACTORY = "api.app:create_app_from_environment"
-SETTINGS = "api.settings"
 GRACE_SECONDS = 30
 
 
@@ -78,15 +74,20 @@ def serve(
         "LIME_SECONDS": lime_seconds,
     }
     given = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
-    settings = _read_settings({**os.environ, **given})
+    # Here and below, so that --help waits neither for torch nor for FastAPI.
+    from api.settings import read_settings
+
+    settings = read_settings({**os.environ, **given})
     # The port before the weights: a port in use is known at once, hashing takes seconds.
     with _bind(host, port) as listener:
-        bundles = _check(settings.weights, settings.device)
-        os.environ.update(given)
+        from api.app import load_app
+
+        served = load_app(settings)
+        bundles = [scorer.bundle for scorer in served.state.desk.scorers.values()]
         names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
         # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
         grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
-        _run(listener, f"{names} on {_address(listener)}", grace=grace)
+        _run(served, listener, f"{names} on {_address(listener)}", grace=grace)
 
 
 def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
@@ -99,22 +100,6 @@ def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
     if any(os.pathsep in str(folder) for folder in weights):
         raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
     return os.pathsep.join(map(str, weights))
-
-
-def _read_settings(environment: dict[str, str]) -> Any:
-    """The service's Settings, as it will read them itself. Raises RecipeError."""
-    from importlib import import_module
-
-    return import_module(SETTINGS).read_settings(environment)
-
-
-def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
-    """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
-    from melanoma.scoring.bundle import load_bundle
-    from melanoma.training.engine import resolve_device
-
-    resolve_device(device)
-    return [load_bundle(folder) for folder in folders]
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -142,7 +127,7 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(listener: socket.socket, what: str, *, grace: int) -> None:
+def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -152,8 +137,7 @@ def _run(listener: socket.socket, what: str, *, grace: int) -> None:
 
     # No access log: it would hold addresses of callers and whatever they put into a query.
     config = uvicorn.Config(
-        FACTORY,
-        factory=True,
+        served,
         log_level="warning",
         access_log=False,
         server_header=False,

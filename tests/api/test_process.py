@@ -287,3 +287,24 @@ def test_help_does_not_wait_for_torch():
         "assert not {'torch', 'uvicorn', 'fastapi', 'api'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+HASHING = """
+from melanoma import serve, terminal
+from melanoma.scoring import bundle
+digest = bundle.sha256_of
+def counted(path):
+    with open({hashed!r}, "a") as file:
+        file.write(f"{{path.relative_to(path.parents[1])}}\\n")
+    return digest(path)
+bundle.sha256_of = counted
+terminal.run(serve.app)
+"""
+
+
+def test_every_file_of_a_bundle_is_hashed_once_at_the_start(start, bundle_folder, tmp_path):
+    start(HASHING.format(hashed=str(tmp_path / "hashed")))
+    hashed = (tmp_path / "hashed").read_text().splitlines()
+    manifest = json.loads((bundle_folder / "manifest.json").read_text())
+    assert len(hashed) == len(manifest["sha256"])
+    assert len(set(hashed)) == len(hashed)

@@ -342,7 +342,7 @@ def test_a_failure_outside_scoring_is_the_same_json(client, photograph, monkeypa
 def test_a_score_that_is_no_number_is_never_sent(bundle_folder: Path, photograph):
     scorer = Scorer(load_bundle(bundle_folder))
     with torch.no_grad():
-        next(iter(scorer._members[0][0].parameters())).fill_(float("nan"))
+        next(iter(scorer.classifiers[0].parameters())).fill_(float("nan"))
     with TestClient(create_app([scorer], Settings()), raise_server_exceptions=False) as client:
         reply = client.post("/predict", files={"file": photograph})
         refused(reply, 500, "non_finite_score")

@@ -233,6 +233,6 @@ def test_a_member_that_answers_nan_is_an_error_and_no_score(
 ) -> None:
     scorer = Scorer(bundle)
     with torch.no_grad():
-        scorer._members[1][0].head.bias.fill_(torch.nan)
+        scorer.classifiers[1].head.bias.fill_(torch.nan)
     with pytest.raises(ScoreError, match="not a finite number"):
         scorer.score(trained.photograph(0))
