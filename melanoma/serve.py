@@ -57,6 +57,18 @@ def serve(
     lime_seconds: Annotated[
         str | None, typer.Option("--lime-seconds", metavar="S", help="LIME's deadline.")
     ] = None,
+    body_mb: Annotated[
+        str | None,
+        typer.Option("--body-mb", metavar="MB", help="Uploads in memory, all together."),
+    ] = None,
+    body_seconds: Annotated[
+        str | None,
+        typer.Option("--body-seconds", metavar="S", help="How long one upload may take."),
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option("--root-path", metavar="/PATH", help="The prefix that a proxy takes off."),
+    ] = None,
 ) -> None:
     """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered.
 
@@ -72,6 +84,9 @@ def serve(
         "BATCH": batch,
         "BATCH_WAIT_MS": batch_wait_ms,
         "LIME_SECONDS": lime_seconds,
+        "BODY_MB": body_mb,
+        "BODY_SECONDS": body_seconds,
+        "ROOT_PATH": root_path,
     }
     given = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
     # Here and below, so that --help waits neither for torch nor for FastAPI.
@@ -130,25 +145,38 @@ def _address(listener: socket.socket) -> str:
 def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> None:
     import uvicorn
 
+    from api.protocol import JsonProtocol
+
     class Server(uvicorn.Server):
+        taken: OSError | None = None
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
+            try:
+                await super().startup(sockets)
+            except OSError as error:
+                # Ended in order, or the application's end would be a traceback.
+                self.taken, self.should_exit = error, True
+                await self.lifespan.shutdown()
+                return
             t.say(f"serving {what}; Ctrl-C ends")
 
     # No access log: it would hold addresses of callers and whatever they put into a query.
     config = uvicorn.Config(
         served,
+        http=JsonProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=grace,
     )
-    try:
-        with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
-            Server(config).run(sockets=[listener])
-    except OSError as error:
+    server = Server(config)
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
+        server.run(sockets=[listener])
+    if server.taken is not None:
         # Two services may both have bound the port; only one of them can listen.
-        raise StorageError(f"{_address(listener)}: {error.strerror}") from error
+        raise StorageError(
+            f"{_address(listener)}: {server.taken.strerror}; choose another with --port"
+        )
 
 
 def _leave(number: int, frame: object) -> None:
