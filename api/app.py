@@ -8,44 +8,31 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from uuid import uuid4
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from api.errors import REQUEST_ID, add_handlers, error_body
-from api.middleware import JSON_BYTES, TOO_LARGE
+from api.errors import add_handlers
+from api.middleware import Routes, surround
 from api.routes import PAGE
 from api.routes import router as about_router
 from api.routes_explain import router as explain_router
 from api.routes_predict import router as predict_router
 from api.service import Desk
 from api.settings import Settings, read_settings
-from api.uploads import BATCH
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.scorer import Scorer
 
-_CSP = (
-    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": _CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-
-
 ROUTERS = (predict_router, explain_router, about_router)
-_PATHS = {route.path for router in ROUTERS for route in router.routes if isinstance(route, Route)}
+_OWN = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
+ROUTES = Routes(
+    every=[route.path for route in _OWN],
+    pages=[route.path for route in _OWN if "GET" in (route.methods or ())],
+)
 
 
 class Service(FastAPI):
@@ -55,55 +42,8 @@ class Service(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        scope[REQUEST_ID] = uuid4().hex
-        start = time.perf_counter()
-        status = 499  # whoever leaves before an answer starts gets none
-
-        async def counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await super().__call__(scope, receive, _dressed(scope, receive, counted))
-        finally:
-            seconds = time.perf_counter() - start
-            self.state.desk.metrics.count_request(_route(scope["path"]), status, seconds)
-
-
-def _route(path: str) -> str:
-    """The route for the metrics: a caller's own words would make a series each."""
-    if path.startswith("/static/"):
-        return "/static"
-    return path if path in _PATHS else "other"
-
-
-def _dressed(scope: Scope, receive: Receive, send: Send) -> Send:
-    """`send` with the headers added, and with the body limit's plain 413 put into our JSON."""
-    static = scope["path"] == "/" or scope["path"].startswith("/static/")
-    replaced = False
-
-    async def dressed(message: Message) -> None:
-        nonlocal replaced
-        if replaced:
-            return
-        if message["type"] == "http.response.start":
-            kind = Headers(scope=message).get("content-type", "")
-            if message["status"] == 413 and not kind.startswith("application/json"):
-                replaced = True
-                said = BATCH.too_large if scope["path"] == "/predict/batch" else TOO_LARGE
-                body = error_body("too_large", said, scope[REQUEST_ID])
-                reply = JSONResponse(body, 413)
-                await reply(scope, receive, _dressed(scope, receive, send))
-                return
-            headers = MutableHeaders(scope=message)
-            headers.update(HEADERS)
-            headers["Cache-Control"] = "no-cache" if static else "no-store"
-            headers["X-Request-ID"] = scope[REQUEST_ID]
-        await send(message)
-
-    return dressed
+        root, asked = self.state.settings.root_path, (scope, receive, send)
+        await surround(super().__call__, self.state.desk, ROUTES, root, asked=asked)
 
 
 def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
@@ -119,7 +59,7 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
         await desk.check()
-        with desk.readiness.leaving_at_sigterm():
+        with desk.readiness.leaving_at_signals():
             yield
 
     # FastAPI's own /docs and /redoc load their scripts from another host.
@@ -130,7 +70,6 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=JSON_BYTES,
         redirect_slashes=False,
     )
     app.state.desk = desk
@@ -142,16 +81,20 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
     return app
 
 
-def create_app_from_environment() -> FastAPI:
-    """create_app over MELANOMA_WEIGHTS. A failure is one line on stderr and its exit code."""
+def load_app(settings: Settings) -> FastAPI:
+    """create_app over the settings' bundles, each file hashed once. Raises MelanomaError."""
     from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.bundle import load_bundle
 
+    device = resolve_device(settings.device)
+    bundles = [load_bundle(folder) for folder in settings.weights]
+    return create_app([Scorer(bundle, device=device) for bundle in bundles], settings)
+
+
+def create_app_from_environment() -> FastAPI:
+    """load_app over the environment. A failure is one line on stderr and its exit code."""
     try:
-        settings = read_settings(os.environ)
-        device = resolve_device(settings.device)
-        bundles = [load_bundle(folder) for folder in settings.weights]
-        return create_app([Scorer(bundle, device=device) for bundle in bundles], settings)
+        return load_app(read_settings(os.environ))
     except MelanomaError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)

@@ -191,8 +191,8 @@ class MicroBatcher:
     def _predict(self, group: list[_Item]) -> list[Prediction]:
         scorer = group[0].scorer
         self.on_batch(len(group), scorer.bundle.name)
-        found = scorer.member_probabilities(np.stack([item.square for item in group]))
-        return [scorer.answer(p, item.warnings) for p, item in zip(found, group, strict=True)]
+        squares = np.stack([item.square for item in group])
+        return scorer.score_squares(squares, [item.warnings for item in group])
 
 
 def _decode(scorer: Scorer, data: bytes) -> tuple[Pixels, tuple[str, ...]]:

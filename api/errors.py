@@ -6,8 +6,9 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from melanoma.errors import ImageError, ScoreError
 
@@ -20,6 +21,7 @@ STATUS = {
     "bad_base64": 422,
     "bad_json": 400,
     "bad_multipart": 400,
+    "bad_request": 400,
     "busy": 503,
     "client_gone": 499,
     "corrupt_image": 422,
@@ -41,6 +43,7 @@ STATUS = {
     "unknown_field": 422,
     "unknown_model": 404,
     "unsupported_format": 415,
+    "upload_timeout": 408,
 }
 _RETRY_SECONDS = "1"
 
@@ -70,7 +73,7 @@ def error_body(code: str, message: str, request_id: str) -> dict[str, object]:
 
 def refuse(request: Request, code: str, message: str, **headers: str) -> JSONResponse:
     """The reply for a code of STATUS."""
-    if code == "busy":
+    if code in ("busy", "not_ready"):
         headers["Retry-After"] = _RETRY_SECONDS
     if code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
@@ -85,6 +88,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ScoreError, _not_finite)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _by_framework)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
 
 
@@ -109,12 +113,17 @@ async def _by_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = dict(error.headers or {}).get("Allow", "")
+        if allowed == "GET":
+            allowed = "GET, HEAD"
         message = f"{request.method} is not answered here; use {allowed}"
         return refuse(request, "method_not_allowed", message, Allow=allowed)
-    if error.status_code == 413:
-        # Service words it, as it does where the limit's own middleware answers.
-        return PlainTextResponse("", 413)
     return refuse(request, "not_found", "there is nothing here; /openapi.json lists what there is")
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:
+    del error
+    log.warning("request %s: the caller left in the middle of the upload", request_id_of(request))
+    return refuse(request, "client_gone", "the upload was broken off")
 
 
 async def _broken(request: Request, error: Exception) -> JSONResponse:

@@ -1,42 +1,145 @@
-"""Limits: how large a body may be. How many requests may wait is api.batching's."""
+"""What surrounds every request: its address, its id and headers, its metrics, its unread body."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+import time
+from collections.abc import Collection
+from uuid import uuid4
 
-from fastapi import Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Refusal
-from melanoma.data.images import MAX_BYTES
+from api.bodies import HELD, Body
+from api.errors import REQUEST_ID
+from api.service import Desk
 
-_OVERHEAD = 64 * 1024  # boundaries, part headers, small form fields, JSON around the base64
+_CSP = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+# A client that sends its whole body before it reads never sees a refusal if the connection is cut
+# under it. So much is read and dropped after the answer, within so long.
+DRAINED_BYTES = 64_000_000
+DRAINED_SECONDS = 5.0
+_IDLE_SECONDS = 1.0
 
 
-def form_bytes(photographs: int) -> int:
-    """The largest multipart form around so many bytes of photographs."""
-    return photographs + _OVERHEAD
+class Routes:
+    """The application's own addresses: `every` one, and those of `pages`, which GET reads."""
+
+    def __init__(self, every: Collection[str], pages: Collection[str]) -> None:
+        self.every, self.pages = frozenset(every), frozenset(pages)
+
+    def label(self, path: str) -> str:
+        """The route for the metrics: a caller's own words would make a series each."""
+        if path.startswith("/static/"):
+            return "/static"
+        return path if path in self.every else "other"
 
 
-def json_bytes(photographs: int) -> int:
-    """The largest JSON body around the base64 of so many bytes of photographs."""
-    return 4 * -(-photographs // 3) + _OVERHEAD
+async def surround(
+    app: ASGIApp, desk: Desk, routes: Routes, root: str, *, asked: tuple[Scope, Receive, Send]
+) -> None:
+    """Answer an HTTP request by `app`, whose address may have the prefix `root`."""
+    scope, receive, send = asked
+    scope, path = _place(scope, routes, root)
+    scope[REQUEST_ID] = uuid4().hex
+    scope[HELD] = Body(desk.bodies)
+    answer = _Answer(scope, receive, send, shown=_is_page(path))
+    start = time.perf_counter()
+    try:
+        if path == "":  # the prefix alone: the page's own links are relative to its slash
+            app = RedirectResponse(scope["root_path"] + "/")
+        elif _is_page(path):
+            app = GZipMiddleware(app, minimum_size=1024)
+        await app(scope, answer.receive, answer.send)
+    finally:
+        seconds = (answer.ended or time.perf_counter()) - start
+        desk.metrics.count_request(routes.label(path), answer.status, seconds)
+        scope[HELD].let_go()
 
 
-JSON_BYTES = json_bytes(MAX_BYTES)
-TOO_LARGE = f"the request is too large; a photograph may have {MAX_BYTES:,} bytes"
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith("/static/")
 
 
-async def bounded(
-    request: Request, limit: int, too_large: str = TOO_LARGE
-) -> AsyncGenerator[bytes, None]:
-    """The body's chunks. Raises Refusal before the first when the header declares too many
-    bytes, and in mid-stream when too many come."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise Refusal("too_large", too_large)
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise Refusal("too_large", too_large)
-        yield chunk
+def _place(scope: Scope, routes: Routes, root: str) -> tuple[Scope, str]:
+    """The scope as its route has it, and the path below the prefix: a slash at the end is not
+    looked at, and HEAD is answered as GET."""
+    root = (scope.get("root_path") or root).rstrip("/")
+    path = str(scope["path"])
+    if root and (path == root or path.startswith(root + "/")):
+        path = path[len(root) :]
+    if path.endswith("/") and path.rstrip("/") in routes.every:
+        path = path.rstrip("/")
+    method = scope["method"]
+    if method == "HEAD" and (path in routes.pages or _is_page(path)):
+        method = "GET"
+    # A copy: the server keeps the method, and sends no body to HEAD.
+    return {
+        **scope,
+        "root_path": root,
+        "path": root + path,
+        "method": method,
+        "melanoma.head": scope["method"] == "HEAD",
+    }, path
+
+
+class _Answer:
+    """Both ends of a request: what came of it, and what is added on its way."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, shown: bool) -> None:
+        self._scope, self._receive, self._send, self._shown = scope, receive, send, shown
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        self._unread = length != "0" or "transfer-encoding" in headers
+        self.status = 499  # whoever leaves before an answer starts gets none
+        self.ended: float | None = None
+
+    async def receive(self) -> Message:
+        """The next of the body, whose end is noted."""
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """The answer with our headers, without a body for HEAD; then the rest of the upload."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._dress(MutableHeaders(scope=message))
+        elif message["type"] == "http.response.body":
+            if self._scope["melanoma.head"]:
+                message = {**message, "body": b""}
+            if not message.get("more_body", False):
+                self.ended = time.perf_counter()
+                if self._unread:
+                    await self._send({**message, "more_body": True})
+                    await self._drain()
+                    message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    def _dress(self, headers: MutableHeaders) -> None:
+        headers.update(HEADERS)
+        # What may be kept is asked for anew each time; scores are not kept at all.
+        headers.setdefault("Cache-Control", "no-cache" if self._shown else "no-store")
+        headers["X-Request-ID"] = self._scope[REQUEST_ID]
+
+    async def _drain(self) -> None:
+        self._scope[HELD].let_go()
+        left, until = DRAINED_BYTES, time.monotonic() + DRAINED_SECONDS
+        while self._unread and left > 0 and time.monotonic() < until:
+            try:
+                message = await asyncio.wait_for(self.receive(), _IDLE_SECONDS)
+            except TimeoutError:
+                return
+            left -= len(message.get("body", b""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, TypeAlias
@@ -25,7 +25,8 @@ class Readiness:
     That the weights' hashes hold is seen when a bundle is loaded: without it there is no Scorer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_leave: Callable[[], None] = lambda: None) -> None:
+        self._on_leave = on_leave
         self.state: State = "starting"
         self.bundles: dict[str, str] = {}
         self._failed: set[str] = set()
@@ -69,25 +70,30 @@ class Readiness:
     def leave(self) -> None:
         """No new traffic from here on; what is in flight is answered."""
         self.state = "leaving"
+        self._on_leave()
 
     @contextmanager
-    def leaving_at_sigterm(self) -> Iterator[None]:
-        """Leave when SIGTERM comes, before the server's own handler, which ends the process."""
+    def leaving_at_signals(self) -> Iterator[None]:
+        """Leave when SIGTERM or SIGINT comes, before the server's own handler, which ends the
+        process."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may handle signals; there is no server around then
             return
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def handle(number: int, frame: FrameType | None) -> None:
             self.leave()
-            if callable(before):
-                before(number, frame)
-            elif before == signal.SIG_DFL:
+            theirs = before[signal.Signals(number)]
+            if callable(theirs):
+                theirs(number, frame)
+            elif theirs == signal.SIG_DFL:
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
 
-        signal.signal(signal.SIGTERM, handle)
+        for number in before:
+            signal.signal(number, handle)
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, theirs in before.items():
+                signal.signal(number, theirs)

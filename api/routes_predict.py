@@ -12,7 +12,7 @@ from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
-from api.uploads import BATCH, read_photograph, read_photographs
+from api.uploads import read_photograph, read_photographs
 from melanoma.scoring.scorer import DISCLAIMER, Prediction
 
 router = APIRouter(dependencies=[Guarded])
@@ -49,7 +49,6 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
     "/predict/batch",
     responses=SCORING,
     openapi_extra=BATCH_BODY,
-    max_body_size=BATCH.json_bytes,
 )
 async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""

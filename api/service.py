@@ -9,6 +9,7 @@ from typing import TypeVar
 import anyio
 
 from api.batching import MicroBatcher, Outcome
+from api.bodies import MEGABYTE, Bodies
 from api.errors import Refusal
 from api.explain_slot import Explaining, ExplainSlot
 from api.prometheus import Metrics
@@ -34,7 +35,8 @@ class Desk:
             on_batch=self.metrics.count_batch,
         )
         self.slot = ExplainSlot(deadline=settings.lime_seconds)
-        self.readiness = Readiness()
+        self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
+        self.readiness = Readiness(on_leave=self.bodies.leave)
         self.durations = Durations()
         self._drawing = anyio.Semaphore(1)
         self._drawings, self._most_drawings = 0, settings.queue + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ class Settings:
 
     `queue` photographs may wait for a score; up to `batch` are scored together, the first of them
     waiting at most `batch_wait_ms` for the others. LIME has `lime_seconds`. With a `token`,
-    whoever asks for more than the page must send it.
+    whoever asks for more than the page must send it. Bodies of requests may have `body_mb`
+    megabytes together, and each `body_seconds` to arrive. `root_path` is what a proxy takes off
+    the address before it asks here.
     """
 
     weights: tuple[Path, ...] = (Path("weights/siim_seresnext50"),)
@@ -29,11 +32,15 @@ class Settings:
     batch: int = 8
     batch_wait_ms: float = 5.0
     lime_seconds: float = 60.0
+    body_mb: int = 256
+    body_seconds: float = 60.0
+    root_path: str = ""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from MELANOMA_WEIGHTS (folders, joined as PATH is), _DEVICE, _QUEUE, _TOKEN, _BATCH,
-    _BATCH_WAIT_MS and _LIME_SECONDS; one that is empty is as one that is not there.
+    _BATCH_WAIT_MS, _LIME_SECONDS, _BODY_MB, _BODY_SECONDS and _ROOT_PATH; one that is empty is as
+    one that is not there.
 
     Raises RecipeError naming the variable that cannot be meant.
     """
@@ -56,6 +63,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         batch=_whole(given, "BATCH", plain.batch, low=1, high=1024),
         batch_wait_ms=_number(given, "BATCH_WAIT_MS", plain.batch_wait_ms, low=0, high=1000),
         lime_seconds=_number(given, "LIME_SECONDS", plain.lime_seconds, low=1, high=3600),
+        # At least one batch in base64, or no batch could ever come.
+        body_mb=_whole(given, "BODY_MB", plain.body_mb, low=87, high=1_000_000),
+        body_seconds=_number(given, "BODY_SECONDS", plain.body_seconds, low=1, high=3600),
+        root_path=_prefix(given.get("ROOT_PATH", "")),
     )
 
 
@@ -75,6 +86,12 @@ def _number(given: Mapping[str, str], name: str, plain: float, *, low: float, hi
     if not low <= value <= high:
         raise _bad(name, text, f"a number from {low} to {high}")
     return value
+
+
+def _prefix(text: str) -> str:
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", text):
+        raise _bad("ROOT_PATH", text, "a path as /melanoma")
+    return text.rstrip("/")
 
 
 def _token(text: str | None) -> str | None:

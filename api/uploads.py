@@ -13,8 +13,9 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from api.bodies import HELD, Body
 from api.errors import Refusal
-from api.middleware import JSON_BYTES, TOO_LARGE, bounded, form_bytes, json_bytes
+from api.limits import JSON_BYTES, TOO_LARGE, form_bytes, json_bytes
 from api.requests import (
     MAX_FILES,
     BatchRequest,
@@ -97,8 +98,14 @@ def _kind(request: Request) -> str:
 
 
 async def _body(request: Request, accepted: Accepted) -> bytes:
-    chunks = bounded(request, accepted.json_bytes, accepted.too_large)
+    chunks = _chunks(request, accepted.json_bytes, accepted)
     return b"".join([chunk async for chunk in chunks])
+
+
+def _chunks(request: Request, limit: int, accepted: Accepted) -> AsyncGenerator[bytes, None]:
+    body = request.scope[HELD]
+    assert isinstance(body, Body)
+    return body.read(request, limit, too_large=accepted.too_large)
 
 
 @asynccontextmanager
@@ -106,9 +113,11 @@ async def _form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData
     """The form, its files forgotten at the end. Raises Refusal when it is broken."""
     parser = MultiPartParser(
         request.headers,
-        bounded(request, accepted.form_bytes, accepted.too_large),
+        _chunks(request, accepted.form_bytes, accepted),
         max_files=accepted.files,
         max_fields=8,
+        # A file that was sent as text is told so below, whatever its size.
+        max_part_size=accepted.form_bytes,
     )
     # No upload of an accepted size is written to the disk.
     parser.spool_max_size = accepted.form_bytes
@@ -118,14 +127,27 @@ async def _form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData
         if error.message.startswith("Too many files"):
             raise Refusal("too_many_files", accepted.too_many) from error
         raise Refusal("bad_multipart", f"the multipart form is broken: {error.message}") from error
+    except (UnicodeError, LookupError) as error:
+        # Of the names in the form: Python knows charsets that are none, as `undefined` or `hex`.
+        said = "the multipart form is broken: its charset cannot be read; use UTF-8"
+        raise Refusal("bad_multipart", said) from error
     try:
         yield form
     finally:
         await form.close()
 
 
+def _without_name(field: str) -> str:
+    return (
+        f"the part `{field}` came as text, without a filename; send it as a file "
+        f"(curl -F {field}=@photo.jpg, or filename= in its Content-Disposition)"
+    )
+
+
 async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
     files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
+    if len(files) < len(form.getlist("file")):
+        raise Refusal("missing_file", _without_name("file"))
     if not files:
         raise Refusal("missing_file", ONE.missing)
     if len(form.getlist("file")) > 1:
@@ -143,7 +165,9 @@ async def _photographs_of(form: FormData) -> list[bytes | Refusal]:
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     if set(form) - {"file", "files"}:
         raise Refusal("unknown_field", "the form has other fields than `files`")
-    if not files or len(files) < len(form.multi_items()):
+    if len(files) < len(form.multi_items()):
+        raise Refusal("missing_file", _without_name("files"))
+    if not files:
         raise Refusal("missing_file", BATCH.missing)
     return [await file.read() for file in files]
 

@@ -31,6 +31,7 @@ from melanoma.models.classifier import make_classifier
 from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.scoring.explain.explainers import explain_lime
 from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
+from melanoma.scoring.members import TorchMembers
 from melanoma.scoring.scorer import Scorer
 
 BACKBONE = "resnet34"
@@ -42,7 +43,7 @@ class RandomScorer(Scorer):
 
     def __init__(self, size: int) -> None:
         classes = ("benign", "melanoma")
-        self.bundle = Bundle(
+        bundle = Bundle(
             folder=Path(),
             name="benchmark",
             version=1,
@@ -56,16 +57,18 @@ class RandomScorer(Scorer):
             normalize="imagenet",
             views=1,
             folds_expected=1,
-            members=(),
+            members=(Member(0, Path("fold_0"), 0.0),),
             calibration=Calibration(slope=1.0, intercept=0.0, prevalence=0.5),
             thresholds=(),
             report={},
         )
-        self.device, self.views = torch.device("cpu"), 1
         network = make_classifier(BACKBONE, outputs=1).eval()
-        self._members = [
-            (network.to(memory_format=torch.channels_last), Member(0, Path("fold_0"), 0.0))
-        ]
+        members = TorchMembers(
+            {0: network.to(memory_format=torch.channels_last)},
+            normalize=bundle.normalize,
+            device=torch.device("cpu"),
+        )
+        super().__init__(bundle, members=members)
 
 
 def draw_photograph() -> Pixels:

@@ -7,10 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +17,9 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
 
 if TYPE_CHECKING:
-    from melanoma.scoring.bundle.bundle import Bundle
+    from fastapi import FastAPI
 
 app = t.make_app()
-# The layer above is only named: uvicorn imports it, with the environment that is set here.
-FACTORY = "api.app:create_app_from_environment"
-SETTINGS = "api.settings"
 GRACE_SECONDS = 30
 
 
@@ -61,6 +57,18 @@ def serve(
     lime_seconds: Annotated[
         str | None, typer.Option("--lime-seconds", metavar="S", help="LIME's deadline.")
     ] = None,
+    body_mb: Annotated[
+        str | None,
+        typer.Option("--body-mb", metavar="MB", help="Uploads in memory, all together."),
+    ] = None,
+    body_seconds: Annotated[
+        str | None,
+        typer.Option("--body-seconds", metavar="S", help="How long one upload may take."),
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option("--root-path", metavar="/PATH", help="The prefix that a proxy takes off."),
+    ] = None,
 ) -> None:
     """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered.
 
@@ -76,17 +84,25 @@ def serve(
         "BATCH": batch,
         "BATCH_WAIT_MS": batch_wait_ms,
         "LIME_SECONDS": lime_seconds,
+        "BODY_MB": body_mb,
+        "BODY_SECONDS": body_seconds,
+        "ROOT_PATH": root_path,
     }
     given = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
-    settings = _read_settings({**os.environ, **given})
+    # Here and below, so that --help waits neither for torch nor for FastAPI.
+    from api.settings import read_settings
+
+    settings = read_settings({**os.environ, **given})
     # The port before the weights: a port in use is known at once, hashing takes seconds.
     with _bind(host, port) as listener:
-        bundles = _check(settings.weights, settings.device)
-        os.environ.update(given)
+        from api.app import load_app
+
+        served = load_app(settings)
+        bundles = [scorer.bundle for scorer in served.state.desk.scorers.values()]
         names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
         # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
         grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
-        _run(listener, f"{names} on {_address(listener)}", grace=grace)
+        _run(served, listener, f"{names} on {_address(listener)}", grace=grace)
 
 
 def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
@@ -99,22 +115,6 @@ def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
     if any(os.pathsep in str(folder) for folder in weights):
         raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
     return os.pathsep.join(map(str, weights))
-
-
-def _read_settings(environment: dict[str, str]) -> Any:
-    """The service's Settings, as it will read them itself. Raises RecipeError."""
-    from importlib import import_module
-
-    return import_module(SETTINGS).read_settings(environment)
-
-
-def _check(folders: Sequence[Path], device: str) -> list[Bundle]:
-    """The bundles, each verified. Raises WeightsError, or RecipeError for the device."""
-    from melanoma.devices import resolve_device
-    from melanoma.scoring.bundle.bundle import load_bundle
-
-    resolve_device(device)
-    return [load_bundle(folder) for folder in folders]
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -142,29 +142,41 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(listener: socket.socket, what: str, *, grace: int) -> None:
+def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> None:
     import uvicorn
 
+    from api.protocol import JsonProtocol
+
     class Server(uvicorn.Server):
+        taken: OSError | None = None
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
+            try:
+                await super().startup(sockets)
+            except OSError as error:
+                # Ended in order, or the application's end would be a traceback.
+                self.taken, self.should_exit = error, True
+                await self.lifespan.shutdown()
+                return
             t.say(f"serving {what}; Ctrl-C ends")
 
     # No access log: it would hold addresses of callers and whatever they put into a query.
     config = uvicorn.Config(
-        FACTORY,
-        factory=True,
+        served,
+        http=JsonProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=grace,
     )
-    try:
-        with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
-            Server(config).run(sockets=[listener])
-    except OSError as error:
+    server = Server(config)
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
+        server.run(sockets=[listener])
+    if server.taken is not None:
         # Two services may both have bound the port; only one of them can listen.
-        raise StorageError(f"{_address(listener)}: {error.strerror}") from error
+        raise StorageError(
+            f"{_address(listener)}: {server.taken.strerror}; choose another with --port"
+        )
 
 
 def _leave(number: int, frame: object) -> None:

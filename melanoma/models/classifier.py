@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import find_backbone
+from melanoma.models.fusion import fuse_norms
 from melanoma.recipe.sections import Head
 
 # Adding an activation is one line here and its name in the recipe.
@@ -135,7 +135,7 @@ def make_faster(classifier: Classifier, precision: torch.dtype) -> Classifier:
     autocast: its look at every operation costs a twentieth. Norms that stay, the average and the
     head keep float32. The head is shared, the backbone is not.
     """
-    backbone = fuse(classifier.backbone.eval())  # copies; a norm after no convolution stays
+    backbone = fuse_norms(classifier.backbone)
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(precision)

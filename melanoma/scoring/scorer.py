@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
-from melanoma.data.transforms import to_tensor
-from melanoma.errors import RecipeError, ScoreError, WeightsError
+from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.scored_images import by_class
-from melanoma.models.classifier import Classifier, make_classifier, make_faster
-from melanoma.scoring.bundle.bundle import Bundle, Member
-from melanoma.training.epoch import predict_logits
+from melanoma.models.classifier import Classifier
+from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.members import Members, TorchMembers, load_members
 
 DISCLAIMER = "Research software, not a medical device: a score is no diagnosis."
 
@@ -54,18 +50,25 @@ class Prediction:
 
 
 class Scorer:
-    """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it."""
+    """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it.
 
-    _before_member: Callable[[], None] = staticmethod(lambda: None)  # see `watched`
-    _precision = torch.float32  # see `faster`
+    `members` run the networks; by default torch does, on `device`.
+    """
 
     def __init__(
-        self, bundle: Bundle, *, device: torch.device | None = None, views: int | None = None
+        self,
+        bundle: Bundle,
+        *,
+        device: torch.device | None = None,
+        views: int | None = None,
+        members: Members | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = device or torch.device("cpu")
         self.views = views or bundle.views
-        self._members = [(_load_member(bundle, m).to(self.device), m) for m in bundle.members]
+        self.members = members or load_members(bundle, self.device)
+        shifts = {member.fold: member.prior_shift for member in bundle.members}
+        self._shifts = [np.asarray(shifts[fold]) for fold in self.members.folds]
 
     def score(self, data: bytes) -> Prediction:
         """The Prediction for one photograph.
@@ -78,15 +81,16 @@ class Scorer:
     def score_photographs(self, photographs: Sequence[Photograph]) -> list[Prediction]:
         """Predictions for decoded photographs, scored as one batch."""
         squares = np.stack([self.square(p.pixels) for p in photographs])
-        probabilities = self.member_probabilities(squares)
-        return [
-            self.answer(by_member, photograph.warnings)
-            for by_member, photograph in zip(probabilities, photographs, strict=True)
-        ]
+        return self.score_squares(squares, [p.warnings for p in photographs])
 
-    def score_squares(self, squares: Pixels) -> list[Prediction]:
-        """Predictions for rows of an array, (B, S, S, 3) uint8 RGB."""
-        return [self.answer(by_member, ()) for by_member in self.member_probabilities(squares)]
+    def score_squares(
+        self, squares: Pixels, warnings: Sequence[Sequence[str]] | None = None
+    ) -> list[Prediction]:
+        """Predictions for (B, S, S, 3) uint8 RGB, scored as one batch; `warnings` of each come
+        from its decoder. Raises ScoreError."""
+        found = self.member_probabilities(squares)
+        said = warnings or [()] * len(found)
+        return [self.answer(p, w) for p, w in zip(found, said, strict=True)]
 
     def square(self, pixels: Pixels) -> Pixels:
         """The square that is scored, as prepare makes it."""
@@ -94,13 +98,7 @@ class Scorer:
 
     def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, outputs) logits of the members as they are, the prior shift still in them."""
-        images = to_tensor(squares, normalize=self.bundle.normalize, device=self.device)
-        images = images.to(self._precision)
-        found = []
-        for model, _ in self._members:
-            self._before_member()
-            found.append(predict_logits(model, images, views=self.views))
-        return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
+        return self.members.logits(squares, views=self.views)
 
     def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, C) calibrated probabilities of the members, a class each. Raises ScoreError."""
@@ -112,8 +110,7 @@ class Scorer:
         Raises ScoreError when one is not finite.
         """
         columns = [
-            self._by_class(logits[:, number] - np.asarray(member.prior_shift))
-            for number, (_, member) in enumerate(self._members)
+            self._by_class(logits[:, number] - shift) for number, shift in enumerate(self._shifts)
         ]
         probabilities = np.stack(columns, axis=1)
         if not np.isfinite(probabilities).all():
@@ -127,33 +124,25 @@ class Scorer:
 
     def of_fold(self, fold: int) -> Scorer:
         """The same scorer with one member alone. Raises RecipeError listing the folds."""
-        chosen = copy.copy(self)
-        chosen._members = [pair for pair in self._members if pair[1].fold == fold]
-        if not chosen._members:
-            known = ", ".join(str(member.fold) for _, member in self._members)
+        folds = self.members.folds
+        if fold not in folds:
+            known = ", ".join(map(str, folds))
             raise RecipeError(f"--fold {fold}: the bundle's folds are {known}")
-        return chosen
+        return self.on(self.members.alone()[folds.index(fold)])
 
-    def faster(self, precision: torch.dtype) -> Scorer:
-        """The same scorer with faster networks of that precision: for many questions, not scores.
-
-        Its answers are equal up to rounding, not bit for bit.
-        """
-        faster = copy.copy(self)
-        faster._precision = precision
-        faster._members = [(make_faster(network, precision), m) for network, m in self._members]
-        return faster
-
-    def watched(self, check: Callable[[], None]) -> Scorer:
-        """The same scorer, which calls `check` before each member: what it raises ends the work."""
-        watched = copy.copy(self)
-        watched._before_member = check
-        return watched
+    def on(self, members: Members, *, views: int | None = None) -> Scorer:
+        """The same bundle and calibration over other members, or other views."""
+        return Scorer(self.bundle, device=self.device, views=views or self.views, members=members)
 
     @property
     def classifiers(self) -> dict[int, Classifier]:
-        """The members' networks, by fold, in evaluation mode."""
-        return {member.fold: classifier for classifier, member in self._members}
+        """The members' networks, by fold, in evaluation mode.
+
+        Raises RecipeError where another backend than torch runs them.
+        """
+        if not isinstance(self.members, TorchMembers):
+            raise RecipeError(f"Grad-CAM needs torch; this bundle runs on {self.members.backend}")
+        return self.members.networks
 
     def info(self) -> dict[str, Any]:
         """Name, version, digest and number of folds, as every answer carries them."""
@@ -161,7 +150,7 @@ class Scorer:
             "name": self.bundle.name,
             "version": self.bundle.version,
             "digest": self.bundle.digest,
-            "folds": len(self._members),
+            "folds": len(self._shifts),
         }
 
     def answer(
@@ -196,22 +185,8 @@ class Scorer:
 
     def _own_warnings(self) -> list[str]:
         found = []
-        if len(self._members) < self.bundle.folds_expected:
-            found.append(f"fewer_folds: {len(self._members)} of {self.bundle.folds_expected}")
+        if len(self._shifts) < self.bundle.folds_expected:
+            found.append(f"fewer_folds: {len(self._shifts)} of {self.bundle.folds_expected}")
         if self.views != self.bundle.views:
             found.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
         return found
-
-
-def _load_member(bundle: Bundle, member: Member) -> Classifier:
-    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
-    try:
-        weights = load_file(member.file)
-        classifier.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise WeightsError(
-            f"{member.file} does not hold a {bundle.backbone}: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
-        raise WeightsError(f"{member.file} holds weights that are not finite")
-    return classifier.eval().to(memory_format=torch.channels_last)

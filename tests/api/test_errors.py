@@ -116,10 +116,12 @@ def test_the_limit_counts_the_photograph_and_not_the_form_around_it(post, client
     refused(client.post("/predict", json=more), 413, "too_large")
 
 
-@pytest.mark.parametrize("path", ["/predict", "/nowhere", "/healthz"])
-def test_the_frameworks_own_413_is_our_json_too(client, path):
+def test_a_declared_length_beyond_the_limit_is_refused_and_nobody_else_reads_a_body(client):
     headers = {"content-type": "application/json", "content-length": "999999999999"}
-    refused(client.post(path, content=b"{}", headers=headers), 413, "too_large")
+    for path in ("/predict", "/predict/batch", "/explain"):
+        refused(client.post(path, content=b"{}", headers=headers), 413, "too_large")
+    refused(client.post("/nowhere", content=b"{}", headers=headers), 404, "not_found")
+    refused(client.post("/healthz", content=b"{}", headers=headers), 405, "method_not_allowed")
 
 
 def _zip() -> bytes:
@@ -286,8 +288,9 @@ def test_a_wrong_method_is_told_the_right_one(client):
         ("PUT", "/predict", "POST"),
         ("GET", "/predict/batch", "POST"),
         ("GET", "/explain", "POST"),
-        ("DELETE", "/report", "GET"),
-        ("POST", "/info", "GET"),
+        ("DELETE", "/report", "GET, HEAD"),
+        ("POST", "/info", "GET, HEAD"),
+        ("GET", "/predict/", "POST"),
         ("POST", "/static/main.js", "GET, HEAD"),
     ]:
         reply = client.request(method, path)
@@ -299,7 +302,6 @@ def test_a_wrong_method_is_told_the_right_one(client):
     "path",
     [
         "/nowhere",
-        "/predict/",
         "/docs",
         "/redoc",
         "/static/",
@@ -348,7 +350,7 @@ def test_a_failure_outside_scoring_is_the_same_json(client, photograph, monkeypa
 def test_a_score_that_is_no_number_is_never_sent(bundle_folder: Path, photograph):
     scorer = Scorer(load_bundle(bundle_folder))
     with torch.no_grad():
-        next(iter(scorer._members[0][0].parameters())).fill_(float("nan"))
+        next(iter(scorer.classifiers[0].parameters())).fill_(float("nan"))
     with TestClient(create_app([scorer], Settings()), raise_server_exceptions=False) as client:
         reply = client.post("/predict", files={"file": photograph})
         refused(reply, 500, "non_finite_score")

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_service import Served, refused, run_command, start_service
+from tiny_service import ROOT, Served, refused, run_command, start_service
 
 import api.app
 from melanoma.storage import sha256_of
@@ -39,11 +39,6 @@ sys.argv = ["uvicorn", "api.app:app", "--port", "0"]
 uvicorn.main()
 """,
 )
-SHORT_GRACE = """
-from melanoma import serve, terminal
-serve.GRACE_SECONDS = 1
-terminal.run(serve.app)
-"""
 
 
 def read_reply(connection: socket.socket) -> tuple[int, dict]:
@@ -153,19 +148,38 @@ def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(start, photograph, t
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_an_upload_that_never_ends_holds_the_exit_no_longer_than_the_grace(start, monkeypatch):
-    monkeypatch.setenv("MELANOMA_LIME_SECONDS", "1")  # the grace is at least 5 s more
-    service = start(SHORT_GRACE)
-    with service.socket() as connection:
-        connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n"
-            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B"
-        )
-        time.sleep(1)
-        asked = time.monotonic()
-        service.process.terminate()
-        service.process.wait(timeout=30)
-        assert time.monotonic() - asked > 3, "the upload was given no time to end"
+RACED = """
+import socket
+from melanoma import serve, terminal
+run = serve._run
+def raced(served, listener, what, *, grace):
+    other = socket.socket()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    other.bind(listener.getsockname())
+    other.listen()
+    run(served, listener, what, grace=grace)
+serve._run = raced
+terminal.run(serve.app)
+"""
+
+
+def test_two_services_that_start_on_one_port_at_once_are_one_line_and_exit_6(bundle_folder):
+    arguments = ["-c", RACED, "--weights", str(bundle_folder), "--port", "0"]
+    ended = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 6, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert "already in use" in line
+    assert "--port" in line
+
+
+def test_what_is_no_request_is_refused_in_the_one_shape(service: Served):
+    for garbage in (b"HELO mail\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n"):
+        with service.socket() as connection:
+            connection.sendall(garbage)
+            status, body = read_reply(connection)
+        assert (status, body["error"]["code"]) == (400, "bad_request")
 
 
 def test_beyond_the_queue_a_busy_service_refuses_at_once_and_stays_healthy(
@@ -287,3 +301,24 @@ def test_help_does_not_wait_for_torch():
         "assert not {'torch', 'uvicorn', 'fastapi', 'api'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+HASHING = """
+from melanoma import serve, terminal
+from melanoma.scoring import bundle
+digest = bundle.sha256_of
+def counted(path):
+    with open({hashed!r}, "a") as file:
+        file.write(f"{{path.relative_to(path.parents[1])}}\\n")
+    return digest(path)
+bundle.sha256_of = counted
+terminal.run(serve.app)
+"""
+
+
+def test_every_file_of_a_bundle_is_hashed_once_at_the_start(start, bundle_folder, tmp_path):
+    start(HASHING.format(hashed=str(tmp_path / "hashed")))
+    hashed = (tmp_path / "hashed").read_text().splitlines()
+    manifest = json.loads((bundle_folder / "manifest.json").read_text())
+    assert len(hashed) == len(manifest["sha256"])
+    assert len(set(hashed)) == len(hashed)

@@ -18,8 +18,11 @@ ENVIRONMENT = {
     "BATCH": "4",
     "BATCH_WAIT_MS": "2.5",
     "LIME_SECONDS": "20",
+    "BODY_MB": "100",
+    "BODY_SECONDS": "30",
+    "ROOT_PATH": "/skin/",
 }
-READ = Settings((Path("a"), Path("b/c")), "cpu", 5, "secret", 4, 2.5, 20.0)
+READ = Settings((Path("a"), Path("b/c")), "cpu", 5, "secret", 4, 2.5, 20.0, 100, 30.0, "/skin")
 
 
 def test_every_setting_is_read_from_the_environment():
@@ -34,6 +37,9 @@ BAD = {
     "BATCH": ["0", "1025", "x", "-8"],
     "BATCH_WAIT_MS": ["-1", "nan", "inf", "1001", "x"],
     "LIME_SECONDS": ["0", "-60", "nan", "1e9", "x"],
+    "BODY_MB": ["86", "-1", "1.5", "x"],
+    "BODY_SECONDS": ["0", "-1", "nan", "x"],
+    "ROOT_PATH": ["skin", "/", "/a b", "https://a", "/a//b", "/a?b"],
     "TOKEN": ["with a space", "tab\t", "naïve", "line\n"],
 }
 

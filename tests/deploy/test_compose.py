@@ -11,7 +11,7 @@ import pytest
 import yaml
 from front import CONFIGURATION, ROOT, directive
 
-from api.middleware import JSON_BYTES
+from api.limits import JSON_BYTES
 from api.settings import Settings, read_settings
 from api.uploads import BATCH
 from melanoma.serve import GRACE_SECONDS

@@ -75,7 +75,7 @@ def test_a_served_embedding_is_the_one_that_the_head_was_trained_on(
     for row in range(0, 80, 8):
         pixels = decode_image(trained.photograph(row)).pixels
         image = to_tensor(scorer.square(pixels)[None], normalize=scorer.bundle.normalize)
-        for member, _ in scorer._members:
+        for member in scorer.classifiers.values():
             with torch.inference_mode():
                 served = member.embed(image.contiguous(memory_format=torch.channels_last))
             assert np.abs(served.numpy() - stored.rows(np.array([row]))).max() < 1e-5
@@ -96,7 +96,8 @@ def test_a_served_logit_is_the_one_that_was_held_out(trained: Any, frozen: Froze
 
 
 def test_members_share_the_backbone_and_not_the_head(frozen: Frozen) -> None:
-    first, second = (model.state_dict() for model, _ in Scorer(load_bundle(frozen.folder))._members)
+    networks = Scorer(load_bundle(frozen.folder)).classifiers
+    first, second = (network.state_dict() for network in networks.values())
     for key in first:
         assert torch.equal(first[key], second[key]) == key.startswith("backbone."), key
 

@@ -17,7 +17,7 @@ from scipy.special import expit
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
 from melanoma.evaluate import evaluate_folds
-from melanoma.scoring import scorer as scoring
+from melanoma.scoring import members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 
@@ -51,13 +51,13 @@ def test_a_training_batch_s_tensor_is_the_served_tensor_bit_for_bit(
     trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: dict[str, torch.Tensor] = {}
-    original = scoring.predict_logits
+    original = members.predict_logits
 
     def catch(classifier: Any, images: torch.Tensor, *, views: int) -> torch.Tensor:
         served.setdefault(str(len(served)), images)
         return original(classifier, images, views=views)
 
-    monkeypatch.setattr(scoring, "predict_logits", catch)
+    monkeypatch.setattr(members, "predict_logits", catch)
     for fold, part in enumerate(trained.parts):
         seen = {image.contiguous().numpy().tobytes() for image in trained.seen[fold]}
         assert len(seen) == len(part.training)
@@ -233,6 +233,6 @@ def test_a_member_that_answers_nan_is_an_error_and_no_score(
 ) -> None:
     scorer = Scorer(bundle)
     with torch.no_grad():
-        scorer._members[1][0].head.bias.fill_(torch.nan)
+        scorer.classifiers[1].head.bias.fill_(torch.nan)
     with pytest.raises(ScoreError, match="not a finite number"):
         scorer.score(trained.photograph(0))

@@ -14,6 +14,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.bundle.bundle import Bundle, Member
+from melanoma.scoring.members import Members, TorchMembers
 from melanoma.scoring.scorer import Scorer
 
 SIZE = 64
@@ -50,20 +51,47 @@ class Windows(nn.Module):
         return bright * self.masks
 
 
+class CountedMembers:
+    """The real members, whose squares are counted in `asked` as they are asked about."""
+
+    def __init__(self, members: Members, asked: list[int]) -> None:
+        self._members, self.asked = members, asked
+        self.backend, self.folds = members.backend, members.folds
+
+    @property
+    def networks(self) -> dict[int, Classifier]:
+        return self._members.networks
+
+    def logits(self, squares: np.ndarray, *, views: int) -> np.ndarray:
+        self.asked.append(len(squares))
+        return self._members.logits(squares, views=views)
+
+    def alone(self) -> list[Members]:
+        first, *others = self._members.alone()  # a question is one, whoever answers
+        return [CountedMembers(first, self.asked), *others]
+
+    def faster(self) -> CountedMembers:
+        return CountedMembers(self._members.faster(), self.asked)
+
+
 class ToyScorer(Scorer):
     """The real scorer over given networks, whose images are counted as they come."""
 
     def __init__(self, bundle: Bundle, networks: Sequence[Classifier]) -> None:
-        self.bundle, self.device, self.views = bundle, torch.device("cpu"), bundle.views
-        self._members = [
-            (network.eval(), Member(fold, Path(f"fold_{fold}"), 0.0))
-            for fold, network in enumerate(networks)
-        ]
         self.asked: list[int] = []
+        members = TorchMembers(
+            dict(enumerate(networks)), normalize=bundle.normalize, device=torch.device("cpu")
+        )
+        super().__init__(bundle, members=CountedMembers(members, self.asked))
 
-    def member_probabilities(self, squares: np.ndarray) -> np.ndarray:
-        self.asked.append(len(squares))
-        return super().member_probabilities(squares)
+    @property
+    def classifiers(self) -> dict[int, Classifier]:
+        return self.members.networks
+
+    def of_fold(self, fold: int) -> Scorer:
+        network = self.classifiers[fold]
+        alone = TorchMembers({fold: network}, normalize=self.bundle.normalize, device=self.device)
+        return Scorer(self.bundle, members=alone)
 
 
 def read_boxes(boxes: Sequence[Box], *, size: int = SIZE) -> Classifier:
@@ -98,7 +126,7 @@ def make_scorer(
         normalize="half",
         views=views,
         folds_expected=len(networks),
-        members=(),
+        members=tuple(Member(n, Path(f"fold_{n}"), 0.0) for n in range(len(networks))),
         # Centred, so that probabilities move: the box alone gives a logit of a few.
         calibration=Calibration(
             slope=1.0, intercept=-2.0 if outputs == 1 else (0.0,) * outputs, prevalence=0.5

@@ -69,7 +69,7 @@ def seal_golden(bundle: Bundle) -> Bundle:
     scorer = Scorer(bundle)
     image, logits = score_golden(scorer)
     # Logits and not probabilities: a bundle that is recalibrated keeps its golden score.
-    rows = {str(f): row.tolist() for f, row in zip(scorer.classifiers, logits, strict=True)}
+    rows = {str(f): row.tolist() for f, row in zip(scorer.members.folds, logits, strict=True)}
     write_json(bundle.folder / GOLDEN, {"image": image, "logits": rows})
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     manifest["sha256"][GOLDEN] = sha256_of(bundle.folder / GOLDEN)
@@ -89,7 +89,7 @@ def check_golden(scorer: Scorer) -> GoldenCheck:
         return GoldenCheck(True, None, "finite; the bundle was sealed without a golden score")
     if stored["image"] != image:
         return GoldenCheck(False, None, "the golden image is decoded into other pixels")
-    expected = np.array([stored["logits"][str(fold)] for fold in scorer.classifiers])
+    expected = np.array([stored["logits"][str(fold)] for fold in scorer.members.folds])
     if expected.shape != logits.shape:
         raise ScoreError(f"the golden score has shape {expected.shape}, not {logits.shape}")
     difference = np.abs(logits - expected)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from melanoma.data.images import Pixels, scored_part
 from melanoma.data.transforms import to_tensor
-from melanoma.devices import resolve_precision
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.explain.gradcam import Heat, map_evidence
@@ -31,6 +30,7 @@ from melanoma.scoring.explain.lime import (
     hide_segments,
     measure_coverage,
 )
+from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Prediction, Scorer
 
 METHODS = ("gradcam", "lime")
@@ -150,7 +150,7 @@ def explain_lime(
         done = sum(map(len, found))
         _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
 
-    hidden_by = scorer.faster(resolve_precision("auto", scorer.device)).watched(check)
+    hidden_by = scorer.on(WatchedMembers(scorer.members.faster(), check))
     batch_pixels = _BATCH_PIXELS[scorer.device.type]
     for batch in _hidden(square, segments, switches[1:], batch_pixels=batch_pixels):
         found.append(hidden_by.member_probabilities(batch))
@@ -162,7 +162,7 @@ def explain_lime(
         target=name,
         # The first row hides nothing: it is the photograph's own score.
         prediction=scorer.answer(by_member[0]),
-        folds=tuple(scorer.classifiers),
+        folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
         precision=precision,
@@ -202,7 +202,7 @@ def explain_gradcam(
     return GradcamExplanation(
         target=name,
         prediction=scorer.answer(by_member),
-        folds=tuple(scorer.classifiers),
+        folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
         heat=np.mean(maps, axis=0),

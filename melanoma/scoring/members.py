@@ -1,0 +1,143 @@
+"""Members: the networks of a bundle, whatever runs them. Squares in, logits out, by member."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from melanoma.data.images import Pixels
+from melanoma.data.transforms import to_tensor
+from melanoma.devices import resolve_precision
+from melanoma.errors import WeightsError
+from melanoma.models.classifier import Classifier, make_classifier, make_faster
+from melanoma.scoring.bundle.bundle import Bundle, Member
+from melanoma.training.epoch import predict_logits
+
+Logits: TypeAlias = npt.NDArray[np.float64]
+
+
+class Members(Protocol):
+    """The ensemble's networks behind one seam: a faster backend implements this and no more."""
+
+    @property
+    def backend(self) -> str:
+        """What runs them, as people call it."""
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The members' folds, in the order of their logits."""
+
+    def logits(self, squares: Pixels, *, views: int) -> Logits:
+        """(B, K, outputs) of (B, S, S, 3) uint8 RGB: each member's mean over the first `views`
+        symmetries, the prior shift still in it."""
+
+    def alone(self) -> Sequence[Members]:
+        """Each member by itself."""
+
+    def faster(self) -> Members:
+        """The same members, equal up to rounding and not bit for bit: for many questions."""
+
+
+class TorchMembers:
+    """Classifiers by fold on a device, in evaluation mode. Float32 is the reference."""
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        networks: Mapping[int, Classifier],
+        *,
+        normalize: str,
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.networks = {fold: network.eval().to(device) for fold, network in networks.items()}
+        self._normalize, self._device, self._precision = normalize, device, precision
+        self._faster: dict[torch.dtype, TorchMembers] = {}
+        self._making = threading.Lock()
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The members' folds, in the order of their logits."""
+        return tuple(self.networks)
+
+    def logits(self, squares: Pixels, *, views: int) -> Logits:
+        """(B, K, outputs), see Members."""
+        images = to_tensor(squares, normalize=self._normalize, device=self._device)
+        images = images.to(self._precision)
+        found = [predict_logits(one, images, views=views) for one in self.networks.values()]
+        return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
+
+    def alone(self) -> list[TorchMembers]:
+        """Each member by itself, on the same network."""
+        return [self._with({fold: one}) for fold, one in self.networks.items()]
+
+    def faster(self) -> TorchMembers:
+        """Fused networks in the device's fast precision, made once and kept."""
+        precision = resolve_precision("auto", self._device)
+        with self._making:
+            if precision not in self._faster:
+                fused = {f: make_faster(one, precision) for f, one in self.networks.items()}
+                self._faster[precision] = self._with(fused, precision)
+            return self._faster[precision]
+
+    def _with(
+        self, networks: Mapping[int, Classifier], precision: torch.dtype | None = None
+    ) -> TorchMembers:
+        return TorchMembers(
+            networks,
+            normalize=self._normalize,
+            device=self._device,
+            precision=precision or self._precision,
+        )
+
+
+class WatchedMembers:
+    """Other members, one at a time, with `check` before each: what it raises ends the work."""
+
+    def __init__(self, members: Members, check: Callable[[], None]) -> None:
+        self._members, self._check = members, check
+        self.backend, self.folds = members.backend, members.folds
+
+    def logits(self, squares: Pixels, *, views: int) -> Logits:
+        """(B, K, outputs), see Members."""
+        found = []
+        for member in self._members.alone():
+            self._check()
+            found.append(member.logits(squares, views=views))
+        return np.concatenate(found, axis=1)
+
+    def alone(self) -> list[WatchedMembers]:
+        """Each member by itself, watched."""
+        return [WatchedMembers(member, self._check) for member in self._members.alone()]
+
+    def faster(self) -> WatchedMembers:
+        """The faster ones, watched."""
+        return WatchedMembers(self._members.faster(), self._check)
+
+
+def load_members(bundle: Bundle, device: torch.device) -> TorchMembers:
+    """The bundle's networks. Raises WeightsError for weights that cannot be them."""
+    networks = {member.fold: _load_network(bundle, member) for member in bundle.members}
+    return TorchMembers(networks, normalize=bundle.normalize, device=device)
+
+
+def _load_network(bundle: Bundle, member: Member) -> Classifier:
+    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
+    try:
+        weights = load_file(member.file)
+        classifier.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WeightsError(
+            f"{member.file} does not hold a {bundle.backbone}: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
+        raise WeightsError(f"{member.file} holds weights that are not finite")
+    return classifier.eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,135 @@
+"""HEAD, slashes at the end, a proxy's prefix, compression, and forms that are nearly right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from tiny_service import refused
+
+from api.app import ROUTES, create_app
+from api.routes import PAGE
+from api.settings import Settings
+from melanoma.scoring.scorer import Scorer
+
+PAGES = [*sorted(ROUTES.pages), "/static/main.js", "/static/favicon.svg", "/openapi.json"]
+OWN = ("x-request-id", "date", "server")
+
+
+@pytest.fixture
+def below(scorer: Scorer) -> Iterator[TestClient]:
+    """The service behind a proxy that serves it at /skin."""
+    with TestClient(create_app([scorer], Settings(root_path="/skin"))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_head_is_get_without_a_body(client: TestClient, path: str) -> None:
+    client.get(path)  # what is counted or kept is so before both
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    same = {n: v for n, v in whole.headers.items() if n not in OWN}
+    if path == "/metrics":
+        same.pop("content-length")  # it counts the request between the two
+    assert {n: head.headers[n] for n in same} == same
+
+
+def test_head_of_what_only_posts_is_refused(client: TestClient) -> None:
+    reply = client.head("/predict")
+    assert (reply.status_code, reply.headers["allow"], reply.content) == (405, "POST", b"")
+    assert client.head("/nowhere").status_code == 404
+
+
+def test_a_slash_at_the_end_changes_nothing(client: TestClient, photograph: bytes) -> None:
+    for path in ("/info", "/healthz", "/classes", "/metrics"):
+        assert client.get(path + "/").status_code == 200
+    for path, field in (("/predict", "file"), ("/predict/batch", "files"), ("/explain", "file")):
+        reply = client.post(path + "/", files={field: photograph}, follow_redirects=False)
+        assert reply.status_code == 200, path
+    labels = client.get("/metrics").text
+    assert 'route="/predict/batch"' in labels
+    assert 'route="other"' not in labels
+
+
+def _labels(client: TestClient) -> set[str]:
+    lines = client.get("/metrics").text.splitlines()
+    return {line.rpartition(" ")[0] for line in lines if line.startswith("melanoma_requests_total")}
+
+
+@pytest.mark.parametrize("prefix", ["", "/skin"])
+def test_a_prefix_changes_no_answer_label_or_header(
+    client: TestClient, below: TestClient, photograph: bytes, prefix: str
+) -> None:
+    """Whether the proxy takes it off or not."""
+    for path in (*PAGES, "/static/nothing", "/nowhere"):
+        plain, moved = client.get(path), below.get(prefix + path)
+        assert moved.status_code == plain.status_code, path
+        own = (*OWN, "content-length")
+        assert {n: v for n, v in moved.headers.items() if n not in own} == {
+            n: v for n, v in plain.headers.items() if n not in own
+        }, path
+    files = {"file": photograph}
+    plain, moved = (
+        client.post("/predict", files=files),
+        below.post(f"{prefix}/predict", files=files),
+    )
+    assert moved.json()["by_fold"] == plain.json()["by_fold"]
+    assert _labels(below) == _labels(client)
+
+
+def test_the_prefix_alone_leads_to_its_slash_and_openapi_names_it(below: TestClient) -> None:
+    reply = below.get("/skin", follow_redirects=False)
+    assert (reply.status_code, reply.headers["location"]) == (307, "/skin/")
+    assert below.get("/openapi.json").json()["servers"] == [{"url": "/skin"}]
+
+
+def test_every_link_of_the_page_is_relative() -> None:
+    for file in (PAGE / "index.html", *PAGE.glob("*.js"), *PAGE.glob("*.css")):
+        text = file.read_text()
+        for start in ('href="/', 'src="/', 'fetch("/', "fetch(`/", 'url("/', 'from "/'):
+            assert start not in text, (file.name, start)
+
+
+def test_the_page_is_compressed_for_those_who_can_and_scores_are_not(
+    client: TestClient, photograph: bytes
+) -> None:
+    for path in ("/", "/static/main.js", "/static/style.css"):
+        packed = client.get(path, headers={"accept-encoding": "gzip"})
+        plain = client.get(path, headers={"accept-encoding": "identity"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        assert packed.content == plain.content
+        assert "accept-encoding" in packed.headers["vary"].lower()
+    reply = client.post("/predict", files={"file": photograph})
+    assert "content-encoding" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_a_file_that_is_sent_as_text_is_told_that_whatever_its_size(
+    client: TestClient, path: str, size: int
+) -> None:
+    field = "files" if path == "/predict/batch" else "file"
+    body = b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n--B--\r\n' % (
+        field.encode(),
+        b"a" * size,
+    )
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    message = refused(client.post(path, content=body, headers=kind), 422, "missing_file")
+    assert "without a filename" in message
+    assert f"`{field}`" in message
+
+
+@pytest.mark.parametrize("charset", ["undefined", "hex", "rot13", "idna", "punycode", "zlib"])
+@pytest.mark.parametrize("name", [b"file", b"\xff\xfe"])
+def test_a_charset_that_is_none_is_never_our_fault(
+    client: TestClient, photograph: bytes, charset: str, name: bytes
+) -> None:
+    head = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n' % name
+    body = head + photograph + b"\r\n--B--\r\n"
+    kind = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
+    reply = client.post("/predict", content=body, headers=kind)
+    assert reply.status_code in (200, 400, 422), reply.text
+    if charset == "undefined":
+        assert "charset" in refused(reply, 400, "bad_multipart")

@@ -1,0 +1,84 @@
+"""The seam between a bundle and whatever runs its networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from melanoma.errors import RecipeError
+from melanoma.scoring import members as module
+from melanoma.scoring.members import WatchedMembers
+from melanoma.scoring.scorer import Scorer
+
+
+class Table:
+    """A backend of its own: it looks the logits up by the squares' mean brightness."""
+
+    backend, folds = "table", (1, 0)
+
+    def logits(self, squares: np.ndarray, *, views: int) -> np.ndarray:
+        bright = squares.mean(axis=(1, 2, 3)) / 255
+        return np.stack([views * bright, 1 - bright], axis=1)[..., None]
+
+    def alone(self) -> list[Any]:
+        raise NotImplementedError
+
+    def faster(self) -> Table:
+        return self
+
+
+def test_another_backend_answers_through_the_same_scorer(trained: Any, scorer: Scorer) -> None:
+    shifted = replace(
+        scorer.bundle,
+        members=tuple(replace(m, prior_shift=10.0 * m.fold) for m in scorer.bundle.members),
+    )
+    squares = trained.array.rows([0, 1])
+    answers = Scorer(shifted, members=Table()).score_squares(squares, [["a"], []])
+    bright = squares.mean(axis=(1, 2, 3)) / 255
+    # In the order of the backend's folds, each with the shift of its own fold.
+    logits = np.stack([shifted.views * bright - 10.0, 1 - bright], axis=1)
+    for answer, row in zip(answers, logits, strict=True):
+        expected = [shifted.calibration.probabilities(np.array([one]))[0] for one in row]
+        assert answer.by_fold == pytest.approx(expected, abs=1e-9)
+    assert "a" in answers[0].warnings
+    assert "a" not in answers[1].warnings
+    with pytest.raises(RecipeError, match="Grad-CAM needs torch; this bundle runs on table"):
+        _ = Scorer(shifted, members=Table()).classifiers
+
+
+def test_watched_members_give_the_same_bits_and_are_asked_one_by_one(
+    trained: Any, scorer: Scorer
+) -> None:
+    squares, seen = trained.array.rows([0, 1, 2]), []
+    watched = WatchedMembers(scorer.members, lambda: seen.append(1))
+    found = watched.logits(squares, views=2)
+    assert np.array_equal(found, scorer.members.logits(squares, views=2))
+    assert len(seen) == len(scorer.members.folds)
+    assert watched.folds == scorer.members.folds
+
+    def stop() -> None:
+        if len(seen) > 2:
+            raise InterruptedError
+        seen.append(1)
+
+    with pytest.raises(InterruptedError):
+        WatchedMembers(scorer.members, stop).logits(squares, views=1)
+    assert len(seen) == 3, "it went on after the check had raised"
+
+
+def test_the_faster_ones_are_made_once_and_leave_the_scores_alone(
+    trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares, made = trained.array.rows([0, 1]), []
+    before = scorer.members.logits(squares, views=1)
+    make = module.make_faster
+    fresh = Scorer(scorer.bundle).members
+    monkeypatch.setattr(module, "make_faster", lambda *a: (made.append(1), make(*a))[1])
+    first = fresh.faster()
+    assert fresh.faster() is first
+    assert len(made) == len(fresh.folds)
+    assert np.array_equal(scorer.members.logits(squares, views=1), before)
+    assert np.allclose(first.logits(squares, views=1), before, atol=0.1, rtol=0.1)
