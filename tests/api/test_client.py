@@ -21,8 +21,8 @@ from tiny_service import ROOT, Served, encode, start_service
 
 from melanoma.data.images import MAX_BYTES
 from melanoma.errors import RecipeError, ServiceError
-from melanoma.scoring.batch import COLUMNS, ImageFile
 from melanoma.scoring.remote import RemoteScorer
+from melanoma.scoring.score_rows import COLUMNS
 
 Door = Callable[..., Any]
 RECIPE = ("--config", ROOT / "configs/demo.yaml", "--device", "cpu")
@@ -188,7 +188,7 @@ def test_a_submission_is_filled_by_a_service(served: Served, one: Path, call_doo
     assert answer.code == 0, answer.err
     (target,) = pd.read_csv("submission.csv")["target"]
     assert target == pytest.approx(
-        RemoteScorer(served.address).answer_files([ImageFile("x", one)])[0]["melanoma_probability"]
+        RemoteScorer(served.address).answer([one.read_bytes()])[0]["melanoma_probability"]
     )
 
 

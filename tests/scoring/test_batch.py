@@ -13,8 +13,9 @@ import pytest
 
 from melanoma.data.folds import load_folds
 from melanoma.errors import DataError
-from melanoma.scoring.batch import as_columns, find_images, likeliest_classes
+from melanoma.scoring.batch import find_images, likeliest_classes
 from melanoma.scoring.bundle import load_bundle
+from melanoma.scoring.score_rows import as_columns
 from melanoma.scoring.scorer import Scorer
 
 Door = Callable[..., Any]
