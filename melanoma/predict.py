@@ -77,27 +77,33 @@ def predict(
     require_known(question)
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
-    from melanoma.scoring.files.score_files import find_images, score_files
-    from melanoma.scoring.files.submission import require_same_images
+    from melanoma.scoring.files.journal import open_journal
+    from melanoma.scoring.files.score_files import FIELDS, find_images, journal_key, score_files
 
     files = find_images(images, data=data, image_col=image_col)
     target = out or Path("submission.csv" if submission else "scores.csv")
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
+    # Without a table to write, answers go to stdout and nothing is kept.
+    keep = None if picture or (json and not out and not submission) else target
+    _require_outputs([*pictures, *([keep] if keep else [])], files, [*images, submission])
     if submission is not None:
-        require_same_images(submission, [f.name for f in files])
+        _require_submission(submission, files)
     scorer = (
         _reach_service(url, model, token)
         if url is not None
         else _load_scorer(t.bundle_folder(weights, config, settings), device, views)
     )
     _require_melanoma(scorer, submission)
-    # Without a table to write, answers go to stdout and nothing is kept.
-    keep = None if picture or (json and not out and not submission) else target
-    rows = score_files(scorer, files, journal=keep, progress=t.progress)
-    errors = [row for row in rows if row["error"]]
-    if explain:
-        _add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
-    _save(rows, errors, submission=submission, target=keep)
+    with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
+        rows = score_files(scorer, files, journal=journal, progress=t.progress)
+        errors = [row for row in rows if row["error"]]
+        # The table first: neither a picture nor the journal's end may cost a score.
+        _save(rows, errors, submission=submission, target=keep)
+        if explain:
+            _add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
+            if submission is None:
+                _save(rows, errors, submission=None, target=keep)
+        journal.remove()
     if json:
         t.answer_json(rows)
     elif top or len(rows) <= 10:
@@ -142,6 +148,27 @@ def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
     return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
 
 
+def _require_outputs(
+    outputs: Sequence[Path], files: Sequence[ImageFile], given: Sequence[Path | None]
+) -> None:
+    """Raises where an output cannot be written in the end, or would replace what is read."""
+    from melanoma.storage import require_writable
+
+    read = {path.resolve() for path in (*given, *(file.path for file in files)) if path}
+    for path in outputs:
+        if path.resolve() in read:
+            raise RecipeError(f"{path} is read here; name another file to write")
+        require_writable(path)
+
+
+def _require_submission(sample: Path, files: Sequence[ImageFile]) -> None:
+    """Raises DataError where no submission can come of these images, before one is scored."""
+    from melanoma.scoring.files.submission import require_photographs, require_same_images
+
+    require_same_images(sample, [file.name for file in files])
+    require_photographs(files)
+
+
 def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:
     if submission is not None and not scorer.melanoma:
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
@@ -164,13 +191,9 @@ def _save(
         probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
         write_submission(submission, probabilities, target)
         return
-    import pandas as pd
+    from melanoma.scoring.files.score_rows import save_rows
 
-    from melanoma.scoring.files.score_files import as_columns
-    from melanoma.storage import write_text
-
-    table = pd.DataFrame(as_columns(rows))
-    write_text(target, table.to_csv(index=False, lineterminator="\n"))
+    save_rows(rows, target)
 
 
 def _add_pictures(
@@ -188,10 +211,10 @@ def _draw(
     scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
 ) -> None:
     from melanoma.scoring.files.service_client import RemoteScorer
-    from melanoma.storage import write_bytes
+    from melanoma.storage import read_file, write_bytes
 
     if isinstance(scorer, RemoteScorer):
-        drawn = scorer.draw_lime(file.path.read_bytes(), precision=question.precision)
+        drawn = scorer.draw_lime(read_file(file.path), precision=question.precision)
         write_bytes(picture, drawn)
     else:
         explain_file(scorer.scorer, file, picture, question)

@@ -6,10 +6,12 @@ A kill in the middle of a plain save leaves half a file; a rename leaves the old
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +20,14 @@ from melanoma.errors import StorageError
 
 TEMPORARY = ".tmp"
 _BLOCK = 1 << 20
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows alone
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -41,11 +51,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 
     `needed` is the expected size in bytes, for the message when the disk is full.
     Raises StorageError; the previous file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = _temporary(path)
     try:
-        with _storage_errors(path, needed=needed):
+        with storage_errors(path, needed=needed):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
+                _keep_mode(path, file)
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -80,7 +91,7 @@ def sweep_temporaries(folder: Path) -> int:
 
 def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     """Make `folder`, and raise StorageError unless `needed` bytes can be written to it."""
-    with _storage_errors(folder, needed=needed):
+    with storage_errors(folder, needed=needed):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{TEMPORARY}"
         probe.write_bytes(b"\0")
@@ -91,7 +102,8 @@ def ensure_writable(folder: Path, *, needed: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def _storage_errors(path: Path, *, needed: int) -> Iterator[None]:
+def storage_errors(path: Path, *, needed: int = 0) -> Iterator[None]:
+    """Of a disk's failure, raise a StorageError with the path, its reason and the free bytes."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -102,6 +114,85 @@ def _storage_errors(path: Path, *, needed: int) -> Iterator[None]:
         room = f"{_free_near(path):,} bytes free"
         wanted = f", {needed:,} needed" if needed else ""
         raise StorageError(f"cannot write {path}: {reason} ({room}{wanted})") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The file at `path`, open for reading.
+
+    Raises OSError for what is no file: a plain open waits for a FIFO's writer for ever, and a
+    device has no end.
+    """
+    _require_file(path, path.stat().st_mode)
+    # Not to wait either when a FIFO takes the file's place between the two.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _require_file(path, os.fstat(descriptor).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, also for what is no file."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def require_writable(path: Path) -> None:
+    """Raise StorageError unless write_atomic can put a file at `path`; makes its folder.
+
+    A link is refused: what it points to would stay as it is, and be read as new.
+    """
+    if path.is_symlink():
+        raise StorageError(f"{path} is a link to {path.readlink()}; name the file itself")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(path)
+        try:
+            probe.write_bytes(b"\0")
+            if path.exists():
+                _require_file(path, path.stat().st_mode)
+                path.open("r+b").close()
+                probe.unlink()
+                _require_own_place(path, probe)
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def _require_own_place(path: Path, probe: Path) -> None:
+    """Raise OSError where a file is mounted at `path`, as into a container: none can replace it."""
+    try:
+        os.link(path, probe)
+    except OSError as error:
+        # Other errors say that this disk has no hard links, and nothing of the place.
+        if error.errno in (errno.EXDEV, errno.EBUSY):
+            reason = "a file is mounted there, which cannot be replaced; name another"
+            raise OSError(error.errno, reason, str(path)) from error
+
+
+def _require_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS if test(mode)), "no file")
+        raise OSError(errno.EINVAL, f"is {kind}, not a file", str(path))
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+
+
+def _keep_mode(path: Path, file: BinaryIO) -> None:
+    """A table that only its owner may read stays one; a new file's mode is the umask's."""
+    try:
+        before = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(before.st_mode):
+        # Where root writes it anew, it stays the owner's.
+        with contextlib.suppress(AttributeError, OSError):
+            os.chown(file.name, before.st_uid, before.st_gid)
+        Path(file.name).chmod(stat.S_IMODE(before.st_mode))
 
 
 def _free_near(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -174,6 +175,7 @@ def _cut(text: str, width: int, *, front: bool) -> str:
 def run(app: typer.Typer) -> None:
     """Run a door: failures become one line on stderr and their exit code."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    _print_any_letter()
     try:
         # Not app(): it ends the process by itself, in other words and with other codes.
         command = typer.main.get_command(app)
@@ -203,6 +205,12 @@ def run(app: typer.Typer) -> None:
             )
         traceback.print_exc()
         _fail(f"this is a bug in melanoma: {type(error).__name__}: {error}", 1)
+
+
+def _print_any_letter() -> None:
+    """A command must not end as a bug because a terminal lacks a letter of a file's name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def make_app() -> typer.Typer:

@@ -21,7 +21,7 @@ from tiny_service import ROOT, Served, encode, start_service
 
 from melanoma.data.images import MAX_BYTES
 from melanoma.errors import RecipeError, ServiceError
-from melanoma.scoring.files.score_files import COLUMNS, ImageFile
+from melanoma.scoring.files.score_rows import COLUMNS
 from melanoma.scoring.files.service_client import RemoteScorer
 
 Door = Callable[..., Any]
@@ -188,7 +188,7 @@ def test_a_submission_is_filled_by_a_service(served: Served, one: Path, call_doo
     assert answer.code == 0, answer.err
     (target,) = pd.read_csv("submission.csv")["target"]
     assert target == pytest.approx(
-        RemoteScorer(served.address).answer_files([ImageFile("x", one)])[0]["melanoma_probability"]
+        RemoteScorer(served.address).answer([one.read_bytes()])[0]["melanoma_probability"]
     )
 
 

@@ -5,7 +5,8 @@ Nothing here needs torch: what answers may be a Scorer in this process or a serv
 
 from __future__ import annotations
 
-import json
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,24 +17,14 @@ from melanoma.data.images import SUFFIXES, Photograph, decode_image
 from melanoma.data.readers.folder_tree import unique_names
 from melanoma.data.readers.index import index_images
 from melanoma.errors import DataError, ImageError
-from melanoma.storage import digest_of
+from melanoma.scoring.files.journal import FORMAT, Journal
+from melanoma.scoring.files.score_rows import COLUMNS, Row, require_plain_names
+from melanoma.storage import digest_of, read_file
 
 if TYPE_CHECKING:
     from melanoma.scoring.scorer import Scorer
 
-Row = dict[str, Any]
-COLUMNS = (
-    "image_name",
-    "melanoma_probability",
-    "flagged",
-    "threshold",
-    "prediction",
-    "probability",
-    "by_class",
-    "by_fold",
-    "warnings",
-    "error",
-)
+FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
 
 
@@ -56,8 +47,8 @@ class FileScorer(Protocol):
     views: int
     melanoma: Sequence[str]
 
-    def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
-        """For each file a Prediction's fields, or "code: sentence" where it has no score."""
+    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+        """For each a Prediction's fields, or "code: sentence" where it has no score."""
 
 
 class LocalScorer:
@@ -70,22 +61,20 @@ class LocalScorer:
         self.views = scorer.views
         self.melanoma: Sequence[str] = scorer.bundle.melanoma
 
-    def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
-        """For each file a Prediction's fields, or "code: sentence"; scored as one batch."""
-        with ThreadPoolExecutor(len(files)) as pool:
-            decoded = list(pool.map(self._decode, files))
-        photographs = [d for d in decoded if isinstance(d, Photograph)]
-        found = iter(self.scorer.score_photographs(photographs) if photographs else [])
+    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+        """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
+        with ThreadPoolExecutor(len(photographs)) as pool:
+            decoded = list(pool.map(self._decode, photographs))
+        sound = [d for d in decoded if isinstance(d, Photograph)]
+        found = iter(self.scorer.score_photographs(sound) if sound else [])
         return [d if isinstance(d, str) else next(found).as_dict() for d in decoded]
 
-    def _decode(self, file: ImageFile) -> Photograph | str:
+    def _decode(self, data: bytes) -> Photograph | str:
         """The square alone, which scoring leaves as it is: whole photographs are far larger."""
         try:
-            photograph = decode_image(file.path.read_bytes())
+            photograph = decode_image(data)
         except ImageError as error:
             return f"{error.code}: {error}"
-        except OSError as error:
-            return f"unreadable_file: {error.strerror}"
         return photograph._replace(pixels=self.scorer.square(photograph.pixels))
 
 
@@ -106,7 +95,7 @@ def find_images(
         elif path.suffix.lower() == ".csv":
             found += _listed(path, data or path.parent, image_col or "image_name")
         elif path.is_file():
-            found.append(ImageFile(path.stem, path))
+            found.append(ImageFile(_utf8(path.stem), path))
         else:
             raise DataError(f"no image, folder or CSV at {path}")
     seen: dict[str, Path] = {}
@@ -115,28 +104,20 @@ def find_images(
             raise DataError(
                 f"two images are named {image.name}: {seen[image.name]} and {image.path}"
             )
+    require_plain_names([image.name for image in found])
     return list(dict.fromkeys(found))
 
 
 def _names(folder: Path, files: Sequence[Path]) -> list[str]:
-    stems = [file.stem for file in files]
+    stems = [_utf8(file.stem) for file in files]
     if len(set(stems)) == len(stems):
         return stems
-    return unique_names([file.relative_to(folder) for file in files])
+    return [_utf8(name) for name in unique_names([f.relative_to(folder) for f in files])]
 
 
-def as_columns(rows: Sequence[Row]) -> list[Row]:
-    """The rows as a table has them: by_class as a column a class, prob_NAME, where there are more
-    than the two whose probabilities add up to 1."""
-    classes: dict[str, float] = next((row["by_class"] for row in rows if row["by_class"]), {})
-    wanted = classes if len(classes) > 2 else {}
-    return [
-        {
-            **{key: value for key, value in row.items() if key != "by_class"},
-            **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in wanted},
-        }
-        for row in rows
-    ]
+def _utf8(name: str) -> str:
+    """A file's name read as UTF-8, whatever the locale; bytes that are not stay surrogates."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[str, float]]:
@@ -147,38 +128,68 @@ def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[s
     return sorted(by_class.items(), key=lambda item: -item[1])[:count]
 
 
+def journal_key(scorer: FileScorer) -> str:
+    """What a row depends on beside the photograph's bytes."""
+    return digest_of([FORMAT, scorer.digest, scorer.views, COLUMNS])
+
+
 def score_files(
     scorer: FileScorer,
     files: Sequence[ImageFile],
     *,
-    journal: Path | None = None,
+    journal: Journal | None = None,
     progress: Callable[..., Iterable[Any]],
 ) -> list[Row]:
     """A row a file, in order; a file that cannot be scored has `error` and no numbers.
 
-    Rows are journaled beside `journal` as they come, under the bundle's digest, and the journal
-    goes when all are done.
+    Rows that `journal` has are taken from there, and others added to it as they come, those with
+    an error excepted: they are tried again.
     """
-    book = _Journal(journal, scorer) if journal else None
-    done = book.rows() if book else {}
-    todo = [f for f in files if str(f.path) not in done]
-    batches = [todo[i : i + _BATCH] for i in range(0, len(todo), _BATCH)]
+    book = journal or Journal()
+    batches = [files[i : i + _BATCH] for i in range(0, len(files), _BATCH)]
+    rows = []
     for batch in progress(batches, desc="score", unit=f"{_BATCH} images"):
-        for file, answer in zip(batch, scorer.answer_files(batch), strict=True):
-            done[str(file.path)] = row = _row(file, answer)
-            if book:
-                book.add(file, row)
-    if book:
-        book.close()
-    return [done[str(f.path)] for f in files]
+        rows += _score_batch(scorer, batch, book)
+    return rows
 
 
-def _row(file: ImageFile, answer: Mapping[str, Any] | str) -> Row:
-    if isinstance(answer, str):
-        return {**dict.fromkeys(COLUMNS), "image_name": file.name, "error": answer}
+def _score_batch(scorer: FileScorer, files: Sequence[ImageFile], journal: Journal) -> list[Row]:
+    read = [_read(file) for file in files]
+    # By the bytes that are scored and nothing else: copies of a photograph are scored once.
+    digests = [hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else "" for data in read]
+    todo = {
+        digest: data
+        for digest, data in zip(digests, read, strict=True)
+        if isinstance(data, bytes) and digest not in journal.rows
+    }
+    faulty: dict[str, Row] = {}
+    answers = scorer.answer(list(todo.values())) if todo else []
+    for digest, answer in zip(todo, answers, strict=True):
+        if isinstance(answer, str):
+            faulty[digest] = _faulty_row(answer)
+        else:
+            journal.add(digest, _row(answer))
+    found = [
+        _faulty_row(data) if isinstance(data, str) else faulty.get(digest) or journal.rows[digest]
+        for digest, data in zip(digests, read, strict=True)
+    ]
+    return [{"image_name": file.name, **row} for file, row in zip(files, found, strict=True)]
+
+
+def _read(file: ImageFile) -> bytes | str:
+    try:
+        return read_file(file.path)
+    except OSError as error:
+        return f"unreadable_file: {error.strerror}"
+
+
+def _faulty_row(error: str) -> Row:
+    return {**dict.fromkeys(FIELDS), "error": error}
+
+
+def _row(answer: Mapping[str, Any]) -> Row:
     threshold = answer["threshold"]
     return {
-        "image_name": file.name,
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
         "threshold": threshold["value"] if threshold else None,
@@ -202,39 +213,3 @@ def _listed(path: Path, folder: Path, column: str) -> list[ImageFile]:
             f"{', '.join(missing[:5])} (--data names their folder)"
         )
     return [ImageFile(name, folder / index[name]) for name in names]
-
-
-class _Journal:
-    """OUT.journal: a first line that says what scores, then a line a row."""
-
-    def __init__(self, out: Path, scorer: FileScorer) -> None:
-        self.path = out.with_name(out.name + ".journal")
-        self.key = digest_of([scorer.digest, scorer.views, COLUMNS])
-        self.done = self._read()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # Rewritten whole: a killed writer may have left half a line at its end.
-        lines = [json.dumps({"key": self.key})]
-        lines += [json.dumps([path, row]) for path, row in self.done.items()]
-        self.path.write_text("".join(line + "\n" for line in lines))
-        self.file = self.path.open("a")
-
-    def rows(self) -> dict[str, Row]:
-        return dict(self.done)
-
-    def add(self, file: ImageFile, row: Row) -> None:
-        self.file.write(json.dumps([str(file.path), row]) + "\n")
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
-        self.path.unlink()
-
-    def _read(self) -> dict[str, Row]:
-        """The whole lines of an earlier journal by the same scorer; errors are tried again."""
-        if not self.path.is_file():
-            return {}
-        head, *lines = self.path.read_text().split("\n")
-        if head != json.dumps({"key": self.key}):
-            return {}
-        pairs = [json.loads(line) for line in lines[:-1]]
-        return {path: row for path, row in pairs if not row["error"]}

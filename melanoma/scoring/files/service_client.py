@@ -19,7 +19,6 @@ from uuid import uuid4
 
 from melanoma.data.images import MAX_BYTES, decode_image
 from melanoma.errors import ImageError, RecipeError, ServiceError
-from melanoma.scoring.files.score_files import ImageFile
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20
@@ -50,13 +49,13 @@ class RemoteScorer:
         self.views = int(described["views"])
         self.melanoma: Sequence[str] = described["melanoma"]
 
-    def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
-        """For each file a Prediction's fields, or "code: sentence" where it has no score.
+    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+        """For each a Prediction's fields, or "code: sentence" where it has no score.
 
         Raises ServiceError when the service fails, or when its weights have changed.
         """
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(self._answer, files))
+            return list(pool.map(self._answer, photographs))
 
     def draw_lime(self, data: bytes, *, precision: str, seed: int = 0) -> bytes:
         """The PNG that explains a photograph. Raises ImageError, ServiceError."""
@@ -71,16 +70,13 @@ class RemoteScorer:
             raise ServiceError(f"{self.address}/explain did not answer with a PNG")
         return reply.body
 
-    def _answer(self, file: ImageFile) -> Mapping[str, Any] | str:
+    def _answer(self, data: bytes) -> Mapping[str, Any] | str:
         try:
-            data = file.path.read_bytes()
             if len(data) > MAX_BYTES:
                 decode_image(data)  # refuses it in a local run's words, and nothing is sent
             reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS)
         except ImageError as error:
             return f"{error.code}: {error}"
-        except OSError as error:
-            return f"unreadable_file: {error.strerror}"
         answer: dict[str, Any] = reply.json(self.address)
         missing = [field for field in _FIELDS.split() if field not in answer]
         if missing:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from melanoma.data.csv_tables import read_table
-from melanoma.errors import DataError
-from melanoma.storage import write_text
+from melanoma.data.images import count_pixels
+from melanoma.errors import DataError, ImageError
+from melanoma.scoring.files.score_files import ImageFile
+from melanoma.scoring.files.score_rows import FORMULA
+from melanoma.storage import read_file, write_text
 
 
 def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
@@ -26,11 +31,36 @@ def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
             f"{len(absent)} without an image, {len(extra)} images not in it, {twice} repeated "
             f"(such as {example})"
         )
+    formulas = [name for name in wanted if name.startswith(FORMULA)]
+    if formulas:
+        raise DataError(
+            f"{len(formulas)} names of {sample} begin as a spreadsheet's formula does, such as "
+            f"{formulas[0]}; rename them"
+        )
     return wanted
+
+
+def require_photographs(files: Sequence[ImageFile]) -> None:
+    """Raise DataError when a file is seen to be no photograph without decoding it: a submission
+    needs every score, and none should be waited for in vain."""
+    bad = []
+    for file in files:
+        try:
+            count_pixels(read_file(file.path))
+        except (ImageError, OSError) as error:
+            bad.append(f"{file.name}: {getattr(error, 'strerror', None) or error}")
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(files):,} images cannot be scored, and a submission needs all "
+            f"({'; '.join(bad[:3])}); nothing was scored"
+        )
 
 
 def write_submission(sample: Path, probabilities: Mapping[str, float], out: Path) -> None:
     """Write the ensemble's probabilities, in [0, 1], in the sample's order."""
     names = require_same_images(sample, list(probabilities))
-    lines = [f"{name},{probabilities[name]:.9g}" for name in names]
-    write_text(out, "\n".join(["image_name,target", *lines]) + "\n")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["image_name", "target"])
+    rows.writerows([name, f"{probabilities[name]:.9g}"] for name in names)
+    write_text(out, text.getvalue())

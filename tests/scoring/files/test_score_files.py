@@ -19,10 +19,10 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.files.score_files import (
     ImageFile,
     LocalScorer,
-    as_columns,
     find_images,
     likeliest_classes,
 )
+from melanoma.scoring.files.score_rows import as_columns
 from melanoma.scoring.scorer import Scorer
 
 Door = Callable[..., Any]

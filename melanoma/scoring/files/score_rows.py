@@ -1,0 +1,73 @@
+"""The table of predict: a row an image, its columns, and what a cell or a name may hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from melanoma.errors import DataError
+from melanoma.storage import write_text
+
+Row = dict[str, Any]
+COLUMNS = (
+    "image_name",
+    "melanoma_probability",
+    "flagged",
+    "threshold",
+    "prediction",
+    "probability",
+    "by_class",
+    "by_fold",
+    "warnings",
+    "error",
+)
+# A spreadsheet takes a cell that begins so for a formula, and runs it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
+
+
+def save_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as a CSV file, whole or not at all. Raises StorageError."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        [{key: plain_cell(value) for key, value in row.items()} for row in as_columns(rows)]
+    )
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def as_columns(rows: Sequence[Row]) -> list[Row]:
+    """The rows as a table has them: by_class as a column a class, prob_NAME, where there are more
+    than the two whose probabilities add up to 1."""
+    classes: dict[str, float] = next((row["by_class"] for row in rows if row["by_class"]), {})
+    wanted = classes if len(classes) > 2 else {}
+    return [
+        {
+            **{key: value for key, value in row.items() if key != "by_class"},
+            **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in wanted},
+        }
+        for row in rows
+    ]
+
+
+def plain_cell(value: Any) -> Any:
+    """The value; a text that a spreadsheet would run has ' before it, so that it stays text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def require_plain_names(names: Sequence[str]) -> None:
+    """Raise DataError for a name that no table can hold, or that is another's in it."""
+    odd = [name for name in names if any(unicodedata.category(c) in _UNPRINTABLE for c in name)]
+    if odd:
+        raise DataError(
+            f"{len(odd)} images have a name that is not UTF-8 or holds control characters, such as "
+            f"{odd[0]!a}; rename them"
+        )
+    cells = {plain_cell(name): name for name in names}
+    for name in names:
+        if cells[plain_cell(name)] != name:
+            raise DataError(
+                f"a table cannot tell {name} from {cells[plain_cell(name)]}; rename one"
+            )
