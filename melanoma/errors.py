@@ -10,7 +10,8 @@ MelanomaError            1   a bug, or something that no child names
 |-- ServiceError         5   a scoring service that is not there, or does not answer as one
 |-- ScoreError           1   a model that gave a number which is no number
 |-- ExplanationError     1   an explanation that was ended before it was whole
-|-- StorageError         6   a disk that is full or read-only, a run folder in use
+|-- StorageError         6   a file or folder that cannot be written, a folder in use
+|   `-- DiskError          6   a disk that is full, over its quota, or read-only
 `-- InterruptedRun  130/143  SIGINT or SIGTERM, with the state saved
 """
 
@@ -75,9 +76,13 @@ class ExplanationError(MelanomaError):
 
 
 class StorageError(MelanomaError):
-    """The disk is full or read-only, or another process holds the run folder."""
+    """A file or folder cannot be written, or another process holds the folder."""
 
     exit_code = 6
+
+
+class DiskError(StorageError):
+    """The disk is full, over its quota, or read-only; the message has path, free and needed."""
 
 
 class InterruptedRun(MelanomaError):  # noqa: N818 - an interruption is no error

@@ -61,8 +61,8 @@ def prepare_array(
 ) -> ImageArray:
     """The training array for the recipe: the one that is there, an adopted one, or a new one.
 
-    Kaggle's test images, where there are any, are prepared beside it. Raises DataError with all
-    problems at once.
+    Kaggle's test images, where there are any, are prepared beside it. Where another process is at
+    it, it is waited for and its array is used. Raises DataError with all problems at once.
     """
     from melanoma.data.readers.catalog import read_lesions
     from melanoma.data.readers.siim import read_test_lesions
@@ -81,20 +81,45 @@ def prepare_array(
 def _array_of(
     table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, skip_bad: bool
 ) -> ImageArray:
-    from melanoma.data.array_build import adopt_array, build_array, find_adoptable
+    from melanoma.data.array_lock import hold_arrays
+    from melanoma.data.partial_array import is_unfinished, take_up_unfinished
+
+    # Looked for before the folder is held: a prepared array may lie on a disk that is read-only.
+    if not is_unfinished(arrays, recipe.image, part=part):
+        array = _prepared(table, recipe, arrays, part=part)
+        if array is not None:
+            return array
+    with hold_arrays(arrays, say=t.say):
+        take_up_unfinished(arrays, recipe.image, part=part)
+        array = _prepared(table, recipe, arrays, part=part)
+        if array is not None:
+            return array
+        return _make_array(table, recipe, arrays, part=part, skip_bad=skip_bad)
+
+
+def _prepared(table: LesionTable, recipe: Recipe, arrays: Path, *, part: str) -> ImageArray | None:
+    """The array that is there. Raises DataError for one of another table."""
     from melanoma.data.arrays import load_array
     from melanoma.errors import DataError
 
+    array = load_array(arrays, recipe.image, part=part)
+    if array is None:
+        return None
+    table.require_sound()
+    if [n for n in table.names if n not in array.skipped] != list(array.names):
+        raise DataError(
+            f"{array.path} was made from another table (its images differ from "
+            f"those of {table.folder}); prepare into another --arrays DIR"
+        )
+    return array
+
+
+def _make_array(
+    table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, skip_bad: bool
+) -> ImageArray:
+    from melanoma.data.array_build import adopt_array, build_array, find_adoptable
+
     image = recipe.image
-    array = load_array(arrays, image, part=part)
-    if array is not None:
-        table.require_sound()
-        if [n for n in table.names if n not in array.skipped] != list(array.names):
-            raise DataError(
-                f"{array.path} was made from another table (its images differ from "
-                f"those of {table.folder}); prepare into another --arrays DIR"
-            )
-        return array
     given = find_adoptable(arrays, table.folder, image, part=part)
     if given is not None:
         table.require_sound()

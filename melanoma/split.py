@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,8 +69,20 @@ def split_folds(
 ) -> tuple[FoldTable, list[str]]:
     """Make and save the fold file; returns it with the lines of its leak audit.
 
-    Images that are one photograph are joined where the array is there to show them.
+    Images that are one photograph are joined where the array is there to show them; an array in the
+    making is waited for.
     """
+    from melanoma.data.array_lock import hold_arrays
+
+    # No folder is made for a lock, and one that is read-only has nobody writing into it.
+    there = arrays.is_dir() and os.access(arrays, os.W_OK)
+    with hold_arrays(arrays, say=t.say) if there else nullcontext():
+        return _split_folds(recipe, data, arrays, path)
+
+
+def _split_folds(
+    recipe: Recipe, data: Path, arrays: Path, path: Path
+) -> tuple[FoldTable, list[str]]:
     from melanoma.data.arrays import load_array
     from melanoma.data.folds import make_folds, save_folds, with_file_facts
     from melanoma.data.leaks import audit_folds
@@ -108,11 +122,15 @@ def split_folds(
 
 def search_duplicates(array: ImageArray, arrays: Path) -> Duplicates:
     """The array's duplicates; says on stderr where they must be searched."""
+    from melanoma.data.array_lock import hold_arrays
     from melanoma.data.duplicates.search import find_duplicates, has_duplicates
 
-    if not has_duplicates(array, arrays):
-        t.say(f"looking for duplicates among {len(array):,} images")
-    return find_duplicates(array, arrays, progress=t.progress)
+    if has_duplicates(array, arrays):
+        return find_duplicates(array, arrays)
+    with hold_arrays(arrays, say=t.say):
+        if not has_duplicates(array, arrays):
+            t.say(f"looking for duplicates among {len(array):,} images")
+        return find_duplicates(array, arrays, progress=t.progress)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from melanoma.errors import StorageError
+from melanoma.errors import DiskError, StorageError
 
 TEMPORARY = ".tmp"
 _BLOCK = 1 << 20
@@ -28,6 +28,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+# A full disk, a full quota, a file above a limit, a disk that is read-only: what a person can mend.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 def sha256_of(path: Path) -> str:
@@ -48,12 +50,13 @@ def digest_of(value: Any) -> str:
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 0) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in `path`'s place.
 
-    `needed` is the expected size in bytes, for the message when the disk is full.
+    `needed` is the expected size in bytes, for the message when the disk is full; where it is not
+    known, the message says how far the writing came.
     Raises StorageError; the previous file is then untouched.
     """
     temporary = _temporary(path)
     try:
-        with storage_errors(path, needed=needed):
+        with writing(path, needed=needed, partial=temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 _keep_mode(path, file)
@@ -68,7 +71,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data`, atomically."""
-    write_atomic(path, lambda file: file.write(data))
+    write_atomic(path, lambda file: file.write(data), needed=len(data))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,9 +84,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed writers left behind; returns how many files went."""
-    orphans = list(folder.glob(f".*{TEMPORARY}"))
+def sweep_temporaries(folder: Path, names: str = ".*") -> int:
+    """Remove what killed writers left behind; returns how many files went.
+
+    `names` is a pattern of those that nobody else can be writing now.
+    """
+    orphans = list(folder.glob(f"{names}{TEMPORARY}"))
     for orphan in orphans:
         orphan.unlink(missing_ok=True)
     return len(orphans)
@@ -91,29 +97,63 @@ def sweep_temporaries(folder: Path) -> int:
 
 def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     """Make `folder`, and raise StorageError unless `needed` bytes can be written to it."""
-    with storage_errors(folder, needed=needed):
+    with writing(folder, needed=needed):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{TEMPORARY}"
         probe.write_bytes(b"\0")
         probe.unlink()
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise StorageError(f"{folder}: {free:,} bytes free, {needed:,} needed; make room")
+        raise DiskError(f"{folder}: {free:,} bytes free, {needed:,} needed; make room")
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Have the file's `size` bytes on disk now. Raises OSError where there is no room for them.
+
+    A sparse file would run out of room later, and a process that maps it would be ended by that.
+    """
+    try:
+        # Not on every system; writes then say it when they come to it.
+        os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:
+        return
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path, *, needed: int = 0) -> Iterator[None]:
-    """Of a disk's failure, raise a StorageError with the path, its reason and the free bytes."""
+def writing(path: Path, *, needed: int = 0, partial: Path | None = None) -> Iterator[None]:
+    """What goes wrong with the disk inside is a StorageError with path, free and needed bytes.
+
+    `needed` is the size of what is written; where it is 0, that of `partial` is the least.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
         # torch.save answers a full disk with a RuntimeError ("unexpected pos").
         if isinstance(error, RuntimeError) and "pos" not in str(error):
             raise
-        reason = getattr(error, "strerror", None) or str(error)
-        room = f"{_free_near(path):,} bytes free"
-        wanted = f", {needed:,} needed" if needed else ""
-        raise StorageError(f"cannot write {path}: {reason} ({room}{wanted})") from error
+        raise storage_error(error, path, needed=needed, partial=partial) from error
+
+
+def storage_error(
+    error: OSError | RuntimeError, path: Path, *, needed: int = 0, partial: Path | None = None
+) -> StorageError:
+    """The StorageError (a DiskError where room or rights of the disk lack) for what was raised."""
+    reason = getattr(error, "strerror", None) or str(error)
+    room = f"{_free_near(path):,} bytes free"
+    full = isinstance(error, RuntimeError) or error.errno in DISK_ERRORS
+    least = 0
+    if not needed and partial is not None:
+        with contextlib.suppress(OSError):
+            least = partial.stat().st_size
+    if needed:
+        room += f", {needed:,} needed"
+    elif full:
+        room += f", more than {least:,} needed"
+    kind = DiskError if full else StorageError
+    return kind(f"cannot write {path}: {reason} ({room})")
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -147,7 +187,7 @@ def require_writable(path: Path) -> None:
     """
     if path.is_symlink():
         raise StorageError(f"{path} is a link to {path.readlink()}; name the file itself")
-    with storage_errors(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         probe = _temporary(path)
         try:

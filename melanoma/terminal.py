@@ -17,6 +17,7 @@ import typer
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.storage import DISK_ERRORS, storage_error
 
 Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder of the table and the images.")]
@@ -195,7 +196,7 @@ def run(app: typer.Typer) -> None:
     except MemoryError:
         _fail("out of memory; try a smaller --set training.batch_size", 1)
     except OSError as error:
-        _fail(f"{error.filename or 'disk'}: {error.strerror or error}", 6)
+        _fail(_os_error_line(error), 6)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             _fail(
@@ -226,6 +227,13 @@ def fold_numbers(text: str, known: list[int]) -> list[int]:
     if not text.isdecimal() or int(text) not in known:
         raise RecipeError(f"--fold {text}: the folds are {listed}, or all")
     return [int(text)]
+
+
+def _os_error_line(error: OSError) -> str:
+    if error.errno in DISK_ERRORS:
+        # Where the error names no file, the folder that it was started in is the best guess.
+        return str(storage_error(error, Path(error.filename or ".")))
+    return f"{error.filename or 'disk'}: {error.strerror or error}"
 
 
 def _program() -> str:

@@ -225,10 +225,27 @@ def _ensure_inputs(
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"
         raise RecipeError(f"--dry-run: there is no {absent} yet; run prepare and split first")
-    if array is None:
-        t.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
-        array = prepare_array(recipe, data, arrays)
-    if table is None:
+    if array is None or table is None:
+        array, table = _make_inputs(recipe, data, arrays, fold_path)
+        t.fold_numbers(fold, table.folds)
+    return array, table
+
+
+def _make_inputs(
+    recipe: Recipe, data: Path, arrays: Path, fold_path: Path
+) -> tuple[ImageArray, FoldTable]:
+    """What is absent is made; a fold that is trained beside this one waits, and uses the same."""
+    from melanoma.data.array_lock import hold_arrays
+    from melanoma.data.arrays import load_array
+    from melanoma.data.folds import load_folds
+
+    with hold_arrays(arrays, say=t.say):
+        array = load_array(arrays, recipe.image)
+        if array is None:
+            t.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
+            array = prepare_array(recipe, data, arrays)
+        if fold_path.is_file():
+            return array, load_folds(fold_path, classes=recipe.classes)
         t.say(f"no fold file at {fold_path}: splitting")
         table, audit = split_folds(recipe, data, arrays, fold_path)
         for line in audit:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from melanoma.data.arrays import ImageArray, array_file, check_array
+from melanoma.data.array_lock import hold_arrays
+from melanoma.data.arrays import ImageArray, array_file, check_array, row_digest
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
+from melanoma.data.partial_array import PartialArray
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe.sections import Image
-from melanoma.storage import digest_of, ensure_writable, write_json
+from melanoma.storage import write_json
 
 Progress = Callable[..., Iterable[Any]]
 _CHUNK = 64
@@ -76,9 +76,12 @@ def adopt_array(
     digests: list[str] = []
     for start in progress(range(0, len(names), _CHUNK), desc="check array", unit="chunk"):
         chunk = array.rows(range(start, min(start + _CHUNK, len(names))))
-        digests += [_digest(pixels) for pixels in chunk]
+        digests += [row_digest(pixels) for pixels in chunk]
     adopted = ImageArray(array.path, image.size, names, tuple(digests), channels=channels)
-    return _record(adopted, folder, image, part=part, fit=None)
+    with hold_arrays(folder):
+        record_path = array_file(folder, size=image.size, part=part).with_suffix(".json")
+        write_json(record_path, _record(adopted, folder, fit=None))
+    return adopted
 
 
 def build_array(
@@ -97,23 +100,25 @@ def build_array(
     names are kept in `skipped`.
     """
     names = table.names
-    work = _PartialArray(folder, names, image, part=part)
     broken = []
-    todo = [row for row, digest in enumerate(work.digests) if not digest]
-    for row, found in progress(
-        _read_squares(table, todo, image), total=len(todo), desc=f"prepare {part}", unit="image"
-    ):
-        if isinstance(found, str):
-            broken.append(found)
-        else:
-            work.put(row, *found)
-    work.save()
-    files = _file_problems(table, broken)
-    too_many = len(broken) > skip_bad * len(names)
-    if table.problems or too_many:
-        hint = "" if skip_bad or not files else " (--skip-bad leaves out up to 1 %)"
-        raise DataError(f"{table.folder}: {'; '.join([*table.problems, *files])}{hint}")
-    return _record(work.finish(), folder, image, part=part, fit=image.fit)
+    with hold_arrays(folder), PartialArray(folder, names, image, part=part) as work:
+        todo = [row for row, digest in enumerate(work.digests) if not digest]
+        for row, found in progress(
+            _read_squares(table, todo, image), total=len(todo), desc=f"prepare {part}", unit="image"
+        ):
+            if isinstance(found, str):
+                broken.append(found)
+            else:
+                work.put(row, *found)
+        work.save()
+        files = _file_problems(table, broken)
+        too_many = len(broken) > skip_bad * len(names)
+        if table.problems or too_many:
+            hint = "" if skip_bad or not files else " (--skip-bad leaves out up to 1 %)"
+            raise DataError(f"{table.folder}: {'; '.join([*table.problems, *files])}{hint}")
+        array = work.finish()
+        work.commit(_record(array, folder, fit=image.fit))
+    return array
 
 
 def survey_images(table: LesionTable, image: Image, *, progress: Progress = silent) -> Survey:
@@ -126,7 +131,7 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
         if isinstance(found, str):
             broken.append(found)
         else:
-            digests[row] = _digest(found[0])
+            digests[row] = row_digest(found[0])
     return Survey([*table.problems, *_file_problems(table, broken)], exact_duplicates(digests))
 
 
@@ -152,96 +157,19 @@ def _read_squares(
             yield from pool.map(read, rows[start : start + _CHUNK])
 
 
-class _PartialArray:
-    """An array in the making: pixels in NAME.npy.part, what is done in NAME.part.json."""
-
-    def __init__(self, folder: Path, names: list[str], image: Image, *, part: str) -> None:
-        ensure_writable(folder, needed=len(names) * image.size**2 * 3)
-        self.final = array_file(folder, size=image.size, part=part)
-        self.path = self.final.with_suffix(".npy.part")
-        self.progress_file = self.final.with_suffix(".part.json")
-        self.names, self.image = names, image
-        self.key = digest_of([names, image.size, image.fit])
-        self.digests = [""] * len(names)
-        self.facts = [FileFacts(0, 0, 0)] * len(names)
-        self._take_up_earlier()
-        self.since_save = 0
-        mode: Literal["r+", "w+"] = "r+" if any(self.digests) else "w+"
-        shape = (len(names), image.size, image.size, 3)
-        self.map = np.lib.format.open_memmap(self.path, mode, np.uint8, shape)
-
-    def _take_up_earlier(self) -> None:
-        if self.path.is_file() and self.progress_file.is_file():
-            saved = json.loads(self.progress_file.read_text())
-            # Before facts were kept, a cut build saved none: its images are read once more.
-            if saved["key"] == self.key and "file_facts" in saved:
-                self.digests = saved["digests"]
-                self.facts = [FileFacts(*row) for row in saved["file_facts"]]
-
-    def put(self, row: int, pixels: Pixels, facts: FileFacts) -> None:
-        self.map[row] = pixels
-        self.digests[row] = _digest(pixels)
-        self.facts[row] = facts
-        self.since_save += 1
-        if self.since_save >= 2048:
-            self.save()
-
-    def save(self) -> None:
-        self.map.flush()
-        # A fresh map: pages that stay mapped would count as this process's memory.
-        self.map = np.load(self.path, mmap_mode="r+")
-        done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
-        write_json(self.progress_file, done)
-        self.since_save = 0
-
-    def finish(self) -> ImageArray:
-        """The finished array under its own name, without the rows that were skipped."""
-        kept = [row for row, digest in enumerate(self.digests) if digest]
-        if not kept:
-            raise DataError("no image could be read")
-        if len(kept) < len(self.names):
-            self._drop_skipped(kept)
-        self.path.replace(self.final)
-        self.progress_file.unlink(missing_ok=True)
-        skipped = tuple(n for n, digest in zip(self.names, self.digests, strict=True) if not digest)
-        return ImageArray(
-            self.final,
-            self.image.size,
-            tuple(self.names[r] for r in kept),
-            tuple(self.digests[r] for r in kept),
-            skipped,
-            file_facts=tuple(self.facts[r] for r in kept),
-        )
-
-    def _drop_skipped(self, kept: list[int]) -> None:
-        shorter = self.path.with_suffix(".short")
-        out = np.lib.format.open_memmap(shorter, "w+", np.uint8, (len(kept), *self.map.shape[1:]))
-        for new, old in enumerate(kept):
-            out[new] = self.map[old]
-        out.flush()
-        shorter.replace(self.path)
-
-
-def _record(
-    array: ImageArray, folder: Path, image: Image, *, part: str, fit: str | None
-) -> ImageArray:
-    record_path = array_file(folder, size=image.size, part=part).with_suffix(".json")
+def _record(array: ImageArray, folder: Path, *, fit: str | None) -> dict[str, Any]:
     inside = array.path.parent.resolve() == folder.resolve()
-    write_json(
-        record_path,
-        {
-            "array": array.path.name if inside else str(array.path),
-            "size": array.size,
-            "fit": fit,
-            "channels": array.channels,
-            "digest": array.digest,
-            "skipped": array.skipped,
-            "names": array.names,
-            "row_digests": array.row_digests,
-            "file_facts": array.file_facts,
-        },
-    )
-    return array
+    return {
+        "array": array.path.name if inside else str(array.path),
+        "size": array.size,
+        "fit": fit,
+        "channels": array.channels,
+        "digest": array.digest,
+        "skipped": array.skipped,
+        "names": array.names,
+        "row_digests": array.row_digests,
+        "file_facts": array.file_facts,
+    }
 
 
 def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
@@ -267,7 +195,3 @@ def _check_channels(array: ImageArray) -> None:
             f"{array.path}: blue is {blue - red:.0f} levels above red, so its channels "
             f"look swapped; --set data.array_channels={other}"
         )
-
-
-def _digest(pixels: Pixels) -> str:
-    return hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ is in which row, how the squares were made, and holds a digest and the file's fa
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from melanoma.data.images import FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of
+
+_CHUNK = 64
+# The files whose rows this process has held against their digests: path, size, time, inode, digest.
+_verified: set[tuple[str, int, int, int, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -75,27 +80,41 @@ def array_file(folder: Path, *, size: int, part: str = "train") -> Path:
 def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray | None:
     """The array that was prepared in `folder`; None when there is none.
 
-    Raises DataError when it is not what its record says, or was squared in another way.
+    Every row's pixels are held against its digest, once a process for a file that stays as it is.
+    Raises DataError when the array is not what its record says, or was squared in another way.
     """
     record_path = array_file(folder, size=image.size, part=part).with_suffix(".json")
     if not record_path.is_file():
         return None
-    record = _read_record(record_path)
-    path = Path(record["array"])
-    path = path if path.is_absolute() else folder / path
-    fit = record["fit"]
+    record = _read_values(record_path)
+    fit, array = record["fit"], _recorded_array(record, record_path, image.size)
     if fit not in (None, image.fit):
         raise DataError(
-            f"{path} holds images fitted by {fit}, the recipe says {image.fit}; "
+            f"{array.path} holds images fitted by {fit}, the recipe says {image.fit}; "
             "prepare into another --arrays DIR"
         )
-    check_array(path, size=image.size, rows=len(record["names"]))
+    # Kaggle's array is not ours to remove.
+    remedy = str(record_path) if fit is None else f"{array.path} {record_path}"
+    _require_recorded_pixels(array, remedy)
+    return array
+
+
+def read_record(record_path: Path, size: int) -> ImageArray:
+    """The array that the record names, its pixels not looked at. Raises DataError."""
+    return _recorded_array(_read_values(record_path), record_path, size)
+
+
+def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> ImageArray:
+    path = Path(record["array"])
+    path = path if path.is_absolute() else record_path.parent / path
+    check_array(path, size=size, rows=len(record["names"]))
     facts = tuple(FileFacts(*row) for row in record.get("file_facts", []))
-    if len(facts) not in (0, len(record["names"])):
+    rows = len(record["names"])
+    if len(facts) not in (0, rows) or len(record["row_digests"]) != rows:
         raise DataError(f"{record_path} is damaged; remove it and run prepare again")
     return ImageArray(
         path,
-        image.size,
+        size,
         tuple(record["names"]),
         tuple(record["row_digests"]),
         tuple(record["skipped"]),
@@ -104,7 +123,7 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
     )
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_values(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text())
         lacking = {"array", "fit", "channels", "skipped", "names", "row_digests"} - record.keys()
@@ -113,6 +132,39 @@ def _read_record(path: Path) -> dict[str, Any]:
     if lacking:
         raise DataError(f"{path} lacks {', '.join(sorted(lacking))}; run prepare again without it")
     return record
+
+
+def row_digest(pixels: Pixels | bytes) -> str:
+    """blake2b of one row's pixels, RGB, as the record has it."""
+    data = pixels if isinstance(pixels, bytes) else pixels.tobytes()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def differing_rows(array: ImageArray) -> list[int]:
+    """The rows whose pixels are not those of their digests."""
+    found: list[int] = []
+    for start in range(0, len(array), _CHUNK):
+        pixels = array.rows(range(start, min(start + _CHUNK, len(array))))
+        recorded = array.row_digests[start : start + _CHUNK]
+        rows = enumerate(zip(pixels, recorded, strict=True), start)
+        found += [row for row, (one, digest) in rows if row_digest(one) != digest]
+    return found
+
+
+def _require_recorded_pixels(array: ImageArray, remedy: str) -> None:
+    stat = array.path.stat()
+    file = (str(array.path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, array.digest)
+    if file in _verified:
+        return
+    differing = differing_rows(array)
+    if differing:
+        first = ", ".join(f"{row} ({array.names[row]})" for row in differing[:5])
+        raise DataError(
+            f"{array.path}: {len(differing):,} of {len(array):,} rows are not the pixels that "
+            f"were recorded (rows {first}{', ...' if len(differing) > 5 else ''}); "
+            f"run prepare again after: rm {remedy}"
+        )
+    _verified.add(file)
 
 
 def _read_header(file: Any, path: Path) -> tuple[tuple[tuple[int, ...], bool, np.dtype[Any]], int]:

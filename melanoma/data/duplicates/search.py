@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from melanoma.data.array_build import Progress, silent
+from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, array_file
 from melanoma.data.duplicates.near import (
     THRESHOLD,
@@ -91,7 +92,8 @@ def find_duplicates(
         return kept
     identical = exact_duplicates(array.row_digests)
     near = near_duplicates(array, rows=_unlike(array), progress=progress)
-    write_json(path, {**key, "identical": identical, "near": near})
+    with hold_arrays(folder):
+        write_json(path, {**key, "identical": identical, "near": near})
     return Duplicates(tuple(identical), tuple(near))
 
 
@@ -127,7 +129,8 @@ def find_shared(
             progress=progress,
         )
         identical = [(ours, row) for row, ours in found.items()]
-        write_json(path, {**key, "identical": identical, "near": near})
+        with hold_arrays(folder):
+            write_json(path, {**key, "identical": identical, "near": near})
         kept = Duplicates(tuple(identical), tuple(near))
     ours, theirs = array.names, other.names
     same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in kept.identical]

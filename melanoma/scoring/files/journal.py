@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from melanoma.errors import StorageError
-from melanoma.storage import storage_errors, write_text
+from melanoma.storage import write_text, writing
 
 Row = dict[str, Any]
 FORMAT = "melanoma-journal/2"
@@ -34,7 +34,7 @@ class Journal:
     def add(self, digest: str, row: Row) -> None:
         """Keep a row. Raises StorageError when the disk is full."""
         if self.path is not None:
-            with storage_errors(self.path, needed=0), self.path.open("a", encoding="utf-8") as file:
+            with writing(self.path, needed=0), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(self.key, digest, row) + "\n")
         self.rows[digest] = row
 
@@ -77,7 +77,7 @@ def open_journal(
 def _alone(out: Path) -> Iterator[None]:
     path = out.with_name(f".{out.name}.lock")
     lock = FileLock(path)
-    with storage_errors(path, needed=0):
+    with writing(path, needed=0):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)

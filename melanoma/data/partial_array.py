@@ -1,0 +1,201 @@
+"""An array in the making, which a kill at any moment leaves to go on from, or done.
+
+NAME.npy.part holds the pixels and NAME.part.json which rows are done. When all are, the record is
+written to NAME.json.part, the pixels take their name, and the record takes its own last: an array
+with a record is whole, and one that lacks it is known as ours by NAME.json.part.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
+from melanoma.data.images import FileFacts, Pixels
+from melanoma.errors import DataError
+from melanoma.recipe.sections import Image
+from melanoma.storage import digest_of, ensure_writable, reserve, write_json, writing
+
+_SAVE_EVERY = 2048
+
+
+class PartialArray:
+    """The rows that are done, and a place for the others. Its user holds the folder."""
+
+    def __init__(self, folder: Path, names: list[str], image: Image, *, part: str) -> None:
+        self.final = array_file(folder, size=image.size, part=part)
+        self.path = self.final.with_suffix(".npy.part")
+        self.progress_file = self.final.with_suffix(".part.json")
+        self.names, self.image = names, image
+        self.key = digest_of([names, image.size, image.fit])
+        self.digests = [""] * len(names)
+        self.facts = [FileFacts(0, 0, 0)] * len(names)
+        self.row_bytes = image.size**2 * 3
+        self.header = _header(len(names), image.size)
+        self.bytes = len(self.header) + len(names) * self.row_bytes
+        self._take_up_earlier()
+        self.since_save = 0
+        ensure_writable(folder, needed=len(names) * self.row_bytes - _allocated(self.path))
+        self.file = self._open()
+
+    def __enter__(self) -> PartialArray:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def _take_up_earlier(self) -> None:
+        """Take the rows that an earlier process says it wrote, where the pixels agree."""
+        try:
+            saved = json.loads(self.progress_file.read_text())
+            # Before facts were kept, a cut build saved none: its images are read once more.
+            if saved["key"] != self.key or "file_facts" not in saved:
+                return
+            digests, facts = saved["digests"], [FileFacts(*row) for row in saved["file_facts"]]
+            with self.path.open("rb") as file:
+                for row, digest in enumerate(digests):
+                    file.seek(self._offset(row)) if digest else None
+                    if digest and row_digest(file.read(self.row_bytes)) == digest:
+                        self.digests[row], self.facts[row] = digest, facts[row]
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return  # nothing to go on from
+
+    def _open(self) -> BinaryIO:
+        # Never emptied in place: a map that another process has of it would end that process.
+        if not any(self.digests):
+            self.path.unlink(missing_ok=True)
+        try:
+            with writing(self.path, needed=self.bytes):
+                file: BinaryIO = self.path.open("r+b" if any(self.digests) else "x+b")
+                file.write(self.header)
+                file.flush()
+                reserve(file, self.bytes)
+        except BaseException:
+            if not any(self.digests):
+                self.path.unlink(missing_ok=True)
+            raise
+        return file
+
+    def _offset(self, row: int) -> int:
+        return len(self.header) + row * self.row_bytes
+
+    def put(self, row: int, pixels: Pixels, facts: FileFacts) -> None:
+        """Write one row."""
+        self._write(row, pixels.tobytes())
+        self.digests[row] = row_digest(pixels)
+        self.facts[row] = facts
+        self.since_save += 1
+        if self.since_save >= _SAVE_EVERY:
+            self.save()
+
+    def _write(self, row: int, pixels: bytes) -> None:
+        with writing(self.path, needed=self.bytes):
+            self.file.seek(self._offset(row))
+            self.file.write(pixels)
+
+    def save(self) -> None:
+        """Put on disk what is done, and record it."""
+        self._sync()
+        done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
+        write_json(self.progress_file, done)
+        self.since_save = 0
+
+    def _sync(self) -> None:
+        with writing(self.path, needed=self.bytes):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
+    def finish(self) -> ImageArray:
+        """The array without the rows that were skipped, as it is once it is committed."""
+        kept = [row for row, digest in enumerate(self.digests) if digest]
+        if not kept:
+            raise DataError("no image could be read")
+        skipped = tuple(n for n, digest in zip(self.names, self.digests, strict=True) if not digest)
+        array = ImageArray(
+            self.final,
+            self.image.size,
+            tuple(self.names[r] for r in kept),
+            tuple(self.digests[r] for r in kept),
+            skipped,
+            file_facts=tuple(self.facts[r] for r in kept),
+        )
+        if skipped:
+            self._close_gaps(kept)
+        return array
+
+    def _close_gaps(self, kept: list[int]) -> None:
+        """Move the rows up within the file: a second copy would need its size on disk again."""
+        first = next((new for new, old in enumerate(kept) if new != old), len(kept))
+        # A kill while they move: only the rows that stay where they are count as done.
+        self.digests[first:] = [""] * (len(self.names) - first)
+        self.save()
+        for new in range(first, len(kept)):
+            self.file.seek(self._offset(kept[new]))
+            self._write(new, self.file.read(self.row_bytes))
+        header = _header(len(kept), self.image.size)
+        assert len(header) == len(self.header)
+        with writing(self.path):
+            self.file.seek(0)
+            self.file.write(header)
+            self.file.truncate(self._offset(len(kept)))
+
+    def commit(self, record: dict[str, Any]) -> None:
+        """Give the pixels their name, and then the record its own."""
+        self._sync()
+        staged = self.final.with_suffix(".json.part")
+        write_json(staged, record)
+        with writing(self.final):
+            self.path.replace(self.final)
+            self.progress_file.unlink(missing_ok=True)
+            staged.replace(self.final.with_suffix(".json"))
+
+
+def is_unfinished(folder: Path, image: Image, *, part: str) -> bool:
+    """Whether a process ended (or is) between the array's last row and its record."""
+    return array_file(folder, size=image.size, part=part).with_suffix(".json.part").is_file()
+
+
+def take_up_unfinished(folder: Path, image: Image, *, part: str) -> None:
+    """Give our own array the record that a killed process had ready. The user holds the folder.
+
+    Without it our array would look like Kaggle's, of which nobody knows how it was squared. Where
+    the pixels are not those of the record, the record is dropped.
+    """
+    final = array_file(folder, size=image.size, part=part)
+    staged = final.with_suffix(".json.part")
+    if not staged.is_file():
+        return
+    try:
+        ours = not differing_rows(read_record(staged, image.size))
+    except DataError:
+        ours = False
+    if ours:
+        staged.replace(final.with_suffix(".json"))
+        final.with_suffix(".part.json").unlink(missing_ok=True)
+    else:
+        staged.unlink()
+
+
+def _header(rows: int, size: int) -> bytes:
+    """The .npy file's own, before the pixels."""
+    file = io.BytesIO()
+    shape = (rows, size, size, 3)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
+    return file.getvalue()
+
+
+def _allocated(path: Path) -> int:
+    """The bytes that the file has on disk already."""
+    try:
+        return path.stat().st_blocks * 512
+    except OSError:
+        return 0
