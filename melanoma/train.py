@@ -198,12 +198,25 @@ def check_recipe(recipe: Recipe) -> None:
 
     find_backbone(recipe.model.backbone)
     Augmentation(recipe.augment)
-    if recipe.model.pretrained == "none" and all(plan.frozen for plan in recipe.stage_plans):
-        t.say(
-            "warning: the backbone is frozen and starts from random weights, so its features are "
-            "noise; name its weights with --pretrained imagenet or FILE"
-        )
+    _warn_of_random_features(recipe)
     require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
+
+
+def _warn_of_random_features(recipe: Recipe) -> None:
+    """Say so where the head learns from a backbone that nobody has trained."""
+    plans = recipe.stage_plans
+    if recipe.model.pretrained != "none" or not plans[0].frozen:
+        return
+    if all(plan.frozen for plan in plans):
+        what = "the backbone is frozen and starts from random weights, so its features are noise"
+    else:
+        number = next(n for n, plan in enumerate(plans) if not plan.frozen)
+        epochs = sum(plan.epochs for plan in plans[:number])
+        what = (
+            f"the backbone starts from random weights and is frozen until stage {number + 1}: for "
+            f"{epochs} epoch{'s' if epochs > 1 else ''} the head learns from noise"
+        )
+    t.say(f"warning: {what}; name its weights with --pretrained imagenet or FILE")
 
 
 def _ensure_inputs(

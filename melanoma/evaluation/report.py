@@ -25,6 +25,7 @@ from melanoma.evaluation.operating_points import Threshold, choose_thresholds, d
 from melanoma.evaluation.patients import measure_patients
 from melanoma.evaluation.performance import measure_performance
 from melanoma.evaluation.schema import FORMAT, validate_report
+from melanoma.evaluation.score_spread import require_differing_scores
 from melanoma.evaluation.scored import ScoredImages, by_class, plain_probabilities
 from melanoma.evaluation.scores import LOGITS, Floats, ScoreTable, logit_columns
 from melanoma.evaluation.summary import plain_summary
@@ -66,7 +67,8 @@ def build_report(
     `table` is the fold file's frame, for subgroups and the shortcut baseline. `prevalence` is
     where the bundle will be used, if not at the training set's; `by` names further columns for
     subgroups. Metrics of ranking and at thresholds use the bundle's probabilities; those of
-    calibration use cross-fitted ones, since a fit on the same images flatters itself.
+    calibration use cross-fitted ones, since a fit on the same images flatters itself. Raises
+    DivergedError where a fold's scores do not differ between images.
     """
     seed = recipe.seed if seed is None else seed
     logits = corrected_logits(scores, facts)
@@ -118,8 +120,9 @@ def _calibrate(
 ) -> tuple[ScoredImages, Calibration]:
     method = recipe.evaluation.calibration
     numbers = [recipe.classes.index(name) for name in recipe.melanoma]
-    calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     folds = scores.frame["fold"].to_numpy(np.int64)
+    require_differing_scores(logits, folds, recipe.classes)
+    calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     crossfit = crossfit_probabilities(
         logits, scores.target, folds, groups=scores.groups, method=method
     )
