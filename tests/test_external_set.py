@@ -22,6 +22,7 @@ from melanoma.scoring.bundle import load_bundle, served_numbers
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.train import select_folds, train_fold
+from melanoma.training.weights_origin import write_seen
 
 Door = Callable[..., Any]
 
@@ -195,6 +196,30 @@ def test_largest_errors_are_pictured_on_request_only(sealed: Sealed, call_door: 
     found = call_door("evaluate", *sealed.common, "--weights", sealed.weights, "--pictures")
     assert found.code == 0, found.err
     assert sheet.is_file()
+
+
+def test_what_the_starting_weights_saw_is_looked_for_in_the_external_set(
+    sealed: Sealed, call_door: Door
+) -> None:
+    make_phantoms(sealed.base / "other", images=60, patients=20, size=48, seed=11)
+    theirs = pd.read_csv(sealed.base / "other" / "train.csv")["image_name"]
+    renamed = {name: f"other_{name}" for name in theirs}
+    table = pd.read_csv(sealed.base / "other" / "train.csv")
+    table.assign(image_name=table["image_name"].map(renamed)).to_csv(
+        sealed.base / "other" / "train.csv", index=False
+    )
+    for name, new in renamed.items():
+        folder = sealed.base / "other" / "jpeg" / "train"
+        (folder / f"{name}.jpg").rename(folder / f"{new}.jpg")
+    before = [*renamed.values()][:7]
+    write_seen(sealed.weights / "fold_1", {"own": ""}, dict.fromkeys(before, ""))
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--external-arrays", sealed.base / "squares", "--data", sealed.base / "other"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 0, found.err
+    path = sealed.weights / "external" / "elsewhere" / "report.json"
+    findings = json.loads(path.read_text())["external"]["overlap"]["findings"]
+    assert any(line.startswith("7 image names in the training and") for line in findings)
 
 
 def _make_constant(weights: Path, fold: int) -> None:

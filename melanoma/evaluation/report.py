@@ -218,11 +218,31 @@ def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
         "folds_expected": folds_expected,
-        "leaks": first["audit"],
+        "leaks": pool_audits(facts),
         "intervals": f"95 %, {recipe.evaluation.resamples} bootstrap resamples of groups",
         "digests": {key: first[key] for key in ("recipe_digest", "folds_digest", "array_digest")},
-        **{key: first[key] for key in ("versions", "device", "precision", "pretrained")},
+        **{key: first[key] for key in ("versions", "device", "precision")},
+        "pretrained": _pool_pretrained(facts),
     }
+
+
+def pool_audits(facts: Sequence[Facts]) -> dict[str, Any]:
+    """The folds' audits as one: the fold file's is the same, what each started from its own."""
+    audits = [f["audit"] for f in facts]
+    pooled = {**audits[0], "allowed": any(audit["allowed"] for audit in audits)}
+    pooled["findings"] = list(dict.fromkeys(line for a in audits for line in a["findings"]))
+    starts = [start for a in audits if (start := a.get("starting_weights"))]
+    if starts:
+        pooled["starting_weights"] = {
+            "held_out_seen": sum(start["held_out_seen"] for start in starts),
+            "unknown": any(start["unknown"] for start in starts),
+        }
+    return pooled
+
+
+def _pool_pretrained(facts: Sequence[Facts]) -> Any:
+    first, *others = dict.fromkeys(f["pretrained"] for f in facts)
+    return f"{first}; {len(others)} folds from other files" if others else first
 
 
 def save_out_of_fold(
