@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from melanoma.training.run.folder import FoldRun
 
 app = t.make_app()
+IMAGENET = Path("weights/imagenet")  # published weights; weights/ has the runs and bundles
 _SPOKEN = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -43,7 +44,8 @@ def train(
     seed: t.Seed = None,
     device: t.Device = "auto",
     pretrained: Annotated[
-        str | None, typer.Option("--pretrained", help="none, imagenet, or a file of weights.")
+        str | None,
+        typer.Option("--pretrained", help="none, imagenet, or a file; {fold} in its path."),
     ] = None,
     resume: Annotated[
         str, typer.Option("--resume", help="auto, or never to start again.")
@@ -52,7 +54,7 @@ def train(
         bool, typer.Option("--force-resume", help="Resume a run whose recipe or data differ.")
     ] = False,
     allow_leak: Annotated[
-        bool, typer.Option("--allow-leak", help="Train on a leaking fold file; the report says so.")
+        bool, typer.Option("--allow-leak", help="Train on a leak all the same; the report says so.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
@@ -124,11 +126,12 @@ def select_folds(
 ) -> list[FoldData]:
     """What each wanted fold (a number, or all) trains on; array and fold file made when absent.
 
-    Raises FoldError when the fold file leaks, unless `allow_leak`; RecipeError for a fold that
-    does not exist.
+    Raises FoldError when the fold file leaks or a fold's starting weights saw what it holds out,
+    unless `allow_leak`; RecipeError for a fold that does not exist.
     """
     from melanoma.data.leaks import audit_folds, require_no_leaks
     from melanoma.training.fold_data import select_fold
+    from melanoma.training.starting_weights import audit_starts
 
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
     names = table.whole["image_name"].tolist()
@@ -138,9 +141,14 @@ def select_folds(
         t.say(line if line.startswith(" ") else f"LEAK: {line}")
     audit = require_no_leaks(audit, allow=allow_leak)
     numbers = t.fold_numbers(fold, table.folds)
-    return [
-        select_fold(array, table, number, classes=recipe.classes, audit=audit) for number in numbers
+    parts = [
+        select_fold(
+            array, table, number, classes=recipe.classes, audit=audit, allow_leak=allow_leak
+        )
+        for number in numbers
     ]
+    audit_starts(recipe, parts, imagenet=IMAGENET, say=t.say)
+    return parts
 
 
 def train_fold(
@@ -175,7 +183,7 @@ def train_fold(
             device=resolve_device(device),
             resume=resume,
             force_resume=force_resume,
-            imagenet=Path("weights/imagenet"),
+            imagenet=IMAGENET,
             embeddings=arrays,
             watchers=watchers,
         )
@@ -195,14 +203,13 @@ def check_recipe(recipe: Recipe) -> None:
     from melanoma.data.transforms import Augmentation
     from melanoma.models.backbones import find_backbone
     from melanoma.models.losses import require_fitting_loss
+    from melanoma.training.starting_weights import describe_random_features
 
     find_backbone(recipe.model.backbone)
     Augmentation(recipe.augment)
-    if recipe.model.pretrained == "none" and all(plan.frozen for plan in recipe.stage_plans):
-        t.say(
-            "warning: the backbone is frozen and starts from random weights, so its features are "
-            "noise; name its weights with --pretrained imagenet or FILE"
-        )
+    warning = describe_random_features(recipe)
+    if warning:
+        t.say(f"warning: {warning}")
     require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
 
 

@@ -24,6 +24,9 @@ from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 Method = Literal["scale", "temperature"]
 # One slope for all classes: with one a class, the order of two images could be reversed.
 _FLATTEST = 1e-6  # change of the log-odds over one standard deviation of the logits
+# Change of the log-odds over one logit: a float32 logit near 1 is rounded at 1e-7, which a steeper
+# slope would show as differences between images that no network made.
+STEEPEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,9 @@ def _fit(logits: Floats, target: Integers, method: Method) -> _Fit:
     # 1 whatever the network's are.
     centered = logits - logits.mean(axis=0)
     centered = centered - centered.mean(axis=1, keepdims=True)
-    spread = float(np.sqrt((centered**2).sum(axis=1).mean() * 2 / classes)) or 1.0
+    spread = float(np.sqrt((centered**2).sum(axis=1).mean() * 2 / classes))
+    if spread * STEEPEST <= _FLATTEST:  # constant but for rounding, which must not be stretched
+        spread = 1.0
     inputs = centered / spread if method == "scale" else logits / spread
     aim = _smoothed(target, classes)
     free = classes if method == "scale" else 0
@@ -167,10 +172,10 @@ def _fit(logits: Floats, target: Integers, method: Method) -> _Fit:
         method="L-BFGS-B",
         # Searched as its logarithm, and bounded: a negative slope would reverse the ranking, and
         # one that goes to zero, as for scores worse than chance, would end in ties.
-        bounds=[(np.log(_FLATTEST), 20.0)] + [(-60.0, 60.0)] * free,
+        bounds=[(np.log(_FLATTEST), np.log(STEEPEST * spread))] + [(-60.0, 60.0)] * free,
         options={"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9},
     )
-    slope = float(np.exp(best.x[0])) / spread
+    slope = min(float(np.exp(best.x[0])) / spread, STEEPEST)
     if not free:
         return _Fit(slope, np.zeros(classes))
     intercepts = best.x[1:] - slope * logits.mean(axis=0)

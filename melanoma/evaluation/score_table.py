@@ -107,8 +107,15 @@ def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTa
             raise DataError(f"{len(found)} images {what}: {', '.join(found[:5])}")
     frame = frame.set_index("image_name").loc[list(names)].reset_index()
     scores = ScoreTable(frame[list(tables[0].frame.columns)], tables[0].classes)
-    if not all(np.isfinite(scores.logits(column)).all() for column in LOGITS):
-        raise DataError("the out-of-fold scores hold a number that is not finite")
+    for column in LOGITS:
+        finite = np.isfinite(scores.logits(column).reshape(len(frame), -1)).all(axis=1)
+        if not finite.all():
+            folds = ", ".join(map(str, np.unique(frame["fold"].to_numpy(np.int64)[~finite])))
+            raise DataError(
+                f"{int((~finite).sum())} out-of-fold scores ({column}) are not finite, in fold "
+                f"{folds}: training diverged, or oof.csv was changed; lower optimizer.rate and "
+                "train it again with --resume never"
+            )
     return scores
 
 

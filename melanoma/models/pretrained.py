@@ -50,7 +50,7 @@ def load_pretrained(backbone: nn.Module, name: str, *, source: str, folder: Path
     if source == "none":
         return "none"
     published = source == "imagenet"
-    path = _find_published(entry.pretrained, folder) if published else _find_file(source, folder)
+    path = _find_published(entry.pretrained, folder) if published else find_weights(source, folder)
     weights = _take_backbone(read_weights(path), entry)
     _require_same_keys(backbone.state_dict(), weights, name=name, path=path)
     backbone.load_state_dict(weights, strict=False)
@@ -198,7 +198,7 @@ def _require_same_keys(
         raise WeightsError(f"{path} does not fit {name}: {'; '.join(wrong[:3])}{more}")
 
 
-def _find_file(source: str, folder: Path) -> Path:
+def find_weights(source: str, folder: Path) -> Path:
     """The path as given, or a file of its name in `folder`, where weights are kept."""
     given, kept = Path(source).expanduser(), folder / Path(source).name
     return kept if kept.is_file() and not given.exists() else given

@@ -21,6 +21,7 @@ from melanoma.evaluation.measure.performance import measure_performance
 from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.metrics.catalog import brier_score
 from melanoma.evaluation.report.build import Report, complete_report
+from melanoma.evaluation.score_spread import require_differing_members
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.scorer import Scorer
@@ -80,9 +81,10 @@ def build_external_report(
 
     `scored_before` makes it the report of a test part: how many other models it was scored by.
     Calibration and thresholds are the bundle's. What a recalibration on these images would be is
-    stated, and not applied.
+    stated, and not applied. Raises DataError where a member scores all images alike.
     """
     bundle = scorer.bundle
+    require_differing_members(scored.member_logits, bundle.classes, what=scored.recipe.name)
     images = _images(scorer, scored)
     rules = {"resamples": resamples, "seed": seed}
     uncalibrated = _reduced(

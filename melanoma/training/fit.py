@@ -13,7 +13,6 @@ from melanoma.data.transforms import Augmentation
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
-from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
@@ -29,6 +28,12 @@ from melanoma.training.run.folder import (
 )
 from melanoma.training.run.resume_state import load_state
 from melanoma.training.run.signals import Interruption
+from melanoma.training.starting_weights import (
+    StartingWeights,
+    audit_facts,
+    load_start,
+    resumed_start,
+)
 
 _STATE_COPIES = 6  # weights, two moments, average, best weights, and room
 
@@ -49,7 +54,8 @@ def fit_fold(
 
     `folder` holds everything (see run_folder); `imagenet` is where published weights are kept,
     `embeddings` where those of a frozen backbone are (beside `folder` when it is not said).
-    Raises DivergedError, InterruptedRun (with the state saved), WeightsError, StorageError.
+    Raises DivergedError, InterruptedRun (with the state saved), WeightsError, StorageError, and
+    FoldError for starting weights that saw its held-out images, unless data.allow_leak.
     """
     watchers = watchers or Watchers()
     augmentation = Augmentation(recipe.augment)
@@ -75,14 +81,10 @@ def fit_fold(
                 return load_run(folder)
         saved = load_state(folder, warn=watchers.say)
         if saved is None:
-            facts["pretrained"] = load_pretrained(
-                classifier.backbone,
-                recipe.model.backbone,
-                source=recipe.model.pretrained,
-                folder=imagenet,
-            )
+            facts |= load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=folder)
         else:
-            facts["pretrained"] = (earlier or {}).get("pretrained", "unknown")
+            facts |= resumed_start(earlier or {}, data, folder=folder)
+        facts |= audit_facts(data, StartingWeights(**facts["starting_weights"]))
         start_run(folder, recipe, facts)
         loop = Loop(
             recipe,
@@ -132,8 +134,6 @@ def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str,
             f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
             for part, found in counts.items()
         },
-        "leaks": list(data.audit.findings),
-        "audit": data.audit.as_facts(),
         "device": device.type,
         "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
     }

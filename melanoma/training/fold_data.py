@@ -22,7 +22,7 @@ class FoldData:
     """What a fold trains on: the array, its rows in both parts, and targets by array row.
 
     Targets are numbers in `classes`. The array's rows of a test part are in neither part, and have
-    no target here.
+    no target here. `allow_leak`: starting weights that saw held-out images are stated, not refused.
     """
 
     array: ImageArray
@@ -33,6 +33,7 @@ class FoldData:
     targets: npt.NDArray[np.int64]
     audit: LeakAudit
     classes: tuple[str, ...] = BINARY_CLASSES
+    allow_leak: bool = False
 
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
@@ -56,6 +57,7 @@ def select_fold(
     *,
     classes: Sequence[str] = BINARY_CLASSES,
     audit: LeakAudit | None = None,
+    allow_leak: bool = False,
 ) -> FoldData:
     """The fold's parts as rows of the array.
 
@@ -78,7 +80,8 @@ def select_fold(
     targets[rows] = folds.frame["target"].to_numpy()
     training, validation = folds.rows(fold)
     parts = rows[training], rows[validation]
-    return FoldData(array, folds, fold, *parts, targets, audit or LeakAudit(), tuple(classes))
+    audit = audit or LeakAudit()
+    return FoldData(array, folds, fold, *parts, targets, audit, tuple(classes), allow_leak)
 
 
 def score_table(

@@ -21,12 +21,12 @@ from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
-from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior, make_loss
 from melanoma.training.epoch import NonFiniteError, train_epoch
 from melanoma.training.fold_data import FoldData
 from melanoma.training.schedule import RateSchedule
+from melanoma.training.starting_weights import load_start
 from melanoma.training.state import TrainingState, start_state
 
 Floats = npt.NDArray[np.float64]
@@ -206,7 +206,7 @@ def _fresh_state(
         head=model.head,
         **head_prior(recipe, data),
     )
-    load_pretrained(classifier.backbone, model.backbone, source=model.pretrained, folder=imagenet)
+    load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=None)
     state = start_state(
         classifier.to(device).to(memory_format=torch.channels_last),
         recipe,

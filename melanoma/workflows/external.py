@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from melanoma import terminal as t
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
@@ -173,7 +175,7 @@ def _overlap(
     from melanoma.data.duplicates.search import find_shared
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_external
-    from melanoma.scoring.bundle.ship import TRAINING_IMAGES
+    from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 
     fold_path, arrays = training
     names = bundle.folder / TRAINING_IMAGES
@@ -186,12 +188,18 @@ def _overlap(
         t.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
         frame = read_table(bundle.folder / "oof.csv", needed=["image_name", "patient_id"])
         frame = frame.assign(lesion_id="")
+    before = sorted(set(seen_before(bundle.folder)) - set(frame["image_name"]))
+    trained = frame
+    if before:
+        t.say(f"note: its starting weights had seen {len(before):,} images more: overlap by name")
+        more = pd.DataFrame({"image_name": before, "patient_id": "", "lesion_id": ""})
+        frame = pd.concat([frame, more], ignore_index=True)
     try:
         ours = load_array(arrays, recipe.image)
     except DataError:
         ours = None  # another recipe's
     shared = None
-    if ours is None or set(frame["image_name"]) - set(ours.names):
+    if ours is None or set(trained["image_name"]) - set(ours.names):
         t.say(f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)")
     else:
         t.say(f"looking for {len(array):,} images among {len(ours):,}")

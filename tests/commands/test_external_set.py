@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluate import evaluate_folds
 from melanoma.recipe.overrides import load_recipe
-from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle, served_numbers
 from melanoma.scoring.scorer import Scorer
+from melanoma.storage import sha256_of
 from melanoma.train import select_folds, train_fold
+from melanoma.training.weights_origin import write_seen
 
 Door = Callable[..., Any]
 
@@ -193,3 +196,87 @@ def test_largest_errors_are_pictured_on_request_only(sealed: Sealed, call_door: 
     found = call_door("evaluate", *sealed.common, "--weights", sealed.weights, "--pictures")
     assert found.code == 0, found.err
     assert sheet.is_file()
+
+
+def test_what_the_starting_weights_saw_is_looked_for_in_the_external_set(
+    sealed: Sealed, call_door: Door
+) -> None:
+    make_phantoms(sealed.base / "other", images=60, patients=20, size=48, seed=11)
+    theirs = pd.read_csv(sealed.base / "other" / "train.csv")["image_name"]
+    renamed = {name: f"other_{name}" for name in theirs}
+    table = pd.read_csv(sealed.base / "other" / "train.csv")
+    table.assign(image_name=table["image_name"].map(renamed)).to_csv(
+        sealed.base / "other" / "train.csv", index=False
+    )
+    for name, new in renamed.items():
+        folder = sealed.base / "other" / "jpeg" / "train"
+        (folder / f"{name}.jpg").rename(folder / f"{new}.jpg")
+    before = [*renamed.values()][:7]
+    write_seen(sealed.weights / "fold_1", {"own": ""}, dict.fromkeys(before, ""))
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--external-arrays", sealed.base / "squares", "--data", sealed.base / "other"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 0, found.err
+    path = sealed.weights / "external" / "elsewhere" / "report.json"
+    findings = json.loads(path.read_text())["external"]["overlap"]["findings"]
+    assert any(line.startswith("7 image names in the training and") for line in findings)
+
+
+def _make_constant(weights: Path, fold: int) -> None:
+    """Fold `fold` as a network that says the same of every image, its digests made to fit."""
+    folder = weights / f"fold_{fold}"
+    scores = pd.read_csv(folder / "oof.csv").assign(logit=0.25)
+    scores.to_csv(folder / "oof.csv", index=False)
+    tensors = load_file(folder / "model.safetensors")
+    head = {name: value * 0 for name, value in tensors.items() if name.startswith("head.")}
+    assert head
+    save_file(tensors | head, folder / "model.safetensors")
+    for path, key in ((folder / "run.json", "files"), (weights / "manifest.json", "sha256")):
+        content = json.loads(path.read_text())
+        for name in content[key]:
+            content[key][name] = sha256_of(path.parent / name)
+        path.write_text(json.dumps(content))
+
+
+def test_a_network_that_tells_no_image_from_another_is_never_sealed(
+    sealed: Sealed, call_door: Door
+) -> None:
+    _make_constant(sealed.weights, 1)
+    before = (sealed.weights / "manifest.json").read_bytes()
+    found = call_door("evaluate", *sealed.common, "--weights", sealed.weights)
+    assert found.code == 4, found.err
+    assert "error: training diverged: in fold 1 all " in found.err.splitlines()[-1]
+    assert (sealed.weights / "manifest.json").read_bytes() == before
+
+
+def test_a_member_that_tells_no_image_from_another_calibrates_no_copy(
+    sealed: Sealed, phantom_set: Path, call_door: Door
+) -> None:
+    _make_constant(sealed.weights, 1)
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--data", phantom_set, "--recalibrate", sealed.base / "copy"]
+    asked += ["--external-arrays", sealed.base / "squares"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 3, found.err
+    assert "elsewhere: by member 2 of the bundle all " in found.err.splitlines()[-1]
+    assert not (sealed.base / "copy").exists()
+    assert not (sealed.weights / "external").exists()
+
+
+def test_a_bundle_that_was_sealed_over_rounding_is_neither_shipped_nor_loaded(
+    sealed: Sealed, call_door: Door
+) -> None:
+    report = json.loads((sealed.weights / "report.json").read_text())
+    report["calibration"]["slope"] = 3.9e14
+    (sealed.weights / "report.json").write_text(json.dumps(report))
+    path = sealed.weights / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["calibration"]["slope"] = 3.9e14
+    numbers = served_numbers(report, load_recipe(sealed.weights / "recipe.yaml"))
+    manifest |= json.loads(json.dumps(numbers))
+    manifest["sha256"]["report.json"] = sha256_of(sealed.weights / "report.json")
+    path.write_text(json.dumps(manifest))
+    found = call_door("ship", "--weights", sealed.weights, "--out", sealed.base / "copy")
+    assert found.code == 5, found.err
+    assert "a calibration of slope 4e+14 a logit invents certainty" in found.err.splitlines()[-1]
+    assert not (sealed.base / "copy").exists()

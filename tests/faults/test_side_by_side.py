@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from melanoma import prepare
-from melanoma.data import array_build
-from melanoma.data import arrays
+from melanoma.data import array_build, arrays
 from melanoma.data.array_build import adopt_array, build_array
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, load_array

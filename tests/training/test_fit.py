@@ -692,7 +692,7 @@ def test_a_finished_folder_is_verified_when_it_is_read(
 ) -> None:
     run = fit(recipe_of(), tmp_path / "run")
     assert load_run(run.folder).facts == run.facts
-    for name in ("model.safetensors", "oof.csv", "recipe.yaml"):
+    for name in ("model.safetensors", "oof.csv", "recipe.yaml", "training_images.csv"):
         path = run.folder / name
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

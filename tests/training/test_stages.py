@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from melanoma.errors import InterruptedRun, WeightsError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
+from melanoma.train import check_recipe
 from melanoma.training import epoch_metrics, loop
 from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun
@@ -320,3 +321,31 @@ def test_a_forced_resume_under_fewer_stages_is_refused_in_one_line(
         fit(fewer, tmp_path / "run")
     with pytest.raises(WeightsError, match=r"does not fit this recipe \(it is in stage 2 of 1\)"):
         fit(fewer, tmp_path / "run", force_resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"freeze_backbone": True}}, "frozen and starts from random weights"),
+        (
+            {"stages": [{"epochs": 2, "frozen": True}, {"epochs": 1, "frozen": True}]},
+            "is frozen and",
+        ),
+        ({"stages": [{"epochs": 2, "frozen": True}, {"epochs": 1}]}, "until stage 2: for 2 epochs"),
+        ({"stages": [{"epochs": 1, "frozen": True}, {"epochs": 1}]}, "until stage 2: for 1 epoch "),
+        ({"stages": [{"epochs": 1}, {"epochs": 1, "frozen": True}]}, None),
+        ({"model": {"freeze_backbone": True, "pretrained": "imagenet"}}, None),
+        ({}, None),
+    ],
+)
+def test_a_head_that_learns_from_noise_is_warned_of(
+    changes: dict[str, Any],
+    words: str | None,
+    recipe_of: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    epochs = sum(stage["epochs"] for stage in changes.get("stages", [{"epochs": 3}]))
+    check_recipe(recipe_of(training={"epochs": epochs}, **changes))
+    said = capsys.readouterr().err
+    assert ("warning" in said) == (words is not None)
+    assert (words or "") in said

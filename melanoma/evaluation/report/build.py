@@ -30,6 +30,7 @@ from melanoma.evaluation.metrics.catalog import (
 from melanoma.evaluation.report.schema import FORMAT, validate_report
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
+from melanoma.evaluation.score_spread import require_differing_scores
 from melanoma.evaluation.score_table import LOGITS, Floats, ScoreTable, logit_columns
 from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
@@ -70,7 +71,8 @@ def build_report(
     `table` is the fold file's frame, for subgroups and the shortcut baseline. `prevalence` is
     where the bundle will be used, if not at the training set's; `by` names further columns for
     subgroups. Metrics of ranking and at thresholds use the bundle's probabilities; those of
-    calibration use cross-fitted ones, since a fit on the same images flatters itself.
+    calibration use cross-fitted ones, since a fit on the same images flatters itself. Raises
+    DivergedError where a fold's scores do not differ between images.
     """
     seed = recipe.seed if seed is None else seed
     logits = corrected_logits(scores, facts)
@@ -122,8 +124,9 @@ def _calibrate(
 ) -> tuple[ScoredImages, Calibration]:
     method = recipe.evaluation.calibration
     numbers = [recipe.classes.index(name) for name in recipe.melanoma]
-    calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     folds = scores.frame["fold"].to_numpy(np.int64)
+    require_differing_scores(logits, folds, recipe.classes)
+    calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     crossfit = crossfit_probabilities(
         logits, scores.target, folds, groups=scores.groups, method=method
     )
@@ -219,11 +222,31 @@ def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
         "folds_expected": folds_expected,
-        "leaks": first["audit"],
+        "leaks": pool_audits(facts),
         "intervals": f"95 %, {recipe.evaluation.resamples} bootstrap resamples of groups",
         "digests": {key: first[key] for key in ("recipe_digest", "folds_digest", "array_digest")},
-        **{key: first[key] for key in ("versions", "device", "precision", "pretrained")},
+        **{key: first[key] for key in ("versions", "device", "precision")},
+        "pretrained": _pool_pretrained(facts),
     }
+
+
+def pool_audits(facts: Sequence[Facts]) -> dict[str, Any]:
+    """The folds' audits as one: the fold file's is the same, what each started from its own."""
+    audits = [f["audit"] for f in facts]
+    pooled = {**audits[0], "allowed": any(audit["allowed"] for audit in audits)}
+    pooled["findings"] = list(dict.fromkeys(line for a in audits for line in a["findings"]))
+    starts = [start for a in audits if (start := a.get("starting_weights"))]
+    if starts:
+        pooled["starting_weights"] = {
+            "held_out_seen": sum(start["held_out_seen"] for start in starts),
+            "unknown": any(start["unknown"] for start in starts),
+        }
+    return pooled
+
+
+def _pool_pretrained(facts: Sequence[Facts]) -> Any:
+    first, *others = dict.fromkeys(f["pretrained"] for f in facts)
+    return f"{first}; {len(others)} folds from other files" if others else first
 
 
 def save_out_of_fold(

@@ -52,6 +52,13 @@ class DataSummary(_Part):
     classes: dict[str, Count]
 
 
+class StartingWeights(_Part):
+    """What is known of the weights that the folds started from."""
+
+    held_out_seen: Count  # images, over all folds, that the fold's weights had been trained on
+    unknown: bool  # whether they may have seen images of which there is no record
+
+
 class LeakAudit(_Part):
     """What stands on both sides of a split; null where it was not looked for.
 
@@ -65,6 +72,7 @@ class LeakAudit(_Part):
     near_duplicates: Count | None
     findings: tuple[str, ...]  # one sentence a kind of leak, with examples
     allowed: bool = False  # trained all the same, by --allow-leak
+    starting_weights: StartingWeights | None = None
 
 
 class FoldLine(_Part):

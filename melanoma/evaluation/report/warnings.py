@@ -30,6 +30,12 @@ def _leaks(content: Content) -> list[str]:
     if external:
         found += [f"LEAK: {finding}" for finding in external["overlap"]["findings"]]
         audit = external["overlap"]
+    start = content["leaks"].get("starting_weights")
+    if start and start["unknown"]:
+        found.append(
+            "the starting weights are of unknown origin, in part or wholly: whether they were "
+            "trained on images that are judged here is not recorded"
+        )
     names = {"identical": "identical images", "near_duplicates": "near-duplicates"}
     unseen = [name for key, name in names.items() if audit[key] is None]
     if unseen:

@@ -17,6 +17,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head
@@ -180,11 +181,15 @@ def seal_recalibrated(
 ) -> Bundle:
     """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
 
-    Raises RecipeError where there is no fit, or more than two classes; StorageError in use.
+    Raises RecipeError where there is no fit, or more than two classes; StorageError in use;
+    WeightsError for a fit that would invent certainty.
     """
     fit = external["recalibration"]
     if fit is None or bundle.outputs != 1:
         raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
+    require_slope(
+        fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external['recipe']}"
+    )
     if folder.exists():
         raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
     report = {
@@ -225,6 +230,7 @@ def load_bundle(folder: Path) -> Bundle:
         _verify(folder, manifest["sha256"])
         report = json.loads((folder / "report.json").read_text())
         _require_agreement(folder, manifest, report)
+        require_slope(manifest["calibration"]["slope"], what=str(path))
         return _read(folder, manifest, report)
     except (
         ValueError,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -31,11 +32,12 @@ from melanoma.scoring.bundle.bundle import MANIFEST, Bundle, load_bundle, served
 from melanoma.scoring.bundle.golden import score_golden, seal_golden
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_atomic, write_json, write_text
+from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 
-# What goes along, where it is there. oof.csv does not: it is a table of patients.
+# What goes along, where it is there. oof.csv does not: it is a table of patients. In its place
+# TRAINING_IMAGES has the names and folds alone: what an external set shares with the training set,
+# and which member saw what, is still found.
 FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
-# In its place the names alone: what an external set shares with the training set is still found.
-TRAINING_IMAGES = "training_images.csv"
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,23 @@ def _write_report(report: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _training_images(folder: Path) -> str | None:
-    """A CSV of the images that the bundle in `folder` was trained on; None where it cannot say."""
-    for source in (folder / "oof.csv", folder / TRAINING_IMAGES):
-        if source.is_file():
-            names = read_table(source, needed=["image_name"])[["image_name"]]
-            text: str = names.sort_values("image_name").to_csv(index=False, lineterminator="\n")
-            return text
-    return None
+    """A CSV of the images that the bundle in `folder` was trained on; None where it cannot say.
+
+    `fold` held the image out; it is blank where every member saw it, before its own training.
+    """
+    source = next(
+        (folder / n for n in ("oof.csv", TRAINING_IMAGES) if (folder / n).is_file()), None
+    )
+    if source is None:
+        return None
+    table = read_table(source, needed=["image_name"])
+    table = table[[name for name in ("image_name", "fold") if name in table]]
+    before = seen_before(folder)
+    if before:
+        own = table[~table["image_name"].isin(before)]
+        table = pd.concat([own, pd.DataFrame({"image_name": before, "fold": ""})])
+    text: str = table.sort_values("image_name").to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def _halve(source: Path, target: Path) -> None:

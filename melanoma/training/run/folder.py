@@ -1,6 +1,7 @@
 """The folder of one fold: who holds it, what it was started with, what came out.
 
 fold_N/  recipe.yaml  run.json  metrics.jsonl          from the start
+         training_images.csv                           (see weights_origin)
          state.json  state-N.pt (two of them)          while it trains
          model.safetensors  oof.csv                    when it is finished
 """
@@ -34,6 +35,7 @@ from melanoma.storage import (
 )
 from melanoma.training.run.resume_state import remove_states
 from melanoma.training.state import Weights
+from melanoma.training.weights_origin import TRAINING_IMAGES
 
 MODEL = "model.safetensors"
 
@@ -90,7 +92,7 @@ def clear_run(folder: Path) -> None:
     """Forget an earlier run in this folder."""
     # run.json last: a state without it would be taken up whatever the recipe.
     remove_states(folder)
-    for name in (MODEL, "oof.csv", "metrics.jsonl", "run.json"):
+    for name in (MODEL, "oof.csv", "metrics.jsonl", TRAINING_IMAGES, "run.json"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -150,10 +152,11 @@ def finish_run(
     payload = serialize({key: value.contiguous() for key, value in weights.items()})
     write_atomic(folder / MODEL, lambda file: file.write(payload), needed=len(payload))
     save_scores(scores, folder / "oof.csv")
+    files = [MODEL, "oof.csv", "recipe.yaml", TRAINING_IMAGES]
     done = {
         **facts,
         "finished": True,
-        "files": {name: sha256_of(folder / name) for name in (MODEL, "oof.csv", "recipe.yaml")},
+        "files": {name: sha256_of(folder / name) for name in files},
     }
     write_json(folder / "run.json", done)
     remove_states(folder)

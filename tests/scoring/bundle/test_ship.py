@@ -63,12 +63,14 @@ def test_the_copy_stands_alone_and_keeps_calibration_and_thresholds(
     assert (elsewhere / "LICENCE.txt").read_text() == "non-commercial\n"
 
 
-def test_of_the_table_of_patients_the_names_alone_go_along(
+def test_of_the_table_of_patients_the_names_and_folds_alone_go_along(
     trained: Any, shipped: Shipped, tmp_path: Path
 ) -> None:
     (table,) = shipped.bundle.folder.rglob("*.csv")
-    names = sorted(trained.table.frame["image_name"])
-    assert table.read_text().splitlines() == ["image_name", *names]
+    folds = trained.parts[0].folds.frame.sort_values("image_name")
+    # Beside each name which member never saw it.
+    rows = [f"{row.image_name},{row.fold}" for row in folds.itertuples()]
+    assert table.read_text().splitlines() == ["image_name,fold", *rows]
     again = ship_bundle(shipped.bundle, tmp_path / "again")
     assert (again.bundle.folder / table.name).read_text() == table.read_text()
 

@@ -1,0 +1,180 @@
+"""Which images a file of weights was trained on, from the records of runs and bundles.
+
+A fold's folder has training_images.csv from its start: image_name, digest (the first digits of the
+prepared row's) and seen_by, `run` for its own images or `start` for those that the weights it
+started from had seen. Of a folder from before, the fold file or the other folds' oof.csv say it. A
+bundle has oof.csv, or shipped its own training_images.csv with the fold that held an image out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from melanoma.data.csv_tables import read_table
+from melanoma.data.folds import FoldTable
+from melanoma.errors import MelanomaError
+from melanoma.storage import sha256_of, write_text
+
+TRAINING_IMAGES = "training_images.csv"
+DIGITS = 16  # of a row's digest: two photographs in 10^9 sets of 10^5 would share them
+_MANIFEST = "manifest.json"  # melanoma.scoring, which stands above, seals it
+_RUN, _START = "run", "start"
+
+Seen = dict[str, str]  # names of images, and the digits of their digests, blank where not known
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What weights have seen. `unknown`: they may have seen more, or anything, than `seen` says.
+
+    `by_fold` says that a file stands for one fold of several, whose held-out images it never saw.
+    """
+
+    seen: Seen = field(default_factory=dict)
+    unknown: bool = False
+    by_fold: bool = False
+
+
+UNKNOWN = Origin(unknown=True)
+
+
+def write_seen(folder: Path, own: Seen, before: Seen) -> None:
+    """FOLDER/training_images.csv: a run's own training images, and those seen before it."""
+    rows = [(name, digest, _RUN) for name, digest in own.items()]
+    rows += [(name, digest, _START) for name, digest in before.items() if name not in own]
+    frame = pd.DataFrame(sorted(rows), columns=["image_name", "digest", "seen_by"])
+    write_text(folder / TRAINING_IMAGES, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_seen(folder: Path) -> Seen:
+    """All that FOLDER/training_images.csv names; nothing where a run is from before it."""
+    path = folder / TRAINING_IMAGES
+    if not path.is_file():
+        return {}
+    table = read_table(path, needed=["image_name", "digest", "seen_by"])
+    return dict(zip(table["image_name"], table["digest"], strict=True))
+
+
+def seen_before(weights: Path) -> list[str]:
+    """Names that the weights had seen which the run or bundle in `weights` started from."""
+    names: set[str] = set()
+    for path in sorted(weights.glob(f"fold_*/{TRAINING_IMAGES}")):
+        table = read_table(path, needed=["image_name", "seen_by"])
+        names |= set(table["image_name"][table["seen_by"] == _START])
+    if (weights / TRAINING_IMAGES).is_file():
+        table = read_table(weights / TRAINING_IMAGES, needed=["image_name"])
+        if "fold" in table:
+            names |= set(table["image_name"][table["fold"] == ""])
+    return sorted(names)
+
+
+def find_origin(path: Path, folds: FoldTable, *, library: Path) -> Origin:
+    """What the file's records say: those beside it, or where `library` holds the same file.
+
+    `folds` is the fold file in use, which an earlier run may have been trained by; `library` is a
+    folder of runs and bundles, where a copy's original is looked for by its sha256.
+    """
+    digest = sha256_of(path)
+    for place in _places(path, digest, library):
+        try:
+            found = _of_run(place, folds, digest) if (place / "run.json").is_file() else None
+            found = found or _of_bundle(place, path, digest)
+        except (MelanomaError, ValueError, KeyError, TypeError, AttributeError, OSError):
+            continue  # a damaged record says nothing
+        if found is not None:
+            return found
+    return UNKNOWN
+
+
+def _places(path: Path, digest: str, library: Path) -> Iterator[Path]:
+    home = path.resolve().parent
+    yield from (home, home.parent)
+    # Not the text as a whole: a run that started from the file names its sha256 too.
+    for pattern, key in (("*/fold_*/run.json", "files"), (f"*/{_MANIFEST}", "sha256")):
+        for record in sorted(library.glob(pattern)):
+            if digest in _digests(record, key):
+                yield record.parent
+
+
+def _digests(record: Path, key: str) -> list[str]:
+    try:
+        return list(json.loads(record.read_text())[key].values())
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return []  # damaged, or of a run that is not finished
+
+
+def _of_run(folder: Path, folds: FoldTable, digest: str) -> Origin | None:
+    facts = json.loads((folder / "run.json").read_text())
+    if "fold" not in facts:
+        return None  # of a committed result, whose folder holds no weights
+    foreign = "files" in facts and digest not in facts["files"].values()
+    unknown = foreign or _started_unknown(facts)
+    seen = read_seen(folder)
+    if not seen:
+        names = _names_of_earlier_run(folder, facts, folds)
+        if names is None:
+            return UNKNOWN
+        seen = dict.fromkeys(names, "")
+    return Origin(seen, unknown=unknown, by_fold=True)
+
+
+def _names_of_earlier_run(
+    folder: Path, facts: dict[str, Any], folds: FoldTable
+) -> Iterable[str] | None:
+    """The names that a run trained on from before it wrote them down; None where nothing says."""
+    fold = int(facts["fold"])
+    if facts.get("folds_digest") == folds.digest:
+        return list(folds.frame["image_name"][folds.frame["fold"] != fold])
+    others = [path for path in folder.parent.glob("fold_*/oof.csv") if path.parent != folder]
+    tables = [read_table(path, needed=["image_name", "fold"]) for path in sorted(others)]
+    whole = folder.parent / "oof.csv"
+    if whole.is_file():
+        tables.append(read_table(whole, needed=["image_name", "fold"]))
+    names = {n for t in tables for n in t["image_name"][t["fold"] != str(fold)]}
+    return names if len(names) == facts.get("training_images") else None
+
+
+def _started_unknown(facts: dict[str, Any]) -> bool:
+    """Whether nobody knows what the run's own starting weights had seen."""
+    stated = (facts.get("audit") or facts.get("leaks") or {}).get("starting_weights")
+    if stated is not None:
+        return bool(stated["unknown"])
+    return not str(facts.get("pretrained")).startswith(("none", "imagenet"))
+
+
+def _of_bundle(folder: Path, path: Path, digest: str) -> Origin | None:
+    """What a sealed or shipped bundle says of a member; None where the file is none of them."""
+    if not (folder / _MANIFEST).is_file():
+        return None
+    manifest = json.loads((folder / _MANIFEST).read_text())
+    ours = [m for m in manifest["members"] if _is_member(m, manifest, folder, path, digest)]
+    if not ours:
+        return None
+    source = next(
+        (folder / n for n in ("oof.csv", TRAINING_IMAGES) if (folder / n).is_file()), None
+    )
+    report = json.loads((folder / "report.json").read_text())
+    unknown = _started_unknown({"audit": report["leaks"], "pretrained": report["pretrained"]})
+    if source is None:
+        return UNKNOWN
+    table = read_table(source, needed=["image_name"])
+    by_fold = "fold" in table
+    if by_fold:
+        table = table[table["fold"] != str(ours[0]["fold"])]
+    names = [*table["image_name"], *seen_before(folder)]
+    return Origin(dict.fromkeys(names, ""), unknown=unknown, by_fold=by_fold)
+
+
+def _is_member(
+    member: dict[str, Any], manifest: dict[str, Any], folder: Path, path: Path, digest: str
+) -> bool:
+    if manifest["sha256"].get(member["file"]) == digest:
+        return True
+    here: Path = folder / member["file"]
+    return here.resolve() == path.resolve()
