@@ -6,6 +6,7 @@ Nothing here needs torch: what answers may be a Scorer in this process or a serv
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,7 +73,8 @@ class LocalScorer:
 
     def answer_files(self, files: Sequence[ImageFile]) -> list[Mapping[str, Any] | str]:
         """For each file a Prediction's fields, or "code: sentence"; scored as one batch."""
-        with ThreadPoolExecutor(len(files)) as pool:
+        # Decoding is the processors' work, and every thread more keeps freed memory of its own.
+        with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:
             decoded = list(pool.map(self._decode, files))
         photographs = [d for d in decoded if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(photographs) if photographs else [])
