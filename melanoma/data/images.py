@@ -20,6 +20,7 @@ from PIL import Image
 
 from melanoma.data import jpeg_structure, png_structure
 from melanoma.data.decoding_room import ROOM
+from melanoma.data.foreign_formats import name_format
 from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
 from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
@@ -166,7 +167,11 @@ def _read_structure(data: bytes) -> Structure:
     if is_webp(data):
         require_few_chunks(data)
         return None
-    raise ImageError("unsupported_format", "not a JPEG, PNG or WEBP image; convert to JPEG/PNG")
+    name = name_format(data)
+    what = f"this is {name}, " if name else ""
+    raise ImageError(
+        "unsupported_format", f"{what}not a JPEG, PNG or WEBP image; convert to JPEG/PNG"
+    )
 
 
 def _check_damage(data: bytes, structure: Structure) -> tuple[str, ...]:
