@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageCms import ImageCmsTransform
+
+from melanoma.data.color import to_srgb
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -58,14 +61,15 @@ def make_upright(pixels: Pixels, orientation: int) -> Pixels:
     return upright
 
 
-def to_rgb(image: Image.Image) -> Pixels:
-    """The stored rows as RGB: alpha laid over white, 16-bit grey scaled."""
+def to_rgb(image: Image.Image, *, color: ImageCmsTransform | None = None, bits: int = 16) -> Pixels:
+    """The stored rows as sRGB: colors changed as `color` says, alpha laid over white, grey of more
+    than 8 bits scaled from its `bits`."""
     width, height = image.size
     found = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        found[top : top + rows] = _strip_to_rgb(strip)
+        found[top : top + rows] = _strip_to_rgb(strip, color, bits)
     return found
 
 
@@ -78,16 +82,26 @@ def has_low_information(pixels: Pixels) -> bool:
     return _neighbor_correlation(small) < _MIN_CORRELATION
 
 
-def _strip_to_rgb(image: Image.Image) -> Pixels:
+def _strip_to_rgb(image: Image.Image, color: ImageCmsTransform | None, bits: int) -> Pixels:
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey at 255 instead of scaling it.
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        grey = (np.asarray(image).astype(np.uint32) >> (bits - 8)).clip(0, 255)
+        image = Image.fromarray(grey.astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+        return np.asarray(_over_white(image, color).convert("RGB"))
+    return np.asarray(to_srgb(image, color) if color else image.convert("RGB"))
+
+
+def _over_white(image: Image.Image, color: ImageCmsTransform | None) -> Image.Image:
+    """White is sRGB's, so the colors are changed before they are mixed with it."""
+    layered = image.convert("RGBA")
+    if color:
+        plain = image.getchannel(0) if color.input_mode == "L" else layered.convert("RGB")
+        alpha = layered.getchannel(3)
+        layered = to_srgb(plain, color)
+        layered.putalpha(alpha)
+    white = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(white, layered)
 
 
 def _shrink(pixels: Pixels, side: int) -> Pixels:
