@@ -94,6 +94,8 @@ export const en = {
   "warning.low_information": "There is little to see in this photograph: the score may mean nothing",
   "warning.multi_frame": "The file holds several frames: the first one was scored",
   "warning.unverified_image": "Whether this file is whole could not be checked",
+  "warning.ignored_color_profile": "The file's color profile could not be used: its colors may be off",
+  "warning.unstated_bit_depth": "The file has 16 bits and fills few of them: it may be shown far too dark",
   "warning.fewer_folds": "Fewer folds than planned are in this model",
   "warning.views": "The image was scored in fewer or more views than the model was evaluated with",
 

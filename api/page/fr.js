@@ -111,6 +111,8 @@ export const fr = {
   "warning.low_information": "Il y a peu à voir sur cette photographie\u00a0: le score peut ne rien vouloir dire",
   "warning.multi_frame": "Le fichier contient plusieurs images\u00a0: la première a été analysée",
   "warning.unverified_image": "Il n'a pas été possible de vérifier que ce fichier est entier",
+  "warning.ignored_color_profile": "Le profil de couleurs du fichier est inutilisable\u00a0: les couleurs peuvent être fausses",
+  "warning.unstated_bit_depth": "Le fichier a 16 bits et en utilise peu\u00a0: l'image est peut-être beaucoup trop sombre",
   "warning.fewer_folds": "Ce modèle contient moins de plis que prévu",
   "warning.views": "L'image a été analysée sous plus ou moins de vues que lors de l'évaluation",
 

@@ -180,5 +180,6 @@ def _too_complex(what: str) -> ImageError:
 
 def _unsupported(what: str) -> ImageError:
     return ImageError(
-        "unsupported_format", f"{what} is not a JPEG of the common kind; convert to JPEG/PNG"
+        "unsupported_format",
+        f"this is {what}, not a JPEG of the common 8-bit kind; convert to JPEG/PNG",
     )

@@ -6,25 +6,29 @@ Strips, because each conversion is a copy, and a copy of 50 megapixels is 200 MB
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageCms import ImageCmsTransform
+
+from melanoma.data.color import to_srgb
 
 Pixels = npt.NDArray[np.uint8]
 
 _STRIP_PIXELS = 1 << 20
 _ORIENTATION = 0x0112
-# What EXIF's numbers do to (H, W, 3); views, nothing is copied.
-_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.transpose(1, 0, 2),
-    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
-    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+# What EXIF's numbers do to (H, W, 3). OpenCV turns by blocks, five times as fast as numpy.
+_TURNS: dict[int, Callable[[Pixels], Any]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 # Below this standard deviation of grey levels there is nothing to see: a lens cap, a white sheet.
 LOW_INFORMATION = 4.0
@@ -52,19 +56,20 @@ def read_orientation(image: Image.Image) -> int:
 def make_upright(pixels: Pixels, orientation: int) -> Pixels:
     """The pixels turned as the orientation says; read-only, as several hands hold them."""
     turn = _TURNS.get(orientation)
-    upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    upright: Pixels = pixels if turn is None else turn(pixels)
     upright.flags.writeable = False
     return upright
 
 
-def to_rgb(image: Image.Image) -> Pixels:
-    """The stored rows as RGB: alpha laid over white, 16-bit grey scaled."""
+def to_rgb(image: Image.Image, *, color: ImageCmsTransform | None = None, bits: int = 16) -> Pixels:
+    """The stored rows as sRGB: colors changed as `color` says, alpha laid over white, grey of more
+    than 8 bits scaled from its `bits`."""
     width, height = image.size
     found = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        found[top : top + rows] = _strip_to_rgb(strip)
+        found[top : top + rows] = _strip_to_rgb(strip, color, bits)
     return found
 
 
@@ -77,16 +82,26 @@ def has_low_information(pixels: Pixels) -> bool:
     return _neighbor_correlation(small) < _MIN_CORRELATION
 
 
-def _strip_to_rgb(image: Image.Image) -> Pixels:
+def _strip_to_rgb(image: Image.Image, color: ImageCmsTransform | None, bits: int) -> Pixels:
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey at 255 instead of scaling it.
-        grey = (np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        grey = (np.asarray(image).astype(np.uint32) >> (bits - 8)).clip(0, 255)
+        image = Image.fromarray(grey.astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+        return np.asarray(_over_white(image, color).convert("RGB"))
+    return np.asarray(to_srgb(image, color) if color else image.convert("RGB"))
+
+
+def _over_white(image: Image.Image, color: ImageCmsTransform | None) -> Image.Image:
+    """White is sRGB's, so the colors are changed before they are mixed with it."""
+    layered = image.convert("RGBA")
+    if color:
+        plain = image.getchannel(0) if color.input_mode == "L" else layered.convert("RGB")
+        alpha = layered.getchannel(3)
+        layered = to_srgb(plain, color)
+        layered.putalpha(alpha)
+    white = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(white, layered)
 
 
 def _shrink(pixels: Pixels, side: int) -> Pixels:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageFile
 
 from melanoma.data.images import (
     MAX_ASPECT,
@@ -232,11 +232,6 @@ def test_a_transparent_palette_entry_becomes_white_and_the_others_their_colors()
     for number, color in enumerate(colors):
         wanted = (255, 255, 255) if number == 2 else color
         assert (found[index == number] == wanted).all()
-
-
-def test_a_profile_changes_no_pixel(scene: Pixels) -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    assert np.array_equal(decode_image(encoded(scene, "PNG", icc_profile=profile)).pixels, scene)
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_a_photograph_is_decoded_within_its_share_of_the_room(
     free: list[int] = []
     to_rgb = images.to_rgb
 
-    def watched(image: Image.Image) -> Any:
+    def watched(image: Image.Image, **more: Any) -> Any:
         free.append(room._free)
-        return to_rgb(image)
+        return to_rgb(image, **more)
 
     monkeypatch.setattr(images, "ROOM", room)
     monkeypatch.setattr(images, "to_rgb", watched)

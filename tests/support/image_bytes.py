@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+Color = tuple[float, float, float]
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -59,3 +63,48 @@ def jpeg_of(*segments: bytes) -> bytes:
 def with_segment(jpeg: bytes, extra: bytes) -> bytes:
     """The photograph with `extra` before its first segment."""
     return jpeg[:2] + extra + jpeg[2:]
+
+
+def icc_profile(space: bytes, tags: dict[bytes, bytes], *, kind: bytes = b"mntr") -> bytes:
+    """A version 2 profile of the ICC; `space` has four letters, as b"RGB "."""
+    pcs = b"Lab " if b"A2B0" in tags else b"XYZ "
+    white = b"".join(map(_fixed, (0.9642, 1.0, 0.8249)))
+    tags = {b"wtpt": b"XYZ " + bytes(4) + white, **tags}
+    table, body = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content
+    head = struct.pack(">I4xI4s4s4s12x4s28x", start + len(body), 2 << 24, kind, space, pcs, b"acsp")
+    return (head + white).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def icc_gamma(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+
+
+def icc_rgb(red: Color, green: Color, blue: Color, *, gamma: float) -> bytes:
+    """A profile of three primaries, given in XYZ under D50."""
+    primaries = zip((b"r", b"g", b"b"), (red, green, blue), strict=True)
+    tags = {}
+    for name, color in primaries:
+        tags[name + b"XYZ"] = b"XYZ " + bytes(4) + b"".join(map(_fixed, color))
+        tags[name + b"TRC"] = icc_gamma(gamma)
+    return icc_profile(b"RGB ", tags)
+
+
+def icc_cmyk(lab_of: Callable[[tuple[int, ...]], Color]) -> bytes:
+    """A printer's profile whose sixteen mixtures of full inks have the given L*a*b*."""
+    straight = bytes(range(256))
+    nodes = b""
+    for inks in np.ndindex(2, 2, 2, 2):
+        lightness, a, b = lab_of(inks)
+        nodes += bytes([round(lightness * 2.55), round(a + 128), round(b + 128)])
+    unit = b"".join(map(_fixed, (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + unit + straight * 4 + nodes + straight * 3
+    return icc_profile(b"CMYK", {b"A2B0": lut}, kind=b"prtr")
+
+
+def _fixed(value: float) -> bytes:
+    return struct.pack(">i", round(value * 65536))

@@ -5,7 +5,6 @@ Nothing here needs torch: what answers may be a Scorer in this process or a serv
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +62,8 @@ class LocalScorer:
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
-        with ThreadPoolExecutor(len(photographs)) as pool:
+        # Decoding is the processors' work, and every thread more keeps freed memory of its own.
+        with ThreadPoolExecutor(min(len(photographs), os.cpu_count() or 1)) as pool:
             decoded = list(pool.map(self._decode, photographs))
         sound = [d for d in decoded if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(sound) if sound else [])
