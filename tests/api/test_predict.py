@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from tiny_service import encode, refused, tiny_recipe
+from tiny_bundle import tiny_recipe
+from tiny_service import encode, refused
 
 from api.app import create_app
 from api.settings import Settings
