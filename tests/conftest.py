@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from melanoma.data.phantoms.dataset import make_phantoms
 
 if TYPE_CHECKING:
     from folder_runs import FolderRun
+    from tiny_bundle import TinyRun
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -27,6 +29,17 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine torch's threads wait for each other, and ours are small networks."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +61,38 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def folder_run(tmp_path_factory: pytest.TempPathFactory) -> FolderRun:
-    """Two ResNet-18 on three classes, none of them melanoma, really trained. Read only."""
+    """Two ResNet-18 on three classes, none of them melanoma, set by hand. Read only."""
     from folder_runs import train_on_folders
 
     return train_on_folders(tmp_path_factory.mktemp("folder_run"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """Two ResNet-18 on phantoms, set by hand and sealed. Read only."""
+    from tiny_bundle import make_tiny_run
+
+    return make_tiny_run(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(trained: TinyRun) -> Path:
+    """The sealed bundle of `trained`; beside it lie data, arrays and folds.csv. Read only."""
+    return trained.folder
+
+
+@pytest.fixture(scope="session")
+def photograph(bundle_folder: Path) -> bytes:
+    """A phantom as a JPEG file."""
+    return sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))[7].read_bytes()
+
+
+@pytest.fixture
+def copied(trained: TinyRun, tmp_path: Path) -> Path:
+    """A bundle folder to spoil. Its files are links: unlink one before writing it anew."""
+    folder = tmp_path / "copied"
+    shutil.copytree(trained.folder, folder, copy_function=os.link)
+    return folder
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small real bundle, trained once a session, and the service over it."""
+"""The service over the small bundle, in this process and in one of its own."""
 
 from __future__ import annotations
 
@@ -14,24 +14,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
-from tiny_service import Served, start_service, train_bundle
+from tiny_service import Served, start_service
 
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
-
-
-@pytest.fixture(scope="session")
-def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed bundle of two ResNet-18, really trained."""
-    return train_bundle(tmp_path_factory.getbasetemp() / "tiny")
-
-
-@pytest.fixture(scope="session")
-def photograph(bundle_folder: Path) -> bytes:
-    """A phantom as a JPEG file."""
-    return sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))[7].read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_service import Served, encode, refused, start_service
+from toy_scorer import Box, make_scorer, read_boxes
 
 from api.app import create_app
 from api.settings import Settings
@@ -96,13 +97,19 @@ def test_without_explain_its_fields_change_nothing(client, photograph):
         assert explained(client, photograph, "/predict", **fields)["explanation"] is None
 
 
-def test_a_class_is_explained_by_its_name(client, photograph):
-    heat = {}
-    for name in ("benign", "melanoma"):
-        explanation = explained(client, photograph, **{"class": name})["explanation"]
-        assert explanation["class"] == name
-        heat[name] = explanation["heat"]
-    assert heat["benign"] != heat["melanoma"]
+# One output for each class: benign is read from the left half, melanoma from the right.
+HALVES = {"benign": Box(0, 0, 1, 0.5), "melanoma": Box(0, 0.5, 1, 1)}
+
+
+def test_a_class_is_explained_by_its_name(photograph):
+    toy = make_scorer([read_boxes([*HALVES.values()])])
+    with TestClient(create_app([toy], Settings())) as client:
+        for name, half in HALVES.items():
+            explanation = explained(client, photograph, **{"class": name})["explanation"]
+            assert explanation["class"] == name
+            heat = np.array(explanation["heat"])
+            inside = half.mask(*heat.shape)
+            assert heat[inside].sum() > 100 * heat[~inside].sum(), name
 
 
 def test_a_caller_that_accepts_png_gets_the_bare_picture(client, photograph):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from tiny_service import encode, refused, tiny_recipe
+from tiny_bundle import tiny_recipe
+from tiny_service import encode, refused
 
 from api.app import create_app
 from api.settings import Settings
@@ -242,7 +243,8 @@ def test_an_upload_near_the_limit_never_touches_the_disk(post, monkeypatch):
 
 def test_several_bundles_are_chosen_by_name(scorer, bundle_folder, photograph):
     bundle = load_bundle(bundle_folder)
-    calibration = dataclasses.replace(bundle.calibration, intercept=3.0)
+    moved = bundle.calibration.intercept + 3
+    calibration = dataclasses.replace(bundle.calibration, intercept=moved)
     other = Scorer(dataclasses.replace(bundle, name="other", calibration=calibration))
     with TestClient(create_app([scorer, other], Settings())) as client:
         replies = {
@@ -252,7 +254,12 @@ def test_several_bundles_are_chosen_by_name(scorer, bundle_folder, photograph):
         models = [model["name"] for model in client.get("/info").json()["models"]]
     assert models == ["tiny", "other"]
     assert probability(replies[""]) == probability(replies["?model=tiny"])
-    assert probability(replies["?model=other"]) > probability(replies[""]) + 0.1
+    odds = {
+        query: np.array(reply.json()["by_fold"]) / (1 - np.array(reply.json()["by_fold"]))
+        for query, reply in replies.items()
+        if reply.status_code == 200
+    }
+    np.testing.assert_allclose(odds["?model=other"], odds["?model=tiny"] * np.exp(3), rtol=1e-4)
     assert replies["?model=other"].json()["model"]["name"] == "other"
     message = refused(replies["?model=nobody"], 404, "unknown_model")
     assert "tiny" in message

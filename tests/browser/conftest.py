@@ -31,16 +31,17 @@ REFUSAL = "Failed to load resource"
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, folder_run: Any) -> Iterator[Any]:
-    """The service over two tiny trained bundles, the second one without a melanoma class."""
-    from tiny_service import start_service, train_bundle
+def served(
+    tmp_path_factory: pytest.TempPathFactory, bundle_folder: Path, folder_run: Any
+) -> Iterator[Any]:
+    """The service over two tiny bundles, the second one without a melanoma class."""
+    from tiny_service import start_service
 
-    base = tmp_path_factory.getbasetemp() / "tiny"
-    folder = train_bundle(base)
-    both = ("-m", "melanoma.serve", "--weights", str(folder))
-    service: Any = start_service(folder_run.weights, base / "browser.log", python=both)
-    service.photographs = sorted((base / "data" / "jpeg").rglob("*.jpg"))
-    service.report = folder / "report.json"
+    both = ("-m", "melanoma.serve", "--weights", str(bundle_folder))
+    log = tmp_path_factory.mktemp("browser") / "log"
+    service: Any = start_service(folder_run.weights, log, python=both)
+    service.photographs = sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))
+    service.report = bundle_folder / "report.json"
     yield service
     service.process.kill()
     service.process.wait()

@@ -11,18 +11,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny_service import train_bundle
-
-    return train_bundle(tmp_path_factory.getbasetemp() / "tiny")
-
-
-@pytest.fixture(scope="session")
-def photograph(bundle_folder: Path) -> bytes:
-    return sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))[7].read_bytes()
-
-
-@pytest.fixture(scope="session")
 def served(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from tiny_service import start_service
 

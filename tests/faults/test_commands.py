@@ -37,15 +37,6 @@ MODULES = Path(prepare.__file__).parent.glob("*.py")
 DOORS = sorted(path.stem for path in MODULES if "t.run(app)" in path.read_text())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def inputs(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the phantoms' array of 32 px and a sound fold file of three folds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -24,15 +23,6 @@ def _make_source(name: str) -> nn.Module:
 
 
 HEADS = {"last_linear.": "last_linear", "fc.": "fc", "classifier.": "classifier"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other: forty times slower here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=list(BACKBONES))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -24,15 +23,6 @@ from melanoma.recipe.sections import Head
 
 # Of float32 over the 152 layers of the deepest; what the tests tell apart differs by far more.
 _NOISE = 1e-3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other: forty times slower here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=list(BACKBONES))

@@ -31,15 +31,6 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SMALL = "mobilenet_v2"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other: forty times slower here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def _se_resnext50() -> nn.Module:
     from pretrainedmodels.models.senet import se_resnext50_32x4d
 

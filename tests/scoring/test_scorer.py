@@ -13,13 +13,18 @@ import pytest
 import torch
 from PIL import Image
 from scipy.special import expit
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
 from melanoma.evaluate import evaluate_folds
+from melanoma.models.classifier import Classifier
 from melanoma.scoring import members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.training.epoch import predict_rows
+from melanoma.training.fit import fit_fold
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +52,41 @@ def _logits(scorer: Scorer, probability: Any) -> Any:
     return (odds - calibration.intercept) / calibration.slope
 
 
+def _trained_tensors(recipe: Any, part: Any, folder: Path) -> set[bytes]:
+    """Every image as the network sees it in an epoch of training."""
+    seen: list[torch.Tensor] = []
+
+    def catch(module: nn.Module, arguments: tuple[torch.Tensor]) -> None:
+        if isinstance(module, Classifier) and module.training:
+            seen.extend(arguments[0].detach())
+
+    hook = register_module_forward_pre_hook(catch)
+    try:
+        fit_fold(recipe, part, folder, device=torch.device("cpu"), imagenet=folder)
+    finally:
+        hook.remove()
+    return {image.contiguous().numpy().tobytes() for image in seen}
+
+
 def test_a_training_batch_s_tensor_is_the_served_tensor_bit_for_bit(
-    trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+    trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    served: dict[str, torch.Tensor] = {}
+    served: list[torch.Tensor] = []
     original = members.predict_logits
 
     def catch(classifier: Any, images: torch.Tensor, *, views: int) -> torch.Tensor:
-        served.setdefault(str(len(served)), images)
+        served.append(images)
         return original(classifier, images, views=views)
 
+    part = trained.parts[0]
+    seen = _trained_tensors(trained.recipe, part, tmp_path / "run")
+    assert len(seen) == len(part.training)
     monkeypatch.setattr(members, "predict_logits", catch)
-    for fold, part in enumerate(trained.parts):
-        seen = {image.contiguous().numpy().tobytes() for image in trained.seen[fold]}
-        assert len(seen) == len(part.training)
-        for row in part.training[::4]:
-            served.clear()
-            scorer.score(trained.photograph(int(row)))
-            (image,) = served["0"]
-            assert image.contiguous().numpy().tobytes() in seen
+    for row in part.training[::4]:
+        served.clear()
+        scorer.score(trained.photograph(int(row)))
+        (image,) = served[0]
+        assert image.contiguous().numpy().tobytes() in seen
 
 
 def test_the_out_of_fold_logit_of_an_image_is_its_member_s_logit_of_the_file(
@@ -87,6 +108,17 @@ def test_the_whole_file_of_out_of_fold_scores_is_reproduced_from_the_array(
     held_out = by_fold[np.arange(len(oof)), oof["fold"]]
     assert np.allclose(held_out, oof["prob"], atol=1e-6)
     assert np.allclose(_logits(scorer, held_out), oof["logit"], atol=1e-5)
+
+
+def test_several_views_are_averaged_as_evaluate_averages_them(trained: Any, bundle: Bundle) -> None:
+    scorer = Scorer(replace(bundle, views=8))
+    rows = trained.parts[0].validation
+    served = scorer.member_logits(trained.array.rows(rows))
+    for number, network in enumerate(scorer.classifiers.values()):
+        evaluated = predict_rows(
+            network, trained.array, rows, normalize="imagenet", views=8, batch_size=16
+        )
+        np.testing.assert_allclose(served[:, number], evaluated, atol=1e-5)
 
 
 def test_a_row_of_the_array_scores_as_its_photograph(trained: Any, scorer: Scorer) -> None:
@@ -180,7 +212,7 @@ def test_an_answer_is_plain_json_with_its_model_and_disclaimer(
     trained: Any, scorer: Scorer, bundle: Bundle
 ) -> None:
     answer = scorer.score(trained.photograph(3)).as_dict()
-    assert answer["model"] == {"name": "small", "version": 1, "digest": bundle.digest, "folds": 2}
+    assert answer["model"] == {"name": "tiny", "version": 1, "digest": bundle.digest, "folds": 2}
     assert "not a medical device" in answer["disclaimer"]
     assert answer["warnings"] == []
     assert answer["calibrated"] is True
@@ -191,10 +223,10 @@ def test_other_views_than_those_evaluated_are_warned_of_and_change_the_answer(
 ) -> None:
     photograph = trained.photograph(3)
     answer = Scorer(bundle, views=4).score(photograph)
-    assert answer.warnings == ["views: scored with 4, evaluated with 2"]
+    assert answer.warnings == ["views: scored with 4, evaluated with 1"]
     usual = scorer.score(photograph)
     assert answer.melanoma_probability != pytest.approx(usual.melanoma_probability, abs=1e-6)
-    assert Scorer(bundle, views=2).score(photograph).warnings == []
+    assert Scorer(bundle, views=1).score(photograph).warnings == []
 
 
 def test_fewer_folds_than_the_recipe_are_warned_of_in_every_answer(

@@ -1,4 +1,4 @@
-"""What the tests of the service and of its page share: a tiny trained bundle, processes, bytes."""
+"""What the tests of the service and of its page share: processes, bytes, refusals."""
 
 from __future__ import annotations
 
@@ -14,41 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import torch
 from PIL import Image
 
-from benchmarks.service_bundle import make_bundle
-from melanoma.recipe.overrides import make_recipe
-from melanoma.recipe.recipe import Recipe
-
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def tiny_recipe() -> Recipe:
-    """The least that learns: of a model that has not, calibration makes a constant."""
-    return make_recipe(
-        {
-            "name": "tiny",
-            "data": {"reader": "phantoms", "images": 200, "patients": 40, "size": 48},
-            "image": {"size": 32},
-            "folds": {"name": "tiny", "k": 2},
-            "model": {"backbone": "resnet18"},
-            "optimizer": {"name": "adam", "rate": 1e-3},
-            "schedule": {"name": "one_cycle"},
-            "training": {"epochs": 4, "batch_size": 10, "workers": 0, "precision": "float32"},
-            "selection": {"keep": "last"},
-            "evaluation": {"resamples": 100},
-        }
-    )
-
-
-def train_bundle(base: Path) -> Path:
-    """A sealed bundle of two ResNet-18 in `base`/weights, really trained, once a session."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # batches this small are slower on several
-    weights = make_bundle(base, tiny_recipe())
-    torch.set_num_threads(threads)
-    return weights
 
 
 class Served:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,6 @@ BASE: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 8, "precision": "float32", "workers": 0},
     "selection": {"keep": "last"},
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine torch's threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _build_tiny() -> nn.Module:

@@ -5,6 +5,7 @@ Nothing here needs torch: what answers may be a Scorer in this process or a serv
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
