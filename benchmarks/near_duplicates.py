@@ -37,9 +37,9 @@ from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
-from melanoma.prepare import prepare_array
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.prepare import prepare_array
 
 Rng = np.random.Generator
 Change = Callable[[Image.Image, Rng], Image.Image]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from melanoma.evaluate import evaluate_folds
-from melanoma.prepare import prepare_array
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.split import split_folds
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import select_fold
 from melanoma.training.run.folder import fold_folder
+from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import split_folds
 
 
 def bundle_recipe() -> Recipe:

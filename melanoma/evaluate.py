@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import RecipeError, WeightsError
+from melanoma.errors import RecipeError
 from melanoma.recipe.overrides import load_recipe
-from melanoma.recipe.recipe import Recipe, differences
-from melanoma.workflows.external import evaluate_external, evaluate_test, save_pictures
-
-if TYPE_CHECKING:
-    from melanoma.evaluation.report.build import Report
-    from melanoma.training.run.folder import FoldRun
+from melanoma.workflows.places import fold_file, weights_folder
 
 app = t.make_app()
 
@@ -66,16 +61,18 @@ def evaluate(
     """
     from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run.folder import read_recipe
+    from melanoma.workflows.evaluate import evaluate_folds
+    from melanoma.workflows.external import evaluate_external, evaluate_test, save_pictures
 
-    start = time.monotonic()
+    start, watch = time.monotonic(), t.watch()
     test = None
     _check_options(prevalence, external, recalibrate)
     if external is not None and weights is not None:
         recipe = read_recipe(weights)  # the bundle's own, which names its fold file
     else:
         recipe = t.read_recipe_options(config, settings, None)
-    folder = t.weights_folder(weights, recipe)
-    fold_path = t.fold_file(folds, recipe)
+    folder = weights_folder(weights, recipe)
+    fold_path = fold_file(folds, recipe)
     if external is None:
         report = evaluate_folds(
             recipe,
@@ -85,9 +82,17 @@ def evaluate(
             seed=seed,
             prevalence=prevalence,
             by=tuple(by or ()),
+            watch=watch,
         )
         test = evaluate_test(
-            folder, fold_path, data, arrays, device=device, seed=seed, by=tuple(by or ())
+            folder,
+            fold_path,
+            data,
+            arrays,
+            device=device,
+            seed=seed,
+            by=tuple(by or ()),
+            watch=watch,
         )
         shown = arrays
     else:
@@ -102,9 +107,10 @@ def evaluate(
             seed=seed,
             by=tuple(by or ()),
             recalibrate=recalibrate,
+            watch=watch,
         )
     if pictures:
-        save_pictures(report, folder, shown)
+        save_pictures(report, folder, shown, watch=watch)
     if json:
         t.answer_json(report.content)
     else:
@@ -113,51 +119,6 @@ def evaluate(
         for line in report_lines(test.content) if test else ():
             t.answer(line)
     t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
-
-
-def evaluate_folds(
-    recipe: Recipe,
-    folder: Path,
-    fold_path: Path,
-    *,
-    allow_missing: bool = False,
-    seed: int | None = None,
-    prevalence: float | None = None,
-    by: tuple[str, ...] = (),
-) -> Report:
-    """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
-    from melanoma.data.folds import load_folds
-    from melanoma.evaluation.render.files import save_report
-    from melanoma.evaluation.report.build import build_report, save_out_of_fold
-    from melanoma.evaluation.score_table import concat_scores
-    from melanoma.scoring.bundle.bundle import seal_bundle
-    from melanoma.scoring.bundle.golden import seal_golden
-
-    table = load_folds(fold_path)
-    runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
-    if any(run.facts["folds_digest"] != table.digest for run in runs):
-        raise WeightsError(
-            f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
-        )
-    recipe = _trained_recipe(recipe, runs)
-    trained = table.frame["fold"].isin([run.fold for run in runs])
-    names = table.frame["image_name"][trained].tolist()
-    scores = concat_scores([run.scores for run in runs], names)
-    facts = [run.facts for run in runs]
-    report = build_report(
-        recipe,
-        scores,
-        facts,
-        table=table.frame,
-        folds_expected=len(table.folds),
-        seed=seed,
-        prevalence=prevalence,
-        by=by,
-    )
-    save_out_of_fold(report, scores, facts, folder / "oof.csv")
-    save_report(report, recipe, folder)
-    seal_golden(seal_bundle(folder, recipe, runs, report))
-    return report
 
 
 def _check_options(
@@ -169,47 +130,6 @@ def _check_options(
         raise RecipeError("--recalibrate: only with --external, whose images it is fitted on")
     if prevalence is not None and external is not None:
         raise RecipeError("--prevalence: not with --external, whose own prevalence is measured")
-
-
-def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
-    """Every fold's run. Raises WeightsError for one that is absent or broken."""
-    from melanoma.training.run.folder import fold_folder, load_run, read_facts
-
-    runs = []
-    for number in numbers:
-        facts = read_facts(fold_folder(folder, number))
-        if allow_missing and not (facts and facts["finished"]):
-            continue
-        runs.append(load_run(fold_folder(folder, number)))
-    if not runs:
-        raise WeightsError(f"no finished fold in {folder}; run python -m melanoma.train --fold all")
-    return runs
-
-
-def _trained_recipe(asked: Recipe, runs: list[FoldRun]) -> Recipe:
-    """The recipe that the folds were trained by, with the thresholds and resamples asked for.
-
-    The fold folders are the contract: what was trained is what is reported, and a command line
-    that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
-    """
-    from melanoma.training.run.folder import read_recipe
-
-    recipes = [read_recipe(run.folder) for run in runs]
-    first = recipes[0]
-    for run, recipe in zip(runs, recipes, strict=True):
-        found = differences(recipe.identity(), first.identity())
-        if found:
-            raise WeightsError(
-                f"{run.folder} and {runs[0].folder} were trained by different recipes "
-                f"({'; '.join(found)}); train one of them again with --resume never"
-            )
-    told = differences(first.identity(), asked.identity())
-    if told:
-        t.say(
-            f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
-        )
-    wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
-    return first.model_copy(update={"evaluation": wanted})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
-from melanoma.train import check_recipe, select_folds
+from melanoma.workflows.places import fold_file
 
 if TYPE_CHECKING:
     from melanoma.training.learning_rate_range import RateSweep
@@ -47,11 +47,17 @@ def lr_range(
     from melanoma.devices import resolve_device
     from melanoma.training.learning_rate_figure import save_sweep
     from melanoma.training.learning_rate_range import sweep_rates
+    from melanoma.workflows.train import check_recipe, select_folds
 
     where = resolve_device(device)
-    check_recipe(recipe)
+    check_recipe(recipe, watch=t.watch())
     [part] = select_folds(
-        recipe, data=data, arrays=arrays, folds=t.fold_file(folds, recipe), fold=str(fold)
+        recipe,
+        data=data,
+        arrays=arrays,
+        folds=fold_file(folds, recipe),
+        fold=str(fold),
+        watch=t.watch(),
     )
     sweep = sweep_rates(
         recipe,

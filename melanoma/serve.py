@@ -15,6 +15,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
+from melanoma.workflows.places import weights_folder
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -111,7 +112,7 @@ def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
         return None
     if not weights:
         recipe = t.read_recipe_options(config or t.DEFAULT_CONFIG, None, None)
-        weights = [t.weights_folder(None, recipe)]
+        weights = [weights_folder(None, recipe)]
     if any(os.pathsep in str(folder) for folder in weights):
         raise RecipeError(f"--weights: a folder's name must not hold {os.pathsep!r}")
     return os.pathsep.join(map(str, weights))

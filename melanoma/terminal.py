@@ -14,10 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from melanoma.errors import MelanomaError, RecipeError
+from melanoma.errors import MelanomaError
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import DISK_ERRORS, storage_error
+from melanoma.workflows.places import ARRAYS, weights_folder
+from melanoma.workflows.watch import Watch
 
 Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder of the table and the images.")]
@@ -45,7 +47,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 DEFAULT_CONFIG = Path("configs/siim_seresnext50.yaml")
 DEFAULT_DATA = Path("data")
-DEFAULT_ARRAYS = Path("arrays")
+DEFAULT_ARRAYS = ARRAYS
 
 
 def read_recipe_options(
@@ -66,16 +68,6 @@ def read_recipe_options(
         # The column options mean a plain table, whatever the recipe's data came as.
         overrides.insert(0, "data.reader=csv_folder")
     return load_recipe(config, tuple(overrides), seed=seed)
-
-
-def fold_file(folds: Path | None, recipe: Recipe) -> Path:
-    """--folds, or folds/NAME.csv."""
-    return folds or Path("folds") / f"{recipe.folds.name}.csv"
-
-
-def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
-    """--weights, or weights/RECIPE."""
-    return weights or Path("weights") / recipe.name
 
 
 def bundle_folder(weights: Path | None, config: Path, settings: list[str] | None) -> Path:
@@ -124,6 +116,11 @@ def epoch_bar(total: int, done: int, what: str) -> Callable[[], None]:
             bar.close()
 
     return advance
+
+
+def watch(*, epoch: Callable[[dict[str, Any]], None] = lambda _: None) -> Watch:
+    """What a workflow says and shows, on stderr."""
+    return Watch(say=say, progress=progress, bar=epoch_bar, epoch=epoch)
 
 
 def duration(since: float) -> str:
@@ -217,16 +214,6 @@ def _print_any_letter() -> None:
 def make_app() -> typer.Typer:
     """A Typer app with plain help and plain errors."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-def fold_numbers(text: str, known: list[int]) -> list[int]:
-    """The folds that --fold means. Raises RecipeError listing those that exist."""
-    if text == "all":
-        return known
-    listed = ", ".join(map(str, known))
-    if not text.isdecimal() or int(text) not in known:
-        raise RecipeError(f"--fold {text}: the folds are {listed}, or all")
-    return [int(text)]
 
 
 def _os_error_line(error: OSError) -> str:

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import DataError, FoldError, RecipeError
-from melanoma.prepare import prepare_array
+from melanoma.errors import RecipeError
 from melanoma.recipe.recipe import Recipe
-from melanoma.split import search_duplicates, split_folds
+from melanoma.workflows.places import fold_file, fold_numbers, weights_folder
 
 if TYPE_CHECKING:
-    from melanoma.data.arrays import ImageArray
-    from melanoma.data.folds import FoldTable
     from melanoma.training.fold_data import FoldData
     from melanoma.training.run.folder import FoldRun
 
 app = t.make_app()
-IMAGENET = Path("weights/imagenet")  # published weights; weights/ has the runs and bundles
-_SPOKEN = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "macro_auroc": "macro AUROC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-}
 
 
 @app.command()
@@ -77,28 +64,33 @@ def train(
         config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
     )
     if fold != "all" and not fold.isdecimal():
-        t.fold_numbers(fold, list(range(recipe.folds.k)))
+        fold_numbers(fold, list(range(recipe.folds.k)))
     from melanoma.devices import resolve_device
     from melanoma.training.tracking.follow import tracking_uri
+    from melanoma.workflows.train import check_recipe, fold_summary, select_folds, train_fold
 
     resolve_device(device)
     uri = tracking_uri(track)
-    check_recipe(recipe)
+    watch = t.watch(epoch=_say_epoch)
+    check_recipe(recipe, watch=watch)
     parts = select_folds(
         recipe,
         data=data,
         arrays=arrays,
-        folds=t.fold_file(folds, recipe),
+        folds=fold_file(folds, recipe),
         fold=fold,
         allow_leak=allow_leak,
         dry_run=dry_run,
+        watch=watch,
     )
     if dry_run:
         _say_plan(recipe, parts)
         return
-    folder = t.weights_folder(weights, recipe)
-    runs = [
-        train_fold(
+    folder = weights_folder(weights, recipe)
+    summaries = []
+    for part in parts:
+        start = time.monotonic()
+        run = train_fold(
             recipe,
             part,
             folder,
@@ -107,199 +99,34 @@ def train(
             resume=resume == "auto",
             force_resume=force_resume,
             track=uri,
+            watch=watch,
         )
-        for part in parts
-    ]
+        summaries.append(fold_summary(recipe, run))
+        _say_fold(recipe, run, summaries[-1], start=start)
     if json:
-        t.answer_json([_summary(recipe, run) for run in runs])
+        t.answer_json(summaries)
 
 
-def select_folds(
-    recipe: Recipe,
-    *,
-    data: Path,
-    arrays: Path,
-    folds: Path,
-    fold: str = "all",
-    allow_leak: bool = False,
-    dry_run: bool = False,
-) -> list[FoldData]:
-    """What each wanted fold (a number, or all) trains on; array and fold file made when absent.
+def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, start: float) -> None:
+    from melanoma.workflows.train import METRIC_TITLES
 
-    Raises FoldError when the fold file leaks or a fold's starting weights saw what it holds out,
-    unless `allow_leak`; RecipeError for a fold that does not exist.
-    """
-    from melanoma.data.leaks import audit_folds, require_no_leaks
-    from melanoma.training.fold_data import select_fold
-    from melanoma.training.starting_weights import audit_starts
-
-    array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run)
-    names = table.whole["image_name"].tolist()
-    duplicates = search_duplicates(array, arrays).among(array.names, names)
-    audit = audit_folds(_identified(recipe, data, table), duplicates)
-    for line in audit.lines():
-        t.say(line if line.startswith(" ") else f"LEAK: {line}")
-    audit = require_no_leaks(audit, allow=allow_leak)
-    numbers = t.fold_numbers(fold, table.folds)
-    parts = [
-        select_fold(
-            array, table, number, classes=recipe.classes, audit=audit, allow_leak=allow_leak
-        )
-        for number in numbers
-    ]
-    audit_starts(recipe, parts, imagenet=IMAGENET, say=t.say)
-    return parts
-
-
-def train_fold(
-    recipe: Recipe,
-    part: FoldData,
-    weights: Path,
-    *,
-    arrays: Path | None = None,
-    device: str = "auto",
-    resume: bool = True,
-    force_resume: bool = False,
-    track: str | None = None,
-) -> FoldRun:
-    """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
-
-    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
-    the URI of an MLflow that is told of it, whose failure changes nothing.
-    """
-    from melanoma.devices import resolve_device
-    from melanoma.training.fit import fit_fold
-    from melanoma.training.loop import Watchers
-    from melanoma.training.run.folder import fold_folder
-    from melanoma.training.tracking.follow import follow, make_tracker
-
-    start = time.monotonic()
-    watchers = Watchers(say=t.say, epoch=_say_epoch, bar=t.epoch_bar)
-    with follow(make_tracker(track), watchers, recipe) as watchers:
-        run = fit_fold(
-            recipe,
-            part,
-            fold_folder(weights, part.fold),
-            device=resolve_device(device),
-            resume=resume,
-            force_resume=force_resume,
-            imagenet=IMAGENET,
-            embeddings=arrays,
-            watchers=watchers,
-        )
-    found = _summary(recipe, run)
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
-        f"fold {part.fold}: {len(part.validation)} images held out, {_SPOKEN[metric]} "
+        f"fold {run.fold}: {len(run.scores.frame)} images held out, {METRIC_TITLES[metric]} "
         f"{found[f'{metric}_best']:.4f} (best epoch {run.facts['best_epoch']}), "
         f"{found[f'{metric}_last']:.4f} (last epoch {run.facts['last_epoch']}); "
         f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
     )
-    return run
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse an unknown backbone, loss or augmentation before any work is done."""
-    from melanoma.data.transforms import Augmentation
-    from melanoma.models.backbones import find_backbone
-    from melanoma.models.losses import require_fitting_loss
-    from melanoma.training.starting_weights import describe_random_features
-
-    find_backbone(recipe.model.backbone)
-    Augmentation(recipe.augment)
-    warning = describe_random_features(recipe)
-    if warning:
-        t.say(f"warning: {warning}")
-    require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
-
-
-def _ensure_inputs(
-    recipe: Recipe, data: Path, arrays: Path, fold_path: Path, fold: str, *, dry_run: bool
-) -> tuple[ImageArray, FoldTable]:
-    """The array and the fold file; made first, and said, when they are absent."""
-    from melanoma.data.arrays import load_array
-    from melanoma.data.folds import load_folds
-
-    there = fold_path.is_file()
-    table = load_folds(fold_path, classes=recipe.classes) if there else None
-    t.fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
-    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
-        raise FoldError(
-            f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
-            "melanoma.split, or --set folds.holdout=none"
-        )
-    array = load_array(arrays, recipe.image)
-    if dry_run and (array is None or table is None):
-        absent = "array" if array is None else "fold file"
-        raise RecipeError(f"--dry-run: there is no {absent} yet; run prepare and split first")
-    if array is None or table is None:
-        array, table = _make_inputs(recipe, data, arrays, fold_path)
-        t.fold_numbers(fold, table.folds)
-    return array, table
-
-
-def _make_inputs(
-    recipe: Recipe, data: Path, arrays: Path, fold_path: Path
-) -> tuple[ImageArray, FoldTable]:
-    """What is absent is made; a fold that is trained beside this one waits, and uses the same."""
-    from melanoma.data.array_lock import hold_arrays
-    from melanoma.data.arrays import load_array
-    from melanoma.data.folds import load_folds
-
-    with hold_arrays(arrays, say=t.say):
-        array = load_array(arrays, recipe.image)
-        if array is None:
-            t.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
-            array = prepare_array(recipe, data, arrays)
-        if fold_path.is_file():
-            return array, load_folds(fold_path, classes=recipe.classes)
-        t.say(f"no fold file at {fold_path}: splitting")
-        table, audit = split_folds(recipe, data, arrays, fold_path)
-        for line in audit:
-            t.say(line)
-    return array, table
-
-
-def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
-    """The fold table with patients and lesions that only the data's own table knows."""
-    from melanoma.data.leaks import with_identities
-    from melanoma.data.readers.catalog import read_lesions
-
-    if recipe.data.reader == "phantoms" and not (data / "train.csv").is_file():
-        return folds  # reading would draw them
-    try:
-        table = read_lesions(data, recipe.data, classes=recipe.classes)
-    except DataError:
-        return folds  # an array and a fold file are all that training needs
-    return with_identities(folds, table)
-
-
-def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
-    """The fold's facts for machines; the metrics of the best and the last epoch."""
-    from melanoma.training.epoch_metrics import validate
-
-    metrics: dict[str, float | None] = {}
-    for which in ("best", "last"):
-        found = validate(
-            recipe,
-            run.scores.logits(f"logit_{which}"),
-            run.scores.target,
-            shift=run.facts["prior_shift"],
-        )
-        metrics |= {f"{key}_{which}": found[key] for key in _SPOKEN if key in found}
-    return {
-        "fold": run.fold,
-        "folder": str(run.folder),
-        **metrics,
-        "kept": run.facts["kept"],
-        "seconds": run.facts["seconds"],
-    }
 
 
 def _say_epoch(record: dict[str, Any]) -> None:
+    from melanoma.workflows.train import METRIC_TITLES
+
     skipped = f", {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
     metrics = [
-        f"{name} {record[key]:.4f}" for key, name in _SPOKEN.items() if record.get(key) is not None
+        f"{name} {record[key]:.4f}"
+        for key, name in METRIC_TITLES.items()
+        if record.get(key) is not None
     ]
     t.say(
         f"fold {record['fold']} epoch {record['epoch']:>2}: loss {record['loss']:.4f}, "

@@ -6,20 +6,32 @@ Both are scored by the sealed bundle; python -m melanoma.evaluate opens them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from melanoma import terminal as t
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.csv_tables import read_table
+from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
+from melanoma.data.duplicates.search import find_shared
+from melanoma.data.folds import load_folds
+from melanoma.data.leaks import LeakAudit, audit_external, audit_test
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
+from melanoma.devices import resolve_device
 from melanoma.errors import DataError
+from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
-
-if TYPE_CHECKING:
-    from melanoma.data.arrays import ImageArray
-    from melanoma.data.leaks import LeakAudit
-    from melanoma.data.readers.table import LesionTable
-    from melanoma.evaluation.report.build import Report
-    from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.external_set import build_external_report, external_rows, score_external
+from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.test_part import report_holdout, score_holdout
+from melanoma.storage import write_text
+from melanoma.training.run.folder import read_recipe
+from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import search_duplicates
+from melanoma.workflows.watch import SILENT, Watch
 
 
 def evaluate_test(
@@ -31,38 +43,28 @@ def evaluate_test(
     device: str = "auto",
     seed: int | None = None,
     by: tuple[str, ...] = (),
+    watch: Watch = SILENT,
 ) -> Report | None:
     """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
 
     A bundle that lacks folds does not score it: the whole one would be the second model to.
     """
-    from melanoma.data.arrays import load_array
-    from melanoma.data.folds import load_folds
-    from melanoma.data.leaks import audit_test
-    from melanoma.devices import resolve_device
-    from melanoma.prepare import prepare_array
-    from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.scoring.test_part import report_holdout, score_holdout
-    from melanoma.split import search_duplicates
-    from melanoma.training.run.folder import read_recipe
-
     table = load_folds(fold_path)
     if table.test.empty:
         return None
     bundle, recipe = load_bundle(folder), read_recipe(folder)
     if len(bundle.members) < bundle.folds_expected:
-        t.say(
+        watch.say(
             f"note: the test part ({len(table.test):,} images) waits until all "
             f"{bundle.folds_expected} folds are trained"
         )
         return None
     table = load_folds(fold_path, classes=bundle.classes)
-    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays)
+    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays, watch=watch)
     scorer = Scorer(bundle, device=resolve_device(device))
-    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=t.progress)
+    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=watch.progress)
     if found.reused:
-        t.say(
+        watch.say(
             f"note: these weights scored the test part before; {folder / 'test'} has what they said"
         )
     names = table.whole["image_name"].tolist()
@@ -71,7 +73,9 @@ def evaluate_test(
         found,
         recipe,
         folder / "test",
-        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, names)),
+        audit=audit_test(
+            table, search_duplicates(array, arrays, watch=watch).among(array.names, names)
+        ),
         by=by,
         seed=recipe.seed if seed is None else seed,
     )
@@ -88,34 +92,25 @@ def evaluate_external(
     seed: int | None = None,
     by: tuple[str, ...] = (),
     recalibrate: Path | None = None,
+    watch: Watch = SILENT,
 ) -> tuple[Report, Path]:
     """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
 
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
-    from melanoma.data.readers.catalog import read_lesions
-    from melanoma.devices import resolve_device
-    from melanoma.evaluation.render.files import save_report
-    from melanoma.prepare import prepare_array
-    from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
-    from melanoma.scoring.external_set import build_external_report, external_rows, score_external
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.storage import write_text
-    from melanoma.training.run.folder import read_recipe
-
     bundle = load_bundle(weights)
     own = read_recipe(weights)
     # Squared as the training images were: what the bundle was trained on is what it must see.
     recipe = recipe.model_copy(update={"image": own.image})
-    array = prepare_array(recipe, data, arrays)
+    array = prepare_array(recipe, data, arrays, watch=watch)
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     scorer = Scorer(bundle, device=resolve_device(device))
-    scored = score_external(scorer, table, array, recipe, progress=t.progress)
+    scored = score_external(scorer, table, array, recipe, progress=watch.progress)
     report = build_external_report(
         scorer,
         scored,
-        overlap=_overlap(bundle, own, training, scored.table, array).as_facts(),
+        overlap=_overlap(bundle, own, training, scored.table, array, watch=watch).as_facts(),
         by=by,
         resamples=own.evaluation.resamples,
         seed=own.seed if seed is None else seed,
@@ -126,24 +121,20 @@ def evaluate_external(
     save_report(report, own, folder, card=False)
     if recalibrate is not None:
         seal_recalibrated(bundle, recalibrate, own, report.content["external"])
-        t.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
+        watch.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
     return report, folder
 
 
-def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
+def save_pictures(report: Report, folder: Path, arrays: Path, *, watch: Watch = SILENT) -> None:
     """Write FOLDER/figures/largest_errors.png: photographs, so they are not to be published.
 
     Says so, and writes nothing, where no array in `arrays` holds them.
     """
-    from melanoma.data.arrays import load_array
-    from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
-    from melanoma.training.run.folder import read_recipe
-
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
     array = load_array(arrays, read_recipe(home).image)
     mistakes = report.content["largest_errors"]
     if array is None or any(m["image_name"] not in array.row_of for m in mistakes):
-        t.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
+        watch.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
         return
     tiles = [
         Tile(
@@ -155,7 +146,7 @@ def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
     path = folder / "figures" / "largest_errors.png"
     rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
     save_contact_sheet(path, rows, title=f"{report.content['recipe']}: the largest errors")
-    t.say(f"wrote {path}; the photographs' licenses hold for it")
+    watch.say(f"wrote {path}; the photographs' licenses hold for it")
 
 
 def _overlap(
@@ -164,34 +155,31 @@ def _overlap(
     training: tuple[Path, Path],
     table: LesionTable,
     array: ImageArray,
+    *,
+    watch: Watch,
 ) -> LeakAudit:
     """What the bundle was trained on and the set both have.
 
     Without the fold file, image names and patients are those of the bundle's own oof.csv; of a
     shipped bundle, the names alone.
     """
-    from melanoma.data.arrays import load_array
-    from melanoma.data.csv_tables import read_table
-    from melanoma.data.duplicates.search import find_shared
-    from melanoma.data.folds import load_folds
-    from melanoma.data.leaks import audit_external
-    from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
-
     fold_path, arrays = training
     names = bundle.folder / TRAINING_IMAGES
     if fold_path.is_file():
         frame = load_folds(fold_path).frame
     elif not (bundle.folder / "oof.csv").is_file() and names.is_file():
-        t.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
+        watch.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
         frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
     else:
-        t.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
+        watch.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
         frame = read_table(bundle.folder / "oof.csv", needed=["image_name", "patient_id"])
         frame = frame.assign(lesion_id="")
     before = sorted(set(seen_before(bundle.folder)) - set(frame["image_name"]))
     trained = frame
     if before:
-        t.say(f"note: its starting weights had seen {len(before):,} images more: overlap by name")
+        watch.say(
+            f"note: its starting weights had seen {len(before):,} images more: overlap by name"
+        )
         more = pd.DataFrame({"image_name": before, "patient_id": "", "lesion_id": ""})
         frame = pd.concat([frame, more], ignore_index=True)
     try:
@@ -200,8 +188,10 @@ def _overlap(
         ours = None  # another recipe's
     shared = None
     if ours is None or set(trained["image_name"]) - set(ours.names):
-        t.say(f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)")
+        watch.say(
+            f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)"
+        )
     else:
-        t.say(f"looking for {len(array):,} images among {len(ours):,}")
-        shared = find_shared(ours, array, arrays, progress=t.progress)
+        watch.say(f"looking for {len(array):,} images among {len(ours):,}")
+        shared = find_shared(ours, array, arrays, progress=watch.progress)
     return audit_external(frame, table.frame, shared)

@@ -14,9 +14,9 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from melanoma.compare import compare_runs_in
 from melanoma.errors import DataError, FoldError, RecipeError, WeightsError
 from melanoma.evaluation.compare.evaluated_run import METRICS
+from melanoma.workflows.compare import compare_runs_in
 
 Door = Callable[..., Any]
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.evaluate import evaluate_folds
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle, served_numbers
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
-from melanoma.train import select_folds, train_fold
 from melanoma.training.weights_origin import write_seen
+from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.train import select_folds, train_fold
 
 Door = Callable[..., Any]
 

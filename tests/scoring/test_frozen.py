@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from melanoma.data.images import decode_image
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import WeightsError
-from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -25,6 +24,7 @@ from melanoma.storage import sha256_of
 from melanoma.training.embeddings import Embeddings, embeddings_file
 from melanoma.training.fit import fit_fold
 from melanoma.training.run.folder import fold_folder
+from melanoma.workflows.evaluate import evaluate_folds
 
 
 class Frozen(NamedTuple):

@@ -18,13 +18,13 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
-from melanoma.evaluate import evaluate_folds
 from melanoma.models.classifier import Classifier
 from melanoma.scoring import members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.epoch import predict_rows
 from melanoma.training.fit import fit_fold
+from melanoma.workflows.evaluate import evaluate_folds
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_sco
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds, save_folds
 from melanoma.errors import DataError
-from melanoma.evaluate import evaluate_folds
 from melanoma.evaluation.report.schema import validate_report
 from melanoma.scoring import test_part
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
+from melanoma.workflows.evaluate import evaluate_folds
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from hand_built import hand_built
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.evaluate import evaluate_folds, evaluate_test
 from melanoma.evaluation.report.build import Report
-from melanoma.prepare import prepare_array
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.split import split_folds
-from melanoma.train import select_folds, train_fold
+from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.external import evaluate_test
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import split_folds
+from melanoma.workflows.train import select_folds, train_fold
 
 # Their names hold what a table, an address or a page could trip over.
 ODD_CLASSES = {

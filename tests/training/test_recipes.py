@@ -20,9 +20,9 @@ from melanoma.devices import seed_everything
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.train import check_recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
+from melanoma.workflows.train import check_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 # What every one of them is made small by. The data come as an array and folds, whatever the reader.

@@ -12,9 +12,9 @@ import pytest
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
-from melanoma.evaluate import evaluate_folds
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
 from melanoma.scoring.scorer import Scorer
+from melanoma.workflows.evaluate import evaluate_folds
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,121 @@
+"""The leak audit of a fold file, or between two data sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from melanoma.data.array_build import find_adoptable
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.duplicates.search import Duplicates, SharedImage, find_shared
+from melanoma.data.folds import load_folds
+from melanoma.data.groups import join_groups
+from melanoma.data.leaks import LeakAudit, audit_external, audit_folds, with_identities
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
+from melanoma.errors import DataError
+from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.places import ARRAYS, fold_file
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import search_duplicates
+from melanoma.workflows.watch import SILENT, Watch
+
+
+class Audited(NamedTuple):
+    """What was found, and in what; `pairs` are all photographs twice, leaks or not, leaks first."""
+
+    audit: LeakAudit
+    pairs: list[SharedImage]
+    looked_at: str
+    array: ImageArray | None
+    other: ImageArray | None
+    sides: bool = True  # False without a fold file: there is nothing that a pair could be parted by
+
+
+class AuditedSet(NamedTuple):
+    """A table, its array (None where there are no images), and where that and its pairs lie."""
+
+    table: LesionTable
+    array: ImageArray | None
+    folder: Path
+
+
+def look_at(
+    recipe: Recipe, data: Path, arrays: Path | None, scratch: Path, *, watch: Watch = SILENT
+) -> AuditedSet:
+    """The table in `data` with its squares: prepared already, adopted, or decoded for this audit.
+
+    Without --arrays, arrays/ is used if it is this table's, and what must be decoded is not kept.
+    """
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
+    for warning in table.warnings:
+        watch.say(f"warning: {warning}")
+    folder = arrays
+    if folder is None:
+        there = load_array(ARRAYS, recipe.image)
+        ours = there is not None and set(table.names) - set(there.skipped) == set(there.names)
+        folder = ARRAYS if ours else scratch
+    seen = bool((table.frame["source"] != "").any())
+    kept = load_array(folder, recipe.image) or find_adoptable(folder, data, recipe.image)
+    if not seen and kept is None:
+        watch.say(f"warning: no images in {data}: only patients and lesions are compared")
+        return AuditedSet(table, None, folder)
+    return AuditedSet(table, prepare_array(recipe, data, folder, watch=watch), folder)
+
+
+def audit_fold_file(
+    recipe: Recipe, found: AuditedSet, folds: Path | None, *, watch: Watch = SILENT
+) -> Audited:
+    """The recipe's table and images against its fold file, where there is one."""
+    table, array, folder = found
+    path = fold_file(folds, recipe)
+    if folds is not None and not path.is_file():
+        raise DataError(f"no fold file at {path}; make it with python -m melanoma.split")
+    duplicates = None if array is None else search_duplicates(array, folder, watch=watch)
+    pairs = [] if array is None or duplicates is None else duplicates.named(array.names)
+    looked_at = f"{len(table):,} images of {table.folder}"
+    if not path.is_file():
+        none = None if duplicates is None else ()
+        looked_at += f", no fold file ({_joined(table, array, duplicates)})"
+        return Audited(LeakAudit(identical=none, near=none), pairs, looked_at, array, array, False)
+    split = with_identities(load_folds(path, classes=recipe.classes), table)
+    names = split.whole["image_name"].tolist()
+    unseen = set(names) - set(table.names if array is None else array.names)
+    if unseen:
+        watch.say(
+            f"warning: {len(unseen)} images of {path} are not in {table.folder}; not compared"
+        )
+    if array is not None and duplicates is not None:
+        duplicates = duplicates.among(array.names, names)
+    result = audit_folds(split, duplicates)
+    leaking = [*(result.identical or ()), *(result.near or ())]
+    pairs = [*leaking, *(pair for pair in pairs if pair not in set(leaking))]
+    looked_at += f", {len(split.folds)} folds of {path} (digest {split.digest[:12]})"
+    return Audited(result, pairs, looked_at, array, array)
+
+
+def _joined(table: LesionTable, array: ImageArray | None, found: Duplicates | None) -> str:
+    """What a split would have to keep whole."""
+    pairs = []
+    if array is not None and found is not None:
+        pairs = found.among(array.names, table.names).pairs
+    keys = [table.frame["patient_id"].tolist(), table.frame["lesion_id"].tolist()]
+    sizes = Counter(join_groups(keys, pairs))
+    return (
+        f"a split would keep {len(sizes):,} groups whole, of up to {max(sizes.values()):,} images"
+    )
+
+
+def audit_two_sets(ours: AuditedSet, theirs: AuditedSet, *, watch: Watch = SILENT) -> Audited:
+    """A training set against a second one."""
+    shared = None
+    if ours.array is not None and theirs.array is not None:
+        watch.say(f"looking for {len(theirs.array):,} images among {len(ours.array):,}")
+        shared = find_shared(ours.array, theirs.array, ours.folder, progress=watch.progress)
+    looked_at = (
+        f"{len(ours.table):,} images of {ours.table.folder}, "
+        f"{len(theirs.table):,} of {theirs.table.folder}"
+    )
+    result = audit_external(ours.table.frame, theirs.table.frame, shared)
+    return Audited(result, list(shared or ()), looked_at, ours.array, theirs.array)

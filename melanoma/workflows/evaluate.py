@@ -1,0 +1,92 @@
+"""From finished folds to a report and a sealed bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melanoma.data.folds import load_folds
+from melanoma.errors import WeightsError
+from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
+from melanoma.evaluation.score_table import concat_scores
+from melanoma.recipe.recipe import Recipe, differences
+from melanoma.scoring.bundle.bundle import seal_bundle
+from melanoma.scoring.bundle.golden import seal_golden
+from melanoma.training.run.folder import FoldRun, fold_folder, load_run, read_facts, read_recipe
+from melanoma.workflows.watch import SILENT, Watch
+
+
+def evaluate_folds(
+    recipe: Recipe,
+    folder: Path,
+    fold_path: Path,
+    *,
+    allow_missing: bool = False,
+    seed: int | None = None,
+    prevalence: float | None = None,
+    by: tuple[str, ...] = (),
+    watch: Watch = SILENT,
+) -> Report:
+    """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
+    table = load_folds(fold_path)
+    runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
+    if any(run.facts["folds_digest"] != table.digest for run in runs):
+        raise WeightsError(
+            f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
+        )
+    recipe = _trained_recipe(recipe, runs, watch=watch)
+    trained = table.frame["fold"].isin([run.fold for run in runs])
+    names = table.frame["image_name"][trained].tolist()
+    scores = concat_scores([run.scores for run in runs], names)
+    facts = [run.facts for run in runs]
+    report = build_report(
+        recipe,
+        scores,
+        facts,
+        table=table.frame,
+        folds_expected=len(table.folds),
+        seed=seed,
+        prevalence=prevalence,
+        by=by,
+    )
+    save_out_of_fold(report, scores, facts, folder / "oof.csv")
+    save_report(report, recipe, folder)
+    seal_golden(seal_bundle(folder, recipe, runs, report))
+    return report
+
+
+def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
+    """Every fold's run. Raises WeightsError for one that is absent or broken."""
+    runs = []
+    for number in numbers:
+        facts = read_facts(fold_folder(folder, number))
+        if allow_missing and not (facts and facts["finished"]):
+            continue
+        runs.append(load_run(fold_folder(folder, number)))
+    if not runs:
+        raise WeightsError(f"no finished fold in {folder}; run python -m melanoma.train --fold all")
+    return runs
+
+
+def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Recipe:
+    """The recipe that the folds were trained by, with the thresholds and resamples asked for.
+
+    The fold folders are the contract: what was trained is what is reported, and a command line
+    that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
+    """
+    recipes = [read_recipe(run.folder) for run in runs]
+    first = recipes[0]
+    for run, recipe in zip(runs, recipes, strict=True):
+        found = differences(recipe.identity(), first.identity())
+        if found:
+            raise WeightsError(
+                f"{run.folder} and {runs[0].folder} were trained by different recipes "
+                f"({'; '.join(found)}); train one of them again with --resume never"
+            )
+    told = differences(first.identity(), asked.identity())
+    if told:
+        watch.say(
+            f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
+        )
+    wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
+    return first.model_copy(update={"evaluation": wanted})

@@ -1,0 +1,31 @@
+"""Where a recipe keeps its fold file, runs and weights, and which folds a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melanoma.errors import RecipeError
+from melanoma.recipe.recipe import Recipe
+
+ARRAYS = Path("arrays")  # where arrays are kept unless the caller says otherwise
+IMAGENET = Path("weights/imagenet")  # published weights that were fetched, or put there by hand
+
+
+def fold_numbers(text: str, known: list[int]) -> list[int]:
+    """The folds that --fold means. Raises RecipeError listing those that exist."""
+    if text == "all":
+        return known
+    listed = ", ".join(map(str, known))
+    if not text.isdecimal() or int(text) not in known:
+        raise RecipeError(f"--fold {text}: the folds are {listed}, or all")
+    return [int(text)]
+
+
+def fold_file(folds: Path | None, recipe: Recipe) -> Path:
+    """--folds, or folds/NAME.csv."""
+    return folds or Path("folds") / f"{recipe.folds.name}.csv"
+
+
+def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
+    """--weights, or weights/RECIPE."""
+    return weights or Path("weights") / recipe.name

@@ -1,0 +1,105 @@
+"""From a data folder to the training array, prepared, adopted, or as it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melanoma.data.array_build import adopt_array, build_array, find_adoptable
+from melanoma.data.array_lock import hold_arrays
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.groups import exact_duplicates
+from melanoma.data.partial_array import is_unfinished, take_up_unfinished
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.siim import read_test_lesions
+from melanoma.data.readers.table import LesionTable
+from melanoma.errors import DataError
+from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.watch import SILENT, Watch
+
+_SKIP_SHARE = 0.01
+
+
+def prepare_array(
+    recipe: Recipe, data: Path, arrays: Path, *, skip_bad: bool = False, watch: Watch = SILENT
+) -> ImageArray:
+    """The training array for the recipe: the one that is there, an adopted one, or a new one.
+
+    Kaggle's test images, where there are any, are prepared beside it. Where another process is at
+    it, it is waited for and its array is used. Raises DataError with all problems at once.
+    """
+    table = read_lesions(data, recipe.data, classes=recipe.classes)
+    for warning in table.warnings:
+        watch.say(f"warning: {warning}")
+    array = _array_of(table, recipe, arrays, part="train", skip_bad=skip_bad, watch=watch)
+    test = read_test_lesions(data, recipe.data)
+    if test is not None and (test.frame["source"] != "").any():
+        _array_of(test, recipe, arrays, part="test", skip_bad=skip_bad, watch=watch)
+    _say_duplicates(array, watch=watch)
+    return array
+
+
+def _array_of(
+    table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, skip_bad: bool, watch: Watch
+) -> ImageArray:
+
+    # Looked for before the folder is held: a prepared array may lie on a disk that is read-only.
+    if not is_unfinished(arrays, recipe.image, part=part):
+        array = _prepared(table, recipe, arrays, part=part)
+        if array is not None:
+            return array
+    with hold_arrays(arrays, say=watch.say):
+        take_up_unfinished(arrays, recipe.image, part=part)
+        array = _prepared(table, recipe, arrays, part=part)
+        if array is not None:
+            return array
+        return _make_array(table, recipe, arrays, part=part, skip_bad=skip_bad, watch=watch)
+
+
+def _prepared(table: LesionTable, recipe: Recipe, arrays: Path, *, part: str) -> ImageArray | None:
+    """The array that is there. Raises DataError for one of another table."""
+    array = load_array(arrays, recipe.image, part=part)
+    if array is None:
+        return None
+    table.require_sound()
+    if [n for n in table.names if n not in array.skipped] != list(array.names):
+        raise DataError(
+            f"{array.path} was made from another table (its images differ from "
+            f"those of {table.folder}); prepare into another --arrays DIR"
+        )
+    return array
+
+
+def _make_array(
+    table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, skip_bad: bool, watch: Watch
+) -> ImageArray:
+
+    image = recipe.image
+    given = find_adoptable(arrays, table.folder, image, part=part)
+    if given is not None:
+        table.require_sound()
+        watch.say(f"adopting {given}")
+        channels = getattr(recipe.data, "array_channels", "rgb")
+        return adopt_array(
+            given, table, arrays, image, channels=channels, part=part, progress=watch.progress
+        )
+    return build_array(
+        table,
+        arrays,
+        image,
+        part=part,
+        progress=watch.progress,
+        skip_bad=_SKIP_SHARE if skip_bad else 0.0,
+    )
+
+
+def _say_duplicates(array: ImageArray, *, watch: Watch) -> None:
+
+    pairs = exact_duplicates(array.row_digests)
+    if pairs:
+        shown = ", ".join(f"{array.names[a]} = {array.names[b]}" for a, b in pairs[:3])
+        watch.say(
+            f"note: {len(pairs)} pairs of identical images ({shown}"
+            f"{', ...' if len(pairs) > 3 else ''}); split keeps each pair in one fold"
+        )
+    if array.skipped:
+        watch.say(f"warning: {len(array.skipped)} images left out: {', '.join(array.skipped)}")

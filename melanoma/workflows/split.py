@@ -1,0 +1,76 @@
+"""From a table and its array to a frozen fold file, with the audit of what would leak."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+from melanoma.data.array_lock import hold_arrays
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.duplicates.search import Duplicates, find_duplicates, has_duplicates
+from melanoma.data.folds import FoldTable, make_folds, save_folds, with_file_facts
+from melanoma.data.leaks import audit_folds
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
+from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.watch import SILENT, Watch
+
+
+def split_folds(
+    recipe: Recipe, data: Path, arrays: Path, path: Path, *, watch: Watch = SILENT
+) -> tuple[FoldTable, list[str]]:
+    """Make and save the fold file; returns it with the lines of its leak audit.
+
+    Images that are one photograph are joined where the array is there to show them; an array in the
+    making is waited for.
+    """
+    # No folder is made for a lock, and one that is read-only has nobody writing into it.
+    there = arrays.is_dir() and os.access(arrays, os.W_OK)
+    with hold_arrays(arrays, say=watch.say) if there else nullcontext():
+        return _split_folds(recipe, data, arrays, path, watch=watch)
+
+
+def _split_folds(
+    recipe: Recipe, data: Path, arrays: Path, path: Path, *, watch: Watch
+) -> tuple[FoldTable, list[str]]:
+
+    table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
+    for warning in table.warnings:
+        watch.say(f"warning: {warning}")
+    array = load_array(arrays, recipe.image)
+    duplicates = None
+    audit = ["identical images, near-duplicates: not looked for (no array yet; prepare makes it)"]
+    if array is not None and set(table.names) - set(array.skipped) == set(array.names):
+        kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
+        table = LesionTable(kept, table.folder)
+        duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, table.names)
+        audit = [
+            f"joined: {len(duplicates.identical)} pairs of identical images, "
+            f"{len(duplicates.near)} pairs of near-duplicates"
+        ]
+    pairs = duplicates.pairs if duplicates else ()
+    if "part" in table.frame and recipe.folds.holdout != "folders":
+        own = int((table.frame["part"] == "test").sum())
+        audit.append(
+            f"note: the data's own test part ({own:,} images) is among the others here; "
+            "folds.holdout=folders keeps it apart"
+        )
+    folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
+    save_folds(folds, path)
+    found = audit_folds(folds, duplicates).findings
+    audit += [f"LEAK: {finding}" for finding in found]
+    if not found:
+        where = "two parts" if len(folds.test) else "two folds"
+        audit.append(f"no patient, lesion or photograph in {where}")
+    return folds, audit
+
+
+def search_duplicates(array: ImageArray, arrays: Path, *, watch: Watch = SILENT) -> Duplicates:
+    """The array's duplicates; says on stderr where they must be searched."""
+    if has_duplicates(array, arrays):
+        return find_duplicates(array, arrays)
+    with hold_arrays(arrays, say=watch.say):
+        if not has_duplicates(array, arrays):
+            watch.say(f"looking for duplicates among {len(array):,} images")
+        return find_duplicates(array, arrays, progress=watch.progress)

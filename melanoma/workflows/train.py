@@ -1,0 +1,192 @@
+"""From a recipe to trained folds; array and fold file are made first where they are absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from melanoma.data.array_lock import hold_arrays
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.folds import FoldTable, load_folds
+from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.transforms import Augmentation
+from melanoma.devices import resolve_device
+from melanoma.errors import DataError, FoldError, RecipeError
+from melanoma.models.backbones import find_backbone
+from melanoma.models.losses import require_fitting_loss
+from melanoma.recipe.recipe import Recipe
+from melanoma.training.epoch_metrics import validate
+from melanoma.training.fit import fit_fold
+from melanoma.training.fold_data import FoldData, select_fold
+from melanoma.training.loop import Watchers
+from melanoma.training.run.folder import FoldRun, fold_folder
+from melanoma.training.starting_weights import audit_starts, describe_random_features
+from melanoma.training.tracking.follow import follow, make_tracker
+from melanoma.workflows.places import IMAGENET, fold_numbers
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import search_duplicates, split_folds
+from melanoma.workflows.watch import SILENT, Watch
+
+METRIC_TITLES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "macro_auroc": "macro AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+}
+
+
+def select_folds(
+    recipe: Recipe,
+    *,
+    data: Path,
+    arrays: Path,
+    folds: Path,
+    fold: str = "all",
+    allow_leak: bool = False,
+    dry_run: bool = False,
+    watch: Watch = SILENT,
+) -> list[FoldData]:
+    """What each wanted fold (a number, or all) trains on; array and fold file made when absent.
+
+    Raises FoldError when the fold file leaks or a fold's starting weights saw what it holds out,
+    unless `allow_leak`; RecipeError for a fold that does not exist.
+    """
+    array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run, watch=watch)
+    names = table.whole["image_name"].tolist()
+    duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, names)
+    audit = audit_folds(_identified(recipe, data, table), duplicates)
+    for line in audit.lines():
+        watch.say(line if line.startswith(" ") else f"LEAK: {line}")
+    audit = require_no_leaks(audit, allow=allow_leak)
+    numbers = fold_numbers(fold, table.folds)
+    parts = [
+        select_fold(
+            array, table, number, classes=recipe.classes, audit=audit, allow_leak=allow_leak
+        )
+        for number in numbers
+    ]
+    audit_starts(recipe, parts, imagenet=IMAGENET, say=watch.say)
+    return parts
+
+
+def train_fold(
+    recipe: Recipe,
+    part: FoldData,
+    weights: Path,
+    *,
+    arrays: Path | None = None,
+    device: str = "auto",
+    resume: bool = True,
+    force_resume: bool = False,
+    track: str | None = None,
+    watch: Watch = SILENT,
+) -> FoldRun:
+    """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
+
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
+    the URI of an MLflow that is told of it, whose failure changes nothing.
+    """
+    watchers = Watchers(say=watch.say, epoch=watch.epoch, bar=watch.bar)
+    with follow(make_tracker(track), watchers, recipe) as watchers:
+        return fit_fold(
+            recipe,
+            part,
+            fold_folder(weights, part.fold),
+            device=resolve_device(device),
+            resume=resume,
+            force_resume=force_resume,
+            imagenet=IMAGENET,
+            embeddings=arrays,
+            watchers=watchers,
+        )
+
+
+def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
+    """Refuse an unknown backbone, loss or augmentation before any work is done."""
+    find_backbone(recipe.model.backbone)
+    Augmentation(recipe.augment)
+    warning = describe_random_features(recipe)
+    if warning:
+        watch.say(f"warning: {warning}")
+    require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
+
+
+def _ensure_inputs(
+    recipe: Recipe,
+    data: Path,
+    arrays: Path,
+    fold_path: Path,
+    fold: str,
+    *,
+    dry_run: bool,
+    watch: Watch,
+) -> tuple[ImageArray, FoldTable]:
+    """The array and the fold file; made first, and said, when they are absent."""
+    there = fold_path.is_file()
+    table = load_folds(fold_path, classes=recipe.classes) if there else None
+    fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
+    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
+        raise FoldError(
+            f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
+            "melanoma.split, or --set folds.holdout=none"
+        )
+    array = load_array(arrays, recipe.image)
+    if dry_run and (array is None or table is None):
+        absent = "array" if array is None else "fold file"
+        raise RecipeError(f"--dry-run: there is no {absent} yet; run prepare and split first")
+    if array is None or table is None:
+        array, table = _make_inputs(recipe, data, arrays, fold_path, watch=watch)
+        fold_numbers(fold, table.folds)
+    return array, table
+
+
+def _make_inputs(
+    recipe: Recipe, data: Path, arrays: Path, fold_path: Path, *, watch: Watch
+) -> tuple[ImageArray, FoldTable]:
+    """What is absent is made; a fold that is trained beside this one waits, and uses the same."""
+    with hold_arrays(arrays, say=watch.say):
+        array = load_array(arrays, recipe.image)
+        if array is None:
+            watch.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
+            array = prepare_array(recipe, data, arrays, watch=watch)
+        if fold_path.is_file():
+            return array, load_folds(fold_path, classes=recipe.classes)
+        watch.say(f"no fold file at {fold_path}: splitting")
+        table, audit = split_folds(recipe, data, arrays, fold_path, watch=watch)
+        for line in audit:
+            watch.say(line)
+    return array, table
+
+
+def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
+    """The fold table with patients and lesions that only the data's own table knows."""
+    if recipe.data.reader == "phantoms" and not (data / "train.csv").is_file():
+        return folds  # reading would draw them
+    try:
+        table = read_lesions(data, recipe.data, classes=recipe.classes)
+    except DataError:
+        return folds  # an array and a fold file are all that training needs
+    return with_identities(folds, table)
+
+
+def fold_summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
+    """The fold's facts for machines; the metrics of the best and the last epoch."""
+    metrics: dict[str, float | None] = {}
+    for which in ("best", "last"):
+        found = validate(
+            recipe,
+            run.scores.logits(f"logit_{which}"),
+            run.scores.target,
+            shift=run.facts["prior_shift"],
+        )
+        metrics |= {f"{key}_{which}": found[key] for key in METRIC_TITLES if key in found}
+    return {
+        "fold": run.fold,
+        "folder": str(run.folder),
+        **metrics,
+        "kept": run.facts["kept"],
+        "seconds": run.facts["seconds"],
+    }

@@ -1,0 +1,61 @@
+"""The names that notebooks and README use: there, sorted, imported only when asked for, and enough."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import melanoma
+
+ROOT = Path(melanoma.__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("name", melanoma.__all__)
+def test_a_public_name_is_there_and_says_what_it_is(name: str) -> None:
+    assert getattr(melanoma, name).__doc__
+
+
+def test_the_public_names_are_sorted_and_none_is_a_command() -> None:
+    assert melanoma.__all__ == sorted(melanoma.__all__)
+    # `melanoma.train` is the command's module: a function of that name would be either of the two.
+    commands = {path.stem for path in (ROOT / "melanoma").glob("*.py")}
+    assert not commands & set(melanoma.__all__)
+
+
+def test_a_type_checker_sees_the_same_names() -> None:
+    tree = ast.parse((ROOT / "melanoma" / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: str(node.module).removeprefix("melanoma.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == melanoma._PUBLIC
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, melanoma; melanoma.Recipe; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert found.stdout == "False\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = melanoma.no_such_name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_notebook_uses_public_names_alone(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    inner = re.findall(r"^\s*(?:from|import) ((?:melanoma|api)\.\S+)", source, re.MULTILINE)
+    assert inner == []
