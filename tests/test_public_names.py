@@ -1,4 +1,4 @@
-"""The names that notebooks and README use: there, sorted, imported only when asked for, and enough."""
+"""The names that notebooks and README use: there, sorted, imported when asked for, and enough."""
 
 from __future__ import annotations
 

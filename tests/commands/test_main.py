@@ -53,5 +53,6 @@ def test_the_package_runs_as_a_module(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["melanoma"])
+    monkeypatch.delitem(sys.modules, "melanoma.__main__")
     runpy.run_module("melanoma", run_name="__main__")
     assert "python -m melanoma.VERB" in capsys.readouterr().out
