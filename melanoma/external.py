@@ -39,6 +39,7 @@ def evaluate_test(
     from melanoma.data.leaks import audit_test
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle import load_bundle
+    from melanoma.scoring.golden import require_golden
     from melanoma.scoring.holdout import report_holdout, score_holdout
     from melanoma.scoring.scorer import Scorer
     from melanoma.split import search_duplicates
@@ -58,6 +59,7 @@ def evaluate_test(
     table = load_folds(fold_path, classes=bundle.classes)
     array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays)
     scorer = Scorer(bundle, device=resolve_device(device))
+    require_golden(scorer)
     found = score_holdout(scorer, table, array, recipe, folder / "test", progress=t.progress)
     if found.reused:
         t.say(
@@ -97,6 +99,7 @@ def evaluate_external(
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle import load_bundle, seal_recalibrated
     from melanoma.scoring.external import build_external_report, external_rows, score_external
+    from melanoma.scoring.golden import require_golden
     from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_text
     from melanoma.training.engine import resolve_device
@@ -109,6 +112,7 @@ def evaluate_external(
     array = prepare_array(recipe, data, arrays)
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     scorer = Scorer(bundle, device=resolve_device(device))
+    require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=t.progress)
     report = build_external_report(
         scorer,

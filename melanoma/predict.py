@@ -141,11 +141,10 @@ def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScor
 
 def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
     from melanoma.scoring.batch import LocalScorer
-    from melanoma.scoring.bundle import load_bundle
-    from melanoma.scoring.scorer import Scorer
+    from melanoma.scoring.golden import open_scorer
     from melanoma.training.engine import resolve_device
 
-    return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
+    return LocalScorer(open_scorer(folder, device=resolve_device(device), views=views))
 
 
 def _require_outputs(
