@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from melanoma.errors import ImageError
+from melanoma.storage import read_file
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -118,7 +119,7 @@ def read_square(path: Path, *, size: int, fit: str) -> Pixels:
 def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts]:
     """What read_square gives, and what the file was before it became a square."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
     pixels = decode_image(data).pixels
