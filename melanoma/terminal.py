@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from melanoma.errors import MelanomaError, RecipeError
+from melanoma.errors import MelanomaError, RecipeError, plain_line
 from melanoma.recipe import Recipe, load_recipe
 
 Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
@@ -233,5 +233,5 @@ def _program() -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"error: {plain_line(message)}", file=sys.stderr, flush=True)
     sys.exit(code)
