@@ -29,8 +29,7 @@ class Readiness:
         self._on_leave = on_leave
         self.state: State = "starting"
         self.bundles: dict[str, str] = {}
-        self._failed: set[str] = set()
-        self._differing: set[str] = set()
+        self._passed: set[str] = set()
 
     @property
     def ready(self) -> bool:
@@ -42,14 +41,19 @@ class Readiness:
         for scorer in scorers:
             self._check_one(scorer)
         if self.state == "starting":
-            self.state = "failed" if self._failed else "ready"
+            self.state = "ready" if self._passed >= set(self.bundles) else "failed"
 
     def require(self, scorer: Scorer) -> None:
-        """Raise Refusal when this scorer's golden score was another: so are all of its scores."""
-        if scorer.bundle.name in self._differing:
-            raise Refusal(
-                "not_ready", "this model does not give the scores that it was sealed with"
-            )
+        """Raise Refusal unless this scorer gave its golden score: without it no score counts."""
+        name = scorer.bundle.name
+        if name in self._passed:
+            return
+        said = (
+            "does not give the scores that it was sealed with"
+            if name in self.bundles
+            else "has not given its golden score yet"
+        )
+        raise Refusal("not_ready", f"this model {said}")
 
     def _check_one(self, scorer: Scorer) -> None:
         name = scorer.bundle.name
@@ -58,14 +62,13 @@ class Readiness:
         except Exception:
             # Kept up for /healthz and the log: /readyz keeps the traffic away.
             log.exception("%s: the golden image could not be scored; /readyz stays at 503", name)
-            self._failed.add(name)
             self.bundles[name] = "the golden image could not be scored"
             return
         self.bundles[name] = found.says
-        if not found.holds:
+        if found.holds:
+            self._passed.add(name)
+        else:
             log.error("%s: %s; /readyz stays at 503", name, found.says)
-            self._failed.add(name)
-            self._differing.add(name)
 
     def leave(self) -> None:
         """No new traffic from here on; what is in flight is answered."""

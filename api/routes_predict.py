@@ -23,6 +23,7 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
+    desk.readiness.require(scorer)
     desk.batcher.require_room()
     data, wanted = await read_photograph(request, PredictRequest)
     explanation = None
@@ -53,6 +54,7 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
 async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""
     start = time.perf_counter()
+    desk.readiness.require(scorer)
     desk.batcher.require_room()
     uploads = await read_photographs(request)
     readable = [data for data in uploads if isinstance(data, bytes)]

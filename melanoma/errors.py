@@ -17,6 +17,12 @@ MelanomaError            1   a bug, or something that no child names
 
 from __future__ import annotations
 
+import unicodedata
+
+# Control and surrogate characters and separators of lines, and (in Cf) what turns text around.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 
 class MelanomaError(Exception):
     """A failure with a sentence for a person and an exit code for a machine."""
@@ -91,3 +97,14 @@ class InterruptedRun(MelanomaError):  # noqa: N818 - an interruption is no error
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def plain_line(text: str, *, longest: int = 2_000) -> str:
+    """The text as one line that a terminal prints and never obeys: what others said, or named."""
+    kept = "".join(
+        " " if c.isspace() else c
+        for c in text
+        if c.isspace() or (unicodedata.category(c) not in _UNPRINTABLE and c not in _TURNING)
+    )
+    line = " ".join(kept.split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from melanoma import terminal as t
+from melanoma.devices import resolve_device
 from melanoma.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -61,17 +62,15 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
-    from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
-    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import find_images
-    from melanoma.scoring.scorer import Scorer
     from melanoma.storage import write_json
 
     files = find_images(images, data=data, image_col=image_col)
     pictures = name_pictures(files, method, out)
-    bundle = load_bundle(t.bundle_folder(weights, config, settings))
-    scorer = Scorer(bundle, device=resolve_device(device))
+    scorer = open_scorer(t.bundle_folder(weights, config, settings), device=resolve_device(device))
+    bundle = scorer.bundle
     if fold is not None:
         scorer = scorer.of_fold(fold)
     answers = []
@@ -148,11 +147,14 @@ def _explain(scorer: Scorer, pixels: Pixels, question: Question) -> Explanation:
 def _decode(file: ImageFile) -> Pixels:
     from melanoma.data.images import decode_image
     from melanoma.errors import ImageError
+    from melanoma.storage import read_file
 
     try:
-        return decode_image(file.path.read_bytes()).pixels
+        return decode_image(read_file(file.path)).pixels
     except ImageError as error:
         raise ImageError(error.code, f"{file.path}: {error}") from error
+    except OSError as error:
+        raise ImageError("unreadable_file", f"{file.path}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -141,11 +141,10 @@ def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScor
 
 def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
     from melanoma.devices import resolve_device
-    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import LocalScorer
-    from melanoma.scoring.scorer import Scorer
 
-    return LocalScorer(Scorer(load_bundle(folder), device=resolve_device(device), views=views))
+    return LocalScorer(open_scorer(folder, device=resolve_device(device), views=views))
 
 
 def _require_outputs(

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from melanoma.errors import MelanomaError
+from melanoma.errors import MelanomaError, plain_line
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import DISK_ERRORS, storage_error
@@ -231,5 +231,5 @@ def _program() -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"error: {plain_line(message)}", file=sys.stderr, flush=True)
     sys.exit(code)

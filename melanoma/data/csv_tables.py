@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma.errors import DataError
+from melanoma.storage import read_file
 
 
 def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     is separated by something else than commas, or lacks a needed column.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise DataError(f"no table at {path} ({error.strerror})") from error
     if data.startswith(b"\xef\xbb\xbf"):

@@ -30,6 +30,7 @@ from melanoma.data.png_structure import PngStructure, read_png, require_sound, w
 from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
 from melanoma.data.webp_structure import is_webp, require_few_chunks
 from melanoma.errors import ImageError
+from melanoma.storage import read_file
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -147,7 +148,7 @@ def read_square(path: Path, *, size: int, fit: str) -> Pixels:
 def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts]:
     """What read_square gives, and what the file was before it became a square."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
     pixels = decode_image(data).pixels

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from melanoma.errors import WeightsError
 from melanoma.models.backbones import Backbone, PublishedWeights, find_backbone
-from melanoma.storage import sha256_of, write_atomic
+from melanoma.storage import open_file, sha256_of, write_atomic
 
 _SILENCE = 10.0  # seconds that a server may say nothing
 _PATIENCE = 25.0  # seconds until a connection stands: a name may have many dead addresses
@@ -74,7 +74,7 @@ def _require_weights_file(path: Path) -> None:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, not a file of weights")
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(256).lstrip().lower()
     except FileNotFoundError as error:
         raise WeightsError(

@@ -14,23 +14,14 @@ from melanoma.data.csv_tables import read_table
 from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
 from melanoma.data.duplicates.search import find_shared
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import LeakAudit, audit_external, audit_test
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.leaks import LeakAudit, audit_external
 from melanoma.data.readers.table import LesionTable
-from melanoma.devices import resolve_device
 from melanoma.errors import DataError
-from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
-from melanoma.scoring.external_set import build_external_report, external_rows, score_external
-from melanoma.scoring.scorer import Scorer
-from melanoma.scoring.test_part import report_holdout, score_holdout
-from melanoma.storage import write_text
+from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.training.run.folder import read_recipe
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
-from melanoma.workflows.prepare import prepare_array
-from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -49,6 +40,18 @@ def evaluate_test(
 
     A bundle that lacks folds does not score it: the whole one would be the second model to.
     """
+    from melanoma.data.arrays import load_array
+    from melanoma.data.folds import load_folds
+    from melanoma.data.leaks import audit_test
+    from melanoma.devices import resolve_device
+    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.bundle.golden import require_golden
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.scoring.test_part import report_holdout, score_holdout
+    from melanoma.training.run.folder import read_recipe
+    from melanoma.workflows.prepare import prepare_array
+    from melanoma.workflows.split import search_duplicates
+
     table = load_folds(fold_path)
     if table.test.empty:
         return None
@@ -62,6 +65,7 @@ def evaluate_test(
     table = load_folds(fold_path, classes=bundle.classes)
     array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays, watch=watch)
     scorer = Scorer(bundle, device=resolve_device(device))
+    require_golden(scorer)
     found = score_holdout(scorer, table, array, recipe, folder / "test", progress=watch.progress)
     if found.reused:
         watch.say(
@@ -99,6 +103,17 @@ def evaluate_external(
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
+    from melanoma.data.readers.catalog import read_lesions
+    from melanoma.devices import resolve_device
+    from melanoma.evaluation.render.files import save_report
+    from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
+    from melanoma.scoring.bundle.golden import require_golden
+    from melanoma.scoring.external_set import build_external_report, external_rows, score_external
+    from melanoma.scoring.scorer import Scorer
+    from melanoma.storage import write_text
+    from melanoma.training.run.folder import read_recipe
+    from melanoma.workflows.prepare import prepare_array
+
     bundle = load_bundle(weights)
     own = read_recipe(weights)
     # Squared as the training images were: what the bundle was trained on is what it must see.
@@ -106,6 +121,7 @@ def evaluate_external(
     array = prepare_array(recipe, data, arrays, watch=watch)
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     scorer = Scorer(bundle, device=resolve_device(device))
+    require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)
     report = build_external_report(
         scorer,

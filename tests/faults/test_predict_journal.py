@@ -122,8 +122,9 @@ def test_other_weights_begin_again(score: Any, tmp_path: Path) -> None:
 Lines = list[bytes]
 
 
-def _row_of(line: bytes) -> list[Any]:
-    return json.loads(line.partition(b" ")[2])
+def _without_fields(line: bytes) -> bytes:
+    digest, _, seal = json.loads(line)
+    return json.dumps([digest, {"error": ""}, seal]).encode() + b"\n"
 
 
 DAMAGES: dict[str, Callable[[Lines], Lines]] = {
@@ -132,11 +133,8 @@ DAMAGES: dict[str, Callable[[Lines], Lines]] = {
     "an empty list": lambda lines: [*lines[:2], b"[]\n", *lines[2:]],
     "null": lambda lines: [*lines[:2], b"null\n", *lines[2:]],
     "a number for a row": lambda lines: [*lines[:2], b'["x", 1]\n', *lines[2:]],
-    "a row without fields": lambda lines: [
-        lines[0],
-        json.dumps([_row_of(lines[1])[0], {"error": ""}]).encode() + b"\n",
-        *lines[2:],
-    ],
+    "three of another shape": lambda lines: [*lines[:2], b"[[], [], []]\n", *lines[2:]],
+    "a row without fields": lambda lines: [lines[0], _without_fields(lines[1]), *lines[2:]],
     "another digit": lambda lines: [lines[0], lines[1].replace(b"0.", b"1.", 1), *lines[2:]],
     "an empty line": lambda lines: [*lines[:2], b"\n", *lines[2:]],
     "no header": lambda lines: lines[1:],

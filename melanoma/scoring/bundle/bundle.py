@@ -21,6 +21,7 @@ from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head
+from melanoma.scoring.manifest import require_members, verify_digests
 from melanoma.storage import digest_of, sha256_of, write_json, write_text
 from melanoma.training.run.folder import MODEL, FoldRun
 
@@ -227,7 +228,8 @@ def load_bundle(folder: Path) -> Bundle:
         manifest = json.loads(path.read_bytes())
         if manifest["format"] != FORMAT:
             raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
-        _verify(folder, manifest["sha256"])
+        verify_digests(path, manifest["sha256"])
+        require_members(path, manifest)
         report = json.loads((folder / "report.json").read_text())
         _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
@@ -243,26 +245,9 @@ def load_bundle(folder: Path) -> Bundle:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _verify(folder: Path, expected: dict[str, str]) -> None:
-    for file, digest in expected.items():
-        path = folder / file
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise WeightsError(f"{folder / MANIFEST} names a file outside its folder")
-        if not path.is_file():
-            raise WeightsError(f"{path} is missing; it belongs to the bundle")
-        found = sha256_of(path)
-        if found != digest:
-            raise WeightsError(f"{path}: sha256 mismatch (manifest {digest}, file {found})")
-
-
 def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> None:
     """Nothing vouches for the manifest itself; the files that it vouches for repeat its numbers."""
     path = folder / MANIFEST
-    if not manifest["members"]:
-        raise WeightsError(f"{path} has no members")
-    for file in ("recipe.yaml", "report.json", *(m["file"] for m in manifest["members"])):
-        if file not in manifest["sha256"]:
-            raise WeightsError(f"{path} states no sha256 of {file}")
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
     stated = _statement(recipe, report)
     found = differences({key: manifest[key] for key in stated}, stated)

@@ -6,17 +6,20 @@ the scores that were evaluated: from the bytes of a file to the logits of every 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from melanoma.data.images import Pixels, decode_image
-from melanoma.errors import ScoreError
+from melanoma.errors import ScoreError, WeightsError
 from melanoma.scoring.bundle.bundle import GOLDEN, MANIFEST, Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_json
@@ -83,18 +86,56 @@ def check_golden(scorer: Scorer) -> GoldenCheck:
     Raises ScoreError when the answer is not finite. A bundle that was sealed before there was a
     golden image has none: then a finite answer is all that is asked.
     """
-    image, logits = score_golden(scorer)
+    evaluated = copy.copy(scorer)
+    evaluated.views = scorer.bundle.views  # as it was sealed, however many are asked for
+    image, logits = score_golden(evaluated)
     stored = scorer.bundle.golden
     if stored is None:
         return GoldenCheck(True, None, "finite; the bundle was sealed without a golden score")
-    if stored["image"] != image:
+    if stored.get("image") != image:
         return GoldenCheck(False, None, "the golden image is decoded into other pixels")
-    expected = np.array([stored["logits"][str(fold)] for fold in scorer.members.folds])
+    try:
+        expected = np.array(
+            [stored["logits"][str(fold)] for fold in scorer.members.folds], dtype=np.float64
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScoreError(f"{GOLDEN} has no logits of every fold ({error!r})") from error
     if expected.shape != logits.shape:
         raise ScoreError(f"the golden score has shape {expected.shape}, not {logits.shape}")
     difference = np.abs(logits - expected)
     largest = float(difference.max())
     share = difference / np.maximum(1, np.abs(expected))
-    if (share > TOLERANCE[scorer.device.type]).any():
+    # Not "any above": what is no number is above nothing.
+    if not (share <= TOLERANCE[scorer.device.type]).all():
         return GoldenCheck(False, largest, f"the golden logits differ by up to {largest:.2g}")
     return GoldenCheck(True, largest, f"the golden score holds, to {largest:.1g} of a logit")
+
+
+def require_golden(scorer: Scorer) -> GoldenCheck:
+    """The check that held. Raises WeightsError when it did not, for whatever reason: then no score
+    of this scorer is one that was evaluated."""
+    try:
+        found = check_golden(scorer)
+    except ScoreError as error:
+        raise WeightsError(
+            f"{scorer.bundle.folder}: the golden image cannot be scored: {error}"
+        ) from error
+    if not found.holds:
+        raise WeightsError(
+            f"{scorer.bundle.folder} does not give the scores that it was sealed with here: "
+            f"{found.says}"
+        )
+    return found
+
+
+def open_scorer(
+    folder: Path, *, device: torch.device | None = None, views: int | None = None
+) -> Scorer:
+    """The scorer of the bundle in `folder`, every file verified and the golden score given.
+
+    Raises WeightsError. Whatever scores photographs outside a service comes through here; a
+    service is up before, and asks the same of its scorers before it answers.
+    """
+    scorer = Scorer(load_bundle(folder), device=device, views=views)
+    require_golden(scorer)
+    return scorer

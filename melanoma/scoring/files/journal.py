@@ -6,7 +6,6 @@ another folder is another patient's photograph, and a file may be replaced betwe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -18,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from melanoma.errors import StorageError
-from melanoma.storage import write_text, writing
+from melanoma.storage import digest_of, write_text, writing
 
 Row = dict[str, Any]
 FORMAT = "melanoma-journal/2"
@@ -141,19 +140,20 @@ def _head(key: str) -> str:
 
 
 def _line(key: str, digest: str, row: Row) -> str:
-    text = json.dumps([digest, row])
-    return f"{_seal(key, text.encode())} {text}"
+    return json.dumps([digest, row, _seal(key, digest, row)])
 
 
 def _parse(line: bytes, key: str, number: int) -> tuple[str, Row]:
-    # The seal first: of what holds it, the rest was written here. A digit that a disk changed would
-    # otherwise be a patient's score.
-    seal, _, text = line.partition(b" ")
-    if seal.decode("ascii", "replace") != _seal(key, text):
+    # What holds its seal was written here, whole: a digit that a disk changed would otherwise be
+    # a patient's score.
+    try:
+        digest, row, seal = json.loads(line)
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(f"is damaged in line {number}") from None
+    if seal != _seal(key, digest, row):
         raise ValueError(f"is damaged in line {number}")
-    digest, row = json.loads(text)
     return digest, row
 
 
-def _seal(key: str, text: bytes) -> str:
-    return hashlib.sha256(key.encode() + text).hexdigest()[:16]
+def _seal(key: str, digest: str, row: Row) -> str:
+    return digest_of([key, digest, row])[:16]

@@ -1,12 +1,13 @@
 """A melanoma service as a FileScorer: files go out, the rows of a local run come back.
 
-It stands here and not in api/, which no command may import. Of the standard library only: scoring
-elsewhere needs neither torch nor a client library.
+It stands here and not in api/, which no command may import. Asked with the standard library alone:
+scoring elsewhere needs neither torch nor a client library.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import time
 import urllib.error
@@ -17,8 +18,11 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from PIL import Image
+
 from melanoma.data.images import MAX_BYTES, decode_image
-from melanoma.errors import ImageError, RecipeError, ServiceError
+from melanoma.errors import ImageError, RecipeError, ServiceError, plain_line
+from melanoma.scoring.replies import DescribedModel, read_models, read_score
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20
@@ -26,10 +30,9 @@ _LONGEST_WAIT = 30  # seconds between two attempts
 _SCORE_SECONDS = 120
 _LIME_SECONDS = 900  # High, on a slow processor; the service has its own, shorter, deadline
 _LARGEST_REPLY = 64_000_000  # bytes
+_BLOCK = 1 << 16
 _ABOUT_THE_IMAGE = (413, 415, 422)
-_FIELDS = (
-    "melanoma_probability flagged threshold prediction probability by_class by_fold warnings model"
-)
+_LONGEST_TEXT = 300  # letters of a sentence that a service says
 
 
 class RemoteScorer:
@@ -44,10 +47,10 @@ class RemoteScorer:
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
         self._opener = urllib.request.build_opener(_NoRedirect)
         described = _choose_model(self._read_info(), model, self.address)
-        self.name = str(described["name"])
-        self.digest = str(described["digest"])
-        self.views = int(described["views"])
-        self.melanoma: Sequence[str] = described["melanoma"]
+        self.name = described.name
+        self.digest = described.digest
+        self.views = described.views
+        self.melanoma: Sequence[str] = described.melanoma
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence" where it has no score.
@@ -66,7 +69,7 @@ class RemoteScorer:
             accept="image/png",
             seconds=_LIME_SECONDS,
         )
-        if not reply.body.startswith(b"\x89PNG"):
+        if not _is_png(reply.body):
             raise ServiceError(f"{self.address}/explain did not answer with a PNG")
         return reply.body
 
@@ -77,17 +80,14 @@ class RemoteScorer:
             reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS)
         except ImageError as error:
             return f"{error.code}: {error}"
-        answer: dict[str, Any] = reply.json(self.address)
-        missing = [field for field in _FIELDS.split() if field not in answer]
-        if missing:
-            raise ServiceError(f"{self.address}/predict answers without {', '.join(missing)}")
-        digest = str(answer["model"]["digest"])
+        answer = read_score(reply.json(self.address), self.address)
+        digest = answer.model.digest
         if digest != self.digest:
             raise ServiceError(
                 f"{self.address} changed its weights from {self.digest[:12]} to {digest[:12]} "
                 "in the middle; run again"
             )
-        return answer
+        return answer.model_dump()
 
     def _read_info(self) -> Any:
         request = urllib.request.Request(f"{self.address}/info", headers=self._headers)
@@ -125,15 +125,16 @@ class RemoteScorer:
     def _send(self, request: urllib.request.Request, seconds: float) -> Reply:
         try:
             with self._opener.open(request, timeout=seconds) as answer:
-                return Reply(answer.status, dict(answer.headers), answer.read(_LARGEST_REPLY))
+                return Reply(answer.status, dict(answer.headers), _read_body(answer, seconds))
         except urllib.error.HTTPError as error:
             with error:
-                return Reply(error.code, dict(error.headers), error.read(_LARGEST_REPLY))
-        except (OSError, http.client.HTTPException) as error:
-            # URLError, a time-out and a refused connection are all OSErrors.
+                return Reply(error.code, dict(error.headers), _read_body(error, seconds))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # URLError, a time-out and a refused connection are all OSErrors; the bytes of what is
+            # no HTTP end in either of the others.
             reason = getattr(error, "reason", error)
             said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise ServiceError(f"no answer from {self.address}: {said}") from error
+            raise ServiceError(f"no answer from {self.address}: {_spoken(said)}") from error
 
 
 class Reply(NamedTuple):
@@ -147,7 +148,7 @@ class Reply(NamedTuple):
         """The body's object. Raises ServiceError when it is none."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise ServiceError(
@@ -164,7 +165,9 @@ class Reply(NamedTuple):
     def retry_after(self) -> int:
         """Seconds to wait before another attempt."""
         said = self.header("retry-after", "1").strip()
-        return int(said) if said.isdecimal() else 1
+        if not (said.isascii() and said.isdecimal()):
+            return 1
+        return int(said) if len(said) < 10 else _LONGEST_WAIT + 1
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -194,16 +197,38 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _choose_model(info: Any, model: str | None, address: str) -> dict[str, Any]:
-    try:
-        needed = {"digest", "views", "melanoma"}
-        known = {str(m["name"]): m for m in info["models"] if needed <= set(m)}
-        default = next(iter(known))
-    except (KeyError, TypeError, StopIteration):
-        raise ServiceError(f"{address}/info names no model; is a melanoma service there?") from None
+def _choose_model(info: Mapping[str, Any], model: str | None, address: str) -> DescribedModel:
+    models = read_models(info, address)
+    known = {described.name: described for described in models}
     if model is not None and model not in known:
         raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
-    return dict(known[model or default])
+    return known[model] if model is not None else models[0]
+
+
+def _read_body(answer: Any, seconds: float) -> bytes:
+    """At most _LARGEST_REPLY bytes. Raises TimeoutError for a body that takes longer than
+    `seconds` in all: the socket's own limit starts anew with every byte."""
+    end, parts, size = time.monotonic() + seconds, [], 0
+    while size < _LARGEST_REPLY and (part := answer.read1(_BLOCK)):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > end:
+            raise TimeoutError("the answer never came to its end")
+    return b"".join(parts)
+
+
+def _is_png(data: bytes) -> bool:
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            image.verify()
+    except Exception:  # Pillow raises whatever it stumbles over
+        return False
+    return True
+
+
+def _spoken(value: object) -> str:
+    """What a server said, in a line that a terminal only prints."""
+    return plain_line(str(value), longest=_LONGEST_TEXT)
 
 
 def _form(data: bytes, fields: Mapping[str, str]) -> tuple[str, bytes]:
@@ -218,19 +243,19 @@ def _form(data: bytes, fields: Mapping[str, str]) -> tuple[str, bytes]:
 
 def _error(reply: Reply, address: str) -> Exception:
     if 300 <= reply.status < 400:
-        place = reply.header("location", "another address")
+        place = _spoken(reply.header("location", "another address"))
         return RecipeError(f"--url {address}: it redirects to {place}; give that one")
     error = reply.json(address).get("error")
     if not isinstance(error, dict) or not {"code", "message"} <= set(error):
         return ServiceError(f"{address} answers {reply.status}; is a melanoma service there?")
-    code, said = str(error["code"]), str(error["message"])
+    code, said = _spoken(error["code"]), _spoken(error["message"])
     if reply.status in _ABOUT_THE_IMAGE:
         return ImageError(code, said)
     if reply.status == 401:
         return RecipeError(f"{address} wants a token: {said} (--token, or MELANOMA_TOKEN)")
     if reply.status == 404:
         return RecipeError(f"--url {address}: {said}")
-    number = error.get("request_id")
+    number = _spoken(error.get("request_id") or "")
     return ServiceError(
         f"{address} answers {reply.status} {code}: {said}" + (f" (request {number})" * bool(number))
     )
