@@ -34,7 +34,7 @@ from melanoma.errors import DataError, FoldError
 from melanoma.recipe import Folds, HamData, Image, SiimData
 
 Ints = npt.NDArray[np.int64]
-NAMES = ("benign", "melanoma", "nevus", "a rare one")
+NAMES = ("benign", "melanoma", "nevus", "a rare one", *(f"class {n}" for n in range(4, 25)))
 
 
 def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
