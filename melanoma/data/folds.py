@@ -18,6 +18,7 @@ from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
 from melanoma.data.readers.labels import names_of
 from melanoma.data.readers.table import COLUMNS, LesionTable
+from melanoma.data.share_split import split_by_share, worst_share
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
@@ -291,16 +292,26 @@ def _require_enough(frame: pd.DataFrame, rest: Rows, rules: Folds) -> None:
 
 
 def _take_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
-    """Rows of about that share of every class, whole groups. Raises FoldError where one class has
-    none."""
+    """Rows of that share of every class to within one image, as far as whole groups allow. Raises
+    FoldError where one class has none."""
     part = _assign_groups(groups, target, np.array([1 - share, share]), seed=seed)
-    for side in (0, 1):
-        if set(target[part == side]) != set(target):
-            raise FoldError(
-                f"a share of {share:g} leaves one part without one of the classes: their groups "
-                "are too few (another share, or another --seed for split)"
-            )
+    # Fold files that were right stay as they were; the last class had all others' rounding.
+    if worst_share(part, target, share) > 1 or not _both_sides(part, target):
+        other = split_by_share(groups, target, share, seed=seed)
+        part = min(
+            (part, other),
+            key=lambda p: (not _both_sides(p, target), worst_share(p, target, share)),
+        )
+    if not _both_sides(part, target):
+        raise FoldError(
+            f"a share of {share:g} leaves one part without one of the classes: their groups "
+            "are too few (another share, or another --seed for split)"
+        )
     return np.flatnonzero(part == 1)
+
+
+def _both_sides(part: Rows, target: Rows) -> bool:
+    return set(target[part == 0]) == set(target[part == 1]) == set(target)
 
 
 def _assign_groups(groups: Rows, target: Rows, shares: Floats, *, seed: int) -> Rows:

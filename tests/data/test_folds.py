@@ -36,7 +36,7 @@ from melanoma.recipe.data_sections import HamData, SiimData
 from melanoma.recipe.sections import Folds, Image
 
 Ints = npt.NDArray[np.int64]
-NAMES = ("benign", "melanoma", "nevus", "a rare one")
+NAMES = ("benign", "melanoma", "nevus", "a rare one", *(f"class {n}" for n in range(4, 25)))
 
 
 def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
