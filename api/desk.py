@@ -14,6 +14,7 @@ from api.explaining import Explaining, ExplainSlot
 from api.metrics import Metrics
 from api.readiness import Readiness
 from api.refusals import Refusal
+from api.reports import Reports
 from api.settings import Settings
 from melanoma.data.images import Photograph
 from melanoma.scoring.lime import PRECISIONS
@@ -38,6 +39,7 @@ class Desk:
         self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
         self.readiness = Readiness(on_leave=self.bodies.leave)
         self.durations = Durations()
+        self.reports = Reports()
         self._drawing = anyio.Semaphore(1)
         self._drawings, self._most_drawings = 0, settings.queue + 1
         self.metrics.watch(

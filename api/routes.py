@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import anyio.to_thread
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.asking import Guarded, TheDesk, TheScorer, refusals
 from api.desk import Desk
+from api.reports import answer_report
 from api.schemas import (
     BundleAnswer,
     ClassAnswer,
@@ -24,7 +24,6 @@ from api.schemas import (
     ReadyAnswer,
 )
 from melanoma.data import images
-from melanoma.errors import WeightsError
 from melanoma.scoring.explain import METHODS
 from melanoma.scoring.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
@@ -89,22 +88,14 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
     response_class=Response,
     responses={
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        304: {"description": "The report whose ETag was sent as If-None-Match"},
         **refusals(401, 404, 422, 500),
     },
 )
-async def report(scorer: TheScorer) -> Response:
+async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """A bundle's report.json as it was sealed, byte for byte."""
-    data = await anyio.to_thread.run_sync(_read_report, scorer)
-    return Response(data, media_type="application/json")
-
-
-def _read_report(scorer: Scorer) -> bytes:
-    path = scorer.bundle.folder / "report.json"
-    data = path.read_bytes()
-    # What was verified at the start is what is answered, whatever became of the folder since.
-    if json.loads(data) != scorer.bundle.report:
-        raise WeightsError(f"{path} was changed after the service had started")
-    return data
+    found = await anyio.to_thread.run_sync(desk.reports.read, scorer)
+    return answer_report(request, found)
 
 
 @router.get(
