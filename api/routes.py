@@ -49,10 +49,8 @@ async def info(desk: TheDesk) -> InfoAnswer:
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
-    costs = {
-        name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
-        for name, count in PRECISIONS.items()
-    }
+    offered = desk.costs.offered(bundle.name)
+    expected = {name: desk.costs.expect(bundle.name, name) for name in offered}
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -67,7 +65,20 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
             "license": bundle.license,
-            "explain": {"methods": list(METHODS), "precisions": costs},
+            "explain": {
+                "methods": [name for name in METHODS if name != "lime" or offered],
+                "precisions": {
+                    name: {"evaluations": PRECISIONS[name], "seconds": seconds}
+                    for name, seconds in expected.items()
+                },
+            },
+            "explanations": {
+                "precision": {
+                    name: {"samples": PRECISIONS[name], "expected_seconds": seconds}
+                    for name, seconds in expected.items()
+                },
+                "deadline_seconds": desk.costs.deadline,
+            },
         }
     )
 
