@@ -26,6 +26,7 @@ STATUS = {
     "client_gone": 499,
     "corrupt_image": 422,
     "deadline": 504,
+    "does_not_fit": 422,
     "empty_file": 422,
     "internal": 500,
     "invalid_field": 422,

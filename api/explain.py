@@ -62,12 +62,15 @@ async def explain_photograph(
 ) -> Explained:
     """The explained score of one photograph.
 
-    Raises Refusal when there is no room, and where LIME was ended: its deadline passed, or the
-    caller of `request` has gone. ImageError and ScoreError as Scorer.score does.
+    Raises Refusal when there is no room, where LIME cannot end in time, and where it was ended: its
+    deadline passed, or the caller of `request` has gone. ImageError and ScoreError as Scorer.score
+    does.
     """
     start = time.monotonic()
     model = scorer.bundle.name
     desk.readiness.require(scorer)
+    if question.method == "lime":
+        desk.costs.require(model, question.precision)
     try:
         if question.method == "lime":
             found = await _by_lime(desk, scorer, data, question, request=request)
@@ -81,7 +84,7 @@ async def explain_photograph(
     desk.metrics.count_photograph(model, "explained")
     desk.metrics.time_explanation(model, question.method, seconds)
     if question.method == "lime":
-        desk.durations.note(model, question.precision, seconds)
+        desk.costs.note(model, question.precision, seconds)
     return found
 
 

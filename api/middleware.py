@@ -90,6 +90,8 @@ def _place(scope: Scope, routes: Routes, root: str) -> tuple[Scope, str]:
         "root_path": root,
         "path": root + path,
         "method": method,
+        # The page's files come whole: Starlette refuses a part that cannot be had in plain text.
+        "headers": [pair for pair in scope["headers"] if pair[0] != b"range" or not _is_page(path)],
         "melanoma.head": scope["method"] == "HEAD",
     }, path
 

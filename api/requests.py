@@ -49,7 +49,9 @@ class ExplainRequest(_Body):
         None, description="Of /explain gradcam by default, of /predict lime"
     )
     precision: Literal["Low", "Medium", "High"] | None = Field(
-        None, description=f"{ALLOWED['precision']}; Medium by default"
+        None,
+        description=f"{ALLOWED['precision']}; Medium by default. "
+        "GET /info tells which of them end within the deadline here; others are refused",
     )
     target: str | None = Field(
         None,

@@ -181,18 +181,32 @@ class CalibrationAnswer(BaseModel):
 
 
 class CostAnswer(BaseModel):
-    """What a precision of LIME costs: `seconds` as last measured on this service, or in proportion
-    to another precision's; null before any."""
+    """What a precision of LIME costs: `seconds` as the last explanation took on this service, or in
+    proportion to another precision's, or as one evaluation took at the start."""
 
     evaluations: int
     seconds: float | None
 
 
 class ExplainInfo(BaseModel):
-    """The ways to explain, and LIME's precisions."""
+    """The ways to explain, and LIME's precisions; those that do not fit are left out."""
 
     methods: list[str]
     precisions: dict[str, CostAnswer]
+
+
+class SamplesAnswer(BaseModel):
+    """A precision of LIME: evaluations of the model, and the time that they should take."""
+
+    samples: int
+    expected_seconds: float | None
+
+
+class ExplanationsAnswer(BaseModel):
+    """The precisions of LIME that end within the deadline here; others are refused with 422."""
+
+    precision: dict[str, SamplesAnswer]
+    deadline_seconds: float
 
 
 class BundleAnswer(BaseModel):
@@ -216,6 +230,7 @@ class BundleAnswer(BaseModel):
     warnings: list[str]
     license: str | None
     explain: ExplainInfo
+    explanations: ExplanationsAnswer
 
 
 class LimitsAnswer(BaseModel):

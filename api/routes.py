@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import anyio.to_thread
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.dependencies import Guarded, TheDesk, TheScorer, refusals
+from api.reports import answer_report
 from api.responses import (
     BundleAnswer,
     ClassAnswer,
@@ -24,7 +24,6 @@ from api.responses import (
 )
 from api.service import Desk
 from melanoma.data import images
-from melanoma.errors import WeightsError
 from melanoma.scoring.explain.explainers import METHODS
 from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
@@ -50,10 +49,8 @@ async def info(desk: TheDesk) -> InfoAnswer:
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
-    costs = {
-        name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
-        for name, count in PRECISIONS.items()
-    }
+    offered = desk.costs.offered(bundle.name)
+    expected = {name: desk.costs.expect(bundle.name, name) for name in offered}
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -68,7 +65,20 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
             "license": bundle.license,
-            "explain": {"methods": list(METHODS), "precisions": costs},
+            "explain": {
+                "methods": [name for name in METHODS if name != "lime" or offered],
+                "precisions": {
+                    name: {"evaluations": PRECISIONS[name], "seconds": seconds}
+                    for name, seconds in expected.items()
+                },
+            },
+            "explanations": {
+                "precision": {
+                    name: {"samples": PRECISIONS[name], "expected_seconds": seconds}
+                    for name, seconds in expected.items()
+                },
+                "deadline_seconds": desk.costs.deadline,
+            },
         }
     )
 
@@ -89,22 +99,14 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
     response_class=Response,
     responses={
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        304: {"description": "The report whose ETag was sent as If-None-Match"},
         **refusals(401, 404, 422, 500),
     },
 )
-async def report(scorer: TheScorer) -> Response:
+async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """A bundle's report.json as it was sealed, byte for byte."""
-    data = await anyio.to_thread.run_sync(_read_report, scorer)
-    return Response(data, media_type="application/json")
-
-
-def _read_report(scorer: Scorer) -> bytes:
-    path = scorer.bundle.folder / "report.json"
-    data = path.read_bytes()
-    # What was verified at the start is what is answered, whatever became of the folder since.
-    if json.loads(data) != scorer.bundle.report:
-        raise WeightsError(f"{path} was changed after the service had started")
-    return data
+    found = await anyio.to_thread.run_sync(desk.reports.read, scorer)
+    return answer_report(request, found)
 
 
 @router.get(

@@ -12,11 +12,12 @@ from api.batching import MicroBatcher, Outcome
 from api.bodies import MEGABYTE, Bodies
 from api.errors import Refusal
 from api.explain_slot import Explaining, ExplainSlot
+from api.explanation_costs import Costs
 from api.prometheus import Metrics
 from api.readiness import Readiness
+from api.reports import Reports
 from api.settings import Settings
 from melanoma.data.images import Photograph
-from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import Scorer
 
 R = TypeVar("R")
@@ -37,7 +38,8 @@ class Desk:
         self.slot = ExplainSlot(deadline=settings.lime_seconds)
         self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
         self.readiness = Readiness(on_leave=self.bodies.leave)
-        self.durations = Durations()
+        self.costs = Costs(deadline=settings.lime_seconds)
+        self.reports = Reports()
         self._drawing = anyio.Semaphore(1)
         self._drawings, self._most_drawings = 0, settings.queue + 1
         self.metrics.watch(
@@ -81,24 +83,8 @@ class Desk:
             self._drawings -= 1
 
     async def check(self) -> None:
-        """Ask every scorer for its golden score, in the thread that will score."""
-        await self.batcher.run(self.readiness.check, list(self.scorers.values()))
-
-
-class Durations:
-    """How long LIME took here, by bundle and precision."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[tuple[str, str], float] = {}
-
-    def note(self, model: str, precision: str, seconds: float) -> None:
-        """Keep the latest."""
-        self._seconds[model, precision] = seconds
-
-    def expect(self, model: str, precision: str) -> float | None:
-        """The latest of that precision, or in proportion to the highest other; None before any."""
-        for other in (precision, *reversed(PRECISIONS)):
-            seconds = self._seconds.get((model, other))
-            if seconds is not None:
-                return seconds * PRECISIONS[precision] / PRECISIONS[other]
-        return None
+        """Ask every scorer for its golden score, in the thread that will score, and time LIME."""
+        scorers = list(self.scorers.values())
+        await self.batcher.run(self.readiness.check, scorers)
+        if self.readiness.ready:
+            await self.batcher.run(self.costs.measure, scorers)

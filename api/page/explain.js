@@ -37,6 +37,12 @@ export function redrawExplain() {
   if (subject && !request) draw();
 }
 
+// What does not fit into the service's deadline is not offered.
+const precisions = () => {
+  const known = served(subject.answer.model.name)?.explain?.precisions;
+  const fitting = PRECISIONS.filter((name) => !known || name in known);
+  return fitting.length ? fitting : PRECISIONS;
+};
 const methods = () => served(subject.answer.model.name)?.explain?.methods ?? ["gradcam", "lime"];
 
 function draw() {
@@ -63,7 +69,7 @@ function wishes() {
     "form",
     { id: "wish", class: "wish" },
     choice("method", methods().map((name) => [name, t(`method.${name}`)])),
-    choice("precision", PRECISIONS.map((name) => [name, precision(name)])),
+    choice("precision", precisions().map((name) => [name, precision(name)])),
     choice("class", classes),
     el("button", { id: "ask", class: "main", type: "submit" }, t("explain.ask")),
     el("button", { id: "cancel", type: "button", hidden: true, onclick: () => request?.abort() }, t("cancel")),

@@ -14,6 +14,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_service import encode, refused
 
+from api import reports
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -42,6 +43,25 @@ def test_the_report_is_the_bundles_byte_for_byte(client, bundle_folder):
     assert reply.content == (bundle_folder / "report.json").read_bytes()
     assert reply.headers["content-type"] == "application/json"
     refused(client.get("/report?model=nobody"), 404, "unknown_model")
+
+
+def test_the_report_is_read_once_and_not_sent_to_whoever_has_it(client, scorer, monkeypatch):
+    first = client.get("/report", headers={"accept-encoding": "identity"})
+
+    def read(*_: Any) -> None:
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr(reports, "_read", read)
+    packed = client.get("/report", headers={"accept-encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(first.content) / 2
+    assert packed.content == first.content
+    assert packed.headers["etag"] == first.headers["etag"]
+    for known in (first.headers["etag"], f'"other", {first.headers["etag"]}', "*"):
+        same = client.get("/report", headers={"if-none-match": known})
+        assert (same.status_code, same.content) == (304, b"")
+        assert same.headers["etag"] == first.headers["etag"]
+    assert client.get("/report", headers={"if-none-match": 'W/"other"'}).status_code == 200
 
 
 def test_a_report_that_was_changed_after_the_start_is_not_served(bundle_folder, tmp_path):

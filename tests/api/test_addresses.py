@@ -105,6 +105,12 @@ def test_the_page_is_compressed_for_those_who_can_and_scores_are_not(
     assert "content-encoding" not in reply.headers
 
 
+@pytest.mark.parametrize("range_", ["x", "bytes=99999999-", "bytes=0-9"])
+def test_the_page_s_files_come_whole(client: TestClient, range_: str) -> None:
+    reply = client.get("/static/main.js", headers={"range": range_})
+    assert (reply.status_code, reply.content) == (200, (PAGE / "main.js").read_bytes())
+
+
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
 @pytest.mark.parametrize("size", [10, 2_000_000])
 def test_a_file_that_is_sent_as_text_is_told_that_whatever_its_size(

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tiny_service import Served, encode, refused, start_service
 from toy_scorer import Box, make_scorer, read_boxes
 
+from api import explanation_costs
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -194,12 +195,58 @@ def test_a_warning_about_the_photograph_is_kept(client, pixels):
 
 
 def test_lime_ends_at_its_deadline(scorer, photograph):
-    with TestClient(create_app([scorer], Settings(lime_seconds=1e-6))) as client:
+    app = create_app([scorer], Settings(lime_seconds=1e-6))
+    with TestClient(app) as client:
+        app.state.desk.costs._each.clear()  # nothing says that it cannot fit
         reply = client.post("/explain", files={"file": photograph}, data=LOW)
         assert "deadline" in refused(reply, 504, "deadline")
         # Grad-CAM has none, and the slot is free again.
         assert client.post("/explain", files={"file": photograph}).status_code == 200
         refused(client.post("/explain", files={"file": photograph}, data=LOW), 504, "deadline")
+
+
+def test_what_cannot_end_within_the_deadline_is_neither_offered_nor_begun(
+    scorer, photograph, monkeypatch
+):
+    # A hundredth of a minute more than a minute for 1,000 evaluations, whatever the machine.
+    monkeypatch.setattr(explanation_costs, "time_evaluation", lambda _: 0.06)
+    files = {"file": photograph}
+    with TestClient(create_app([scorer], Settings())) as client:
+        (model,) = client.get("/info").json()["models"]
+        told = model["explanations"]
+        assert told["deadline_seconds"] == 60
+        assert {name: cost["samples"] for name, cost in told["precision"].items()} == {
+            "Low": 50,
+            "Medium": 200,
+        }
+        assert told["precision"]["Medium"]["expected_seconds"] == pytest.approx(13)
+        assert list(model["explain"]["precisions"]) == ["Low", "Medium"]
+        assert model["explain"]["methods"] == ["gradcam", "lime"]
+        monkeypatch.setattr("api.explain.explain_lime", None)  # it would be a 500
+        for path, more in (("/explain", {"method": "lime"}), ("/predict", {"explain": "true"})):
+            fields = {**more, "precision": "High"}
+            message = refused(client.post(path, files=files, data=fields), 422, "does_not_fit")
+            assert "about 61 seconds" in message
+            assert "ask for Low or Medium" in message
+    monkeypatch.setattr(explanation_costs, "time_evaluation", lambda _: 10.0)
+    with TestClient(create_app([scorer], Settings())) as client:
+        (model,) = client.get("/info").json()["models"]
+        assert model["explain"] == {"methods": ["gradcam"], "precisions": {}}
+        message = refused(client.post("/explain", files=files, data=LOW), 422, "does_not_fit")
+        assert "gradcam" in message
+        assert client.post("/explain", files=files).status_code == 200
+
+
+def test_lime_that_cannot_be_timed_keeps_nobody_from_a_score(scorer, photograph, monkeypatch):
+    def fail(_: Scorer) -> float:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(explanation_costs, "time_evaluation", fail)
+    with TestClient(create_app([scorer], Settings())) as client:
+        assert client.post("/predict", files={"file": photograph}).status_code == 200
+        costs = client.get("/info").json()["models"][0]["explanations"]["precision"]
+        assert {cost["expected_seconds"] for cost in costs.values()} == {None}
+        assert len(costs) == 3
 
 
 def test_while_lime_runs_only_lime_is_refused(client, app, photograph):
@@ -251,7 +298,7 @@ def test_a_score_that_is_no_number_is_never_explained(bundle_folder: Path, photo
             assert "NaN" not in reply.text
 
 
-def test_info_gives_the_time_that_an_explanation_took_here(client, photograph):
+def test_info_gives_the_time_of_an_explanation_before_the_first_and_as_it_took(client, photograph):
     def costs() -> Any:
         return client.get("/info").json()["models"][0]["explain"]["precisions"]
 
@@ -260,7 +307,8 @@ def test_info_gives_the_time_that_an_explanation_took_here(client, photograph):
         "Medium": 200,
         "High": 1000,
     }
-    assert {cost["seconds"] for cost in costs().values()} == {None}
+    before = costs()
+    assert 0 < before["Low"]["seconds"] < before["Medium"]["seconds"] < before["High"]["seconds"]
     explained(client, photograph, **LOW)
     assert 0 < costs()["Low"]["seconds"] < 60
     assert costs()["High"]["seconds"] == pytest.approx(20 * costs()["Low"]["seconds"])

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from front import CONFIGURATION, ROOT, directive
 
+from api.bodies import MEGABYTE
 from api.limits import JSON_BYTES
 from api.settings import Settings, read_settings
 from api.uploads import BATCH
@@ -40,7 +41,12 @@ def test_compose_hands_on_every_setting_that_the_service_knows_and_no_other() ->
     named = {name for name in SERVICES["app"]["environment"] if name.startswith("MELANOMA_")}
     assert named == {f"MELANOMA_{field.name.upper()}" for field in fields(Settings)}
     for name in named - {"MELANOMA_WEIGHTS", "MELANOMA_DEVICE"}:
-        changed = {"MELANOMA_TOKEN": "s3cret"}.get(name, "7")
+        special = {
+            "MELANOMA_TOKEN": "s3cret",
+            "MELANOMA_BODY_MB": "90",
+            "MELANOMA_ROOT_PATH": "/skin",
+        }
+        changed = special.get(name, "7")
         assert settings_of({name: changed}) != settings_of({}), name
 
 
@@ -85,8 +91,15 @@ def test_nginx_lets_through_what_the_service_may_take_and_keeps_it_in_memory() -
     assert JSON_BYTES < limits["server"] * 2**20 < 1.2 * JSON_BYTES
     batch = BATCH.json_bytes
     assert batch < limits["/predict/batch"] * 2**20 < 1.2 * batch
-    assert sizes("client_body_buffer_size")["server"] == sizes("client_max_body_size")["server"]
-    assert sizes("client_body_buffer_size") == sizes("client_max_body_size")
+    assert directive("client_body_buffer_size") == f"{limits['server']}m"
+    # A batch is handed on as it comes: the service, not nginx, bounds the time that it takes.
+    assert directive("proxy_request_buffering") == "off"
+
+
+def test_all_the_batches_that_nginx_lets_in_have_a_deadline_and_a_budget_behind_it() -> None:
+    plain = Settings()
+    assert BATCH.json_bytes < plain.body_mb * MEGABYTE
+    assert plain.body_seconds < seconds(directive("proxy_read_timeout"))
 
 
 def sizes(name: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,29 @@ def test_every_security_header_comes_once(front: Front, served: Served, path: st
 
 
 def test_the_counters_are_not_public(front: Front) -> None:
-    refused(httpx.get(f"{front.address}/metrics"), 404, "not_found")
+    for path in ("/metrics", "/metrics/", "/metrics%2f", "/./metrics", "//metrics", "/METRICS"):
+        refused(httpx.get(f"{front.address}{path}"), 404, "not_found")
 
 
 def test_the_page_is_nobodys_rate(front: Front) -> None:
     with httpx.Client() as client:
         replies = [client.get(f"{front.address}/static/style.css") for _ in range(150)]
     assert {reply.status_code for reply in replies} == {200}
+
+
+def test_a_flood_of_reads_is_limited_by_address_and_scores_are_not_in_it(
+    front: Front, photograph: bytes, other: httpx.Client
+) -> None:
+    with httpx.Client(timeout=60) as client, ThreadPoolExecutor(8) as pool:
+        ask = partial(client.get, f"{front.address}/healthz")
+        replies = list(pool.map(lambda _: ask(), range(600)))
+        over = [reply for reply in replies if reply.status_code == 429]
+        files = {"file": photograph}
+        assert client.post(f"{front.address}/predict", files=files).status_code == 200
+    assert len(over) > 100
+    assert len(replies) - len(over) > 200, "a page and its files would not load"
+    refused(over[0], 429, "too_many_requests")
+    assert other.get(f"{front.address}/healthz").status_code == 200
 
 
 # An attack with idle sockets -------------------------------------------------------------------
@@ -269,6 +286,8 @@ GARBAGE = {
     "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "TRACE": b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
+    # nginx hands this on as it is; the server behind it answers.
+    "an address that is no ASCII": b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
 
@@ -281,6 +300,58 @@ def test_what_is_no_request_is_refused_in_our_shape(front: Front, what: str) -> 
     error = json.loads(body)["error"]
     assert error["code"] in ("bad_request", "method_not_allowed")
     assert f"X-Request-ID: {error['request_id']}" in head.decode()
+
+
+# Slots of batches -------------------------------------------------------------------------------
+
+HALF_BATCH = HALF_BODY.replace(b"/predict", b"/predict/batch").replace(b"9000000", b"63000000")
+
+
+def test_one_address_does_not_close_batches_to_the_others(
+    front: Front, photograph: bytes, other: httpx.Client
+) -> None:
+    held = [front.connect("127.0.0.2") for _ in range(6)]
+    try:
+        for connection in held:
+            connection.sendall(HALF_BATCH)
+        time.sleep(1)
+        statuses = [_status(connection) for connection in held]
+        # Its own places are taken, and it is told so; everybody else's are free.
+        assert sorted(filter(None, statuses)) == [429] * 4
+        files = [("files", photograph)] * 2
+        for path in ("/predict/batch", "/predict/batch/"):
+            assert other.post(f"{front.address}{path}", files=files).status_code == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def _status(connection: socket.socket) -> int | None:
+    connection.settimeout(0.3)
+    try:
+        return int(_read(connection).split()[1])
+    except TimeoutError:
+        return None
+
+
+def test_a_batch_that_drips_loses_its_place_when_its_time_is_over(
+    bundle_folder: Path, start_front: StartFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELANOMA_BODY_SECONDS", "3")
+    service = start_service(bundle_folder, tmp_path / "log")
+    try:
+        front = start_front(service.port)
+        with front.connect() as connection:
+            connection.sendall(HALF_BATCH)
+            status = None
+            for _ in range(60):
+                connection.sendall(b"a")
+                if status := _status(connection):
+                    break
+            assert status == 408, "a drip holds its place"
+    finally:
+        service.process.kill()
+        service.process.wait()
 
 
 # A service that is not there, and an end ---------------------------------------------------------

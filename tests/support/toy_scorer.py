@@ -52,10 +52,11 @@ class Windows(nn.Module):
 
 
 class CountedMembers:
-    """The real members, whose squares are counted in `asked` as they are asked about."""
+    """The real members, whose squares are counted in `asked` as they are asked about, and the
+    views of each time in `viewed`."""
 
-    def __init__(self, members: Members, asked: list[int]) -> None:
-        self._members, self.asked = members, asked
+    def __init__(self, members: Members, asked: list[int], viewed: list[int]) -> None:
+        self._members, self.asked, self.viewed = members, asked, viewed
         self.backend, self.folds = members.backend, members.folds
 
     @property
@@ -64,14 +65,15 @@ class CountedMembers:
 
     def logits(self, squares: np.ndarray, *, views: int) -> np.ndarray:
         self.asked.append(len(squares))
+        self.viewed.append(views)
         return self._members.logits(squares, views=views)
 
     def alone(self) -> list[Members]:
         first, *others = self._members.alone()  # a question is one, whoever answers
-        return [CountedMembers(first, self.asked), *others]
+        return [CountedMembers(first, self.asked, self.viewed), *others]
 
     def faster(self) -> CountedMembers:
-        return CountedMembers(self._members.faster(), self.asked)
+        return CountedMembers(self._members.faster(), self.asked, self.viewed)
 
 
 class ToyScorer(Scorer):
@@ -79,10 +81,11 @@ class ToyScorer(Scorer):
 
     def __init__(self, bundle: Bundle, networks: Sequence[Classifier]) -> None:
         self.asked: list[int] = []
+        self.viewed: list[int] = []
         members = TorchMembers(
             dict(enumerate(networks)), normalize=bundle.normalize, device=torch.device("cpu")
         )
-        super().__init__(bundle, members=CountedMembers(members, self.asked))
+        super().__init__(bundle, members=CountedMembers(members, self.asked, self.viewed))
 
     @property
     def classifiers(self) -> dict[int, Classifier]:

@@ -130,12 +130,12 @@ def explain_lime(
 ) -> LimeExplanation:
     """The weights of a photograph's superpixels for a class, the predicted one by default.
 
-    `pixels` (H, W, 3) are decoded. The ensemble is asked exactly count_evaluations(precision)
-    times, each member once (and once a view) each time: first about the photograph itself, in
-    float32 as for every score, then about the images with hidden superpixels, in bfloat16 where
-    the hardware multiplies it. Before each member, `should_stop` and the `deadline` in seconds are
-    looked at. Raises ExplanationError when either ends it, RecipeError for an unknown class or
-    precision.
+    `pixels` (H, W, 3) are decoded. The prediction is the score itself, all views in float32. The
+    regression asks the ensemble exactly count_evaluations(precision) times about the upright view,
+    each member once each time: first about the photograph, in float32, then about the images with
+    hidden superpixels, in bfloat16 where the hardware multiplies it. (Eight views would take eight
+    times as long.) Before each member, `should_stop` and the `deadline` in seconds are looked at.
+    Raises ExplanationError when either ends it, RecipeError for an unknown class or precision.
     """
     start = time.monotonic()
     evaluations = count_evaluations(precision)
@@ -144,24 +144,25 @@ def explain_lime(
     count = int(segments.max()) + 1
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
     square = scorer.square(pixels)
-    found = [scorer.member_probabilities(square[None])]
+    score = scorer.member_probabilities(square[None])
+    upright = scorer.on(scorer.members, views=1)
+    found = [score if scorer.views == 1 else upright.member_probabilities(square[None])]
 
     def check() -> None:
         done = sum(map(len, found))
         _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
 
-    hidden_by = scorer.on(WatchedMembers(scorer.members.faster(), check))
-    batch_pixels = _BATCH_PIXELS[scorer.device.type]
-    for batch in _hidden(square, segments, switches[1:], batch_pixels=batch_pixels):
+    hidden_by = upright.on(WatchedMembers(scorer.members.faster(), check))
+    for batch in _hidden(square, segments, switches[1:], step=_batch_size(scorer)):
         found.append(hidden_by.member_probabilities(batch))
     by_member = np.concatenate(found)
     mean = by_member.mean(axis=1)
-    name, columns = _find_columns(scorer.bundle, target, default=int(mean[0].argmax()))
+    likeliest = int(score.mean(axis=1)[0].argmax())
+    name, columns = _find_columns(scorer.bundle, target, default=likeliest)
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
-        # The first row hides nothing: it is the photograph's own score.
-        prediction=scorer.answer(by_member[0]),
+        prediction=scorer.answer(score[0]),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -220,12 +221,25 @@ def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[
     raise RecipeError(f"unknown class {target!r}; the bundle's are {', '.join(bundle.classes)}")
 
 
+def time_evaluation(scorer: Scorer) -> float:
+    """Seconds that one of LIME's evaluations takes on this machine, as explain_lime makes it."""
+    size = scorer.bundle.size
+    squares = np.zeros((max(1, _batch_size(scorer) // 4), size, size, 3), np.uint8)
+    members = scorer.members.faster()
+    members.logits(squares[:1], views=1)  # what is done once is not the cost of each
+    start = time.monotonic()
+    members.logits(squares, views=1)
+    return (time.monotonic() - start) / len(squares)
+
+
+def _batch_size(scorer: Scorer) -> int:
+    return int(max(1, _BATCH_PIXELS[scorer.device.type] // scorer.bundle.size**2))
+
+
 def _hidden(
-    square: Pixels, segments: Segments, switches: Switches, *, batch_pixels: int
+    square: Pixels, segments: Segments, switches: Switches, *, step: int
 ) -> Iterator[Pixels]:
-    size = square.shape[0]
-    coverage = measure_coverage(segments, size=size)
-    step = max(1, batch_pixels // size**2)
+    coverage = measure_coverage(segments, size=square.shape[0])
     for first in range(0, len(switches), step):
         yield hide_segments(square, switches[first : first + step], coverage)
 

@@ -13,7 +13,12 @@ from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring import members
-from melanoma.scoring.explain.explainers import LimeExplanation, explain_gradcam, explain_lime
+from melanoma.scoring.explain.explainers import (
+    LimeExplanation,
+    explain_gradcam,
+    explain_lime,
+    time_evaluation,
+)
 from melanoma.scoring.explain.lime import PRECISIONS
 
 PATCH = Box(0.55, 0.60, 0.67, 0.70)  # an eightieth of the photograph
@@ -82,6 +87,25 @@ def test_the_prediction_beside_the_picture_is_the_score_itself() -> None:
         assert found.melanoma_probability == pytest.approx(expected.melanoma_probability, abs=1e-6)
         assert found.by_fold == pytest.approx(expected.by_fold, abs=1e-6)
         assert explanation.target == expected.prediction  # the predicted class by default
+
+
+def test_views_steady_the_score_and_cost_the_regression_nothing() -> None:
+    scorer = make_scorer([read_boxes([PATCH])], views=8)
+    explanation = explain_lime(scorer, PHOTOGRAPH, target="melanoma")
+    asked = zip(scorer.asked, scorer.viewed, strict=True)
+    assert sum(count * views for count, views in asked) == 8 + PRECISIONS["Medium"]
+    # The network reads one place, upright: a mirrored view would mark another one as well.
+    alone = explain_lime(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH, target="melanoma")
+    assert np.array_equal(explanation.weights, alone.weights)
+    expected = scorer.score_squares(scorer.square(PHOTOGRAPH)[None])[0]
+    assert explanation.prediction == expected
+    assert explanation.prediction.by_fold != alone.prediction.by_fold
+
+
+def test_the_cost_of_an_evaluation_is_that_of_the_faster_networks_on_one_view() -> None:
+    scorer = make_scorer([read_boxes([PATCH], size=224)] * 2, size=224, views=8)
+    assert time_evaluation(scorer) > 0
+    assert (scorer.asked, scorer.viewed) == ([1, 2], [1, 1])
 
 
 def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
