@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,15 +119,14 @@ def test_both_parts_are_the_whole_table_and_share_no_row(seed: int) -> None:
     assert sorted(held_out) == list(range(len(table)))
 
 
-def test_the_real_table_is_split_by_patient_with_even_melanomas_in_seconds(
+@pytest.mark.timeout(200)  # it takes two seconds; a search that is quadratic takes hours
+def test_the_real_table_is_split_by_patient_with_even_melanomas(
     real_data: Path,
 ) -> None:
     csv = read_table(real_data / "siim2020/train_full.csv", needed=["image_name"])
     table = lesions(csv["target"].astype(int).to_numpy(), csv["patient_id"].tolist())
     assert (len(table), csv["patient_id"].nunique()) == (33_126, 2_056)
-    start = time.perf_counter()
     folds = make_folds(table, rules())
-    assert time.perf_counter() - start < 10
     assert split_groups(folds, "patient_id") == 0
     assert folds.frame.groupby("patient_id")["fold"].nunique().eq(1).sum() == 2_056
     counts = folds.counts()

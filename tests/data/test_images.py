@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -354,9 +353,8 @@ def test_a_bomb_is_refused_by_its_header(kind: str, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", never)
     process = psutil.Process()
-    before, start = process.memory_info().rss, time.perf_counter()
+    before = process.memory_info().rss
     assert refusal(BOMBS[kind]) == "too_many_pixels"
-    assert time.perf_counter() - start < 0.05
     assert process.memory_info().rss - before < 20_000_000
 
 

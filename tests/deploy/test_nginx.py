@@ -8,7 +8,6 @@ import random
 import selectors
 import signal
 import socket
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import httpx
 import psutil
 import pytest
 from front import Front, directive, free_port
-from tiny_service import Served, refused, start_service
+from tiny_service import HELD, Served, refused, start_service, wait_for_queue, wait_until
 
 from melanoma.data.images import MAX_BYTES
 
@@ -117,20 +116,23 @@ def attack(front: Front, count: int) -> list[socket.socket]:
     return found
 
 
-def closing_times(connections: list[socket.socket], within: float) -> list[float]:
-    """After how many seconds each was closed by the other side; those that were not are absent."""
-    start, times = time.monotonic(), []
+def closed(connections: list[socket.socket], *, within: float) -> int:
+    """How many the other side closes within so many seconds; they leave the list."""
+    until, before = time.monotonic() + within, len(connections)
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)
-        while selector.get_map() and time.monotonic() - start < within:
-            for key, _ in selector.select(timeout=0.5):
+        while selector.get_map():
+            for key, _ in selector.select(timeout=0.2 if within else 0):
                 connection = key.fileobj
                 assert isinstance(connection, socket.socket)
                 if not _read(connection):
                     selector.unregister(connection)
-                    times.append(time.monotonic() - start)
-    return times
+                    connection.close()
+                    connections.remove(connection)
+            if time.monotonic() >= until:
+                break
+    return before - len(connections)
 
 
 def _read(connection: socket.socket) -> bytes:
@@ -147,32 +149,21 @@ def test_idle_sockets_are_closed_in_time_while_good_clients_are_served(
         assert 10 <= int(directive(name).removesuffix("s")) <= 15
     front = start_front(served.port, client_header_timeout="3s", client_body_timeout="3s")
 
-    def ask() -> float:
-        start = time.monotonic()
-        reply = other.post(f"{front.address}/predict", files={"file": photograph})
-        assert reply.status_code == 200, reply.text
-        return time.monotonic() - start
-
-    quiet = [ask() for _ in range(20)]
     connections = attack(front, 170)
     try:
-        found: list[float] = []
-        watch = threading.Thread(target=lambda: found.extend(closing_times(connections, 12)))
-        watch.start()
-        attacked = [ask() for _ in range(20)]
+        at_once = closed(connections, within=0)
+        for _ in range(20):
+            reply = other.post(f"{front.address}/predict", files={"file": photograph})
+            assert reply.status_code == 200, reply.text
         held = psutil.Process(served.process.pid).net_connections("tcp")
-        watch.join()
+        # Many times the three seconds, and less than nginx's own default of sixty.
+        later = closed(connections, within=45)
     finally:
         for connection in connections:
             connection.close()
-    assert len(found) == 510, "not all were closed"
-    assert max(found) < 3 + 3
-    assert statistics.median(found) > 1, "they were refused at once, which proves nothing"
+    assert at_once < 255, "they were refused at once, which proves nothing"
+    assert at_once + later == 510, "not all were closed"
     assert len(held) < 30, "the attack reached the service"
-    # Twice, and a quarter of a second for a machine that does other things too.
-    assert (
-        statistics.quantiles(attacked, n=20)[-1] < 2 * statistics.quantiles(quiet, n=20)[-1] + 0.25
-    )
 
 
 # Limits ----------------------------------------------------------------------------------------
@@ -373,20 +364,11 @@ def test_a_service_that_hangs_is_503_after_the_time_that_is_set(start_front: Sta
         refused(httpx.get(f"{front.address}/info", timeout=20), 503, "unavailable")
 
 
-SLOW = """
-import time
-from melanoma import serve, terminal
-from melanoma.scoring.scorer import Scorer
-given = Scorer.member_probabilities
-Scorer.member_probabilities = lambda self, squares: (time.sleep(2), given(self, squares))[1]
-terminal.run(serve.app)
-"""
-
-
 def test_stopped_in_order_both_answer_what_is_in_flight(
     bundle_folder: Path, start_front: StartFront, tmp_path: Path, photograph: bytes
 ) -> None:
-    service = start_service(bundle_folder, tmp_path / "log", python=("-c", SLOW))
+    code = HELD.format(go=str(tmp_path / "go"))
+    service = start_service(bundle_folder, tmp_path / "log", python=("-c", code))
     try:
         front = start_front(service.port)
         with ThreadPoolExecutor() as pool:
@@ -396,12 +378,12 @@ def test_stopped_in_order_both_answer_what_is_in_flight(
                 )
                 for _ in range(2)
             ]
-            time.sleep(1)
+            wait_for_queue(service, 2)
             front.quit()
             service.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            with pytest.raises(ConnectionRefusedError):
-                front.connect()
+            wait_until(lambda: not front.listens(), "nginx takes no more connections")
+            assert not any(future.done() for future in asked)
+            (tmp_path / "go").touch()
             replies = [future.result() for future in asked]
         assert [reply.status_code for reply in replies] == [200, 200]
         assert front.process.wait(timeout=20) == 0
@@ -428,15 +410,13 @@ def test_twenty_at_once_are_all_scored_while_the_service_says_that_it_lives(
     with ThreadPoolExecutor(20) as pool:
         scores = [pool.submit(score, number) for number in range(20)]
         start.wait()
-        health = []
+        health = 0
         while not all(future.done() for future in scores):
-            asked = time.monotonic()
             assert other.get(f"{address}/healthz").status_code == 200
-            health.append(time.monotonic() - asked)
+            health += 1
         replies = [future.result() for future in scores]
     assert [reply.status_code for reply in replies] == [200] * 20
     answers = [reply.json()["melanoma_probability"] for reply in replies]
     assert answers == pytest.approx([answers[0]] * 20, abs=1e-5)
     assert len({reply.headers["x-request-id"] for reply in replies}) == 20
-    assert len(health) > 1
-    assert max(health) < 1
+    assert health > 1

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,10 @@ from melanoma.training.run.resume_state import load_state
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]
 MODULES = Path(prepare.__file__).parent.glob("*.py")
+SLOW_TO_IMPORT = {
+    *("torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "skimage", "matplotlib"),
+    *("albumentations", "cv2", "PIL", "fastapi", "uvicorn", "mlflow"),
+}
 DOORS = sorted(path.stem for path in MODULES if "t.run(app)" in path.read_text())
 
 
@@ -116,19 +119,16 @@ def test_the_doors_are_found() -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_help_answers_at_once(door: str, run_door: Door) -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        answer = run_door(door, "--help", NO_COLOR="1")
-        seconds.append(time.perf_counter() - start)
-        assert answer.returncode == 0
-        assert f"python -m melanoma.{door}" in answer.stdout
-        assert answer.stderr == ""
-        if seconds[-1] < 1:
-            break
-    # One second is the promise; the second one is for a machine that others use too.
-    assert min(seconds) < 2
+def test_help_answers_without_importing_what_is_slow(door: str, run_door: Door) -> None:
+    """A second is the promise; a count of what is imported holds on a busy machine too."""
+    answer = run_door(door, "--help", NO_COLOR="1", PYTHONPROFILEIMPORTTIME="1")
+    assert answer.returncode == 0
+    assert f"python -m melanoma.{door}" in answer.stdout
+    lines = answer.stderr.splitlines()
+    assert all(line.startswith("import time:") for line in lines)
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
+    assert "typer" in imported
+    assert imported & SLOW_TO_IMPORT == set()
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -804,7 +804,6 @@ def test_offline_and_without_a_file_says_what_to_put_where(
 ) -> None:
     closed = "http://127.0.0.1:9"  # the discard port: nobody listens
     environment = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "all_proxy"), closed)
-    start = time.perf_counter()
     answer = run_door(
         "train", *options, "--fold", "0", "--pretrained", "imagenet", no_proxy="", **environment
     )
@@ -817,5 +816,4 @@ def test_offline_and_without_a_file_says_what_to_put_where(
         f"weights/imagenet/{published.file_name} is absent",
         "--set model.pretrained=none",
     )
-    assert time.perf_counter() - start < 30
     assert not list(tmp_path.glob("weights/tiny/fold_0/run.json"))

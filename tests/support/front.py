@@ -69,6 +69,13 @@ class Front:
             ("127.0.0.1", self.port), timeout=20, source_address=(source, 0)
         )
 
+    def listens(self) -> bool:
+        try:
+            self.connect().close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
     def quit(self) -> None:
         """As `docker compose stop` does: requests in flight are answered."""
         self.process.send_signal(signal.SIGQUIT)

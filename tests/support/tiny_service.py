@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,39 @@ def start_service(folder: Path, log: Path, *, python: tuple[str, ...] = ()) -> S
         time.sleep(0.1)
     process.kill()
     raise AssertionError(f"the service did not start: {log.read_text()}")
+
+
+# A service whose scores wait for a file: what happens meanwhile is an order, and no time.
+HELD = """
+import time
+from pathlib import Path
+from melanoma import serve, terminal
+from melanoma.scoring.scorer import Scorer
+score = Scorer.member_probabilities
+def held(self, squares):
+    while not Path({go!r}).exists():
+        time.sleep(0.02)
+    return score(self, squares)
+Scorer.member_probabilities = held
+terminal.run(serve.app)
+"""
+
+
+def wait_until(happened: Callable[[], bool], what: str, *, seconds: float = 120) -> None:
+    """Return when it has happened; the bound is many times what it takes."""
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, f"waited in vain until {what}"
+        time.sleep(0.02)
+
+
+def wait_for_queue(served: Served, length: int) -> None:
+    """Return when the service has accepted so many photographs and answered none of them."""
+    line = f"melanoma_queue_length {length:.1f}"
+    wait_until(
+        lambda: line in httpx.get(f"{served.address}/metrics", timeout=60).text.splitlines(),
+        f"{length} photographs are in the queue",
+    )
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,11 +182,10 @@ def test_a_tracker_that_fails_is_said_once_and_changes_nothing(tracked: Any, whe
 
 @pytest.mark.parametrize("where", ["start", "epoch", "finish"])
 def test_a_tracker_that_hangs_costs_a_bounded_time_once(tracked: Any, where: str) -> None:
-    never = threading.Event()
-    recorder = Recorder(**{where: lambda: never.wait(60)})
-    start = time.monotonic()
+    never, let_go = threading.Event(), []
+    recorder = Recorder(**{where: lambda: let_go.append(never.wait(300))})
     run, said = tracked(recorder, start_seconds=0.3, call_seconds=0.3)
-    assert time.monotonic() - start < 20
+    assert let_go == [], "the run waited for the tracker until it answered"
     never.set()
     [warning] = said
     assert "no answer in 0.3 s" in warning
@@ -247,10 +245,9 @@ def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
 
 def test_mlflow_whose_server_is_down_is_one_warning(tracked: Any) -> None:
     pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
-    start = time.monotonic()
-    run, said = tracked(make_tracker("http://user:secret@127.0.0.1:9"))
-    assert time.monotonic() - start < 90
+    run, said = tracked(make_tracker("http://user:secret@127.0.0.1:9"), start_seconds=300)
     [warning] = said
+    assert "no answer in" not in warning, "it was asked again and again"
     assert warning.startswith("warning: MLflow at http://127.0.0.1:9:")
     assert "secret" not in warning
     assert [line["epoch"] for line in _lines(run)] == [1, 2]
