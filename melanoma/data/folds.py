@@ -14,17 +14,15 @@ from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
+from melanoma.data.fold_assignment import Rows, assign_groups, require_enough, take_share
 from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
 from melanoma.data.readers.labels import names_of
 from melanoma.data.readers.table import COLUMNS, LesionTable
-from melanoma.data.share_split import split_by_share, worst_share
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 # In place of a fold's number: rows of a single split that are never held out, and the test part.
 # The fold file has words for them, which no reader of numbers takes for a fold.
@@ -140,18 +138,18 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
     if rules.holdout == "folders":
         fold[_own_test(part, table)] = TEST
     elif rules.holdout != "none":
-        fold[_take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST
+        fold[take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST
     rest = np.flatnonzero(fold != TEST)
-    _require_enough(frame, rest, rules)
+    require_enough(frame, rest, rules)
     if rules.k == 1:
-        held_out = _take_share(groups[rest], target[rest], rules.validation, seed=rules.seed)
+        held_out = take_share(groups[rest], target[rest], rules.validation, seed=rules.seed)
         fold[rest[held_out]] = 0
     elif plain:
         splitter = StratifiedKFold(rules.k, shuffle=True, random_state=rules.seed)
         for number, (_, rows) in enumerate(splitter.split(rest, target[rest])):
             fold[rest[rows]] = number
     else:
-        fold[rest] = _assign_groups(groups[rest], target[rest], np.ones(rules.k), seed=rules.seed)
+        fold[rest] = assign_groups(groups[rest], target[rest], np.ones(rules.k), seed=rules.seed)
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)
@@ -274,82 +272,3 @@ def _own_test(part: pd.Series | None, table: LesionTable) -> Mask:
             "HAM10000_images_train/ and HAM10000_images_test/); a share such as 0.2 makes one"
         )
     return (part == "test").to_numpy(dtype=np.bool_)
-
-
-def _require_enough(frame: pd.DataFrame, rest: Rows, rules: Folds) -> None:
-    """Raise FoldError unless the rows that are left have each class once a fold."""
-    target, parts = frame["target"].to_numpy(), max(rules.k, 2)
-    sizes = np.bincount(target[rest], minlength=max(2, int(target.max()) + 1))
-    if sizes.min() >= parts:
-        return
-    rarest = frame["label"][target == sizes.argmin()].head(1).tolist() if len(sizes) > 2 else []
-    besides = "" if len(rest) == len(frame) else " outside the test part"
-    kind = "folds" if rules.k > 1 else "parts"
-    raise FoldError(
-        f"{parts} {kind} need {parts} images of each class{besides}; {(*rarest, 'one')[0]} has "
-        f"{sizes.min()}"
-    )
-
-
-def _take_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
-    """Rows of that share of every class to within one image, as far as whole groups allow. Raises
-    FoldError where one class has none."""
-    part = _assign_groups(groups, target, np.array([1 - share, share]), seed=seed)
-    # Fold files that were right stay as they were; the last class had all others' rounding.
-    if worst_share(part, target, share) > 1 or not _both_sides(part, target):
-        other = split_by_share(groups, target, share, seed=seed)
-        part = min(
-            (part, other),
-            key=lambda p: (not _both_sides(p, target), worst_share(p, target, share)),
-        )
-    if not _both_sides(part, target):
-        raise FoldError(
-            f"a share of {share:g} leaves one part without one of the classes: their groups "
-            "are too few (another share, or another --seed for split)"
-        )
-    return np.flatnonzero(part == 1)
-
-
-def _both_sides(part: Rows, target: Rows) -> bool:
-    return set(target[part == 0]) == set(target[part == 1]) == set(target)
-
-
-def _assign_groups(groups: Rows, target: Rows, shares: Floats, *, seed: int) -> Rows:
-    """Rarest class first, its largest groups first, each to the part that then has the fewest
-    images of that class, then the fewest images, for its share.
-
-    Longest-processing-time scheduling: the spread of a part is bounded by its last group. A group
-    counts for the rarest class in it. Ties are broken by a seeded shuffle.
-    """
-    k = len(shares)
-    # Numbered anew: some groups may be in the test part alone.
-    groups = np.unique(groups, return_inverse=True)[1]
-    count = int(groups.max()) + 1
-    if count < k:
-        raise FoldError(f"{k} folds need {k} groups; the table has {count}")
-    rows = np.arange(count)
-    size = np.bincount(groups, minlength=count)
-    holds = np.zeros((count, max(int(target.max()) + 1, 2)), dtype=np.int64)
-    np.add.at(holds, (groups, target), 1)
-    classes = _rarest_first(holds.sum(axis=0))
-    rank = np.argmax(holds[:, classes] > 0, axis=1)
-    held = holds[rows, classes[rank]]
-    shuffled = np.random.default_rng(seed).permutation(count)
-    order = shuffled[np.lexsort((-size[shuffled], -held[shuffled], rank[shuffled]))]
-    fold_of_group = np.empty(count, dtype=np.int64)
-    images, caught = np.zeros(k), np.zeros((len(classes), k))
-    for group in order:
-        # Groups of nothing but the last class only even out the number of images.
-        last = rank[group] == len(classes) - 1
-        own = classes[rank[group]]
-        keys = ((images + size[group]) / shares, (caught[own] + holds[group, own]) / shares)
-        fold = int(np.lexsort(keys[:1] if last else keys)[0])
-        fold_of_group[group] = fold
-        images[fold] += size[group]
-        caught[:, fold] += holds[group]
-    return fold_of_group[groups]
-
-
-def _rarest_first(sizes: Rows) -> Rows:
-    """Class numbers by size; of two, the positives first, even where they are the most."""
-    return np.array([1, 0]) if len(sizes) == 2 else np.argsort(sizes, kind="stable")

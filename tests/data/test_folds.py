@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from fold_tables import NAMES, held, lesions
 from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.array_build import build_array
@@ -29,33 +30,16 @@ from melanoma.data.groups import Pair, exact_duplicates, join_groups
 from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_leaks
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES
-from melanoma.data.readers.table import COLUMNS, LesionTable
+from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, FoldError
 from melanoma.recipe.data_sections import HamData, SiimData
 from melanoma.recipe.sections import Folds, Image
 
 Ints = npt.NDArray[np.int64]
-NAMES = ("benign", "melanoma", "nevus", "a rare one", *(f"class {n}" for n in range(4, 25)))
 
 
 def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
     return Folds(name="test", k=k, seed=seed, group_by=group_by)  # type: ignore[arg-type]
-
-
-def lesions(
-    target: list[int] | Ints,
-    patient: list[str] | None = None,
-    lesion: list[str] | None = None,
-) -> LesionTable:
-    frame = pd.DataFrame({"target": np.asarray(target, np.int64)})
-    frame["image_name"] = [f"i{row}" for row in range(len(frame))]
-    frame["patient_id"] = patient or [f"p{row}" for row in range(len(frame))]
-    frame["lesion_id"] = lesion or ""
-    frame["label"] = [NAMES[number] for number in frame["target"]]
-    for column in ("sex", "site", "source"):
-        frame[column] = ""
-    frame["age"] = np.nan
-    return LesionTable(frame[list(COLUMNS)], Path())
 
 
 def random_lesions(seed: int) -> tuple[LesionTable, int]:
@@ -537,10 +521,6 @@ def test_a_file_without_labels_has_them_filled_in_where_the_classes_are_known(
 
 
 # A test part beside the folds, and a single split.
-
-
-def held(**options: Any) -> Folds:
-    return Folds(name="test", **options)
 
 
 def parted(part: list[str], **columns: Any) -> LesionTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_folds import held, lesions
+from fold_tables import held, lesions
 
 from melanoma.data.folds import FoldTable, make_folds
 from melanoma.data.share_split import split_by_share, worst_share
