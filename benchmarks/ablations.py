@@ -24,7 +24,7 @@ from scipy.special import expit
 from benchmarks.facts import run_facts
 from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
 from benchmarks.views import log_odds
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
+from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.catalog import (
     auroc,
     brier_score,
@@ -34,6 +34,7 @@ from melanoma.evaluation.metrics.catalog import (
 )
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import write_json, write_text
+from melanoma.types import Floats, Integers
 
 _BASE = "ham10000_melanoma"
 _HEAD = """# What matters, measured

@@ -23,14 +23,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.facts import run_facts
 from melanoma.evaluation.metrics import catalog as m
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    Statistic,
-    bootstrap_interval,
-    bootstrap_intervals,
-)
+from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_interval, bootstrap_intervals
 from melanoma.evaluation.metrics.net_benefit import net_benefit_at, threshold_grid
+from melanoma.types import Floats, Integers
 
 
 class Scored(NamedTuple):

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.types import Floats, Integers
 
 Method = Literal["scale", "temperature"]
 # One slope for all classes: with one a class, the order of two images could be reversed.

@@ -14,8 +14,8 @@ from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.data.readers.labels import names_of
 from melanoma.errors import DataError
 from melanoma.storage import write_text
+from melanoma.types import Floats
 
-Floats = npt.NDArray[np.float64]
 COLUMNS = ("image_name", "patient_id", "group", "label", "target", "fold")
 LOGITS = ("logit", "logit_best", "logit_last")
 

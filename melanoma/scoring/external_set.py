@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,15 +18,14 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
 from melanoma.evaluation.measure.patient_tables import measure_patients
 from melanoma.evaluation.measure.performance import measure_performance
-from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.metrics.catalog import brier_score
 from melanoma.evaluation.report.build import Report, complete_report
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.scorer import Scorer
+from melanoma.types import Floats, Progress
 
 _BATCH = 32
-Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import LeakAudit
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
@@ -32,8 +30,8 @@ from melanoma.scoring.external_set import (
 )
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import digest_of, sha256_of, write_atomic, write_json, write_text
+from melanoma.types import Floats, Progress
 
-Progress = Callable[..., Iterable[Any]]
 LOGITS, RECORD = "member_logits.npy", "scored.json"
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from melanoma.evaluation.calibration import prior_shift
-from melanoma.evaluation.score_table import Floats
 from melanoma.models.losses import (
     CLASS_LOSSES,
     LOSSES,
@@ -20,6 +19,7 @@ from melanoma.models.losses import (
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
+from melanoma.types import Floats
 
 
 def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:

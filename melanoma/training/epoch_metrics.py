@@ -14,9 +14,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Schedule
+from melanoma.types import Floats, Integers
 
 Found = dict[str, float | None]
 

@@ -9,11 +9,11 @@ import pytest
 import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Metric
 from melanoma.training.epoch_metrics import judge, log_odds, validate
+from melanoma.types import Floats, Integers
 
 SHIFT = [0.0, 1.5, -0.7, 2.0]
 Sample = tuple[Floats, Integers]

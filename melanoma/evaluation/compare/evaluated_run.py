@@ -13,7 +13,7 @@ import pandas as pd
 
 from melanoma.data.csv_tables import read_table
 from melanoma.errors import DataError, FoldError, WeightsError
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
+from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.catalog import (
     auroc,
     average_precision,
@@ -22,6 +22,7 @@ from melanoma.evaluation.metrics.catalog import (
     macro_auroc,
     sensitivity_at_specificity,
 )
+from melanoma.types import Floats, Integers
 
 _NEEDED = ("image_name", "group", "target", "fold")
 

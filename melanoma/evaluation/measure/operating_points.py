@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Interval, Statistic
+from melanoma.evaluation.metrics.bootstrap import Interval, Statistic
 from melanoma.evaluation.metrics.catalog import (
     accuracy_at,
     balanced_accuracy_at,
@@ -23,6 +23,7 @@ from melanoma.evaluation.metrics.catalog import (
 from melanoma.evaluation.prevalence import predictive_values, retarget
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.sections import Evaluation
+from melanoma.types import Floats, Integers
 
 _AT = {
     "sensitivity": sensitivity_at,

@@ -16,13 +16,7 @@ from melanoma.evaluation.measure.operating_points import (
     describe_thresholds,
     threshold_statistics,
 )
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    Interval,
-    Statistic,
-    bootstrap_intervals,
-)
+from melanoma.evaluation.metrics.bootstrap import Interval, Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.catalog import (
     accuracy,
     auroc,
@@ -48,6 +42,7 @@ from melanoma.evaluation.metrics.catalog import (
 from melanoma.evaluation.metrics.delong import delong_interval
 from melanoma.evaluation.metrics.net_benefit import decision_curve
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages
+from melanoma.types import Floats, Integers
 
 _CURVE_POINTS = 200
 _LARGEST_ERRORS = 24

@@ -14,9 +14,10 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, bootstrap_intervals
+from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.catalog import auroc
 from melanoma.evaluation.report.schema import Measured, ShortcutLine, Shortcuts
+from melanoma.types import Floats, Integers
 
 IMAGES_PER_PATIENT = "images per patient"
 _CLINICAL = ("age", "sex", "site")

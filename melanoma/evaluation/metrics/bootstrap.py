@@ -15,11 +15,10 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from melanoma.types import Floats, Integers
+
 # Weights (resamples, images) -> a value a resample.
 Statistic = Callable[[Floats], Floats]
 _BLOCK = 4_000_000  # weights held at a time

@@ -30,10 +30,11 @@ from melanoma.evaluation.metrics.catalog import (
 from melanoma.evaluation.report.schema import FORMAT, validate_report
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
-from melanoma.evaluation.score_table import LOGITS, Floats, ScoreTable, logit_columns
+from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_text
+from melanoma.types import Floats
 
 Facts = dict[str, Any]
 

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 
 from melanoma.evaluation.compare.paired import Comparison, compare_runs, sign_p_value
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    bootstrap_interval,
-    bootstrap_intervals,
-)
+from melanoma.evaluation.metrics.bootstrap import bootstrap_interval, bootstrap_intervals
 from melanoma.evaluation.metrics.catalog import auroc, brier_score, expected_calibration_error
 from melanoma.evaluation.metrics.delong import delong_difference
+from melanoma.types import Floats, Integers
 
 
 def _rng(seed: int = 0) -> np.random.Generator:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
+from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.catalog import (
     accuracy_at,
     auroc,
@@ -26,6 +26,7 @@ from melanoma.evaluation.metrics.catalog import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
+from melanoma.types import Floats, Integers
 
 Make = Callable[[Integers, Floats], Statistic]
 Theirs = Callable[..., float]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic, bootstrap_interval
+from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_interval
 from melanoma.evaluation.metrics.decisions import (
     accuracy,
     balanced_accuracy,
@@ -20,6 +20,7 @@ from melanoma.evaluation.metrics.decisions import (
     top_k_accuracy,
 )
 from melanoma.evaluation.metrics.ranking import macro_auroc, macro_average_precision
+from melanoma.types import Floats, Integers
 
 CLASSES = 5
 

@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    bootstrap_interval,
-    bootstrap_values,
-)
+from melanoma.evaluation.metrics.bootstrap import bootstrap_interval, bootstrap_values
 from melanoma.evaluation.metrics.delong import auroc_covariance, delong_difference, delong_interval
 from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.types import Floats, Integers
 
 
 def _scores(images: int = 90, *, seed: int = 0, levels: float = 3.0) -> tuple[Integers, Floats]:
