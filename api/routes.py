@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from api.responses import (
 from api.service import Desk
 from melanoma.data import images
 from melanoma.errors import WeightsError
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.explain.explainers import METHODS
 from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
@@ -49,7 +49,7 @@ async def info(desk: TheDesk) -> InfoAnswer:
 
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
-    bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
+    bundle, metrics = scorer.bundle, scorer.bundle.report.metrics
     costs = {
         name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
         for name, count in PRECISIONS.items()
@@ -66,7 +66,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "threshold": asdict(bundle.threshold) if bundle.threshold else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
-            "warnings": bundle.report["warnings"],
+            "warnings": bundle.report.warnings,
             "license": bundle.license,
             "explain": {"methods": list(METHODS), "precisions": costs},
         }
@@ -102,7 +102,11 @@ def _read_report(scorer: Scorer) -> bytes:
     path = scorer.bundle.folder / "report.json"
     data = path.read_bytes()
     # What was verified at the start is what is answered, whatever became of the folder since.
-    if json.loads(data) != scorer.bundle.report:
+    try:
+        changed = ReportContent.model_validate_json(data) != scorer.bundle.report
+    except ValueError:
+        changed = True
+    if changed:
         raise WeightsError(f"{path} was changed after the service had started")
     return data
 

@@ -106,7 +106,7 @@ def evaluate(
     if pictures:
         save_pictures(report, folder, shown)
     if json:
-        t.answer_json(report.content)
+        t.answer_json(report.content.model_dump(mode="json"))
     else:
         for line in report_lines(report.content):
             t.answer(line)
@@ -135,7 +135,7 @@ def evaluate_folds(
 
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
-    if any(run.facts["folds_digest"] != table.digest for run in runs):
+    if any(run.facts.folds_digest != table.digest for run in runs):
         raise WeightsError(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
@@ -173,12 +173,13 @@ def _check_options(
 
 def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:
     """Every fold's run. Raises WeightsError for one that is absent or broken."""
-    from melanoma.training.run.folder import fold_folder, load_run, read_facts
+    from melanoma.training.run.facts import read_facts
+    from melanoma.training.run.folder import fold_folder, load_run
 
     runs = []
     for number in numbers:
         facts = read_facts(fold_folder(folder, number))
-        if allow_missing and not (facts and facts["finished"]):
+        if allow_missing and not (facts and facts.finished):
             continue
         runs.append(load_run(fold_folder(folder, number)))
     if not runs:

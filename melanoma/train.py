@@ -183,8 +183,8 @@ def train_fold(
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
         f"fold {part.fold}: {len(part.validation)} images held out, {_SPOKEN[metric]} "
-        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts['best_epoch']}), "
-        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts['last_epoch']}); "
+        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
+        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
         f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
     )
     return run
@@ -260,15 +260,15 @@ def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
             recipe,
             run.scores.logits(f"logit_{which}"),
             run.scores.target,
-            shift=run.facts["prior_shift"],
+            shift=run.facts.prior_shift,
         )
         metrics |= {f"{key}_{which}": found[key] for key in _SPOKEN if key in found}
     return {
         "fold": run.fold,
         "folder": str(run.folder),
         **metrics,
-        "kept": run.facts["kept"],
-        "seconds": run.facts["seconds"],
+        "kept": run.facts.kept,
+        "seconds": run.facts.seconds,
     }
 
 

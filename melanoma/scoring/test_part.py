@@ -21,6 +21,7 @@ from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.external_set import (
     ExternalScores,
@@ -92,7 +93,7 @@ def report_holdout(
     report = build_external_report(
         scorer,
         found.scores,
-        overlap=audit.as_facts(),
+        overlap=Overlap.model_validate(audit.as_facts()),
         by=by,
         resamples=recipe.evaluation.resamples,
         seed=seed,
@@ -106,7 +107,7 @@ def report_holdout(
 
 
 def _require_its_array(scorer: Scorer, folds: FoldTable, array: ImageArray) -> None:
-    trained = scorer.bundle.report["digests"]["array_digest"]
+    trained = scorer.bundle.report.digests["array_digest"]
     if array.digest != trained:
         raise DataError(
             f"{array.path} (digest {array.digest[:12]}) is not the array that the folds were "

@@ -79,10 +79,10 @@ def head_prior(recipe: Recipe, data: FoldData) -> dict[str, Any]:
     return {"class_shares": shown_shares(recipe, data).tolist()}
 
 
-def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | list[float]:
+def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | tuple[float, ...]:
     """What weights and sampler add to the logit (or, one a class, to the logits)."""
     if not recipe.is_binary:
-        return [float(value) for value in _class_shift(recipe, data)]
+        return tuple(float(value) for value in _class_shift(recipe, data))
     balanced = recipe.sampler.name == "balanced"
     return prior_shift(
         positive_weight=loss_weight(recipe, data),

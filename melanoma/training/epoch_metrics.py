@@ -28,13 +28,14 @@ def validate(
 
     With several outputs also `macro_auroc`, and `accuracy`, `balanced_accuracy` and `macro_f1` of
     the likeliest class; a recipe that is judged by `auprc` has that too (average precision of
-    melanoma against the rest). `logits` are (N,) or (N, C); `shift` is what weights and sampler
+    melanoma against the rest). `logits` are (N, outputs); `shift` is what weights and sampler
     add to them. Several outputs have it taken out first, as in the report, since it decides which
     class is the likeliest. With one output it moves no AUROC, and the loss is of the network's own
     logits.
     """
     if not recipe.is_binary:
         return _of_classes(recipe, logits - np.asarray(shift), target)
+    logits = logits[:, 0]
     found: Found = {
         "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
         "auroc": float(roc_auc_score(target, logits)),

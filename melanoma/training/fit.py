@@ -18,12 +18,12 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
 from melanoma.training.loop import Loop, Watchers
+from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.folder import (
     FoldRun,
     clear_run,
     hold,
     load_run,
-    read_facts,
     require_same_run,
     start_run,
 )
@@ -70,19 +70,20 @@ def fit_fold(
         elif earlier is not None:
             if not force_resume:
                 require_same_run(folder, recipe, facts, earlier)
-            if earlier["finished"]:
+            if earlier.finished:
                 watchers.say(f"fold {data.fold} is finished already; nothing to do")
                 return load_run(folder)
         saved = load_state(folder, warn=watchers.say)
         if saved is None:
-            facts["pretrained"] = load_pretrained(
+            pretrained = load_pretrained(
                 classifier.backbone,
                 recipe.model.backbone,
                 source=recipe.model.pretrained,
                 folder=imagenet,
             )
         else:
-            facts["pretrained"] = (earlier or {}).get("pretrained", "unknown")
+            pretrained = earlier.pretrained if earlier else "unknown"
+        facts = facts.model_copy(update={"pretrained": pretrained})
         start_run(folder, recipe, facts)
         loop = Loop(
             recipe,
@@ -115,25 +116,30 @@ def _restore(loop: Loop, saved: dict[str, Any]) -> None:
         ) from error
 
 
-def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str, Any]:
+def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
-    return {
-        "fold": data.fold,
-        "recipe_digest": recipe.digest(),
-        "folds_digest": data.folds.digest,
-        "array_digest": data.array.digest,
-        "seed": recipe.seed,
+    numbers = {
         **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
         **{f"{part}_positives": int(found[melanoma].sum()) for part, found in counts.items()},
         **{
             f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
             for part, found in counts.items()
         },
-        "leaks": list(data.audit.findings),
-        "audit": data.audit.as_facts(),
-        "device": device.type,
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
     }
+    return RunStart.model_validate(
+        {
+            "fold": data.fold,
+            "recipe_digest": recipe.digest(),
+            "folds_digest": data.folds.digest,
+            "array_digest": data.array.digest,
+            "seed": recipe.seed,
+            **numbers,
+            "leaks": data.audit.findings,
+            "audit": data.audit.as_facts(),
+            "device": device.type,
+            "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
+        }
+    )

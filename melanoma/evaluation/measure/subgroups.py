@@ -14,9 +14,10 @@ import pandas as pd
 
 from melanoma.errors import DataError
 from melanoma.evaluation.metrics.bootstrap import Interval, Statistic, bootstrap_intervals
-from melanoma.evaluation.metrics.catalog import auroc, sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.metrics.weighted_sums import mean
-from melanoma.evaluation.report.schema import Measured, SubgroupLine
+from melanoma.evaluation.report.schema_parts import Measured, SubgroupLine
 from melanoma.types import Flags, Floats, Integers
 
 COLUMNS = ("age", "sex", "site")
@@ -152,7 +153,7 @@ class _Part:
 
     def line(self, column: str, value: str, measured: Mapping[str, Interval]) -> SubgroupLine:
         """The line of report.json: null for what was not measured, and a note that says why."""
-        found = {name: Measured(**interval.as_dict()) for name, interval in measured.items()}
+        found = {name: interval.measured() for name, interval in measured.items()}
         return SubgroupLine(
             column=column,
             value=value,

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from melanoma.evaluation.metrics.bootstrap import SumStatistic, bootstrap_intervals
 from melanoma.evaluation.metrics.weighted_sums import mean
-from melanoma.evaluation.report.schema import NetBenefit
+from melanoma.evaluation.report.schema_parts import NetBenefit
 from melanoma.types import Floats, Integers
 
 _POINTS = 41

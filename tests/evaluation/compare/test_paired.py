@@ -7,8 +7,9 @@ import pytest
 
 from melanoma.evaluation.compare.paired import Comparison, compare_runs, sign_p_value
 from melanoma.evaluation.metrics.bootstrap import bootstrap_interval, bootstrap_intervals
-from melanoma.evaluation.metrics.catalog import auroc, brier_score, expected_calibration_error
 from melanoma.evaluation.metrics.delong import delong_difference
+from melanoma.evaluation.metrics.probability_scores import brier_score, expected_calibration_error
+from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.types import Floats, Integers
 
 

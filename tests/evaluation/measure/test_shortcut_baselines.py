@@ -19,7 +19,7 @@ from melanoma.evaluation.measure.shortcut_baselines import (
     shortcut_baselines,
     shortcut_inputs,
 )
-from melanoma.evaluation.report.schema import Shortcuts
+from melanoma.evaluation.report.schema_parts import Shortcuts
 from melanoma.recipe.sections import CsvFolderData, Folds
 
 

@@ -18,17 +18,14 @@ from melanoma.evaluation.metrics.bootstrap import (
     bootstrap_values,
     resample_weights,
 )
-from melanoma.evaluation.metrics.catalog import (
-    auroc,
-    average_precision,
+from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.delong import delong_interval
+from melanoma.evaluation.metrics.probability_scores import (
     brier_score,
     expected_calibration_error,
     log_loss,
-    partial_auroc,
-    sensitivity_at,
-    specificity_at,
 )
-from melanoma.evaluation.metrics.delong import delong_interval
+from melanoma.evaluation.metrics.ranking import auroc, average_precision, partial_auroc
 
 
 def _rng(seed: int = 0) -> np.random.Generator:

@@ -8,7 +8,7 @@ import pytest
 from made_content import SEVEN, TWENTY_TWO, binary, changed, external, many, undefined
 
 from melanoma.evaluation.number_format import of_hundred
-from melanoma.evaluation.report.schema import Measured
+from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.summary import plain_summary
 
 
