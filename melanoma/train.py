@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from melanoma.training.run.folder import FoldRun
 
 app = t.make_app()
-_SPOKEN = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "macro_auroc": "macro AUROC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-}
 
 
 @app.command()
@@ -160,6 +152,7 @@ def train_fold(
     the URI of an MLflow that is told of it, whose failure changes nothing.
     """
     from melanoma.devices import resolve_device
+    from melanoma.training.epoch_metrics import metric_names
     from melanoma.training.fit import fit_fold
     from melanoma.training.loop import Watchers
     from melanoma.training.run.folder import fold_folder
@@ -182,7 +175,7 @@ def train_fold(
     found = _summary(recipe, run)
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
-        f"fold {part.fold}: {len(part.validation)} images held out, {_SPOKEN[metric]} "
+        f"fold {part.fold}: {len(part.validation)} images held out, {metric_names()[metric]} "
         f"{found[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
         f"{found[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
         f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
@@ -252,7 +245,7 @@ def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
 
 def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
     """The fold's facts for machines; the metrics of the best and the last epoch."""
-    from melanoma.training.epoch_metrics import validate
+    from melanoma.training.epoch_metrics import metric_names, validate
 
     metrics: dict[str, float | None] = {}
     for which in ("best", "last"):
@@ -262,7 +255,7 @@ def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
             run.scores.target,
             shift=run.facts.prior_shift,
         )
-        metrics |= {f"{key}_{which}": found[key] for key in _SPOKEN if key in found}
+        metrics |= {f"{key}_{which}": found[key] for key in metric_names() if key in found}
     return {
         "fold": run.fold,
         "folder": str(run.folder),
@@ -273,9 +266,13 @@ def _summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
 
 
 def _say_epoch(record: dict[str, Any]) -> None:
+    from melanoma.training.epoch_metrics import metric_names
+
     skipped = f", {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
     metrics = [
-        f"{name} {record[key]:.4f}" for key, name in _SPOKEN.items() if record.get(key) is not None
+        f"{name} {record[key]:.4f}"
+        for key, name in metric_names().items()
+        if record.get(key) is not None
     ]
     t.say(
         f"fold {record['fold']} epoch {record['epoch']:>2}: loss {record['loss']:.4f}, "

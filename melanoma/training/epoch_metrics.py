@@ -14,11 +14,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Schedule
 from melanoma.types import Floats, Integers
 
 Found = dict[str, float | None]
+_RENAMED = {"auprc": "pr_auc"}  # of recipes, and of the catalog
 
 
 def validate(
@@ -47,6 +49,12 @@ def validate(
     elif recipe.selection_metric not in ("auroc", "loss"):
         found |= _of_calls((logits > shift).astype(np.int64), target)
     return found
+
+
+def metric_names() -> dict[str, str]:
+    """What the catalog calls the metrics of an epoch, by their name in metrics.jsonl."""
+    names = ("auroc", "auprc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1")
+    return {name: METRICS[_RENAMED.get(name, name)].short for name in names}
 
 
 def judge(recipe: Recipe, found: Found) -> float:

@@ -196,15 +196,6 @@ def test_one_fold_is_halved_by_groups_and_no_group_is_in_both_halves() -> None:
     assert found.low < 0.5 < found.high
 
 
-def test_without_a_melanoma_class_there_are_no_baselines() -> None:
-    frame = fold_frame()
-    fold = frame["fold"].to_numpy()
-    found = shortcut_baselines(
-        frame, None, fold, fold, model_probability=fold / 5, resamples=100, seed=0
-    )
-    assert found is None
-
-
 def test_siim_s_whole_table_is_told_as_well_as_was_measured_before(
     real_data: Path, tmp_path: Path
 ) -> None:
