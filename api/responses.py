@@ -244,11 +244,24 @@ class LimitsAnswer(BaseModel):
     aspect: float
 
 
+class MetricAnswer(BaseModel):
+    """How a metric of a report is shown. `title` is by language, a share is written in percent,
+    `card` is the rank among a report's key numbers, null where it is none of them."""
+
+    title: dict[str, str]
+    short: str
+    explanation: str
+    unit: Literal["share", "number"]
+    better: Literal["higher", "lower"]
+    card: int | None
+
+
 class InfoAnswer(BaseModel):
-    """The served bundles, the first one being the default."""
+    """The served bundles, the first one being the default, and the metrics of their reports."""
 
     success: Literal[True] = True
     models: list[BundleAnswer]
+    metrics: dict[str, MetricAnswer]
     limits: LimitsAnswer
     disclaimer: str
 

@@ -19,11 +19,13 @@ from api.responses import (
     HealthAnswer,
     InfoAnswer,
     LimitsAnswer,
+    MetricAnswer,
     ModelAnswer,
     ReadyAnswer,
 )
 from api.service import Desk
 from melanoma.data import images
+from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
 from melanoma.scoring.explain.explainers import METHODS
 from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
@@ -44,11 +46,23 @@ async def info(desk: TheDesk) -> InfoAnswer:
         aspect=images.MAX_ASPECT,
     )
     described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
-    return InfoAnswer(models=described, limits=limits, disclaimer=DISCLAIMER)
+    metrics = {name: _describe_metric(spec) for name, spec in METRICS.items()}
+    return InfoAnswer(models=described, metrics=metrics, limits=limits, disclaimer=DISCLAIMER)
+
+
+def _describe_metric(spec: MetricSpec) -> MetricAnswer:
+    return MetricAnswer(
+        title={"en": spec.title, "fr": spec.title_fr},
+        short=spec.short,
+        explanation=spec.explanation,
+        unit=spec.unit,
+        better=spec.better,
+        card=spec.card.rank if spec.card and spec.card.page else None,
+    )
 
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
-    bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
+    bundle, metrics = scorer.bundle, scorer.bundle.report.metrics
     offered = desk.costs.offered(bundle.name)
     expected = {name: desk.costs.expect(bundle.name, name) for name in offered}
     return BundleAnswer.model_validate(
@@ -62,8 +76,8 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "views": scorer.views,
             "threshold": asdict(bundle.threshold) if bundle.threshold else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
-            "auroc": metrics.get("auroc") or metrics["macro_auroc"],
-            "warnings": bundle.report["warnings"],
+            "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
+            "warnings": bundle.report.warnings,
             "license": bundle.license,
             "explain": {
                 "methods": [name for name in METHODS if name != "lime" or offered],

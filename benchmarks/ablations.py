@@ -24,16 +24,16 @@ from scipy.special import expit
 from benchmarks.facts import run_facts
 from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
 from benchmarks.views import log_odds
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
-from melanoma.evaluation.metrics.catalog import (
-    auroc,
+from melanoma.evaluation.metrics.bootstrap import Statistic
+from melanoma.evaluation.metrics.probability_scores import (
     brier_score,
     expected_calibration_error,
     log_loss,
-    macro_auroc,
 )
+from melanoma.evaluation.metrics.ranking import auroc, macro_auroc
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import write_json, write_text
+from melanoma.types import Floats, Integers
 
 _BASE = "ham10000_melanoma"
 _HEAD = """# What matters, measured

@@ -22,15 +22,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.facts import run_facts
-from melanoma.evaluation.metrics import catalog as m
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    Statistic,
-    bootstrap_interval,
-    bootstrap_intervals,
-)
+from melanoma.evaluation.metrics import decisions, probability_scores, ranking
+from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.net_benefit import net_benefit_at, threshold_grid
+from melanoma.types import Floats, Integers
 
 
 class Scored(NamedTuple):
@@ -67,24 +62,26 @@ def _scored(target: Integers, groups: Integers, rng: np.random.Generator) -> Sco
 def report_statistics(target: Integers, probability: Floats) -> dict[str, Statistic]:
     """What a report of two classes measures with an interval."""
     found: dict[str, Statistic] = {
-        "auroc": m.auroc(target, probability),
-        "auroc_other_epoch": m.auroc(target, probability),
-        "pauc_above_sensitivity_0.8": m.partial_auroc(0.8, target, probability),
-        "pr_auc": m.average_precision(target, probability),
-        "sensitivity_at_specificity_0.9": m.sensitivity_at_specificity(0.9, target, probability),
-        "brier": m.brier_score(target, probability),
-        "log_loss": m.log_loss(target, probability),
-        "ece": m.expected_calibration_error(target, probability),
+        "auroc": ranking.auroc(target, probability),
+        "auroc_other_epoch": ranking.auroc(target, probability),
+        "pauc_above_sensitivity_0.8": ranking.partial_auroc(0.8, target, probability),
+        "pr_auc": ranking.average_precision(target, probability),
+        "sensitivity_at_specificity_0.9": ranking.sensitivity_at_specificity(
+            0.9, target, probability
+        ),
+        "brier": probability_scores.brier_score(target, probability),
+        "log_loss": probability_scores.log_loss(target, probability),
+        "ece": probability_scores.expected_calibration_error(target, probability),
     }
-    points = [m.threshold_at_sensitivity(s, target, probability) for s in (0.9, 0.95)]
-    points += [m.threshold_at_specificity(s, target, probability) for s in (0.9, 0.95)]
+    points = [ranking.threshold_at_sensitivity(s, target, probability) for s in (0.9, 0.95)]
+    points += [ranking.threshold_at_specificity(s, target, probability) for s in (0.9, 0.95)]
     at = {
-        "sensitivity": m.sensitivity_at,
-        "specificity": m.specificity_at,
-        "ppv": m.positive_predictive_value_at,
-        "npv": m.negative_predictive_value_at,
-        "accuracy": m.accuracy_at,
-        "balanced_accuracy": m.balanced_accuracy_at,
+        "sensitivity": decisions.sensitivity_at,
+        "specificity": decisions.specificity_at,
+        "ppv": decisions.positive_predictive_value_at,
+        "npv": decisions.negative_predictive_value_at,
+        "accuracy": decisions.accuracy_at,
+        "balanced_accuracy": decisions.balanced_accuracy_at,
     }
     for point in points:
         found |= {f"{name} {point}": make(point, target, probability) for name, make in at.items()}
@@ -118,8 +115,9 @@ def measure(
     )
     whole = time.perf_counter() - start
     start = time.perf_counter()
-    bootstrap_interval(
-        m.auroc(target, probability), groups, resamples=resamples, rng=np.random.default_rng(seed)
+    alone_statistic = {"auroc": ranking.auroc(target, probability)}
+    bootstrap_intervals(
+        alone_statistic, groups, resamples=resamples, rng=np.random.default_rng(seed)
     )
     alone = time.perf_counter() - start
     start = time.perf_counter()

@@ -26,6 +26,7 @@ from melanoma.evaluation.report.build import build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunFacts
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "siim_seresnext50.yaml"
 
@@ -42,7 +43,7 @@ def simulated_scores(folds: FoldTable, recipe: Recipe, *, seed: int) -> ScoreTab
     return ScoreTable(frame, recipe.classes)
 
 
-def run_facts(folds: FoldTable) -> list[dict[str, Any]]:
+def run_facts(folds: FoldTable) -> list[RunFacts]:
     """What a trained fold's run.json would say, as far as a report reads it."""
     kinds = ("patients", "lesions", "groups")
     shared: dict[str, Any] = {
@@ -64,7 +65,7 @@ def run_facts(folds: FoldTable) -> list[dict[str, Any]]:
         "precision": "none",
         "pretrained": "simulated scores: no model",
     }
-    return [{**shared, "fold": fold} for fold in folds.folds]
+    return [RunFacts.model_validate({**shared, "fold": fold}) for fold in folds.folds]
 
 
 def measure(table: Path, out: Path, *, resamples: int) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def measure(table: Path, out: Path, *, resamples: int) -> dict[str, Any]:
         "split_seconds": round(split - start, 2),
         "report_seconds": round(built - split, 2),
         "files_seconds": round(written - built, 2),
-        "auroc": report.content["metrics"]["auroc"],
+        "auroc": report.content.metrics["auroc"].model_dump(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 

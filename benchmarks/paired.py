@@ -11,7 +11,6 @@ import numpy as np
 
 from melanoma.evaluation.compare.paired import sign_p_value
 from melanoma.evaluation.metrics.bootstrap import (
-    Integers,
     Interval,
     Resampled,
     Statistic,
@@ -20,6 +19,7 @@ from melanoma.evaluation.metrics.bootstrap import (
     percentile_interval,
 )
 from melanoma.evaluation.render.figure_style import ACCENT, INK, MUTED, figure_at
+from melanoma.types import Integers
 
 RESAMPLES = 2000
 

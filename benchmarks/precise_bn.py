@@ -76,15 +76,14 @@ def renew_fold(weights: Path, out: Path, fold: int, *, arrays: Path, folds: Path
         views=recipe.evaluation.views,
         batch_size=size,
     )
-    logits = logits[:, 0] if recipe.is_binary else logits
     best = run.scores.logits("logit_best")
     scores = score_table(data, kept=logits, best=best, last=logits)
     names = scores.frame["image_name"].tolist()
     assert names == run.scores.frame["image_name"].tolist()
     target.mkdir(parents=True, exist_ok=True)
-    facts = {**run.facts, "recipe_digest": recipe.digest()}
-    facts["seconds"] = round(facts["seconds"] + time.monotonic() - start, 1)
-    start_run(target, recipe, facts)
+    seconds = round(run.facts.seconds + time.monotonic() - start, 1)
+    facts = run.facts.model_copy(update={"recipe_digest": recipe.digest(), "seconds": seconds})
+    start_run(target, recipe, facts.model_copy(update={"finished": False}))
     shutil.copyfile(source / "metrics.jsonl", target / "metrics.jsonl")
     save_scores(run.scores, target / "before.csv")
     finish_run(target, classifier.state_dict(), scores, facts)
@@ -99,9 +98,8 @@ def scores_before(out: Path) -> pd.DataFrame:
         recipe = read_recipe(folder)
         scores = load_scores(folder / "before.csv", recipe.classes)
         melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
-        logits = scores.logits().reshape(len(scores), -1)
         frame = scores.frame[["image_name", "fold"]]
-        tables.append(frame.assign(running=log_odds(logits, melanoma)))
+        tables.append(frame.assign(running=log_odds(scores.logits(), melanoma)))
     return pd.concat(tables, ignore_index=True)
 
 

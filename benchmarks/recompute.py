@@ -27,12 +27,14 @@ from melanoma.data.duplicates.search import find_duplicates
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.catalog import auroc
+from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.evaluation.number_format import measured
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunFacts
 
 # What oof.csv decides, with what the report itself says of the training.
 DECIDED = (
@@ -74,7 +76,7 @@ def check(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
     facts = _facts(stated, stated["leaks"])
     scores = _scores(folder / "oof.csv", recipe, facts)
     report = build_report(recipe, scores, facts, folds_expected=stated["folds_expected"])
-    found = json.loads(json.dumps(report.content))
+    found = report.content.model_dump(mode="json")
     return [
         line
         for key in DECIDED
@@ -141,7 +143,7 @@ def _audit(folds: FoldTable, recipe: Recipe, arrays: Path | None) -> dict[str, A
     return audit_folds(folds, found.among(array.names, names)).as_facts()
 
 
-def _facts(stated: dict[str, Any], audit: dict[str, Any]) -> list[dict[str, Any]]:
+def _facts(stated: dict[str, Any], audit: dict[str, Any]) -> list[RunFacts]:
     """What each fold's run.json said, as far as the report repeats it."""
     shared = {
         **stated["digests"],
@@ -150,14 +152,17 @@ def _facts(stated: dict[str, Any], audit: dict[str, Any]) -> list[dict[str, Any]
         "audit": audit,
     }
     shift = stated["calibration"]["prior_shift"]
-    return [{**shared, **line, "prior_shift": shift[str(line["fold"])]} for line in stated["folds"]]
+    return [
+        RunFacts.model_validate({**shared, **line, "prior_shift": shift[str(line["fold"])]})
+        for line in stated["folds"]
+    ]
 
 
-def _scores(path: Path, recipe: Recipe, facts: list[dict[str, Any]]) -> ScoreTable:
+def _scores(path: Path, recipe: Recipe, facts: list[RunFacts]) -> ScoreTable:
     """oof.csv as a ScoreTable, each fold's prior shift put back into its logits."""
     frame = pd.read_csv(path, dtype={"patient_id": str, "group": str}, keep_default_na=False)
     frame["label"] = np.array(recipe.classes)[frame["target"]]
-    shift = {fact["fold"]: np.atleast_1d(fact["prior_shift"]) for fact in facts}
+    shift = {fact.fold: np.atleast_1d(fact.prior_shift) for fact in facts}
     added = np.stack([shift[fold] for fold in frame["fold"]])
     columns = ["image_name", "patient_id", "group", "label", "target", "fold"]
     for name in LOGITS:
@@ -199,8 +204,8 @@ def main() -> None:
     (folder,) = given.folder
     out = given.out or folder
     report = recompute(folder, given.folds, arrays=given.arrays, out=out)
-    auroc = report.content["metrics"].get("auroc", report.content["metrics"].get("macro_auroc"))
-    print(f"{out}: AUROC {auroc['value']:.4f} ({auroc['low']:.4f} to {auroc['high']:.4f})")
+    auroc = report.content.metrics.get("auroc") or report.content.metrics["macro_auroc"]
+    print(f"{out}: AUROC {measured(auroc)}")
 
 
 if __name__ == "__main__":

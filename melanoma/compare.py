@@ -24,8 +24,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--metric",
-            help="auroc, pr_auc, sensitivity_at_specificity_0.9, brier, log_loss or macro_auroc; "
-            "repeatable (default auroc; macro_auroc where no class is a melanoma).",
+            help="Any metric of report.json, such as auroc, pr_auc or brier; an unknown name lists "
+            "all; repeatable (default auroc; macro_auroc where no class is a melanoma).",
         ),
     ] = None,
     resamples: Annotated[
@@ -47,7 +47,7 @@ def compare(
 
 
 def _say_comparison(found: dict[str, Any]) -> None:
-    from melanoma.evaluation.compare.evaluated_run import METRICS
+    from melanoma.evaluation.metrics.catalog import METRICS
 
     for leak in found["leaks"]:
         t.answer(f"warning: {leak}")
@@ -67,7 +67,7 @@ def _say_comparison(found: dict[str, Any]) -> None:
         for line in changed:
             t.answer(f"  {line}")
     for name, metric in found["metrics"].items():
-        title = METRICS[name].title
+        title = METRICS[name].short
         for letter in "ab":
             t.answer(f"{title} of {letter.upper()}: {_spoken(metric[letter])}")
         t.answer(f"A - B: {_spoken(metric['difference'])}, {_p(metric['p_value'])}")

@@ -112,7 +112,7 @@ def evaluate(
     if pictures:
         save_pictures(report, folder, shown, watch=watch)
     if json:
-        t.answer_json(report.content)
+        t.answer_json(report.content.model_dump(mode="json"))
     else:
         for line in report_lines(report.content):
             t.answer(line)

@@ -108,24 +108,24 @@ def train(
 
 
 def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, start: float) -> None:
-    from melanoma.workflows.train import METRIC_TITLES
+    from melanoma.training.epoch_metrics import metric_names
 
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
-        f"fold {run.fold}: {len(run.scores.frame)} images held out, {METRIC_TITLES[metric]} "
-        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts['best_epoch']}), "
-        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts['last_epoch']}); "
+        f"fold {run.fold}: {len(run.scores.frame)} images held out, {metric_names()[metric]} "
+        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
+        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
         f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
     )
 
 
 def _say_epoch(record: dict[str, Any]) -> None:
-    from melanoma.workflows.train import METRIC_TITLES
+    from melanoma.training.epoch_metrics import metric_names
 
     skipped = f", {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
     metrics = [
         f"{name} {record[key]:.4f}"
-        for key, name in METRIC_TITLES.items()
+        for key, name in metric_names().items()
         if record.get(key) is not None
     ]
     t.say(

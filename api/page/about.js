@@ -1,6 +1,6 @@
 // What this is, what it is not, and what is served here.
 import { $, el } from "./dom.js";
-import { knownInfo } from "./models.js";
+import { knownInfo, metricName } from "./models.js";
 import { bytes, className, count, measured, percent, t } from "./words.js";
 
 const POINTS = ["calibration", "threshold", "folds", "explanation", "privacy"];
@@ -48,7 +48,7 @@ function model(served) {
     ["about.backbone", `${served.backbone}, ${t("about.folds.count", { folds: count(served.folds) })}`],
     ["about.classes", served.classes.map(className).join(", ")],
     ["about.input", t(`seen.${served.fit}`, { side: count(served.image_size) })],
-    ["metric.auroc", measured(served.auroc)],
+    [metricName("auroc"), measured(served.auroc)],
     ["about.prevalence", prevalence === null ? "–" : percent(prevalence)],
   ];
   const rows = facts.map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value)));

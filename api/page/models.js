@@ -1,12 +1,20 @@
 // The served models: /info once, a model's report when it is first wanted.
 import { $ } from "./dom.js";
 import { askInfo, askReport } from "./client.js";
+import { currentLanguage, has, t } from "./words.js";
 
 let info = null;
 const reports = new Map(); // name -> report, or the promise of one
 
 export const knownInfo = () => info;
 export const served = (name) => info?.models.find((model) => model.name === name) ?? null;
+// The catalog's entry for a metric of a report; null for what is none, such as a class's recall.
+export const metricOf = (key) => info?.metrics[key] ?? null;
+export function metricName(key) {
+  const titles = metricOf(key)?.title;
+  if (titles) return titles[currentLanguage()] ?? titles.en;
+  return has(`metric.${key}`) ? t(`metric.${key}`) : key.replaceAll("_", " ");
+}
 export const chosenModel = () => $("model").value;
 
 export async function loadInfo() {

@@ -2,11 +2,10 @@
 import { $, el, say } from "./dom.js";
 import { pointName, thresholdPercent } from "./answer.js";
 import { drawPrecisionRecall, drawReliability, drawRoc } from "./charts.js";
-import { chosenModel, knownInfo, loadInfo, loadReport } from "./models.js";
+import { chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf } from "./models.js";
 import { heatTable } from "./table.js";
 import { className, count, has, measured, number, percent, t } from "./words.js";
 
-const CARDS = ["auroc", "macro_auroc", "pr_auc", "balanced_accuracy", "macro_f1", "brier", "ece"];
 const MOST_CARDS = 5;
 const LETTERS = "ABCDEFGHIJ";
 let name = null; // the model whose report is shown
@@ -20,7 +19,6 @@ function stacked(metric, form = number) {
   return [form(value), el("small", {}, t("range", { low: form(low), high: form(high) }))];
 }
 const whole = (metric) => stacked(metric, (share) => percent(share, 0));
-const metricName = (key) => (has(`metric.${key}`) ? t(`metric.${key}`) : key.replaceAll("_", " "));
 
 export async function openPerformance(wanted = name) {
   asked += 1;
@@ -60,7 +58,11 @@ function head() {
   const select = el("select", { id: "report-model", onchange: (event) => openPerformance(event.target.value) });
   select.append(...models.map((model) => new Option(model.name, model.name)));
   select.value = name;
-  const shown = CARDS.filter((key) => report.metrics[key]).slice(0, MOST_CARDS);
+  const rank = (key) => metricOf(key)?.card ?? 0;
+  const shown = Object.keys(report.metrics)
+    .filter(rank)
+    .sort((a, b) => rank(a) - rank(b))
+    .slice(0, MOST_CARDS);
   return [
     el("h2", {}, t("report.title", { name: report.recipe })),
     models.length > 1 && el("p", { class: "row" }, el("label", { for: "report-model" }, t("model")), select),
@@ -68,7 +70,7 @@ function head() {
     el("p", { class: "quiet" }, t("report.standing")),
     report.warnings.length > 0 &&
       el("ul", { class: "alert", lang: "en" }, report.warnings.map((text) => el("li", {}, text))),
-    el("dl", { class: "cards" }, size(), ...shown.map((key) => card(metricName(key), report.metrics[key]))),
+    el("dl", { class: "cards" }, size(), ...shown.map(card)),
   ].filter(Boolean);
 }
 
@@ -84,13 +86,15 @@ function size() {
   );
 }
 
-function card(title, { value, low, high }) {
-  const range = low === null || low === undefined ? "" : t("range", { low: number(low), high: number(high) });
+function card(key) {
+  const { value, low, high } = report.metrics[key];
+  const form = metricOf(key).unit === "share" ? percent : number;
+  const range = low === null || low === undefined ? "" : t("range", { low: form(low), high: form(high) });
   return el(
     "div",
     {},
-    el("dt", {}, title),
-    el("dd", { class: "big" }, number(value)),
+    el("dt", {}, metricName(key)),
+    el("dd", { class: "big" }, form(value)),
     el("dd", { class: "small" }, range),
   );
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe.sections import Image
 from melanoma.storage import write_json
+from melanoma.types import Progress
 
-Progress = Callable[..., Iterable[Any]]
 _CHUNK = 64
 
 

@@ -22,6 +22,7 @@ from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
+from melanoma.types import Flags
 
 Mask = npt.NDArray[np.bool_]
 # In place of a fold's number: rows of a single split that are never held out, and the test part.
@@ -264,7 +265,7 @@ def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(fold=pd.Series(words, frame.index, dtype=object))
 
 
-def _own_test(part: pd.Series | None, table: LesionTable) -> Mask:
+def _own_test(part: pd.Series | None, table: LesionTable) -> Flags:
     """Rows of the data's own test part. Raises FoldError where there is none."""
     if part is None or not (part == "test").any():
         raise FoldError(

@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.types import Floats, Integers
 
 Method = Literal["scale", "temperature"]
 # One slope for all classes: with one a class, the order of two images could be reversed.
@@ -69,12 +69,13 @@ def fit_calibration(
 ) -> Calibration:
     """The scaling that makes these out-of-fold logits most likely.
 
-    Binary: logits (N,), target 1 for melanoma. Several classes: logits (N, C), target the number of
-    the class, and `melanoma` the numbers of the melanoma classes.
+    Binary: logits (N,) or (N, 1), target 1 for melanoma. Several classes: logits (N, C), target the
+    number of the class, and `melanoma` the numbers of the melanoma classes.
     """
-    if logits.ndim == 1:
+    logits = logits.reshape(len(logits), -1)
+    if logits.shape[1] == 1:
         # Two classes of logits 0 and z: softmax is the sigmoid of z.
-        pair = np.stack([np.zeros(len(logits)), logits], axis=1)
+        pair = np.concatenate([np.zeros(logits.shape), logits], axis=1)
         fit = _fit(pair, target, method)
         shares = _shares(target, 2)
         intercept = float(fit.intercepts[1] - fit.intercepts[0])

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from melanoma.evaluation.report.schema import Measured
+from melanoma.evaluation.report.schema_parts import Measured
 
 UNDEFINED = "undefined"
-_NAMES = {
-    "brier": "Brier score",
-    "ece": "Calibration error (ECE)",
-    "class_brier": "Brier score over all classes",
-    "class_log_loss": "Log loss over all classes",
-    "balanced_accuracy_equal_priors": "Balanced accuracy, called as if classes were equally common",
-    "auroc_delong": "AUROC, DeLong interval",
-    "auroc_delong_clustered": "AUROC, DeLong interval by group",
-    "pr_auc": "PR-AUC",
-    "macro_pr_auc": "Macro PR-AUC",
-}
-_WORDS = {"auroc": "AUROC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "brier": "Brier score"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -94,14 +82,6 @@ def threshold(value: float) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 image`, `1,144 images`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def metric_name(key: str) -> str:
-    """A metric's key as words: "macro_f1" -> "Macro F1", "log_loss" -> "Log loss"."""
-    if key in _NAMES:
-        return _NAMES[key]
-    words = " ".join(_WORDS.get(word, word) for word in key.split("_") if word)
-    return words[:1].upper() + words[1:]
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

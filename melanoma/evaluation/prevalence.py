@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration
-from melanoma.evaluation.metrics.bootstrap import Floats
+from melanoma.types import Floats
 
 
 class PredictiveValues(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from melanoma.errors import DataError, DivergedError, WeightsError
 from melanoma.evaluation.calibration import STEEPEST
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.types import Floats, Integers
 
 # A float32 logit is rounded at 1e-7 of itself, and a network adds up many roundings.
 _LEAST_SPREAD = 1e-5

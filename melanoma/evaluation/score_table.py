@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.data.readers.labels import names_of
 from melanoma.errors import DataError
 from melanoma.storage import write_text
+from melanoma.types import Floats, Integers
 
-Floats = npt.NDArray[np.float64]
 COLUMNS = ("image_name", "patient_id", "group", "label", "target", "fold")
 LOGITS = ("logit", "logit_best", "logit_last")
 
@@ -37,33 +36,22 @@ class ScoreTable:
         return len(self.frame)
 
     @property
-    def is_binary(self) -> bool:
-        """Whether there is one logit an image, of the second of two classes."""
-        return "logit" in self.frame
-
-    @property
-    def target(self) -> npt.NDArray[np.int64]:
+    def target(self) -> Integers:
         """(N,) class numbers."""
         return self.frame["target"].to_numpy(np.int64)
 
     @property
-    def groups(self) -> npt.NDArray[np.int64]:
+    def groups(self) -> Integers:
         """(N,) numbers of the patients (or lesions, or joined duplicates), for the bootstrap."""
         return pd.factorize(self.frame["group"])[0].astype(np.int64)
 
-    def melanoma_target(self, melanoma: Sequence[str]) -> npt.NDArray[np.int64]:
-        """(N,) of 1 where the class is one of `melanoma`. Raises DataError for an unknown one."""
-        unknown = [name for name in melanoma if name not in self.classes]
-        if unknown:
-            raise DataError(f"{unknown[0]!r} is not among {', '.join(self.classes)}")
-        numbers = [self.classes.index(name) for name in melanoma]
-        return np.isin(self.target, numbers).astype(np.int64)
+    def columns(self, column: str = "logit") -> list[str]:
+        """The columns of one of LOGITS: one an output."""
+        return [column] if column in self.frame else logit_columns(column, self.classes)
 
     def logits(self, column: str = "logit") -> Floats:
-        """(N,) float64 with one output, (N, C) in the order of `classes` with several."""
-        if self.is_binary:
-            return self.frame[column].to_numpy(np.float64)
-        return self.frame[logit_columns(column, self.classes)].to_numpy(np.float64)
+        """(N, outputs) float64: one of the second of two classes, or one a class."""
+        return self.frame[self.columns(column)].to_numpy(np.float64)
 
 
 def logit_columns(column: str, classes: Sequence[str]) -> list[str]:
@@ -74,14 +62,11 @@ def logit_columns(column: str, classes: Sequence[str]) -> list[str]:
 def make_scores(
     held_out: pd.DataFrame, classes: Sequence[str], logits: Mapping[str, Floats]
 ) -> ScoreTable:
-    """The table of a fold's held-out rows; `logits` has each of LOGITS as (N,) or (N, C)."""
+    """The table of a fold's held-out rows; `logits` has each of LOGITS as (N, outputs)."""
     columns: dict[str, Floats] = {}
-    for name in LOGITS:
-        values = logits[name]
-        if values.ndim == 1:
-            columns[name] = values
-        else:
-            columns |= dict(zip(logit_columns(name, classes), values.T, strict=True))
+    for name, values in ((name, logits[name]) for name in LOGITS):
+        own = [name] if values.shape[1] == 1 else logit_columns(name, classes)
+        columns |= dict(zip(own, values.T, strict=True))
     frame = held_out[list(COLUMNS)].reset_index(drop=True)
     return ScoreTable(frame.assign(**columns), tuple(classes))
 

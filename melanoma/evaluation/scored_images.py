@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.types import Floats, Integers
 
 NO_FOLD = -1  # of images that no fold held out: an external set
 
@@ -67,6 +67,17 @@ class ScoredImages:
         return self._melanoma(self.crossfit)
 
     @cached_property
+    def confidence(self) -> tuple[Integers, Floats]:
+        """What calibration is judged by, (N,) outcomes and their cross-fitted probabilities.
+
+        Melanoma or not; where no class is one, whether the likeliest class is right.
+        """
+        if self.melanoma:
+            return self.positive, self.crossfit_probability
+        right = (self.crossfit.argmax(axis=1) == self.target).astype(np.int64)
+        return right, self.crossfit.max(axis=1)
+
+    @cached_property
     def likeliest(self) -> Integers:
         """(N,) numbers of the classes with the highest probability."""
         numbers: Integers = self.by_class.argmax(axis=1).astype(np.int64)
@@ -98,15 +109,12 @@ class ScoredImages:
 
 
 def by_class(probabilities: Floats) -> Floats:
-    """(N, C) of what a Calibration gives: the second of two classes (N,), or all (N, C)."""
-    if probabilities.ndim == 1:
-        return np.stack([1 - probabilities, probabilities], axis=1)
+    """(N, C) of what one output gives, the second of two classes (N, 1), or several (N, C)."""
+    if probabilities.shape[1] == 1:
+        return np.concatenate([1 - probabilities, probabilities], axis=1)
     return probabilities
 
 
 def plain_probabilities(logits: Floats) -> Floats:
-    """(N, C) probabilities of logits as they are, (N,) of two classes or (N, C)."""
-    if logits.ndim == 1:
-        return by_class(expit(logits))
-    values: Floats = softmax(logits, axis=1)
-    return values
+    """(N, C) probabilities of logits as they are, (N, 1) of two classes or (N, C)."""
+    return by_class(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1))

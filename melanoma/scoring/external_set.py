@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,18 +14,19 @@ from melanoma.data.groups import join_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import fit_calibration
-from melanoma.evaluation.measure.patient_tables import measure_patients
-from melanoma.evaluation.measure.performance import measure_performance
-from melanoma.evaluation.metrics.bootstrap import Floats
-from melanoma.evaluation.metrics.catalog import brier_score
-from melanoma.evaluation.report.build import Report, complete_report
+from melanoma.evaluation.metrics.probability_scores import brier_score
+from melanoma.evaluation.report.assemble import Origin, assemble_report
+from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.schema import External
+from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.evaluation.score_spread import require_differing_members
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.types import Floats, Progress
 
 _BATCH = 32
-Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def build_external_report(
     scorer: Scorer,
     scored: ExternalScores,
     *,
-    overlap: dict[str, Any],
+    overlap: LeakAudit,
     by: tuple[str, ...] = (),
     resamples: int,
     seed: int,
@@ -86,44 +85,43 @@ def build_external_report(
     bundle = scorer.bundle
     require_differing_members(scored.member_logits, bundle.classes, what=scored.recipe.name)
     images = _images(scorer, scored)
-    rules = {"resamples": resamples, "seed": seed}
-    uncalibrated = _reduced(
-        _mean_of_members(plain_probabilities, scored.member_logits), scorer, images
+    content = assemble_report(
+        images,
+        bundle.thresholds,
+        bundle.calibration,
+        _origin(scorer, scored),
+        uncalibrated=_uncalibrated(scored, scorer, images),
+        resamples=resamples,
+        seed=seed,
+        by=by,
+        external=External(
+            recipe=scored.recipe.name,
+            model=bundle.name,
+            model_digest=bundle.digest,
+            overlap=overlap,
+            recalibration=_recalibration(images),
+            test_part=scored_before is not None,
+            scored_before=scored_before or 0,
+        ),
     )
-    content = measure_performance(images, bundle.thresholds, uncalibrated=uncalibrated, **rules)
-    stated = bundle.report["calibration"]
-    kept = ("method", "slope", "intercept", "prevalence", "class_prevalence", "prior_shift")
-    content["calibration"] |= {key: stated[key] for key in kept}
-    content["calibration"] |= {
-        key: value for key, value in asdict(bundle.calibration).items() if key in kept[1:4]
-    }
-    content |= {
-        **measure_patients(images, bundle.thresholds, by=by, resamples=resamples, seed=seed),
-        "recipe": bundle.name,
-        "version": bundle.version,
-        "classes": images.classes,
-        "melanoma": images.melanoma,
-        "folds_expected": bundle.folds_expected,
-        "folds": [],
-        "selection": None,
-        "retargeted": None,
-        "leaks": bundle.report["leaks"],
-        "intervals": f"95 %, {resamples} bootstrap resamples of groups",
-        "digests": {"model_digest": bundle.digest, "array_digest": scored.array_digest},
-        **{key: bundle.report[key] for key in ("versions", "pretrained")},
-        "device": scorer.device.type,
-        "precision": "float32",
-        "external": {
-            "recipe": scored.recipe.name,
-            "model": bundle.name,
-            "model_digest": bundle.digest,
-            "overlap": overlap,
-            "recalibration": _recalibration(images),
-            "test_part": scored_before is not None,
-            "scored_before": scored_before or 0,
-        },
-    }
-    return Report(complete_report(content), bundle.calibration, bundle.thresholds, images)
+    return Report(content, bundle.calibration, bundle.thresholds, images)
+
+
+def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
+    bundle, stated = scorer.bundle, scorer.bundle.report
+    return Origin(
+        recipe=bundle.name,
+        version=bundle.version,
+        folds_expected=bundle.folds_expected,
+        leaks=stated.leaks,
+        digests={"model_digest": bundle.digest, "array_digest": scored.array_digest},
+        versions=stated.versions,
+        device=scorer.device.type,
+        precision="float32",
+        pretrained=stated.pretrained,
+        class_prevalence=stated.calibration.class_prevalence,
+        prior_shift=stated.calibration.prior_shift,
+    )
 
 
 def external_rows(scored: ExternalScores, report: Report) -> pd.DataFrame:
@@ -166,27 +164,24 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     melanoma = np.isin(frame["label"], list(recipe.melanoma))
     frame["target"] = melanoma.astype(np.int64)
     frame["label"] = np.where(melanoma, "melanoma", "other")
-    columns = [bundle.classes.index(name) for name in bundle.melanoma]
-    pair = by_class(probabilities[:, columns].sum(axis=1))
+    pair = _melanoma_or_not(probabilities, bundle)
     share = bundle.calibration.prevalence or 0.0
     priors = (1 - share, share)
     return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair, priors)
 
 
-def _mean_of_members(probabilities: Callable[[Floats], Floats], logits: Floats) -> Floats:
-    """(N, C): the members' probabilities, averaged."""
-    flat = logits[..., 0] if logits.shape[2] == 1 else logits
-    members = [probabilities(flat[:, k]) for k in range(flat.shape[1])]
+def _uncalibrated(scored: ExternalScores, scorer: Scorer, images: ScoredImages) -> Floats:
+    """(N, C): what the networks themselves say, averaged, in the classes of `images`."""
+    bundle, logits = scorer.bundle, scored.member_logits
+    members = [plain_probabilities(logits[:, k]) for k in range(logits.shape[1])]
     mean: Floats = np.mean(members, axis=0)
-    return mean
+    return mean if images.classes == bundle.classes else _melanoma_or_not(mean, bundle)
 
 
-def _reduced(probabilities: Floats, scorer: Scorer, images: ScoredImages) -> Floats:
-    bundle = scorer.bundle
-    if images.classes == bundle.classes:
-        return probabilities
+def _melanoma_or_not(probabilities: Floats, bundle: Bundle) -> Floats:
+    """(N, 2) of (N, C)."""
     columns = [bundle.classes.index(name) for name in bundle.melanoma]
-    return by_class(probabilities[:, columns].sum(axis=1))
+    return by_class(probabilities[:, columns].sum(axis=1, keepdims=True))
 
 
 def _recalibration(images: ScoredImages) -> dict[str, float] | None:

@@ -109,18 +109,15 @@ class Scorer:
 
         Raises ScoreError when one is not finite.
         """
+        calibration = self.bundle.calibration
         columns = [
-            self._by_class(logits[:, number] - shift) for number, shift in enumerate(self._shifts)
+            by_class(calibration.probabilities(logits[:, number] - shift))
+            for number, shift in enumerate(self._shifts)
         ]
         probabilities = np.stack(columns, axis=1)
         if not np.isfinite(probabilities).all():
             raise ScoreError("the model's answer is not a finite number")
         return probabilities
-
-    def _by_class(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(B, C) of one member's (B, outputs)."""
-        flat = logits[:, 0] if self.bundle.outputs == 1 else logits
-        return by_class(self.bundle.calibration.probabilities(flat))
 
     def of_fold(self, fold: int) -> Scorer:
         """The same scorer with one member alone. Raises RecipeError listing the folds."""

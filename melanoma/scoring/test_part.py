@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,9 +19,9 @@ from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import LeakAudit
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.external_set import (
     ExternalScores,
@@ -32,8 +31,8 @@ from melanoma.scoring.external_set import (
 )
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import digest_of, sha256_of, write_atomic, write_json, write_text
+from melanoma.types import Floats, Progress
 
-Progress = Callable[..., Iterable[Any]]
 LOGITS, RECORD = "member_logits.npy", "scored.json"
 
 
@@ -94,7 +93,7 @@ def report_holdout(
     report = build_external_report(
         scorer,
         found.scores,
-        overlap=audit.as_facts(),
+        overlap=Overlap.model_validate(audit.as_facts()),
         by=by,
         resamples=recipe.evaluation.resamples,
         seed=seed,
@@ -108,7 +107,7 @@ def report_holdout(
 
 
 def _require_its_array(scorer: Scorer, folds: FoldTable, array: ImageArray) -> None:
-    trained = scorer.bundle.report["digests"]["array_digest"]
+    trained = scorer.bundle.report.digests["array_digest"]
     if array.digest != trained:
         raise DataError(
             f"{array.path} (digest {array.digest[:12]}) is not the array that the folds were "

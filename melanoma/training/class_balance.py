@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from melanoma.evaluation.calibration import prior_shift
-from melanoma.evaluation.score_table import Floats
 from melanoma.models.losses import (
     CLASS_LOSSES,
     LOSSES,
@@ -20,6 +19,7 @@ from melanoma.models.losses import (
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
+from melanoma.types import Floats
 
 
 def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
@@ -79,10 +79,10 @@ def head_prior(recipe: Recipe, data: FoldData) -> dict[str, Any]:
     return {"class_shares": shown_shares(recipe, data).tolist()}
 
 
-def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | list[float]:
+def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | tuple[float, ...]:
     """What weights and sampler add to the logit (or, one a class, to the logits)."""
     if not recipe.is_binary:
-        return [float(value) for value in _class_shift(recipe, data)]
+        return tuple(float(value) for value in _class_shift(recipe, data))
     balanced = recipe.sampler.name == "balanced"
     return prior_shift(
         positive_weight=loss_weight(recipe, data),

@@ -14,11 +14,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Schedule
+from melanoma.types import Floats, Integers
 
 Found = dict[str, float | None]
+_RENAMED = {"auprc": "pr_auc"}  # of recipes, and of the catalog
 
 
 def validate(
@@ -28,13 +30,14 @@ def validate(
 
     With several outputs also `macro_auroc`, and `accuracy`, `balanced_accuracy` and `macro_f1` of
     the likeliest class; a recipe that is judged by `auprc` has that too (average precision of
-    melanoma against the rest). `logits` are (N,) or (N, C); `shift` is what weights and sampler
+    melanoma against the rest). `logits` are (N, outputs); `shift` is what weights and sampler
     add to them. Several outputs have it taken out first, as in the report, since it decides which
     class is the likeliest. With one output it moves no AUROC, and the loss is of the network's own
     logits.
     """
     if not recipe.is_binary:
         return _of_classes(recipe, logits - np.asarray(shift), target)
+    logits = logits[:, 0]
     found: Found = {
         "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
         "auroc": float(roc_auc_score(target, logits)),
@@ -46,6 +49,12 @@ def validate(
     elif recipe.selection_metric not in ("auroc", "loss"):
         found |= _of_calls((logits > shift).astype(np.int64), target)
     return found
+
+
+def metric_names() -> dict[str, str]:
+    """What the catalog calls the metrics of an epoch, by their name in metrics.jsonl."""
+    names = ("auroc", "auprc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1")
+    return {name: METRICS[_RENAMED.get(name, name)].short for name in names}
 
 
 def judge(recipe: Recipe, found: Found) -> float:

@@ -17,22 +17,21 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
 from melanoma.training.loop import Loop, Watchers
+from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.folder import (
     FoldRun,
     clear_run,
     hold,
     load_run,
-    read_facts,
     require_same_run,
     start_run,
 )
 from melanoma.training.run.resume_state import load_state
 from melanoma.training.run.signals import Interruption
 from melanoma.training.starting_weights import (
-    StartingWeights,
-    audit_facts,
     load_start,
     resumed_start,
+    with_start,
 )
 
 _STATE_COPIES = 6  # weights, two moments, average, best weights, and room
@@ -76,15 +75,15 @@ def fit_fold(
         elif earlier is not None:
             if not force_resume:
                 require_same_run(folder, recipe, facts, earlier)
-            if earlier["finished"]:
+            if earlier.finished:
                 watchers.say(f"fold {data.fold} is finished already; nothing to do")
                 return load_run(folder)
         saved = load_state(folder, warn=watchers.say)
         if saved is None:
-            facts |= load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=folder)
+            start = load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=folder)
         else:
-            facts |= resumed_start(earlier or {}, data, folder=folder)
-        facts |= audit_facts(data, StartingWeights(**facts["starting_weights"]))
+            start = resumed_start(earlier, data, folder=folder)
+        facts = with_start(facts, data, *start)
         start_run(folder, recipe, facts)
         loop = Loop(
             recipe,
@@ -117,23 +116,30 @@ def _restore(loop: Loop, saved: dict[str, Any]) -> None:
         ) from error
 
 
-def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> dict[str, Any]:
+def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
-    return {
-        "fold": data.fold,
-        "recipe_digest": recipe.digest(),
-        "folds_digest": data.folds.digest,
-        "array_digest": data.array.digest,
-        "seed": recipe.seed,
+    numbers = {
         **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
         **{f"{part}_positives": int(found[melanoma].sum()) for part, found in counts.items()},
         **{
             f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
             for part, found in counts.items()
         },
-        "device": device.type,
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
     }
+    return RunStart.model_validate(
+        {
+            "fold": data.fold,
+            "recipe_digest": recipe.digest(),
+            "folds_digest": data.folds.digest,
+            "array_digest": data.array.digest,
+            "seed": recipe.seed,
+            **numbers,
+            "leaks": data.audit.findings,
+            "audit": data.audit.as_facts(),
+            "device": device.type,
+            "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},
+        }
+    )

@@ -91,7 +91,7 @@ def score_table(
     best: npt.NDArray[np.float64],
     last: npt.NDArray[np.float64],
 ) -> ScoreTable:
-    """The scores of the held-out images, (N,) or (N, C) logits in their order."""
+    """The scores of the held-out images, (N, outputs) logits in their order."""
     frame = data.folds.frame
     logits = {"logit": kept, "logit_best": best, "logit_last": last}
     return make_scores(frame[frame["fold"] == data.fold], data.classes, logits)

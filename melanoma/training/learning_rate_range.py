@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter1d
 
@@ -28,8 +27,8 @@ from melanoma.training.fold_data import FoldData
 from melanoma.training.schedule import RateSchedule
 from melanoma.training.starting_weights import load_start
 from melanoma.training.state import TrainingState, start_state
+from melanoma.types import Floats
 
-Floats = npt.NDArray[np.float64]
 DIVERGED = 4.0  # times the lowest loss
 _MIN_STEPS = 20
 _WIDTH = 0.04  # of the smoothing, a share of the steps

@@ -30,6 +30,7 @@ from melanoma.training.epoch import (
 )
 from melanoma.training.epoch_metrics import judge, validate, watched
 from melanoma.training.fold_data import FoldData, score_table
+from melanoma.training.run.facts import RunFacts, RunStart
 from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.resume_state import load_state, save_state
 from melanoma.training.run.signals import Interruption
@@ -47,8 +48,8 @@ class Watchers:
     """
 
     say: Callable[[str], None] = lambda _: None
-    start: Callable[[dict[str, Any], list[dict[str, Any]]], None] = lambda _facts, _history: None
-    finish: Callable[[dict[str, Any]], None] = lambda _: None
+    start: Callable[[RunStart, list[dict[str, Any]]], None] = lambda _facts, _history: None
+    finish: Callable[[RunFacts], None] = lambda _: None
     epoch: Callable[[dict[str, Any]], None] = lambda _: None
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
 
@@ -81,12 +82,12 @@ class Loop:
         self.saved_at, self.save_cost = time.monotonic(), 0.0
         self.moment = time.monotonic()
 
-    def run(self, facts: dict[str, Any]) -> FoldRun:
+    def run(self, facts: RunStart) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
         state = self.state
-        logits = np.zeros(0)
+        logits = np.zeros((0, self.recipe.outputs))
         if recipe_is_frozen(self.recipe):
-            self._embed(facts)
+            facts = self._embed(facts)
         self.watchers.start(facts, state.history)
         while not state.is_over:
             try:
@@ -100,13 +101,13 @@ class Loop:
         self.watchers.finish(run.facts)
         return run
 
-    def _embed(self, facts: dict[str, Any]) -> None:
+    def _embed(self, facts: RunStart) -> RunStart:
         """A backbone that never changes sees each image once, unless augment changes the images."""
         if self.recipe.augment:
             self.watchers.say(
                 "the backbone is frozen, but augment changes the images: it runs for every batch"
             )
-            return
+            return facts
         seconds = self.state.seconds
         self.moment = time.monotonic()
         embeddings = make_embeddings(
@@ -122,8 +123,8 @@ class Loop:
         )
         self.state.seconds = seconds  # of the epoch, which these are not
         self.source, self.workers = embeddings, 0
-        facts["embeddings"] = embeddings.path.name
         self.watchers.say(f"the backbone is frozen: training on {embeddings.path}")
+        return facts.model_copy(update={"embeddings": embeddings.path.name})
 
     def _train(self) -> None:
         state, recipe, data = self.state, self.recipe, self.data
@@ -182,7 +183,7 @@ class Loop:
                 between=self._tick,
             )
         logits = self._predict(self.state.scored_model, views=1)
-        finite = np.isfinite(logits.reshape(len(logits), -1)).all(axis=1)
+        finite = np.isfinite(logits).all(axis=1)
         if not finite.all():
             bad = self.data.validation[~finite]
             raise NonFiniteError(f"{len(bad)} held-out images have logits that are not finite", bad)
@@ -216,7 +217,7 @@ class Loop:
         self.watchers.epoch(record)
         self._save_if_due(within_epoch=False)
 
-    def _finish(self, facts: dict[str, Any]) -> FoldRun:
+    def _finish(self, facts: RunStart) -> FoldRun:
         """Score the held-out images with the best and the last epoch; keep the recipe's choice."""
         state, keep = self.state, self.recipe.selection.keep
         views = self.recipe.evaluation.views
@@ -227,22 +228,22 @@ class Loop:
         is_last = state.stopping.best_epoch == state.epoch - 1
         best = last if is_last else self._predict(best_model, views=views)
         kept = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
-        facts |= {
-            "kept": keep,
-            "best_epoch": state.stopping.best_epoch + 1,
-            "last_epoch": state.epoch,
-            "prior_shift": self.prior_shift,
-            "precision": str(self.precision).removeprefix("torch."),
-            "seconds": round(sum(r["seconds"] for r in state.history), 1),
-            "skipped_steps": sum(r["skipped_steps"] for r in state.history),
-        }
+        reached = facts.finish(
+            kept=keep,
+            best_epoch=state.stopping.best_epoch + 1,
+            last_epoch=state.epoch,
+            prior_shift=self.prior_shift,
+            precision=str(self.precision).removeprefix("torch."),
+            seconds=round(sum(r["seconds"] for r in state.history), 1),
+            skipped_steps=sum(r["skipped_steps"] for r in state.history),
+        )
         scores = score_table(self.data, kept=kept[0], best=best, last=last)
-        return finish_run(self.folder, kept[1], scores, facts)
+        return finish_run(self.folder, kept[1], scores, reached)
 
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
-        """(N,) logits of the held-out images, or (N, C)."""
+        """(N, outputs) logits of the held-out images."""
         recipe = self.recipe
-        logits = predict_rows(
+        return predict_rows(
             model,
             self.source if views == 1 else self.data.array,
             self.data.validation,
@@ -252,7 +253,6 @@ class Loop:
             workers=self.workers,
             between=self._tick,
         )
-        return logits[:, 0] if recipe.is_binary else logits
 
     def _tick(self) -> None:
         """Count the time; stop when a signal asked for it."""

@@ -6,20 +6,18 @@ held-out images; with {fold} in the path each fold starts from the same fold's.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from melanoma.errors import FoldError
+from melanoma.evaluation.report.schema_parts import StartingWeights as Told
 from melanoma.models.backbones import find_backbone
 from melanoma.models.pretrained import find_weights, load_pretrained
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import sha256_of
 from melanoma.training.fold_data import FoldData
+from melanoma.training.run.facts import RunStart, StartingWeights
 from melanoma.training.weights_origin import (
     DIGITS,
     Origin,
@@ -28,57 +26,6 @@ from melanoma.training.weights_origin import (
     read_seen,
     write_seen,
 )
-
-_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class StartingWeights:
-    """A fold's start: `overlap` are the held-out images that its weights were trained on.
-
-    `seen` says how many images they are known to have seen; `unknown`, that they may have seen
-    others too. Held out are the fold's own images and those of a test part.
-    """
-
-    source: str
-    fold: int
-    seen: int = 0
-    unknown: bool = False
-    by_fold: bool = False
-    overlap: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        # JSON has lists only.
-        object.__setattr__(self, "overlap", tuple(self.overlap))
-
-    def as_facts(self) -> dict[str, Any]:
-        """What run.json holds of it, as plain JSON."""
-        return {**asdict(self), "overlap": list(self.overlap)}
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """The leak as a report says it; nothing where there is none."""
-        if not self.overlap:
-            return ()
-        shown = ", ".join(self.overlap[:_SHOWN])
-        more = ", ..." if len(self.overlap) > _SHOWN else ""
-        return (
-            f"{len(self.overlap)} held-out images of fold {self.fold} that its starting weights "
-            f"were trained on ({shown}{more})",
-        )
-
-    def require_clean(self, *, allow: bool) -> StartingWeights:
-        """Itself. Raises FoldError where it leaks, unless `allow`."""
-        if not self.overlap or allow:
-            return self
-        template = re.sub(r"fold_\d+(?=[/.])", "fold_{fold}", self.source)
-        advice = "start from weights that never saw them"
-        if self.by_fold and template != self.source:
-            advice = f"start each fold from the same fold's weights, --pretrained '{template}'"
-        raise FoldError(
-            f"{self.source} leaks: {self.findings[0]}; {advice}, or pass --allow-leak and the "
-            "report will say so"
-        )
 
 
 def starting_source(recipe: Recipe, fold: int) -> str:
@@ -132,8 +79,8 @@ def describe_random_features(recipe: Recipe) -> str | None:
 
 def load_start(
     backbone: nn.Module, recipe: Recipe, data: FoldData, *, imagenet: Path, folder: Path | None
-) -> dict[str, Any]:
-    """Load the fold's starting weights into `backbone`; returns facts for run.json.
+) -> tuple[str, StartingWeights]:
+    """Load the fold's starting weights into `backbone`; returns their provenance and their audit.
 
     In `folder`, training_images.csv is written: what its weights will have seen. Raises FoldError
     for weights that saw held-out images, unless data.allow_leak; WeightsError as load_pretrained.
@@ -149,44 +96,55 @@ def load_start(
         provenance += f", {more}"
     if folder is not None:
         write_seen(folder, _own(data), origin.seen)
-    return {"pretrained": provenance, "starting_weights": start.as_facts()}
+    return provenance, start
 
 
-def resumed_start(facts: dict[str, Any], data: FoldData, *, folder: Path) -> dict[str, Any]:
-    """The facts of load_start for a run in `folder` that goes on; `facts` are its own so far.
+def resumed_start(
+    earlier: RunStart | None, data: FoldData, *, folder: Path
+) -> tuple[str, StartingWeights]:
+    """What load_start gave for a run in `folder` that goes on; `earlier` are its facts so far.
 
     Its state is what it starts from: with --force-resume and another fold file that may have seen
     what is held out now, which is refused in the same way.
     """
-    provenance = str(facts.get("pretrained", "unknown"))
+    provenance = str(earlier.pretrained if earlier else "unknown")
     before = read_seen(folder)
-    stated = facts.get("starting_weights")
+    stated = earlier.starting_weights if earlier else None
     if stated is None:
         unknown = not provenance.startswith(("none", "imagenet"))
-        stated = StartingWeights(provenance, data.fold, unknown=unknown).as_facts()
+        stated = StartingWeights(source=provenance, fold=data.fold, unknown=unknown)
     # By name alone: pairs of identical images within the fold file are its own audit's.
-    seen = {*before, *stated["overlap"]}
+    seen = {*before, *stated.overlap}
     overlap = tuple(name for name in _held_out(data) if name in seen)
-    start = StartingWeights(**{**stated, "fold": data.fold, "overlap": overlap})
+    start = stated.model_copy(update={"fold": data.fold, "overlap": overlap})
     if start.overlap:
-        replace(start, source=f"the run in {folder}").require_clean(allow=data.allow_leak)
+        here = start.model_copy(update={"source": f"the run in {folder}"})
+        here.require_clean(allow=data.allow_leak)
     write_seen(folder, _own(data), before)
-    return {"pretrained": provenance, "starting_weights": start.as_facts()}
+    return provenance, start
 
 
-def audit_facts(data: FoldData, start: StartingWeights) -> dict[str, Any]:
-    """run.json's `leaks` and `audit`: of the fold file and of the starting weights."""
-    audit = data.audit.as_facts()
-    findings = [*data.audit.findings, *start.findings]
-    return {
-        "leaks": findings,
-        "audit": {
-            **audit,
+def with_start(
+    facts: RunStart, data: FoldData, provenance: str, start: StartingWeights
+) -> RunStart:
+    """The facts with what the fold starts from, and its leaks among the fold file's."""
+    findings = (*data.audit.findings, *start.findings)
+    told = Told(held_out_seen=len(start.overlap), unknown=start.unknown)
+    audit = facts.audit.model_copy(
+        update={
             "findings": findings,
-            "allowed": audit["allowed"] or bool(start.overlap),
-            "starting_weights": {"held_out_seen": len(start.overlap), "unknown": start.unknown},
-        },
-    }
+            "allowed": facts.audit.allowed or bool(start.overlap),
+            "starting_weights": told,
+        }
+    )
+    return facts.model_copy(
+        update={
+            "pretrained": provenance,
+            "starting_weights": start,
+            "leaks": findings,
+            "audit": audit,
+        }
+    )
 
 
 def _audit(recipe: Recipe, data: FoldData, *, imagenet: Path) -> tuple[StartingWeights, Origin]:
@@ -199,12 +157,12 @@ def _audit(recipe: Recipe, data: FoldData, *, imagenet: Path) -> tuple[StartingW
         if path.is_file() and not sha256_of(path).startswith(published.sha256):
             origin = find_origin(path, data.folds, library=imagenet.parent)
     start = StartingWeights(
-        source,
-        data.fold,
-        len(origin.seen),
-        origin.unknown,
-        origin.by_fold,
-        _overlap(data, origin.seen),
+        source=source,
+        fold=data.fold,
+        seen=len(origin.seen),
+        unknown=origin.unknown,
+        by_fold=origin.by_fold,
+        overlap=_overlap(data, origin.seen),
     )
     return start, origin
 

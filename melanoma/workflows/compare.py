@@ -9,15 +9,9 @@ from typing import Any
 import numpy as np
 
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.evaluation.compare.evaluated_run import (
-    METRICS,
-    EvaluatedRun,
-    Metric,
-    can_measure,
-    load_evaluated,
-    pair_runs,
-)
+from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
+from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
 from melanoma.evaluation.metrics.delong import delong_difference
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import differences
@@ -41,8 +35,8 @@ def compare_runs_in(
     a, b = pair_runs(load_evaluated(first), load_evaluated(second))
     names = _choose_metrics(metrics, a, b)
     compared = compare_runs(
-        {name: METRICS[name].of(a) for name in names},
-        {name: METRICS[name].of(b) for name in names},
+        {name: METRICS[name].make(a.images) for name in names},
+        {name: METRICS[name].make(b.images) for name in names},
         a.groups,
         resamples=resamples,
         rng=np.random.default_rng(seed),
@@ -71,7 +65,13 @@ def compare_runs_in(
 def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) -> list[str]:
     """The metrics asked for, or the first that both runs have. Raises RecipeError."""
 
-    possible = [n for n, metric in METRICS.items() if all(can_measure(metric, r) for r in runs)]
+    # Without a need a metric is of melanoma where there is one, else of the likeliest class.
+    alike = len({bool(run.images.melanoma) for run in runs}) == 1
+    possible = [
+        name
+        for name, spec in METRICS.items()
+        if all(spec.applies(run.images) for run in runs) and (alike or spec.needs != "nothing")
+    ]
     if not possible:
         raise WeightsError(
             f"{runs[0].folder} and {runs[1].folder} have no probabilities in common; "
@@ -96,9 +96,9 @@ def _recipe_differences(first: Path, second: Path) -> list[str] | None:
 
 def _measured(compared: Comparison) -> dict[str, Any]:
     return {
-        "a": compared.first.as_dict(),
-        "b": compared.second.as_dict(),
-        "difference": compared.difference.as_dict(),
+        "a": compared.first.measured().model_dump(),
+        "b": compared.second.measured().model_dump(),
+        "difference": compared.difference.measured().model_dump(),
         "p_value": compared.p_value if isfinite(compared.p_value) else None,
     }
 
@@ -110,20 +110,20 @@ def _delong(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, float | None]:
     return {name: value if isfinite(value) else None for name, value in found._asdict().items()}
 
 
-def _sentence(metric: Metric, compared: Comparison) -> str:
+def _sentence(spec: MetricSpec, compared: Comparison) -> str:
     """The verdict for a person: who is better, by how much, and whether chance explains it."""
     value, low, high, *_ = compared.difference
     if not isfinite(value):
-        return f"the {metric.title} is undefined on these images"
+        return f"the {spec.short} is undefined on these images"
     if value == 0:
-        return f"A and B have the same {metric.title}"
-    winner = "A" if (value > 0) == metric.higher_is_better else "B"
+        return f"A and B have the same {spec.short}"
+    winner = "A" if (value > 0) == (spec.better == "higher") else "B"
     if value < 0:
         low, high = -high, -low
     if not isfinite(low):
-        return f"{winner} {metric.better} by {abs(value):.3f}; no interval can be given"
+        return f"{winner} {spec.wins} by {abs(value):.3f}; no interval can be given"
     apart = "the data tell them apart" if low > 0 else "the data cannot tell them apart"
     return (
-        f"{winner} {metric.better} by {abs(value):.3f} ({low:z.3f} to {high:z.3f}) "
-        f"in {metric.title}: {apart}"
+        f"{winner} {spec.wins} by {abs(value):.3f} ({low:z.3f} to {high:z.3f}) "
+        f"in {spec.short}: {apart}"
     )

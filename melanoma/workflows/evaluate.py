@@ -12,7 +12,8 @@ from melanoma.evaluation.score_table import concat_scores
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.scoring.bundle.bundle import seal_bundle
 from melanoma.scoring.bundle.golden import seal_golden
-from melanoma.training.run.folder import FoldRun, fold_folder, load_run, read_facts, read_recipe
+from melanoma.training.run.facts import read_facts
+from melanoma.training.run.folder import FoldRun, fold_folder, load_run, read_recipe
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -30,7 +31,7 @@ def evaluate_folds(
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
-    if any(run.facts["folds_digest"] != table.digest for run in runs):
+    if any(run.facts.folds_digest != table.digest for run in runs):
         raise WeightsError(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
@@ -60,7 +61,7 @@ def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> 
     runs = []
     for number in numbers:
         facts = read_facts(fold_folder(folder, number))
-        if allow_missing and not (facts and facts["finished"]):
+        if allow_missing and not (facts and facts.finished):
             continue
         runs.append(load_run(fold_folder(folder, number)))
     if not runs:

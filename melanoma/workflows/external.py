@@ -106,6 +106,7 @@ def evaluate_external(
     from melanoma.data.readers.catalog import read_lesions
     from melanoma.devices import resolve_device
     from melanoma.evaluation.render.files import save_report
+    from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
     from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
     from melanoma.scoring.bundle.golden import require_golden
     from melanoma.scoring.external_set import build_external_report, external_rows, score_external
@@ -123,10 +124,11 @@ def evaluate_external(
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)
+    overlap = _overlap(bundle, own, training, scored.table, array, watch=watch)
     report = build_external_report(
         scorer,
         scored,
-        overlap=_overlap(bundle, own, training, scored.table, array, watch=watch).as_facts(),
+        overlap=Overlap.model_validate(overlap.as_facts()),
         by=by,
         resamples=own.evaluation.resamples,
         seed=own.seed if seed is None else seed,
@@ -135,8 +137,8 @@ def evaluate_external(
     rows = external_rows(scored, report)
     write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
-    if recalibrate is not None:
-        seal_recalibrated(bundle, recalibrate, own, report.content["external"])
+    if recalibrate is not None and report.content.external is not None:
+        seal_recalibrated(bundle, recalibrate, own, report.content.external)
         watch.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
     return report, folder
 
@@ -148,20 +150,20 @@ def save_pictures(report: Report, folder: Path, arrays: Path, *, watch: Watch = 
     """
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
     array = load_array(arrays, read_recipe(home).image)
-    mistakes = report.content["largest_errors"]
-    if array is None or any(m["image_name"] not in array.row_of for m in mistakes):
+    mistakes = report.content.largest_errors
+    if array is None or any(m.image_name not in array.row_of for m in mistakes):
         watch.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
         return
     tiles = [
         Tile(
-            array.rows([array.row_of[m["image_name"]]])[0],
-            (m["image_name"], f"is {m['label']}", f"called {m['predicted']}"),
+            array.rows([array.row_of[m.image_name]])[0],
+            (m.image_name, f"is {m.label}", f"called {m.predicted}"),
         )
         for m in mistakes
     ]
     path = folder / "figures" / "largest_errors.png"
     rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
-    save_contact_sheet(path, rows, title=f"{report.content['recipe']}: the largest errors")
+    save_contact_sheet(path, rows, title=f"{report.content.recipe}: the largest errors")
     watch.say(f"wrote {path}; the photographs' licenses hold for it")
 
 

@@ -16,7 +16,7 @@ from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import require_fitting_loss
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.epoch_metrics import validate
+from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.loop import Watchers
@@ -27,15 +27,6 @@ from melanoma.workflows.places import IMAGENET, fold_numbers
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates, split_folds
 from melanoma.workflows.watch import SILENT, Watch
-
-METRIC_TITLES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "macro_auroc": "macro AUROC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-}
 
 
 def select_folds(
@@ -180,13 +171,13 @@ def fold_summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
             recipe,
             run.scores.logits(f"logit_{which}"),
             run.scores.target,
-            shift=run.facts["prior_shift"],
+            shift=run.facts.prior_shift,
         )
-        metrics |= {f"{key}_{which}": found[key] for key in METRIC_TITLES if key in found}
+        metrics |= {f"{key}_{which}": found[key] for key in metric_names() if key in found}
     return {
         "fold": run.fold,
         "folder": str(run.folder),
         **metrics,
-        "kept": run.facts["kept"],
-        "seconds": run.facts["seconds"],
+        "kept": run.facts.kept,
+        "seconds": run.facts.seconds,
     }

@@ -155,9 +155,9 @@ def test_training_refuses_a_near_duplicate_and_stamps_it_when_told_to_go_on(
     answer = call_door(*command, "--allow-leak")
     assert answer.code == 0, answer.err
     facts = load_run(Path("run/fold_0")).facts
-    assert facts["audit"]["near_duplicates"] == 1
-    assert facts["audit"]["allowed"] is True
-    assert facts["leaks"] == facts["audit"]["findings"]
+    assert facts.audit.near_duplicates == 1
+    assert facts.audit.allowed is True
+    assert facts.leaks == facts.audit.findings
 
 
 def test_split_joins_what_it_finds_and_the_audit_then_finds_nothing(

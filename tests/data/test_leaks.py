@@ -20,7 +20,7 @@ from melanoma.data.leaks import (
 )
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
-from melanoma.evaluation.report import schema
+from melanoma.evaluation.report.schema_parts import LeakAudit as Stated
 
 
 def table(**columns: list[Any]) -> FoldTable:
@@ -83,7 +83,7 @@ def test_a_leak_is_refused_or_stamped() -> None:
 def test_the_facts_are_what_the_report_takes(duplicates: Duplicates | None) -> None:
     folds = table(fold=[0, 1, 0, 1, 0, 1], patient_id=list("ppqqrr"))
     audit = require_no_leaks(audit_folds(folds, duplicates), allow=True)
-    facts = schema.LeakAudit.model_validate(audit.as_facts() | {"findings": audit.findings})
+    facts = Stated.model_validate(audit.as_facts() | {"findings": audit.findings})
     assert (facts.patients, facts.lesions, facts.groups, facts.allowed) == (3, 0, 0, True)
     # What was not looked for is null, not none.
     found = (None, None) if duplicates is None else (2, 2)

@@ -24,8 +24,8 @@ from melanoma.evaluation.calibration import (
     fit_calibration,
     prior_shift,
 )
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.models.losses import binary_cross_entropy
+from melanoma.types import Floats, Integers
 
 
 def _logits(

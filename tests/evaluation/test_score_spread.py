@@ -9,13 +9,13 @@ import pytest
 
 from melanoma.errors import DataError, DivergedError, WeightsError
 from melanoma.evaluation.calibration import STEEPEST, fit_calibration
-from melanoma.evaluation.metrics.bootstrap import Floats
 from melanoma.evaluation.score_spread import (
     describe_equal_scores,
     require_differing_members,
     require_differing_scores,
     require_slope,
 )
+from melanoma.types import Floats
 
 CLASSES = ("nevus", "melanoma", "keratosis")
 RNG = np.random.default_rng(0)

@@ -44,7 +44,7 @@ def test_folds_are_joined_in_the_order_of_the_fold_file() -> None:
     joined = concat_scores([_table(["d", "b"]), _table(["c", "a"], fold=1)], NAMES)
     assert joined.frame["image_name"].tolist() == NAMES
     assert joined.frame["fold"].tolist() == [1, 0, 1, 0]
-    assert joined.logits().tolist() == [97.0, 98.0, 99.0, 100.0]
+    assert joined.logits()[:, 0].tolist() == [97.0, 98.0, 99.0, 100.0]
     assert len(joined) == 4
 
 
@@ -85,7 +85,7 @@ def test_a_file_keeps_every_digit_of_a_float32(tmp_path: Path) -> None:
     table = _table(names, logit=logits.astype(np.float64), target=[0, 1] * 1000)
     save_scores(table, tmp_path / "oof.csv")
     again = load_scores(tmp_path / "oof.csv", BINARY_CLASSES)
-    assert (again.logits().astype(np.float32) == logits).all()
+    assert (again.logits()[:, 0].astype(np.float32) == logits).all()
     assert again.target.tolist() == [0, 1] * 1000
     assert again.frame.drop(columns="logit").equals(table.frame.drop(columns="logit"))
 
@@ -142,7 +142,6 @@ def test_several_classes_have_a_column_each_in_the_recipe_s_order(tmp_path: Path
         *("logit_best_nevus", "logit_best_melanoma", "logit_best_vascular lesion"),
         *("logit_last_nevus", "logit_last_melanoma", "logit_last_vascular lesion"),
     ]
-    assert not table.is_binary
     assert table.logits("logit_last").shape == (4, 3)
     assert table.logits()[:, 1].tolist() == table.frame["logit_melanoma"].tolist()
     save_scores(table, tmp_path / "oof.csv")
@@ -161,7 +160,7 @@ def test_two_classes_may_have_one_output_or_two(tmp_path: Path) -> None:
         BINARY_CLASSES,
         dict.fromkeys(("logit", "logit_best", "logit_last"), np.zeros((4, 2))),
     )
-    for table, shape in ((_table(NAMES), (4,)), (two, (4, 2))):
+    for table, shape in ((_table(NAMES), (4, 1)), (two, (4, 2))):
         save_scores(table, tmp_path / "oof.csv")
         assert load_scores(tmp_path / "oof.csv", BINARY_CLASSES).logits().shape == shape
 
@@ -178,18 +177,6 @@ def test_folds_of_several_classes_are_joined_in_order() -> None:
     other = ScoreTable(second.frame, THREE[::-1])
     with pytest.raises(DataError, match="different classes"):
         concat_scores([first, other], NAMES)
-
-
-def test_melanoma_is_any_of_the_classes_that_count_as_one() -> None:
-    table = _classes([f"n{i}" for i in range(50)])
-    target = table.frame["label"]
-    assert table.melanoma_target(["melanoma"]).tolist() == (target == "melanoma").tolist()
-    both = table.melanoma_target(["melanoma", "nevus"])
-    assert both.tolist() == (target != "vascular lesion").astype(int).tolist()
-    assert table.melanoma_target([]).tolist() == [0] * 50
-    assert _table(NAMES, target=[0, 1, 1, 0]).melanoma_target(["melanoma"]).tolist() == [0, 1, 1, 0]
-    with pytest.raises(DataError, match="'mel' is not among nevus, melanoma"):
-        table.melanoma_target(["mel"])
 
 
 def test_scores_of_other_classes_are_refused_by_the_column_they_lack(tmp_path: Path) -> None:

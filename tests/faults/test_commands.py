@@ -226,7 +226,7 @@ def test_a_difference_can_be_insisted_upon(
     assert answer.code == 0, answer.err
     assert "resuming at epoch 2" in answer.err
     assert "rate 1.00e-02" in answer.err
-    assert load_run(interrupted).facts["finished"]
+    assert load_run(interrupted).facts.finished
 
 
 def test_a_finished_fold_is_left_as_it_is(
@@ -562,7 +562,7 @@ def test_the_leak_stands_in_the_facts_of_the_run(
     command = ["train", *options, "--folds", "leaking.csv", "--fold", "0", "--weights", "run"]
     answer = call_door(*command, "--allow-leak", "--set", "training.epochs=1")
     assert answer.code == 0, answer.err
-    leaks = load_run(Path("run/fold_0")).facts["leaks"]
+    leaks = load_run(Path("run/fold_0")).facts.leaks
     assert len(leaks) == 1
     assert "patients in more than one fold" in leaks[0]
 

@@ -241,7 +241,7 @@ def test_fewer_folds_than_the_recipe_are_warned_of_in_every_answer(
     report = evaluate_folds(
         trained.recipe, copied, trained.folder.parent / "folds.csv", allow_missing=True
     )
-    assert any("1 of 2 folds" in warning for warning in report.content["warnings"])
+    assert any("1 of 2 folds" in warning for warning in report.content.warnings)
     answer = Scorer(load_bundle(copied)).score(trained.photograph(0))
     assert answer.warnings == ["fewer_folds: 1 of 2"]
     assert answer.model["folds"] == len(answer.by_fold) == 1

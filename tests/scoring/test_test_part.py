@@ -114,7 +114,7 @@ def test_the_test_report_is_of_the_test_part_by_the_sealed_ensemble(run: Any) ->
     assert content.external.scored_before == 0
     assert content.external.model_digest == load_bundle(run.weights).digest
     assert content.folds == ()
-    assert report.content == content.model_dump(mode="json")
+    assert report.content == content
 
 
 def test_groups_of_the_test_report_are_those_of_the_fold_file(run: Any) -> None:
@@ -130,8 +130,8 @@ def test_the_same_weights_are_scored_once(run: Any, scored: list[int]) -> None:
     again = run.evaluate()
     assert scored == [len(first.images)]
     assert (run.weights / "test/member_logits.npy").stat().st_mtime_ns == before
-    assert again.content["metrics"] == first.content["metrics"]
-    assert again.content["external"]["scored_before"] == 0
+    assert again.content.metrics == first.content.metrics
+    assert again.content.external.scored_before == 0
 
 
 def test_a_bundle_of_other_calibration_needs_no_second_look(
@@ -145,7 +145,7 @@ def test_a_bundle_of_other_calibration_needs_no_second_look(
     report = run.evaluate()
     assert len(scored) == 1
     assert "these weights scored the test part before" in capsys.readouterr().err
-    assert report.content["external"]["model_digest"] == load_bundle(run.weights).digest
+    assert report.content.external.model_digest == load_bundle(run.weights).digest
 
 
 def test_another_model_on_the_same_test_part_is_counted(run: Any, scored: list[int]) -> None:
@@ -153,12 +153,12 @@ def test_another_model_on_the_same_test_part_is_counted(run: Any, scored: list[i
     give_fold_1_the_weights_of_fold_0(run)
     second = run.evaluate()
     assert len(scored) == 2
-    assert second.content["external"]["scored_before"] == 1
+    assert second.content.external.scored_before == 1
     assert any(
         "this test part was scored by 1 other model before" in warning
-        for warning in second.content["warnings"]
+        for warning in second.content.warnings
     )
-    assert not any("scored by" in warning for warning in first.content["warnings"])
+    assert not any("scored by" in warning for warning in first.content.warnings)
     run.evaluate()
     assert len(scored) == 2
 
@@ -168,7 +168,7 @@ def test_spoiled_logits_are_scored_again_and_a_spoiled_count_is_not_forgotten(
 ) -> None:
     first = run.evaluate()
     (run.weights / "test/member_logits.npy").write_bytes(b"spoiled")
-    assert run.evaluate().content["metrics"] == first.content["metrics"]
+    assert run.evaluate().content.metrics == first.content.metrics
     assert len(scored) == 2
     (run.weights / "test/scored.json").write_text("{")
     with pytest.raises(DataError, match=r"scored\.json is damaged"):
@@ -212,9 +212,9 @@ def test_a_patient_on_both_sides_stands_on_top_of_the_test_report(
     # Patients decide no fold and are not in the digest: the file still is the run's.
     save_folds(type(folds)(moved), tmp_path / "leaking.csv")
     report = replace(run, folds=tmp_path / "leaking.csv").evaluate()
-    assert report.content["warnings"][0].startswith("LEAK: 1 patients in both training and test")
-    assert report.content["external"]["overlap"]["patients"] == 1
-    assert report.content["external"]["overlap"]["near_duplicates"] is not None
+    assert report.content.warnings[0].startswith("LEAK: 1 patients in both training and test")
+    assert report.content.external.overlap.patients == 1
+    assert report.content.external.overlap.near_duplicates is not None
 
 
 def test_the_door_prints_both_reports_and_writes_the_test_s(

@@ -19,6 +19,7 @@ from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.score_table import LOGITS, make_scores
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunFacts
 
 FOLDS = 3
 SEVEN = (
@@ -138,8 +139,8 @@ def undefined() -> Made:
 
 def changed(content: ReportContent, **changes: Any) -> ReportContent:
     """The content with fields replaced, its summary said anew."""
-    plain = content.model_dump(mode="json") | changes
-    return validate_report(plain | {"summary": plain_summary(plain)})
+    replaced = validate_report(content.model_dump(mode="json") | changes)
+    return replaced.model_copy(update={"summary": plain_summary(replaced)})
 
 
 def recipe_of(name: str, **changes: Any) -> Recipe:
@@ -181,11 +182,11 @@ def make_report(
             "bytes": rng.normal(1e6, 1e5, images) + 1.5e5 * target,
         }
     )
-    scores = make_scores(frame, recipe.classes, dict.fromkeys(LOGITS, logits))
+    scores = make_scores(frame, recipe.classes, dict.fromkeys(LOGITS, logits.reshape(images, -1)))
     content = build_report(
         recipe, scores, _facts(recipe, audit), table=frame, prevalence=prevalence
     ).content
-    return Made(validate_report(content), recipe)
+    return Made(content, recipe)
 
 
 def _sites(rng: np.random.Generator, images: int) -> npt.NDArray[np.str_]:
@@ -193,25 +194,27 @@ def _sites(rng: np.random.Generator, images: int) -> npt.NDArray[np.str_]:
     return rng.choice(sites, images, p=[0.5, 0.3, 0.185, 0.015])
 
 
-def _facts(recipe: Recipe, audit: dict[str, Any]) -> list[dict[str, Any]]:
+def _facts(recipe: Recipe, audit: dict[str, Any]) -> list[RunFacts]:
     return [
-        {
-            "fold": fold,
-            "prior_shift": 0.0 if recipe.is_binary else [0.0] * len(recipe.classes),
-            "audit": audit,
-            "leaks": audit["findings"],
-            "kept": recipe.selection.keep,
-            "best_epoch": 3 + fold,
-            "last_epoch": 9,
-            "seconds": 108.4,
-            "recipe_digest": recipe.digest(),
-            "folds_digest": "9f" * 32,
-            "array_digest": "3c" * 32,
-            "versions": {"python": "3.11.7", "torch": "2.15.0", "melanoma": "0.1.0"},
-            "device": "cpu",
-            "precision": "float32",
-            "pretrained": "file sha256:115e5ff7 from mobilenet_v2_imagenet.safetensors",
-        }
+        RunFacts.model_validate(
+            {
+                "fold": fold,
+                "prior_shift": 0.0 if recipe.is_binary else [0.0] * len(recipe.classes),
+                "audit": audit,
+                "leaks": audit["findings"],
+                "kept": recipe.selection.keep,
+                "best_epoch": 3 + fold,
+                "last_epoch": 9,
+                "seconds": 108.4,
+                "recipe_digest": recipe.digest(),
+                "folds_digest": "9f" * 32,
+                "array_digest": "3c" * 32,
+                "versions": {"python": "3.11.7", "torch": "2.15.0", "melanoma": "0.1.0"},
+                "device": "cpu",
+                "precision": "float32",
+                "pretrained": "file sha256:115e5ff7 from mobilenet_v2_imagenet.safetensors",
+            }
+        )
         for fold in range(FOLDS)
     ]
 

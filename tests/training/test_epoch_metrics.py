@@ -9,11 +9,11 @@ import pytest
 import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Metric
 from melanoma.training.epoch_metrics import judge, log_odds, validate
+from melanoma.types import Floats, Integers
 
 SHIFT = [0.0, 1.5, -0.7, 2.0]
 Sample = tuple[Floats, Integers]
@@ -72,7 +72,7 @@ def test_without_melanoma_classes_there_is_no_auroc_of_melanoma(sample: Sample) 
 
 def test_with_one_output_there_are_the_loss_and_the_auroc_of_the_logits(sample: Sample) -> None:
     logits, target = sample[0][:, 0], (sample[1] == 0).astype(np.int64)
-    assert validate(_binary(), logits, target, shift=3.0) == {
+    assert validate(_binary(), logits[:, None], target, shift=3.0) == {
         "valid_loss": pytest.approx(sk.log_loss(target, expit(logits))),
         "auroc": sk.roc_auc_score(target, logits),
     }
@@ -102,7 +102,7 @@ def test_the_recipe_s_metric_judges_the_higher_the_better(
             "balanced_accuracy": sk.balanced_accuracy_score(target, called),
             "macro_f1": sk.f1_score(target, called, average="macro"),
         }
-    found = validate(recipe, logits, target, shift=shift)
+    found = validate(recipe, logits.reshape(len(target), -1), target, shift=shift)
     assert judge(recipe, found) == found[metric]
     if metric in expected:
         assert found[metric] == pytest.approx(expected[metric])

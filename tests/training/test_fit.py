@@ -191,7 +191,7 @@ def test_a_run_interrupted_while_it_predicts_gives_the_unbroken_run(
         with pytest.raises(InterruptedRun):
             fit(recipe, folder)
     resumed = fit(recipe, folder)
-    assert (resumed.facts["best_epoch"], resumed.facts["last_epoch"]) == (1, 3)
+    assert (resumed.facts.best_epoch, resumed.facts.last_epoch) == (1, 3)
     assert _same(resumed, unbroken)
 
 
@@ -311,7 +311,7 @@ def test_resume_never_trains_a_finished_fold_again(
 ) -> None:
     first = fit(recipe_of(), tmp_path / "run")
     second = fit(recipe_of(seed=6), tmp_path / "run", resume=False)
-    assert second.facts["seed"] == 6
+    assert second.facts.seed == 6
     assert _logits(second) != _logits(first)
     assert _same(second, fit(recipe_of(seed=6), tmp_path / "other"))
 
@@ -502,7 +502,7 @@ def test_a_scripted_auroc_stops_at_the_right_epoch_and_keeps_the_right_weights(
     # Epoch 4 gains less than min_delta; three epochs after the third it is over.
     _script(monkeypatch, 0.6, 0.55, 0.7, 0.70005, 0.65, 0.6, 0.99)
     run = fit(recipe, tmp_path / "run")
-    assert (run.facts["best_epoch"], run.facts["last_epoch"], run.facts["kept"]) == (3, 6, "best")
+    assert (run.facts.best_epoch, run.facts.last_epoch, run.facts.kept) == (3, 6, "best")
     lines = _metrics(run)
     assert [line["best"] for line in lines] == [True, False, True, False, False, False]
     # Two epochs without a thousandth more, 4 and 5, and the sixth runs at a tenth of the rate.
@@ -530,7 +530,7 @@ def test_keeping_the_last_epoch_still_reports_the_best_one(
 ) -> None:
     _script(monkeypatch, 0.9, 0.5, 0.5)
     run = fit(recipe_of(training={"epochs": 3}, selection={"keep": "last"}), tmp_path / "run")
-    assert (run.facts["best_epoch"], run.facts["last_epoch"]) == (1, 3)
+    assert (run.facts.best_epoch, run.facts.last_epoch) == (1, 3)
     assert run.scores.logits().tolist() == run.scores.logits("logit_last").tolist()
     assert run.scores.logits().tolist() != run.scores.logits("logit_best").tolist()
 
@@ -577,7 +577,7 @@ def test_the_weight_of_positives_is_recorded_beside_the_weights_and_not_in_them(
     data = place.data(0)
     run = fit(recipe_of(loss={"positive_weight": "ratio"}), tmp_path / "ratio")
     ratio = (len(data.training) - data.positives) / data.positives
-    assert run.facts["prior_shift"] == pytest.approx(math.log(ratio))
+    assert run.facts.prior_shift == pytest.approx(math.log(ratio))
     weights = load_file(run.folder / "model.safetensors")
     fresh = make_classifier("tiny", outputs=1)
     assert weights.keys() == fresh.state_dict().keys()
@@ -616,7 +616,7 @@ def test_skipped_steps_are_counted_and_the_epoch_s_loss_stays_a_number(
     run = fit(recipe_of(loss={"name": "broken"}), tmp_path / "run")
     assert [line["skipped_steps"] for line in _metrics(run)] == [2, 1]
     assert all(math.isfinite(line["loss"]) for line in _metrics(run))
-    assert run.facts["skipped_steps"] == 3
+    assert run.facts.skipped_steps == 3
 
 
 def test_an_epoch_without_a_finite_step_has_no_loss_and_its_line_is_json(
@@ -637,7 +637,7 @@ def test_ten_bad_steps_in_a_row_go_back_once_at_half_the_rate(
     assert len(said) == 1
     assert "back to epoch 2 at half the rate" in said[0]
     assert [line["rates"] for line in _metrics(run)] == [[0.003], [0.0015], [0.0015]]
-    assert run.facts["last_epoch"] == 3
+    assert run.facts.last_epoch == 3
 
 
 def test_a_run_that_diverges_again_names_its_images_and_keeps_the_best_weights(

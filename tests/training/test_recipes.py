@@ -100,7 +100,7 @@ def test_a_recipe_starts_trains_and_scores_its_fold(
         embeddings=tmp_path / "arrays",
     )
     logits = run.scores.logits()
-    shape = (len(data.validation),) if recipe.is_binary else (len(data.validation), recipe.outputs)
+    shape = (len(data.validation), recipe.outputs)
     assert logits.shape == shape
     assert np.isfinite(logits).all()
     lines = [
@@ -110,7 +110,7 @@ def test_a_recipe_starts_trains_and_scores_its_fold(
     assert all(line["skipped_steps"] == 0 and np.isfinite(line["loss"]) for line in lines)
     _check_rates(recipe, lines)
     if recipe.model.freeze_backbone and not recipe.augment:
-        assert np.load(tmp_path / "arrays" / run.facts["embeddings"]).shape == (46, 2048)
+        assert np.load(tmp_path / "arrays" / run.facts.embeddings).shape == (46, 2048)
     moved = _moved(recipe, load_file(tmp_path / "fold_0/model.safetensors"))
     assert {"head"} == moved if recipe.model.freeze_backbone else {"head", "backbone"} == moved
 

@@ -67,13 +67,13 @@ def test_two_epochs_give_each_held_out_image_a_logit_a_class(
             recipe,
             run.scores.logits("logit_last"),
             run.scores.target,
-            shift=run.facts["prior_shift"],
+            shift=run.facts.prior_shift,
         )
         for key in ("valid_loss", "auroc", "macro_auroc", "balanced_accuracy", "macro_f1"):
             assert last[key] == pytest.approx(found[key], abs=1e-6)
-        counts = run.facts["training_classes"]
-        assert run.facts["training_positives"] == counts["melanoma"]
-        assert run.facts["training_images"] == sum(counts.values())
+        counts = run.facts.training_classes
+        assert run.facts.training_positives == counts["melanoma"]
+        assert run.facts.training_images == sum(counts.values())
         weights = load_file(run.folder / "model.safetensors")
         assert weights["head.weight"].shape == (3, 16)
 
@@ -145,7 +145,7 @@ def test_the_recipe_s_metric_picks_the_epoch(
     monkeypatch.setattr(epoch_metrics, "_of_classes", found)
     selection = {"keep": "best", "metric": metric, "patience": 2}
     run = fit(three_of(training={"epochs": 3}, selection=selection), tmp_path / "run", at=three)
-    assert run.facts["best_epoch"] == best
+    assert run.facts.best_epoch == best
 
 
 def test_one_class_s_logit_that_is_not_finite_is_enough_to_name_the_image(

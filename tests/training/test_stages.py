@@ -229,11 +229,11 @@ def test_stopping_ends_a_stage_early_and_the_best_epoch_is_the_best_of_all(
     _script(monkeypatch, 0.7, 0.6, 0.6, 0.65, 0.8, 0.7, 0.7, 0.99)
     run = fit(recipe, tmp_path / "run")
     assert [line["stage"] for line in _metrics(run)] == [1, 1, 1, 2, 2, 2, 2]
-    assert (run.facts["best_epoch"], run.facts["last_epoch"]) == (5, 7)
+    assert (run.facts.best_epoch, run.facts.last_epoch) == (5, 7)
     # A best epoch of the first stage outlives a second one that is worse throughout.
     _script(monkeypatch, 0.7, 0.6, 0.6, 0.65, 0.65, 0.99)
     worse = fit(recipe, tmp_path / "worse")
-    assert (worse.facts["best_epoch"], worse.facts["last_epoch"]) == (1, 5)
+    assert (worse.facts.best_epoch, worse.facts.last_epoch) == (1, 5)
     fresh = _fresh_backbone(recipe)
     kept = _weights(worse)
     assert all(torch.equal(kept[key], value) for key, value in fresh.items())

@@ -7,7 +7,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from melanoma.data.duplicates.fingerprints import SIDE, VIEWS, WINDOWS, Floats, View, flatten_light
+from melanoma.data.duplicates.fingerprints import (
+    SIDE,
+    VIEWS,
+    WINDOWS,
+    Floats32,
+    View,
+    flatten_light,
+)
 from melanoma.data.images import Pixels
 
 _WORTH_FITTING = 0.30  # correlation before the motion is fitted
@@ -21,14 +28,14 @@ class Fit(NamedTuple):
 
     similarity: float
     view: View
-    motion: Floats
+    motion: Floats32
 
 
 class Laid(NamedTuple):
     """An image's grey levels, and its shapes (to fit a motion to)."""
 
-    grey: Floats
-    shapes: Floats
+    grey: Floats32
+    shapes: Floats32
 
     @classmethod
     def of(cls, levels: Pixels) -> Laid:
@@ -37,7 +44,7 @@ class Laid(NamedTuple):
         return cls(grey, flatten_light(blurred, reach=3, floor=4))
 
 
-def _detail(grey: Floats) -> Floats:
+def _detail(grey: Floats32) -> Floats32:
     # Blurred first: the finest that JPEG leaves is its own. Then a short reach and a low floor: two
     # round moles on bare skin have the same outline, and only what is inside tells them apart.
     return flatten_light(cv2.GaussianBlur(grey, (0, 0), 1.0), reach=2, floor=2)
@@ -65,7 +72,7 @@ def lay_over(image: Laid, target: Laid, guesses: list[int]) -> Fit | None:
     return Fit(_correlation(detail, _detail(target.grey)), view, motion)
 
 
-def _fitted(image: Floats, target: Floats, motion: Floats) -> Floats:
+def _fitted(image: Floats32, target: Floats32, motion: Floats32) -> Floats32:
     """The motion that lays `image` over `target` best; as it was where there is none."""
     try:
         # OpenCV's stubs forget that there may be no mask.
@@ -77,7 +84,7 @@ def _fitted(image: Floats, target: Floats, motion: Floats) -> Floats:
     return fitted.astype(np.float32, copy=False) if _is_plain(fitted) else motion
 
 
-def _motion_of(window: tuple[float, float, float]) -> Floats:
+def _motion_of(window: tuple[float, float, float]) -> Floats32:
     """(2, 3): from a pixel of the target to the pixel of the image that it shows."""
     top, left, share = window
     edge = (share - 1) / 2
@@ -86,13 +93,13 @@ def _motion_of(window: tuple[float, float, float]) -> Floats:
     )
 
 
-def _is_plain(motion: Floats) -> bool:
+def _is_plain(motion: Floats32) -> bool:
     """A crop of one photograph neither shears, nor turns, nor grows."""
     scales, turns = (motion[0, 0], motion[1, 1]), (motion[0, 1], motion[1, 0])
     return all(0.7 < s < 1.1 for s in scales) and all(abs(t) < 0.08 for t in turns)
 
 
-def _moved(image: Floats, motion: Floats) -> Floats:
+def _moved(image: Floats32, motion: Floats32) -> Floats32:
     return cv2.warpAffine(
         image,
         motion,
@@ -102,7 +109,7 @@ def _moved(image: Floats, motion: Floats) -> Floats:
     ).astype(np.float32, copy=False)
 
 
-def _correlation(one: Floats, other: Floats) -> float:
+def _correlation(one: Floats32, other: Floats32) -> float:
     inner = slice(_BORDER, -_BORDER)
     a, b = one[inner, inner].ravel(), other[inner, inner].ravel()
     a, b = a - a.mean(), b - b.mean()

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.images import Pixels
+from melanoma.types import Integers
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+Floats32 = npt.NDArray[np.float32]
 
 SIDE = 64  # of the luminance kept for looking at a pair closely
 _COARSE = 32
@@ -40,7 +40,7 @@ class Squares(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, rows: Sequence[int] | Ints) -> Pixels: ...
+    def rows(self, rows: Sequence[int] | Integers) -> Pixels: ...
 
 
 class View(NamedTuple):
@@ -50,7 +50,7 @@ class View(NamedTuple):
     upside_down: bool
     mirrored: bool
 
-    def of(self, image: Floats) -> Floats:
+    def of(self, image: Floats32) -> Floats32:
         """The (H, W) image seen this way."""
         image = image.T if self.transposed else image
         image = image[::-1] if self.upside_down else image
@@ -80,12 +80,14 @@ class Fingerprints(NamedTuple):
     Fingerprints have length 1, or 0 where there is nothing to see.
     """
 
-    whole: Floats
-    crops: Floats
+    whole: Floats32
+    crops: Floats32
     grey: Pixels
 
 
-def make_fingerprints(squares: Squares, blocks: Iterator[Ints] | Sequence[Ints]) -> Fingerprints:
+def make_fingerprints(
+    squares: Squares, blocks: Iterator[Integers] | Sequence[Integers]
+) -> Fingerprints:
     """The fingerprints of the rows in `blocks`, in their order."""
     parts = [_of_block(squares.rows(block)) for block in blocks if len(block)]
     if not parts:
@@ -100,19 +102,19 @@ def make_fingerprints(squares: Squares, blocks: Iterator[Ints] | Sequence[Ints])
     return Fingerprints(crops[0], crops, np.concatenate([grey for _, grey in parts]))
 
 
-def blocks_of(rows: Sequence[int] | Ints) -> list[Ints]:
+def blocks_of(rows: Sequence[int] | Integers) -> list[Integers]:
     """`rows` in pieces that fit into memory whatever the size of a square."""
     given = np.asarray(rows, dtype=np.int64)
     return [given[start : start + _BLOCK] for start in range(0, len(given), _BLOCK)]
 
 
-def seen_as(fingerprints: Floats, view: View) -> Floats:
+def seen_as(fingerprints: Floats32, view: View) -> Floats32:
     """The fingerprints (..., D) that the images would have, laid as in `view`."""
     order, sign = _LAID[view]
     return fingerprints[..., order] * sign
 
 
-def flatten_light(grey: npt.NDArray[np.generic], *, reach: float, floor: float = 4.0) -> Floats:
+def flatten_light(grey: npt.NDArray[np.generic], *, reach: float, floor: float = 4.0) -> Floats32:
     """(H, W) luminance with its local mean taken off and its local contrast made even.
 
     `reach` is the Gaussian's sigma in pixels; contrasts below `floor` grey levels are left small:
@@ -121,11 +123,11 @@ def flatten_light(grey: npt.NDArray[np.generic], *, reach: float, floor: float =
     light = grey.astype(np.float32)
     detail = light - cv2.GaussianBlur(light, (0, 0), reach)
     contrast = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), reach))
-    flat: Floats = (detail / (contrast + floor)).astype(np.float32, copy=False)
+    flat: Floats32 = (detail / (contrast + floor)).astype(np.float32, copy=False)
     return flat
 
 
-def _of_block(pixels: Pixels) -> tuple[Floats, Pixels]:
+def _of_block(pixels: Pixels) -> tuple[Floats32, Pixels]:
     grey = np.stack([_grey(square) for square in pixels])
     coarse = np.stack(
         [
@@ -144,7 +146,7 @@ def _grey(square: Pixels) -> Pixels:
     return cv2.resize(grey, (SIDE, SIDE), interpolation=how).astype(np.uint8, copy=False)
 
 
-def _fingerprint(coarse: Floats, window: tuple[float, float, float]) -> Floats:
+def _fingerprint(coarse: Floats32, window: tuple[float, float, float]) -> Floats32:
     top, left, share = window
     waves = _cosines(top, share) @ coarse @ _cosines(left, share).T
     # Rising with the frequency: coarse shading is what lesions share, edges are their own.
@@ -153,12 +155,12 @@ def _fingerprint(coarse: Floats, window: tuple[float, float, float]) -> Floats:
     return np.where(length > _NOTHING, values / np.maximum(length, _NOTHING), 0).astype(np.float32)
 
 
-def _cosines(start: float, share: float) -> Floats:
+def _cosines(start: float, share: float) -> Floats32:
     """(order, 32): the cosines of the window, each pixel weighted by how much of it is inside."""
     edges = np.clip(np.linspace(0, 1, _COARSE + 1), start, start + share)
     inside, middle = np.diff(edges), (edges[:-1] + edges[1:]) / 2
     order = np.arange(_ORDER)[:, None]
-    waves: Floats = (np.cos(np.pi * order * (middle - start) / share) * inside / share).astype(
+    waves: Floats32 = (np.cos(np.pi * order * (middle - start) / share) * inside / share).astype(
         np.float32
     )
     return waves
@@ -172,7 +174,7 @@ _WEIGHT = np.hypot(_DOWN, _ACROSS).astype(np.float32)
 _NOTHING = 0.5
 
 
-def _laid(view: View) -> tuple[Ints, Floats]:
+def _laid(view: View) -> tuple[Integers, Floats32]:
     number = np.zeros((_ORDER, _ORDER), np.int64)
     number[_KEPT] = np.arange(len(_KEPT[0]))
     down, across = (_KEPT[1], _KEPT[0]) if view.transposed else _KEPT

@@ -17,18 +17,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from melanoma.data.array_build import Progress, silent
+from melanoma.data.array_build import silent
 from melanoma.data.duplicates.alignment import Fit, Laid, lay_over, relation_of
 from melanoma.data.duplicates.fingerprints import (
     VIEWS,
     Fingerprints,
-    Floats,
-    Ints,
+    Floats32,
     Squares,
     blocks_of,
     make_fingerprints,
     seen_as,
 )
+from melanoma.types import Integers, Progress
 
 # Of the settings here, in fingerprints.py and in alignment.py: pairs that another version found are
 # not reused.
@@ -96,7 +96,7 @@ def near_duplicates_between(
     return _sorted({(int(looked[a]), int(there[b])): fit for (a, b), fit in found.items()})
 
 
-def _blocks(rows: Ints, progress: Progress) -> list[Ints]:
+def _blocks(rows: Integers, progress: Progress) -> list[Integers]:
     blocks = blocks_of(rows)
     return progress(blocks, total=len(blocks), desc="fingerprints", unit="block")  # type: ignore[return-value]
 
@@ -133,7 +133,7 @@ def _search(
 
 def _neighbors(
     queries: Fingerprints, gallery: Fingerprints, *, same: bool, progress: Progress
-) -> Ints:
+) -> Integers:
     """(pairs, 2): each query's nearest in the gallery, over all its windows and views."""
     count, others = queries.whole.shape[0], gallery.whole.shape[0]
     keep = min(_NEIGHBORS, others - same)
@@ -163,7 +163,7 @@ def _neighbors(
     return _once(found, np.concatenate(scores)) if same else found
 
 
-def _once(pairs: Ints, scores: Floats) -> Ints:
+def _once(pairs: Integers, scores: Floats32) -> Integers:
     """Of (a, b) and (b, a) the one that is more alike: a crop is cut from the other's whole."""
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(np.sort(pairs[order], axis=1), axis=0, return_index=True)
@@ -171,7 +171,7 @@ def _once(pairs: Ints, scores: Floats) -> Ints:
 
 
 def _compare(
-    queries: Fingerprints, gallery: Fingerprints, pairs: Ints, pool: ThreadPoolExecutor
+    queries: Fingerprints, gallery: Fingerprints, pairs: Integers, pool: ThreadPoolExecutor
 ) -> list[Fit | None]:
     """Each candidate laid over its neighbor, in the views and windows that fit best."""
     crops = queries.crops[:, pairs[:, 0]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melanoma.data.array_build import Progress, silent
+from melanoma.data.array_build import silent
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, array_file
 from melanoma.data.duplicates.near import (
@@ -20,6 +20,7 @@ from melanoma.data.duplicates.near import (
 )
 from melanoma.data.groups import Pair, exact_duplicates
 from melanoma.storage import write_json
+from melanoma.types import Progress
 
 IDENTICAL = "identical"
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Plane = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.floating[Any]]
+Numbers = npt.NDArray[np.floating[Any]]
 
 # How far melanomas lie above nevi in severity, in standard deviations: tuned so that
 # SE-ResNeXt50 from scratch neither fails nor saturates on 440 phantoms.
@@ -124,11 +124,11 @@ def _noise(size: int, cells: int, rng: np.random.Generator) -> Plane:
     return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _sigmoid(values: Floats) -> Plane:
+def _sigmoid(values: Numbers) -> Plane:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values), np.float32)
 
 
-def _absorb(image: Floats, density: Floats, spectrum: Plane) -> Plane:
+def _absorb(image: Numbers, density: Numbers, spectrum: Plane) -> Plane:
     kept = np.exp(-np.maximum(density, 0)[..., None] * spectrum)
     return np.asarray(image * kept, np.float32)
 
@@ -282,7 +282,7 @@ def _exposed(
     distance = np.hypot(grid.x, grid.y)
     blur, gain = rng.uniform(0.25, 0.6), rng.normal(1, 0.04)
     if look.vignette == 1.0:
-        lens: Floats = _sigmoid((rng.uniform(1.02, 1.2) - distance) / 0.02)
+        lens: Numbers = _sigmoid((rng.uniform(1.02, 1.2) - distance) / 0.02)
     else:
         lens = 1 - 0.9 * ((0.05 + look.vignette) * np.maximum(distance - 0.3, 0) ** 2)
     # Grain takes one number a pixel, so it comes last: any size then shows the same lesion.

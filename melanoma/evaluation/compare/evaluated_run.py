@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from melanoma.data.csv_tables import read_table
+from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.errors import DataError, FoldError, WeightsError
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
-from melanoma.evaluation.metrics.catalog import (
-    auroc,
-    average_precision,
-    brier_score,
-    log_loss,
-    macro_auroc,
-    sensitivity_at_specificity,
-)
+from melanoma.evaluation.scored_images import ScoredImages, by_class
+from melanoma.types import Floats, Integers
 
 _NEEDED = ("image_name", "group", "target", "fold")
+_BINARY = ("other", "melanoma")
+
+
+class TableImages(ScoredImages):
+    """Images as a table has them: melanoma and its probabilities are columns, digit for digit."""
+
+    @cached_property
+    def positive(self) -> Integers:
+        """(N,) 1 for a melanoma."""
+        column = "melanoma" if "melanoma" in self.table else "target"
+        return self.table[column].to_numpy(np.int64)
+
+    @cached_property
+    def probability(self) -> Floats:
+        """(N,) melanoma probabilities of the bundle."""
+        return self.table["prob"].to_numpy(np.float64)
+
+    @cached_property
+    def crossfit_probability(self) -> Floats:
+        """(N,) melanoma probabilities by the cross-fitted calibration."""
+        return self.table["prob_crossfit"].to_numpy(np.float64)
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,33 @@ class EvaluatedRun:
         """(N,) numbers of what the bootstrap draws."""
         return pd.factorize(self.frame["group"])[0].astype(np.int64)
 
-    @property
-    def by_class(self) -> Floats:
-        """(N, C) probabilities in the order of the classes; (N, 0) with one output."""
-        names = [
-            c for c in map(str, self.frame) if c.startswith("prob_") and "prob_crossfit" not in c
-        ]
-        return self.frame[names].to_numpy(np.float64)
+    @cached_property
+    def images(self) -> ScoredImages:
+        """The run's scores as those that a report is measured on.
+
+        Raises DataError where the table lacks probabilities.
+        """
+        names = tuple(
+            column.removeprefix("prob_")
+            for column in map(str, self.frame)
+            if column.startswith("prob_") and not column.startswith("prob_crossfit")
+        )
+        columns = [f"prob_{name}" for name in names] or ["prob"]
+        crossfit = [column.replace("prob", "prob_crossfit", 1) for column in columns]
+        require_columns(self.frame.columns, columns + crossfit, origin=str(self.folder / "oof.csv"))
+        classes, melanoma = names or _BINARY, _BINARY[1:]
+        if names:
+            own = self.target[self.melanoma == 1] if self.melanoma is not None else self.target[:0]
+            melanoma = tuple(names[number] for number in np.unique(own))
+        counts = np.bincount(self.target, minlength=len(classes))
+        return TableImages(
+            self.frame,
+            classes,
+            melanoma,
+            by_class(self.frame[columns].to_numpy(np.float64)),
+            by_class(self.frame[crossfit].to_numpy(np.float64)),
+            tuple((counts / len(self.frame)).tolist()),
+        )
 
     def column(self, name: str) -> Floats:
         """(N,) of a column of scores."""
@@ -123,56 +157,3 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun) -> tuple[EvaluatedRun, 
         if (frame[column] != first.frame[column]).any():
             raise DataError(f"{first.folder} and {second.folder} differ in {column}")
     return first, replace(second, frame=frame)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What may be compared: a run's Statistic, and how its better side is said."""
-
-    title: str
-    better: str  # "A {better} by 0.01"
-    higher_is_better: bool
-    needs_melanoma: bool
-    of: Callable[[EvaluatedRun], Statistic]
-
-
-def _binary(
-    statistic: Callable[[Integers, Floats], Statistic], column: str
-) -> Callable[[EvaluatedRun], Statistic]:
-    def of(run: EvaluatedRun) -> Statistic:
-        assert run.melanoma is not None
-        return statistic(run.melanoma, run.column(column))
-
-    return of
-
-
-# Ranking by the bundle's probability, calibration by the cross-fitted one, as in report.json.
-METRICS: dict[str, Metric] = {
-    "auroc": Metric("AUROC", "ranks better", True, True, _binary(auroc, "prob")),
-    "pr_auc": Metric("PR-AUC", "ranks better", True, True, _binary(average_precision, "prob")),
-    "sensitivity_at_specificity_0.9": Metric(
-        "sensitivity at specificity 0.9",
-        "catches more",
-        True,
-        True,
-        _binary(lambda target, score: sensitivity_at_specificity(0.9, target, score), "prob"),
-    ),
-    "brier": Metric(
-        "Brier score", "predicts better", False, True, _binary(brier_score, "prob_crossfit")
-    ),
-    "log_loss": Metric(
-        "log loss", "predicts better", False, True, _binary(log_loss, "prob_crossfit")
-    ),
-    "macro_auroc": Metric(
-        "macro AUROC",
-        "tells the classes apart better",
-        True,
-        False,
-        lambda run: macro_auroc(run.target, run.by_class),
-    ),
-}
-
-
-def can_measure(metric: Metric, run: EvaluatedRun) -> bool:
-    """Whether the run's table holds the scores that the metric needs."""
-    return run.melanoma is not None if metric.needs_melanoma else run.by_class.shape[1] > 1

@@ -23,8 +23,8 @@ from melanoma.evaluation.compare.mistakes import (
     cross_entropies,
     find_mistakes,
 )
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.evaluation.render.figure_style import ACCENT, ALARM, INK, figure_at
+from melanoma.types import Floats, Integers
 
 _SHEET = 24  # photographs on a sheet
 _ACROSS = 6

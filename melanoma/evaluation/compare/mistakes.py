@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
+from melanoma.types import Floats, Integers
 
 _SURE = 1e-15
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
     Interval,
     Resampled,
     Statistic,
@@ -21,6 +19,7 @@ from melanoma.evaluation.metrics.bootstrap import (
     is_recentered,
     percentile_interval,
 )
+from melanoma.types import Floats, Integers
 
 
 class Comparison(NamedTuple):

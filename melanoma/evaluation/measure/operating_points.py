@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Interval, Statistic
-from melanoma.evaluation.metrics.catalog import (
+from melanoma.errors import DataError
+from melanoma.evaluation.metrics.bootstrap import Interval, Statistic
+from melanoma.evaluation.metrics.decisions import (
     accuracy_at,
     balanced_accuracy_at,
     negative_predictive_value_at,
     positive_predictive_value_at,
     sensitivity_at,
     specificity_at,
+)
+from melanoma.evaluation.metrics.ranking import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
 from melanoma.evaluation.prevalence import predictive_values, retarget
+from melanoma.evaluation.report.schema import OperatingPointElsewhere
+from melanoma.evaluation.report.schema_parts import OperatingPoint
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.sections import Evaluation
+from melanoma.types import Floats, Integers
 
 _AT = {
     "sensitivity": sensitivity_at,
@@ -71,42 +76,48 @@ def threshold_statistics(
 
 
 def describe_thresholds(
-    images: ScoredImages, thresholds: Sequence[Threshold], found: Mapping[str, Interval]
-) -> list[dict[str, Any]]:
-    """OperatingPoint's fields, from the intervals of `threshold_statistics`."""
-    return [
-        {
-            "at": point.at,
-            "value": point.value,
-            **{name: found[f"threshold/{number}/{name}"].as_dict() for name in _AT},
-            **_counts(point.value, images.positive, images.probability),
-        }
+    images: ScoredImages, thresholds: Sequence[Threshold], intervals: Mapping[str, Interval]
+) -> tuple[OperatingPoint, ...]:
+    """Each threshold's line, from the intervals of `threshold_statistics`."""
+    return tuple(
+        OperatingPoint.model_validate(
+            {
+                "at": point.at,
+                "value": point.value,
+                **{name: intervals[f"threshold/{number}/{name}"].measured() for name in _AT},
+                **_counts(point.value, images.positive, images.probability),
+            }
+        )
         for number, point in enumerate(thresholds)
-    ]
+    )
 
 
 def describe_elsewhere(
-    points: Sequence[Mapping[str, Any]], *, trained: float, wanted: float
-) -> list[dict[str, Any]]:
-    """OperatingPointElsewhere's fields: the same images flagged, where melanoma is as common as
-    `wanted`. Predictive values follow by Bayes from sensitivity and specificity."""
-    found = []
+    points: Sequence[OperatingPoint], *, trained: float, wanted: float
+) -> tuple[OperatingPointElsewhere, ...]:
+    """The same images flagged, where melanoma is as common as `wanted`.
+
+    Predictive values follow by Bayes from sensitivity and specificity.
+    """
+    elsewhere = []
     for point in points:
-        caught, spared = point["sensitivity"]["value"], point["specificity"]["value"]
+        caught, spared = point.sensitivity.value, point.specificity.value
+        if caught is None or spared is None:
+            raise DataError(f"{point.at} is undefined: there are no melanomas, or nothing else")
         there = predictive_values(caught, spared, prevalence=wanted)
-        value = retarget(np.array([point["value"]]), trained=trained, wanted=wanted)
-        found.append(
-            {
-                "at": point["at"],
-                "value": float(value[0]),
-                "sensitivity": caught,
-                "specificity": spared,
-                "ppv": there.ppv if isfinite(there.ppv) else None,
-                "npv": there.npv if isfinite(there.npv) else None,
-                "flagged_share": there.flagged_share,
-            }
+        value = retarget(np.array([point.value]), trained=trained, wanted=wanted)
+        elsewhere.append(
+            OperatingPointElsewhere(
+                at=point.at,
+                value=float(value[0]),
+                sensitivity=caught,
+                specificity=spared,
+                ppv=there.ppv if isfinite(there.ppv) else None,
+                npv=there.npv if isfinite(there.npv) else None,
+                flagged_share=there.flagged_share,
+            )
         )
-    return found
+    return tuple(elsewhere)
 
 
 def _counts(threshold: float, target: Integers, score: Floats) -> dict[str, int]:

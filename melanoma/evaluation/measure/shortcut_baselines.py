@@ -14,9 +14,10 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, bootstrap_intervals
-from melanoma.evaluation.metrics.catalog import auroc
-from melanoma.evaluation.report.schema import Measured, ShortcutLine, Shortcuts
+from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
+from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.evaluation.report.schema_parts import ShortcutLine, Shortcuts
+from melanoma.types import Floats, Integers
 
 IMAGES_PER_PATIENT = "images per patient"
 _CLINICAL = ("age", "sex", "site")
@@ -33,23 +34,21 @@ _MOST_CATEGORIES = 60
 
 def shortcut_baselines(
     frame: pd.DataFrame,
-    melanoma_target: Integers | None,
+    melanoma_target: Integers,
     folds: Integers,
     groups: Integers,
     *,
     model_probability: Floats,
     resamples: int,
     seed: int,
-) -> Shortcuts | None:
-    """The AUROC of each of LINES on the model's own folds, beside the model's; None without target.
+) -> Shortcuts:
+    """The AUROC of each of LINES on the model's own folds, beside the model's.
 
     `frame` is the fold table; its rows are those of `melanoma_target` (1 melanoma, 0 not), `folds`,
     `groups` (numbers of what the bootstrap draws) and `model_probability`, which is NaN in folds
     that were not trained: there nothing is scored, but the baselines learn from them. Images per
     patient are counted over the whole frame, without labels.
     """
-    if melanoma_target is None:
-        return None
     inputs = shortcut_inputs(frame)
     scored = np.isfinite(model_probability)
     # One fold alone has no others to learn from: its groups are halved instead.
@@ -70,11 +69,11 @@ def shortcut_baselines(
             name=name,
             inputs=usable,
             absent=tuple(column for column in LINES[name] if column not in inputs),
-            auroc=Measured(**measured[name].as_dict()),
+            auroc=measured[name].measured(),
         )
         for name, usable in chosen.items()
     )
-    return Shortcuts(model=Measured(**measured[""].as_dict()), lines=lines, left_out=left_out)
+    return Shortcuts(model=measured[""].measured(), lines=lines, left_out=left_out)
 
 
 def shortcut_inputs(frame: pd.DataFrame) -> dict[str, Floats]:

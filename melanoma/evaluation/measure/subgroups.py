@@ -10,20 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    Interval,
-    Statistic,
-    bootstrap_intervals,
-)
-from melanoma.evaluation.metrics.catalog import auroc, sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.bootstrap import Interval, Statistic, bootstrap_intervals
+from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.metrics.weighted_sums import mean
-from melanoma.evaluation.report.schema import Measured, SubgroupLine
+from melanoma.evaluation.report.schema_parts import Measured, SubgroupLine
+from melanoma.types import Flags, Floats, Integers
 
 COLUMNS = ("age", "sex", "site")
 SMALLEST = 20  # images, for any metric
@@ -32,8 +27,6 @@ UNKNOWN = "unknown"
 _MOST_VALUES = 12
 _AGES = (30, 40, 50, 60, 70, 80)
 _NONE = Measured(value=None)
-
-Members = npt.NDArray[np.bool_]
 
 
 def subgroups(
@@ -76,7 +69,7 @@ def subgroups(
     return lines
 
 
-def split_column(values: pd.Series, *, ages: bool = False) -> Iterator[tuple[str, Members]]:
+def split_column(values: pd.Series, *, ages: bool = False) -> Iterator[tuple[str, Flags]]:
     """(name, (N,) who belongs to it) for each part of a column; every row is in exactly one.
 
     A column is numeric when every known value is a number; up to 12 of them are parts themselves.
@@ -101,7 +94,7 @@ def split_column(values: pd.Series, *, ages: bool = False) -> Iterator[tuple[str
         yield UNKNOWN, ~known
 
 
-def _bands(ages: Floats, known: Members) -> Iterator[tuple[str, Members]]:
+def _bands(ages: Floats, known: Flags) -> Iterator[tuple[str, Flags]]:
     """Under 30, then decades, then 80 and over: outside these a decade holds hardly anyone."""
     for low, high in pairwise((-np.inf, *_AGES, np.inf)):
         members = known & (ages >= low) & (ages < high)
@@ -114,7 +107,7 @@ def _bands(ages: Floats, known: Members) -> Iterator[tuple[str, Members]]:
             yield name, members
 
 
-def _quartiles(numbers: Floats, known: Members) -> Iterator[tuple[str, Members]]:
+def _quartiles(numbers: Floats, known: Flags) -> Iterator[tuple[str, Flags]]:
     """Four parts of like size, named by their least and greatest value; ties stay together."""
     edges = np.quantile(numbers[known], [0.25, 0.5, 0.75])
     part = np.searchsorted(edges, numbers, side="left")
@@ -124,7 +117,7 @@ def _quartiles(numbers: Floats, known: Members) -> Iterator[tuple[str, Members]]
             yield f"{numbers[members].min():,.8g} to {numbers[members].max():,.8g}", members
 
 
-def _values(text: pd.Series, known: Members) -> Iterator[tuple[str, Members]]:
+def _values(text: pd.Series, known: Flags) -> Iterator[tuple[str, Flags]]:
     """Each value, most frequent first; the rarest joined where there are more than 12."""
     counts = text[known].value_counts()
     order = sorted(counts.index, key=lambda value: (-counts[value], value))
@@ -160,7 +153,7 @@ class _Part:
 
     def line(self, column: str, value: str, measured: Mapping[str, Interval]) -> SubgroupLine:
         """The line of report.json: null for what was not measured, and a note that says why."""
-        found = {name: Measured(**interval.as_dict()) for name, interval in measured.items()}
+        found = {name: interval.measured() for name, interval in measured.items()}
         return SubgroupLine(
             column=column,
             value=value,

@@ -15,11 +15,11 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.types import Floats, Integers
+
 # Weights (resamples, images) -> a value a resample.
 Statistic = Callable[[Floats], Floats]
 _BLOCK = 4_000_000  # weights held at a time
@@ -55,10 +55,10 @@ class Interval(NamedTuple):
     high: float
     undefined: int = 0
 
-    def as_dict(self) -> dict[str, float | None]:
-        """`{value, low, high}`, as report.json has it: null where it is undefined, not NaN."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        return {key: number if isfinite(number) else None for key, number in numbers.items()}
+    def measured(self) -> Measured:
+        """Value and ends as report.json has them: None where one is undefined, not NaN."""
+        numbers = (number if isfinite(number) else None for number in self[:3])
+        return Measured(**dict(zip(("value", "low", "high"), numbers, strict=True)))
 
 
 class Resampled(NamedTuple):
@@ -68,17 +68,6 @@ class Resampled(NamedTuple):
     values: Floats
 
 
-def bootstrap_interval(
-    statistic: Statistic, groups: Integers, *, resamples: int, rng: np.random.Generator
-) -> Interval:
-    """The statistic on all rows and the 2.5 and 97.5 percentiles over resampled groups.
-
-    `groups` numbers each row's cluster from 0. Resamples in which the statistic is undefined
-    (one class only) are left out and counted.
-    """
-    return bootstrap_intervals({"": statistic}, groups, resamples=resamples, rng=rng)[""]
-
-
 def bootstrap_intervals(
     statistics: Mapping[str, Statistic],
     groups: Integers,
@@ -86,7 +75,11 @@ def bootstrap_intervals(
     resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, Interval]:
-    """Every statistic's Interval, all of them on the same resamples, which are drawn once."""
+    """Every statistic on all rows, with its percentiles over the same resamples of groups.
+
+    `groups` numbers each row's cluster from 0. Resamples in which a statistic is undefined (one
+    class only) are left out of its interval and counted.
+    """
     found = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
     return {
         name: percentile_interval(drawn, recentered=is_recentered(statistics[name]))
@@ -117,16 +110,6 @@ def bootstrap_values(
         name: Resampled(float(statistic(ones)[0]), values[name])
         for name, statistic in statistics.items()
     }
-
-
-def resample_weights(
-    groups: Integers, *, resamples: int, rng: np.random.Generator
-) -> Iterator[Floats]:
-    """Blocks (b, N) of how often each row's group was drawn, `resamples` rows in all."""
-    count = int(groups.max()) + 1
-    block = max(1, _BLOCK // max(count, len(groups)))
-    for times in _draws(count, resamples=resamples, block=block, rng=rng):
-        yield times[:, groups].astype(np.float64)
 
 
 def _draws(

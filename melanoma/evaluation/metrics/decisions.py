@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, SumStatistic
+from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import (
     counts,
     divide,
@@ -18,6 +18,7 @@ from melanoma.evaluation.metrics.weighted_sums import (
     mean_of_defined,
     share,
 )
+from melanoma.types import Floats, Integers
 
 
 def sensitivity_at(threshold: float, target: Integers, score: Floats) -> SumStatistic:

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import rankdata
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Interval
+from melanoma.evaluation.metrics.bootstrap import Interval
+from melanoma.types import Floats, Integers
 
 _Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logit
 
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    SumStatistic,
-    bootstrap_intervals,
-)
+from melanoma.evaluation.metrics.bootstrap import SumStatistic, bootstrap_intervals
 from melanoma.evaluation.metrics.weighted_sums import mean
-from melanoma.evaluation.report.schema import NetBenefit
+from melanoma.evaluation.report.schema_parts import NetBenefit
+from melanoma.types import Floats, Integers
 
 _POINTS = 41
 

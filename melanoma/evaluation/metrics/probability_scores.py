@@ -8,9 +8,10 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, SumStatistic
+from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean
-from melanoma.evaluation.report.schema import ReliabilityBin
+from melanoma.evaluation.report.schema_parts import ReliabilityBin
+from melanoma.types import Floats, Integers
 
 _Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 _SURE = 1e-15

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, SumStatistic
+from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean_of
+from melanoma.types import Floats, Integers
 
 
 def auroc(target: Integers, score: Floats) -> SumStatistic:

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, SumStatistic
-
-Flags = npt.NDArray[np.bool_]
+from melanoma.evaluation.metrics.bootstrap import SumStatistic
+from melanoma.types import Flags, Floats, Integers
 
 
 def share(*, of: Flags, that: Flags) -> SumStatistic:

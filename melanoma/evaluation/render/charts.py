@@ -14,12 +14,12 @@ from melanoma.evaluation.render.svg import (
     text,
     ticks_between,
 )
-from melanoma.evaluation.report.schema import (
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import (
     CalibrationState,
     Curves,
     Measured,
     NetBenefit,
-    ReportContent,
     Shortcuts,
     SubgroupLine,
 )

@@ -12,7 +12,8 @@ from melanoma.evaluation.render.figure_style import ACCENT as _ACCENT
 from melanoma.evaluation.render.figure_style import INK as _INK
 from melanoma.evaluation.render.figure_style import MUTED as _MUTED
 from melanoma.evaluation.render.figure_style import STYLE as _STYLE
-from melanoma.evaluation.report.schema import CalibrationState, Curves, Measured, ReportContent
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import CalibrationState, Curves, Measured
 from melanoma.storage import write_bytes
 
 if TYPE_CHECKING:

@@ -8,15 +8,14 @@ from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.build import Report
-from melanoma.evaluation.report.schema import validate_report
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json, write_text
 
 
 def save_report(report: Report, recipe: Recipe, folder: Path, *, card: bool = True) -> None:
     """Write the report into `folder`; a model card too, unless the model has one elsewhere."""
-    content = validate_report(report.content)
-    write_json(folder / "report.json", report.content)
+    content = report.content
+    write_json(folder / "report.json", content.model_dump(mode="json"))
     write_text(folder / "report.html", render_html(content))
     if card:
         write_text(folder / "MODEL_CARD.md", render_card(content, recipe))

@@ -12,19 +12,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from melanoma.evaluation import number_format
+from melanoma.evaluation.metrics import catalog
+from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec, metric_form, metric_title
 from melanoma.evaluation.number_format import bounded, percent, plural, share
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
-from melanoma.evaluation.report.schema import (
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import (
     Confusion,
     Measured,
     NetBenefit,
-    ReportContent,
     Shortcuts,
     SubgroupLine,
 )
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_IN_PERCENT = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_", "top_")
+_AFTER_RANKING = 7  # of the cards' ranks: operating points stand there
 _MANY = 9  # classes from which a confusion matrix is set small, its headings upright
 
 
@@ -65,7 +67,7 @@ def render_html(content: ReportContent) -> str:
 
 @cache
 def environment() -> Environment:
-    """Jinja with the words of `wording` as filters; a name that is not given is an error."""
+    """Jinja with the words of `number_format` as filters; a name that is not given is an error."""
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=lambda name: bool(name and name.endswith(".html.j2")),
@@ -87,17 +89,12 @@ def environment() -> Environment:
         made.filters[word] = getattr(number_format, word)
     made.filters |= {
         "plural": plural,
-        "metric_name": number_format.metric_name,
+        "metric_name": metric_title,
         "count": "{:,}".format,
     }
-    made.globals |= {"share": share, "percent": percent, "form_of": form_of}
+    made.globals |= {"share": share, "percent": percent, "form_of": metric_form}
     made.globals["points"] = number_format.points
     return made
-
-
-def form_of(metric: str) -> object:
-    """How a metric is written: shares of images in percent, everything else as a decimal."""
-    return percent if metric.startswith(_IN_PERCENT) else share
 
 
 def page_title(content: ReportContent) -> str:
@@ -167,44 +164,43 @@ def benefit_rows(curve: NetBenefit | None) -> list[tuple[float, float, float]]:
 
 
 def _cards(content: ReportContent) -> list[Card]:
-    data, metrics = content.data, content.metrics
-    cards = []
-    notes = {
-        "auroc": "0.5 is guessing, 1 is perfect",
-        "pr_auc": f"guessing: {share(data.prevalence)}" if data.prevalence is not None else "",
-        "balanced_accuracy": f"guessing: {percent(1 / max(len(content.classes), 1))}",
-        "macro_auroc": "mean over classes; 0.5 is guessing",
-    }
-    shown = ["auroc", "pr_auc"]
-    if data.positives is None:
-        shown = ["balanced_accuracy", "macro_auroc", "accuracy", "macro_f1"]
-    elif len(content.classes) > 2:
-        shown.append("balanced_accuracy")
-    for key in shown:
-        if key in metrics:
-            note = notes.get(key, "")
-            cards.append(_card(number_format.metric_name(key), metrics[key], key, note))
+    """The metrics that have a card, operating points between ranking and calibration."""
+    data = content.data
+    cards = [
+        (spec.card.rank, _metric_card(spec, spec.card.note(content), content.metrics[name]))
+        for name, spec in METRICS.items()
+        if spec.card and name in content.metrics and _is_shown(spec.card, content)
+    ]
     for point in content.thresholds[:1]:
-        cards.append(
-            _card("Sensitivity", point.sensitivity, "sensitivity", f"threshold at {point.at}")
-        )
-        cards.append(
-            _card("Specificity", point.specificity, "specificity", "at the same threshold")
-        )
-    if "ece" in metrics:
-        cards.append(_card("Calibration error", metrics["ece"], "ece", "0 is perfect"))
+        for name, metric, note in (
+            ("Sensitivity", point.sensitivity, f"threshold at {point.at}"),
+            ("Specificity", point.specificity, "at the same threshold"),
+        ):
+            shown = Card(name, percent(metric.value), bounded(metric, percent), note)
+            cards.append((_AFTER_RANKING, shown))
     found = "" if data.positives is None else plural(data.positives, "melanoma")
     owners = (
         plural(data.patients, "patient")
         if data.patients is not None
         else plural(data.groups, "group")
     )
-    return [*cards, Card("Images", f"{data.images:,}", found, owners)]
+    ordered = [card for _, card in sorted(cards, key=lambda pair: pair[0])]
+    return [*ordered, Card("Images", f"{data.images:,}", found, owners)]
 
 
-def _card(name: str, metric: Measured, key: str, note: str) -> Card:
-    form = percent if form_of(key) is percent else share
-    return Card(name, form(metric.value), bounded(metric, form), note)
+def _metric_card(spec: MetricSpec, note: str, metric: Measured) -> Card:
+    name = spec.title.split(" (")[0]  # an abbreviation is for the table
+    return Card(name, spec.form(metric.value), bounded(metric, spec.form), note)
+
+
+def _is_shown(card: catalog.Card, content: ReportContent) -> bool:
+    counted = content.data.positives is not None
+    return {
+        "always": True,
+        "without melanoma": not counted,
+        "more than two classes": not counted or len(content.classes) > 2,
+        "never": False,
+    }[card.report]
 
 
 def _heat(value: float | None, low: float = 0.0) -> str:

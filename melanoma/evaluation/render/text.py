@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-Content = Mapping[str, Any]
-_PRIMARY = (
-    *("auroc", "pr_auc", "macro_auroc", "balanced_accuracy", "balanced_accuracy_equal_priors"),
-    *("macro_f1", "brier", "ece"),
-)
+from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Measured
 
 
-def report_lines(content: Content) -> list[str]:
+def report_lines(content: ReportContent) -> list[str]:
     """What a person must see, in order: warnings, what was scored, folds, metrics, thresholds."""
     return [
-        *(f"warning: {warning}" for warning in content["warnings"]),
+        *(f"warning: {warning}" for warning in content.warnings),
         _scored(content),
         *_folds(content),
         *_selection(content),
@@ -27,38 +22,35 @@ def report_lines(content: Content) -> list[str]:
     ]
 
 
-def spoken(metric: Mapping[str, float | None]) -> str:
+def spoken(metric: Measured) -> str:
     """0.865 (95 % 0.843 to 0.886), or undefined."""
-    value, low, high = metric["value"], metric["low"], metric["high"]
-    if value is None:
+    if metric.value is None:
         return "undefined"
-    return f"{value:.3f}" + ("" if low is None else f" (95 % {low:.3f} to {high:.3f})")
+    ends = "" if metric.low is None else f" (95 % {metric.low:.3f} to {metric.high:.3f})"
+    return f"{metric.value:.3f}{ends}"
 
 
-def _scored(content: Content) -> str:
-    data = content["data"]
+def _scored(content: ReportContent) -> str:
+    data = content.data
     melanomas = (
-        ""
-        if data["positives"] is None
-        else f"{data['positives']:,} melanomas ({data['prevalence']:.1%}), "
+        "" if data.positives is None else f"{data.positives:,} melanomas ({data.prevalence:.1%}), "
     )
-    folds = f", {len(content['folds'])} folds" if content["folds"] else ""
-    where = f" on {content['external']['recipe']}" if content["external"] else ""
+    folds = f", {len(content.folds)} folds" if content.folds else ""
+    where = f" on {content.external.recipe}" if content.external else ""
     return (
-        f"{content['recipe']}{where}: {data['images']:,} images, {melanomas}"
-        f"{data['groups']:,} groups{folds}"
+        f"{content.recipe}{where}: {data.images:,} images, {melanomas}{data.groups:,} groups{folds}"
     )
 
 
-def _folds(content: Content) -> list[str]:
-    if not content["folds"]:
+def _folds(content: ReportContent) -> list[str]:
+    if not content.folds:
         return []
     lines = ["fold  images  melanomas  AUROC   PR-AUC  best/last epoch"]
-    for fold in content["folds"]:
-        positives = "-" if fold["positives"] is None else fold["positives"]
+    for fold in content.folds:
+        positives = "-" if fold.positives is None else fold.positives
         lines.append(
-            f"{fold['fold']:>4}  {fold['images']:>6}  {positives:>9}  {_four(fold['auroc'])}  "
-            f"{_four(fold['pr_auc'])}  {fold['best_epoch']}/{fold['last_epoch']}"
+            f"{fold.fold:>4}  {fold.images:>6}  {positives:>9}  {_four(fold.auroc)}  "
+            f"{_four(fold.pr_auc)}  {fold.best_epoch}/{fold.last_epoch}"
         )
     return lines
 
@@ -67,69 +59,67 @@ def _four(value: float | None) -> str:
     return "     -" if value is None else f"{value:.4f}"
 
 
-def _selection(content: Content) -> list[str]:
-    selection = content["selection"]
+def _selection(content: ReportContent) -> list[str]:
+    selection = content.selection
     if not selection:
         return []
     return [
-        f"AUROC of the {which} epochs{' (kept)' if selection['kept'] == which else ''}: "
-        f"{spoken(selection[which]['auroc'])}"
+        f"AUROC of the {which} epochs{' (kept)' if selection.kept == which else ''}: "
+        f"{spoken(getattr(selection, which).auroc)}"
         for which in ("best", "last")
     ]
 
 
-def _metrics(content: Content) -> list[str]:
-    names = {"auroc": "AUROC", "pr_auc": "PR-AUC", "macro_auroc": "macro AUROC", "ece": "ECE"}
-    scores = _scores(content)
+def _metrics(content: ReportContent) -> list[str]:
     found = [
-        f"{names.get(name, name.replace('_', ' '))} {spoken(content['metrics'][name])}"
-        for name in _PRIMARY
-        if name in content["metrics"]
+        f"{spec.short} {spoken(content.metrics[name])}"
+        for name, spec in METRICS.items()
+        if spec.terminal and name in content.metrics
     ]
-    return [f"{scores} {found[0]}", *(f"  {line}" for line in found[1:])]
+    return [f"{_scores(content)} {found[0]}", *(f"  {line}" for line in found[1:])]
 
 
-def _scores(content: Content) -> str:
-    if not content["external"]:
+def _scores(content: ReportContent) -> str:
+    if not content.external:
         return "pooled out-of-fold"
-    return "test" if content["external"]["test_part"] else "external"
+    return "test" if content.external.test_part else "external"
 
 
-def _shortcuts(content: Content) -> list[str]:
-    if not content["shortcuts"]:
+def _shortcuts(content: ReportContent) -> list[str]:
+    if not content.shortcuts:
         return []
     return [
-        f"without the photograph: {line['name']} AUROC {spoken(line['auroc'])}"
-        for line in content["shortcuts"]["lines"]
+        f"without the photograph: {line.name} AUROC {spoken(line.auroc)}"
+        for line in content.shortcuts.lines
     ]
 
 
-def _thresholds(content: Content) -> list[str]:
+def _thresholds(content: ReportContent) -> list[str]:
     return [
-        f"threshold {point['value']:.4f} at {point['at']}: sensitivity "
-        f"{spoken(point['sensitivity'])}, specificity {spoken(point['specificity'])}"
-        for point in content["thresholds"]
+        f"threshold {point.value:.4f} at {point.at}: sensitivity "
+        f"{spoken(point.sensitivity)}, specificity {spoken(point.specificity)}"
+        for point in content.thresholds
     ]
 
 
-def _elsewhere(content: Content) -> list[str]:
-    elsewhere = content["retargeted"]
+def _elsewhere(content: ReportContent) -> list[str]:
+    elsewhere = content.retargeted
     if not elsewhere:
         return []
-    point = elsewhere["thresholds"][0]
+    point = elsewhere.thresholds[0]
     return [
-        f"at a prevalence of {elsewhere['prevalence']:.2%} the bundle's threshold is "
-        f"{point['value']:.4f}: it flags {point['flagged_share']:.1%}, of which "
-        f"{'none' if point['ppv'] is None else format(point['ppv'], '.1%')} are melanomas"
+        f"at a prevalence of {elsewhere.prevalence:.2%} the bundle's threshold is "
+        f"{point.value:.4f}: it flags {point.flagged_share:.1%}, of which "
+        f"{'none' if point.ppv is None else format(point.ppv, '.1%')} are melanomas"
     ]
 
 
-def _external(content: Content) -> list[str]:
-    external = content["external"]
-    fit = external and external["recalibration"]
+def _external(content: ReportContent) -> list[str]:
+    external = content.external
     # A test part that something is fitted on is none any more.
-    if not fit or external["test_part"]:
+    if not external or not external.recalibration or external.test_part:
         return []
+    fit = external.recalibration
     return [
         f"recalibrated on these images the Brier score would be {fit['brier_recalibrated']:.4f} "
         f"instead of {fit['brier_as_sealed']:.4f}; nothing was changed "

@@ -2,63 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
-from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration, crossfit_probabilities, fit_calibration
-from melanoma.evaluation.measure.operating_points import (
-    Threshold,
-    choose_thresholds,
-    describe_elsewhere,
-)
-from melanoma.evaluation.measure.patient_tables import measure_patients
-from melanoma.evaluation.measure.performance import measure_performance
+from melanoma.evaluation.measure.operating_points import Threshold, choose_thresholds
 from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
-from melanoma.evaluation.metrics.catalog import (
+from melanoma.evaluation.metrics.ranking import (
     auroc,
     average_precision,
     macro_auroc,
     macro_average_precision,
 )
-from melanoma.evaluation.report.schema import FORMAT, validate_report
-from melanoma.evaluation.report.summary import plain_summary
-from melanoma.evaluation.report.warnings import find_caveats
+from melanoma.evaluation.report.assemble import (
+    HeldOut,
+    Origin,
+    assemble_report,
+    retarget_report,
+)
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import (
+    FoldLine,
+    LeakAudit,
+    SelectedEpoch,
+    Selection,
+    StartingWeights,
+)
 from melanoma.evaluation.score_spread import require_differing_scores
-from melanoma.evaluation.score_table import LOGITS, Floats, ScoreTable, logit_columns
+from melanoma.evaluation.score_table import LOGITS, ScoreTable
 from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_text
+from melanoma.types import Floats
 
-Facts = dict[str, Any]
+
+class FoldFacts(Protocol):
+    """What a report says of a fold's run; melanoma.training.run.facts.RunFacts has it."""
+
+    fold: int
+    kept: Literal["best", "last"]
+    best_epoch: int
+    last_epoch: int
+    seconds: float
+    prior_shift: float | tuple[float, ...]
+    audit: LeakAudit
+    recipe_digest: str
+    folds_digest: str
+    array_digest: str
+    versions: dict[str, str]
+    device: str
+    precision: str
+    pretrained: Any
 
 
 @dataclass(frozen=True)
 class Report:
-    """The numbers (`content` is report.json), what the bundle takes from it, and the images."""
+    """report.json's content, what the bundle takes from it, and the images."""
 
-    content: dict[str, Any]
+    content: ReportContent
     calibration: Calibration
     thresholds: tuple[Threshold, ...]
     images: ScoredImages
 
 
-def corrected_logits(scores: ScoreTable, facts: Sequence[Facts], column: str = "logit") -> Floats:
-    """The table's logits with each fold's prior shift taken out: (N,), or (N, C)."""
-    shift = {int(f["fold"]): np.asarray(f["prior_shift"], np.float64) for f in facts}
+def corrected_logits(
+    scores: ScoreTable, facts: Sequence[FoldFacts], column: str = "logit"
+) -> Floats:
+    """The table's logits with each fold's prior shift taken out, (N, outputs)."""
+    shift = {f.fold: np.atleast_1d(np.asarray(f.prior_shift, np.float64)) for f in facts}
     return scores.logits(column) - np.stack([shift[fold] for fold in scores.frame["fold"]])
 
 
 def build_report(
     recipe: Recipe,
     scores: ScoreTable,
-    facts: Sequence[Facts],
+    facts: Sequence[FoldFacts],
     *,
     table: pd.DataFrame | None = None,
     folds_expected: int | None = None,
@@ -75,48 +98,50 @@ def build_report(
     DivergedError where a fold's scores do not differ between images.
     """
     seed = recipe.seed if seed is None else seed
-    logits = corrected_logits(scores, facts)
-    images, calibration = _calibrate(recipe, scores, logits, table)
+    resamples = recipe.evaluation.resamples
+    images, calibration = _calibrate(recipe, scores, corrected_logits(scores, facts), table)
     thresholds = choose_thresholds(images, recipe.evaluation)
-    rules = {"resamples": recipe.evaluation.resamples, "seed": seed}
-    uncalibrated = plain_probabilities(scores.logits())
-    content = measure_performance(images, thresholds, uncalibrated=uncalibrated, **rules)
-    content["calibration"] |= {
-        **_describe_calibration(calibration, recipe.classes),
-        "prior_shift": {str(f["fold"]): f["prior_shift"] for f in facts},
-    }
-    content |= {
-        **measure_patients(images, thresholds, whole=table, by=by, **rules),
-        "selection": _selection(images, scores, facts, **rules),
-        "folds": [_fold(images, f) for f in facts],
-        "external": None,
-        **_describe_run(recipe, facts, folds_expected=folds_expected or recipe.folds.k),
-    }
-    content["retargeted"] = _retargeted(content, prevalence)
-    return Report(complete_report(content), calibration, thresholds, images)
+    content = assemble_report(
+        images,
+        thresholds,
+        calibration,
+        _origin(recipe, calibration, facts, folds_expected=folds_expected or recipe.folds.k),
+        uncalibrated=plain_probabilities(scores.logits()),
+        by=by,
+        held_out=HeldOut(
+            folds=tuple(_fold(images, f) for f in facts),
+            selection=_selection(images, scores, facts, resamples=resamples, seed=seed),
+            whole=table,
+        ),
+        resamples=resamples,
+        seed=seed,
+    )
+    if prevalence is not None:
+        content = retarget_report(content, prevalence)
+    return Report(content, calibration, thresholds, images)
 
 
-def complete_report(content: dict[str, Any]) -> dict[str, Any]:
-    """`content` with its warnings and summary, validated, as plain JSON values."""
-    content = {**content, "format": FORMAT, "summary": ""}
-    content["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    content["warnings"] = find_caveats(content)
-    content["summary"] = plain_summary(validate_report(content))
-    plain: dict[str, Any] = validate_report(content).model_dump(mode="json")
-    return plain
-
-
-def retarget_report(content: dict[str, Any], prevalence: float) -> dict[str, Any]:
-    """A finished report that also says what its bundle gives where `prevalence` are melanomas.
-
-    Nothing is measured again. Raises RecipeError where no class is melanoma, or the share is not
-    between 0 and 1.
-    """
-    retargeted = _retargeted(content, prevalence)
-    return {
-        **complete_report({**content, "retargeted": retargeted}),
-        "created": content["created"],
-    }
+def _origin(
+    recipe: Recipe, calibration: Calibration, facts: Sequence[FoldFacts], *, folds_expected: int
+) -> Origin:
+    first = facts[0]
+    return Origin(
+        recipe=recipe.name,
+        version=recipe.version,
+        folds_expected=folds_expected,
+        leaks=pool_audits(facts),
+        digests={
+            "recipe_digest": first.recipe_digest,
+            "folds_digest": first.folds_digest,
+            "array_digest": first.array_digest,
+        },
+        versions=first.versions,
+        device=first.device,
+        precision=first.precision,
+        pretrained=_pool_pretrained(facts),
+        class_prevalence=dict(zip(recipe.classes, calibration.class_prevalence, strict=True)),
+        prior_shift={str(f.fold): f.prior_shift for f in facts},
+    )
 
 
 def _calibrate(
@@ -145,19 +170,14 @@ def _calibrate(
     return images, calibration
 
 
-def _describe_calibration(calibration: Calibration, classes: Sequence[str]) -> dict[str, Any]:
-    shares = dict(zip(classes, calibration.class_prevalence, strict=True))
-    return {**asdict(calibration), "class_prevalence": shares}
-
-
 def _selection(
     images: ScoredImages,
     scores: ScoreTable,
-    facts: Sequence[Facts],
+    facts: Sequence[FoldFacts],
     *,
     resamples: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Selection:
     """Best and last epoch side by side: the best one was picked by the fold that scores it."""
     statistics = {
         which: _ranking(images, corrected_logits(scores, facts, f"logit_{which}"))
@@ -166,14 +186,14 @@ def _selection(
     found = bootstrap_intervals(
         statistics, images.groups, resamples=resamples, rng=np.random.default_rng(seed)
     )
-    both = {which: {"auroc": found[which].as_dict()} for which in statistics}
-    return {"kept": facts[0]["kept"], **both}
+    both = {which: SelectedEpoch(auroc=found[which].measured()) for which in statistics}
+    return Selection(kept=facts[0].kept, **both)
 
 
 def _ranking(images: ScoredImages, logits: Floats) -> Statistic:
     """AUROC of melanoma by uncalibrated logits; the classes' mean where none is melanoma."""
-    if logits.ndim == 1:
-        return auroc(images.target, logits)
+    if logits.shape[1] == 1:
+        return auroc(images.target, logits[:, 0])
     probabilities = plain_probabilities(logits)
     if not images.melanoma:
         return macro_auroc(images.target, probabilities)
@@ -181,8 +201,8 @@ def _ranking(images: ScoredImages, logits: Floats) -> Statistic:
     return auroc(images.positive, probabilities[:, columns].sum(axis=1))
 
 
-def _fold(images: ScoredImages, facts: Facts) -> dict[str, Any]:
-    rows = (images.table["fold"] == facts["fold"]).to_numpy()
+def _fold(images: ScoredImages, facts: FoldFacts) -> FoldLine:
+    rows = (images.table["fold"] == facts.fold).to_numpy()
     ones = np.ones((1, int(rows.sum())))
     if images.melanoma:
         target, score = images.positive[rows], images.probability[rows]
@@ -190,67 +210,45 @@ def _fold(images: ScoredImages, facts: Facts) -> dict[str, Any]:
     else:
         target, table = images.target[rows], images.by_class[rows]
         ranked, precise = macro_auroc(target, table), macro_average_precision(target, table)
-    return {
-        "fold": facts["fold"],
-        "images": int(rows.sum()),
-        "positives": int(images.positive[rows].sum()) if images.melanoma else None,
-        "auroc": _defined(ranked(ones)),
-        "pr_auc": _defined(precise(ones)),
-        **{key: facts[key] for key in ("best_epoch", "last_epoch", "seconds")},
-    }
+    return FoldLine(
+        fold=facts.fold,
+        images=int(rows.sum()),
+        positives=int(images.positive[rows].sum()) if images.melanoma else None,
+        auroc=_defined(ranked(ones)),
+        pr_auc=_defined(precise(ones)),
+        best_epoch=facts.best_epoch,
+        last_epoch=facts.last_epoch,
+        seconds=facts.seconds,
+    )
 
 
 def _defined(values: Floats) -> float | None:
     return float(values[0]) if np.isfinite(values[0]) else None
 
 
-def _retargeted(content: Mapping[str, Any], prevalence: float | None) -> dict[str, Any] | None:
-    trained = content["data"]["prevalence"]
-    if prevalence is None:
-        return None
-    if trained is None:
-        raise RecipeError("--prevalence: the recipe names no melanoma class")
-    points = describe_elsewhere(content["thresholds"], trained=trained, wanted=prevalence)
-    return {"prevalence": prevalence, "thresholds": points}
-
-
-def _describe_run(recipe: Recipe, facts: Sequence[Facts], *, folds_expected: int) -> dict[str, Any]:
-    first = facts[0]
-    return {
-        "recipe": recipe.name,
-        "version": recipe.version,
-        "classes": recipe.classes,
-        "melanoma": recipe.melanoma,
-        "folds_expected": folds_expected,
-        "leaks": pool_audits(facts),
-        "intervals": f"95 %, {recipe.evaluation.resamples} bootstrap resamples of groups",
-        "digests": {key: first[key] for key in ("recipe_digest", "folds_digest", "array_digest")},
-        **{key: first[key] for key in ("versions", "device", "precision")},
-        "pretrained": _pool_pretrained(facts),
-    }
-
-
-def pool_audits(facts: Sequence[Facts]) -> dict[str, Any]:
+def pool_audits(facts: Sequence[FoldFacts]) -> LeakAudit:
     """The folds' audits as one: the fold file's is the same, what each started from its own."""
-    audits = [f["audit"] for f in facts]
-    pooled = {**audits[0], "allowed": any(audit["allowed"] for audit in audits)}
-    pooled["findings"] = list(dict.fromkeys(line for a in audits for line in a["findings"]))
-    starts = [start for a in audits if (start := a.get("starting_weights"))]
-    if starts:
-        pooled["starting_weights"] = {
-            "held_out_seen": sum(start["held_out_seen"] for start in starts),
-            "unknown": any(start["unknown"] for start in starts),
+    audits = [f.audit for f in facts]
+    starts = [audit.starting_weights for audit in audits if audit.starting_weights]
+    seen = sum(start.held_out_seen for start in starts)
+    unknown = any(start.unknown for start in starts)
+    pooled = StartingWeights(held_out_seen=seen, unknown=unknown) if starts else None
+    return audits[0].model_copy(
+        update={
+            "allowed": any(audit.allowed for audit in audits),
+            "findings": tuple(dict.fromkeys(line for a in audits for line in a.findings)),
+            "starting_weights": pooled,
         }
-    return pooled
+    )
 
 
-def _pool_pretrained(facts: Sequence[Facts]) -> Any:
-    first, *others = dict.fromkeys(f["pretrained"] for f in facts)
+def _pool_pretrained(facts: Sequence[FoldFacts]) -> Any:
+    first, *others = dict.fromkeys(f.pretrained for f in facts)
     return f"{first}; {len(others)} folds from other files" if others else first
 
 
 def save_out_of_fold(
-    report: Report, scores: ScoreTable, facts: Sequence[Facts], path: Path
+    report: Report, scores: ScoreTable, facts: Sequence[FoldFacts], path: Path
 ) -> None:
     """oof.csv: every image's held-out score, one row an image.
 
@@ -265,9 +263,7 @@ def save_out_of_fold(
     if images.melanoma and not images.binary:
         frame["melanoma"] = images.positive
     for name in LOGITS:
-        values = corrected_logits(scores, facts, name)
-        columns = [name] if values.ndim == 1 else logit_columns(name, images.classes)
-        frame[columns] = values.reshape(len(values), -1)
+        frame[scores.columns(name)] = corrected_logits(scores, facts, name)
     if not images.binary:
         frame[[f"prob_{name}" for name in images.classes]] = images.by_class
         frame[[f"prob_crossfit_{name}" for name in images.classes]] = images.crossfit

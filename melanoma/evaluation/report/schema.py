@@ -8,275 +8,32 @@ undefined (a predictive value where nothing was flagged) is null, never NaN.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
+from melanoma.evaluation.report.schema_parts import (
+    CalibrationSummary,
+    ClassLine,
+    Confusion,
+    Count,
+    Curves,
+    DataSummary,
+    FoldLine,
+    LeakAudit,
+    Measured,
+    NetBenefit,
+    OperatingPoint,
+    Part,
+    Selection,
+    Share,
+    Shortcuts,
+    SubgroupLine,
+)
 from melanoma.storage import write_json
 
-FORMAT = 2
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=0)]
-_SLACK = 1e-9  # of floats that say the same
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Measured(_Part):
-    """A value and its 95 % interval; null where it is undefined or has no interval."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-    @model_validator(mode="after")
-    def _ends_are_in_order(self) -> Measured:
-        # The value may lie outside: a percentile interval of a biased statistic need not hold it.
-        if (self.low is None) != (self.high is None):
-            raise ValueError("an interval has both ends or none")
-        if self.low is not None and self.high is not None and self.low > self.high + _SLACK:
-            raise ValueError(f"the interval ends ({self.high}) before it begins ({self.low})")
-        return self
-
-
-class DataSummary(_Part):
-    """What was scored. `positives` are the melanomas: images of a class named by `melanoma`."""
-
-    images: Count
-    positives: Count | None
-    groups: Count
-    patients: Count | None  # null where the table names none
-    prevalence: Share | None
-    classes: dict[str, Count]
-
-
-class StartingWeights(_Part):
-    """What is known of the weights that the folds started from."""
-
-    held_out_seen: Count  # images, over all folds, that the fold's weights had been trained on
-    unknown: bool  # whether they may have seen images of which there is no record
-
-
-class LeakAudit(_Part):
-    """What stands on both sides of a split; null where it was not looked for.
-
-    Sides are folds, or the training images and an external set.
-    """
-
-    patients: Count
-    lesions: Count
-    groups: Count
-    identical: Count | None
-    near_duplicates: Count | None
-    findings: tuple[str, ...]  # one sentence a kind of leak, with examples
-    allowed: bool = False  # trained all the same, by --allow-leak
-    starting_weights: StartingWeights | None = None
-
-
-class FoldLine(_Part):
-    """One fold; `auroc` and `pr_auc` are melanoma against the rest, or macro means without one."""
-
-    fold: Count
-    images: Count
-    positives: Count | None
-    auroc: float | None
-    pr_auc: float | None
-    best_epoch: Count
-    last_epoch: Count
-    seconds: float
-
-
-class SelectedEpoch(_Part):
-    auroc: Measured
-
-
-class Selection(_Part):
-    """Best and last epoch side by side; `kept` is the one whose weights are in the bundle."""
-
-    kept: Literal["best", "last"]
-    best: SelectedEpoch
-    last: SelectedEpoch
-
-
-class OperatingPoint(_Part):
-    """Flagged when melanoma_probability >= value. Chosen on out-of-fold scores only."""
-
-    at: str
-    value: float
-    sensitivity: Measured
-    specificity: Measured
-    ppv: Measured
-    npv: Measured
-    accuracy: Measured
-    balanced_accuracy: Measured
-    true_positives: Count
-    false_positives: Count
-    false_negatives: Count
-    true_negatives: Count
-    flagged: Count
-
-    @property
-    def images(self) -> int:
-        """All images, flagged or not."""
-        return self.flagged + self.false_negatives + self.true_negatives
-
-    @model_validator(mode="after")
-    def _flagged_are_true_or_false(self) -> OperatingPoint:
-        if self.true_positives + self.false_positives != self.flagged:
-            raise ValueError("true and false positives do not add up to the flagged images")
-        return self
-
-
-class ReliabilityBin(_Part):
-    """Images of like predicted probability: mean prediction, observed share, 95 % interval."""
-
-    predicted: Share
-    observed: Share
-    low: Share
-    high: Share
-    images: Count
-
-    @model_validator(mode="after")
-    def _interval_holds_the_share(self) -> ReliabilityBin:
-        if not self.low - _SLACK <= self.observed <= self.high + _SLACK:
-            raise ValueError(f"{self.observed} is not between {self.low} and {self.high}")
-        return self
-
-
-class CalibrationState(_Part):
-    """How well probabilities are calibrated, and the bins that show it."""
-
-    brier: Measured
-    log_loss: Measured
-    ece: Measured
-    slope: float | None = None  # of observed on predicted log-odds: 1 is right, below 1 too extreme
-    intercept: float | None = None  # calibration in the large: 0 is right, below 0 too high
-    bins: tuple[ReliabilityBin, ...]
-
-
-class CalibrationSummary(_Part):
-    """logits -> probabilities, and what that did.
-
-    Binary: p = sigmoid(slope * (logit - prior_shift) + intercept). Multi-class: p = softmax(slope *
-    (logits - prior_shift) + intercept), intercept one number a class. `before` is without scaling
-    (and without taking out the prior shift: what the network itself says); `after` is
-    cross-fitted. Both of the melanoma probability where there is one, else of the top class.
-    """
-
-    method: Literal["scale", "temperature"]
-    slope: float
-    intercept: float | tuple[float, ...]
-    prevalence: Share | None  # the share of melanomas that the probabilities refer to
-    class_prevalence: dict[str, Share]
-    prior_shift: dict[str, float | tuple[float, ...]]
-    before: CalibrationState
-    after: CalibrationState
-
-
-class Curve(_Part):
-    """Points of a curve, at most a few hundred, ends included."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    @model_validator(mode="after")
-    def _every_point_has_both(self) -> Curve:
-        if len(self.x) != len(self.y):
-            raise ValueError(f"{len(self.x)} x for {len(self.y)} y")
-        return self
-
-
-class Curves(_Part):
-    """roc: x 1 - specificity, y sensitivity. pr: x sensitivity, y precision."""
-
-    roc: Curve
-    pr: Curve
-
-
-class ClassLine(_Part):
-    """One class against the rest; precision, recall and F1 by `confusion`'s rule."""
-
-    name: str
-    melanoma: bool
-    images: Count
-    auroc: Measured
-    pr_auc: Measured
-    precision: Measured
-    recall: Measured
-    f1: Measured
-
-
-class Confusion(_Part):
-    """counts[i][j]: images of class i that were called class j."""
-
-    classes: tuple[str, ...]
-    rule: str  # "likeliest class", or "melanoma_probability >= 0.042 (sensitivity 0.95)"
-    counts: tuple[tuple[Count, ...], ...]
-
-    @model_validator(mode="after")
-    def _is_square(self) -> Confusion:
-        if {len(self.counts), *map(len, self.counts)} != {len(self.classes)}:
-            raise ValueError("counts needs a row and a column for each class")
-        return self
-
-
-class ShortcutLine(_Part):
-    """What no photograph is needed for, by boosting on the same folds."""
-
-    name: str
-    inputs: tuple[str, ...]
-    absent: tuple[str, ...]  # inputs that the fold file does not hold
-    auroc: Measured
-
-
-class Shortcuts(_Part):
-    """`model` is the model's AUROC on the same images."""
-
-    model: Measured
-    lines: tuple[ShortcutLine, ...]
-    left_out: tuple[str, ...] = ()  # one sentence a baseline that could not be had
-
-
-class SubgroupLine(_Part):
-    """One value of one column. Metrics are null and `note` says why where it is too small.
-
-    Calibration by cross-fitted probabilities; `calibration_gap` is observed less mean_predicted.
-    """
-
-    column: str
-    value: str
-    images: Count
-    positives: Count
-    auroc: Measured
-    sensitivity: Measured  # at the bundle's threshold
-    specificity: Measured
-    mean_predicted: float | None
-    observed: float | None
-    calibration_gap: Measured = Measured(value=None)
-    note: str = ""
-
-
-class NetBenefit(_Part):
-    """Decision curve (Vickers & Elkin 2006): true positives less false ones at the odds of the
-    threshold probability, a share of all images. Treat-none is 0 everywhere."""
-
-    thresholds: tuple[float, ...]
-    model: tuple[float, ...]
-    model_low: tuple[float, ...]
-    model_high: tuple[float, ...]
-    treat_all: tuple[float, ...]
-
-    @model_validator(mode="after")
-    def _curves_are_of_one_length(self) -> NetBenefit:
-        curves = (self.model, self.model_low, self.model_high, self.treat_all)
-        if any(len(curve) != len(self.thresholds) for curve in curves):
-            raise ValueError("every curve needs a value for each threshold")
-        return self
-
-
-class Retargeted(_Part):
+class Retargeted(Part):
     """The same scores for a place where melanoma is as common as `prevalence` (Saerens 2002).
 
     Sensitivity and specificity are as measured; predictive values follow from them by Bayes.
@@ -286,7 +43,7 @@ class Retargeted(_Part):
     thresholds: tuple[OperatingPointElsewhere, ...]
 
 
-class OperatingPointElsewhere(_Part):
+class OperatingPointElsewhere(Part):
     at: str
     value: float  # the same images are flagged, at this re-targeted probability
     sensitivity: float
@@ -296,7 +53,7 @@ class OperatingPointElsewhere(_Part):
     flagged_share: float
 
 
-class Recalibrated(_Part):
+class Recalibrated(Part):
     """The bundle's probabilities, moved by sigmoid(slope * log-odds + intercept) of an external
     set's fit: asked for, never silent. The thresholds move with them."""
 
@@ -306,7 +63,7 @@ class Recalibrated(_Part):
     prevalence: Share
 
 
-class Mistake(_Part):
+class Mistake(Part):
     """An image whose loss is among the largest. The name, never the photograph."""
 
     image_name: str
@@ -317,7 +74,7 @@ class Mistake(_Part):
     fold: int | None
 
 
-class External(_Part):
+class External(Part):
     """An external test set: scored by the sealed bundle, nothing refitted on it.
 
     Or the test part of the training table, which no fold saw: then `test_part` is true, and
@@ -333,7 +90,7 @@ class External(_Part):
     scored_before: Count = 0
 
 
-class ReportContent(_Part):
+class ReportContent(Part):
     """The whole of report.json."""
 
     format: Literal[2] = 2

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from melanoma.evaluation.number_format import bounded, of_hundred, percent, plural, share, threshold
-from melanoma.evaluation.report.schema import Measured, OperatingPoint, ReportContent
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Measured, OperatingPoint
 
 ENOUGH = 100  # events: below it a calibration curve says little (Collins et al. 2016)
 
 
-def plain_summary(content: Mapping[str, Any] | ReportContent) -> str:
+def plain_summary(content: ReportContent) -> str:
     """One paragraph: what was scored, how well it ranks, what the threshold means, what to fear.
 
-    Takes report.json's content with or without its `summary`, which is not read. Raises
-    pydantic.ValidationError where the content is none.
+    The content's own `summary` is not read.
     """
-    if not isinstance(content, ReportContent):
-        content = ReportContent.model_validate({"summary": "", **content})
     said = [_scored(content), _ranks(content)]
     if content.thresholds:
         when = "on these images" if content.external is None else "beforehand"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from melanoma.evaluation.report.schema import ReportContent
 
 FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
 # Above this share of melanomas a set was put together for training: no clinic sees so many.
 CLINIC_AT_MOST = 0.1
 
-Content = Mapping[str, Any]
 
-
-def find_caveats(content: Content) -> list[str]:
+def find_caveats(content: ReportContent) -> list[str]:
     """Sentences, gravest first: leaks, then selection effects, then small samples."""
     return [
         *_leaks(content),
@@ -24,37 +21,37 @@ def find_caveats(content: Content) -> list[str]:
     ]
 
 
-def _leaks(content: Content) -> list[str]:
-    audit, external = content["leaks"], content["external"]
-    found = [f"LEAK: {finding}" for finding in audit["findings"]]
+def _leaks(content: ReportContent) -> list[str]:
+    audit, external = content.leaks, content.external
+    found = [f"LEAK: {finding}" for finding in audit.findings]
     if external:
-        found += [f"LEAK: {finding}" for finding in external["overlap"]["findings"]]
-        audit = external["overlap"]
-    start = content["leaks"].get("starting_weights")
-    if start and start["unknown"]:
+        found += [f"LEAK: {finding}" for finding in external.overlap.findings]
+        audit = external.overlap
+    start = content.leaks.starting_weights
+    if start and start.unknown:
         found.append(
             "the starting weights are of unknown origin, in part or wholly: whether they were "
             "trained on images that are judged here is not recorded"
         )
     names = {"identical": "identical images", "near_duplicates": "near-duplicates"}
-    unseen = [name for key, name in names.items() if audit[key] is None]
+    unseen = [name for key, name in names.items() if getattr(audit, key) is None]
     if unseen:
         found.append(f"{' and '.join(unseen)} were not looked for: there was no array of images")
     return found
 
 
-def _selection(content: Content) -> list[str]:
+def _selection(content: ReportContent) -> list[str]:
     found = []
-    folds, expected = len(content["folds"]), content["folds_expected"]
-    if not content["external"] and folds < expected:
+    folds, expected = len(content.folds), content.folds_expected
+    if not content.external and folds < expected:
         found.append(f"{folds} of {expected} folds: the others were not trained")
-    before = content["external"]["scored_before"] if content["external"] else 0
+    before = content.external.scored_before if content.external else 0
     if before:
         found.append(
             f"this test part was scored by {before} other model{'s' if before > 1 else ''} before: "
             "whatever was chosen between them was chosen on it"
         )
-    if content["selection"] and content["selection"]["kept"] == "best":
+    if content.selection and content.selection.kept == "best":
         found.append(
             "the kept epoch was picked on the images that score it, which flatters it; "
             "compare the last epoch under selection"
@@ -62,26 +59,24 @@ def _selection(content: Content) -> list[str]:
     return found
 
 
-def _shortcuts(content: Content) -> list[str]:
-    if not content["shortcuts"]:
+def _shortcuts(content: ReportContent) -> list[str]:
+    if not content.shortcuts:
         return []
-    model = content["shortcuts"]["model"]
+    model = content.shortcuts.model
     rivals = [
         line
-        for line in content["shortcuts"]["lines"]
-        if line["auroc"]["value"] is not None
-        and model["low"] is not None
-        and line["auroc"]["value"] >= model["low"]
+        for line in content.shortcuts.lines
+        if line.auroc.value is not None and model.low is not None and line.auroc.value >= model.low
     ]
     return [
-        f"{line['name']} alone reach AUROC {line['auroc']['value']:.3f} without a look at the "
-        f"photograph, within reach of the model's {model['value']:.3f}"
+        f"{line.name} alone reach AUROC {line.auroc.value:.3f} without a look at the "
+        f"photograph, within reach of the model's {model.value:.3f}"
         for line in rivals
     ]
 
 
-def _sample(content: Content) -> list[str]:
-    prevalence = content["data"]["prevalence"]
+def _sample(content: ReportContent) -> list[str]:
+    prevalence = content.data.prevalence
     if prevalence is None or prevalence <= CLINIC_AT_MOST:
         return []
     return [
@@ -90,15 +85,15 @@ def _sample(content: Content) -> list[str]:
     ]
 
 
-def _small(content: Content) -> list[str]:
-    positives = content["data"]["positives"]
+def _small(content: ReportContent) -> list[str]:
+    positives = content.data.positives
     found = []
     if positives is not None and positives < FEW_POSITIVES:
         found.append(f"only {positives} positives: the intervals are wide")
-    if len(content["classes"]) > 2:
+    if len(content.classes) > 2:
         rare = [
             f"{name} ({count})"
-            for name, count in content["data"]["classes"].items()
+            for name, count in content.data.classes.items()
             if count < FEW_OF_A_CLASS
         ]
         if rare:

@@ -17,6 +17,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.schema import External, Recalibrated, ReportContent
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
@@ -66,7 +67,7 @@ class Bundle:
     members: tuple[Member, ...]
     calibration: Calibration
     thresholds: tuple[Threshold, ...]
-    report: dict[str, Any]
+    report: ReportContent
     head: Head | None = None
     golden: dict[str, Any] | None = None
     license: str | None = None
@@ -78,15 +79,15 @@ class Bundle:
 
 
 def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report) -> Bundle:
-    """Write recipe.yaml, report.json and manifest.json over the folds' weights; return it read."""
+    """Write recipe.yaml and manifest.json over the folds' weights, and what save_report and
+    save_out_of_fold wrote; return it read."""
     write_text(folder / "recipe.yaml", recipe.to_yaml())
-    write_json(folder / "report.json", report.content)
     files = ["recipe.yaml", "report.json", "oof.csv"]
     members = []
     for run in runs:
         file = f"{run.folder.name}/{MODEL}"
         files.append(file)
-        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts["prior_shift"]})
+        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts.prior_shift})
     write_json(
         folder / MANIFEST,
         {
@@ -98,7 +99,7 @@ def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: R
     return load_bundle(folder)
 
 
-def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
+def _statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
     statement = {
         "format": FORMAT,
@@ -116,35 +117,39 @@ def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
             "normalize": recipe.image.normalize,
             "views": recipe.evaluation.views,
         },
-        "folds_expected": report["folds_expected"],
+        "folds_expected": report.folds_expected,
         **served_numbers(report, recipe),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
 
 
-def served_numbers(report: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def served_numbers(report: ReportContent, recipe: Recipe) -> dict[str, Any]:
     """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
 
     The thresholds move with the probabilities, so the same images are flagged.
     """
-    fields = ("slope", "intercept", "prevalence", "method")
-    stated = {key: report["calibration"][key] for key in fields}
-    shares = tuple(report["calibration"]["class_prevalence"].values())
-    calibration = Calibration(**stated, class_prevalence=shares)
-    points = [Threshold(point["value"], point["at"]) for point in report["thresholds"]]
-    elsewhere, fit = report["retargeted"], report["recalibrated"]
+    stated = report.calibration
+    calibration = Calibration(
+        stated.slope,
+        stated.intercept,
+        stated.prevalence,
+        tuple(stated.class_prevalence.values()),
+        stated.method,
+    )
+    points = [Threshold(point.value, point.at) for point in report.thresholds]
+    elsewhere, fit = report.retargeted, report.recalibrated
     if elsewhere:
         numbers = [recipe.classes.index(name) for name in recipe.melanoma]
-        calibration = retarget_calibration(calibration, numbers, wanted=elsewhere["prevalence"])
-        points = [Threshold(point["value"], point["at"]) for point in elsewhere["thresholds"]]
+        calibration = retarget_calibration(calibration, numbers, wanted=elsewhere.prevalence)
+        points = [Threshold(point.value, point.at) for point in elsewhere.thresholds]
     if fit:
         calibration, points = recalibrate(
             calibration,
             points,
-            slope=fit["slope"],
-            intercept=fit["intercept"],
-            prevalence=fit["prevalence"],
+            slope=fit.slope,
+            intercept=fit.intercept,
+            prevalence=fit.prevalence,
         )
     return {
         "calibration": asdict(calibration),
@@ -177,34 +182,30 @@ def recalibrate(
     ]
 
 
-def seal_recalibrated(
-    bundle: Bundle, folder: Path, recipe: Recipe, external: dict[str, Any]
-) -> Bundle:
+def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:
     """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
 
     Raises RecipeError where there is no fit, or more than two classes; StorageError in use;
     WeightsError for a fit that would invent certainty.
     """
-    fit = external["recalibration"]
+    fit = external.recalibration
     if fit is None or bundle.outputs != 1:
         raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
-    require_slope(
-        fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external['recipe']}"
-    )
+    require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
     if folder.exists():
         raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
-    report = {
-        **bundle.report,
-        "recalibrated": {
-            "external": external["recipe"],
-            **{key: fit[key] for key in ("slope", "intercept", "prevalence")},
-        },
-    }
+    recalibrated = Recalibrated(
+        external=external.recipe,
+        slope=fit["slope"],
+        intercept=fit["intercept"],
+        prevalence=fit["prevalence"],
+    )
+    report = bundle.report.model_copy(update={"recalibrated": recalibrated})
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     for file in manifest["sha256"]:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.folder / file, folder / file)
-    write_json(folder / "report.json", report)
+    write_json(folder / "report.json", report.model_dump(mode="json"))
     digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
     write_json(folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests})
     return load_bundle(folder)
@@ -230,7 +231,7 @@ def load_bundle(folder: Path) -> Bundle:
             raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
         verify_digests(path, manifest["sha256"])
         require_members(path, manifest)
-        report = json.loads((folder / "report.json").read_text())
+        report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
         return _read(folder, manifest, report)
@@ -245,21 +246,22 @@ def load_bundle(folder: Path) -> Bundle:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> None:
+def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportContent) -> None:
     """Nothing vouches for the manifest itself; the files that it vouches for repeat its numbers."""
     path = folder / MANIFEST
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
     stated = _statement(recipe, report)
     found = differences({key: manifest[key] for key in stated}, stated)
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
-    found += differences(shifts, report["calibration"]["prior_shift"], "prior_shift.")
+    stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
+    found += differences(shifts, stated_shifts, "prior_shift.")
     if found:
         raise WeightsError(
             f"{path} is damaged: it differs from recipe.yaml and report.json ({'; '.join(found)})"
         )
 
 
-def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bundle:
+def _read(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
     members = tuple(
         Member(m["fold"], folder / m["file"], _shift(m["prior_shift"])) for m in manifest["members"]
     )

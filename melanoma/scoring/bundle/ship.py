@@ -25,8 +25,8 @@ from melanoma.data.csv_tables import read_table
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
-from melanoma.evaluation.report.build import retarget_report
-from melanoma.evaluation.report.schema import validate_report
+from melanoma.evaluation.report.assemble import retarget_report
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import MANIFEST, Bundle, load_bundle, served_numbers
 from melanoma.scoring.bundle.golden import score_golden, seal_golden
@@ -94,19 +94,19 @@ def ship_bundle(
     return Shipped(shipped, size, float(np.abs(before - after).max()))
 
 
-def _retarget(bundle: Bundle, prevalence: float) -> dict[str, Any]:
-    if bundle.report["recalibrated"]:
+def _retarget(bundle: Bundle, prevalence: float) -> ReportContent:
+    if bundle.report.recalibrated:
         raise RecipeError("--prevalence: this bundle was recalibrated on a set of its own")
     return retarget_report(bundle.report, prevalence)
 
 
-def _write_report(report: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _write_report(report: ReportContent, folder: Path) -> dict[str, Any]:
     """Write the report's files; returns what the manifest repeats of them."""
-    recipe, content = load_recipe(folder / "recipe.yaml"), validate_report(report)
-    write_json(folder / "report.json", report)
+    recipe = load_recipe(folder / "recipe.yaml")
+    write_json(folder / "report.json", report.model_dump(mode="json"))
     for name, text in (
-        ("report.html", render_html(content)),
-        ("MODEL_CARD.md", render_card(content, recipe)),
+        ("report.html", render_html(report)),
+        ("MODEL_CARD.md", render_card(report, recipe)),
     ):
         if (folder / name).is_file():
             write_text(folder / name, text)

@@ -20,7 +20,6 @@ from melanoma.errors import ExplanationError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.explain.gradcam import Heat, map_evidence
 from melanoma.scoring.explain.lime import (
-    Floats,
     Segments,
     Switches,
     count_evaluations,
@@ -32,6 +31,7 @@ from melanoma.scoring.explain.lime import (
 )
 from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.types import Floats
 
 METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture

@@ -20,8 +20,8 @@ from sklearn.linear_model import Ridge
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError
+from melanoma.types import Floats
 
-Floats = npt.NDArray[np.float64]
 Segments = npt.NDArray[np.int64]
 Switches = npt.NDArray[np.bool_]
 

@@ -30,9 +30,9 @@ from melanoma.storage import (
     sha256_of,
     sweep_temporaries,
     write_atomic,
-    write_json,
     write_text,
 )
+from melanoma.training.run.facts import RunFacts, RunStart, read_facts, write_facts
 from melanoma.training.run.resume_state import remove_states
 from melanoma.training.state import Weights
 from melanoma.training.weights_origin import TRAINING_IMAGES
@@ -46,12 +46,12 @@ class FoldRun:
 
     folder: Path
     scores: ScoreTable
-    facts: dict[str, Any]
+    facts: RunFacts
 
     @property
     def fold(self) -> int:
         """Which fold was held out."""
-        return int(self.facts["fold"])
+        return self.facts.fold
 
 
 def fold_folder(weights: Path, fold: int) -> Path:
@@ -82,10 +82,10 @@ def hold(folder: Path, *, needed: int) -> Iterator[None]:
         lock.release()
 
 
-def start_run(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
+def start_run(folder: Path, recipe: Recipe, facts: RunStart) -> None:
     """Record what the run is made with, before its first batch."""
     write_text(folder / "recipe.yaml", recipe.to_yaml())
-    write_json(folder / "run.json", {**facts, "finished": False})
+    write_facts(folder, facts)
 
 
 def clear_run(folder: Path) -> None:
@@ -94,19 +94,6 @@ def clear_run(folder: Path) -> None:
     remove_states(folder)
     for name in (MODEL, "oof.csv", "metrics.jsonl", TRAINING_IMAGES, "run.json"):
         (folder / name).unlink(missing_ok=True)
-
-
-def read_facts(folder: Path) -> dict[str, Any] | None:
-    """run.json; None when no run was started. Raises WeightsError when it is damaged."""
-    try:
-        facts: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError) as error:
-        raise WeightsError(
-            f"{folder / 'run.json'} is damaged; --resume never starts the fold again"
-        ) from error
-    return facts
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -118,14 +105,13 @@ def read_recipe(folder: Path) -> Recipe:
     return make_recipe(values, origin=str(folder / "recipe.yaml"))
 
 
-def require_same_run(
-    folder: Path, recipe: Recipe, facts: dict[str, Any], earlier: dict[str, Any]
-) -> None:
+def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: RunStart) -> None:
     """Raise WeightsError listing what differs between this run and the one in the folder."""
     found = differences(recipe.identity(), read_recipe(folder).identity())
     for key in ("fold", "folds_digest", "array_digest"):
-        if facts[key] != earlier.get(key):
-            found.append(f"{key}: {str(earlier.get(key))[:12]} -> {str(facts[key])[:12]}")
+        before, now = (str(getattr(made, key)) for made in (earlier, facts))
+        if before != now:
+            found.append(f"{key}: {before[:12]} -> {now[:12]}")
     if found:
         raise WeightsError(
             f"{folder} holds another run ({'; '.join(found)}); train into another --weights DIR, "
@@ -145,20 +131,15 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return {key: None if key in odd else value for key, value in record.items()}
 
 
-def finish_run(
-    folder: Path, weights: Weights, scores: ScoreTable, facts: dict[str, Any]
-) -> FoldRun:
+def finish_run(folder: Path, weights: Weights, scores: ScoreTable, facts: RunFacts) -> FoldRun:
     """Write the results, mark the run finished, and drop its resume state."""
     payload = serialize({key: value.contiguous() for key, value in weights.items()})
     write_atomic(folder / MODEL, lambda file: file.write(payload), needed=len(payload))
     save_scores(scores, folder / "oof.csv")
-    files = [MODEL, "oof.csv", "recipe.yaml", TRAINING_IMAGES]
-    done = {
-        **facts,
-        "finished": True,
-        "files": {name: sha256_of(folder / name) for name in files},
-    }
-    write_json(folder / "run.json", done)
+    names = (MODEL, "oof.csv", "recipe.yaml", TRAINING_IMAGES)
+    files = {name: sha256_of(folder / name) for name in names}
+    done = facts.model_copy(update={"files": files})
+    write_facts(folder, done)
     remove_states(folder)
     return FoldRun(folder, scores, done)
 
@@ -169,10 +150,10 @@ def load_run(folder: Path) -> FoldRun:
     Raises WeightsError when it is not finished, a file is missing, or a digest differs.
     """
     facts = read_facts(folder)
-    if facts is None or not facts["finished"]:
+    if not isinstance(facts, RunFacts):
         state = "is not finished" if facts else "is not trained"
         raise WeightsError(f"{folder} {state}; run python -m melanoma.train")
-    for name, expected in facts["files"].items():
+    for name, expected in facts.files.items():
         if not (folder / name).is_file():
             raise WeightsError(f"{folder / name} is missing; --resume never trains it again")
         found = sha256_of(folder / name)

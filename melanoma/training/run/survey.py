@@ -18,6 +18,7 @@ import yaml
 
 from melanoma.errors import DataError, MelanomaError, RecipeError
 from melanoma.recipe.overrides import make_recipe
+from melanoma.training.run.facts import RunFacts, RunStart, read_facts
 
 Values = dict[str, Any]
 
@@ -119,24 +120,23 @@ def _runs_below(folder: Path) -> Iterator[Path]:
 def _summarize(folder: Path) -> RunSummary:
     report = _read_json(folder / "report.json")
     parts = sorted(folder.glob("fold_*/run.json"), key=lambda path: int(path.parent.name[5:]))
-    facts = [_read_json(path) or {} for path in parts]
+    facts = [found for path in parts if (found := read_facts(path.parent)) is not None]
     where = folder if (folder / "recipe.yaml").is_file() else _first_recipe(folder)
     recipe = _read_recipe(where / "recipe.yaml")
     if report is not None:
         return _evaluated(folder, recipe, report)
-    digests = facts[0] if facts else {}
     return RunSummary(
         folder,
         name=str(recipe["name"]),
         recipe=recipe,
-        recipe_digest=str(digests.get("recipe_digest", "")),
-        folds_digest=str(digests.get("folds_digest", "")),
+        recipe_digest=facts[0].recipe_digest if facts else "",
+        folds_digest=facts[0].folds_digest if facts else "",
         folds_expected=int(recipe["folds"]["k"]),
         folds=tuple(
             _read_fold(path.parent, found, recipe) for path, found in zip(parts, facts, strict=True)
         ),
         created=_newest(parts),
-        leaks=any(found.get("leaks") for found in facts),
+        leaks=any(found.leaks for found in facts),
     )
 
 
@@ -167,16 +167,16 @@ def _reported_fold(line: Values, recipe: Values) -> FoldProgress:
     )
 
 
-def _read_fold(folder: Path, facts: Values, recipe: Values) -> FoldProgress:
+def _read_fold(folder: Path, facts: RunStart, recipe: Values) -> FoldProgress:
     history = _read_lines(folder / "metrics.jsonl")
     last = history[-1] if history else {}
-    if facts["finished"] and facts["kept"] == "best":
-        kept = [line for line in history if line["epoch"] == facts["best_epoch"]]
+    if isinstance(facts, RunFacts) and facts.kept == "best":
+        kept = [line for line in history if line["epoch"] == facts.best_epoch]
         last = kept[-1] if kept else last
     metric = last.get("auroc")
     return FoldProgress(
-        int(facts["fold"]),
-        bool(facts["finished"]),
+        facts.fold,
+        facts.finished,
         int(history[-1]["epoch"]) if history else 0,
         int(recipe["training"]["epochs"]),
         last.get("macro_auroc") if metric is None else metric,

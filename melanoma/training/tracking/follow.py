@@ -19,9 +19,10 @@ from typing import Any, Protocol
 from melanoma.errors import InterruptedRun, RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.loop import Watchers
+from melanoma.training.run.facts import RunFacts, RunStart
 from melanoma.training.tracking.mlflow import MlflowTracker
 
-Facts = dict[str, Any]
+Record = dict[str, Any]  # an epoch's line of metrics.jsonl
 DEFAULT_URI = "sqlite:///mlflow.db"
 _START_SECONDS = 60.0  # importing mlflow and making the tables of a new database take several
 _CALL_SECONDS = 10.0
@@ -32,14 +33,14 @@ class Tracker(Protocol):
 
     name: str
 
-    def start(self, facts: Facts, recipe: Recipe, history: list[Facts]) -> None:
+    def start(self, facts: RunStart, recipe: Recipe, history: list[Record]) -> None:
         """Before the first batch; `history` are the epochs before a resumed one."""
 
-    def epoch(self, record: Facts) -> None:
+    def epoch(self, record: Record) -> None:
         """After each epoch, with its line of metrics.jsonl."""
 
-    def finish(self, facts: Facts, *, status: str) -> None:
-        """At the end: FINISHED, KILLED (interrupted, to be resumed) or FAILED."""
+    def finish(self, facts: RunFacts | None, *, status: str) -> None:
+        """At the end: FINISHED, or without facts KILLED (to be resumed) or FAILED."""
 
 
 def tracking_uri(option: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -77,16 +78,16 @@ def follow(
         return
     guard = _Guard(tracker, watchers.say, call_seconds)
 
-    def epoch(record: Facts) -> None:
+    def epoch(record: Record) -> None:
         watchers.epoch(record)
         guard.call(tracker.epoch, record)
 
-    def start(facts: Facts, history: list[Facts]) -> None:
+    def start(facts: RunStart, history: list[Record]) -> None:
         watchers.start(facts, history)
         guard.running = True
         guard.call(tracker.start, facts, recipe, list(history), seconds=start_seconds)
 
-    def finish(facts: Facts) -> None:
+    def finish(facts: RunFacts) -> None:
         watchers.finish(facts)
         guard.end(facts, "FINISHED")
 
@@ -94,7 +95,7 @@ def follow(
         yield replace(watchers, start=start, epoch=epoch, finish=finish)
     except BaseException as error:
         stopped = isinstance(error, InterruptedRun | KeyboardInterrupt)
-        guard.end({}, "KILLED" if stopped else "FAILED")
+        guard.end(None, "KILLED" if stopped else "FAILED")
         raise
 
 
@@ -110,7 +111,7 @@ class _Guard:
         self.tracker, self.say, self.seconds = tracker, say, seconds
         self.running, self.given_up = False, False
 
-    def end(self, facts: Facts, status: str) -> None:
+    def end(self, facts: RunFacts | None, status: str) -> None:
         if self.running:
             self.call(partial(self.tracker.finish, status=status), facts)
         self.running = False

@@ -17,8 +17,9 @@ from typing import Any
 
 from melanoma.errors import MelanomaError
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunFacts, RunStart
 
-Facts = dict[str, Any]
+Record = dict[str, Any]  # an epoch's line of metrics.jsonl
 _BATCH = 100  # the most parameters or tags in one request
 _VALUE = 500  # characters of a parameter that every version of MLflow takes
 _ENVIRONMENT = {
@@ -40,13 +41,13 @@ class MlflowTracker:
         self._client: Any = None
         self._run = ""
 
-    def start(self, facts: Facts, recipe: Recipe, history: list[Facts]) -> None:
+    def start(self, facts: RunStart, recipe: Recipe, history: list[Record]) -> None:
         """Make the run. Raises MelanomaError without mlflow, mlflow's errors without a server."""
         client = self._client = _connect(self.uri)
         found = client.get_experiment_by_name(recipe.name)
         experiment = found.experiment_id if found else client.create_experiment(recipe.name)
         run = client.create_run(
-            experiment, run_name=f"{recipe.name} fold {facts['fold']}", tags=_tags(facts)
+            experiment, run_name=f"{recipe.name} fold {facts.fold}", tags=_tags(facts)
         )
         self._run = run.info.run_id
         from mlflow.entities import Param
@@ -57,16 +58,16 @@ class MlflowTracker:
         for record in history:
             self.epoch(record)
 
-    def epoch(self, record: Facts) -> None:
+    def epoch(self, record: Record) -> None:
         """Log the epoch's numbers under its number."""
         self._log(epoch_metrics(record), step=int(record["epoch"]))
 
-    def finish(self, facts: Facts, *, status: str) -> None:
+    def finish(self, facts: RunFacts | None, *, status: str) -> None:
         """Log how it ended, and close the run."""
-        named = {key: facts[key] for key in ("best_epoch", "last_epoch") if key in facts}
-        if named:
-            self._log({key: float(value) for key, value in named.items()}, step=0)
-            self._client.set_tag(self._run, "kept", facts["kept"])
+        if facts is not None:
+            epochs = {"best_epoch": facts.best_epoch, "last_epoch": facts.last_epoch}
+            self._log({key: float(value) for key, value in epochs.items()}, step=0)
+            self._client.set_tag(self._run, "kept", facts.kept)
         self._client.set_terminated(self._run, status=status)
 
     def _log(self, values: dict[str, float], *, step: int) -> None:
@@ -90,7 +91,7 @@ def flatten(recipe: Recipe) -> Iterator[tuple[str, str]]:
     return walk(recipe.model_dump(mode="json"), "")
 
 
-def epoch_metrics(record: Facts) -> dict[str, float]:
+def epoch_metrics(record: Record) -> dict[str, float]:
     """The record's finite numbers by name; of the groups' rates the lowest and the highest."""
     rates = record.get("rates") or []
     spread = {"rate_low": min(rates), "rate_high": max(rates)} if rates else {}
@@ -117,7 +118,7 @@ def _connect(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def _tags(facts: Facts) -> dict[str, str]:
+def _tags(facts: RunStart) -> dict[str, str]:
     plain = ("fold", "device", "recipe_digest", "folds_digest", "array_digest")
-    tags = {key: str(facts[key]) for key in plain if key in facts}
-    return tags | {f"version.{key}": str(v) for key, v in facts.get("versions", {}).items()}
+    tags = {key: str(getattr(facts, key)) for key in plain}
+    return tags | {f"version.{key}": number for key, number in facts.versions.items()}

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from melanoma.evaluation.compare.paired import Comparison, compare_runs, sign_p_value
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    bootstrap_interval,
-    bootstrap_intervals,
-)
-from melanoma.evaluation.metrics.catalog import auroc, brier_score, expected_calibration_error
+from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.delong import delong_difference
+from melanoma.evaluation.metrics.probability_scores import brier_score, expected_calibration_error
+from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.types import Floats, Integers
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -53,8 +50,8 @@ def test_a_better_run_is_found_and_each_run_keeps_its_own_interval() -> None:
     found = _compare(first, second, target, patient)
     assert found.difference.low > 0
     assert found.p_value == pytest.approx(2 / 401)
-    own = bootstrap_interval(auroc(target, first), patient, resamples=400, rng=_rng(1))
-    assert found.first == own
+    own = bootstrap_intervals({"auroc": auroc(target, first)}, patient, resamples=400, rng=_rng(1))
+    assert found.first == own["auroc"]
     assert found.difference.value == pytest.approx(found.first.value - found.second.value)
 
 

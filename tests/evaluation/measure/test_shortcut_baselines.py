@@ -19,7 +19,7 @@ from melanoma.evaluation.measure.shortcut_baselines import (
     shortcut_baselines,
     shortcut_inputs,
 )
-from melanoma.evaluation.report.schema import Shortcuts
+from melanoma.evaluation.report.schema_parts import Shortcuts
 from melanoma.recipe.data_sections import CsvFolderData
 from melanoma.recipe.sections import Folds
 
@@ -195,15 +195,6 @@ def test_one_fold_is_halved_by_groups_and_no_group_is_in_both_halves() -> None:
     frame["target"] = (np.random.default_rng(3).random(400) < 0.4).astype(np.int64)[patient]
     found = lines(measured(frame))["age, sex and site"].auroc
     assert found.low < 0.5 < found.high
-
-
-def test_without_a_melanoma_class_there_are_no_baselines() -> None:
-    frame = fold_frame()
-    fold = frame["fold"].to_numpy()
-    found = shortcut_baselines(
-        frame, None, fold, fold, model_probability=fold / 5, resamples=100, seed=0
-    )
-    assert found is None
 
 
 def test_siim_s_whole_table_is_told_as_well_as_was_measured_before(

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from melanoma.errors import DataError
 from melanoma.evaluation.measure.subgroups import split_column, subgroups
-from melanoma.evaluation.report.schema import Measured, SubgroupLine
+from melanoma.evaluation.report.schema_parts import Measured, SubgroupLine
 
 THRESHOLD = 0.4
 

@@ -13,26 +13,38 @@ from melanoma.evaluation.metrics import bootstrap
 from melanoma.evaluation.metrics.bootstrap import (
     Interval,
     Statistic,
-    bootstrap_interval,
     bootstrap_intervals,
     bootstrap_values,
-    resample_weights,
 )
-from melanoma.evaluation.metrics.catalog import (
-    auroc,
-    average_precision,
+from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.delong import delong_interval
+from melanoma.evaluation.metrics.probability_scores import (
     brier_score,
     expected_calibration_error,
     log_loss,
-    partial_auroc,
-    sensitivity_at,
-    specificity_at,
 )
-from melanoma.evaluation.metrics.delong import delong_interval
+from melanoma.evaluation.metrics.ranking import auroc, average_precision, partial_auroc
+from melanoma.evaluation.report.schema_parts import Measured
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def interval_of(statistic: Statistic, groups: np.ndarray, **rules: Any) -> Interval:
+    return bootstrap_intervals({"": statistic}, groups, **rules)[""]
+
+
+def drawn_blocks(groups: np.ndarray, *, resamples: int) -> list[np.ndarray]:
+    """The weights (b, N) that a statistic was asked about, but for the images themselves."""
+    blocks: list[np.ndarray] = []
+
+    def remember(weights: np.ndarray) -> np.ndarray:
+        blocks.append(weights)
+        return weights.sum(axis=1)
+
+    bootstrap_values({"": remember}, groups, resamples=resamples, rng=_rng())
+    return blocks[:-1]  # the last are all ones
 
 
 def _mean(values: np.ndarray) -> bootstrap.Statistic:
@@ -45,8 +57,7 @@ def test_a_resample_draws_as_many_groups_as_there_are_each_whole(
 ) -> None:
     monkeypatch.setattr(bootstrap, "_BLOCK", block)
     groups = np.array([2, 0, 1, 0, 2, 2, 3])
-    blocks = list(resample_weights(groups, resamples=500, rng=_rng()))
-    weights = np.concatenate(blocks)
+    weights = np.concatenate(drawn_blocks(groups, resamples=500))
     assert weights.shape == (500, 7)
     for group in range(4):
         columns = weights[:, groups == group]
@@ -60,7 +71,7 @@ def test_a_resample_draws_as_many_groups_as_there_are_each_whole(
 
 def test_memory_is_bounded_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_BLOCK", 1000)
-    sizes = [w.size for w in resample_weights(np.arange(100), resamples=95, rng=_rng())]
+    sizes = [weights.size for weights in drawn_blocks(np.arange(100), resamples=95)]
     assert max(sizes) <= 1000
     assert sum(sizes) == 9500
 
@@ -71,7 +82,7 @@ def test_the_interval_is_the_bootstrap_s_done_the_slow_way() -> None:
     groups = np.unique(groups, return_inverse=True)[1]
     target = (rng.random(150) < 0.3).astype(np.int64)
     score = rng.normal(size=150) + target
-    found = bootstrap_interval(auroc(target, score), groups, resamples=2000, rng=_rng())
+    found = interval_of(auroc(target, score), groups, resamples=2000, rng=_rng())
     slow = []
     for _ in range(800):
         drawn = rng.integers(0, groups.max() + 1, groups.max() + 1)
@@ -88,8 +99,7 @@ def test_the_interval_is_the_bootstrap_s_done_the_slow_way() -> None:
 def test_one_seed_gives_one_interval() -> None:
     values, groups = _rng().normal(size=60), np.repeat(np.arange(20), 3)
     found = [
-        bootstrap_interval(_mean(values), groups, resamples=200, rng=_rng(seed))
-        for seed in (1, 1, 2)
+        interval_of(_mean(values), groups, resamples=200, rng=_rng(seed)) for seed in (1, 1, 2)
     ]
     assert found[0] == found[1] != found[2]
 
@@ -102,7 +112,7 @@ def test_intervals_of_patients_cover_and_those_of_images_are_too_narrow() -> Non
     for _ in range(1000):
         values = rng.normal(0, 1, 80)[patients] + rng.normal(0, 0.5, 320)
         for name, groups in (("patients", patients), ("images", np.arange(320))):
-            found = bootstrap_interval(_mean(values), groups, resamples=300, rng=rng)
+            found = interval_of(_mean(values), groups, resamples=300, rng=rng)
             covered[name] += found.low <= 0 <= found.high
     assert 0.925 <= covered["patients"] / 1000 <= 0.975
     assert covered["images"] / 1000 < 0.75
@@ -110,7 +120,7 @@ def test_intervals_of_patients_cover_and_those_of_images_are_too_narrow() -> Non
 
 def test_resamples_of_one_class_are_left_out() -> None:
     target, score = np.array([1, 0, 0, 0]), np.array([0.9, 0.1, 0.2, 0.3])
-    found = bootstrap_interval(auroc(target, score), np.arange(4), resamples=200, rng=_rng())
+    found = interval_of(auroc(target, score), np.arange(4), resamples=200, rng=_rng())
     assert found[:3] == (1.0, 1.0, 1.0)
     # The one positive is in no resample, or alone in it: (3/4)^4 + (1/4)^4 = 0.32 of 200.
     assert 40 < found.undefined < 90
@@ -120,7 +130,7 @@ def test_an_interval_that_no_resample_defines_is_nan_beside_its_value() -> None:
     target, score = np.array([1, 0]), np.array([0.9, 0.1])
     # No resample of these weights holds a negative.
     statistic = auroc(target, score)
-    found = bootstrap_interval(
+    found = interval_of(
         lambda w: statistic(w) if len(w) == 1 else statistic(w * [1, 0]),
         np.array([0, 0]),
         resamples=100,
@@ -132,7 +142,7 @@ def test_an_interval_that_no_resample_defines_is_nan_beside_its_value() -> None:
 
 
 def test_an_interval_is_written_as_value_low_and_high() -> None:
-    assert Interval(0.5, 0.4, 0.6).as_dict() == {"value": 0.5, "low": 0.4, "high": 0.6}
+    assert Interval(0.5, 0.4, 0.6).measured() == Measured(value=0.5, low=0.4, high=0.6)
 
 
 def _clustered(
@@ -180,9 +190,9 @@ def test_the_size_of_the_blocks_changes_nothing(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, score, patient = _clustered()
-    expected = bootstrap_interval(auroc(target, score), patient, resamples=150, rng=_rng())
+    expected = interval_of(auroc(target, score), patient, resamples=150, rng=_rng())
     monkeypatch.setattr(bootstrap, "_BLOCK", block)
-    found = bootstrap_interval(auroc(target, score), patient, resamples=150, rng=_rng())
+    found = interval_of(auroc(target, score), patient, resamples=150, rng=_rng())
     assert found == expected
 
 
@@ -201,7 +211,7 @@ def test_the_calibration_error_s_interval_holds_its_value_though_resampling_rais
 
 def test_the_calibration_error_s_interval_ends_at_0() -> None:
     error = expected_calibration_error(np.tile([0, 1], 20), np.full(40, 0.5))
-    found = bootstrap_interval(error, np.arange(40), resamples=500, rng=_rng())
+    found = interval_of(error, np.arange(40), resamples=500, rng=_rng())
     assert (found.value, found.low) == (0, 0)
     assert 0 < found.high < 0.2
 
@@ -217,7 +227,7 @@ def test_the_interval_of_the_auroc_covers_with_patients_and_is_too_narrow_with_i
     for seed in range(400):
         target, score, patient = _clustered(80, seed=seed, **kind)
         for name, groups in (("patients", patient), ("images", np.arange(len(patient)))):
-            found = bootstrap_interval(auroc(target, score), groups, resamples=300, rng=_rng(seed))
+            found = interval_of(auroc(target, score), groups, resamples=300, rng=_rng(seed))
             covered[name] += found.low <= truth <= found.high
         analytic = delong_interval(target, score, groups=patient)
         covered["delong"] += analytic.low <= truth <= analytic.high

@@ -9,23 +9,25 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic
-from melanoma.evaluation.metrics.catalog import (
+from melanoma.evaluation.metrics.bootstrap import Statistic
+from melanoma.evaluation.metrics.decisions import (
     accuracy_at,
-    auroc,
-    average_precision,
     balanced_accuracy_at,
-    brier_score,
-    log_loss,
     negative_predictive_value_at,
-    partial_auroc,
     positive_predictive_value_at,
     sensitivity_at,
-    sensitivity_at_specificity,
     specificity_at,
+)
+from melanoma.evaluation.metrics.probability_scores import brier_score, log_loss
+from melanoma.evaluation.metrics.ranking import (
+    auroc,
+    average_precision,
+    partial_auroc,
+    sensitivity_at_specificity,
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
+from melanoma.types import Floats, Integers
 
 Make = Callable[[Integers, Floats], Statistic]
 Theirs = Callable[..., float]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers, Statistic, bootstrap_interval
+from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.decisions import (
     accuracy,
     balanced_accuracy,
@@ -20,6 +20,7 @@ from melanoma.evaluation.metrics.decisions import (
     top_k_accuracy,
 )
 from melanoma.evaluation.metrics.ranking import macro_auroc, macro_average_precision
+from melanoma.types import Floats, Integers
 
 CLASSES = 5
 
@@ -137,12 +138,9 @@ def test_among_tied_scores_the_first_class_is_the_one_that_argmax_takes() -> Non
 
 def test_a_rare_class_s_recall_has_an_interval_of_the_resamples_that_hold_it() -> None:
     target, called = np.array([0] * 38 + [1] * 2), np.array([0] * 38 + [1, 0])
-    found = bootstrap_interval(
-        class_recall(1, target, called, classes=2),
-        np.arange(40),
-        resamples=400,
-        rng=np.random.default_rng(0),
-    )
+    recall = {"recall": class_recall(1, target, called, classes=2)}
+    rng = np.random.default_rng(0)
+    found = bootstrap_intervals(recall, np.arange(40), resamples=400, rng=rng)["recall"]
     assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
     # (38/40)^40 = 0.13 of the resamples hold none.
     assert 30 < found.undefined < 75

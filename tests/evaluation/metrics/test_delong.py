@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from melanoma.evaluation.metrics.bootstrap import (
-    Floats,
-    Integers,
-    bootstrap_interval,
-    bootstrap_values,
-)
+from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals, bootstrap_values
 from melanoma.evaluation.metrics.delong import auroc_covariance, delong_difference, delong_interval
 from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.types import Floats, Integers
 
 
 def _scores(images: int = 90, *, seed: int = 0, levels: float = 3.0) -> tuple[Integers, Floats]:
@@ -85,7 +81,8 @@ def test_the_analytic_interval_agrees_with_the_bootstrap_of_patients() -> None:
     risk = rng.normal(size=200)[patient]
     target = (rng.random(1000) < 1 / (1 + np.exp(1 - risk))).astype(np.int64)
     score = 1.5 * rng.normal(size=200)[patient] + rng.normal(size=1000) + target
-    drawn = bootstrap_interval(auroc(target, score), patient, resamples=2000, rng=rng)
+    statistic = {"auroc": auroc(target, score)}
+    drawn = bootstrap_intervals(statistic, patient, resamples=2000, rng=rng)["auroc"]
     found = delong_interval(target, score, groups=patient)
     assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=0.008)
     naive = delong_interval(target, score)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.evaluation.metrics.net_benefit import (
     decision_curve,
     net_benefit_at,
     threshold_grid,
     treat_all,
 )
+from melanoma.types import Floats, Integers
 
 
 def _scores(images: int = 500, *, share: float = 0.2) -> tuple[Integers, Floats]:

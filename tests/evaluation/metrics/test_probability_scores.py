@@ -8,7 +8,6 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from melanoma.evaluation.metrics.bootstrap import Floats, Integers
 from melanoma.evaluation.metrics.probability_scores import (
     calibration_line,
     class_brier_score,
@@ -18,6 +17,7 @@ from melanoma.evaluation.metrics.probability_scores import (
     reliability_bins,
     wilson_interval,
 )
+from melanoma.types import Floats, Integers
 
 
 def _error(target: Integers, probability: Floats, *, bins: int = 10) -> float:

@@ -17,7 +17,8 @@ from melanoma.evaluation.number_format import measured, percent, share, threshol
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html, shortcut_alarm
-from melanoma.evaluation.report.schema import Measured, ReportContent, ShortcutLine, Shortcuts
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Measured, ShortcutLine, Shortcuts
 
 MADE = {
     "binary": binary,

@@ -20,12 +20,12 @@ from melanoma.evaluation.report.build import (
     corrected_logits,
     save_out_of_fold,
 )
-from melanoma.evaluation.report.schema import validate_report
 from melanoma.evaluation.score_table import ScoreTable
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import BINARY_CLASSES
 from melanoma.storage import write_json
+from melanoma.training.run.facts import RunFacts
 
 SHIFTS = (2.0, 2.5, 1.5)
 
@@ -74,24 +74,26 @@ def _audit(findings: tuple[str, ...]) -> dict[str, Any]:
     return {**dict.fromkeys(kinds, 0), "findings": list(findings), "allowed": bool(findings)}
 
 
-def _facts(*, folds: int = 3, leaks: tuple[str, ...] = (), kept: str = "best") -> list[Any]:
+def _facts(*, folds: int = 3, leaks: tuple[str, ...] = (), kept: str = "best") -> list[RunFacts]:
     return [
-        {
-            "fold": fold,
-            "prior_shift": SHIFTS[fold],
-            "audit": _audit(leaks),
-            "kept": kept,
-            "best_epoch": 3 + fold,
-            "last_epoch": 9,
-            "seconds": 12.5,
-            "recipe_digest": "r",
-            "folds_digest": "f",
-            "array_digest": "a",
-            "versions": {"torch": "2"},
-            "device": "cpu",
-            "precision": "float32",
-            "pretrained": "none",
-        }
+        RunFacts.model_validate(
+            {
+                "fold": fold,
+                "prior_shift": SHIFTS[fold],
+                "audit": _audit(leaks),
+                "kept": kept,
+                "best_epoch": 3 + fold,
+                "last_epoch": 9,
+                "seconds": 12.5,
+                "recipe_digest": "r",
+                "folds_digest": "f",
+                "array_digest": "a",
+                "versions": {"torch": "2"},
+                "device": "cpu",
+                "precision": "float32",
+                "pretrained": "none",
+            }
+        )
         for fold in range(folds)
     ]
 
@@ -110,7 +112,7 @@ def report(scores: ScoreTable) -> Report:
 def folder(report: Report, scores: ScoreTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     save_out_of_fold(report, scores, _facts(), folder / "oof.csv")
-    write_json(folder / "report.json", report.content)
+    write_json(folder / "report.json", report.content.model_dump(mode="json"))
     return folder
 
 
@@ -142,7 +144,7 @@ def test_a_report_on_scores_worse_than_chance_says_so(tmp_path: Path) -> None:
     report = build_report(_recipe(), scores, _facts())
     expected = sk.roc_auc_score(scores.target, corrected_logits(scores, _facts()))
     assert expected < 0.35
-    assert report.content["metrics"]["auroc"]["value"] == pytest.approx(expected, abs=1e-12)
+    assert report.content.metrics["auroc"].value == pytest.approx(expected, abs=1e-12)
 
 
 def test_metrics_of_calibration_are_those_of_the_cross_fitted_column(
@@ -196,7 +198,7 @@ def test_each_fold_s_shift_is_taken_out_before_folds_are_pooled(
 ) -> None:
     shift = np.array(SHIFTS)[oof["fold"]]
     for column in ("logit", "logit_best", "logit_last"):
-        assert np.allclose(oof[column] + shift, scores.logits(column), rtol=1e-12)
+        assert np.allclose(oof[column] + shift, scores.logits(column)[:, 0], rtol=1e-12)
     raw = sk.roc_auc_score(scores.target, scores.logits())
     assert written["metrics"]["auroc"]["value"] != pytest.approx(raw, abs=1e-4)
     calibration = written["calibration"]
@@ -241,8 +243,8 @@ def test_each_fold_has_its_own_line(written: dict[str, Any], oof: pd.DataFrame) 
 
 def test_intervals_are_of_patients_and_follow_the_seed(scores: ScoreTable) -> None:
     def width(table: ScoreTable, seed: int) -> float:
-        found = build_report(_recipe(), table, _facts(), seed=seed).content["metrics"]["auroc"]
-        return float(found["high"] - found["low"])
+        found = build_report(_recipe(), table, _facts(), seed=seed).content.metrics["auroc"]
+        return found.high - found.low
 
     assert width(scores, 1) == width(scores, 1) != width(scores, 2)
     one = ScoreTable(scores.frame.assign(group=[f"g{i // 66}" for i in range(330)]), BINARY_CLASSES)
@@ -252,7 +254,7 @@ def test_intervals_are_of_patients_and_follow_the_seed(scores: ScoreTable) -> No
 
 def test_leaks_come_first_among_the_warnings(scores: ScoreTable) -> None:
     leak = "12 patients in more than one fold (p1, p2, p3, ...)"
-    warnings = build_report(_recipe(), scores, _facts(leaks=(leak,))).content["warnings"]
+    warnings = build_report(_recipe(), scores, _facts(leaks=(leak,))).content.warnings
     assert warnings[0] == f"LEAK: {leak}"
     assert not any("LEAK" in warning for warning in warnings[1:])
 
@@ -261,31 +263,31 @@ def test_warnings_name_missing_folds_few_positives_and_flattering_selection(
     scores: ScoreTable,
 ) -> None:
     two = ScoreTable(scores.frame[scores.frame["fold"] < 2].reset_index(drop=True), BINARY_CLASSES)
-    warnings = "\n".join(build_report(_recipe(), two, _facts(folds=2)).content["warnings"])
+    warnings = "\n".join(build_report(_recipe(), two, _facts(folds=2)).content.warnings)
     assert "2 of 3 folds" in warnings
     assert f"only {two.target.sum()} positives" in warnings
     # The recipe's metric may be any: the sentence must be true of all.
     assert "picked on the images that score it" in warnings
     assert "compare the last epoch" in warnings
     quiet = _scores(images=900)
-    (only,) = build_report(_recipe(), quiet, _facts(kept="last")).content["warnings"]
+    (only,) = build_report(_recipe(), quiet, _facts(kept="last")).content.warnings
     assert only.startswith("26 % of these images are melanomas")
 
 
 def test_probabilities_are_moved_to_another_prevalence_on_request_only(scores: ScoreTable) -> None:
     plain = build_report(_recipe(), scores, _facts()).content
     moved = build_report(_recipe(), scores, _facts(), prevalence=0.02).content
-    assert plain["retargeted"] is None
-    assert moved["metrics"] == plain["metrics"]
-    trained = plain["data"]["prevalence"]
+    assert plain.retargeted is None
+    assert moved.metrics == plain.metrics
+    trained = plain.data.prevalence
     ratio = 0.02 / 0.98 * (1 - trained) / trained
-    for here, there in zip(moved["thresholds"], moved["retargeted"]["thresholds"], strict=True):
-        odds = here["value"] / (1 - here["value"]) * ratio
-        assert there["value"] == pytest.approx(odds / (1 + odds), rel=1e-9)
-        caught, spared = here["sensitivity"]["value"], here["specificity"]["value"]
+    for here, there in zip(moved.thresholds, moved.retargeted.thresholds, strict=True):
+        odds = here.value / (1 - here.value) * ratio
+        assert there.value == pytest.approx(odds / (1 + odds), rel=1e-9)
+        caught, spared = here.sensitivity.value, here.specificity.value
         true, false = 0.02 * caught, 0.98 * (1 - spared)
-        assert there["ppv"] == pytest.approx(true / (true + false))
-        assert there["flagged_share"] == pytest.approx(true + false)
+        assert there.ppv == pytest.approx(true / (true + false))
+        assert there.flagged_share == pytest.approx(true + false)
 
 
 def test_subgroups_and_shortcuts_come_from_the_fold_file(scores: ScoreTable) -> None:
@@ -294,16 +296,16 @@ def test_subgroups_and_shortcuts_come_from_the_fold_file(scores: ScoreTable) -> 
     table = pd.DataFrame({"image_name": names, "age": 50.0, "sex": sex, "site": ""})
     # In another order than the scores: joined by name, never by position.
     content = build_report(_recipe(), scores, _facts(), table=table[::-1]).content
-    lines = {(line["column"], line["value"]): line for line in content["subgroups"]}
-    assert lines["sex", "male"]["positives"] == scores.target.sum()
-    assert lines["sex", "female"]["positives"] == 0
-    clinical = content["shortcuts"]["lines"][0]
-    assert clinical["auroc"]["value"] == pytest.approx(1.0)
-    assert any("age, sex and site alone" in warning for warning in content["warnings"])
+    lines = {(line.column, line.value): line for line in content.subgroups}
+    assert lines["sex", "male"].positives == scores.target.sum()
+    assert lines["sex", "female"].positives == 0
+    clinical = content.shortcuts.lines[0]
+    assert clinical.auroc.value == pytest.approx(1.0)
+    assert any("age, sex and site alone" in warning for warning in content.warnings)
 
 
 def test_figures_are_drawn_from_the_report(report: Report, tmp_path: Path) -> None:
-    written = save_figures(validate_report(report.content), tmp_path / "figures")
+    written = save_figures(report.content, tmp_path / "figures")
     names = {path.name for path in written}
     assert names == {"roc.png", "pr.png", "reliability.png", "report.png"}
     for path in written:
@@ -323,5 +325,5 @@ def test_baselines_learn_from_folds_that_were_not_trained_too(scores: ScoreTable
     ]
     one = ScoreTable(frame[frame["fold"] == 0].reset_index(drop=True), BINARY_CLASSES)
     content = build_report(_recipe(), one, _facts(folds=1), table=table).content
-    assert content["shortcuts"]["lines"][0]["auroc"]["value"] == pytest.approx(1.0)
-    assert content["data"]["images"] == len(one)
+    assert content.shortcuts.lines[0].auroc.value == pytest.approx(1.0)
+    assert content.data.images == len(one)

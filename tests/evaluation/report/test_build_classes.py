@@ -15,6 +15,7 @@ from melanoma.evaluation.report.build import Report, build_report, save_out_of_f
 from melanoma.evaluation.score_table import ScoreTable
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunFacts
 
 CLASSES = ("nevus", "melanoma", "basal cell carcinoma", "melanoma in situ")
 MELANOMA = ("melanoma", "melanoma in situ")
@@ -59,7 +60,7 @@ def scores() -> ScoreTable:
     return ScoreTable(frame, CLASSES)
 
 
-def _facts() -> list[dict[str, Any]]:
+def _facts() -> list[RunFacts]:
     kinds = ("patients", "lesions", "groups", "identical", "near_duplicates")
     shared = {
         "audit": {**dict.fromkeys(kinds, 0), "findings": [], "allowed": False},
@@ -73,7 +74,8 @@ def _facts() -> list[dict[str, Any]]:
         "precision": "float32",
         "pretrained": "none",
     }
-    return [{**shared, "fold": f, "prior_shift": SHIFTS[f].tolist()} for f in range(3)]
+    folds = [{"fold": f, "prior_shift": SHIFTS[f].tolist()} for f in range(3)]
+    return [RunFacts.model_validate(shared | fold) for fold in folds]
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +93,9 @@ def oof(report: Report, scores: ScoreTable, tmp_path_factory: pytest.TempPathFac
 def test_melanoma_against_the_rest_sums_its_classes(report: Report, oof: pd.DataFrame) -> None:
     assert np.allclose(oof["prob"], oof[[f"prob_{name}" for name in MELANOMA]].sum(axis=1))
     assert (oof["melanoma"] == oof["label"].isin(MELANOMA)).all()
-    found = report.content["metrics"]["auroc"]["value"]
+    found = report.content.metrics["auroc"].value
     assert found == pytest.approx(sk.roc_auc_score(oof["melanoma"], oof["prob"]), abs=1e-12)
-    assert report.content["data"]["positives"] == oof["melanoma"].sum()
+    assert report.content.data.positives == oof["melanoma"].sum()
 
 
 def test_metrics_of_the_classes_are_scikit_learn_s(report: Report, oof: pd.DataFrame) -> None:
@@ -110,26 +112,25 @@ def test_metrics_of_the_classes_are_scikit_learn_s(report: Report, oof: pd.DataF
         "top_3_accuracy": sk.top_k_accuracy_score(oof["target"], table, k=3),
     }
     for name, value in expected.items():
-        assert report.content["metrics"][name]["value"] == pytest.approx(value, abs=1e-12)
-    confusion = report.content["confusion"]
-    assert confusion["rule"] == "likeliest class"
-    assert confusion["counts"] == sk.confusion_matrix(oof["target"], called).tolist()
+        assert report.content.metrics[name].value == pytest.approx(value, abs=1e-12)
+    confusion = report.content.confusion
+    assert confusion.rule == "likeliest class"
+    counted = sk.confusion_matrix(oof["target"], called)
+    assert [list(row) for row in confusion.counts] == counted.tolist()
     recalls = sk.recall_score(oof["target"], called, average=None)
-    assert [line["recall"]["value"] for line in report.content["per_class"]] == pytest.approx(
-        recalls
-    )
-    assert [line["melanoma"] for line in report.content["per_class"]] == [0, 1, 0, 1]
+    assert [line.recall.value for line in report.content.per_class] == pytest.approx(recalls)
+    assert [line.melanoma for line in report.content.per_class] == [0, 1, 0, 1]
 
 
 def test_probabilities_are_the_bundle_s_arithmetic(report: Report, oof: pd.DataFrame) -> None:
-    stated = report.content["calibration"]
+    stated = report.content.calibration
     logits = oof[[f"logit_{name}" for name in CLASSES]].to_numpy()
-    expected = softmax(stated["slope"] * logits + np.array(stated["intercept"]), axis=1)
+    expected = softmax(stated.slope * logits + np.array(stated.intercept), axis=1)
     assert np.allclose(oof[[f"prob_{name}" for name in CLASSES]], expected, atol=1e-12)
-    assert stated["prior_shift"]["1"] == SHIFTS[1].tolist()
+    assert stated.prior_shift["1"] == tuple(SHIFTS[1])
     # The shift was put into the logits: taken out, the slope that is left is the truth's.
-    assert 0.7 < stated["slope"] * 0.5 < 1.4
-    assert stated["before"]["ece"]["value"] > stated["after"]["ece"]["value"]
+    assert 0.7 < stated.slope * 0.5 < 1.4
+    assert stated.before.ece.value > stated.after.ece.value
 
 
 def test_without_a_melanoma_class_nothing_is_said_of_melanoma(
@@ -137,15 +138,15 @@ def test_without_a_melanoma_class_nothing_is_said_of_melanoma(
 ) -> None:
     report = build_report(_recipe(melanoma=()), scores, _facts())
     content = report.content
-    assert not {"auroc", "pr_auc"} & content["metrics"].keys()
-    assert content["thresholds"] == []
-    assert content["data"]["positives"] is None
-    assert (content["curves"], content["net_benefit"], content["shortcuts"]) == (None, None, None)
-    assert content["metrics"]["macro_auroc"]["value"] > 0.8
+    assert not {"auroc", "pr_auc"} & content.metrics.keys()
+    assert content.thresholds == ()
+    assert content.data.positives is None
+    assert (content.curves, content.net_benefit, content.shortcuts) == (None, None, None)
+    assert content.metrics["macro_auroc"].value > 0.8
     save_out_of_fold(report, scores, _facts(), tmp_path / "oof.csv")
     columns = pd.read_csv(tmp_path / "oof.csv").columns
     assert not {"prob", "melanoma", "prob_crossfit"} & set(columns)
     likeliest = report.images.crossfit.argmax(axis=1)
     right = (likeliest == scores.target).astype(float)
     brier = ((report.images.crossfit.max(axis=1) - right) ** 2).mean()
-    assert content["metrics"]["brier"]["value"] == pytest.approx(brier, abs=1e-12)
+    assert content.metrics["brier"].value == pytest.approx(brier, abs=1e-12)

@@ -8,8 +8,7 @@ import pytest
 from made_content import SEVEN, TWENTY_TWO, binary, changed, external, many, undefined
 
 from melanoma.evaluation.number_format import of_hundred
-from melanoma.evaluation.report.schema import Measured
-from melanoma.evaluation.report.summary import plain_summary
+from melanoma.evaluation.report.schema_parts import Measured
 
 
 def _measured(value: float | None, low: float | None, high: float | None) -> dict[str, Any]:
@@ -104,13 +103,6 @@ def test_an_external_set_is_not_called_held_out() -> None:
     summary = external().content.summary
     assert "trained on another set" in summary
     assert "had not been trained on that image" not in summary
-
-
-def test_it_takes_the_parts_before_there_is_a_summary() -> None:
-    content = binary().content
-    parts = content.model_dump(mode="json")
-    del parts["summary"]
-    assert plain_summary(parts) == plain_summary(content) == content.summary
 
 
 def test_nothing_defined_is_said_in_words() -> None:

@@ -185,7 +185,7 @@ _KILLED_SAVES = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from melanoma.training import checkpoint
+from melanoma.training.run import resume_state as checkpoint
 from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.run_folder import hold
 

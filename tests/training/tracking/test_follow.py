@@ -101,7 +101,7 @@ def test_a_tracker_is_told_the_start_each_epoch_and_the_end(tracked: Any) -> Non
     run, said = tracked(recorder)
     assert recorder.names == ["start", "epoch", "epoch", "finish"]
     _, facts, recipe, history = recorder.told[0]
-    assert facts["recipe_digest"] == recipe.digest() and history == []
+    assert facts.recipe_digest == recipe.digest() and history == []
     assert [told[1] for told in recorder.told[1:3]] == _lines(run)
     assert recorder.told[3][1:] == (run.facts, "FINISHED")
     assert said == []
@@ -190,7 +190,7 @@ def test_a_tracker_that_hangs_costs_a_bounded_time_once(tracked: Any, where: str
     [warning] = said
     assert "no answer in 0.3 s" in warning
     assert [line["epoch"] for line in _lines(run)] == [1, 2]
-    assert run.facts["finished"]
+    assert run.facts.finished
 
 
 def test_without_the_package_training_goes_on(
@@ -235,8 +235,8 @@ def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
     [found] = client.search_runs([experiment.experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.params["optimizer.rate"] == "0.003"
-    assert found.data.tags["version.torch"] == run.facts["versions"]["torch"]
-    assert found.data.tags["recipe_digest"] == run.facts["recipe_digest"]
+    assert found.data.tags["version.torch"] == run.facts.versions["torch"]
+    assert found.data.tags["recipe_digest"] == run.facts.recipe_digest
     losses = client.get_metric_history(found.info.run_id, "valid_loss")
     assert [(m.step, m.value) for m in losses] == [
         (line["epoch"], line["valid_loss"]) for line in _lines(run)
