@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from melanoma.data.folds import TEST, FoldTable
 from melanoma.errors import FoldError, InterruptedRun
 from melanoma.evaluation.report.build import pool_audits
+from melanoma.evaluation.report.schema_parts import StartingWeights as Told
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
@@ -81,7 +82,7 @@ def test_a_run_writes_down_what_it_trains_on(first: Path, place: Any) -> None:
             place.array.row_digests[place.array.row_of[name]].startswith(digest) and digest
             for name, digest in seen.items()
         )
-        files = read_facts(first / f"fold_{fold}")["files"]
+        files = read_facts(first / f"fold_{fold}").files
         assert TRAINING_IMAGES in files
     assert seen_before(first) == []
 
@@ -105,22 +106,22 @@ def test_each_fold_starts_from_the_same_fold_by_a_template(
 ) -> None:
     for fold in (0, 1):
         run = start(first / "fold_{fold}" / "model.safetensors", place.data(fold))
-        assert run.facts["leaks"] == []
-        assert run.facts["audit"]["starting_weights"] == {"held_out_seen": 0, "unknown": False}
-        digest = read_facts(first / f"fold_{fold}")["files"]["model.safetensors"]
-        assert digest in run.facts["pretrained"]
-        assert "unknown" not in run.facts["pretrained"]
+        assert run.facts.leaks == ()
+        assert run.facts.audit.starting_weights == Told(held_out_seen=0, unknown=False)
+        digest = read_facts(first / f"fold_{fold}").files["model.safetensors"]
+        assert digest in run.facts.pretrained
+        assert "unknown" not in run.facts.pretrained
 
 
 def test_an_allowed_leak_is_stamped_on_run_and_report(first: Path, start: Any, place: Any) -> None:
     run = start(first / "fold_1" / "model.safetensors", _allowed(place))
-    (finding,) = run.facts["leaks"]
-    assert run.facts["audit"]["findings"] == [finding]
-    assert run.facts["audit"]["allowed"] is True
+    (finding,) = run.facts.leaks
+    assert run.facts.audit.findings == (finding,)
+    assert run.facts.audit.allowed is True
     clean = start(first / "fold_1" / "model.safetensors", place.data(1))
     pooled = pool_audits([clean.facts, run.facts])
     assert pooled["allowed"] is True
-    assert pooled["starting_weights"]["held_out_seen"] == len(_held_out(place, 0))
+    assert pooled.starting_weights.held_out_seen == len(_held_out(place, 0))
     content = {"leaks": pooled, "external": None, "folds": [1, 2], "folds_expected": 2}
     content |= {"selection": None, "shortcuts": None, "classes": ["a", "b"]}
     content["data"] = {"prevalence": None, "positives": None}
@@ -248,9 +249,9 @@ def test_a_file_that_no_record_knows_is_said_to_be_unknown(
     assert len(said) == 1
     assert "net.safetensors is of unknown origin" in said[0]
     run = start(folder / "net.safetensors")
-    assert run.facts["pretrained"].endswith("from net.safetensors, unknown origin")
-    assert run.facts["audit"]["starting_weights"] == {"held_out_seen": 0, "unknown": True}
-    assert run.facts["leaks"] == []
+    assert run.facts.pretrained.endswith("from net.safetensors, unknown origin")
+    assert run.facts.audit.starting_weights == Told(held_out_seen=0, unknown=True)
+    assert run.facts.leaks == ()
     # And whoever starts from that run is told so in turn.
     later = find_origin(run.folder / "model.safetensors", place.folds, library=tmp_path)
     assert later.unknown
@@ -348,7 +349,7 @@ def test_a_resumed_run_keeps_its_stamp_and_refuses_another_fold_file(
     with pytest.raises(FoldError, match="held-out images of fold 0"):
         fit_fold(recipe, place.data(0), tmp_path / "B", **where)
     run = fit_fold(recipe, _allowed(place), tmp_path / "B", **where)
-    assert len(run.facts["leaks"]) == 1
+    assert len(run.facts.leaks) == 1
 
     plain = recipe_of(training={"epochs": 2})
     with pytest.raises(InterruptedRun):

@@ -15,7 +15,8 @@ from melanoma.evaluation.report.schema import ReportContent, save_schema, valida
 
 COMMITTED = Path(__file__).resolve().parents[3] / "docs" / "report.schema.json"
 AGAIN = (
-    'python -c "from pathlib import Path; from melanoma.evaluation.schema import save_schema; '
+    'python -c "from pathlib import Path; '
+    "from melanoma.evaluation.report.schema import save_schema; "
     "save_schema(Path('docs/report.schema.json'))\""
 )
 
