@@ -29,7 +29,7 @@ from api.routes_explain import router as explain_router
 from api.routes_predict import router as predict_router
 from api.settings import Settings, read_settings
 from api.uploads import BATCH
-from melanoma.errors import MelanomaError, RecipeError
+from melanoma.errors import MelanomaError
 from melanoma.scoring.scorer import Scorer
 
 _CSP = (
@@ -107,13 +107,11 @@ def _dressed(scope: Scope, receive: Receive, send: Send) -> Send:
 
 
 def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
-    """The service over these scorers, the first of which answers where no model is named.
+    """The service over these scorers, the first of which answers where no model is named, or the
+    newest version of its name.
 
-    Raises RecipeError when there is none, or when two have one name.
+    Raises RecipeError when there is none, or when two have one name and one version.
     """
-    names = [scorer.bundle.name for scorer in scorers]
-    if not names or len(set(names)) < len(names):
-        raise RecipeError(f"bundles of different names are needed; given: {names or 'none'}")
     desk = Desk(scorers, settings)
 
     @asynccontextmanager

@@ -66,7 +66,7 @@ async def explain_photograph(
     caller of `request` has gone. ImageError and ScoreError as Scorer.score does.
     """
     start = time.monotonic()
-    model = scorer.bundle.name
+    model = desk.label(scorer)
     desk.readiness.require(scorer)
     try:
         if question.method == "lime":

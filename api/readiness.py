@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, TypeAlias
@@ -36,22 +36,21 @@ class Readiness:
         """Whether every bundle gave its golden score, and no end is near."""
         return self.state == "ready"
 
-    def check(self, scorers: Sequence[Scorer]) -> None:
+    def check(self, scorers: Mapping[str, Scorer]) -> None:
         """Ask every scorer for its golden score. What fails is logged, and the state says so."""
-        for scorer in scorers:
-            self._check_one(scorer)
+        for name, scorer in scorers.items():
+            self._check_one(name, scorer)
         if self.state == "starting":
             self.state = "failed" if self._failed else "ready"
 
     def require(self, scorer: Scorer) -> None:
         """Raise Refusal when this scorer's golden score was another: so are all of its scores."""
-        if scorer.bundle.name in self._differing:
+        if scorer.bundle.digest in self._differing:
             raise Refusal(
                 "not_ready", "this model does not give the scores that it was sealed with"
             )
 
-    def _check_one(self, scorer: Scorer) -> None:
-        name = scorer.bundle.name
+    def _check_one(self, name: str, scorer: Scorer) -> None:
         try:
             found = check_golden(scorer)
         except Exception:
@@ -64,7 +63,7 @@ class Readiness:
         if not found.holds:
             log.error("%s: %s; /readyz stays at 503", name, found.says)
             self._failed.add(name)
-            self._differing.add(name)
+            self._differing.add(scorer.bundle.digest)
 
     def leave(self) -> None:
         """No new traffic from here on; what is in flight is answered."""

@@ -51,7 +51,7 @@ async def info(desk: TheDesk) -> InfoAnswer:
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
     costs = {
-        name: {"evaluations": count, "seconds": desk.durations.expect(bundle.name, name)}
+        name: {"evaluations": count, "seconds": desk.durations.expect(desk.label(scorer), name)}
         for name, count in PRECISIONS.items()
     }
     return BundleAnswer.model_validate(

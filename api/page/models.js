@@ -3,16 +3,20 @@ import { $ } from "./dom.js";
 import { askInfo, askReport } from "./client.js";
 
 let info = null;
-const reports = new Map(); // name -> report, or the promise of one
+const reports = new Map(); // reference -> report, or the promise of one
 
 export const knownInfo = () => info;
-export const served = (name) => info?.models.find((model) => model.name === name) ?? null;
+// What ?model= takes: the name, or NAME@VERSION where several versions of it are served. `model` is
+// an entry of /info or an answer's.
+export const reference = ({ name, version }) =>
+  info?.models.filter((model) => model.name === name).length > 1 ? `${name}@${version}` : name;
+export const served = (wanted) => info?.models.find((model) => reference(model) === wanted) ?? null;
 export const chosenModel = () => $("model").value;
 
 export async function loadInfo() {
   info = await askInfo();
   const kept = $("model").value;
-  $("model").replaceChildren(...info.models.map(({ name }) => new Option(name, name)));
+  $("model").replaceChildren(...info.models.map((model) => new Option(reference(model), reference(model))));
   if (served(kept)) $("model").value = kept;
   $("served").hidden = info.models.length < 2;
   return info;

@@ -44,8 +44,7 @@ class RemoteScorer:
         self.address = _require_address(address)
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
         self._opener = urllib.request.build_opener(_NoRedirect)
-        described = _choose_model(self._read_info(), model, self.address)
-        self.name = str(described["name"])
+        self.name, described = _choose_model(self._read_info(), model, self.address)
         self.digest = str(described["digest"])
         self.views = int(described["views"])
         self.melanoma: Sequence[str] = described["melanoma"]
@@ -198,16 +197,28 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _choose_model(info: Any, model: str | None, address: str) -> dict[str, Any]:
+def _choose_model(info: Any, model: str | None, address: str) -> tuple[str, dict[str, Any]]:
+    """How ?model= names the model, and /info's entry: NAME, or of several versions NAME@VERSION.
+
+    A service lists a name's newest version first, which a name alone means.
+    """
     try:
         needed = {"digest", "views", "melanoma"}
-        known = {str(m["name"]): m for m in info["models"] if needed <= set(m)}
+        models = [m for m in info["models"] if needed <= set(m)]
+        names = [str(m["name"]) for m in models]
+        known = {
+            f"{name}@{m['version']}" if names.count(name) > 1 else name: m
+            for name, m in zip(names, models, strict=True)
+        }
         default = next(iter(known))
     except (KeyError, TypeError, StopIteration):
         raise ServiceError(f"{address}/info names no model; is a melanoma service there?") from None
-    if model is not None and model not in known:
-        raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
-    return dict(known[model or default])
+    if model is None:
+        return default, dict(known[default])
+    for key, m in known.items():
+        if model in (key, m["name"], f"{m['name']}@{m.get('version')}"):
+            return key, dict(m)
+    raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
 
 
 def _form(data: bytes, fields: Mapping[str, str]) -> tuple[str, bytes]:
