@@ -24,7 +24,7 @@ from api.routes_explain import router as explain_router
 from api.routes_predict import router as predict_router
 from api.service import Desk
 from api.settings import Settings, read_settings
-from melanoma.errors import MelanomaError, RecipeError
+from melanoma.errors import MelanomaError
 from melanoma.scoring.scorer import Scorer
 
 ROUTERS = (predict_router, explain_router, about_router)
@@ -47,13 +47,11 @@ class Service(FastAPI):
 
 
 def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
-    """The service over these scorers, the first of which answers where no model is named.
+    """The service over these scorers, the first of which answers where no model is named, or the
+    newest version of its name.
 
-    Raises RecipeError when there is none, or when two have one name.
+    Raises RecipeError when there is none, or when two have one name and one version.
     """
-    names = [scorer.bundle.name for scorer in scorers]
-    if not names or len(set(names)) < len(names):
-        raise RecipeError(f"bundles of different names are needed; given: {names or 'none'}")
     desk = Desk(scorers, settings)
 
     @asynccontextmanager

@@ -50,7 +50,7 @@ class MicroBatcher:
 
     `waiting` photographs may wait while one is scored; the rest are refused at once. A batch has
     up to `largest` photographs of one scorer; one that could have company among the accepted waits
-    up to `wait` seconds for it. `on_batch` is called with the size and the bundle's name.
+    up to `wait` seconds for it. `on_batch` is called with the size and the scorer.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MicroBatcher:
         waiting: int,
         largest: int = LARGEST,
         wait: float = WAIT_SECONDS,
-        on_batch: Callable[[int, str], None] = lambda size, name: None,
+        on_batch: Callable[[int, Scorer], None] = lambda size, scorer: None,
     ) -> None:
         self.largest, self.wait, self.on_batch = largest, wait, on_batch
         self._room = waiting + 1
@@ -190,7 +190,7 @@ class MicroBatcher:
 
     def _predict(self, group: list[_Item]) -> list[Prediction]:
         scorer = group[0].scorer
-        self.on_batch(len(group), scorer.bundle.name)
+        self.on_batch(len(group), scorer)
         squares = np.stack([item.square for item in group])
         return scorer.score_squares(squares, [item.warnings for item in group])
 

@@ -55,7 +55,7 @@ async def _the_scorer(
     request: Request,
     desk: TheDesk,
     model: Annotated[
-        str | None, Query(description="A served bundle's name; the first by default")
+        str | None, Query(description="NAME of a served bundle (newest version), or NAME@VERSION")
     ] = None,
 ) -> Scorer:
     if set(request.query_params) - {"model"}:
@@ -90,7 +90,7 @@ async def score_each(
     ]
     for one in found:
         outcome = one.code if isinstance(one, Refusal) else "scored"
-        desk.metrics.count_photograph(scorer.bundle.name, outcome)
+        desk.metrics.count_photograph(desk.label(scorer), outcome)
     return found
 
 

@@ -67,7 +67,7 @@ async def explain_photograph(
     does.
     """
     start = time.monotonic()
-    model = scorer.bundle.name
+    model = desk.label(scorer)
     desk.readiness.require(scorer)
     if question.method == "lime":
         desk.costs.require(model, question.precision)

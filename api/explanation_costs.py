@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from api.errors import Refusal
 from melanoma.scoring.explain.explainers import time_evaluation
@@ -30,14 +30,14 @@ class Costs:
         self._each: dict[str, float] = {}
         self._latest: dict[tuple[str, str], float] = {}
 
-    def measure(self, scorers: Sequence[Scorer]) -> None:
+    def measure(self, scorers: Mapping[str, Scorer]) -> None:
         """Time one evaluation of each bundle."""
-        for scorer in scorers:
+        for name, scorer in scorers.items():
             try:
-                self._each[scorer.bundle.name] = time_evaluation(scorer)
+                self._each[name] = time_evaluation(scorer)
             except Exception:
                 # Scores need none of it; an explanation's own failure is told to its caller.
-                log.exception("%s: LIME could not be timed", scorer.bundle.name)
+                log.exception("%s: LIME could not be timed", name)
 
     def note(self, model: str, precision: str, seconds: float) -> None:
         """Keep what the latest explanation took."""

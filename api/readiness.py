@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, TypeAlias
@@ -36,27 +36,26 @@ class Readiness:
         """Whether every bundle gave its golden score, and no end is near."""
         return self.state == "ready"
 
-    def check(self, scorers: Sequence[Scorer]) -> None:
+    def check(self, scorers: Mapping[str, Scorer]) -> None:
         """Ask every scorer for its golden score. What fails is logged, and the state says so."""
-        for scorer in scorers:
-            self._check_one(scorer)
+        for name, scorer in scorers.items():
+            self._check_one(name, scorer)
         if self.state == "starting":
-            self.state = "ready" if self._passed >= set(self.bundles) else "failed"
+            digests = {scorer.bundle.digest for scorer in scorers.values()}
+            self.state = "ready" if self._passed >= digests else "failed"
 
     def require(self, scorer: Scorer) -> None:
         """Raise Refusal unless this scorer gave its golden score: without it no score counts."""
-        name = scorer.bundle.name
-        if name in self._passed:
+        if scorer.bundle.digest in self._passed:
             return
         said = (
             "does not give the scores that it was sealed with"
-            if name in self.bundles
+            if self.state != "starting"
             else "has not given its golden score yet"
         )
         raise Refusal("not_ready", f"this model {said}")
 
-    def _check_one(self, scorer: Scorer) -> None:
-        name = scorer.bundle.name
+    def _check_one(self, name: str, scorer: Scorer) -> None:
         try:
             found = check_golden(scorer)
         except Exception:
@@ -66,7 +65,7 @@ class Readiness:
             return
         self.bundles[name] = found.says
         if found.holds:
-            self._passed.add(name)
+            self._passed.add(scorer.bundle.digest)
         else:
             log.error("%s: %s; /readyz stays at 503", name, found.says)
 

@@ -62,9 +62,10 @@ def _describe_metric(spec: MetricSpec) -> MetricAnswer:
 
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
+    label = desk.label(scorer)
     bundle, metrics = scorer.bundle, scorer.bundle.report.metrics
-    offered = desk.costs.offered(bundle.name)
-    expected = {name: desk.costs.expect(bundle.name, name) for name in offered}
+    offered = desk.costs.offered(label)
+    expected = {name: desk.costs.expect(label, name) for name in offered}
     return BundleAnswer.model_validate(
         {
             **scorer.info(),

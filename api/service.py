@@ -17,6 +17,7 @@ from api.prometheus import Metrics
 from api.readiness import Readiness
 from api.reports import Reports
 from api.settings import Settings
+from api.versions import find_scorer, name_scorers
 from melanoma.data.images import Photograph
 from melanoma.scoring.scorer import Scorer
 
@@ -27,13 +28,14 @@ class Desk:
     """The scorers by name, the batches and the slot that they work in, and whether they may."""
 
     def __init__(self, scorers: Sequence[Scorer], settings: Settings) -> None:
-        self.scorers = {scorer.bundle.name: scorer for scorer in scorers}
+        self.scorers = name_scorers(scorers)
+        self._labels = {id(scorer): label for label, scorer in self.scorers.items()}
         self.metrics = Metrics()
         self.batcher = MicroBatcher(
             waiting=settings.queue,
             largest=settings.batch,
             wait=settings.batch_wait_ms / 1000,
-            on_batch=self.metrics.count_batch,
+            on_batch=lambda size, scorer: self.metrics.count_batch(size, self.label(scorer)),
         )
         self.slot = ExplainSlot(deadline=settings.lime_seconds)
         self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
@@ -49,12 +51,18 @@ class Desk:
         )
 
     def choose(self, name: str | None) -> Scorer:
-        """The scorer of that name, or the first. Raises Refusal listing the names."""
+        """The scorer of NAME@VERSION, the newest of NAME, or the first. Raises Refusal listing
+        the names."""
         if name is None:
             return next(iter(self.scorers.values()))
-        if name not in self.scorers:
+        scorer = find_scorer(self.scorers, name)
+        if scorer is None:
             raise Refusal("unknown_model", f"no such model; served: {', '.join(self.scorers)}")
-        return self.scorers[name]
+        return scorer
+
+    def label(self, scorer: Scorer) -> str:
+        """What metrics and the log call it: NAME, or NAME@VERSION of several versions."""
+        return self._labels.get(id(scorer), scorer.bundle.name)
 
     async def score(
         self, scorer: Scorer, photographs: Sequence[bytes | Photograph]
@@ -84,7 +92,6 @@ class Desk:
 
     async def check(self) -> None:
         """Ask every scorer for its golden score, in the thread that will score, and time LIME."""
-        scorers = list(self.scorers.values())
-        await self.batcher.run(self.readiness.check, scorers)
+        await self.batcher.run(self.readiness.check, self.scorers)
         if self.readiness.ready:
-            await self.batcher.run(self.costs.measure, scorers)
+            await self.batcher.run(self.costs.measure, self.scorers)

@@ -68,8 +68,10 @@ def runs(
 
 
 def _key(sort: str) -> Any:
+    from melanoma.training.run.survey import numeric_order
+
     def key(run: RunSummary) -> Any:
-        place = str(run.folder)
+        place = numeric_order(str(run.folder))
         if sort == "auroc":
             value = _sorting_value(run)
             return value is None, -(value or 0.0), place

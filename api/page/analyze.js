@@ -6,7 +6,7 @@ import { retell, startCamera } from "./camera.js";
 import { askBatch, askPredict, askSamples, fetchSample, refuseBatch } from "./client.js";
 import { hideExplain, offerExplain, redrawExplain } from "./explain.js";
 import { exportOne } from "./export.js";
-import { chosenModel, reportOf, served } from "./models.js";
+import { chosenModel, reference, reportOf, served } from "./models.js";
 import { bytes, className, count, t } from "./words.js";
 
 const THUMBNAILS = 12;
@@ -139,7 +139,7 @@ async function showOne(answer) {
   say(spoken(answer));
   $("verdict").scrollIntoView({ block: "nearest" });
   // The report tells what the threshold did; the answer does not wait for it.
-  if ((await reportOf(answer.model.name)) && state.answer === answer) drawAnswer();
+  if ((await reportOf(reference(answer.model))) && state.answer === answer) drawAnswer();
 }
 
 function tell(explanation) {
@@ -152,8 +152,8 @@ function drawAnswer() {
   const about = {
     file: files[0],
     actual,
-    served: served(answer.model.name),
-    report: reportOf.known(answer.model.name),
+    served: served(reference(answer.model)),
+    report: reportOf.known(reference(answer.model)),
   };
   const save = el("button", { id: "export", type: "button", onclick: () => exportOne({ ...state, file: files[0] }) }, t("export"));
   $("result").replaceChildren(...tellAnswer(answer, about), el("div", { class: "buttons" }, save));

@@ -2,7 +2,7 @@
 import { $, el, save, say } from "./dom.js";
 import { standing } from "./answer.js";
 import { askExplain } from "./client.js";
-import { loadInfo, served } from "./models.js";
+import { loadInfo, reference, served } from "./models.js";
 import { className, count, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
@@ -39,11 +39,11 @@ export function redrawExplain() {
 
 // What does not fit into the service's deadline is not offered.
 const precisions = () => {
-  const known = served(subject.answer.model.name)?.explain?.precisions;
+  const known = served(reference(subject.answer.model))?.explain?.precisions;
   const fitting = PRECISIONS.filter((name) => !known || name in known);
   return fitting.length ? fitting : PRECISIONS;
 };
-const methods = () => served(subject.answer.model.name)?.explain?.methods ?? ["gradcam", "lime"];
+const methods = () => served(reference(subject.answer.model))?.explain?.methods ?? ["gradcam", "lime"];
 
 function draw() {
   const { answer } = subject;
@@ -93,7 +93,7 @@ function choice(name, options) {
 }
 
 // Asked of the newest /info: each explanation teaches the service what the next will take.
-const cost = (name) => served(subject.answer.model.name)?.explain?.precisions?.[name];
+const cost = (name) => served(reference(subject.answer.model))?.explain?.precisions?.[name];
 
 function precision(name) {
   const known = cost(name);
@@ -117,7 +117,7 @@ async function explain(event) {
   $("explain-error").textContent = "";
   const done = wait(wish.method === "lime" ? (cost(wish.precision)?.seconds ?? null) : null);
   try {
-    const answer = await askExplain(file, fields, { model: scored.model.name, signal: ours.signal });
+    const answer = await askExplain(file, fields, { model: reference(scored.model), signal: ours.signal });
     if (request !== ours) return;
     shown = answer.explanation;
     tell(shown);

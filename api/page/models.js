@@ -4,10 +4,14 @@ import { askInfo, askReport } from "./client.js";
 import { currentLanguage, has, t } from "./words.js";
 
 let info = null;
-const reports = new Map(); // name -> report, or the promise of one
+const reports = new Map(); // reference -> report, or the promise of one
 
 export const knownInfo = () => info;
-export const served = (name) => info?.models.find((model) => model.name === name) ?? null;
+// What ?model= takes: the name, or NAME@VERSION where several versions of it are served. `model` is
+// an entry of /info or an answer's.
+export const reference = ({ name, version }) =>
+  info?.models.filter((model) => model.name === name).length > 1 ? `${name}@${version}` : name;
+export const served = (wanted) => info?.models.find((model) => reference(model) === wanted) ?? null;
 // The catalog's entry for a metric of a report; null for what is none, such as a class's recall.
 export const metricOf = (key) => info?.metrics[key] ?? null;
 export function metricName(key) {
@@ -20,7 +24,7 @@ export const chosenModel = () => $("model").value;
 export async function loadInfo() {
   info = await askInfo();
   const kept = $("model").value;
-  $("model").replaceChildren(...info.models.map(({ name }) => new Option(name, name)));
+  $("model").replaceChildren(...info.models.map((model) => new Option(reference(model), reference(model))));
   if (served(kept)) $("model").value = kept;
   $("served").hidden = info.models.length < 2;
   return info;

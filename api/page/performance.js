@@ -2,7 +2,9 @@
 import { $, el, say } from "./dom.js";
 import { pointName, thresholdPercent } from "./answer.js";
 import { drawPrecisionRecall, drawReliability, drawRoc } from "./charts.js";
-import { chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf } from "./models.js";
+import {
+  chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf, reference,
+} from "./models.js";
 import { heatTable } from "./table.js";
 import { className, count, has, measured, number, percent, t } from "./words.js";
 
@@ -28,7 +30,7 @@ export async function openPerformance(wanted = name) {
   $("performance").replaceChildren(el("p", { class: "card quiet", role: "status" }, t("report.loading")));
   try {
     if (knownInfo() === null) await loadInfo();
-    const chosen = wanted ?? (chosenModel() || knownInfo().models[0].name);
+    const chosen = wanted ?? (chosenModel() || reference(knownInfo().models[0]));
     const found = await loadReport(chosen);
     if (mine !== asked) return;
     [name, report] = [chosen, found];
@@ -56,7 +58,7 @@ export function drawPerformance() {
 function head() {
   const models = knownInfo()?.models ?? [];
   const select = el("select", { id: "report-model", onchange: (event) => openPerformance(event.target.value) });
-  select.append(...models.map((model) => new Option(model.name, model.name)));
+  select.append(...models.map((model) => new Option(reference(model), reference(model))));
   select.value = name;
   const rank = (key) => metricOf(key)?.card ?? 0;
   const shown = Object.keys(report.metrics)

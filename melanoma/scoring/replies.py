@@ -49,6 +49,7 @@ class DescribedModel(_Reply):
     """A bundle, as /info names it."""
 
     name: Name
+    version: Annotated[int, Field(ge=0)] = 1
     digest: Digest
     views: Annotated[int, Field(ge=1, le=8)]
     melanoma: list[Name]

@@ -332,6 +332,8 @@ def test_big_photographs_have_a_lane_of_their_own(watched, files, monkeypatch):
 
 def test_batches_are_told_to_whoever_counts_them(watched, files):
     told: list[tuple[int, str]] = []
-    batcher = MicroBatcher(waiting=8, on_batch=lambda *batch: told.append(batch))
+    batcher = MicroBatcher(
+        waiting=8, on_batch=lambda size, scorer: told.append((size, scorer.bundle.name))
+    )
     asyncio.run(batcher.score(watched, files[:3]))
     assert told == [(3, "tiny")]

@@ -219,3 +219,14 @@ def test_a_table_is_cut_where_it_may_be_and_paths_at_their_front() -> None:
     ]
     narrow = table_lines(rows, least={0: 6, 1: 6}, paths=(0,), width=5)
     assert narrow[0] == "…_name  a bac…  7"
+
+
+def test_versions_are_listed_by_number(tmp_path: Path, call_door: Door) -> None:
+    for version in (10, 2, 9, 1):
+        shutil.copytree(RESULTS / "demo", tmp_path / "many" / f"demo_v{version}")
+    listed = json.loads(call_door("runs", "many", "--json").out)
+    names = [Path(run["folder"]).name for run in listed]
+    assert names == ["demo_v1", "demo_v2", "demo_v9", "demo_v10"]
+    # Equal AUROCs: by their numbers too.
+    listed = json.loads(call_door("runs", "many", "--json", "--sort", "auroc").out)
+    assert [Path(run["folder"]).name for run in listed] == names

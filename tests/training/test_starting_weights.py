@@ -120,7 +120,7 @@ def test_an_allowed_leak_is_stamped_on_run_and_report(first: Path, start: Any, p
     assert run.facts.audit.allowed is True
     clean = start(first / "fold_1" / "model.safetensors", place.data(1))
     pooled = pool_audits([clean.facts, run.facts])
-    assert pooled["allowed"] is True
+    assert pooled.allowed is True
     assert pooled.starting_weights.held_out_seen == len(_held_out(place, 0))
     content = {"leaks": pooled, "external": None, "folds": [1, 2], "folds_expected": 2}
     content |= {"selection": None, "shortcuts": None, "classes": ["a", "b"]}

@@ -46,8 +46,7 @@ class RemoteScorer:
         self.address = _require_address(address)
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
         self._opener = urllib.request.build_opener(_NoRedirect)
-        described = _choose_model(self._read_info(), model, self.address)
-        self.name = described.name
+        self.name, described = _choose_model(self._read_info(), model, self.address)
         self.digest = described.digest
         self.views = described.views
         self.melanoma: Sequence[str] = described.melanoma
@@ -197,12 +196,22 @@ def _authorization(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _choose_model(info: Mapping[str, Any], model: str | None, address: str) -> DescribedModel:
+def _choose_model(
+    info: Mapping[str, Any], model: str | None, address: str
+) -> tuple[str, DescribedModel]:
+    """How ?model= names the model, and /info's entry: NAME, or of several versions NAME@VERSION.
+
+    A service lists a name's newest version first, which a name alone means.
+    """
     models = read_models(info, address)
-    known = {described.name: described for described in models}
-    if model is not None and model not in known:
-        raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
-    return known[model] if model is not None else models[0]
+    names = [described.name for described in models]
+    known = {f"{m.name}@{m.version}" if names.count(m.name) > 1 else m.name: m for m in models}
+    if model is None:
+        return next(iter(known.items()))
+    for key, found in known.items():
+        if model in (key, found.name, f"{found.name}@{found.version}"):
+            return key, found
+    raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
 
 
 def _read_body(answer: Any, seconds: float) -> bytes:

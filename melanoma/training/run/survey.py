@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -80,6 +81,11 @@ class RunSummary:
         return found.get("value")
 
 
+def numeric_order(text: str) -> list[str | int]:
+    """A key that sorts names as a person does: v2 before v10."""
+    return [int(p) if p.isdecimal() else p for p in re.split(r"([0-9]+)", text)]
+
+
 def find_runs(folders: Sequence[Path]) -> list[Path]:
     """Every run folder at or below `folders`, sorted. Raises DataError for one that is absent."""
     found: dict[Path, None] = {}
@@ -110,7 +116,7 @@ def summarize_run(folder: Path) -> RunSummary:
 
 def _runs_below(folder: Path) -> Iterator[Path]:
     for place, below, _ in os.walk(folder):
-        below.sort()
+        below.sort(key=numeric_order)
         # A report on an external set, below a run, is not a run.
         if is_run(Path(place)):
             below.clear()
