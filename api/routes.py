@@ -45,7 +45,9 @@ async def info(desk: TheDesk) -> InfoAnswer:
         aspect=images.MAX_ASPECT,
     )
     described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
-    return InfoAnswer(models=described, limits=limits, disclaimer=DISCLAIMER)
+    return InfoAnswer(
+        models=described, limits=limits, decoder=images.DECODER_VERSION, disclaimer=DISCLAIMER
+    )
 
 
 def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
@@ -68,6 +70,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
             "warnings": bundle.report["warnings"],
             "license": bundle.license,
+            "decoder": bundle.decoder,
             "explain": {"methods": list(METHODS), "precisions": costs},
         }
     )

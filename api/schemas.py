@@ -198,7 +198,8 @@ class ExplainInfo(BaseModel):
 class BundleAnswer(BaseModel):
     """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
-    that came with the weights, if one did."""
+    that came with the weights, if one did. `decoder` is the version of the decoder that made the
+    pixels it was trained on, null where that was another program."""
 
     name: str
     version: int
@@ -215,6 +216,7 @@ class BundleAnswer(BaseModel):
     auroc: Measured
     warnings: list[str]
     license: str | None
+    decoder: int | None
     explain: ExplainInfo
 
 
@@ -230,11 +232,13 @@ class LimitsAnswer(BaseModel):
 
 
 class InfoAnswer(BaseModel):
-    """The served bundles, the first one being the default."""
+    """The served bundles, the first one being the default. `decoder` is the version of the decoder
+    that reads here; one that a bundle was not trained with reads a few photographs otherwise."""
 
     success: Literal[True] = True
     models: list[BundleAnswer]
     limits: LimitsAnswer
+    decoder: int
     disclaimer: str
 
 

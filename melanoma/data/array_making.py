@@ -14,7 +14,7 @@ import numpy as np
 
 from melanoma.data.arrays import ImageArray, array_file, check_array
 from melanoma.data.duplicates import exact_duplicates
-from melanoma.data.images import FileFacts, Pixels, read_measured
+from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels, read_measured
 from melanoma.data.lesions import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe import Image
@@ -161,7 +161,7 @@ class _PartialArray:
         self.path = self.final.with_suffix(".npy.part")
         self.progress_file = self.final.with_suffix(".part.json")
         self.names, self.image = names, image
-        self.key = digest_of([names, image.size, image.fit])
+        self.key = digest_of([names, image.size, image.fit, DECODER_VERSION])
         self.digests = [""] * len(names)
         self.facts = [FileFacts(0, 0, 0)] * len(names)
         self._take_up_earlier()
@@ -211,6 +211,7 @@ class _PartialArray:
             tuple(self.digests[r] for r in kept),
             skipped,
             file_facts=tuple(self.facts[r] for r in kept),
+            decoder=DECODER_VERSION,
         )
 
     def _drop_skipped(self, kept: list[int]) -> None:
@@ -239,6 +240,7 @@ def _record(
             "names": array.names,
             "row_digests": array.row_digests,
             "file_facts": array.file_facts,
+            "decoder": array.decoder,
         },
     )
     return array

@@ -26,7 +26,8 @@ from melanoma.storage import digest_of
 class ImageArray:
     """Where the pixels lie, and the names of the rows. `digest` covers names and pixels.
 
-    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array).
+    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array);
+    `decoder` is the version of the decoder, None where another program's made the pixels.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class ImageArray:
     skipped: tuple[str, ...] = ()
     channels: str = "rgb"
     file_facts: tuple[FileFacts, ...] = ()
+    decoder: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -101,6 +103,8 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
         tuple(record["skipped"]),
         record["channels"],
         facts,
+        # Records from before there were versions: the first one, where this library decoded.
+        record.get("decoder", 1 if facts or fit else None),
     )
 
 
