@@ -212,7 +212,8 @@ class ExplanationsAnswer(BaseModel):
 class BundleAnswer(BaseModel):
     """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
-    that came with the weights, if one did."""
+    that came with the weights, if one did. `decoder` is the version of the decoder that made the
+    pixels it was trained on, null where that was another program."""
 
     name: str
     version: int
@@ -229,6 +230,7 @@ class BundleAnswer(BaseModel):
     auroc: Measured
     warnings: list[str]
     license: str | None
+    decoder: int | None
     explain: ExplainInfo
     explanations: ExplanationsAnswer
 
@@ -257,12 +259,17 @@ class MetricAnswer(BaseModel):
 
 
 class InfoAnswer(BaseModel):
-    """The served bundles, the first one being the default, and the metrics of their reports."""
+    """The served bundles, the first one being the default, and the metrics of their reports.
+
+    `decoder` is the version of the decoder that reads here; one that a bundle was not trained with
+    reads a few photographs otherwise.
+    """
 
     success: Literal[True] = True
     models: list[BundleAnswer]
     metrics: dict[str, MetricAnswer]
     limits: LimitsAnswer
+    decoder: int
     disclaimer: str
 
 

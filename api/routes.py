@@ -47,7 +47,13 @@ async def info(desk: TheDesk) -> InfoAnswer:
     )
     described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
     metrics = {name: _describe_metric(spec) for name, spec in METRICS.items()}
-    return InfoAnswer(models=described, metrics=metrics, limits=limits, disclaimer=DISCLAIMER)
+    return InfoAnswer(
+        models=described,
+        metrics=metrics,
+        limits=limits,
+        decoder=images.DECODER_VERSION,
+        disclaimer=DISCLAIMER,
+    )
 
 
 def _describe_metric(spec: MetricSpec) -> MetricAnswer:
@@ -80,6 +86,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": bundle.report.warnings,
             "license": bundle.license,
+            "decoder": bundle.decoder,
             "explain": {
                 "methods": [name for name in METHODS if name != "lime" or offered],
                 "precisions": {

@@ -169,6 +169,7 @@ def _record(array: ImageArray, folder: Path, *, fit: str | None) -> dict[str, An
         "names": array.names,
         "row_digests": array.row_digests,
         "file_facts": array.file_facts,
+        "decoder": array.decoder,
     }
 
 

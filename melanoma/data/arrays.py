@@ -31,7 +31,8 @@ _verified: set[tuple[str, int, int, int, str]] = set()
 class ImageArray:
     """Where the pixels lie, and the names of the rows. `digest` covers names and pixels.
 
-    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array).
+    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array);
+    `decoder` is the version of the decoder, None where another program's made the pixels.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class ImageArray:
     skipped: tuple[str, ...] = ()
     channels: str = "rgb"
     file_facts: tuple[FileFacts, ...] = ()
+    decoder: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -120,6 +122,8 @@ def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> Ima
         tuple(record["skipped"]),
         record["channels"],
         facts,
+        # Records from before there were versions: the first one, where this library decoded.
+        record.get("decoder", 1 if facts or record["fit"] else None),
     )
 
 

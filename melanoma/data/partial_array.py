@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
-from melanoma.data.images import FileFacts, Pixels
+from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of, ensure_writable, reserve, write_json, writing
@@ -33,7 +33,7 @@ class PartialArray:
         self.path = self.final.with_suffix(".npy.part")
         self.progress_file = self.final.with_suffix(".part.json")
         self.names, self.image = names, image
-        self.key = digest_of([names, image.size, image.fit])
+        self.key = digest_of([names, image.size, image.fit, DECODER_VERSION])
         self.digests = [""] * len(names)
         self.facts = [FileFacts(0, 0, 0)] * len(names)
         self.row_bytes = image.size**2 * 3
@@ -126,6 +126,7 @@ class PartialArray:
             tuple(self.digests[r] for r in kept),
             skipped,
             file_facts=tuple(self.facts[r] for r in kept),
+            decoder=DECODER_VERSION,
         )
         if skipped:
             self._close_gaps(kept)

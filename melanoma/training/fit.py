@@ -135,6 +135,7 @@ def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
             "recipe_digest": recipe.digest(),
             "folds_digest": data.folds.digest,
             "array_digest": data.array.digest,
+            "decoder": data.array.decoder,
             "seed": recipe.seed,
             **numbers,
             "leaks": data.audit.findings,

@@ -20,6 +20,7 @@ from tiny_service import encode, refused
 from api.app import create_app
 from api.settings import Settings
 from melanoma.data.arrays import load_array
+from melanoma.data.images import DECODER_VERSION
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
@@ -276,6 +277,8 @@ def test_info_says_what_the_bundle_says(client, scorer, bundle_folder: Path):
     assert model["calibration"] == {"prevalence": report["calibration"]["prevalence"]}
     assert (model["backbone"], model["image_size"], model["views"]) == ("resnet18", 32, 1)
     assert model["license"] is None
+    assert model["decoder"] == scorer.bundle.decoder
+    assert answer["decoder"] == DECODER_VERSION
     assert answer["limits"]["bytes"] == 10_000_000
     assert "not a medical device" in answer["disclaimer"]
 

@@ -18,7 +18,7 @@ from melanoma.data import array_build
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.array_lock import LOCK
 from melanoma.data.arrays import ImageArray, array_file, load_array
-from melanoma.data.images import FileFacts, read_measured, read_square
+from melanoma.data.images import DECODER_VERSION, FileFacts, read_measured, read_square
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
@@ -137,6 +137,41 @@ def test_an_array_of_before_facts_were_kept_still_loads_without_them(
     assert loaded.digest == built.digest
 
 
+@pytest.mark.parametrize("fit", ["squash", None])
+def test_a_record_of_before_there_were_decoder_versions_is_of_the_first(
+    fit: str | None, table: LesionTable, tmp_path: Path
+) -> None:
+    assert build_array(table, tmp_path, SMALL).decoder == DECODER_VERSION
+    path = tmp_path / "x_train_32.json"
+    record = json.loads(path.read_text())
+    assert record.pop("decoder") == DECODER_VERSION
+    if fit is None:  # Kaggle's array, which another program decoded
+        record |= {"fit": None, "file_facts": []}
+    path.write_text(json.dumps(record))
+    loaded = load_array(tmp_path, SMALL)
+    assert loaded is not None
+    assert loaded.decoder == (1 if fit else None)
+
+
+def test_what_another_decoder_began_is_not_gone_on_with(
+    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = many(phantom_set, 2100)
+    with monkeypatch.context() as older, pytest.raises(KeyboardInterrupt):
+        older.setattr(array_build, "DECODER_VERSION", DECODER_VERSION - 1)
+        build_array(table, tmp_path, SMALL, progress=stops_after(2090))
+    read: list[Path] = []
+    measured = array_build.read_measured
+
+    def watched(path: Path, **how: Any) -> Any:
+        read.append(path)
+        return measured(path, **how)
+
+    monkeypatch.setattr(array_build, "read_measured", watched)
+    build_array(table, tmp_path, SMALL)
+    assert len(read) == 2100
+
+
 def test_facts_that_are_not_one_a_row_are_refused(table: LesionTable, tmp_path: Path) -> None:
     build_array(table, tmp_path, SMALL)
     record = json.loads((tmp_path / "x_train_32.json").read_text())
@@ -226,7 +261,7 @@ def test_all_problems_are_said_at_once(own_set: Path, tmp_path: Path) -> None:
     assert "1 rows whose target is not 0 or 1: row 5 (line 6): 'x'" in said
     assert f"7 of 60 images missing: {', '.join(names[10:15])} and 2 more" in said
     assert f"2 of 60 images unreadable: {names[20]} (the image is damaged or cut off)" in said
-    assert f"{names[21]} (not a JPEG, PNG or WEBP image" in said
+    assert f"{names[21]} (this is GIF, not a JPEG, PNG or WEBP image" in said
     assert load_array(tmp_path, SMALL) is None
     problems = survey_images(table, SMALL).problems
     assert len(problems) == 3
@@ -359,6 +394,7 @@ def test_an_array_of_kaggle_s_is_taken_as_it_is(table: LesionTable, tmp_path: Pa
     assert path.read_bytes() == before
     assert array.path == path
     assert list(array.names) == table.names
+    assert array.decoder is None
     assert np.array_equal(array.rows(range(60)), pixels)
     loaded = load_array(tmp_path / "arrays", SMALL)
     assert loaded == array

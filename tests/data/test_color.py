@@ -62,6 +62,14 @@ def test_the_colors_of_a_wide_space_become_srgb(
     assert abs(stored.astype(int) - scene).mean() > 2 * missed  # what it was taken for before
 
 
+def test_a_large_profile_is_used_up_to_the_limit(scene: Pixels) -> None:
+    stored = written_in(scene, ADOBE, 2.2)
+    profile = icc_rgb(*ADOBE, gamma=2.2, ballast=color.MAX_PROFILE - 2_000)
+    found = decode_image(encoded(stored, "JPEG", quality=98, subsampling=0, icc_profile=profile))
+    assert found.warnings == ()
+    assert abs(found.pixels.astype(int) - scene).mean() < 2
+
+
 @pytest.mark.parametrize("alpha", [0, 100, 255])
 def test_white_under_an_alpha_is_not_converted(alpha: int, scene: Pixels) -> None:
     layer = np.full((*scene.shape[:2], 1), alpha, np.uint8)
@@ -148,7 +156,7 @@ def useless() -> dict[str, tuple[str, bytes]]:
         "of grey": ("RGB", grey),
         "of inks": ("RGB", icc_cmyk(lambda inks: (50, 0, 0))),
         "of light for inks": ("CMYK", wide),
-        "too large": ("RGB", wide.ljust(color.MAX_PROFILE + 1, b"\0")),
+        "too large": ("RGB", icc_rgb(*ADOBE, gamma=2.2, ballast=color.MAX_PROFILE)),
     }
 
 

@@ -643,7 +643,7 @@ def test_a_damaged_image_is_named_with_its_fault_by_check_and_prepare(
         require_refusal(
             call_door(door, *given, *fold),
             3,
-            f"1 of 60 images unreadable: {names[7]} (the image is damaged or cut off)",
+            f"1 of 60 images unreadable: {names[7]} (the image is damaged",
         )
 
 

@@ -84,10 +84,10 @@ def icc_gamma(gamma: float) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
 
 
-def icc_rgb(red: Color, green: Color, blue: Color, *, gamma: float) -> bytes:
-    """A profile of three primaries, given in XYZ under D50."""
+def icc_rgb(red: Color, green: Color, blue: Color, *, gamma: float, ballast: int = 0) -> bytes:
+    """A profile of three primaries, given in XYZ under D50; `ballast` bytes more are no harm."""
     primaries = zip((b"r", b"g", b"b"), (red, green, blue), strict=True)
-    tags = {}
+    tags = {b"text": b"text" + bytes(4 + ballast)} if ballast else {}
     for name, color in primaries:
         tags[name + b"XYZ"] = b"XYZ " + bytes(4) + b"".join(map(_fixed, color))
         tags[name + b"TRC"] = icc_gamma(gamma)

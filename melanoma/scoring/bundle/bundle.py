@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from scipy.special import expit, logit
 
+from melanoma.data.images import DECODER_VERSION
 from melanoma.errors import RecipeError, StorageError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
@@ -29,6 +30,7 @@ from melanoma.training.run.folder import MODEL, FoldRun
 FORMAT = "melanoma-bundle/2"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"  # melanoma.scoring.bundle.golden writes it; bundles from before have none
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
 
 
@@ -48,7 +50,8 @@ class Bundle:
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     `golden` is the score of the golden image, which a service gives again before it is ready.
-    `license` is the text of LICENSE.md, where one came along.
+    `license` is LICENSE.md's text. `decoder` is the version that read the training's images, None
+    where that was another program.
     """
 
     folder: Path
@@ -71,6 +74,7 @@ class Bundle:
     head: Head | None = None
     golden: dict[str, Any] | None = None
     license: str | None = None
+    decoder: int | None = 1  # bundles that do not say it are older than the second version
 
     @property
     def threshold(self) -> Threshold | None:
@@ -93,6 +97,7 @@ def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: R
         {
             **_statement(recipe, report.content),
             "members": members,
+            "decoder": runs[0].facts.decoder,
             "sha256": {file: sha256_of(folder / file) for file in files},
         },
     )
@@ -235,14 +240,7 @@ def load_bundle(folder: Path) -> Bundle:
         _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
         return _read(folder, manifest, report)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecipeError,
-        yaml.YAMLError,
-    ) as error:
+    except (*_UNREADABLE, RecipeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
@@ -255,6 +253,9 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
     found += differences(shifts, stated_shifts, "prior_shift.")
+    found += sorted(manifest.keys() - stated.keys() - {"members", "decoder", "sha256"})
+    if (manifest.get("decoder") or 1) > DECODER_VERSION:
+        found.append(f"decoder {manifest['decoder']} is newer than {DECODER_VERSION}")
     if found:
         raise WeightsError(
             f"{path} is damaged: it differs from recipe.yaml and report.json ({'; '.join(found)})"
@@ -281,6 +282,7 @@ def _read(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bund
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
         head=Head(**manifest["head"]) if "head" in manifest else None,
+        decoder=manifest.get("decoder", 1),
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
     )

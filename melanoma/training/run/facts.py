@@ -69,6 +69,7 @@ class RunStart(BaseModel):
     recipe_digest: str
     folds_digest: str
     array_digest: str
+    decoder: int | None = 1  # version of the decoder that made the array
     seed: int = 0
     training_images: int | None = None
     validation_images: int | None = None

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from melanoma.data.images import DECODER_VERSION
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -76,6 +77,21 @@ def test_the_manifest_vouches_for_every_file_but_itself(trained: Any) -> None:
     assert set(manifest["sha256"]) == set(FILES)
     for file, digest in manifest["sha256"].items():
         assert sha256_of(trained.folder / file) == digest
+
+
+def test_the_decoder_of_the_training_is_stated(trained: Any, copied: Path) -> None:
+    manifest = json.loads((trained.folder / "manifest.json").read_text())
+    assert manifest["decoder"] == load_bundle(trained.folder).decoder == DECODER_VERSION
+    _edit_manifest(copied, lambda m: m.pop("decoder"))
+    assert load_bundle(copied).decoder == 1  # sealed before there were versions
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda m: m.update(decoder=DECODER_VERSION + 1), lambda m: m.update(decodes=2)]
+)
+def test_a_newer_decoder_and_an_unknown_key_are_refused(edit: Any, copied: Path) -> None:
+    _edit_manifest(copied, edit)
+    assert "decode" in _refusal(copied)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9999])
