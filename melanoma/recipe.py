@@ -76,6 +76,8 @@ _LATER = (
     ("optimizer", "backbone_ratio", 1.0),
     ("schedule", "metric", "selection"),
     ("training", "precise_bn", 0),
+    ("training", "compile", False),
+    ("training", "cuda_graphs", True),
 )
 
 
@@ -338,7 +340,7 @@ def _item(items: list[Any], number: str, override: str) -> Any:
     return items[int(number)]
 
 
-_SWITCHES = ("freeze_backbone", "frozen")
+_SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs")
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:

@@ -272,6 +272,8 @@ class Training(Part):
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     precise_bn: Annotated[int, Field(ge=0)] = 0  # training images that renew BatchNorm's statistics
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    compile: StrictBool = False  # torch.compile for the training passes: minutes once, then faster
+    cuda_graphs: StrictBool = True  # on a GPU, forward and backward launched as one
 
 
 class Selection(Part):

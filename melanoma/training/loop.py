@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from melanoma.data.loaders import RowSource, load_batches, plan_epoch, resolve_workers
+from melanoma.data.loaders import BatchLoader, RowSource, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe import Recipe
 from melanoma.training.checkpoint import load_state, save_state
 from melanoma.training.class_balance import fold_prior_shift, make_loss
+from melanoma.training.cuda_graphs import make_graphs
 from melanoma.training.embeddings import make_embeddings
 from melanoma.training.engine import (
     NonFiniteError,
+    compile_network,
     predict_rows,
     renew_statistics,
     resolve_precision,
@@ -71,19 +73,31 @@ class Loop:
         self.recipe, self.data, self.folder, self.cache = recipe, data, folder, cache
         self.augmentation, self.interruption, self.watchers = augmentation, interruption, watchers
         self.device = next(classifier.parameters()).device
+        # Batches have a handful of shapes, so trying cuDNN's algorithms for each pays at once.
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         self.precision = resolve_precision(recipe.training.precision, self.device)
         self.workers = resolve_workers(recipe.training.workers, self.device)
         self.state: TrainingState = start_state(
             classifier, recipe, precision=self.precision, device=self.device
         )
+        # Training alone: what is validated and kept is computed as it is served.
+        self.network = compile_network(classifier) if recipe.training.compile else None
         self.source: RowSource = data.array
+        self.loader = BatchLoader(data.array, workers=self.workers, augmentation=augmentation)
         self.loss = make_loss(recipe, data, device=self.device)
+        self.graphs = make_graphs(self.state, self.loss, self.network, precision=self.precision)
         self.prior_shift = fold_prior_shift(recipe, data)
         self.saved_at, self.save_cost = time.monotonic(), 0.0
         self.moment = time.monotonic()
 
     def run(self, facts: dict[str, Any]) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
+        try:
+            return self._run(facts)
+        finally:
+            self.loader.close()  # an error's traceback would keep the workers
+
+    def _run(self, facts: dict[str, Any]) -> FoldRun:
         state = self.state
         logits = np.zeros(0)
         if recipe_is_frozen(self.recipe):
@@ -123,6 +137,7 @@ class Loop:
         )
         self.state.seconds = seconds  # of the epoch, which these are not
         self.source, self.workers = embeddings, 0
+        self.loader = BatchLoader(embeddings, workers=0)
         facts["embeddings"] = embeddings.path.name
         self.watchers.say(f"the backbone is frozen: training on {embeddings.path}")
 
@@ -147,14 +162,8 @@ class Loop:
             self._save_if_due(within_epoch=True)
 
         self.moment = time.monotonic()
-        batches = load_batches(
-            self.source,
-            plans,
-            start=state.batch,
-            workers=self.workers,
-            augmentation=self.augmentation if self.recipe.augment else None,
-            seed=seed,
-        )
+        augmenting = seed if recipe.augment else None
+        batches = self.loader.load(plans, start=state.batch, seed=augmenting)
         train_epoch(
             state,
             batches,
@@ -165,6 +174,8 @@ class Loop:
             precision=self.precision,
             clip_norm=recipe.optimizer.clip_norm,
             after_step=after_step,
+            network=self.network,
+            graphs=self.graphs,
         )
 
     def _validate(self) -> npt.NDArray[np.float64]:
@@ -180,6 +191,7 @@ class Loop:
                 normalize=self.recipe.image.normalize,
                 batch_size=self.recipe.training.batch_size,
                 workers=self.workers,
+                loader=self.loader if self.source is self.data.array else None,
                 between=self._tick,
             )
         logits = self._predict(self.state.scored_model, views=1)
@@ -243,14 +255,16 @@ class Loop:
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N,) logits of the held-out images, or (N, C)."""
         recipe = self.recipe
+        source = self.source if views == 1 else self.data.array
         logits = predict_rows(
             model,
-            self.source if views == 1 else self.data.array,
+            source,
             self.data.validation,
             normalize=recipe.image.normalize,
             views=views,
             batch_size=recipe.training.batch_size,
             workers=self.workers,
+            loader=self.loader if source is self.source else None,
             between=self._tick,
         )
         return logits[:, 0] if recipe.is_binary else logits
