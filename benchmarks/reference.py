@@ -116,6 +116,18 @@ RUNS: dict[str, Run] = {
         (*_TESTED, 'data={"reader": "ham10000"}', "image.fit=center", _SCRATCH, _FEW_EPOCHS),
         folds=("0",),
     ),
+    # The shipped model's recipe, folds and views with the main system's network, from nothing: so
+    # at one rate for all depths. Made for a GPU: benchmarks/gpu_run.sh.
+    "ham10000_seresnext50": Run(
+        "ham10000_mobilenet",
+        "ham10000",
+        (
+            "model.backbone=se_resnext50_32x4d",
+            _SCRATCH,
+            "image.normalize=imagenet",
+            "optimizer.depth_decay=1.0",
+        ),
+    ),
     "ham10000_resnet18_scratch": Run(
         "ham10000_resnet34",
         "ham10000",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -35,6 +35,11 @@ class Batch(NamedTuple):
     rows: Rows
     share: float
     closes: bool
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is an accumulation group by itself."""
+        return self.closes and self.share == 1.0
 
     @property
     def embedded(self) -> bool:
@@ -104,53 +109,98 @@ def load_batches(
     seed: Sequence[int] = (),
 ) -> Iterator[Batch]:
     """The planned batches from `start` on, the same whatever the number of workers."""
-    dataset = _PlannedBatches(array, plans, start, augmentation, tuple(seed))
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="fork" if workers else None,
-        # A loader draws a seed when it starts. From torch's own generator, that would shift the
-        # dropout of an epoch that is resumed in its middle.
-        generator=torch.Generator(),
-    )
-    for pixels, position in loader:
-        yield Batch(pixels, *plans[position])
+    loader = BatchLoader(array, workers=workers, augmentation=augmentation)
+    try:
+        yield from loader.load(plans, start=start, seed=seed)
+    finally:
+        loader.close()
+
+
+class BatchLoader:
+    """Batches of one source, pass after pass, by workers that stay: starting them costs a GPU much.
+
+    They end with the loader, or when it is closed.
+    """
+
+    def __init__(
+        self, source: RowSource, *, workers: int, augmentation: Augmentation | None = None
+    ) -> None:
+        self._tasks: list[_Task] = []
+        self._pass: Generator[Batch, None, None] | None = None
+        self._loader = DataLoader(
+            _PlannedBatches(source, augmentation),
+            batch_size=None,
+            sampler=self._tasks,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="fork" if workers else None,
+            worker_init_fn=_leave_group,
+            # A loader draws a seed when it starts. From torch's own generator, that would shift the
+            # dropout of an epoch that is resumed in its middle.
+            generator=torch.Generator(),
+        )
+
+    def load(
+        self, plans: Sequence[Plan], *, start: int = 0, seed: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """The planned batches from `start` on; augmented by the seed, or as they are for None.
+
+        One pass at a time: a new one ends the one before.
+        """
+        self._end_pass()
+        key = None if seed is None else tuple(seed)
+        # In place: torch's loader holds this very list.
+        self._tasks[:] = [_Task(n, plans[n].rows, key) for n in range(start, len(plans))]
+        self._pass = self._batches(plans)
+        return self._pass
+
+    def close(self) -> None:
+        """End the pass that is on, and the workers, which whoever holds the pass would keep."""
+        self._end_pass()
+        self._loader._iterator = None
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.close()
+
+    def _batches(self, plans: Sequence[Plan]) -> Generator[Batch, None, None]:
+        for pixels, position in self._loader:
+            yield Batch(pixels, *plans[position])
 
 
 def resolve_workers(workers: int | str, device: torch.device) -> int:
     """Worker processes for `auto`: on a CPU none, since they would take the cores that train."""
     if isinstance(workers, int):
         return workers
-    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    return min(16, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def _leave_group(_: int) -> None:
+    # Ctrl-C, `timeout` and schedulers signal the whole group: the run saves its state, and needs
+    # its workers until then.
+    os.setpgid(0, 0)
+
+
+class _Task(NamedTuple):
+    """What a worker is sent: a plan's position and rows, and the seed of its augmentation."""
+
+    position: int
+    rows: Rows
+    seed: tuple[int, ...] | None
 
 
 class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
-    def __init__(
-        self,
-        array: RowSource,
-        plans: Sequence[Plan],
-        start: int,
-        augmentation: Augmentation | None,
-        seed: tuple[int, ...],
-    ) -> None:
-        self.array, self.plans, self.start = array, plans, start
-        self.augmentation, self.seed = augmentation, seed
+    def __init__(self, array: RowSource, augmentation: Augmentation | None) -> None:
+        self.array, self.augmentation = array, augmentation
 
-    def __len__(self) -> int:
-        return len(self.plans) - self.start
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        position = self.start + index
-        if position >= len(self.plans):
-            raise IndexError(index)
-        rows = self.plans[position].rows
+    def __getitem__(self, task: _Task) -> tuple[torch.Tensor, int]:
+        position, rows, key = task
         pixels = self.array.rows(rows)
-        if self.augmentation is not None:
+        if self.augmentation is not None and key is not None:
             # A row that is drawn twice in an epoch must look different the second time.
-            keys = [(*self.seed, int(row), position, i) for i, row in enumerate(rows)]
+            keys = [(*key, int(row), position, i) for i, row in enumerate(rows)]
             seeds = [int(np.random.SeedSequence(key).generate_state(1)[0]) for key in keys]
             pixels = np.stack(
                 [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import os
 import warnings
@@ -52,11 +53,26 @@ def to_tensor(
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """(B, S, S, 3) uint8 RGB as normalised float32 (B, 3, S, S), channels last in memory."""
-    mean, std = NORMALIZATIONS[normalize]
-    batch = torch.as_tensor(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
-    scale = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
+    batch = send(torch.as_tensor(pixels), torch.device(device)).permute(0, 3, 1, 2).float()
+    shift, scale = _scaling(normalize, torch.device(device))
     return (batch - shift) / scale
+
+
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The values on the device; a GPU gets them from pinned memory, so that nobody waits."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # the same tensor where it is pinned already
+    return values.to(device, non_blocking=True)
+
+
+@functools.cache  # two copies to the device a batch, each waited for, would stop a GPU
+def _scaling(normalize: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode(False):  # what is made in it could not be trained through later
+        mean, std = (
+            torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
+            for values in NORMALIZATIONS[normalize]
+        )
+    return mean, std
 
 
 def dihedral_views(images: torch.Tensor, views: int) -> list[torch.Tensor]:

@@ -101,7 +101,7 @@ def _item(items: list[Any], number: str, override: str) -> Any:
     return items[int(number)]
 
 
-_SWITCHES = ("freeze_backbone", "frozen")
+_SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs")
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:

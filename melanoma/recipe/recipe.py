@@ -42,6 +42,8 @@ _LATER = (
     ("optimizer", "backbone_ratio", 1.0),
     ("schedule", "metric", "selection"),
     ("training", "precise_bn", 0),
+    ("training", "compile", False),
+    ("training", "cuda_graphs", True),
 )
 
 

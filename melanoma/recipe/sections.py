@@ -205,6 +205,10 @@ class Training(Part):
     """Decay of an average of the weights, which is then what is scored; none: no average."""
     precise_bn: Annotated[int, Field(ge=0)] = 0
     """How many training images renew BatchNorm's statistics after each epoch; 0: none."""
+    compile: StrictBool = False
+    """Whether torch.compile makes the training passes: minutes once, then faster."""
+    cuda_graphs: StrictBool = True
+    """Whether a GPU is given forward and backward as one (CUDA graphs)."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that load images; auto: none on a CPU."""
 

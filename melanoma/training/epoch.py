@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from melanoma.data.batches import Batch, Plan, RowSource, load_batches
-from melanoma.data.transforms import dihedral_views, to_tensor
+from melanoma.data.batches import Batch, BatchLoader, Plan, RowSource, load_batches
+from melanoma.data.transforms import dihedral_views, send, to_tensor
 from melanoma.devices import autocast
 from melanoma.errors import MelanomaError
 from melanoma.models.classifier import Classifier
+from melanoma.training.readings import start_reading
 from melanoma.training.state import TrainingState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -40,51 +41,84 @@ def train_epoch(
     clip_norm: float | None,
     planned: int,
     after_step: Callable[[], None],
+    lag: int | None = None,
+    network: Callable[[Tensor], Tensor] | None = None,
+    graphs: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> None:
     """Train on the rest of one epoch. `targets` are by array row, `planned` counts its batches.
 
     A step whose loss or gradient is not finite is left out and counted. Raises NonFiniteError when
-    BAD_STEPS come in a row.
+    BAD_STEPS come in a row. The host reads a step's numbers `lag` steps later: by default at once,
+    on a GPU one step later, which then never waits for it. `network` is another way to compute the
+    classifier's logits, such as torch.compile's; `graphs` another for the loss and the gradients of
+    a batch that is a step of its own (see cuda_graphs).
     """
     model = state.classifier.train()
+    network = model if network is None else network
     device = next(model.parameters()).device
+    lag = int(device.type == "cuda") if lag is None else lag
     parameters = [p for p in model.parameters() if p.requires_grad]
-    group_loss = 0.0
+    losses: list[Tensor] = []
+    sizes: list[int] = []
     for batch in batches:
         state.set_rates(state.epoch + state.batch / planned)
-        inputs = _inputs(batch, normalize=normalize, device=device)
-        wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32, device=device)
-        with autocast(device, precision):
-            logits = model.classify(inputs) if batch.embedded else model(inputs)
-        value = loss(logits.float(), wanted)
-        state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
+        wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
+        if graphs is not None and batch.alone and not batch.embedded:
+            losses.append(graphs(batch.pixels, wanted))
+        else:
+            inputs = _inputs(batch, normalize=normalize, device=device)
+            with autocast(device, precision):
+                logits = model.classify(inputs) if batch.embedded else network(inputs)
+            value = loss(logits.float(), send(wanted, device))
+            state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
+            losses.append(value.detach())
 
-        lost = value.item()
-        group_loss += lost * batch.share
-        if math.isfinite(lost):  # else one batch would turn the epoch's mean into NaN
-            state.loss_sum += lost * len(batch.rows)
-            state.images += len(batch.rows)
+        sizes.append(len(batch.rows))
         state.batch += 1
         if not batch.closes:
             continue
 
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm or math.inf)
-        finite = math.isfinite(group_loss) and bool(torch.isfinite(norm))
-        if finite or state.scaler.is_enabled():  # the scaler leaves the step out by itself
-            state.scaler.step(state.optimizer)
-            state.scaler.update()
-        if finite and state.average is not None:
-            state.average.update_parameters(model)
+        state.readings.append(start_reading(losses, norm, sizes, batch.rows))
+        losses, sizes = [], []
+        _step(state, read_first=lag == 0 or not state.optimizer.state)
         state.optimizer.zero_grad(set_to_none=True)
-        state.bad_in_row = 0 if finite else state.bad_in_row + 1
-        state.skipped += not finite
-        group_loss = 0.0
-        if state.bad_in_row >= BAD_STEPS:
-            raise NonFiniteError(
-                f"{BAD_STEPS} steps in a row gave non-finite losses or gradients", batch.rows
-            )
+        state.settle(leave=lag)
+        _refuse_bad_steps(state)
         after_step()
+    state.settle()
+    _refuse_bad_steps(state)
+
+
+def _step(state: TrainingState, *, read_first: bool) -> None:
+    """One step of the optimizer and the average, left out when its numbers are not finite.
+
+    When they are not read first, the device leaves the step out by itself; the average then has the
+    same weights once more.
+    """
+    finite = True
+    if read_first:  # SGD's momentum does not exist before its first step, which must be a real one
+        state.settle()
+        finite = state.bad_in_row == 0
+    elif not state.scaler.is_enabled():
+        lost = ~torch.isfinite(state.readings[-1].on_device).all()
+        # Read by torch's fused optimizers; GradScaler sets it for float16.
+        state.optimizer.found_inf = lost.float()  # type: ignore[attr-defined]
+    if finite or state.scaler.is_enabled():  # the scaler leaves the step out by itself
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+    if hasattr(state.optimizer, "found_inf"):
+        del state.optimizer.found_inf
+    if finite and state.average is not None:
+        state.average.update_parameters(state.classifier)
+
+
+def _refuse_bad_steps(state: TrainingState) -> None:
+    if state.bad_in_row >= BAD_STEPS:
+        raise NonFiniteError(
+            f"{BAD_STEPS} steps in a row gave non-finite losses or gradients", state.last_rows
+        )
 
 
 def _inputs(batch: Batch, *, normalize: str, device: torch.device) -> Tensor:
@@ -115,23 +149,40 @@ def predict_rows(
     views: int,
     batch_size: int,
     workers: int = 0,
+    loader: BatchLoader | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.float64]:
-    """(len(rows), C) logits of the source's rows, in their order. Embeddings have one view."""
+    """(len(rows), C) logits of the source's rows, in their order. Embeddings have one view.
+
+    A `loader` of that source, where there is one, saves starting workers.
+    """
     classifier.eval()
     device = next(classifier.parameters()).device
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     found = []
-    for batch in load_batches(source, [Plan(part) for part in parts], workers=workers):
+    for batch in _load(source, parts, workers=workers, loader=loader):
         inputs = _inputs(batch, normalize=normalize, device=device)
         if batch.embedded:
             assert views == 1, "an embedding is of the upright image alone"
             logits = _classify(classifier, inputs)
         else:
             logits = predict_logits(classifier, inputs, views=views)
-        found.append(logits.cpu().numpy())
+        found.append(logits)  # on the device: each batch on its own would be waited for
         between()
-    return np.concatenate(found).astype(np.float64)
+    return torch.cat(found).cpu().numpy().astype(np.float64)
+
+
+def _load(
+    source: RowSource,
+    parts: Sequence[npt.NDArray[np.int64]],
+    *,
+    workers: int,
+    loader: BatchLoader | None,
+) -> Iterator[Batch]:
+    plans = [Plan(part) for part in parts]
+    if loader is not None:
+        return loader.load(plans)
+    return load_batches(source, plans, workers=workers)
 
 
 @torch.no_grad()
@@ -143,6 +194,7 @@ def renew_statistics(
     normalize: str,
     batch_size: int,
     workers: int = 0,
+    loader: BatchLoader | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """BatchNorm's means and variances of these weights, from images as they are scored.
@@ -164,7 +216,7 @@ def renew_statistics(
         norm.train()
     try:
         parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-        for batch in load_batches(source, [Plan(part) for part in parts], workers=workers):
+        for batch in _load(source, parts, workers=workers, loader=loader):
             inputs = _inputs(batch, normalize=normalize, device=device)
             classifier(inputs.contiguous(memory_format=torch.channels_last))
             between()
@@ -185,3 +237,10 @@ def statistics_rows(
 @torch.inference_mode()
 def _classify(classifier: Classifier, embeddings: Tensor) -> Tensor:
     return classifier.classify(embeddings).float()
+
+
+def compile_network(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """The classifier's logits by torch.compile, with the same parameters."""
+    # An epoch has two sizes of batches, so two programs beat one for any size.
+    compiled: Callable[[Tensor], Tensor] = torch.compile(classifier, dynamic=False)
+    return compiled

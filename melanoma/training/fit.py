@@ -16,7 +16,7 @@ from melanoma.models.classifier import make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
-from melanoma.training.loop import Loop, Watchers
+from melanoma.training.loop import Loop
 from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.folder import (
     FoldRun,
@@ -33,6 +33,7 @@ from melanoma.training.starting_weights import (
     resumed_start,
     with_start,
 )
+from melanoma.training.watchers import Watchers
 
 _STATE_COPIES = 6  # weights, two moments, average, best weights, and room
 

@@ -174,6 +174,7 @@ class _Watch:
 
     def after_step(self) -> None:
         state = self.state
+        state.settle()  # each step's loss decides whether there is another
         images = state.images - self._images
         if images == 0:  # nothing finite in it
             self.diverged = True

@@ -5,24 +5,24 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from melanoma.data.batches import RowSource, load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import BatchLoader, RowSource, plan_epoch, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import fold_prior_shift, make_loss
+from melanoma.training.cuda_graphs import make_graphs
 from melanoma.training.embeddings import make_embeddings
 from melanoma.training.epoch import (
     NonFiniteError,
+    compile_network,
     predict_rows,
     renew_statistics,
     statistics_rows,
@@ -30,28 +30,15 @@ from melanoma.training.epoch import (
 )
 from melanoma.training.epoch_metrics import judge, validate, watched
 from melanoma.training.fold_data import FoldData, score_table
-from melanoma.training.run.facts import RunFacts, RunStart
+from melanoma.training.run.facts import RunStart
 from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.resume_state import load_state, save_state
 from melanoma.training.run.signals import Interruption
 from melanoma.training.state import TrainingState, start_state
+from melanoma.training.watchers import Watchers
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
 _SAVE_SHARE, _SAVE_SECONDS = 0.1, 120.0
-
-
-@dataclass(frozen=True)
-class Watchers:
-    """How a caller looks on: said once, told at the ends and each epoch, shown each step.
-
-    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts.
-    """
-
-    say: Callable[[str], None] = lambda _: None
-    start: Callable[[RunStart, list[dict[str, Any]]], None] = lambda _facts, _history: None
-    finish: Callable[[RunFacts], None] = lambda _: None
-    epoch: Callable[[dict[str, Any]], None] = lambda _: None
-    bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
 
 
 class Loop:
@@ -71,19 +58,31 @@ class Loop:
         self.recipe, self.data, self.folder, self.cache = recipe, data, folder, cache
         self.augmentation, self.interruption, self.watchers = augmentation, interruption, watchers
         self.device = next(classifier.parameters()).device
+        # Batches have a handful of shapes, so trying cuDNN's algorithms for each pays at once.
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         self.precision = resolve_precision(recipe.training.precision, self.device)
         self.workers = resolve_workers(recipe.training.workers, self.device)
         self.state: TrainingState = start_state(
             classifier, recipe, precision=self.precision, device=self.device
         )
+        # Training alone: what is validated and kept is computed as it is served.
+        self.network = compile_network(classifier) if recipe.training.compile else None
         self.source: RowSource = data.array
+        self.loader = BatchLoader(data.array, workers=self.workers, augmentation=augmentation)
         self.loss = make_loss(recipe, data, device=self.device)
+        self.graphs = make_graphs(self.state, self.loss, self.network, precision=self.precision)
         self.prior_shift = fold_prior_shift(recipe, data)
         self.saved_at, self.save_cost = time.monotonic(), 0.0
         self.moment = time.monotonic()
 
     def run(self, facts: RunStart) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
+        try:
+            return self._run(facts)
+        finally:
+            self.loader.close()  # an error's traceback would keep the workers
+
+    def _run(self, facts: RunStart) -> FoldRun:
         state = self.state
         logits = np.zeros((0, self.recipe.outputs))
         if recipe_is_frozen(self.recipe):
@@ -123,6 +122,7 @@ class Loop:
         )
         self.state.seconds = seconds  # of the epoch, which these are not
         self.source, self.workers = embeddings, 0
+        self.loader = BatchLoader(embeddings, workers=0)
         self.watchers.say(f"the backbone is frozen: training on {embeddings.path}")
         return facts.model_copy(update={"embeddings": embeddings.path.name})
 
@@ -147,14 +147,8 @@ class Loop:
             self._save_if_due(within_epoch=True)
 
         self.moment = time.monotonic()
-        batches = load_batches(
-            self.source,
-            plans,
-            start=state.batch,
-            workers=self.workers,
-            augmentation=self.augmentation if self.recipe.augment else None,
-            seed=seed,
-        )
+        augmenting = seed if recipe.augment else None
+        batches = self.loader.load(plans, start=state.batch, seed=augmenting)
         train_epoch(
             state,
             batches,
@@ -165,6 +159,8 @@ class Loop:
             precision=self.precision,
             clip_norm=recipe.optimizer.clip_norm,
             after_step=after_step,
+            network=self.network,
+            graphs=self.graphs,
         )
 
     def _validate(self) -> npt.NDArray[np.float64]:
@@ -180,6 +176,7 @@ class Loop:
                 normalize=self.recipe.image.normalize,
                 batch_size=self.recipe.training.batch_size,
                 workers=self.workers,
+                loader=self.loader if self.source is self.data.array else None,
                 between=self._tick,
             )
         logits = self._predict(self.state.scored_model, views=1)
@@ -243,14 +240,16 @@ class Loop:
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N, outputs) logits of the held-out images."""
         recipe = self.recipe
+        source = self.source if views == 1 else self.data.array
         return predict_rows(
             model,
-            self.source if views == 1 else self.data.array,
+            source,
             self.data.validation,
             normalize=recipe.image.normalize,
             views=views,
             batch_size=recipe.training.batch_size,
             workers=self.workers,
+            loader=self.loader if source is self.source else None,
             between=self._tick,
         )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -13,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from melanoma.models.classifier import Classifier, parameter_groups
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import StagePlan
+from melanoma.training.readings import Reading
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
 Weights = dict[str, Tensor]
@@ -56,6 +61,8 @@ class TrainingState:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_weights: Weights = field(default_factory=dict)
+    readings: deque[Reading] = field(default_factory=deque)  # of steps not counted yet
+    last_rows: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     optimizer: torch.optim.Optimizer = field(init=False)
     schedule: RateSchedule = field(init=False)
 
@@ -100,6 +107,20 @@ class TrainingState:
         for group in self._groups:
             group["lr"] = group["highest_rate"] * factor
 
+    def settle(self, *, leave: int = 0) -> None:
+        """Count the losses of the steps that were not read yet, all but the last `leave`."""
+        while len(self.readings) > leave:
+            reading = self.readings.popleft()
+            *losses, norm = reading.values()
+            for loss, images in zip(losses, reading.sizes, strict=True):
+                if math.isfinite(loss):  # else one batch would turn the epoch's mean into NaN
+                    self.loss_sum += loss * images
+                    self.images += images
+            finite = all(map(math.isfinite, (*losses, norm)))
+            self.bad_in_row = 0 if finite else self.bad_in_row + 1
+            self.skipped += not finite
+            self.last_rows = reading.rows
+
     def next_epoch(self) -> None:
         """Start counting the next epoch."""
         self.epoch, self.batch = self.epoch + 1, 0
@@ -122,6 +143,7 @@ class TrainingState:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tensors, numbers, lists and dicts, readable with weights_only=True."""
+        self.settle()
         return {
             "counters": {name: getattr(self, name) for name in _COUNTERS},
             "history": self.history,
@@ -147,6 +169,7 @@ class TrainingState:
             raise ValueError(f"it was trained by {saved['optimizer_name']}")
         if (saved["average"] is None) != (self.average is None):
             raise ValueError("only one of them averages its weights")
+        self.readings.clear()
         self._enter(saved["counters"]["stage"])
         for name, value in saved["counters"].items():
             setattr(self, name, value)
@@ -222,7 +245,6 @@ def _warm_average(decay: float) -> Any:
         if kept[0].is_floating_point():
             torch._foreach_lerp_(list(kept), list(current), weight)
         else:
-            for ours, theirs in zip(kept, current, strict=True):
-                ours.copy_(theirs)
+            torch._foreach_copy_(list(kept), list(current))
 
     return average

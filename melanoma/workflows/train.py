@@ -19,10 +19,10 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
-from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun, fold_folder
 from melanoma.training.starting_weights import audit_starts, describe_random_features
 from melanoma.training.tracking.follow import follow, make_tracker
+from melanoma.training.watchers import Watchers
 from melanoma.workflows.places import IMAGENET, fold_numbers
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates, split_folds

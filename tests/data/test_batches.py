@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,15 @@ import torch
 
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
-from melanoma.data.batches import Batch, Plan, draw_order, load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import (
+    Batch,
+    BatchLoader,
+    Plan,
+    draw_order,
+    load_batches,
+    plan_epoch,
+    resolve_workers,
+)
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import Augmentation
 from melanoma.recipe.data_sections import SiimData
@@ -172,7 +182,7 @@ def test_the_balanced_sampler_shows_rows_of_a_class_equally_often() -> None:
 def test_a_cpu_keeps_its_cores_for_training_unless_told_otherwise() -> None:
     assert resolve_workers("auto", torch.device("cpu")) == 0
     assert resolve_workers(3, torch.device("cpu")) == 3
-    assert 1 <= resolve_workers("auto", torch.device("cuda")) <= 8
+    assert 1 <= resolve_workers("auto", torch.device("cuda")) <= 16
 
 
 def test_the_balanced_sampler_draws_several_classes_alike() -> None:
@@ -205,3 +215,26 @@ def test_a_balanced_epoch_is_mixed_and_repeatable_and_the_same_with_workers(
     require_equal(
         list(load_batches(array, epoch, workers=2)), list(load_batches(array, epoch, workers=0))
     )
+
+
+def test_workers_stay_from_pass_to_pass_and_end_when_the_loader_is_closed(
+    array: ImageArray,
+) -> None:
+    loader = BatchLoader(
+        array, workers=2, augmentation=Augmentation([{"flip_horizontal": {"p": 1}}])
+    )
+    four = [Plan(np.arange(n, n + 2)) for n in range(4)]
+    first = [batch.pixels for batch in loader.load(four, seed=(1,))]
+    at_work = {child.pid for child in multiprocessing.active_children()}
+    # What stops a run is sent to its group, and must not stop its workers before it saved.
+    assert os.getpgrp() not in {os.getpgid(pid) for pid in at_work if pid}
+    plain = [batch.pixels for batch in loader.load(four)]
+    again = loader.load(four, seed=(1,))
+    assert torch.equal(next(again).pixels, first[0])  # left in its middle, as by an error
+    assert [b.rows.tolist() for b in loader.load(four, start=2)] == [[2, 3], [3, 4]]
+    assert {child.pid for child in multiprocessing.active_children()} == at_work
+    assert torch.equal(plain[0], torch.from_numpy(array.rows(np.arange(2))))
+    assert not torch.equal(plain[0], first[0])
+    loader.load(four, seed=(1,))
+    loader.close()
+    assert not at_work & {child.pid for child in multiprocessing.active_children()}

@@ -28,8 +28,8 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Folds, Head
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
-from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun
+from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]
 

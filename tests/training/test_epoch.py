@@ -19,6 +19,7 @@ from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.cuda_graphs import MOST_SHAPES, GraphedPasses, make_graphs
 from melanoma.training.epoch import (
     BAD_STEPS,
     NonFiniteError,
@@ -245,6 +246,168 @@ def test_nine_in_a_row_and_a_good_one_count_from_nothing(place: Any, recipe_of: 
     state, loss = _start(recipe), _Scripted(*range(9), *range(10, 19))
     _train(place, recipe, state, loss=loss)
     assert (state.skipped, state.bad_in_row) == (18, 0)
+
+
+# Numbers that are read a step later, as on a GPU
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("bad", [(), (2, 3, 5), (0, 1, 4)])
+def test_numbers_read_a_step_later_train_the_same_weights(
+    name: str, bad: tuple[int, ...], place: Any, recipe_of: Any
+) -> None:
+    recipe = recipe_of(
+        training={"batch_size": 4, "accumulate": 2}, optimizer={"name": name, "rate": 0.01}
+    )
+    at_once, later = _start(recipe), _start(recipe)
+    for state, lag in ((at_once, 0), (later, 1)):
+        _train(place, recipe, state, loss=_Scripted(*bad), lag=lag)
+    assert torch.equal(_weights(at_once), _weights(later))
+    for counter in ("loss_sum", "images", "skipped", "bad_in_row", "batch"):
+        assert getattr(at_once, counter) == getattr(later, counter), counter
+    assert bool(at_once.skipped) == bool(bad) and not later.readings
+
+
+def test_an_average_of_finite_steps_is_the_same_when_they_are_read_later(
+    place: Any, recipe_of: Any
+) -> None:
+    recipe = recipe_of(training={"batch_size": 4, "ema_decay": 0.5})
+    averages = []
+    for lag in (0, 1):
+        state = _start(recipe)
+        _train(place, recipe, state, lag=lag)
+        averages.append(torch.cat([p.flatten() for p in state.scored_model.parameters()]))
+    assert torch.equal(*averages)
+
+
+def test_a_state_that_is_saved_counts_the_step_that_was_not_read_yet(
+    place: Any, recipe_of: Any
+) -> None:
+    recipe = recipe_of(training={"batch_size": 4})
+    sums: list[list[float]] = []
+    for lag in (0, 1):
+        state, seen = _start(recipe), []
+        waiting: list[int] = []
+
+        def save(
+            state: TrainingState = state, seen: Any = seen, waiting: list[int] = waiting
+        ) -> None:
+            waiting.append(len(state.readings))
+            seen.append(state.to_dict()["counters"]["loss_sum"])
+
+        _train(place, recipe, state, lag=lag, after_step=save)
+        assert waiting[1:] == [lag] * (len(waiting) - 1)
+        sums.append(seen)
+    assert sums[0] == sums[1]
+
+
+def test_bad_steps_that_are_read_later_end_the_epoch_too(place: Any, recipe_of: Any) -> None:
+    recipe = recipe_of(training={"batch_size": 2})
+    state, loss = _start(recipe), _Scripted(*range(1, 99))
+    with pytest.raises(NonFiniteError):
+        _train(place, recipe, state, loss=loss, lag=1)
+    assert loss.calls == 1 + BAD_STEPS + 1
+    assert _weights(state).isfinite().all()
+
+
+def test_training_goes_through_the_network_it_is_given(place: Any, recipe_of: Any) -> None:
+    recipe = recipe_of()
+    state, calls = _start(recipe), []
+
+    def network(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        logits: Tensor = state.classifier(images)
+        return logits
+
+    batches = _train(place, recipe, state, network=network)
+    assert calls == [len(batch.rows) for batch in batches]
+
+
+# Graphs: a stand-in for CUDA's, which records what it is given and runs it when it is replayed
+
+
+def _graphs(state: TrainingState, *, shown: list[str] | None = None) -> GraphedPasses:
+    shown = [] if shown is None else shown
+
+    def record(passes: Any, forget: Any) -> Any:
+        for _ in range(3):
+            forget()
+            passes()
+        forget()
+        loss = passes()
+        parameters = [p for p in state.classifier.parameters() if p.requires_grad]
+        gradients = [p.grad for p in parameters]
+        shown.append("recorded")
+
+        def replay() -> None:
+            forget()
+            loss.copy_(passes())
+            for gradient, parameter in zip(gradients, parameters, strict=True):
+                gradient.copy_(parameter.grad)
+            shown.append("replayed")
+
+        return replay, loss
+
+    recipe = state.recipe
+    return GraphedPasses(
+        state,
+        cross_entropy,
+        state.classifier,
+        normalize=recipe.image.normalize,
+        precision=torch.float32,
+        record=record,
+    )
+
+
+def test_passes_that_are_replayed_train_as_those_that_are_launched(
+    place: Any, recipe_of: Any
+) -> None:
+    recipe = recipe_of(
+        model={"backbone": "resnet18", "dropout": 0.5},
+        training={"batch_size": 7, "ema_decay": 0.5},
+        optimizer={"name": "adamw", "clip_norm": 1.0},
+    )
+    plain, replayed, shown = _start(recipe), _start(recipe), []
+    torch.manual_seed(7)
+    sizes = [len(b.rows) for b in _train(place, recipe, plain)]
+    torch.manual_seed(7)
+    _train(place, recipe, replayed, graphs=_graphs(replayed, shown=shown))
+    assert shown.count("recorded") == len(set(sizes)) == 2
+    assert shown.count("replayed") == len(sizes)
+    assert plain.loss_sum == replayed.loss_sum
+    ours, theirs = replayed.classifier.state_dict(), plain.classifier.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)  # BatchNorm's counts too
+
+
+def test_accumulated_batches_are_not_replayed(place: Any, recipe_of: Any) -> None:
+    recipe, shown = recipe_of(training={"batch_size": 4, "accumulate": 2}), []
+    state, plain = _start(recipe), _start(recipe)
+    batches = _train(place, recipe, state, graphs=_graphs(state, shown=shown))
+    _train(place, recipe, plain)
+    assert shown.count("replayed") == sum(batch.alone for batch in batches) < len(batches)
+    assert torch.equal(_weights(state), _weights(plain))
+
+
+def test_a_stage_that_frees_the_backbone_is_recorded_anew(recipe_of: Any) -> None:
+    state, shown = _start(recipe_of()), []
+    graphs = _graphs(state, shown=shown)
+    pixels, targets = torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.zeros(2)
+    state.classifier.freeze_backbone()
+    graphs(pixels, targets)
+    state.classifier.freeze_backbone(False)
+    state.stage += 1
+    graphs(pixels, targets)
+    assert shown.count("recorded") == 2
+    assert all(p.grad is not None for p in state.classifier.parameters())
+
+
+def test_more_shapes_than_there_is_room_for_are_launched(recipe_of: Any) -> None:
+    state, shown = _start(recipe_of()), []
+    graphs = _graphs(state, shown=shown)
+    for size in range(1, MOST_SHAPES + 3):
+        graphs(torch.zeros(size, 32, 32, 3, dtype=torch.uint8), torch.zeros(size))
+    assert shown.count("recorded") == MOST_SHAPES
+    assert make_graphs(state, cross_entropy, None, precision=torch.float32) is None  # no GPU
 
 
 # Prediction

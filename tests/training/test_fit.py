@@ -31,9 +31,9 @@ from melanoma.models.losses import LOSSES, binary_cross_entropy
 from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import fold_prior_shift, shown_share
 from melanoma.training.fold_data import select_fold
-from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun, load_run
 from melanoma.training.run.resume_state import load_state
+from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]
 HERE = Path(__file__).resolve().parents[1]
@@ -756,3 +756,25 @@ def test_rows_are_found_by_name_whatever_the_order_of_the_fold_file(place: Any) 
     names = [place.array.names[row] for row in theirs.validation]
     held_out = shuffled.frame[shuffled.frame["fold"] == 1]
     assert names == held_out["image_name"].tolist()
+
+
+def test_compile_changes_what_trains_and_nothing_that_is_scored(
+    fit: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+
+    def compile_(module: Any, **_: Any) -> Any:
+        def network(images: Any) -> Any:
+            compiled.append("train" if module.training else "eval")
+            return module(images)
+
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    plain = fit(recipe_of(), tmp_path / "plain")
+    assert compiled == []
+    ours = fit(recipe_of(training={"compile": True}), tmp_path / "compiled")
+    assert set(compiled) == {"train"}
+    assert np.array_equal(plain.scores.logits("logit_last"), ours.scores.logits("logit_last"))
+    assert recipe_of().digest() != recipe_of(training={"compile": True}).digest()
+    assert recipe_of().digest() == recipe_of(training={"compile": False}).digest()

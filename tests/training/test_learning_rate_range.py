@@ -19,7 +19,7 @@ from melanoma.training.learning_rate_range import (
     suggest_rates,
     sweep_rates,
 )
-from melanoma.training.loop import Watchers
+from melanoma.training.watchers import Watchers
 
 # Whole epochs as batches: on 32 images, which ones are in a batch decides more than the rate.
 CALM: dict[str, Any] = {"augment": [], "model": {"dropout": 0.0}, "training": {"batch_size": 32}}

@@ -26,8 +26,8 @@ from melanoma.training.class_balance import (
     shown_shares,
 )
 from melanoma.training.fold_data import select_fold
-from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun, load_run
+from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]
 CPU = torch.device("cpu")

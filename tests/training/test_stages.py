@@ -21,10 +21,10 @@ from melanoma.errors import InterruptedRun, WeightsError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.training import epoch_metrics, loop
-from melanoma.training.loop import Watchers
 from melanoma.training.run.folder import FoldRun
 from melanoma.training.run.resume_state import load_state
 from melanoma.training.state import TrainingState, start_state
+from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import check_recipe
 
 Fit = Callable[..., FoldRun]

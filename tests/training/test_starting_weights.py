@@ -22,10 +22,10 @@ from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.learning_rate_range import sweep_rates
-from melanoma.training.loop import Watchers
 from melanoma.training.run.facts import read_facts
 from melanoma.training.run.folder import FoldRun
 from melanoma.training.starting_weights import audit_start, audit_starts
+from melanoma.training.watchers import Watchers
 from melanoma.training.weights_origin import (
     TRAINING_IMAGES,
     find_origin,

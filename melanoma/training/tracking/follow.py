@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from melanoma.errors import InterruptedRun, RecipeError
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.loop import Watchers
 from melanoma.training.run.facts import RunFacts, RunStart
 from melanoma.training.tracking.mlflow import MlflowTracker
+from melanoma.training.watchers import Watchers
 
 Record = dict[str, Any]  # an epoch's line of metrics.jsonl
 DEFAULT_URI = "sqlite:///mlflow.db"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from melanoma.errors import DataError, InterruptedRun
-from melanoma.training.loop import Watchers
 from melanoma.training.run.survey import find_runs, is_run, summarize_run
+from melanoma.training.watchers import Watchers
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 

@@ -13,9 +13,9 @@ import pytest
 from safetensors.torch import load_file
 
 from melanoma.errors import InterruptedRun, RecipeError, WeightsError
-from melanoma.training.loop import Watchers
 from melanoma.training.tracking.follow import DEFAULT_URI, follow, make_tracker, tracking_uri
 from melanoma.training.tracking.mlflow import MlflowTracker, epoch_metrics, flatten
+from melanoma.training.watchers import Watchers
 
 
 class Recorder:

@@ -1,0 +1,23 @@
+"""Watchers: how a caller looks on while a fold is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from melanoma.training.run.facts import RunFacts, RunStart
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """How a caller looks on: said once, told at the ends and each epoch, shown each step.
+
+    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    start: Callable[[RunStart, list[dict[str, Any]]], None] = lambda _facts, _history: None
+    finish: Callable[[RunFacts], None] = lambda _: None
+    epoch: Callable[[dict[str, Any]], None] = lambda _: None
+    bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
