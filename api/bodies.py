@@ -10,8 +10,8 @@ from fastapi import Request
 from api.errors import Refusal
 
 MEGABYTE = 1_000_000
-# Whoever is told to end has ten seconds from `docker stop`; some are needed for the rest.
-LEAVING_SECONDS = 6.0
+# Whoever is told to end has ten seconds from `docker stop`; a busy machine needs some for the rest.
+LEAVING_SECONDS = 4.0
 
 HELD = "melanoma.body"  # where the ASGI scope keeps a request's Body
 _BUSY = "too many uploads are on their way; try again in a moment"
@@ -31,6 +31,11 @@ class Bodies:
         self._ends: float | None = None  # by the loop's clock, once the service is leaving
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Timeout] = set()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the service was told to end."""
+        return self._ends is not None
 
     def leave(self) -> None:
         """Uploads that have not come LEAVING_SECONDS from now are refused. From any thread."""

@@ -12,7 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.bodies import HELD, Body
+from api.bodies import HELD, Bodies, Body
 from api.errors import REQUEST_ID
 from api.service import Desk
 
@@ -54,7 +54,7 @@ async def surround(
     scope, path = _place(scope, routes, root)
     scope[REQUEST_ID] = uuid4().hex
     scope[HELD] = Body(desk.bodies)
-    answer = _Answer(scope, receive, send, shown=_is_page(path))
+    answer = _Answer(scope, receive, send, desk.bodies)
     start = time.perf_counter()
     try:
         if path == "":  # the prefix alone: the page's own links are relative to its slash
@@ -99,8 +99,8 @@ def _place(scope: Scope, routes: Routes, root: str) -> tuple[Scope, str]:
 class _Answer:
     """Both ends of a request: what came of it, and what is added on its way."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, shown: bool) -> None:
-        self._scope, self._receive, self._send, self._shown = scope, receive, send, shown
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bodies: Bodies) -> None:
+        self._scope, self._receive, self._send, self._bodies = scope, receive, send, bodies
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         self._unread = length != "0" or "transfer-encoding" in headers
@@ -133,13 +133,14 @@ class _Answer:
     def _dress(self, headers: MutableHeaders) -> None:
         headers.update(HEADERS)
         # What may be kept is asked for anew each time; scores are not kept at all.
-        headers.setdefault("Cache-Control", "no-cache" if self._shown else "no-store")
+        shown = _is_page(str(self._scope["path"]).removeprefix(self._scope["root_path"]))
+        headers.setdefault("Cache-Control", "no-cache" if shown else "no-store")
         headers["X-Request-ID"] = self._scope[REQUEST_ID]
 
     async def _drain(self) -> None:
         self._scope[HELD].let_go()
         left, until = DRAINED_BYTES, time.monotonic() + DRAINED_SECONDS
-        while self._unread and left > 0 and time.monotonic() < until:
+        while self._unread and left > 0 and not self._bodies.leaving and time.monotonic() < until:
             try:
                 message = await asyncio.wait_for(self.receive(), _IDLE_SECONDS)
             except TimeoutError:
