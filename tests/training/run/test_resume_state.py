@@ -185,9 +185,8 @@ _KILLED_SAVES = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from melanoma.training.run import resume_state as checkpoint
-from melanoma.training.checkpoint import load_state, save_state
-from melanoma.training.run_folder import hold
+from melanoma.training.run.resume_state import load_state, save_state
+from melanoma.training.run.folder import hold
 
 folder, random_ = Path(sys.argv[1]), random.Random(0)
 tensor = torch.zeros(1 << 20)
