@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
@@ -122,27 +121,6 @@ def prior_shift(
     if sampled_share is not None:
         shift += float(logit(sampled_share) - logit(training_share))
     return shift
-
-
-def class_prior_shift(
-    *,
-    class_weights: npt.ArrayLike,
-    sampled_shares: npt.ArrayLike | None,
-    training_shares: npt.ArrayLike,
-) -> Floats:
-    """What the loss's weights and the sampler add to each class's logit, (C,), to be subtracted.
-
-    ln(weight) + ln(sampled share / training share). A class that was never shown has no shift: what
-    the network says of it was learned from nothing, and no share of it is known.
-    """
-    shift: Floats = np.log(np.asarray(class_weights, np.float64))
-    if sampled_shares is None:
-        return shift
-    sampled = np.asarray(sampled_shares, np.float64)
-    training = np.asarray(training_shares, np.float64)
-    shown = (sampled > 0) & (training > 0)
-    ratio = np.divide(sampled, training, out=np.ones(len(shift)), where=shown)
-    return np.where(shown, shift + np.log(ratio), 0.0)
 
 
 class _Fit(NamedTuple):

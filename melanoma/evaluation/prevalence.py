@@ -37,22 +37,6 @@ def retarget(probability: Floats, *, trained: float, wanted: float) -> Floats:
     return values
 
 
-def retarget_classes(
-    probabilities: Floats, melanoma: Sequence[int], *, trained: float, wanted: float
-) -> Floats:
-    """(N, C) probabilities for another share of melanoma; `melanoma` numbers its classes.
-
-    The other classes keep their proportions among each other, as do melanoma's own. The melanoma
-    probability, summed over its classes, is `retarget` of what it was.
-    """
-    _require_shares(trained, wanted)
-    factor = np.full(probabilities.shape[1], (1 - wanted) / (1 - trained))
-    factor[list(melanoma)] = wanted / trained
-    scaled: Floats = probabilities * factor
-    retargeted: Floats = scaled / scaled.sum(axis=1, keepdims=True)
-    return retargeted
-
-
 def retarget_calibration(
     calibration: Calibration, melanoma: Sequence[int], *, wanted: float
 ) -> Calibration:

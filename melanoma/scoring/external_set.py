@@ -13,7 +13,7 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.groups import join_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
-from melanoma.evaluation.calibration import fit_calibration
+from melanoma.evaluation.calibration import crossfit_probabilities, fit_calibration
 from melanoma.evaluation.metrics.probability_scores import brier_score
 from melanoma.evaluation.report.assemble import Origin, assemble_report
 from melanoma.evaluation.report.build import Report
@@ -196,10 +196,7 @@ def _recalibration(images: ScoredImages) -> dict[str, float] | None:
         return None
     odds = logit(np.clip(images.probability, 1e-15, 1 - 1e-15))
     fit = fit_calibration(odds, target)
-    after = np.empty(len(target))
-    for half in (0, 1):
-        other = fit_calibration(odds[halves != half], target[halves != half])
-        after[halves == half] = other.probabilities(odds[halves == half])
+    after = crossfit_probabilities(odds, target, halves)
     ones = np.ones((1, len(target)))
     assert not isinstance(fit.intercept, tuple)
     return {

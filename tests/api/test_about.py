@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tiny_service import encode, refused
 from api import reports
 from api.app import create_app
 from api.settings import Settings
+from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
@@ -238,3 +240,14 @@ def test_a_folder_of_two_reports_is_answered_by_name(scorer, folder_run: Any) ->
         answer = client.get("/classes?model=folders").json()
     assert [found["name"] for found in answer["classes"]] == list(folder_run.recipe.classes)
     assert not any(found["melanoma"] for found in answer["classes"])
+
+
+def test_the_metrics_of_reports_are_served_as_data(client, monkeypatch):
+    monkeypatch.setitem(METRICS, "toy", replace(METRICS["ece"], title="Toy", title_fr="Jouet"))
+    answer = client.get("/info").json()["metrics"]
+    assert list(answer) == list(METRICS)
+    assert answer["toy"]["title"] == {"en": "Toy", "fr": "Jouet"}
+    assert answer["accuracy"]["card"] is None, "a card of the report alone"
+    assert answer["auroc"]["card"] < answer["ece"]["card"]
+    described = client.get("/openapi.json").json()["components"]["schemas"]["MetricAnswer"]
+    assert set(described["properties"]) == set(answer["toy"])

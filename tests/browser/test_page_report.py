@@ -134,3 +134,24 @@ def test_each_models_report_can_be_chosen(open_page):
     assert 'Rash, "other"' in at.text("#performance")
     assert at.page.locator("#performance b").count() == 0
     assert at.page.get_by_role("heading", name="Operating points").count() == 0
+
+
+def test_a_metric_that_the_page_never_heard_of_has_its_card(open_page):
+    """The catalog is data: a title in each language, a rank, and how a value is written."""
+    at = open_page()
+    entry = {"title": {"en": "Toy", "fr": "Jouet"}, "unit": "share", "card": 1}
+
+    def with_toy(route, value):
+        answer = route.fetch()
+        body = answer.json()
+        body["metrics"]["toy"] = body["metrics"]["ece"] | value
+        route.fulfill(response=answer, json=body)
+
+    at.page.route("**/info", lambda route: with_toy(route, value=entry))
+    measured = {"value": 0.4321, "low": 0.4, "high": 0.5}
+    at.page.route("**/report*", lambda route: with_toy(route, value=measured))
+    at.page.reload()
+    open_report(at)
+    assert "Toy\n43.2 %\n40.0 % to 50.0 %" in at.text("#performance .cards")
+    at.page.select_option("#language", "fr")
+    assert "Jouet" in at.text("#performance .cards")

@@ -19,7 +19,6 @@ from sklearn.metrics import roc_auc_score
 from melanoma.errors import DataError
 from melanoma.evaluation.calibration import (
     Calibration,
-    class_prior_shift,
     crossfit_probabilities,
     fit_calibration,
     prior_shift,
@@ -332,39 +331,6 @@ def test_one_fold_of_one_group_cannot_be_cross_fitted(groups: Integers | None) -
         crossfit_probabilities(
             np.arange(10.0), np.array([0, 1] * 5), np.zeros(10, np.int64), groups=groups
         )
-
-
-def test_the_prior_that_class_weights_add_is_taken_out_again() -> None:
-    """A softmax regression on drawn classes, each class's loss counted by its weight."""
-    rng = np.random.default_rng(2)
-    x = rng.normal(size=(6000, 2))
-    truth = softmax(x @ rng.normal(size=(2, 3)) + np.array([2.0, 0.0, -1.5]), axis=1)
-    target = (truth.cumsum(axis=1) > rng.random((6000, 1))).argmax(axis=1)
-    weights = np.array([0.5, 2.0, 8.0])
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=500)
-    raw = model.fit(x, target, sample_weight=weights[target]).decision_function(x)
-    shares = np.bincount(target) / 6000
-    shift = class_prior_shift(class_weights=weights, sampled_shares=None, training_shares=shares)
-    assert shift == pytest.approx(np.log(weights))
-    assert np.abs(softmax(raw, axis=1).mean(axis=0) - shares).max() > 0.1
-    assert softmax(raw - shift, axis=1).mean(axis=0) == pytest.approx(shares, abs=0.006)
-
-
-def test_a_class_sampler_shifts_by_the_ratio_of_the_shares() -> None:
-    training, sampled = np.array([0.7, 0.2, 0.1, 0.0]), np.array([0.4, 0.3, 0.3, 0.0])
-    weights = np.array([1.0, 2.0, 1.0, 1.0])
-    shift = class_prior_shift(
-        class_weights=weights, sampled_shares=sampled, training_shares=training
-    )
-    assert shift[:3] == pytest.approx(np.log(sampled[:3] / training[:3] * weights[:3]))
-    assert shift[3] == 0
-    # Two classes: the difference is the binary shift.
-    both = class_prior_shift(
-        class_weights=[1.0, 4.0], sampled_shares=[0.75, 0.25], training_shares=[0.9, 0.1]
-    )
-    assert both[1] - both[0] == pytest.approx(
-        prior_shift(positive_weight=4.0, sampled_share=0.25, training_share=0.1)
-    )
 
 
 def test_a_calibration_survives_json() -> None:

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.prevalence import predictive_values, retarget, retarget_classes
+from melanoma.evaluation.calibration import Calibration
+from melanoma.evaluation.prevalence import predictive_values, retarget, retarget_calibration
 
 PROBABILITY = np.array([0.001, 0.02, 0.3, 0.5, 0.9, 0.9999])
 
 
 def test_the_same_prevalence_changes_nothing() -> None:
     assert retarget(PROBABILITY, trained=0.2, wanted=0.2) == pytest.approx(PROBABILITY)
-    classes = np.random.default_rng(0).dirichlet(np.ones(4), 20)
-    assert retarget_classes(classes, [1], trained=0.2, wanted=0.2) == pytest.approx(classes)
 
 
 @pytest.mark.parametrize("wanted", [0.001, 0.02, 0.5, 0.9])
@@ -48,9 +47,10 @@ def test_probabilities_of_one_place_are_calibrated_in_another() -> None:
 
 
 def test_melanoma_among_many_classes_moves_as_it_does_alone() -> None:
-    classes = np.random.default_rng(0).dirichlet(np.ones(5), 50)
-    moved = retarget_classes(classes, [1, 3], trained=0.11, wanted=0.02)
-    assert moved.sum(axis=1) == pytest.approx(np.ones(50))
+    logits = np.random.default_rng(0).normal(size=(50, 5))
+    here = Calibration(1.0, (0.3, 0.0, 0.1, 0.0, 0.0), 0.11, (0.3, 0.1, 0.3, 0.01, 0.29))
+    there = retarget_calibration(here, [1, 3], wanted=0.02)
+    classes, moved = (made.probabilities(logits) for made in (here, there))
     alone = retarget(classes[:, [1, 3]].sum(axis=1), trained=0.11, wanted=0.02)
     assert moved[:, [1, 3]].sum(axis=1) == pytest.approx(alone)
     assert moved[:, 0] / moved[:, 2] == pytest.approx(classes[:, 0] / classes[:, 2])
@@ -62,7 +62,7 @@ def test_a_prevalence_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(RecipeError, match="must lie between 0 and 1"):
         retarget(PROBABILITY, trained=0.2, wanted=share)
     with pytest.raises(RecipeError, match="must lie between 0 and 1"):
-        retarget_classes(PROBABILITY[:, None], [0], trained=share, wanted=0.2)
+        retarget(PROBABILITY, trained=share, wanted=0.2)
 
 
 def test_predictive_values_by_bayes() -> None:

@@ -19,10 +19,10 @@ from melanoma.errors import DataError
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun
 from melanoma.evaluation.compare.mistakes import (
     calls,
-    confusion_counts,
     cross_entropies,
     find_mistakes,
 )
+from melanoma.evaluation.metrics.decisions import confusion_matrix
 from melanoma.evaluation.render.figure_style import ACCENT, ALARM, INK, figure_at
 from melanoma.types import Floats, Integers
 
@@ -111,7 +111,7 @@ def save_confusion(answers: Answers, path: Path, *, title: str) -> None:
     """Write the confusion matrix: counts, shaded by their share of the true class (row)."""
     classes = answers.classes
     called, _ = calls(answers.probabilities, answers.target)
-    counts = confusion_counts(called, answers.target, classes=len(classes))
+    counts = confusion_matrix(answers.target, called, classes=len(classes))
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     # A cell must hold its count: room for the digits, and for names to the left.

@@ -56,10 +56,3 @@ def cross_entropies(probabilities: Floats, target: Integers) -> Floats:
     """(N,) -ln of the true class's probability, in nats, at most 34.5."""
     true = probabilities[np.arange(len(target)), target]
     return -np.log(np.clip(true, _SURE, 1.0))
-
-
-def confusion_counts(called: Integers, target: Integers, *, classes: int) -> Integers:
-    """(C, C): images of class i that were called j."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (target, called), 1)
-    return counts

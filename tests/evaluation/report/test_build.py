@@ -13,6 +13,8 @@ from PIL import Image
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from melanoma.errors import DataError
+from melanoma.evaluation.measure.operating_points import describe_elsewhere
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.report.build import (
     Report,
@@ -20,6 +22,7 @@ from melanoma.evaluation.report.build import (
     corrected_logits,
     save_out_of_fold,
 )
+from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.score_table import ScoreTable
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -327,3 +330,11 @@ def test_baselines_learn_from_folds_that_were_not_trained_too(scores: ScoreTable
     content = build_report(_recipe(), one, _facts(folds=1), table=table).content
     assert content.shortcuts.lines[0].auroc.value == pytest.approx(1.0)
     assert content.data.images == len(one)
+
+
+def test_a_threshold_without_sensitivity_has_no_place_elsewhere(report: Report) -> None:
+    undefined = report.content.thresholds[0].model_copy(
+        update={"sensitivity": Measured(value=None)}
+    )
+    with pytest.raises(DataError, match="sensitivity 0.9 is undefined"):
+        describe_elsewhere([undefined], trained=0.25, wanted=0.02)

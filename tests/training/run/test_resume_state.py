@@ -185,7 +185,6 @@ _KILLED_SAVES = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from melanoma.training.run import resume_state as checkpoint
 from melanoma.training.run.resume_state import load_state, save_state
 from melanoma.training.run.folder import hold
 
