@@ -10,13 +10,14 @@ WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test lint docs clean
+.PHONY: help setup demo serve test test-quick lint docs clean
 
 help:
 	@echo "make setup   .venv with everything that development needs"
 	@echo "make demo    phantoms, five folds, report, page on http://$(HOST):$(PORT) (SERVE=0 stops before serving)"
 	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
+	@echo "make test-quick    those that need neither a browser, nor nginx, nor much time"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make docs    the documentation, into build/site"
 
@@ -42,6 +43,9 @@ serve: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-quick: setup
+	$(BIN)/python -m pytest -q -m "not slow and not browser and not deploy"
 
 lint: setup
 	$(BIN)/ruff check .

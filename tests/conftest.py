@@ -31,6 +31,14 @@ class Answer(NamedTuple):
     err: str
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folders of what needs a browser or nginx say so; `slow` stands at the test."""
+    for item in items:
+        room = item.path.relative_to(CHECKOUT / "tests").parts[0]
+        if room in ("browser", "deploy"):
+            item.add_marker(room)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """On a busy machine torch's threads wait for each other, and ours are small networks."""
@@ -44,9 +52,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in Kaggle's layout: 60 phantoms of 48 px, 9 melanomas, 20 patients. Read only."""
+    """A folder in Kaggle's layout: 60 phantoms of 48 px, 9 bluish melanomas, 20 patients.
+
+    Read only.
+    """
+    from hand_built import tint_melanomas
+
     folder = tmp_path_factory.mktemp("phantom_set")
     make_phantoms(folder, images=60, patients=20, size=48, seed=3)
+    tint_melanomas(folder)
     return folder
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hand_built import hand_built
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
@@ -38,7 +39,7 @@ class Sealed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def once(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
-    """Trained and sealed once; the tests work on copies."""
+    """Sealed once, the networks set by hand; the tests work on copies."""
     base = tmp_path_factory.mktemp("once")
     values = {
         "name": "tiny",
@@ -52,8 +53,10 @@ def once(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     }
     (base / "tiny.yaml").write_text(yaml.safe_dump(values))
     recipe, folds = load_recipe(base / "tiny.yaml"), base / "f.csv"
-    for part in select_folds(recipe, data=phantom_set, arrays=base / "arrays", folds=folds):
-        train_fold(recipe, part, base / "weights")
+    parts = select_folds(recipe, data=phantom_set, arrays=base / "arrays", folds=folds)
+    with hand_built():
+        for part in parts:
+            train_fold(recipe, part, base / "weights")
     evaluate_folds(recipe, base / "weights", folds)
     common = ["--config", base / "tiny.yaml", "--arrays", base / "arrays", "--folds", folds]
     return Sealed(base, base / "tiny.yaml", common, base / "weights")

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from tiny_service import refused
 
 from api.app import create_app
-from api.settings import Settings, read_settings
+from api.settings import Settings
 from melanoma.errors import RecipeError
 from melanoma.scoring.scorer import Scorer
 
@@ -84,13 +84,3 @@ def test_two_bundles_of_one_name_or_none_at_all_are_refused(scorer):
     for scorers in ([], [scorer, scorer]):
         with pytest.raises(RecipeError):
             create_app(scorers, Settings())
-
-
-def test_the_environment_is_read_strictly():
-    read = read_settings({"MELANOMA_WEIGHTS": "a:b/c", "MELANOMA_QUEUE": "5"})
-    assert [str(folder) for folder in read.weights] == ["a", "b/c"]
-    assert read.queue == 5
-    assert read_settings({"MELANOMA_WEIGHTS": ""}) == Settings()
-    for name, value in {"MELANOMA_QUEUE": "-1", "MELANOMA_DEVICE": "tpu"}.items():
-        with pytest.raises(RecipeError, match=name):
-            read_settings({name: value})

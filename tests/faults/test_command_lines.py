@@ -1,0 +1,135 @@
+"""What every door does with a command line or recipe that cannot be meant (row 57)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refusals import require_refusal
+
+from melanoma import prepare
+
+Door = Callable[..., Any]
+Recipes = Callable[..., Path]
+
+MODULES = Path(prepare.__file__).parent.glob("*.py")
+SLOW_TO_IMPORT = {
+    *("torch", "torchvision", "numpy", "pandas", "scipy", "sklearn", "skimage", "matplotlib"),
+    *("albumentations", "cv2", "PIL", "fastapi", "uvicorn", "mlflow"),
+}
+DOORS = sorted(path.stem for path in MODULES if "t.run(app)" in path.read_text())
+
+
+def test_the_doors_are_found() -> None:
+    assert {"prepare", "check", "split", "train", "evaluate"} <= set(DOORS)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_help_answers_without_importing_what_is_slow(door: str, run_door: Door) -> None:
+    """A second is the promise; a count of what is imported holds on a busy machine too."""
+    answer = run_door(door, "--help", NO_COLOR="1", PYTHONPROFILEIMPORTTIME="1")
+    assert answer.returncode == 0
+    assert f"python -m melanoma.{door}" in answer.stdout
+    lines = answer.stderr.splitlines()
+    assert all(line.startswith("import time:") for line in lines)
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
+    assert "typer" in imported
+    assert imported & SLOW_TO_IMPORT == set()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_command_line_that_cannot_be_meant_is_one_line(door: str, call_door: Door) -> None:
+    require_refusal(call_door(door, "--no-such-option"), 2, "--no-such-option", "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--fold"),
+        (["--fold", "0", "--seed", "-1"], "--seed"),
+        (["--fold", "0", "--seed", "x"], "--seed"),
+        (["--fold"], "--fold"),
+        (["--fold", "0", "--resume", "maybe"], "--resume maybe: auto or never"),
+        (["--fold", "0", "--device", "tpu"], "--device tpu: auto, cpu or cuda"),
+        (["--fold", "0", "--set", "training.epochs"], "expected a.b=value"),
+    ],
+)
+def test_usage_errors_of_train_have_code_2(
+    arguments: list[str], said: str, call_door: Door, tiny_recipe: Recipes
+) -> None:
+    require_refusal(call_door("train", "--config", tiny_recipe(), *arguments), 2, said)
+
+
+@pytest.mark.parametrize("door", ["prepare", "check", "split", "train", "evaluate"])
+def test_an_absent_recipe_is_refused_with_those_there_are(
+    door: str, call_door: Door, tiny_recipe: Recipes
+) -> None:
+    path = tiny_recipe().with_name("other.yaml")
+    fold = ["--fold", "0"] if door == "train" else []
+    require_refusal(call_door(door, "--config", path, *fold), 2, "other.yaml", "tiny.yaml")
+
+
+def test_a_bug_is_called_a_bug_and_shows_where(
+    call_door: Door, options: list[str | Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("melanoma.data.folds.load_folds", broken)
+    answer = call_door("train", *options, "--fold", "0", "--dry-run")
+    assert answer.code == 1
+    assert "Traceback" in answer.err
+    assert answer.err.splitlines()[-1] == (
+        "error: this is a bug in melanoma: ZeroDivisionError: of all things"
+    )
+
+
+def test_a_reader_that_leaves_early_is_no_error(options: list[str | Path], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "melanoma.split", *map(str, options[:6]), "--out", "f.csv"]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("trainin.epochs=3", "trainin: unknown key; did you mean training?"),
+        ("training.epoch=3", "training.epoch: unknown key; did you mean epochs?"),
+        ("training.epochs=many", "training.epochs: Input should be a valid integer"),
+        ("optimizer.rate=-0.1", "optimizer.rate: Input should be greater than 0 (got -0.1)"),
+        ("augment=[{flip_horizontal: {prob: 1}}]", "augment.0.flip_horizontal.prob: unknown arg"),
+        ("augment=[{flip_horizontl: {}}]", "augment.0.flip_horizontl: unknown step; did you mean"),
+        ("augment=[{one_of: {of: [clahe]}}]", "a step is name: {arguments}, found 'clahe'"),
+        ("model.backbone=resnet81", "model.backbone: unknown backbone 'resnet81'; did you mean"),
+        ("loss.name=bcee", "loss.name: unknown 'bcee'; known: bce, focal"),
+        ("data.reader=kaggle", "'siim', 'csv_folder', 'ham10000', 'class_folders'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(
+    setting: str, said: str, call_door: Door, tiny_recipe: Recipes, phantom_set: Path
+) -> None:
+    given = ["--config", tiny_recipe(), "--data", phantom_set, "--fold", "0", "--set", setting]
+    require_refusal(call_door("train", *given), 2, said)
+    assert sorted(path.name for path in Path().iterdir()) == ["tiny.yaml"]
+
+
+def test_a_dry_run_says_the_plan_and_writes_nothing(
+    call_door: Door, options: list[str | Path]
+) -> None:
+    answer = call_door("train", *options, "--fold", "all", "--dry-run")
+    assert answer.code == 0
+    assert "fold 2: 40 images (6 positive) for training, 20 held out" in answer.out
+    assert "nothing was written" in answer.out
+    assert not Path("weights").exists()
+    bare = ["--config", options[1], "--data", options[3], "--fold", "0", "--dry-run"]
+    require_refusal(call_door("train", *bare), 2, "there is no array yet", "prepare")
