@@ -87,7 +87,7 @@ def sweep_temporaries(folder: Path, names: str = ".*") -> int:
 
 def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     """Make `folder`, and raise StorageError unless `needed` bytes can be written to it."""
-    with writing(folder, needed=needed):
+    with writing(folder, needed=needed or 1):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{TEMPORARY}"
         probe.write_bytes(b"\0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from melanoma.evaluation.figure_style import MUTED as _MUTED
 from melanoma.evaluation.figure_style import STYLE as _STYLE
 from melanoma.evaluation.schema import CalibrationState, Curves, Measured, ReportContent
 from melanoma.evaluation.wording import measured, percent, plural, share
+from melanoma.storage import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,6 +182,8 @@ def _heading(content: ReportContent) -> str:
 def _save(figure: Figure, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png")
     plt.close(figure)
+    write_bytes(path, picture.getvalue())
     return path

@@ -30,6 +30,7 @@ from melanoma.storage import (
     write_atomic,
     write_json,
     write_text,
+    writing,
 )
 from melanoma.training.checkpoint import remove_states
 from melanoma.training.state import Weights
@@ -72,7 +73,8 @@ def hold(folder: Path, *, needed: int) -> Iterator[None]:
             "or train into another --weights DIR"
         ) from error
     try:
-        (folder / ".lock").write_text(f"{os.getpid()}\n")
+        with writing(folder / ".lock"):
+            (folder / ".lock").write_text(f"{os.getpid()}\n")
         sweep_temporaries(folder)
         yield
     finally:
