@@ -129,8 +129,9 @@ def evaluate_folds(
     from melanoma.evaluation.report import build_report, save_out_of_fold
     from melanoma.evaluation.report_files import save_report
     from melanoma.evaluation.scores import concat_scores
-    from melanoma.scoring.bundle import seal_bundle
-    from melanoma.scoring.golden import seal_golden
+    from melanoma.scoring.seal import seal_bundle
+    from melanoma.scoring.staging import staging
+    from melanoma.training.run_folder import hold
 
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
@@ -153,9 +154,10 @@ def evaluate_folds(
         prevalence=prevalence,
         by=by,
     )
-    save_out_of_fold(report, scores, facts, folder / "oof.csv")
-    save_report(report, recipe, folder)
-    seal_golden(seal_bundle(folder, recipe, runs, report))
+    with hold(folder, needed=0), staging(folder) as stage:
+        save_out_of_fold(report, scores, facts, stage / "oof.csv")
+        save_report(report, recipe, stage)
+        seal_bundle(folder, stage, recipe, runs, report)
     return report
 
 

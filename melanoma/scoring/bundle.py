@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,18 +11,16 @@ from typing import Any
 import yaml
 from scipy.special import expit, logit
 
-from melanoma.errors import RecipeError, StorageError, WeightsError
+from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
-from melanoma.evaluation.report import Report
 from melanoma.recipe import Head, Recipe, differences, make_recipe
-from melanoma.storage import digest_of, sha256_of, write_json, write_text
-from melanoma.training.run_folder import MODEL, FoldRun
+from melanoma.scoring.staging import MANIFEST, finish_sealing
+from melanoma.storage import copy_file, digest_of, new_folder, sha256_of, write_json
 
 FORMAT = "melanoma-bundle/2"
-MANIFEST = "manifest.json"
-GOLDEN = "golden.json"  # melanoma.scoring.golden writes it; bundles from before have none
+GOLDEN = "golden.json"  # what melanoma.scoring.golden makes
 LICENSE = "LICENSE.md"  # melanoma.scoring.shipping puts it there, by --note
 
 
@@ -73,28 +70,7 @@ class Bundle:
         return self.thresholds[0] if self.thresholds else None
 
 
-def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report) -> Bundle:
-    """Write recipe.yaml, report.json and manifest.json over the folds' weights; return it read."""
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-    write_json(folder / "report.json", report.content)
-    files = ["recipe.yaml", "report.json", "oof.csv"]
-    members = []
-    for run in runs:
-        file = f"{run.folder.name}/{MODEL}"
-        files.append(file)
-        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts["prior_shift"]})
-    write_json(
-        folder / MANIFEST,
-        {
-            **_statement(recipe, report.content),
-            "members": members,
-            "sha256": {file: sha256_of(folder / file) for file in files},
-        },
-    )
-    return load_bundle(folder)
-
-
-def _statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
+def make_statement(recipe: Recipe, report: dict[str, Any]) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
     statement = {
         "format": FORMAT,
@@ -183,8 +159,6 @@ def seal_recalibrated(
     fit = external["recalibration"]
     if fit is None or bundle.outputs != 1:
         raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
-    if folder.exists():
-        raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
     report = {
         **bundle.report,
         "recalibrated": {
@@ -193,12 +167,13 @@ def seal_recalibrated(
         },
     }
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    for file in manifest["sha256"]:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.folder / file, folder / file)
-    write_json(folder / "report.json", report)
-    digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
-    write_json(folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests})
+    with new_folder(folder) as stage:
+        for file in manifest["sha256"]:
+            copy_file(bundle.folder / file, stage / file)
+        write_json(stage / "report.json", report)
+        digests = {**manifest["sha256"], "report.json": sha256_of(stage / "report.json")}
+        stated = make_statement(recipe, report)
+        write_json(stage / MANIFEST, {**manifest, **stated, "sha256": digests})
     return load_bundle(folder)
 
 
@@ -208,6 +183,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises WeightsError naming the file and both digests when one differs, and saying what to do
     when there is no bundle.
     """
+    finish_sealing(folder)
     path = folder / MANIFEST
     if not path.is_file():
         beside = sorted(str(p.parent) for p in folder.parent.glob(f"*/{MANIFEST}"))
@@ -223,7 +199,7 @@ def load_bundle(folder: Path) -> Bundle:
         _verify(folder, manifest["sha256"])
         report = json.loads((folder / "report.json").read_text())
         _require_agreement(folder, manifest, report)
-        return _read(folder, manifest, report)
+        return read_manifest(folder, manifest, report)
     except (
         ValueError,
         KeyError,
@@ -255,8 +231,13 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str,
     for file in ("recipe.yaml", "report.json", *(m["file"] for m in manifest["members"])):
         if file not in manifest["sha256"]:
             raise WeightsError(f"{path} states no sha256 of {file}")
+    if GOLDEN not in manifest["sha256"]:
+        raise WeightsError(
+            f"{path} has no golden score, by which a service knows that it scores as was "
+            "evaluated; seal the bundle again with python -m melanoma.evaluate"
+        )
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
-    stated = _statement(recipe, report)
+    stated = make_statement(recipe, report)
     found = differences({key: manifest[key] for key in stated}, stated)
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     found += differences(shifts, report["calibration"]["prior_shift"], "prior_shift.")
@@ -266,7 +247,7 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: dict[str,
         )
 
 
-def _read(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bundle:
+def read_manifest(folder: Path, manifest: dict[str, Any], report: dict[str, Any]) -> Bundle:
     members = tuple(
         Member(m["fold"], folder / m["file"], _shift(m["prior_shift"])) for m in manifest["members"]
     )

@@ -9,7 +9,6 @@ by how much on the golden image.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,12 @@ from melanoma.evaluation.model_card import render_card
 from melanoma.evaluation.report import retarget_report
 from melanoma.evaluation.schema import validate_report
 from melanoma.recipe import load_recipe
-from melanoma.scoring.bundle import MANIFEST, Bundle, load_bundle, served_numbers
-from melanoma.scoring.golden import score_golden, seal_golden
+from melanoma.scoring.bundle import Bundle, load_bundle, read_manifest, served_numbers
+from melanoma.scoring.golden import score_golden
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import sha256_of, write_atomic, write_json, write_text
+from melanoma.scoring.seal import add_golden
+from melanoma.scoring.staging import MANIFEST
+from melanoma.storage import copy_file, new_folder, sha256_of, write_bytes, write_json, write_text
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients.
 FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
@@ -61,35 +62,42 @@ def ship_bundle(
     images are flagged. Raises StorageError when the folder holds something already, RecipeError for
     a prevalence that the bundle cannot be moved to.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
         raise StorageError(f"{', '.join(absent)}: no such file to go along")
     retargeted = None if prevalence is None else _retarget(bundle, prevalence)
-    folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as stage:
+        _fill(stage, bundle, notes, retargeted)
+    shipped = load_bundle(folder)
+    before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
+    size = sum(member.file.stat().st_size for member in shipped.members)
+    return Shipped(shipped, size, float(np.abs(before - after).max()))
+
+
+def _fill(
+    stage: Path, bundle: Bundle, notes: Sequence[Path], retargeted: dict[str, Any] | None
+) -> None:
+    """Write the copy's files, and its manifest last."""
     sources = [*(bundle.folder / name for name in FILES), *notes]
     copied = [path for path in sources if path.is_file()]
     for source in copied:
-        shutil.copyfile(source, folder / source.name)
+        copy_file(source, stage / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     if retargeted is not None:
-        manifest |= _write_report(retargeted, folder)
+        manifest |= _write_report(retargeted, stage)
     files = [source.name for source in copied]
     if names := _training_images(bundle.folder):
-        write_text(folder / TRAINING_IMAGES, names)
+        write_text(stage / TRAINING_IMAGES, names)
         files.append(TRAINING_IMAGES)
     for stated, member in zip(manifest["members"], bundle.members, strict=True):
         # Not fold_N/: a run that is trained into this folder later has its own there.
         stated["file"] = f"members/fold_{member.fold}.safetensors"
-        _halve(member.file, folder / stated["file"])
+        _halve(member.file, stage / stated["file"])
         files.append(stated["file"])
-    digests = {file: sha256_of(folder / file) for file in files}
-    write_json(folder / MANIFEST, {**manifest, "sha256": digests})
-    shipped = seal_golden(load_bundle(folder))
-    before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
-    size = sum(member.file.stat().st_size for member in shipped.members)
-    return Shipped(shipped, size, float(np.abs(before - after).max()))
+    manifest["sha256"] = {file: sha256_of(stage / file) for file in files}
+    report = json.loads((stage / "report.json").read_text())
+    add_golden(stage, manifest, read_manifest(stage, manifest, report))
+    write_json(stage / MANIFEST, manifest)
 
 
 def _retarget(bundle: Bundle, prevalence: float) -> dict[str, Any]:
@@ -126,6 +134,5 @@ def _halve(source: Path, target: Path) -> None:
         name: tensor.half() if tensor.ndim > 1 and tensor.dtype == torch.float32 else tensor
         for name, tensor in load_file(source).items()
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
     data = serialize(weights)
-    write_atomic(target, lambda file: file.write(data))
+    write_bytes(target, data)
