@@ -129,6 +129,7 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
         description="Research software, not a medical device.",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # a route of its own, which demands the token
         lifespan=lifespan,
         max_body_size=JSON_BYTES,
         redirect_slashes=False,

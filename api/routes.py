@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import anyio.to_thread
-from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.asking import Guarded, TheDesk, TheScorer, refusals
@@ -25,12 +25,19 @@ from api.schemas import (
 )
 from melanoma.data import images
 from melanoma.errors import WeightsError
+from melanoma.evaluation.pseudonyms import without_names
 from melanoma.scoring.explain import METHODS
 from melanoma.scoring.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
 router = APIRouter()
 PAGE = Path(__file__).parent / "page"
+
+
+@router.get("/openapi.json", dependencies=[Guarded], include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """What the service takes and answers."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/info", dependencies=[Guarded], responses=refusals(401))
@@ -66,7 +73,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "threshold": asdict(bundle.threshold) if bundle.threshold else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": metrics.get("auroc") or metrics["macro_auroc"],
-            "warnings": bundle.report["warnings"],
+            "warnings": without_names(bundle.report)["warnings"],
             "license": bundle.license,
             "explain": {"methods": list(METHODS), "precisions": costs},
         }
@@ -93,7 +100,7 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
     },
 )
 async def report(scorer: TheScorer) -> Response:
-    """A bundle's report.json as it was sealed, byte for byte."""
+    """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
     data = await anyio.to_thread.run_sync(_read_report, scorer)
     return Response(data, media_type="application/json")
 
@@ -104,7 +111,11 @@ def _read_report(scorer: Scorer) -> bytes:
     # What was verified at the start is what is answered, whatever became of the folder since.
     if json.loads(data) != scorer.bundle.report:
         raise WeightsError(f"{path} was changed after the service had started")
-    return data
+    nameless = without_names(scorer.bundle.report)
+    if nameless == scorer.bundle.report:
+        return data
+    # Sealed with the images' names, which are for whoever evaluates.
+    return json.dumps(nameless, allow_nan=False).encode()
 
 
 @router.get(

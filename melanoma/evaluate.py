@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,12 @@ def evaluate(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also a contact sheet of the largest errors.")
     ] = False,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Images' names in the report (which /report never gives), no digests."
+        ),
+    ] = False,
     json: t.AsJson = False,
 ) -> None:
     """Report on all folds' held-out images, and seal the bundle that predict and serve load.
@@ -84,9 +91,17 @@ def evaluate(
             seed=seed,
             prevalence=prevalence,
             by=tuple(by or ()),
+            names=names,
         )
         test = evaluate_test(
-            folder, fold_path, data, arrays, device=device, seed=seed, by=tuple(by or ())
+            folder,
+            fold_path,
+            data,
+            arrays,
+            device=device,
+            seed=seed,
+            by=tuple(by or ()),
+            names=names,
         )
         shown = arrays
     else:
@@ -101,6 +116,7 @@ def evaluate(
             seed=seed,
             by=tuple(by or ()),
             recalibrate=recalibrate,
+            names=names,
         )
     if pictures:
         save_pictures(report, folder, shown)
@@ -123,9 +139,14 @@ def evaluate_folds(
     seed: int | None = None,
     prevalence: float | None = None,
     by: tuple[str, ...] = (),
+    names: bool = False,
 ) -> Report:
-    """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
+    """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
+
+    Its images stand there under digests of their names, unless `names` are asked for.
+    """
     from melanoma.data.folds import load_folds
+    from melanoma.evaluation.pseudonyms import without_names
     from melanoma.evaluation.report import build_report, save_out_of_fold
     from melanoma.evaluation.report_files import save_report
     from melanoma.evaluation.scores import concat_scores
@@ -141,8 +162,8 @@ def evaluate_folds(
         )
     recipe = _trained_recipe(recipe, runs)
     trained = table.frame["fold"].isin([run.fold for run in runs])
-    names = table.frame["image_name"][trained].tolist()
-    scores = concat_scores([run.scores for run in runs], names)
+    held_out = table.frame["image_name"][trained].tolist()
+    scores = concat_scores([run.scores for run in runs], held_out)
     facts = [run.facts for run in runs]
     report = build_report(
         recipe,
@@ -154,6 +175,8 @@ def evaluate_folds(
         prevalence=prevalence,
         by=by,
     )
+    if not names:
+        report = replace(report, content=without_names(report.content))
     with hold(folder, needed=0), staging(folder) as stage:
         save_out_of_fold(report, scores, facts, stage / "oof.csv")
         save_report(report, recipe, stage)

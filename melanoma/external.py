@@ -5,6 +5,7 @@ Both are scored by the sealed bundle; python -m melanoma.evaluate opens them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def evaluate_test(
     device: str = "auto",
     seed: int | None = None,
     by: tuple[str, ...] = (),
+    names: bool = False,
 ) -> Report | None:
     """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
 
@@ -63,15 +65,16 @@ def evaluate_test(
         t.say(
             f"note: these weights scored the test part before; {folder / 'test'} has what they said"
         )
-    names = table.whole["image_name"].tolist()
+    whole = table.whole["image_name"].tolist()
     return report_holdout(
         scorer,
         found,
         recipe,
         folder / "test",
-        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, names)),
+        audit=audit_test(table, search_duplicates(array, arrays).among(array.names, whole)),
         by=by,
         seed=recipe.seed if seed is None else seed,
+        names=names,
     )
 
 
@@ -86,6 +89,7 @@ def evaluate_external(
     seed: int | None = None,
     by: tuple[str, ...] = (),
     recalibrate: Path | None = None,
+    names: bool = False,
 ) -> tuple[Report, Path]:
     """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
 
@@ -93,6 +97,7 @@ def evaluate_external(
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
     from melanoma.data.lesions import read_lesions
+    from melanoma.evaluation.pseudonyms import without_names
     from melanoma.evaluation.report_files import save_report
     from melanoma.prepare import prepare_array
     from melanoma.scoring.bundle import load_bundle, seal_recalibrated
@@ -110,16 +115,21 @@ def evaluate_external(
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     scorer = Scorer(bundle, device=resolve_device(device))
     scored = score_external(scorer, table, array, recipe, progress=t.progress)
+    overlap = _overlap(bundle, own, training, scored.table, array)
+    for line in overlap.lines():
+        t.say(line if line.startswith(" ") else f"LEAK: {line}")
     report = build_external_report(
         scorer,
         scored,
-        overlap=_overlap(bundle, own, training, scored.table, array).as_facts(),
+        overlap=overlap.as_facts(),
         by=by,
         resamples=own.evaluation.resamples,
         seed=own.seed if seed is None else seed,
     )
     folder = weights / "external" / recipe.name
     rows = external_rows(scored, report)
+    if not names:
+        report = replace(report, content=without_names(report.content))
     write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
     if recalibrate is not None:
@@ -135,20 +145,23 @@ def save_pictures(report: Report, folder: Path, arrays: Path) -> None:
     """
     from melanoma.data.arrays import load_array
     from melanoma.data.contact_sheet import Tile, save_contact_sheet
+    from melanoma.data.name_digests import with_known_names
     from melanoma.training.run_folder import read_recipe
 
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
     array = load_array(arrays, read_recipe(home).image)
     mistakes = report.content["largest_errors"]
-    if array is None or any(m["image_name"] not in array.row_of for m in mistakes):
+    known = () if array is None else array.names
+    names = with_known_names([mistake["image_name"] for mistake in mistakes], known)
+    if array is None or any(name not in array.row_of for name in names):
         t.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
         return
     tiles = [
         Tile(
-            array.rows([array.row_of[m["image_name"]]])[0],
-            (m["image_name"], f"is {m['label']}", f"called {m['predicted']}"),
+            array.rows([array.row_of[name]])[0],
+            (name, f"is {m['label']}", f"called {m['predicted']}"),
         )
-        for m in mistakes
+        for name, m in zip(names, mistakes, strict=True)
     ]
     path = folder / "figures" / "largest_errors.png"
     rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
@@ -172,6 +185,7 @@ def _overlap(
     from melanoma.data.duplicate_search import find_shared
     from melanoma.data.folds import load_folds
     from melanoma.data.leaks import audit_external
+    from melanoma.data.name_digests import with_known_names
     from melanoma.data.tables import read_table
     from melanoma.scoring.shipping import TRAINING_IMAGES
 
@@ -180,7 +194,9 @@ def _overlap(
     if fold_path.is_file():
         frame = load_folds(fold_path).frame
     elif not (bundle.folder / "oof.csv").is_file() and names.is_file():
-        t.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
+        t.say(
+            f"note: no fold file at {fold_path}: overlap by the names or their digests in {names}"
+        )
         frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
     else:
         t.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
@@ -190,6 +206,8 @@ def _overlap(
         ours = load_array(arrays, recipe.image)
     except DataError:
         ours = None  # another recipe's
+    at_hand = [*table.names, *(ours.names if ours is not None else ())]
+    frame["image_name"] = with_known_names(frame["image_name"], at_hand)
     shared = None
     if ours is None or set(frame["image_name"]) - set(ours.names):
         t.say(f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)")

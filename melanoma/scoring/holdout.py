@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from melanoma.data.leaks import LeakAudit
 from melanoma.data.lesions import LesionTable
 from melanoma.errors import DataError
 from melanoma.evaluation.intervals import Floats
+from melanoma.evaluation.pseudonyms import without_names
 from melanoma.evaluation.report import Report
 from melanoma.evaluation.report_files import save_report
 from melanoma.recipe import Recipe
@@ -86,6 +87,7 @@ def report_holdout(
     audit: LeakAudit,
     by: tuple[str, ...] = (),
     seed: int,
+    names: bool = False,
 ) -> Report:
     """The test part's report by the bundle as it is, written to `folder` with scores.csv.
 
@@ -103,6 +105,8 @@ def report_holdout(
     rows = external_rows(found.scores, report)
     text = rows.to_csv(index=False, float_format="%.17g", lineterminator="\n")
     write_text(folder / "scores.csv", text)
+    if not names:
+        report = replace(report, content=without_names(report.content))
     save_report(report, recipe, folder, card=False)
     return report
 

@@ -191,9 +191,9 @@ def _require_address(address: str) -> str:
 
 
 def _authorization(token: str | None) -> dict[str, str]:
-    if not token:
+    if token is None:
         return {}
-    if not (token.isascii() and token.isprintable()):
+    if not (token and token.isascii() and token.isprintable()):
         raise RecipeError("--token: printable ASCII characters are expected")
     return {"Authorization": f"Bearer {token}"}
 

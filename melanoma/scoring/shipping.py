@@ -19,10 +19,12 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
+from melanoma.data.name_digests import training_name_digest
 from melanoma.data.tables import read_table
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.html import render_html
 from melanoma.evaluation.model_card import render_card
+from melanoma.evaluation.pseudonyms import without_names
 from melanoma.evaluation.report import retarget_report
 from melanoma.evaluation.schema import validate_report
 from melanoma.recipe import load_recipe
@@ -35,7 +37,7 @@ from melanoma.storage import copy_file, new_folder, sha256_of, write_bytes, writ
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients.
 FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
-# In its place the names alone: what an external set shares with the training set is still found.
+# In its place digests of the names: what an external set shares with the training set is found.
 TRAINING_IMAGES = "training_images.csv"
 
 
@@ -54,9 +56,12 @@ def ship_bundle(
     *,
     notes: Sequence[Path] = (),
     prevalence: float | None = None,
+    names: bool = True,
 ) -> Shipped:
     """A copy of `bundle` in `folder`, its members in half precision, sealed anew.
 
+    The names of the training images go along as digests (melanoma.data.name_digests), by which an
+    overlap is still found; without `names` not even those do, nor the report's largest errors.
     `notes` are further files that go along, such as a license. With `prevalence` the copy's
     probabilities and thresholds are those of a place where that share are melanomas; the same
     images are flagged. Raises StorageError when the folder holds something already, RecipeError for
@@ -65,9 +70,10 @@ def ship_bundle(
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
         raise StorageError(f"{', '.join(absent)}: no such file to go along")
-    retargeted = None if prevalence is None else _retarget(bundle, prevalence)
+    report = bundle.report if prevalence is None else _retarget(bundle, prevalence)
+    report = without_names(report) if names else {**without_names(report), "largest_errors": []}
     with new_folder(folder) as stage:
-        _fill(stage, bundle, notes, retargeted)
+        _fill(stage, bundle, notes, report, names=names)
     shipped = load_bundle(folder)
     before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
     size = sum(member.file.stat().st_size for member in shipped.members)
@@ -75,7 +81,7 @@ def ship_bundle(
 
 
 def _fill(
-    stage: Path, bundle: Bundle, notes: Sequence[Path], retargeted: dict[str, Any] | None
+    stage: Path, bundle: Bundle, notes: Sequence[Path], report: dict[str, Any], *, names: bool
 ) -> None:
     """Write the copy's files, and its manifest last."""
     sources = [*(bundle.folder / name for name in FILES), *notes]
@@ -83,11 +89,11 @@ def _fill(
     for source in copied:
         copy_file(source, stage / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    if retargeted is not None:
-        manifest |= _write_report(retargeted, stage)
+    if report != bundle.report:
+        manifest |= _write_report(report, stage)
     files = [source.name for source in copied]
-    if names := _training_images(bundle.folder):
-        write_text(stage / TRAINING_IMAGES, names)
+    if names and (listed := _training_images(bundle.folder)):
+        write_text(stage / TRAINING_IMAGES, listed)
         files.append(TRAINING_IMAGES)
     for stated, member in zip(manifest["members"], bundle.members, strict=True):
         # Not fold_N/: a run that is trained into this folder later has its own there.
@@ -95,7 +101,6 @@ def _fill(
         _halve(member.file, stage / stated["file"])
         files.append(stated["file"])
     manifest["sha256"] = {file: sha256_of(stage / file) for file in files}
-    report = json.loads((stage / "report.json").read_text())
     add_golden(stage, manifest, read_manifest(stage, manifest, report))
     write_json(stage / MANIFEST, manifest)
 
@@ -120,12 +125,13 @@ def _write_report(report: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _training_images(folder: Path) -> str | None:
-    """A CSV of the images that the bundle in `folder` was trained on; None where it cannot say."""
+    """A CSV of digests of the names that the bundle in `folder` was trained on, in no order of
+    theirs; None where it cannot say."""
     for source in (folder / "oof.csv", folder / TRAINING_IMAGES):
         if source.is_file():
-            names = read_table(source, needed=["image_name"])[["image_name"]]
-            text: str = names.sort_values("image_name").to_csv(index=False, lineterminator="\n")
-            return text
+            names = read_table(source, needed=["image_name"])["image_name"]
+            digests = sorted({training_name_digest(name) for name in names})
+            return "\n".join(["image_name", *digests]) + "\n"
     return None
 
 

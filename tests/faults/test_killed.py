@@ -178,7 +178,7 @@ def test_a_killed_evaluate_leaves_the_old_bundle_or_the_new(
     new = load_bundle(tmp_path / "new").digest
     assert new != old
     seen = []
-    for number in range(1, ENOUGH, 1 if again else 3):
+    for number in range(1, ENOUGH, 2 if again else 5):
         folder = links(sealed, tmp_path / f"killed_{number}")
         killed = killed_before(number, folder, lambda folder=folder: evaluated(folder, 2))
         try:
@@ -236,7 +236,7 @@ def test_a_killed_ship_leaves_no_copy_or_a_whole_one(
     monkeypatch.setattr(shipping, "score_golden", lambda _: ("", np.zeros(1)))
     ship_bundle(bundle, tmp_path / "whole")
     expected = contents(tmp_path / "whole")
-    for number in range(1, ENOUGH):
+    for number in range(1, ENOUGH, 3):
         place = tmp_path / f"killed_{number}"
         place.mkdir()
         killed = killed_before(number, place, lambda p=place: ship_bundle(bundle, p / "out"))
