@@ -67,6 +67,7 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
         description="Research software, not a medical device.",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # a route of its own, which demands the token
         lifespan=lifespan,
         redirect_slashes=False,
     )

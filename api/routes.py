@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.dependencies import Guarded, TheDesk, TheScorer, refusals
@@ -26,12 +26,19 @@ from api.responses import (
 from api.service import Desk
 from melanoma.data import images
 from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
+from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.explain.explainers import METHODS
 from melanoma.scoring.explain.lime import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
 router = APIRouter()
 PAGE = Path(__file__).parent / "page"
+
+
+@router.get("/openapi.json", dependencies=[Guarded], include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """What the service takes and answers."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/info", dependencies=[Guarded], responses=refusals(401))
@@ -84,7 +91,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "threshold": asdict(bundle.threshold) if bundle.threshold else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
-            "warnings": bundle.report.warnings,
+            "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
             "decoder": bundle.decoder,
             "explain": {
@@ -126,7 +133,7 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
     },
 )
 async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
-    """A bundle's report.json as it was sealed, byte for byte."""
+    """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
     found = await anyio.to_thread.run_sync(desk.reports.read, scorer)
     return answer_report(request, found)
 

@@ -52,6 +52,12 @@ def evaluate(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Also a contact sheet of the largest errors.")
     ] = False,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Images' names in the report (which /report never gives), no digests."
+        ),
+    ] = False,
     json: t.AsJson = False,
 ) -> None:
     """Report on all folds' held-out images, and seal the bundle that predict and serve load.
@@ -83,6 +89,7 @@ def evaluate(
             prevalence=prevalence,
             by=tuple(by or ()),
             watch=watch,
+            names=names,
         )
         test = evaluate_test(
             folder,
@@ -93,6 +100,7 @@ def evaluate(
             seed=seed,
             by=tuple(by or ()),
             watch=watch,
+            names=names,
         )
         shown = arrays
     else:
@@ -108,6 +116,7 @@ def evaluate(
             by=tuple(by or ()),
             recalibrate=recalibrate,
             watch=watch,
+            names=names,
         )
     if pictures:
         save_pictures(report, folder, shown, watch=watch)

@@ -77,6 +77,9 @@ def serve(
     MELANOMA_QUEUE for --queue; what is given here counts.
     """
     signal.signal(signal.SIGTERM, _leave)
+    if token == "":
+        # Taken as none it would open the service to everybody, as of an empty $TOKEN.
+        raise RecipeError("--token: it is empty; leave the option out to serve without a token")
     chosen = {
         "WEIGHTS": _weights(weights, config),
         "DEVICE": device,

@@ -27,6 +27,13 @@ def ship(
         float | None,
         typer.Option("--prevalence", help="Share of melanomas where the copy will be used."),
     ] = None,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names/--no-names",
+            help="Digests of the training images' names go along, for audits; or none.",
+        ),
+    ] = True,
     json: t.AsJson = False,
 ) -> None:
     """Copy a sealed bundle with its members in half precision, and say what the rounding does."""
@@ -35,7 +42,7 @@ def ship(
     from melanoma.scoring.bundle.ship import ship_bundle
 
     bundle = load_bundle(t.bundle_folder(weights, config, settings))
-    shipped = ship_bundle(bundle, out, notes=note or [], prevalence=prevalence)
+    shipped = ship_bundle(bundle, out, notes=note or [], prevalence=prevalence, names=names)
     if json:
         t.answer_json(
             {

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from melanoma.errors import DiskError, StorageError
 
 TEMPORARY = ".tmp"
@@ -97,14 +99,52 @@ def sweep_temporaries(folder: Path, names: str = ".*") -> int:
 
 def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     """Make `folder`, and raise StorageError unless `needed` bytes can be written to it."""
-    with writing(folder, needed=needed):
+    with writing(folder, needed=needed or 1):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{TEMPORARY}"
         probe.write_bytes(b"\0")
-        probe.unlink()
+        # Another process may have swept it.
+        probe.unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(f"{folder}: {free:,} bytes free, {needed:,} needed; make room")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to fill, which takes its name at the end: whole, or not at all.
+
+    What a killed process left of one is removed. Raises StorageError where `folder` holds something
+    already, or another process is filling one.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
+    stage = folder.parent / f".{folder.name}.new"
+    ensure_writable(stage)
+    lock = FileLock(stage / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(f"{folder} is being written by another process; wait for it") from error
+    try:
+        for left in stage.iterdir():
+            if left.name != ".lock":
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield stage
+        with writing(folder):
+            (stage / ".lock").unlink()
+            stage.replace(folder)
+            _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        lock.release()
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the content, atomically; folders on the way are made."""
+    with source.open("rb") as file:
+        size = source.stat().st_size
+        write_atomic(target, lambda copy: shutil.copyfileobj(file, copy), needed=size)
 
 
 def reserve(file: BinaryIO, size: int) -> None:

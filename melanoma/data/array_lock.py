@@ -38,6 +38,7 @@ def hold_arrays(
     try:
         # What a killed process left: only who holds the lock writes files of these names.
         sweep_temporaries(folder, ".x_*")
+        sweep_temporaries(folder, ".probe.*")
         yield
     finally:
         lock.release()

@@ -7,6 +7,7 @@ with a record is whole, and one that lacks it is known as ours by NAME.json.part
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -50,7 +51,12 @@ class PartialArray:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        self.file.close()
+        try:
+            self.file.close()
+        except OSError:
+            # What a full disk left in the buffer; the error that told of it is on its way.
+            if kind is None:
+                raise
 
     def _take_up_earlier(self) -> None:
         """Take the rows that an earlier process says it wrote, where the pixels agree."""
@@ -69,19 +75,22 @@ class PartialArray:
             return  # nothing to go on from
 
     def _open(self) -> BinaryIO:
+        goes_on = any(self.digests)
         # Never emptied in place: a map that another process has of it would end that process.
-        if not any(self.digests):
+        if not goes_on:
             self.path.unlink(missing_ok=True)
-        try:
-            with writing(self.path, needed=self.bytes):
-                file: BinaryIO = self.path.open("r+b" if any(self.digests) else "x+b")
+        with writing(self.path, needed=self.bytes):
+            file: BinaryIO = self.path.open("r+b" if goes_on else "x+b")
+            try:
                 file.write(self.header)
                 file.flush()
                 reserve(file, self.bytes)
-        except BaseException:
-            if not any(self.digests):
-                self.path.unlink(missing_ok=True)
-            raise
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.close()
+                if not goes_on:
+                    self.path.unlink(missing_ok=True)
+                raise
         return file
 
     def _offset(self, row: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.external_set import (
@@ -85,6 +86,7 @@ def report_holdout(
     audit: LeakAudit,
     by: tuple[str, ...] = (),
     seed: int,
+    names: bool = False,
 ) -> Report:
     """The test part's report by the bundle as it is, written to `folder` with scores.csv.
 
@@ -102,6 +104,8 @@ def report_holdout(
     rows = external_rows(found.scores, report)
     text = rows.to_csv(index=False, float_format="%.17g", lineterminator="\n")
     write_text(folder / "scores.csv", text)
+    if not names:
+        report = replace(report, content=without_names(report.content))
     save_report(report, recipe, folder, card=False)
     return report
 

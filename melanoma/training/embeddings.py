@@ -27,11 +27,11 @@ from torch import nn
 from melanoma.data.arrays import ImageArray
 from melanoma.data.batches import Plan, Rows, load_batches
 from melanoma.data.transforms import to_tensor
-from melanoma.errors import DataError, StorageError
+from melanoma.errors import DataError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.storage import digest_of, ensure_writable, write_json
+from melanoma.storage import digest_of, ensure_writable, write_json, writing
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
 _BATCH = 32
@@ -140,10 +140,11 @@ class _Writer:
 
     def __init__(self, path: Path, wanted: Id, done: int, digest: Digest) -> None:
         self.path, self.id, self.done, self.digest = path, wanted, done, digest
+        self.bytes = wanted["images"] * wanted["features"] * 4
         self.saved_at = time.monotonic()
 
     def __enter__(self) -> _Writer:
-        with _storage_errors(self.path):
+        with writing(self.path, needed=self.bytes):
             self.file: BinaryIO = self.path.open("r+b" if self.done else "wb")
             if not self.done:
                 _write_header(self.file, self.id)
@@ -160,7 +161,7 @@ class _Writer:
 
     def append(self, embedded: npt.NDArray[np.float32]) -> None:
         payload = np.ascontiguousarray(embedded, dtype="<f4").tobytes()
-        with _storage_errors(self.path):
+        with writing(self.path, needed=self.bytes):
             self.file.write(payload)
         self.digest.update(payload)
         self.done += len(embedded)
@@ -168,7 +169,7 @@ class _Writer:
             self._save()
 
     def _save(self) -> None:
-        with _storage_errors(self.path):
+        with writing(self.path, needed=self.bytes):
             self.file.flush()
             os.fsync(self.file.fileno())
         record = {"id": self.id, "done": self.done, "sha256": self.digest.hexdigest()}
@@ -242,14 +243,6 @@ def _alone(path: Path, *, between: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; make room") from error
 
 
 def _weights_digest(backbone: nn.Module) -> str:

@@ -35,7 +35,7 @@ from melanoma.training.starting_weights import (
 )
 from melanoma.training.watchers import Watchers
 
-_STATE_COPIES = 6  # weights, two moments, average, best weights, and room
+_GENERATIONS = 3  # of the state: two that are kept, and the one that is being written
 
 
 def fit_fold(
@@ -68,7 +68,7 @@ def fit_fold(
         **head_prior(recipe, data),
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())
-    with hold(folder, needed=size * _STATE_COPIES), Interruption.watch() as interruption:
+    with hold(folder, needed=_room_for(folder, recipe, size)), Interruption.watch() as interruption:
         facts = _describe(recipe, data, device)
         earlier = read_facts(folder)
         if earlier is not None and not resume:
@@ -103,6 +103,21 @@ def fit_fold(
                 f"batch {loop.state.batch}"
             )
         return loop.run(facts)
+
+
+def _room_for(folder: Path, recipe: Recipe, size: int) -> int:
+    """The bytes that training may yet need in `folder`, with `size` bytes of parameters.
+
+    A state holds the weights, the optimizer's moments, the average and the best weights.
+    """
+    facts = read_facts(folder)
+    if facts is not None and facts.finished:
+        return 0
+    sgd = all(plan.optimizer.name == "sgd" for plan in recipe.stage_plans)
+    copies = 2 + (1 if sgd else 2) + (recipe.training.ema_decay is not None)
+    there = sum(path.stat().st_size for path in folder.glob("state-*.pt"))
+    # The finished weights are written while the states are still there.
+    return max(0, size * (_GENERATIONS * copies + 1) - there)
 
 
 def _restore(loop: Loop, saved: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
+from melanoma.data.name_digests import with_known_names
 from melanoma.evaluation.report.schema_parts import StartingWeights as Told
 from melanoma.models.backbones import find_backbone
 from melanoma.models.pretrained import find_weights, load_pretrained
@@ -169,8 +170,10 @@ def _audit(recipe: Recipe, data: FoldData, *, imagenet: Path) -> tuple[StartingW
 
 def _overlap(data: FoldData, seen: Seen) -> tuple[str, ...]:
     """Held-out images that were seen, under their own name or pixel for pixel under another."""
-    digests = set(seen.values()) - {""}
-    return tuple(n for n in _held_out(data) if n in seen or _digest(data, n) in digests)
+    held_out, digests = _held_out(data), set(seen.values()) - {""}
+    # A shipped bundle's list may hold digests of names.
+    names = set(with_known_names(seen, held_out))
+    return tuple(n for n in held_out if n in names or _digest(data, n) in digests)
 
 
 def _held_out(data: FoldData) -> list[str]:

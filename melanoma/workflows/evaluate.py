@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from melanoma.data.folds import load_folds
 from melanoma.errors import WeightsError
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
+from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.score_table import concat_scores
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.scoring.bundle.bundle import seal_bundle
-from melanoma.scoring.bundle.golden import seal_golden
+from melanoma.scoring.bundle.seal import seal_bundle
+from melanoma.scoring.bundle.staging import staging
 from melanoma.training.run.facts import read_facts
-from melanoma.training.run.folder import FoldRun, fold_folder, load_run, read_recipe
+from melanoma.training.run.folder import FoldRun, fold_folder, hold, load_run, read_recipe
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -26,9 +28,13 @@ def evaluate_folds(
     seed: int | None = None,
     prevalence: float | None = None,
     by: tuple[str, ...] = (),
+    names: bool = False,
     watch: Watch = SILENT,
 ) -> Report:
-    """The report of the folds in `folder`, written there with oof.csv, figures and manifest."""
+    """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
+
+    Its images stand there under digests of their names, unless `names` are asked for.
+    """
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
     if any(run.facts.folds_digest != table.digest for run in runs):
@@ -37,8 +43,8 @@ def evaluate_folds(
         )
     recipe = _trained_recipe(recipe, runs, watch=watch)
     trained = table.frame["fold"].isin([run.fold for run in runs])
-    names = table.frame["image_name"][trained].tolist()
-    scores = concat_scores([run.scores for run in runs], names)
+    held_out = table.frame["image_name"][trained].tolist()
+    scores = concat_scores([run.scores for run in runs], held_out)
     facts = [run.facts for run in runs]
     report = build_report(
         recipe,
@@ -50,9 +56,12 @@ def evaluate_folds(
         prevalence=prevalence,
         by=by,
     )
-    save_out_of_fold(report, scores, facts, folder / "oof.csv")
-    save_report(report, recipe, folder)
-    seal_golden(seal_bundle(folder, recipe, runs, report))
+    if not names:
+        report = replace(report, content=without_names(report.content))
+    with hold(folder, needed=0), staging(folder) as stage:
+        save_out_of_fold(report, scores, facts, stage / "oof.csv")
+        save_report(report, recipe, stage)
+        seal_bundle(folder, stage, recipe, runs, report)
     return report
 
 

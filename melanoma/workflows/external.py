@@ -5,6 +5,7 @@ Both are scored by the sealed bundle; python -m melanoma.evaluate opens them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,14 +15,27 @@ from melanoma.data.csv_tables import read_table
 from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
 from melanoma.data.duplicates.search import find_shared
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import LeakAudit, audit_external
+from melanoma.data.leaks import LeakAudit, audit_external, audit_test
+from melanoma.data.name_digests import with_known_names
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
+from melanoma.devices import resolve_device
 from melanoma.errors import DataError
+from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.golden import require_golden
+from melanoma.scoring.external_set import build_external_report, external_rows, score_external
+from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.test_part import report_holdout, score_holdout
+from melanoma.storage import write_text
 from melanoma.training.run.folder import read_recipe
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -34,23 +48,13 @@ def evaluate_test(
     device: str = "auto",
     seed: int | None = None,
     by: tuple[str, ...] = (),
+    names: bool = False,
     watch: Watch = SILENT,
 ) -> Report | None:
     """The sealed bundle's report on the fold file's test part, in FOLDER/test; None without one.
 
     A bundle that lacks folds does not score it: the whole one would be the second model to.
     """
-    from melanoma.data.arrays import load_array
-    from melanoma.data.folds import load_folds
-    from melanoma.data.leaks import audit_test
-    from melanoma.devices import resolve_device
-    from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.scoring.bundle.golden import require_golden
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.scoring.test_part import report_holdout, score_holdout
-    from melanoma.training.run.folder import read_recipe
-    from melanoma.workflows.prepare import prepare_array
-    from melanoma.workflows.split import search_duplicates
 
     table = load_folds(fold_path)
     if table.test.empty:
@@ -71,17 +75,18 @@ def evaluate_test(
         watch.say(
             f"note: these weights scored the test part before; {folder / 'test'} has what they said"
         )
-    names = table.whole["image_name"].tolist()
+    whole = table.whole["image_name"].tolist()
     return report_holdout(
         scorer,
         found,
         recipe,
         folder / "test",
         audit=audit_test(
-            table, search_duplicates(array, arrays, watch=watch).among(array.names, names)
+            table, search_duplicates(array, arrays, watch=watch).among(array.names, whole)
         ),
         by=by,
         seed=recipe.seed if seed is None else seed,
+        names=names,
     )
 
 
@@ -96,6 +101,7 @@ def evaluate_external(
     seed: int | None = None,
     by: tuple[str, ...] = (),
     recalibrate: Path | None = None,
+    names: bool = False,
     watch: Watch = SILENT,
 ) -> tuple[Report, Path]:
     """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
@@ -103,17 +109,6 @@ def evaluate_external(
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
-    from melanoma.data.readers.catalog import read_lesions
-    from melanoma.devices import resolve_device
-    from melanoma.evaluation.render.files import save_report
-    from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
-    from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
-    from melanoma.scoring.bundle.golden import require_golden
-    from melanoma.scoring.external_set import build_external_report, external_rows, score_external
-    from melanoma.scoring.scorer import Scorer
-    from melanoma.storage import write_text
-    from melanoma.training.run.folder import read_recipe
-    from melanoma.workflows.prepare import prepare_array
 
     bundle = load_bundle(weights)
     own = read_recipe(weights)
@@ -125,6 +120,8 @@ def evaluate_external(
     require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)
     overlap = _overlap(bundle, own, training, scored.table, array, watch=watch)
+    for line in overlap.lines():
+        watch.say(line if line.startswith(" ") else f"LEAK: {line}")
     report = build_external_report(
         scorer,
         scored,
@@ -135,6 +132,8 @@ def evaluate_external(
     )
     folder = weights / "external" / recipe.name
     rows = external_rows(scored, report)
+    if not names:
+        report = replace(report, content=without_names(report.content))
     write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
     if recalibrate is not None and report.content.external is not None:
@@ -151,15 +150,17 @@ def save_pictures(report: Report, folder: Path, arrays: Path, *, watch: Watch = 
     home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
     array = load_array(arrays, read_recipe(home).image)
     mistakes = report.content.largest_errors
-    if array is None or any(m.image_name not in array.row_of for m in mistakes):
+    known = () if array is None else array.names
+    names = with_known_names([mistake.image_name for mistake in mistakes], known)
+    if array is None or any(name not in array.row_of for name in names):
         watch.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
         return
     tiles = [
         Tile(
-            array.rows([array.row_of[m.image_name]])[0],
-            (m.image_name, f"is {m.label}", f"called {m.predicted}"),
+            array.rows([array.row_of[name]])[0],
+            (name, f"is {m.label}", f"called {m.predicted}"),
         )
-        for m in mistakes
+        for name, m in zip(names, mistakes, strict=True)
     ]
     path = folder / "figures" / "largest_errors.png"
     rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
@@ -181,12 +182,15 @@ def _overlap(
     Without the fold file, image names and patients are those of the bundle's own oof.csv; of a
     shipped bundle, the names alone.
     """
+
     fold_path, arrays = training
     names = bundle.folder / TRAINING_IMAGES
     if fold_path.is_file():
         frame = load_folds(fold_path).frame
     elif not (bundle.folder / "oof.csv").is_file() and names.is_file():
-        watch.say(f"note: no fold file at {fold_path}: overlap by the names in {names}")
+        watch.say(
+            f"note: no fold file at {fold_path}: overlap by the names or their digests in {names}"
+        )
         frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
     else:
         watch.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
@@ -204,6 +208,8 @@ def _overlap(
         ours = load_array(arrays, recipe.image)
     except DataError:
         ours = None  # another recipe's
+    at_hand = [*table.names, *(ours.names if ours is not None else ())]
+    frame["image_name"] = with_known_names(frame["image_name"], at_hand)
     shared = None
     if ours is None or set(trained["image_name"]) - set(ours.names):
         watch.say(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
-import shutil
 import signal
 
 import httpx
@@ -15,7 +13,6 @@ from tiny_service import refused
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 
@@ -47,18 +44,6 @@ def test_a_service_whose_scores_are_others_than_sealed_is_not_ready_and_gives_no
         refused(client.post("/predict?model=other", files=files), 503, "not_ready")
         assert client.post("/predict?model=tiny", files=files).status_code == 200
     assert "other: the golden logits differ" in caplog.text
-
-
-def test_a_bundle_from_before_is_ready_and_says_what_was_not_checked(bundle_folder, tmp_path):
-    folder = tmp_path / "old"
-    shutil.copytree(bundle_folder, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["sha256"]["golden.json"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with TestClient(create_app([Scorer(load_bundle(folder))], Settings())) as client:
-        reply = client.get("/readyz")
-        assert reply.status_code == 200
-        assert "sealed without a golden score" in reply.json()["bundles"]["tiny"]
 
 
 def test_after_sigterm_it_is_no_longer_ready_and_the_servers_own_handler_is_called(scorer):

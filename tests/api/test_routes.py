@@ -183,7 +183,9 @@ def test_without_the_token_nothing_but_the_page_is_answered(locked, what):
 
 
 def test_every_route_but_the_open_ones_is_guarded(locked):
-    routes = locked.get("/openapi.json").json()["paths"]
+    refused(locked.get("/openapi.json"), 401, "unauthorized")
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    routes = locked.get("/openapi.json", headers=headers).json()["paths"]
     asked = {f"{method.upper()} {path}" for path, found in routes.items() for method in found}
     assert asked - {f"GET {path}" for path in OPEN} == set(GUARDED)
 

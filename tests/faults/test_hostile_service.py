@@ -15,8 +15,8 @@ import pytest
 
 from melanoma.errors import ServiceError, plain_line
 from melanoma.scoring.files import service_client as remote
+from melanoma.scoring.files.replies import ScoreReply
 from melanoma.scoring.files.service_client import RemoteScorer
-from melanoma.scoring.replies import ScoreReply
 
 DESCRIBED = {"name": "tiny", "digest": "d" * 64, "views": 1, "melanoma": ["melanoma"]}
 GOOD: dict[str, Any] = {

@@ -19,7 +19,7 @@ from PIL import Image
 
 from melanoma.data.phantoms.drawing import Look, draw_look, draw_phantom
 from melanoma.errors import RecipeError
-from melanoma.storage import ensure_writable, write_text
+from melanoma.storage import ensure_writable, write_text, writing
 
 PHANTOM_NOTE = "Phantoms: images drawn by a procedure, not photographs of people or their skin."
 PREVALENCE = 0.15
@@ -124,7 +124,8 @@ def _draw_all(
         )
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY)
-        drawing.path.write_bytes(encoded.getvalue())
+        with writing(drawing.path, needed=len(encoded.getvalue())):
+            drawing.path.write_bytes(encoded.getvalue())
 
 
 def _drawings(table: pd.DataFrame, folder: Path) -> list[_Drawing]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,23 +12,20 @@ import yaml
 from scipy.special import expit, logit
 
 from melanoma.data.images import DECODER_VERSION
-from melanoma.errors import RecipeError, StorageError, WeightsError
+from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
-from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema import External, Recalibrated, ReportContent
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head
-from melanoma.scoring.manifest import require_members, verify_digests
-from melanoma.storage import digest_of, sha256_of, write_json, write_text
-from melanoma.training.run.folder import MODEL, FoldRun
+from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
+from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
+from melanoma.storage import copy_file, digest_of, new_folder, sha256_of, write_json
 
 FORMAT = "melanoma-bundle/2"
-MANIFEST = "manifest.json"
-GOLDEN = "golden.json"  # melanoma.scoring.bundle.golden writes it; bundles from before have none
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
 
@@ -82,29 +78,7 @@ class Bundle:
         return self.thresholds[0] if self.thresholds else None
 
 
-def seal_bundle(folder: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report) -> Bundle:
-    """Write recipe.yaml and manifest.json over the folds' weights, and what save_report and
-    save_out_of_fold wrote; return it read."""
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-    files = ["recipe.yaml", "report.json", "oof.csv"]
-    members = []
-    for run in runs:
-        file = f"{run.folder.name}/{MODEL}"
-        files.append(file)
-        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts.prior_shift})
-    write_json(
-        folder / MANIFEST,
-        {
-            **_statement(recipe, report.content),
-            "members": members,
-            "decoder": runs[0].facts.decoder,
-            "sha256": {file: sha256_of(folder / file) for file in files},
-        },
-    )
-    return load_bundle(folder)
-
-
-def _statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
+def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
     statement = {
         "format": FORMAT,
@@ -197,8 +171,6 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
     if fit is None or bundle.outputs != 1:
         raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
     require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
-    if folder.exists():
-        raise StorageError(f"{folder} exists; name a new folder for the recalibrated bundle")
     recalibrated = Recalibrated(
         external=external.recipe,
         slope=fit["slope"],
@@ -207,12 +179,13 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
     )
     report = bundle.report.model_copy(update={"recalibrated": recalibrated})
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    for file in manifest["sha256"]:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.folder / file, folder / file)
-    write_json(folder / "report.json", report.model_dump(mode="json"))
-    digests = {**manifest["sha256"], "report.json": sha256_of(folder / "report.json")}
-    write_json(folder / MANIFEST, {**manifest, **_statement(recipe, report), "sha256": digests})
+    with new_folder(folder) as stage:
+        for file in manifest["sha256"]:
+            copy_file(bundle.folder / file, stage / file)
+        write_json(stage / "report.json", report.model_dump(mode="json"))
+        digests = {**manifest["sha256"], "report.json": sha256_of(stage / "report.json")}
+        stated = make_statement(recipe, report)
+        write_json(stage / MANIFEST, {**manifest, **stated, "sha256": digests})
     return load_bundle(folder)
 
 
@@ -222,6 +195,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises WeightsError naming the file and both digests when one differs, and saying what to do
     when there is no bundle.
     """
+    finish_sealing(folder)
     path = folder / MANIFEST
     if not path.is_file():
         beside = sorted(str(p.parent) for p in folder.parent.glob(f"*/{MANIFEST}"))
@@ -239,7 +213,7 @@ def load_bundle(folder: Path) -> Bundle:
         report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
-        return _read(folder, manifest, report)
+        return read_manifest(folder, manifest, report)
     except (*_UNREADABLE, RecipeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
@@ -248,7 +222,7 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
     """Nothing vouches for the manifest itself; the files that it vouches for repeat its numbers."""
     path = folder / MANIFEST
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
-    stated = _statement(recipe, report)
+    stated = make_statement(recipe, report)
     found = differences({key: manifest[key] for key in stated}, stated)
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
@@ -262,7 +236,7 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
         )
 
 
-def _read(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
+def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
     members = tuple(
         Member(m["fold"], folder / m["file"], _shift(m["prior_shift"])) for m in manifest["members"]
     )

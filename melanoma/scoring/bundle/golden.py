@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,9 @@ from PIL import Image
 
 from melanoma.data.images import Pixels, decode_image
 from melanoma.errors import ScoreError, WeightsError
-from melanoma.scoring.bundle.bundle import GOLDEN, MANIFEST, Bundle, load_bundle
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import sha256_of, write_json
 
 # Of a logit, as a share of it where it is above 1: kinds of CPU differ in the sixth digit, and a
 # GPU multiplies in TF32, which has three.
@@ -67,24 +67,20 @@ def score_golden(scorer: Scorer) -> tuple[str, npt.NDArray[np.float64]]:
     return hashlib.sha256(square.tobytes()).hexdigest(), logits[0]
 
 
-def seal_golden(bundle: Bundle) -> Bundle:
-    """The bundle, golden.json now among its files. Scored on the CPU, as every machine can."""
+def golden_score(bundle: Bundle) -> dict[str, Any]:
+    """What is stored at sealing: scored on the CPU, as every machine can."""
     scorer = Scorer(bundle)
     image, logits = score_golden(scorer)
     # Logits and not probabilities: a bundle that is recalibrated keeps its golden score.
     rows = {str(f): row.tolist() for f, row in zip(scorer.members.folds, logits, strict=True)}
-    write_json(bundle.folder / GOLDEN, {"image": image, "logits": rows})
-    manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    manifest["sha256"][GOLDEN] = sha256_of(bundle.folder / GOLDEN)
-    write_json(bundle.folder / MANIFEST, manifest)
-    return load_bundle(bundle.folder)
+    return {"image": image, "logits": rows}
 
 
 def check_golden(scorer: Scorer) -> GoldenCheck:
     """Whether the golden image gives its stored score, every member's.
 
-    Raises ScoreError when the answer is not finite. A bundle that was sealed before there was a
-    golden image has none: then a finite answer is all that is asked.
+    Raises ScoreError when the answer is not finite. A bundle that was made by hand and never loaded
+    may have none: then a finite answer is all that is asked.
     """
     evaluated = copy.copy(scorer)
     evaluated.views = scorer.bundle.views  # as it was sealed, however many are asked for

@@ -9,7 +9,6 @@ by how much on the golden image.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +21,20 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from melanoma.data.csv_tables import read_table
+from melanoma.data.name_digests import training_name_digest
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import retarget_report
+from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
-from melanoma.scoring.bundle.bundle import MANIFEST, Bundle, load_bundle, served_numbers
-from melanoma.scoring.bundle.golden import score_golden, seal_golden
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest, served_numbers
+from melanoma.scoring.bundle.golden import score_golden
+from melanoma.scoring.bundle.seal import add_golden
+from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import sha256_of, write_atomic, write_json, write_text
+from melanoma.storage import copy_file, new_folder, sha256_of, write_bytes, write_json, write_text
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients. In its place
@@ -55,43 +58,55 @@ def ship_bundle(
     *,
     notes: Sequence[Path] = (),
     prevalence: float | None = None,
+    names: bool = True,
 ) -> Shipped:
     """A copy of `bundle` in `folder`, its members in half precision, sealed anew.
 
+    The names of the training images go along as digests (melanoma.data.name_digests), by which an
+    overlap is still found; without `names` not even those do, nor the report's largest errors.
     `notes` are further files that go along, such as a license. With `prevalence` the copy's
     probabilities and thresholds are those of a place where that share are melanomas; the same
     images are flagged. Raises StorageError when the folder holds something already, RecipeError for
     a prevalence that the bundle cannot be moved to.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
         raise StorageError(f"{', '.join(absent)}: no such file to go along")
-    retargeted = None if prevalence is None else _retarget(bundle, prevalence)
-    folder.mkdir(parents=True, exist_ok=True)
+    report = bundle.report if prevalence is None else _retarget(bundle, prevalence)
+    report = without_names(report)
+    if not names:
+        report = report.model_copy(update={"largest_errors": ()})
+    with new_folder(folder) as stage:
+        _fill(stage, bundle, notes, report, names=names)
+    shipped = load_bundle(folder)
+    before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
+    size = sum(member.file.stat().st_size for member in shipped.members)
+    return Shipped(shipped, size, float(np.abs(before - after).max()))
+
+
+def _fill(
+    stage: Path, bundle: Bundle, notes: Sequence[Path], report: ReportContent, *, names: bool
+) -> None:
+    """Write the copy's files, and its manifest last."""
     sources = [*(bundle.folder / name for name in FILES), *notes]
     copied = [path for path in sources if path.is_file()]
     for source in copied:
-        shutil.copyfile(source, folder / source.name)
+        copy_file(source, stage / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    if retargeted is not None:
-        manifest |= _write_report(retargeted, folder)
+    if report != bundle.report:
+        manifest |= _write_report(report, stage)
     files = [source.name for source in copied]
-    if names := _training_images(bundle.folder):
-        write_text(folder / TRAINING_IMAGES, names)
+    if names and (listed := _training_images(bundle.folder)):
+        write_text(stage / TRAINING_IMAGES, listed)
         files.append(TRAINING_IMAGES)
     for stated, member in zip(manifest["members"], bundle.members, strict=True):
         # Not fold_N/: a run that is trained into this folder later has its own there.
         stated["file"] = f"members/fold_{member.fold}.safetensors"
-        _halve(member.file, folder / stated["file"])
+        _halve(member.file, stage / stated["file"])
         files.append(stated["file"])
-    digests = {file: sha256_of(folder / file) for file in files}
-    write_json(folder / MANIFEST, {**manifest, "sha256": digests})
-    shipped = seal_golden(load_bundle(folder))
-    before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
-    size = sum(member.file.stat().st_size for member in shipped.members)
-    return Shipped(shipped, size, float(np.abs(before - after).max()))
+    manifest["sha256"] = {file: sha256_of(stage / file) for file in files}
+    add_golden(stage, manifest, read_manifest(stage, manifest, report))
+    write_json(stage / MANIFEST, manifest)
 
 
 def _retarget(bundle: Bundle, prevalence: float) -> ReportContent:
@@ -114,7 +129,8 @@ def _write_report(report: ReportContent, folder: Path) -> dict[str, Any]:
 
 
 def _training_images(folder: Path) -> str | None:
-    """A CSV of the images that the bundle in `folder` was trained on; None where it cannot say.
+    """A CSV of the images that the bundle in `folder` was trained on, by digests of their names, in
+    no order of theirs; None where it cannot say.
 
     `fold` held the image out; it is blank where every member saw it, before its own training.
     """
@@ -129,7 +145,9 @@ def _training_images(folder: Path) -> str | None:
     if before:
         own = table[~table["image_name"].isin(before)]
         table = pd.concat([own, pd.DataFrame({"image_name": before, "fold": ""})])
-    text: str = table.sort_values("image_name").to_csv(index=False, lineterminator="\n")
+    table = table.assign(image_name=table["image_name"].map(training_name_digest))
+    ordered = table.drop_duplicates("image_name").sort_values("image_name")
+    text: str = ordered.to_csv(index=False, lineterminator="\n")
     return text
 
 
@@ -138,6 +156,5 @@ def _halve(source: Path, target: Path) -> None:
         name: tensor.half() if tensor.ndim > 1 and tensor.dtype == torch.float32 else tensor
         for name, tensor in load_file(source).items()
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
     data = serialize(weights)
-    write_atomic(target, lambda file: file.write(data))
+    write_bytes(target, data)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from melanoma.data.images import MAX_BYTES, decode_image
 from melanoma.errors import ImageError, RecipeError, ServiceError, plain_line
-from melanoma.scoring.replies import DescribedModel, read_models, read_score
+from melanoma.scoring.files.replies import DescribedModel, read_models, read_score
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20
@@ -189,9 +189,9 @@ def _require_address(address: str) -> str:
 
 
 def _authorization(token: str | None) -> dict[str, str]:
-    if not token:
+    if token is None:
         return {}
-    if not (token.isascii() and token.isprintable()):
+    if not (token and token.isascii() and token.isprintable()):
         raise RecipeError("--token: printable ASCII characters are expected")
     return {"Authorization": f"Bearer {token}"}
 

@@ -31,6 +31,7 @@ from melanoma.storage import (
     sweep_temporaries,
     write_atomic,
     write_text,
+    writing,
 )
 from melanoma.training.run.facts import RunFacts, RunStart, read_facts, write_facts
 from melanoma.training.run.resume_state import remove_states
@@ -75,7 +76,8 @@ def hold(folder: Path, *, needed: int) -> Iterator[None]:
             "or train into another --weights DIR"
         ) from error
     try:
-        (folder / ".lock").write_text(f"{os.getpid()}\n")
+        with writing(folder / ".lock"):
+            (folder / ".lock").write_text(f"{os.getpid()}\n")
         sweep_temporaries(folder)
         yield
     finally:

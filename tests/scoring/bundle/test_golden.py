@@ -15,7 +15,7 @@ import torch
 
 from melanoma.errors import ScoreError, WeightsError
 from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
-from melanoma.scoring.bundle.golden import check_golden, draw_golden, score_golden, seal_golden
+from melanoma.scoring.bundle.golden import check_golden, draw_golden, golden_score, score_golden
 from melanoma.scoring.scorer import Scorer
 
 
@@ -49,9 +49,9 @@ def test_a_sealed_bundle_gives_its_golden_score(scorer: Scorer) -> None:
     assert one.holds, "a member's own logits are looked up by its fold"
 
 
-def test_sealing_again_changes_nothing(trained: Any) -> None:
-    before = load_bundle(trained.folder)
-    assert seal_golden(before).digest == before.digest
+def test_the_stored_score_is_what_scoring_again_gives(trained: Any) -> None:
+    bundle = load_bundle(trained.folder)
+    assert golden_score(bundle) == bundle.golden
 
 
 SPOILED = {
@@ -96,22 +96,15 @@ def test_a_score_that_is_no_number_raises(scorer: Scorer) -> None:
         score_golden(scorer)
 
 
-def test_a_bundle_from_before_is_asked_for_a_finite_answer_only(
-    trained: Any, tmp_path: Path
-) -> None:
+def test_a_bundle_without_a_golden_score_is_refused(trained: Any, tmp_path: Path) -> None:
     folder = tmp_path / "old"
     shutil.copytree(trained.folder, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["sha256"]["golden.json"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     # The file alone counts for nothing: no digest vouches for it.
-    (folder / "golden.json").write_text("anything")
-    bundle = load_bundle(folder)
-    assert bundle.golden is None
-    found = check_golden(Scorer(bundle))
-    assert found.holds
-    assert found.largest is None
-    assert "without a golden score" in found.says
+    with pytest.raises(WeightsError, match=r"no golden score.*melanoma\.evaluate"):
+        load_bundle(folder)
 
 
 def test_a_golden_score_that_was_edited_is_refused(trained: Any, tmp_path: Path) -> None:

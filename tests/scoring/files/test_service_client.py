@@ -217,6 +217,7 @@ MEANINGLESS = {
     "another scheme": (["--url", "file:///etc/passwd"], "http://127.0.0.1:8000"),
     "a bad port": (["--url", "http://a:99999"], "http://127.0.0.1:8000"),
     "a query": (["--url", "http://a/?x=1"], "http://127.0.0.1:8000"),
+    "an empty token": (["--url", "http://a", "--token", ""], "--token"),
     "a token of two lines": (["--url", "http://a", "--token", "a\nb"], "--token"),
     "a picture without --explain": (["--url", "http://a", "--out", "a.png"], "--explain"),
 }

@@ -9,6 +9,8 @@ from typing import Any
 from melanoma.errors import WeightsError
 from melanoma.storage import sha256_of
 
+GOLDEN = "golden.json"  # what melanoma.scoring.bundle.golden makes
+
 
 def require_members(path: Path, manifest: dict[str, Any]) -> None:
     """Raise WeightsError unless `manifest`, read from `path`, states a digest of every file that is
@@ -19,6 +21,11 @@ def require_members(path: Path, manifest: dict[str, Any]) -> None:
     for file in ("recipe.yaml", "report.json", *(member["file"] for member in members)):
         if file not in digests:
             raise WeightsError(f"{path} states no sha256 of {file}")
+    if GOLDEN not in digests:
+        raise WeightsError(
+            f"{path} has no golden score, by which a service knows that it scores as was "
+            "evaluated; seal the bundle again with python -m melanoma.evaluate"
+        )
     folds = [member["fold"] for member in members]
     if any(type(fold) is not int or fold < 0 for fold in folds):
         raise WeightsError(f"{path} is damaged: folds are whole numbers from 0 on, not {folds}")

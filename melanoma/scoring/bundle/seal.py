@@ -1,0 +1,53 @@
+"""Sealing a run: recipe, report, scores and golden score beside the weights, one manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from melanoma.evaluation.report.build import Report
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle.bundle import (
+    Bundle,
+    load_bundle,
+    make_statement,
+    read_manifest,
+)
+from melanoma.scoring.bundle.golden import golden_score
+from melanoma.scoring.bundle.manifest import GOLDEN
+from melanoma.scoring.bundle.staging import commit
+from melanoma.storage import sha256_of, write_json, write_text
+from melanoma.training.run.folder import MODEL, FoldRun
+
+
+def seal_bundle(
+    folder: Path, stage: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report
+) -> Bundle:
+    """The bundle of the folds in `folder`, sealed with what is staged, and read again.
+
+    `stage` holds oof.csv already, and whatever else goes along without a digest.
+    """
+    write_text(stage / "recipe.yaml", recipe.to_yaml())
+    write_json(stage / "report.json", report.content.model_dump(mode="json"))
+    digests = {name: sha256_of(stage / name) for name in ("recipe.yaml", "report.json", "oof.csv")}
+    members = []
+    for run in runs:
+        file = f"{run.folder.name}/{MODEL}"
+        digests[file] = sha256_of(folder / file)
+        members.append({"fold": run.fold, "file": file, "prior_shift": run.facts.prior_shift})
+    manifest = {
+        **make_statement(recipe, report.content),
+        "members": members,
+        "decoder": runs[0].facts.decoder,
+        "sha256": digests,
+    }
+    add_golden(stage, manifest, read_manifest(folder, manifest, report.content))
+    commit(folder, stage, manifest)
+    return load_bundle(folder)
+
+
+def add_golden(stage: Path, manifest: dict[str, Any], draft: Bundle) -> None:
+    """Write the golden score of a bundle that is not sealed yet, and name it in its manifest."""
+    write_json(stage / GOLDEN, golden_score(draft))
+    manifest["sha256"][GOLDEN] = sha256_of(stage / GOLDEN)

@@ -1,0 +1,279 @@
+"""SIGKILL before every change of prepare, evaluate, ship: no half-made state is taken for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from killed import killed_before
+
+from melanoma import evaluate, prepare
+from melanoma.errors import StorageError, WeightsError
+from melanoma.evaluation.render import files as report_files
+from melanoma.evaluation.report import build as report_module
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle import seal
+from melanoma.scoring.bundle import ship as shipping
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.ship import ship_bundle
+from melanoma.scoring.bundle.staging import finish_sealing
+from melanoma.storage import copy_file, new_folder
+
+ENOUGH = 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A forked process has none of torch's other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# prepare
+
+
+@pytest.fixture
+def own_set(phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """60 images, one of which is missing, and that is within the share that may be left out."""
+    folder = tmp_path / "set"
+    shutil.copytree(phantom_set, folder)
+    sorted((folder / "jpeg/train").iterdir())[4].unlink()
+    monkeypatch.setattr(prepare, "_SKIP_SHARE", 0.05)
+    return folder
+
+
+@pytest.fixture
+def recipe(tiny_recipe: Callable[..., Path]) -> Recipe:
+    return load_recipe(tiny_recipe())
+
+
+def test_a_killed_prepare_is_finished_by_the_next_as_if_it_had_never_been(
+    own_set: Path, recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def work(folder: Path) -> Any:
+        return prepare.prepare_array(recipe, own_set, folder, skip_bad=True)
+
+    work(tmp_path / "whole")
+    expected = contents(tmp_path / "whole")
+    assert set(expected) == {f"x_{p}_32.{e}" for p in ("train", "test") for e in ("npy", "json")}
+    capfd.readouterr()
+    for number in range(1, ENOUGH):
+        folder = tmp_path / f"killed_{number}"
+        killed = killed_before(number, folder, lambda folder=folder: work(folder))
+        work(folder)
+        assert contents(folder) == expected, f"killed before change {number}"
+        if not killed:
+            break
+        shutil.rmtree(folder)
+    assert 20 < number < ENOUGH - 1
+    assert "adopting" not in capfd.readouterr().err
+
+
+def test_what_looks_like_an_array_of_ours_and_is_not_is_adopted(
+    phantom_set: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Kaggle's array, put where a killed prepare had left its own record."""
+    array = prepare.prepare_array(recipe, phantom_set, tmp_path)
+    record = array.path.with_suffix(".json")
+    text = record.read_text()
+    record.rename(record.with_suffix(".json.part"))
+    pixels = bytearray(array.path.read_bytes())
+    pixels[200:300] = bytes(100)
+    array.path.write_bytes(pixels)
+    prepare.prepare_array(recipe, phantom_set, tmp_path)
+    assert json.loads(record.read_text())["fit"] is None
+    assert json.loads(text)["fit"] == "squash"
+    assert not record.with_suffix(".json.part").exists()
+
+
+def test_a_new_array_with_an_old_record_gets_its_own(
+    phantom_set: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Killed between the two while an earlier array was replaced."""
+    array = prepare.prepare_array(recipe, phantom_set, tmp_path)
+    record = array.path.with_suffix(".json")
+    new = record.read_text()
+    old = json.loads(new)
+    old["row_digests"][3] = "0" * 32
+    record.write_text(json.dumps(old))
+    record.with_suffix(".json.part").write_text(new)
+    assert prepare.prepare_array(recipe, phantom_set, tmp_path) == array
+    assert record.read_text() == new
+
+
+# evaluate
+
+
+@pytest.fixture(scope="module")
+def reports(folder_run: Any) -> Callable[[int], Any]:
+    """The folds' report with that seed, made once: what is under test comes after it."""
+    made: dict[int, Any] = {}
+
+    def report(seed: int, *arguments: Any, **options: Any) -> Any:
+        if seed not in made:
+            made[seed] = build(*arguments, **{**options, "seed": seed})
+        return made[seed]
+
+    build = report_module.build_report
+    return report
+
+
+@pytest.fixture
+def evaluated(
+    folder_run: Any, reports: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path, int], Any]:
+    """evaluate_folds into a copy of the run, without its figures; the weights' score is known."""
+    golden = load_bundle(folder_run.weights).golden
+    monkeypatch.setattr(seal, "golden_score", lambda _: golden)
+
+    def build(*arguments: Any, seed: int, **options: Any) -> Any:
+        return reports(seed, *arguments, **options)
+
+    monkeypatch.setattr(report_module, "build_report", build)
+    monkeypatch.setattr(report_files, "save_figures", lambda *_: None)
+
+    def run(folder: Path, seed: int) -> Any:
+        return evaluate.evaluate_folds(folder_run.recipe, folder, folder_run.folds, seed=seed)
+
+    return run
+
+
+def links(source: Path, target: Path, *, folds_only: bool = False) -> Path:
+    """A copy whose files are links: everything is written beside and renamed, never in place."""
+    if folds_only:
+        for fold in source.glob("fold_*"):
+            shutil.copytree(fold, target / fold.name, copy_function=os.link)
+    else:
+        shutil.copytree(source, target, copy_function=os.link)
+    return target
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [p.name for p in folder.rglob(".*") if p.name != ".lock"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_killed_evaluate_leaves_the_old_bundle_or_the_new(
+    again: bool, folder_run: Any, evaluated: Callable[..., Any], tmp_path: Path
+) -> None:
+    sealed = links(folder_run.weights, tmp_path / "sealed", folds_only=True)
+    old = None
+    if again:
+        evaluated(sealed, 1)
+        old = load_bundle(sealed).digest
+    evaluated(links(sealed, tmp_path / "new"), 2)
+    new = load_bundle(tmp_path / "new").digest
+    assert new != old
+    seen = []
+    for number in range(1, ENOUGH, 2 if again else 5):
+        folder = links(sealed, tmp_path / f"killed_{number}")
+        killed = killed_before(number, folder, lambda folder=folder: evaluated(folder, 2))
+        try:
+            bundle = load_bundle(folder)
+        except WeightsError as error:
+            assert not again, f"change {number}: {error}"
+            assert "no bundle in" in str(error)
+            seen.append(None)
+        else:
+            assert bundle.golden is not None
+            seen.append(bundle.digest)
+        if number % 7 == 0 or not killed:
+            evaluated(folder, 2)
+            assert load_bundle(folder).digest == new
+            assert leftovers(folder) == []
+            for name in ("report.html", "MODEL_CARD.md", "oof.csv", "golden.json", "recipe.yaml"):
+                assert (folder / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
+        shutil.rmtree(folder)
+        if not killed:
+            break
+    # First the old one, then, from one change on, the new one.
+    assert set(seen) == {old, new}
+    assert seen == sorted(seen, key=lambda digest: digest == new)
+    assert 15 < number < ENOUGH - 1
+
+
+def test_what_is_sealed_and_not_moved_is_refused_where_it_cannot_be_moved(
+    evaluated: Callable[..., Any],
+    folder_run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a disk that is read-only; never a mixture of both."""
+    folder = links(folder_run.weights, tmp_path / "run", folds_only=True)
+    evaluated(folder, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("melanoma.scoring.bundle.staging._move_sealed", lambda _: None)
+        patched.setattr("melanoma.scoring.bundle.staging.shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(WeightsError, match="sha256 mismatch"):
+            evaluated(folder, 2)
+    finish_sealing(folder)
+    assert load_bundle(folder).golden is not None
+
+
+# ship
+
+
+def test_a_killed_ship_leaves_no_copy_or_a_whole_one(
+    folder_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(folder_run.weights)
+    monkeypatch.setattr(shipping, "FILES", ("recipe.yaml", "report.json"))
+    monkeypatch.setattr(shipping, "_halve", copy_file)
+    monkeypatch.setattr(seal, "golden_score", lambda _: bundle.golden)
+    monkeypatch.setattr(shipping, "score_golden", lambda _: ("", np.zeros(1)))
+    ship_bundle(bundle, tmp_path / "whole")
+    expected = contents(tmp_path / "whole")
+    for number in range(1, ENOUGH, 3):
+        place = tmp_path / f"killed_{number}"
+        place.mkdir()
+        killed = killed_before(number, place, lambda p=place: ship_bundle(bundle, p / "out"))
+        if (place / "out").exists():
+            assert load_bundle(place / "out").golden is not None
+            assert contents(place / "out") == expected
+        elif number % 4 == 0:
+            ship_bundle(bundle, place / "out")
+            assert contents(place) == {f"out/{name}": data for name, data in expected.items()}
+        shutil.rmtree(place)
+        if not killed:
+            break
+    assert 15 < number < ENOUGH - 1
+
+
+def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(StorageError, match="exists"), new_folder(tmp_path / "out"):
+        raise AssertionError("opened")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as stage:
+        (stage / "half").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_copies_into_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    with (
+        new_folder(tmp_path / "out") as stage,
+        pytest.raises(StorageError, match="being written by another process"),
+        new_folder(tmp_path / "out"),
+    ):
+        raise AssertionError("opened")
+    assert stage.name == ".out.new"
