@@ -73,7 +73,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer} for status in sorted(statuses)}
 
 
-SCORING = refusals(400, 401, 404, 413, 415, 422, 500, 503)
+SCORING = refusals(400, 401, 404, 408, 413, 415, 422, 500, 503)
 
 
 async def score_each(
