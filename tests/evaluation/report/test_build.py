@@ -336,5 +336,5 @@ def test_a_threshold_without_sensitivity_has_no_place_elsewhere(report: Report) 
     undefined = report.content.thresholds[0].model_copy(
         update={"sensitivity": Measured(value=None)}
     )
-    with pytest.raises(DataError, match="sensitivity 0.9 is undefined"):
+    with pytest.raises(DataError, match=r"sensitivity 0\.9 is undefined"):
         describe_elsewhere([undefined], trained=0.25, wanted=0.02)
