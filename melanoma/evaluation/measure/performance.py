@@ -76,7 +76,7 @@ def measure_performance(
     seed: int,
 ) -> Performance:
     """Everything that images and scores alone decide; `uncalibrated` (N, C) are probabilities."""
-    called = _called(images, thresholds)
+    called, rule = _calls(images, thresholds)
     before = replace(images, crossfit=uncalibrated)
     statistics = {
         **{name: spec.make(images) for name, spec in METRICS.items() if spec.applies(images)},
@@ -96,18 +96,20 @@ def measure_performance(
         after=_describe_calibration(images, intervals, prefix=""),
         curves=_curves(images),
         per_class=_describe_classes(images, intervals),
-        confusion=_describe_confusion(images, called, thresholds),
+        confusion=_describe_confusion(images, called, rule),
         net_benefit=_net_benefit(images, resamples=resamples, seed=seed),
         largest_errors=_largest_errors(images, called),
     )
 
 
-def _called(images: ScoredImages, thresholds: Sequence[Threshold]) -> Integers:
-    """(N,) numbers of the classes that the images were called: by the threshold where there are
-    two classes (a half would call every rare melanoma benign), else the likeliest."""
-    if images.binary:
-        return (images.probability >= thresholds[0].value).astype(np.int64)
-    return images.likeliest
+def _calls(images: ScoredImages, thresholds: Sequence[Threshold]) -> tuple[Integers, str]:
+    """(N,) numbers of the classes that the images were called, and the rule: by the threshold where
+    there are two classes (a half would call every rare melanoma benign), else the likeliest."""
+    if not images.binary:
+        return images.likeliest, "likeliest class"
+    point = thresholds[0]
+    called = (images.probability >= point.value).astype(np.int64)
+    return called, f"melanoma_probability >= {point.value:.4g} ({point.at})"
 
 
 def _describe_calibration(
@@ -202,13 +204,7 @@ def _describe_classes(
     )
 
 
-def _describe_confusion(
-    images: ScoredImages, called: Integers, thresholds: Sequence[Threshold]
-) -> Confusion:
-    rule = "likeliest class"
-    if images.binary:
-        point = thresholds[0]
-        rule = f"melanoma_probability >= {point.value:.4g} ({point.at})"
+def _describe_confusion(images: ScoredImages, called: Integers, rule: str) -> Confusion:
     counts = confusion_matrix(images.target, called, classes=len(images.classes))
     return Confusion(classes=images.classes, rule=rule, counts=counts.tolist())
 
