@@ -41,11 +41,14 @@ endif
 serve: setup
 	$(BIN)/python -m melanoma.serve $(addprefix --weights ,$(WEIGHTS)) --host $(HOST) --port $(PORT)
 
+# Two processes of one thread each: small networks gain nothing from a second thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-quick: setup
-	$(BIN)/python -m pytest -q -m "not slow and not browser and not deploy"
+	$(PYTEST) -q -m "not slow and not browser and not deploy"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -102,6 +102,15 @@ def photograph(bundle_folder: Path) -> bytes:
 
 
 @pytest.fixture
+def set_by_hand() -> Iterator[None]:
+    """Training in this process reads its batches and sets a ResNet-18 by hand: see hand_built."""
+    from hand_built import hand_built
+
+    with hand_built():
+        yield
+
+
+@pytest.fixture
 def copied(trained: TinyRun, tmp_path: Path) -> Path:
     """A bundle folder to spoil. Its files are links: unlink one before writing it anew."""
     folder = tmp_path / "copied"

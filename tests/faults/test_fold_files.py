@@ -106,6 +106,7 @@ def test_a_leaking_fold_file_is_refused_unless_it_is_insisted_upon(
     assert call_door(*command, "--folds", "sound.csv").code == 0
 
 
+@pytest.mark.usefixtures("set_by_hand")
 def test_the_leak_stands_in_the_facts_of_the_run(
     call_door: Door, options: list[str | Path]
 ) -> None:

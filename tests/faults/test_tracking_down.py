@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 
+
+@pytest.mark.usefixtures("set_by_hand")
 def test_training_ends_well_with_one_warning_and_every_epoch(
     call_door: Callable[..., Any],
     tiny_recipe: Callable[..., Path],

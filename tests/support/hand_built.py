@@ -27,7 +27,8 @@ from melanoma.training.state import TrainingState
 # Of red, green and blue: bright, red, green, and the opposite of each.
 COLORS = ((1, 1, 1), (1, 0, -1), (-1, 2, -1), (-1, -1, -1), (-1, 0, 1), (1, -2, 1))
 EDGES = 4  # brighter to the right, below, to the left, above
-# A row a class. None is negative, so each place of a photograph speaks for its class or is silent.
+# A row a class, and again from the first. None is negative: each place of a photograph speaks for
+# its class or is silent.
 EVIDENCE = (
     (0, 0, 0, 0, 12, 0, 4, 3, 2, 1),  # blue and uneven: melanoma, where it is the only output
     (6, 0, 0, 0, 0, 0, 0, 0, 0, 0),
@@ -79,7 +80,8 @@ def set_network(network: Classifier) -> None:
             for block in layer:
                 _set_block(block)
     head = network.last_layer
-    evidence = torch.tensor(EVIDENCE, dtype=torch.float32)[: head.out_features]
+    rows = [EVIDENCE[number % len(EVIDENCE)] for number in range(head.out_features)]
+    evidence = torch.tensor(rows, dtype=torch.float32)
     evidence[:, -EDGES:] *= 1 + torch.rand(())
     head.weight.zero_()
     head.weight[:, : evidence.shape[1]] = evidence
