@@ -19,6 +19,7 @@ print(c['options']['install_requires'])" > requirements.txt && pip install -r re
 COPY README.md LICENSE ./
 COPY melanoma melanoma
 COPY api api
+COPY configs configs
 RUN pip install --no-deps .
 
 FROM python:${PYTHON}-slim

@@ -30,10 +30,10 @@ setup: .venv/.installed
 	touch $@
 
 demo: setup
-	$(BIN)/python -m melanoma.prepare --config configs/demo.yaml --data data/phantoms --arrays arrays/demo
-	$(BIN)/python -m melanoma.split --config configs/demo.yaml --data data/phantoms --arrays arrays/demo
-	$(BIN)/python -m melanoma.train --config configs/demo.yaml --data data/phantoms --arrays arrays/demo --fold all
-	$(BIN)/python -m melanoma.evaluate --config configs/demo.yaml
+	$(BIN)/python -m melanoma.prepare --config demo --data data/phantoms --arrays arrays/demo
+	$(BIN)/python -m melanoma.split --config demo --data data/phantoms --arrays arrays/demo
+	$(BIN)/python -m melanoma.train --config demo --data data/phantoms --arrays arrays/demo --fold all
+	$(BIN)/python -m melanoma.evaluate --config demo
 ifneq ($(SERVE),0)
 	$(MAKE) serve WEIGHTS="$(SHIPPED) weights/demo"
 endif

@@ -2,11 +2,14 @@
 
     python -m benchmarks.reference --list
     python -m benchmarks.reference --only ham10000_mobilenet [--shared ../shared] [--work runs]
+        [--mobilenet FILE]
 
 Each run is one of configs/ with the changes that the table below states, through the doors that
 anybody would use: prepare, split, train, evaluate. The same command goes on where it was stopped.
 What is laid into results/NAME: recipe.yaml, oof.csv, report.json, report.html, MODEL_CARD.md (and
 test/ where a test part was held out), and run.json with the date, machine, commit and seconds.
+--mobilenet is mobilenet_v2_imagenet.safetensors, from which most runs start: it is copied into
+weights/imagenet/, where a recipe finds it by its name.
 No photograph is copied anywhere but into --work, which git ignores.
 """
 
@@ -30,6 +33,7 @@ from benchmarks.facts import run_facts
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json
+from melanoma.workflows.places import IMAGENET
 
 _FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
 _DIGITS = 7  # of oof.csv: the files are kept in the repository
@@ -61,7 +65,7 @@ _LESIONS = (
 _CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 _MOBILENET = (
     "model.backbone=mobilenet_v2",
-    "model.pretrained=../shared/data/weights/mobilenet_v2_imagenet.safetensors",
+    "model.pretrained=mobilenet_v2_imagenet.safetensors",
     "image.normalize=half",
 )
 # HAM10000's classes as folders stand in for the two clinical sets, which are not at hand, and the
@@ -318,11 +322,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="with data/")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="arrays, folds, weights")
     parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--mobilenet", type=Path, help="put into weights/imagenet")
     given = parser.parse_args(arguments)
     if given.list:
         for name, run in RUNS.items():
             print(f"{name}: configs/{run.config}.yaml on {run.source}; {' '.join(run.settings)}")
         return
+    if given.mobilenet is not None:
+        IMAGENET.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(given.mobilenet, IMAGENET / given.mobilenet.name)
     for name in given.only or RUNS:
         line = reference(name, shared=given.shared, work=given.work, results=given.results)
         print(json.dumps(line))

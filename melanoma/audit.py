@@ -34,7 +34,8 @@ def audit(
     ] = None,
     folds: t.FoldFile = None,
     external: Annotated[
-        Path | None, typer.Option("--external", help="Recipe of a second set that must be apart.")
+        Path | None,
+        typer.Option("--external", help="Recipe, file or name, of a second set to keep apart."),
     ] = None,
     external_data: Annotated[
         Path | None, typer.Option("--external-data", help="Folder of the second set.")

@@ -10,6 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
+from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.workflows.places import fold_file, weights_folder
 
@@ -39,7 +40,7 @@ def evaluate(
     ] = None,
     external: Annotated[
         Path | None,
-        typer.Option("--external", help="Recipe of an external test set (its folder: --data)."),
+        typer.Option("--external", help="Recipe, file or name, of an external test set (--data)."),
     ] = None,
     external_arrays: Annotated[
         Path | None,
@@ -73,6 +74,8 @@ def evaluate(
     start, watch = time.monotonic(), t.watch()
     test = None
     _check_options(prevalence, external, recalibrate)
+    if external is not None:
+        external = find_recipe(external)
     if external is not None and weights is not None:
         recipe = read_recipe(weights)  # the bundle's own, which names its fold file
     else:

@@ -10,7 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
-from melanoma.workflows.places import fold_file
+from melanoma.workflows.places import IMAGENET, fold_file
 
 if TYPE_CHECKING:
     from melanoma.training.learning_rate_range import RateSweep
@@ -63,7 +63,7 @@ def lr_range(
         recipe,
         part,
         device=where,
-        imagenet=Path("weights/imagenet"),
+        imagenet=IMAGENET,
         low=low,
         high=high,
         steps=steps,

@@ -27,7 +27,8 @@ GRACE_SECONDS = 30
 @app.command()
 def serve(
     config: Annotated[
-        Path | None, typer.Option("--config", help="The recipe that names the bundle.")
+        Path | None,
+        typer.Option("--config", help="Recipe, file or name, that names the bundle."),
     ] = None,
     weights: Annotated[
         list[Path] | None,

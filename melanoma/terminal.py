@@ -15,13 +15,16 @@ from typing import Annotated, Any
 import typer
 
 from melanoma.errors import MelanomaError, plain_line
+from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import DISK_ERRORS, storage_error
 from melanoma.workflows.places import ARRAYS, weights_folder
 from melanoma.workflows.watch import Watch
 
-Config = Annotated[Path, typer.Option("--config", help="The recipe.", show_default=True)]
+Config = Annotated[
+    Path, typer.Option("--config", help="The recipe: a file, or a name such as demo.")
+]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder of the table and the images.")]
 Arrays = Annotated[Path, typer.Option("--arrays", help="Folder of the prepared arrays.")]
 FoldFile = Annotated[
@@ -45,7 +48,7 @@ GroupCol = Annotated[
 # typer publishes this class under no name of its own, only those that inherit from it.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
-DEFAULT_CONFIG = Path("configs/siim_seresnext50.yaml")
+DEFAULT_CONFIG = Path("siim_seresnext50")
 DEFAULT_DATA = Path("data")
 DEFAULT_ARRAYS = ARRAYS
 
@@ -67,7 +70,7 @@ def read_recipe_options(
     if named:
         # The column options mean a plain table, whatever the recipe's data came as.
         overrides.insert(0, "data.reader=csv_folder")
-    return load_recipe(config, tuple(overrides), seed=seed)
+    return load_recipe(find_recipe(config), tuple(overrides), seed=seed)
 
 
 def bundle_folder(weights: Path | None, config: Path, settings: list[str] | None) -> Path:

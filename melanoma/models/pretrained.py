@@ -77,9 +77,12 @@ def _require_weights_file(path: Path) -> None:
         with open_file(path) as file:
             start = file.read(256).lstrip().lower()
     except FileNotFoundError as error:
+        # The published files of every backbone want the scaling that is called imagenet.
         raise WeightsError(
-            f"no weights at {path}, nor of that name in weights/imagenet; --pretrained PATH names "
-            "a file, --pretrained none trains without"
+            f"no weights at {path}, nor of that name in weights/imagenet; put the file there or "
+            "name it with --pretrained PATH; --set model.pretrained=imagenet "
+            "--set image.normalize=imagenet downloads the published ones; --pretrained none "
+            "trains without"
         ) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error

@@ -174,6 +174,7 @@ def test_an_absent_file_is_named_with_what_else_is_possible(tmp_path: Path) -> N
     assert "no weights at" in line
     assert "imagnet.pth" in line
     assert "--pretrained PATH" in line
+    assert "--set model.pretrained=imagenet --set image.normalize=imagenet" in line
     assert "--pretrained none" in line
 
 
