@@ -2,27 +2,30 @@
 #   docker build -t melanoma .
 #   docker run --read-only --tmpfs /tmp -v ./weights/ham10000_mobilenet:/weights:ro -p 127.0.0.1:8000:8000 melanoma
 # With nginx in front, as a public address needs it: docker compose up (docker-compose.yaml).
-ARG PYTHON=3.11
+# Pinned: another patch release is a change that is made on purpose.
+ARG PYTHON=3.11.14
+ARG DEBIAN=bookworm
 
-FROM python:${PYTHON}-slim AS build
+FROM python:${PYTHON}-slim-${DEBIAN} AS build
 # torch and torchvision of one index: the plain one gives several GB of CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
-RUN pip install --index-url "$TORCH_INDEX" torch torchvision
-# Before the sources, so that a changed line does not install everything anew.
+RUN pip install --index-url "$TORCH_INDEX" torch==2.14.1 torchvision==0.29.1
+# Before the sources, so that a changed line does not install everything anew. Every file by its
+# sha256 (make lock writes the list).
+COPY requirements.lock ./
+RUN pip install --require-hashes --no-deps -r requirements.lock
 COPY setup.cfg pyproject.toml ./
-RUN python -c "import configparser; c = configparser.ConfigParser(); c.read('setup.cfg'); \
-print(c['options']['install_requires'])" > requirements.txt && pip install -r requirements.txt
 COPY README.md LICENSE ./
 COPY melanoma melanoma
 COPY api api
 COPY configs configs
 RUN pip install --no-deps .
 
-FROM python:${PYTHON}-slim
+FROM python:${PYTHON}-slim-${DEBIAN}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin melanoma
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \

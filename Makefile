@@ -10,7 +10,7 @@ WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test test-quick lint docs clean
+.PHONY: help setup demo serve test test-quick lint docs lock clean
 
 help:
 	@echo "make setup   .venv with everything that development needs"
@@ -19,6 +19,7 @@ help:
 	@echo "make test    set-up, then the tests"
 	@echo "make test-quick    those that need neither a browser, nor nginx, nor much time"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make lock    requirements.lock anew, from setup.cfg (needs uv)"
 	@echo "make docs    the documentation, into build/site"
 
 setup: .venv/.installed
@@ -58,6 +59,16 @@ lint: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# torch and what it brings are left out: they come from the index that fits the machine.
+UNLOCKED := torch torchvision triton cuda-toolkit cuda-bindings cuda-pathfinder $(addprefix nvidia-,\
+  cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+  cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+lock:
+	uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" $(addprefix --no-emit-package ,$(UNLOCKED)) \
+	  -o requirements.lock --quiet
 
 clean:
 	rm -rf arrays/demo data/phantoms weights/demo folds/demo.csv
