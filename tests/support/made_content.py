@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from melanoma.evaluation.report.build import build_report
-from melanoma.evaluation.report.schema import ReportContent, validate_report
+from melanoma.evaluation.report.schema import External, ReportContent, validate_report
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.score_table import LOGITS, make_scores
 from melanoma.recipe.overrides import make_recipe
@@ -135,6 +135,12 @@ def undefined() -> Made:
     plain: dict[str, Any] = _without_numbers(made.content.model_dump(mode="json"))
     plain |= {"curves": None, "net_benefit": None, "retargeted": None}
     return Made(changed(made.content, **plain), made.recipe)
+
+
+def external_fit(fit: dict[str, float] | None) -> External:
+    """What a report says of a set elsewhere on which a recalibration would be `fit`."""
+    facts = {"recipe": "elsewhere", "model": "small", "model_digest": "ab" * 32}
+    return External.model_validate({**facts, "overlap": NO_LEAK, "recalibration": fit})
 
 
 def changed(content: ReportContent, **changes: Any) -> ReportContent:

@@ -199,7 +199,7 @@ def test_the_shift_is_a_list_in_run_json_and_the_logits_on_disk_have_it(
     recipe = three_of(training={"epochs": 1}, optimizer={"rate": 1e-9}, model={"dropout": 0})
     run = fit(recipe, tmp_path / "run", at=three)
     stored = json.loads((run.folder / "run.json").read_text())["prior_shift"]
-    assert stored == fold_prior_shift(recipe, three.data(0))
+    assert stored == list(fold_prior_shift(recipe, three.data(0)))
     assert len(stored) == 3
     # A head that has not learned says the shares that the loss sees, alike under balanced weights.
     bias = load_file(run.folder / "model.safetensors")["head.bias"]
@@ -229,7 +229,7 @@ def test_the_loop_s_loss_has_the_recipe_s_weights_and_smoothing(
 
 def test_without_a_rule_no_class_counts_more(three: Any, three_of: Any) -> None:
     recipe = three_of(loss={"class_weight": "none"})
-    assert fold_prior_shift(recipe, three.data(0)) == [0.0] * 3
+    assert fold_prior_shift(recipe, three.data(0)) == (0.0,) * 3
     logits, targets = torch.randn(4, 3), torch.tensor([0.0, 1.0, 2.0, 2.0])
     plain = cross_entropy(logits, targets, class_weights=None, label_smoothing=0.0)
     assert torch.equal(make_loss(recipe, three.data(0), device=CPU)(logits, targets), plain)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_content import external_fit
 
 from melanoma.errors import ScoreError, WeightsError
 from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
@@ -118,8 +119,7 @@ def test_a_golden_score_that_was_edited_is_refused(trained: Any, tmp_path: Path)
 
 def test_recalibration_keeps_the_golden_score(trained: Any, tmp_path: Path) -> None:
     fit = {"slope": 0.5, "intercept": -1.0, "prevalence": 0.1}
-    external = {"recipe": "elsewhere", "recalibration": fit}
     here = load_bundle(trained.folder)
-    copy = seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
+    copy = seal_recalibrated(here, tmp_path / "copy", trained.recipe, external_fit(fit))
     assert copy.golden == here.golden
     assert check_golden(Scorer(copy)).holds

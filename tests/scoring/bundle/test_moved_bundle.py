@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_content import external_fit
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
@@ -53,7 +54,7 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
 ) -> None:
     here = load_bundle(trained.folder)
     fit = {"slope": 0.5, "intercept": -1.0, "prevalence": 0.1}
-    external = {"recipe": "elsewhere", "recalibration": fit}
+    external = external_fit(fit)
     copy = seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     assert copy.digest != here.digest
     assert load_bundle(trained.folder) == here
@@ -63,9 +64,8 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert np.allclose(logit(after), 0.5 * logit(before) - 1.0, atol=1e-9)
     for one, other in zip(here.thresholds, copy.thresholds, strict=True):
         assert other.value == pytest.approx(expit(0.5 * logit(one.value) - 1.0))
-    assert copy.report["recalibrated"]["external"] == "elsewhere"
+    assert copy.report.recalibrated.external == "elsewhere"
     with pytest.raises(StorageError, match="exists"):
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     with pytest.raises(RecipeError, match="images of both"):
-        nothing = {"recipe": "elsewhere", "recalibration": None}
-        seal_recalibrated(here, tmp_path / "other", trained.recipe, nothing)
+        seal_recalibrated(here, tmp_path / "other", trained.recipe, external_fit(None))

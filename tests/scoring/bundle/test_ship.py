@@ -91,8 +91,8 @@ def test_a_copy_for_another_place_flags_the_same_images_at_its_prevalence(
     assert np.allclose(moved, factor, atol=1e-6)
     report = json.loads((there.folder / "report.json").read_text())
     assert report["retargeted"]["prevalence"] == 0.02
-    assert report["metrics"] == here.report["metrics"]
-    assert report["created"] == here.report["created"]
+    assert report["metrics"] == here.report.model_dump()["metrics"]
+    assert report["created"] == here.report.created
     for name in ("report.html", "MODEL_CARD.md"):
         assert (there.folder / name).read_text() != (here.folder / name).read_text()
     with pytest.raises(RecipeError, match="prevalence"):
