@@ -118,7 +118,10 @@ class _Answer:
         """The answer with our headers, without a body for HEAD; then the rest of the upload."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._dress(MutableHeaders(scope=message))
+            headers = MutableHeaders(scope=message)
+            self._dress(headers)
+            if self._unread and self.status >= 400:
+                headers["Connection"] = "close"  # kept open, uvicorn would read on without an end
         elif message["type"] == "http.response.body":
             if self._scope["melanoma.head"]:
                 message = {**message, "body": b""}

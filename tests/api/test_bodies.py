@@ -30,12 +30,12 @@ def hurried(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     served.process.wait()
 
 
-def upload(service: Served, body: bytes, *, length: int, path: str = "/predict") -> socket.socket:
+def upload(service: Served, body: bytes, *, length: int, more: bytes = b"") -> socket.socket:
     """A connection on which `body` was sent, of the `length` bytes that were announced."""
     connection = socket.create_connection(("127.0.0.1", service.port), timeout=30)
     connection.sendall(
-        b"POST %s HTTP/1.1\r\nHost: a\r\n%sContent-Length: %d\r\n\r\n"
-        % (path.encode(), FORM, length)
+        b"POST /predict HTTP/1.1\r\nHost: a\r\n%s%sContent-Length: %d\r\n\r\n"
+        % (FORM, more, length)
     )
     connection.sendall(body)
     return connection
@@ -133,9 +133,17 @@ def test_a_client_that_sends_everything_before_it_reads_is_told_too(
     hurried: Served, size: int
 ) -> None:
     """As urllib does: a connection that is cut under it gives no status at all."""
-    connection = upload(hurried, PART, length=size)
-    connection.sendall(b"\0" * (size - len(PART)))
+    body = PART + b"\0" * (size - len(PART))
+    connection = upload(hurried, body, length=size, more=b"Connection: close\r\n")
     refused(read_reply(connection), 413, "too_large")
+
+
+def test_what_is_read_after_a_refusal_has_an_end(hurried: Served) -> None:
+    connection = upload(hurried, PART, length=10**12)
+    refused(read_reply(connection), 413, "too_large")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        for _ in range(2000):
+            connection.sendall(b"\0" * 100_000)
 
 
 def test_an_end_is_not_held_up_by_an_upload_that_stalls(
