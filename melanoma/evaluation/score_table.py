@@ -51,14 +51,6 @@ class ScoreTable:
         """(N,) numbers of the patients (or lesions, or joined duplicates), for the bootstrap."""
         return pd.factorize(self.frame["group"])[0].astype(np.int64)
 
-    def melanoma_target(self, melanoma: Sequence[str]) -> npt.NDArray[np.int64]:
-        """(N,) of 1 where the class is one of `melanoma`. Raises DataError for an unknown one."""
-        unknown = [name for name in melanoma if name not in self.classes]
-        if unknown:
-            raise DataError(f"{unknown[0]!r} is not among {', '.join(self.classes)}")
-        numbers = [self.classes.index(name) for name in melanoma]
-        return np.isin(self.target, numbers).astype(np.int64)
-
     def logits(self, column: str = "logit") -> Floats:
         """(N,) float64 with one output, (N, C) in the order of `classes` with several."""
         if self.is_binary:

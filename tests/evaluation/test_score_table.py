@@ -180,18 +180,6 @@ def test_folds_of_several_classes_are_joined_in_order() -> None:
         concat_scores([first, other], NAMES)
 
 
-def test_melanoma_is_any_of_the_classes_that_count_as_one() -> None:
-    table = _classes([f"n{i}" for i in range(50)])
-    target = table.frame["label"]
-    assert table.melanoma_target(["melanoma"]).tolist() == (target == "melanoma").tolist()
-    both = table.melanoma_target(["melanoma", "nevus"])
-    assert both.tolist() == (target != "vascular lesion").astype(int).tolist()
-    assert table.melanoma_target([]).tolist() == [0] * 50
-    assert _table(NAMES, target=[0, 1, 1, 0]).melanoma_target(["melanoma"]).tolist() == [0, 1, 1, 0]
-    with pytest.raises(DataError, match="'mel' is not among nevus, melanoma"):
-        table.melanoma_target(["mel"])
-
-
 def test_scores_of_other_classes_are_refused_by_the_column_they_lack(tmp_path: Path) -> None:
     save_scores(_classes(NAMES), tmp_path / "oof.csv")
     with pytest.raises(DataError, match="lacks logit_scar"):
