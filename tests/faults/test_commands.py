@@ -25,7 +25,7 @@ from image_bytes import palette_png_without_palette
 from melanoma import prepare, split, train
 from melanoma.data import array_build
 from melanoma.models.backbones import BACKBONES
-from melanoma.models.losses import LOSSES
+from melanoma.models.losses import LOSSES, LossEntry
 from melanoma.recipe.overrides import load_recipe
 from melanoma.training.run.folder import hold, load_run
 from melanoma.training.run.resume_state import load_state
@@ -723,7 +723,7 @@ def test_divergence_goes_back_once_and_leaves_the_good_state_on_disk(
     command = ["train", *options, "--fold", "0", "--weights", "run"]
     before = {path: path.read_bytes() for path in interrupted.glob("state*")}
     with monkeypatch.context() as patched:
-        patched.setitem(LOSSES, "bce", nan_loss)
+        patched.setitem(LOSSES, "bce", LossEntry(nan_loss))
         patched.setattr("melanoma.training.epoch.BAD_STEPS", 2)
         answer = call_door(*command)
     require_refusal(answer, 4, "in epoch 2", "PH_0")
