@@ -24,8 +24,8 @@ from api.responses import (
 )
 from api.service import Desk
 from melanoma.data import images
-from melanoma.scoring.explain.explainers import METHODS
-from melanoma.scoring.explain.lime import PRECISIONS
+from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
 router = APIRouter()
@@ -51,6 +51,11 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report["metrics"]
     offered = desk.costs.offered(bundle.name)
     expected = {name: desk.costs.expect(bundle.name, name) for name in offered}
+    explainers = {
+        name: entry
+        for name, entry in EXPLAINERS.items()
+        if offered or "precision" not in entry.options
+    }
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -66,7 +71,11 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "warnings": bundle.report["warnings"],
             "license": bundle.license,
             "explain": {
-                "methods": [name for name in METHODS if name != "lime" or offered],
+                "methods": list(explainers),
+                "choices": [
+                    {"method": name, "title": entry.title, "options": entry.options}
+                    for name, entry in explainers.items()
+                ],
                 "precisions": {
                     name: {"evaluations": PRECISIONS[name], "seconds": seconds}
                     for name, seconds in expected.items()

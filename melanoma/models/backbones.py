@@ -86,7 +86,9 @@ def _keep_resnet(source: nn.Module) -> nn.Module:
 
 def _keep_densenet(source: nn.Module) -> nn.Module:
     # torchvision's forward ends the features with a ReLU that is no module of theirs.
-    return nn.Sequential(OrderedDict(features=source.features, relu=nn.ReLU(inplace=True)))
+    kept = _keep(source, "features")
+    kept.add_module("relu", nn.ReLU(inplace=True))
+    return kept
 
 
 def _keep_features(source: nn.Module) -> nn.Module:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import reduce
-from operator import or_
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, field_validator
-from pydantic_core import CoreSchema
+from pydantic import Field, field_validator
 
+from melanoma.recipe.any_of import AnyOf
 from melanoma.recipe.sections import ClassName, Part
 
 # Columns of the fold file and of oof.csv that mean something of their own.
@@ -213,14 +211,4 @@ READERS: dict[str, type[DataSection]] = {
 }
 
 
-class _AnyReader:
-    """The section of any reader in READERS, told apart by `reader`."""
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        sections: Any = reduce(or_, READERS.values())
-        return handler.generate_schema(Annotated[sections, Field(discriminator="reader")])
-
-
-Data = Annotated[DataSection, _AnyReader()]
+Data = Annotated[DataSection, AnyOf(lambda: READERS.values(), by="reader")]

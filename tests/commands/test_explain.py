@@ -116,7 +116,7 @@ def test_predict_saves_a_picture_beside_its_table(
 @pytest.mark.parametrize(
     ("options", "code", "line"),
     [
-        (["--method", "shap"], 2, "--method shap: gradcam or lime"),
+        (["--method", "shap"], 2, "--method shap: known: gradcam, lime"),
         (["--precision", "low"], 2, "--precision low: Low, Medium or High"),
         (["--fold", "7"], 2, "--fold 7: the bundle's folds are 0, 1"),
         (["--class", "nevus"], 2, "unknown class 'nevus'; the bundle's are benign, melanoma"),
