@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import typing
@@ -177,3 +179,12 @@ def test_an_explanation_is_found_by_the_service_and_its_page(bundle_folder: Path
     assert explanation["picture"].startswith("iVBOR")
     assert found["wrong"] == "method: gradcam or lime or toy"
     assert found["foreign"] == "method: precision and seed belong to lime, not to toy"
+
+
+def test_the_how_to_names_dicts_that_exist() -> None:
+    page = (CHECKOUT / "docs/how-to/extend.md").read_text()
+    rows = re.findall(r"^\|[^|]*\| `(\w+)` \| `([\w/]+)\.py`", page, re.M)
+    kinds = [row for row in rows if row[0] != "METRICS"]  # metrics have a test of their own
+    assert len(kinds) == 6
+    for name, path in kinds:
+        assert isinstance(vars(importlib.import_module(path.replace("/", ".")))[name], dict), path
