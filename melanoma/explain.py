@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from melanoma import terminal as t
-from melanoma.devices import resolve_device
 from melanoma.errors import RecipeError
 from melanoma.scoring.explain.catalog import EXPLAINERS, find_explainer
 from melanoma.scoring.explain.catalog import explain as explain_pixels
@@ -56,6 +55,8 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
+    # Here, so that neither --help nor predict --url waits for torch.
+    from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import find_images

@@ -13,9 +13,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPE = ("--config", CHECKOUT / "configs/demo.yaml")
 COLORS = {"green": (22, 163, 74), "red": (220, 38, 38), "yellow": (250, 204, 21)}
+
+
+@pytest.fixture
+def scorer(trained: Any) -> Scorer:
+    return Scorer(load_bundle(trained.folder))
 
 
 @pytest.fixture
