@@ -14,23 +14,15 @@ from fastapi import Request
 from api.dependencies import as_refusal
 from api.errors import Refusal
 from api.requests import ExplainRequest
-from api.responses import ExplanationAnswer, GradcamAnswer, LimeAnswer
 from api.service import Desk
 from melanoma.data.images import Photograph, decode_image
 from melanoma.errors import ExplanationError
-from melanoma.scoring.explain.explainers import Explanation, explain_gradcam, explain_lime
+from melanoma.scoring.explain.answers import ExplanationAnswer
+from melanoma.scoring.explain.catalog import EXPLAINERS, explain
+from melanoma.scoring.explain.explainers import Explanation
+from melanoma.scoring.explain.options import Question
 from melanoma.scoring.explain.pictures import draw_explanation
 from melanoma.scoring.scorer import Prediction, Scorer
-
-
-@dataclass(frozen=True)
-class Question:
-    """How to explain; `target` is a class, None the predicted one. Without `method` nothing is."""
-
-    method: str
-    precision: str
-    target: str | None
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -45,16 +37,27 @@ class Explained:
 def make_question(wanted: ExplainRequest, scorer: Scorer, *, default: str) -> Question:
     """The question that the fields amount to.
 
-    Raises Refusal for a class that the bundle has not, and for LIME's fields without LIME.
+    Raises Refusal for a class that the bundle has not, and for a field that another method reads.
     """
     method = wanted.method or default
-    if method != "lime" and (wanted.precision is not None or wanted.seed is not None):
-        raise Refusal("invalid_field", "method: precision and seed belong to lime, not to gradcam")
+    given = {"precision": wanted.precision, "seed": wanted.seed}
+    foreign = [name for name in given if name not in EXPLAINERS[method].options]
+    if any(given[name] is not None for name in foreign):
+        readers = [name for name, entry in EXPLAINERS.items() if set(foreign) <= {*entry.options}]
+        raise Refusal(
+            "invalid_field",
+            f"method: {' and '.join(foreign)} belong to {' or '.join(readers)}, not to {method}",
+        )
     classes = scorer.bundle.classes
     known = [*classes, *(["melanoma"] if scorer.bundle.melanoma else [])]
     if wanted.target is not None and wanted.target not in known:
         raise Refusal("invalid_field", f"class: the bundle's are {', '.join(dict.fromkeys(known))}")
-    return Question(method, wanted.precision or "Medium", wanted.target, wanted.seed or 0)
+    return Question(
+        method,
+        precision=wanted.precision or "Medium",
+        target=wanted.target,
+        seed=wanted.seed or 0,
+    )
 
 
 async def explain_photograph(
@@ -69,13 +72,14 @@ async def explain_photograph(
     start = time.monotonic()
     model = desk.label(scorer)
     desk.readiness.require(scorer)
-    if question.method == "lime":
+    entry = EXPLAINERS[question.method]
+    if "precision" in entry.options:
         desk.costs.require(model, question.precision)
     try:
-        if question.method == "lime":
-            found = await _by_lime(desk, scorer, data, question, request=request)
+        if entry.slow:
+            found = await _in_slot(desk, scorer, data, question, request=request)
         else:
-            found = await _by_gradcam(desk, scorer, data, question)
+            found = await _between_scores(desk, scorer, data, question)
     except Exception as error:
         refusal = as_refusal(request, error)
         desk.metrics.count_photograph(model, refusal.code)
@@ -83,7 +87,7 @@ async def explain_photograph(
     seconds = time.monotonic() - start
     desk.metrics.count_photograph(model, "explained")
     desk.metrics.time_explanation(model, question.method, seconds)
-    if question.method == "lime":
+    if "precision" in entry.options:
         desk.costs.note(model, question.precision, seconds)
     return found
 
@@ -94,14 +98,13 @@ def answer_explanation(explained: Explained) -> ExplanationAnswer:
     del values["prediction"]
     values["picture"] = base64.b64encode(explained.picture).decode()
     values["fit"] = explained.explanation.fit
-    answer = LimeAnswer if values["method"] == "lime" else GradcamAnswer
-    return answer.model_validate(values)
+    return EXPLAINERS[explained.explanation.method].answer.model_validate(values)
 
 
-async def _by_lime(
+async def _in_slot(
     desk: Desk, scorer: Scorer, data: bytes, question: Question, *, request: Request
 ) -> Explained:
-    function = partial(_explain_lime, scorer, data, question)
+    function = partial(_explain_bytes, scorer, data, question)
     try:
         return await desk.explain(function, disconnected=request.is_disconnected)
     except ExplanationError as error:
@@ -110,7 +113,7 @@ async def _by_lime(
         raise Refusal("deadline", str(error)) from error
 
 
-def _explain_lime(
+def _explain_bytes(
     scorer: Scorer,
     data: bytes,
     question: Question,
@@ -119,23 +122,17 @@ def _explain_lime(
     should_stop: Callable[[], bool],
 ) -> Explained:
     photograph = decode_image(data)
-    explanation = explain_lime(
-        scorer,
-        photograph.pixels,
-        target=question.target,
-        precision=question.precision,
-        seed=question.seed,
-        deadline=deadline,
-        should_stop=should_stop,
+    explanation = explain(
+        scorer, photograph.pixels, question, deadline=deadline, should_stop=should_stop
     )
     return _explained(explanation, photograph)
 
 
-async def _by_gradcam(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:
+async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:
     # Only the networks' part goes through the queue of the scores, which it takes as one of them.
     async with desk.drawing():
         photograph = await anyio.to_thread.run_sync(decode_image, data)
-        function = partial(explain_gradcam, scorer, photograph.pixels, target=question.target)
+        function = partial(explain, scorer, photograph.pixels, question)
         explanation = await desk.batcher.run(function)
         return await anyio.to_thread.run_sync(_explained, explanation, photograph)
 

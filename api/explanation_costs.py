@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 
 from api.errors import Refusal
+from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import time_evaluation
-from melanoma.scoring.explain.lime import PRECISIONS
+from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.scorer import Scorer
 
 log = logging.getLogger("melanoma.api")
@@ -62,11 +63,12 @@ class Costs:
             return
         seconds = self._by_measure(model, precision)
         fitting = " or ".join(self.offered(model))
+        quick = " or ".join(name for name, entry in EXPLAINERS.items() if not entry.slow)
         raise Refusal(
             "does_not_fit",
             f"precision: {precision} takes about {seconds:.0f} seconds here, of the "
             f"{self.deadline:g} that an explanation has; "
-            + (f"ask for {fitting}" if fitting else "ask for the method gradcam"),
+            + (f"ask for {fitting}" if fitting else f"ask for the method {quick}"),
         )
 
     def _fits(self, model: str, precision: str) -> bool:

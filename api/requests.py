@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from api.errors import Refusal
-from melanoma.scoring.explain.lime import PRECISIONS
+from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.options import PRECISIONS, Precision
 
 # A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
 EXAMPLE_IMAGE = (
@@ -25,12 +33,23 @@ ALLOWED = {
     "image": "the JPEG, PNG or WEBP file in base64, as one text",
     "images": f"a list of up to {MAX_FILES} files in base64",
     "explain": "true or false",
-    "method": "gradcam or lime",
+    "method": " or ".join(EXPLAINERS),
     "precision": f"LIME's evaluations: {_EVALUATIONS}",
     "class": "the name of a class; GET /classes lists them",
     "seed": f"a whole number from 0 to {MAX_SEED}",
 }
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
+
+
+def _known(method: str) -> str:
+    if method not in EXPLAINERS:
+        raise ValueError(ALLOWED["method"])
+    return method
+
+
+_Method = Annotated[
+    str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(EXPLAINERS)})
+]
 
 
 class _Body(BaseModel):
@@ -45,10 +64,10 @@ class ExplainRequest(_Body):
         examples=[EXAMPLE_IMAGE],
         json_schema_extra={"contentEncoding": "base64"},
     )
-    method: Literal["gradcam", "lime"] | None = Field(
+    method: _Method | None = Field(
         None, description="Of /explain gradcam by default, of /predict lime"
     )
-    precision: Literal["Low", "Medium", "High"] | None = Field(
+    precision: Precision | None = Field(
         None,
         description=f"{ALLOWED['precision']}; Medium by default. "
         "GET /info tells which of them end within the deadline here; others are refused",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
+
+from melanoma.recipe.any_of import AnyOf
+from melanoma.scoring.explain.answers import ExplanationAnswer
+from melanoma.scoring.explain.catalog import EXPLAINERS
 
 
 class ThresholdAnswer(BaseModel):
@@ -29,45 +33,10 @@ class ModelAnswer(BaseModel):
     folds: int
 
 
-class LimeSegment(BaseModel):
-    """A superpixel: what showing it adds to the class's probability, and its share of the area."""
-
-    segment: int
-    weight: float
-    area: float
-
-
-class _Explained(BaseModel):
-    target: str = Field(alias="class")
-    folds: list[int]
-    seconds: float
-    picture: str = Field(
-        description="PNG in base64", json_schema_extra={"contentEncoding": "base64"}
-    )
-    fit: Literal["squash", "center"]
-
-
-class LimeAnswer(_Explained):
-    """LIME: `intercept` and the superpixels' weights are a linear model of the probability, and
-    `r2` says how well it fits; near 0, the weights mean little."""
-
-    method: Literal["lime"]
-    precision: Literal["Low", "Medium", "High"]
-    evaluations: int
-    seed: int
-    intercept: float
-    r2: float
-    segments: list[LimeSegment]
-
-
-class GradcamAnswer(_Explained):
-    """Grad-CAM: `heat` holds rows of numbers in [0, 1], 1 where most speaks for the class."""
-
-    method: Literal["gradcam"]
-    heat: list[list[float]]
-
-
-ExplanationAnswer: TypeAlias = LimeAnswer | GradcamAnswer
+AnyExplanation: TypeAlias = Annotated[
+    ExplanationAnswer,
+    AnyOf(lambda: [entry.answer for entry in EXPLAINERS.values()], by="method"),
+]
 
 
 class _Succeeded(BaseModel):
@@ -101,7 +70,7 @@ class PredictAnswer(_Scored, _Succeeded):
     threshold and flagged are null where the bundle names no melanoma class.
     """
 
-    explanation: ExplanationAnswer | None = None
+    explanation: AnyExplanation | None = None
     model: ModelAnswer
     request_id: str
     milliseconds: float
@@ -118,7 +87,7 @@ class PredictionAnswer(_Scored):
 class ExplainAnswer(_Request, _Succeeded):
     """An explanation, and the score that it explains."""
 
-    explanation: ExplanationAnswer
+    explanation: AnyExplanation
     prediction: PredictionAnswer
 
 
@@ -188,10 +157,19 @@ class CostAnswer(BaseModel):
     seconds: float | None
 
 
+class ExplainChoice(BaseModel):
+    """A way to explain: its title, and which of the fields precision and seed it reads."""
+
+    method: str
+    title: str
+    options: list[str]
+
+
 class ExplainInfo(BaseModel):
     """The ways to explain, and LIME's precisions; those that do not fit are left out."""
 
     methods: list[str]
+    choices: list[ExplainChoice]
     precisions: dict[str, CostAnswer]
 
 

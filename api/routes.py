@@ -27,8 +27,8 @@ from api.service import Desk
 from melanoma.data import images
 from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
 from melanoma.evaluation.report.pseudonyms import without_names
-from melanoma.scoring.explain.explainers import METHODS
-from melanoma.scoring.explain.lime import PRECISIONS
+from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.scorer import DISCLAIMER, Scorer
 
 router = APIRouter()
@@ -79,6 +79,11 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     bundle, metrics = scorer.bundle, scorer.bundle.report.metrics
     offered = desk.costs.offered(label)
     expected = {name: desk.costs.expect(label, name) for name in offered}
+    explainers = {
+        name: entry
+        for name, entry in EXPLAINERS.items()
+        if offered or "precision" not in entry.options
+    }
     return BundleAnswer.model_validate(
         {
             **scorer.info(),
@@ -95,7 +100,11 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "license": bundle.license,
             "decoder": bundle.decoder,
             "explain": {
-                "methods": [name for name in METHODS if name != "lime" or offered],
+                "methods": list(explainers),
+                "choices": [
+                    {"method": name, "title": entry.title, "options": entry.options}
+                    for name, entry in explainers.items()
+                ],
                 "precisions": {
                     name: {"evaluations": PRECISIONS[name], "seconds": seconds}
                     for name, seconds in expected.items()

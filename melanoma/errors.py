@@ -17,7 +17,9 @@ MelanomaError            1   a bug, or something that no child names
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 # Control and surrogate characters and separators of lines, and (in Cf) what turns text around.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
@@ -108,3 +110,11 @@ def plain_line(text: str, *, longest: int = 2_000) -> str:
     )
     line = " ".join(kept.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean NAME? (known: ...)` for a misspelled name, `known: ...` where none is near."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    listed = f"known: {', '.join(names)}"
+    return f"did you mean {close[0]}? ({listed})" if close else listed

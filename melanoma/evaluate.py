@@ -51,7 +51,12 @@ def evaluate(
         typer.Option("--recalibrate", help="External: seal a copy calibrated on it, here."),
     ] = None,
     pictures: Annotated[
-        bool, typer.Option("--pictures", help="Also a contact sheet of the largest errors.")
+        bool,
+        typer.Option(
+            "--pictures",
+            help="Also figures/largest_errors.png, of any set; all mistakes of a run's own images: "
+            "runs --pictures.",
+        ),
     ] = False,
     names: Annotated[
         bool,

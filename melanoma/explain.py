@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melanoma import terminal as t
-from melanoma.devices import resolve_device
 from melanoma.errors import RecipeError
+from melanoma.scoring.explain.catalog import EXPLAINERS, find_explainer
+from melanoma.scoring.explain.catalog import explain as explain_pixels
+from melanoma.scoring.explain.options import PRECISIONS, Question
 
 if TYPE_CHECKING:
     from melanoma.data.images import Pixels
@@ -19,26 +21,17 @@ if TYPE_CHECKING:
     from melanoma.scoring.files.score_files import ImageFile
     from melanoma.scoring.scorer import Scorer
 
-METHODS = ("gradcam", "lime")
-Precision = Annotated[
-    str, typer.Option("--precision", help="LIME's evaluations: Low 50, Medium 200, High 1000.")
-]
+_EVALUATIONS = ", ".join(f"{name} {count}" for name, count in PRECISIONS.items())
+Precision = Annotated[str, typer.Option("--precision", help=f"LIME's evaluations: {_EVALUATIONS}.")]
 app = t.make_app()
-
-
-class Question(NamedTuple):
-    """How to explain: `target` is a class, or None for the predicted one."""
-
-    method: str
-    precision: str = "Medium"
-    target: str | None = None
-    seed: int = 0
 
 
 @app.command()
 def explain(
     images: Annotated[list[Path], typer.Argument(help="Image files, folders, or one CSV.")],
-    method: Annotated[str, typer.Option("--method", help="gradcam or lime.")] = "gradcam",
+    method: Annotated[
+        str, typer.Option("--method", help=f"{' or '.join(EXPLAINERS)}.")
+    ] = "gradcam",
     precision: Precision = "Medium",
     out: Annotated[
         Path | None, typer.Option("--out", help="PNG for one image, or a folder (default: here).")
@@ -62,6 +55,8 @@ def explain(
     start = time.monotonic()
     question = Question(method, precision, target, seed)
     require_known(question)
+    # Here, so that neither --help nor predict --url waits for torch.
+    from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import find_images
@@ -96,10 +91,10 @@ def explain(
 
 def require_known(question: Question) -> None:
     """Raises RecipeError for a method or a precision that does not exist."""
-    if question.method not in METHODS:
-        raise RecipeError(f"--method {question.method}: {' or '.join(METHODS)}")
-    if question.precision not in ("Low", "Medium", "High"):
-        raise RecipeError(f"--precision {question.precision}: Low, Medium or High")
+    find_explainer(question.method)
+    if question.precision not in PRECISIONS:
+        *names, last = PRECISIONS
+        raise RecipeError(f"--precision {question.precision}: {', '.join(names)} or {last}")
 
 
 def name_pictures(files: Sequence[ImageFile], method: str, out: Path | None) -> list[Path]:
@@ -125,23 +120,9 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
     from melanoma.storage import write_bytes
 
     pixels = _decode(file)
-    explanation = _explain(scorer, pixels, question)
+    explanation = explain_pixels(scorer, pixels, question)
     write_bytes(picture, draw_explanation(explanation, pixels))
     return explanation
-
-
-def _explain(scorer: Scorer, pixels: Pixels, question: Question) -> Explanation:
-    from melanoma.scoring.explain.explainers import explain_gradcam, explain_lime
-
-    if question.method == "gradcam":
-        return explain_gradcam(scorer, pixels, target=question.target)
-    return explain_lime(
-        scorer,
-        pixels,
-        target=question.target,
-        precision=question.precision,
-        seed=question.seed,
-    )
 
 
 def _decode(file: ImageFile) -> Pixels:

@@ -14,7 +14,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
-from melanoma.explain import Precision, Question, explain_file, name_pictures, require_known
+from melanoma.explain import Precision, explain_file, name_pictures, require_known
+from melanoma.scoring.explain.options import Question
 
 if TYPE_CHECKING:
     from melanoma.scoring.files.score_files import ImageFile, LocalScorer

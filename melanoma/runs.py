@@ -39,8 +39,9 @@ def runs(
     arrays: t.Arrays = t.DEFAULT_ARRAYS,
     json: t.AsJson = False,
 ) -> None:
-    """List the runs below folders; compare two or more that are named; draw one's mistakes.
+    """List the runs below folders; set two or more side by side; draw one's mistakes.
 
+    Whether the better of two is better by more than chance, python -m melanoma.compare A B says.
     --pictures writes confusion.png and wrong_confidence.png, and of photographs
     mistakes_confident.png, mistakes_unsure.png and largest_losses.png.
     """

@@ -3,13 +3,15 @@ import { $, el, save, say } from "./dom.js";
 import { standing } from "./answer.js";
 import { askExplain } from "./client.js";
 import { loadInfo, reference, served } from "./models.js";
-import { className, count, number, percent, seconds, t } from "./words.js";
+import { className, count, has, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
 // Where the panels lie in the service's picture (melanoma.scoring.explain.pictures): both 506
 // pixels wide, 63 below the top; a picture of another width is shown whole.
 const PICTURE = { width: 1100, panel: 506, left: 22, right: 572, top: 63, rest: 193 };
 const LARGEST = 5;
+// What every service offers, should its /info not be at hand.
+const PLAIN = { method: "gradcam", title: "Grad-CAM", options: [] };
 
 let subject = null; // { file, answer, tell }
 let wish = { method: "gradcam", precision: "Low", class: "" };
@@ -43,7 +45,12 @@ const precisions = () => {
   const fitting = PRECISIONS.filter((name) => !known || name in known);
   return fitting.length ? fitting : PRECISIONS;
 };
-const methods = () => served(reference(subject.answer.model))?.explain?.methods ?? ["gradcam", "lime"];
+// The service's ways to explain, each with its title and the options that it reads.
+const choices = () => served(reference(subject.answer.model))?.explain?.choices ?? [PLAIN];
+const chosen = () => choices().find(({ method }) => method === wish.method);
+const withPrecision = () => Boolean(chosen()?.options.includes("precision"));
+const title = (method) => choices().find((known) => known.method === method)?.title ?? method;
+const spoken = (method) => (has(`method.${method}`) ? t(`method.${method}`) : title(method));
 
 function draw() {
   const { answer } = subject;
@@ -68,7 +75,7 @@ function wishes() {
   const form = el(
     "form",
     { id: "wish", class: "wish" },
-    choice("method", methods().map((name) => [name, t(`method.${name}`)])),
+    choice("method", choices().map(({ method }) => [method, spoken(method)])),
     choice("precision", precisions().map((name) => [name, precision(name)])),
     choice("class", classes),
     el("button", { id: "ask", class: "main", type: "submit" }, t("explain.ask")),
@@ -79,9 +86,9 @@ function wishes() {
   form.addEventListener("submit", explain);
   form.addEventListener("change", (event) => {
     wish = { ...wish, [event.target.name]: event.target.value };
-    form.querySelector("[for=wish-precision]").hidden = wish.method !== "lime";
+    form.querySelector("[for=wish-precision]").hidden = !withPrecision();
   });
-  form.querySelector("[for=wish-precision]").hidden = wish.method !== "lime";
+  form.querySelector("[for=wish-precision]").hidden = !withPrecision();
   return form;
 }
 
@@ -110,12 +117,12 @@ async function explain(event) {
   request = ours;
   const { file, answer: scored, tell } = subject;
   const fields = { method: wish.method };
-  if (wish.method === "lime") fields.precision = wish.precision;
+  if (withPrecision()) fields.precision = wish.precision;
   if (wish.class) fields.class = wish.class;
   shown = null;
   $("explained").replaceChildren();
   $("explain-error").textContent = "";
-  const done = wait(wish.method === "lime" ? (cost(wish.precision)?.seconds ?? null) : null);
+  const done = wait(withPrecision() ? (cost(wish.precision)?.seconds ?? null) : null);
   try {
     const answer = await askExplain(file, fields, { model: reference(scored.model), signal: ours.signal });
     if (request !== ours) return;
@@ -175,11 +182,14 @@ async function show(explanation) {
   picture.src = `data:image/png;base64,${explanation.picture}`;
   await picture.decode();
   const name = className(explanation.class);
-  const title = t(`explained.${explanation.method}`, { name });
-  const whole = picture.naturalWidth !== PICTURE.width;
+  const { method } = explanation;
+  const known = has(`explained.${method}`);
+  const heading = known ? t(`explained.${method}`, { name }) : `${title(method)}: ${name}`;
+  // A method that the page has no legend for is shown with the picture's own.
+  const whole = picture.naturalWidth !== PICTURE.width || !known;
   const panels = whole
-    ? [frame(picture, title)]
-    : [frame(cut(picture, PICTURE.left), t("explained.photograph")), frame(cut(picture, PICTURE.right), title)];
+    ? [frame(picture, heading)]
+    : [frame(cut(picture, PICTURE.left), t("explained.photograph")), frame(cut(picture, PICTURE.right), heading)];
   $("explained").replaceChildren(
     el("div", { class: whole ? "panels whole" : "panels" }, panels),
     legend(explanation),
@@ -207,6 +217,7 @@ function frame(picture, title) {
 }
 
 function legend({ method }) {
+  if (!has(`explained.${method}`)) return "";
   if (method === "gradcam") {
     const scale = el("i", { class: "heat", "aria-hidden": "true" });
     return el("p", { class: "legend" }, el("span", {}, t("legend.low")), scale, el("span", {}, t("legend.high")));
@@ -220,6 +231,7 @@ function details(explanation) {
   const { method, seconds: took, folds, segments = [] } = explanation;
   const said = [t("explained.by", { folds: count(folds.length), time: seconds(took) })];
   if (method === "gradcam") return [el("p", { class: "quiet" }, said, " ", t("explained.coarse"))];
+  if (method !== "lime") return [el("p", { class: "quiet" }, said)];
   const { precision: asked, evaluations, seed, r2 } = explanation;
   const values = { precision: t(`precision.${asked}`), evaluations: count(evaluations), seed, r2: number(r2, 2) };
   const largest = [...segments].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, LARGEST);

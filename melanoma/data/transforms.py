@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
@@ -19,7 +18,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it 
 import albumentations as A
 
 from melanoma.data.images import Pixels
-from melanoma.errors import RecipeError
+from melanoma.errors import RecipeError, suggest
 
 # OpenCV's own threads fight with torch's and with the loader's workers.
 cv2.setNumThreads(0)
@@ -265,7 +264,7 @@ def _make_step(step: Step, field: str) -> Transform:
         raise RecipeError(f"{field}: one step a list item, found {', '.join(step) or 'nothing'}")
     name, arguments = next(iter(step.items()))
     if name not in TRANSFORMS:
-        raise RecipeError(f"{field}.{name}: unknown step; {_suggest(name, TRANSFORMS)}")
+        raise RecipeError(f"{field}.{name}: unknown step; {suggest(name, TRANSFORMS)}")
     _check_arguments(name, arguments, f"{field}.{name}")
     try:
         with warnings.catch_warnings():
@@ -280,12 +279,7 @@ def _check_arguments(name: str, arguments: dict[str, Any], field: str) -> None:
     known = inspect.signature(TRANSFORMS[name]).parameters
     for argument, value in arguments.items():
         if argument not in known:
-            raise RecipeError(f"{field}.{argument}: unknown argument; {_suggest(argument, known)}")
+            raise RecipeError(f"{field}.{argument}: unknown argument; {suggest(argument, known)}")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if known[argument].default is not inspect.Parameter.empty and not is_number:
             raise RecipeError(f"{field}.{argument}: a number is needed (got {value!r})")
-
-
-def _suggest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from melanoma.errors import FoldError, MelanomaError, RecipeError
+from melanoma.errors import FoldError, MelanomaError, RecipeError, suggest
 
 
 class BinaryLoss(Protocol):
@@ -106,21 +107,52 @@ def focal(
     return -(aim * hardness * x.log_softmax(dim=1)).sum(dim=1).mean()
 
 
-# Adding a loss is one function and one line here; the tests run over them all.
-LOSSES: dict[str, BinaryLoss] = {"bce": binary_cross_entropy, "focal": binary_focal}
-CLASS_LOSSES: dict[str, ClassLoss] = {"cross_entropy": cross_entropy, "focal": focal}
+@dataclass(frozen=True)
+class LossEntry:
+    """A loss by what it is for: `binary` takes one output, `several` takes two and more.
+
+    `parameters` are the keywords of its functions that a recipe may give in loss.parameters, with
+    the least and the largest value of each; the functions, a BinaryLoss and a ClassLoss with
+    these keywords more, have the defaults.
+    """
+
+    binary: Callable[..., Tensor] | None = None
+    several: Callable[..., Tensor] | None = None
+    parameters: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def fits(self, outputs: int) -> bool:
+        """Whether it takes so many outputs."""
+        return (self.binary if outputs == 1 else self.several) is not None
 
 
-def require_fitting_loss(name: str, *, outputs: int) -> None:
-    """Raise RecipeError naming the losses that fit so many outputs, unless `name` is one."""
-    fitting, other = (LOSSES, CLASS_LOSSES) if outputs == 1 else (CLASS_LOSSES, LOSSES)
-    if name in fitting:
-        return
-    known = ", ".join(fitting)
-    if name in other:
+# Adding a loss is one function and one entry here; the tests run over them all.
+LOSSES: dict[str, LossEntry] = {
+    "bce": LossEntry(binary=binary_cross_entropy),
+    "cross_entropy": LossEntry(several=cross_entropy),
+    # At 0 it is the cross-entropy; beyond 10 a probability of 0.5 counts a thousandth.
+    "focal": LossEntry(binary=binary_focal, several=focal, parameters={"gamma": (0.0, 10.0)}),
+}
+
+
+def find_loss(name: str, parameters: Mapping[str, float], *, outputs: int) -> LossEntry:
+    """The entry of that name. Raises RecipeError listing what fits so many outputs, for a
+    parameter that it has not, or for one out of its range."""
+    fitting = [other for other, entry in LOSSES.items() if entry.fits(outputs)]
+    if name not in LOSSES:
+        raise RecipeError(f"loss.name: unknown {name!r}; {suggest(name, fitting)}")
+    if name not in fitting:
         plural = "output" if outputs == 1 else "outputs"
+        known = ", ".join(fitting)
         raise RecipeError(f"loss.name: {name!r} does not fit {outputs} {plural}; fitting: {known}")
-    raise RecipeError(f"loss.name: unknown {name!r}; known: {known}")
+    entry = LOSSES[name]
+    for key, value in parameters.items():
+        if key not in entry.parameters:
+            known = suggest(key, entry.parameters) if entry.parameters else f"{name} has none"
+            raise RecipeError(f"loss.parameters.{key}: unknown parameter; {known}")
+        least, most = entry.parameters[key]
+        if not least <= value <= most:
+            raise RecipeError(f"loss.parameters.{key}: from {least:g} to {most:g} (got {value:g})")
+    return entry
 
 
 def positive_weight(

@@ -1,15 +1,17 @@
-"""The data section of a recipe: one record a reader, and what all readers share."""
+"""The data section of a recipe: one record a reader, listed in READERS.
+
+melanoma.data.readers.catalog has the function that reads for each of them.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-)
+from pydantic import Field, field_validator
 
+from melanoma.recipe.any_of import AnyOf
 from melanoma.recipe.sections import ClassName, Part
 
 # Columns of the fold file and of oof.csv that mean something of their own.
@@ -20,13 +22,49 @@ RESERVED = (
 )
 
 
-class SiimData(Part):
+class DataSection(Part):
+    """What a recipe says of its images: `reader` names the layout, the rest is the reader's own.
+
+    `card` is the model card's sentence of where such images come from, without its full stop.
+    """
+
+    card: ClassVar[str]
+    reader: str
+
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """What is wrong with the section beside these classes, as a sentence."""
+        return None
+
+
+class SiimData(DataSection):
     """Kaggle's layout: train.csv with jpeg/train/NAME.jpg, or x_train_S.npy in csv order."""
 
+    card = "A table and images in the layout of the SIIM-ISIC 2020 challenge (reader siim)"
     reader: Literal["siim"]
     """Kaggle's SIIM-ISIC layout."""
     array_channels: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels of an adopted array; ours are always RGB."""
+
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """Its target column knows two classes."""
+        return _two_classes_problem(self, binary=binary)
+
+
+def _two_classes_problem(data: DataSection, *, binary: bool) -> str | None:
+    if binary:
+        return None
+    return (
+        f"classes: reader {data.reader} knows two, of which the second alone is melanoma; "
+        "readers csv_folder and class_folders take any"
+    )
+
+
+def _labels_problem(labels: dict[str, str] | None, classes: Sequence[str]) -> str | None:
+    for value, name in (labels or {}).items():
+        if name not in classes:
+            known = ", ".join(classes)
+            return f"data.labels: {value} means {name!r}, which is not among the classes ({known})"
+    return None
 
 
 def _with_text_keys(labels: Any) -> Any:
@@ -36,13 +74,14 @@ def _with_text_keys(labels: Any) -> Any:
     return {str(key) if type(key) is int else key: name for key, name in labels.items()}
 
 
-class CsvFolderData(Part):
+class CsvFolderData(DataSection):
     """Any table (one CSV) beside any folder of images.
 
     `keep_cols` are further columns that go into the fold file as they are, so that the report can
     be broken down by them.
     """
 
+    card = "A table of its own beside a folder of images (reader csv_folder)"
     reader: Literal["csv_folder"]
     """Any table beside any folder of images."""
     table: str | None = None
@@ -85,23 +124,33 @@ class CsvFolderData(Part):
     def _numbers_are_text(cls, labels: Any) -> Any:
         return _with_text_keys(labels)
 
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """A cell must mean one of the classes, said in one way."""
+        if self.positive is not None and self.labels is not None:
+            return "data.positive and data.labels say the same thing twice; keep data.labels"
+        if self.positive is not None and not binary:
+            return f"data.positive: it fits two classes; for {len(classes)} use data.labels"
+        return _labels_problem(self.labels, classes)
 
-class HamData(Part):
+
+class HamData(DataSection):
     """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
 
     The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
     HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
     """
 
+    card = "HAM10000 as published (reader ham10000)"
     reader: Literal["ham10000"]
     """HAM10000 as published."""
     rows: Literal["all", "with_image"] = "all"
     """All: a row without its image is a fault. With_image: such rows are left out, and counted."""
 
 
-class ClassFolderData(Part):
+class ClassFolderData(DataSection):
     """A folder a class, at the top or in train/ and test/."""
 
+    card = "A folder of images a class (reader class_folders)"
     reader: Literal["class_folders"]
     """A folder a class."""
     labels: dict[str, ClassName] | None = None
@@ -127,10 +176,15 @@ class ClassFolderData(Part):
     def _numbers_are_text(cls, labels: Any) -> Any:
         return _with_text_keys(labels)
 
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """A folder must mean one of the classes."""
+        return _labels_problem(self.labels, classes)
 
-class PhantomData(Part):
+
+class PhantomData(DataSection):
     """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
 
+    card = "Procedural drawings (reader phantoms), which are no photographs of anyone"
     reader: Literal["phantoms"]
     """Procedural drawings, for the demo and for tests."""
     images: Annotated[int, Field(ge=20)] = 440
@@ -142,17 +196,19 @@ class PhantomData(Part):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the drawings."""
 
-
-Data = Annotated[
-    SiimData | CsvFolderData | HamData | ClassFolderData | PhantomData,
-    Field(discriminator="reader"),
-]
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """The drawings are of two classes."""
+        return _two_classes_problem(self, binary=binary)
 
 
-READERS: dict[str, type[Part]] = {
+# Adding a reader is one section here and its function in melanoma.data.readers.catalog.
+READERS: dict[str, type[DataSection]] = {
     "siim": SiimData,
     "csv_folder": CsvFolderData,
     "ham10000": HamData,
     "class_folders": ClassFolderData,
     "phantoms": PhantomData,
 }
+
+
+Data = Annotated[DataSection, AnyOf(lambda: READERS.values(), by="reader")]

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from melanoma.errors import RecipeError
+from melanoma.errors import RecipeError, suggest
 from melanoma.recipe.data_sections import READERS
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import (
@@ -122,6 +122,9 @@ def _explain(error: Any) -> str:
     # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
     location = [str(p) for p in error["loc"] if p not in READERS]
     field = ".".join(location)
+    if error["type"] == "union_tag_invalid" and location == ["data"]:
+        name = error["ctx"]["tag"]
+        return f"data.reader: unknown {name!r}; {suggest(name, READERS)}"
     if error["type"] != "extra_forbidden":
         # Nor the alternatives of a union ("literal['auto']", "constrained-int").
         field = ".".join(p for p in location if re.fullmatch(r"\w+", p))

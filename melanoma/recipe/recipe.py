@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from melanoma.recipe.data_sections import Data
-from melanoma.recipe.rules import binary_problem, class_problem, label_problem, stage_problem
+from melanoma.recipe.rules import binary_problem, class_problem, stage_problem
 from melanoma.recipe.sections import (
     BINARY_CLASSES,
     ClassName,
@@ -33,10 +33,11 @@ from melanoma.storage import digest_of
 
 # Fields that came later, and the value that means what was before them: left out of the identity
 # then, so that earlier runs keep their digests.
-_LATER = (
+_LATER: tuple[tuple[str, str, Any], ...] = (
     ("folds", "holdout", "none"),
     ("folds", "validation", 0.2),
     ("data", "rows", "all"),
+    ("loss", "parameters", {}),
     ("model", "freeze_backbone", False),
     ("model", "head", None),
     ("optimizer", "backbone_ratio", 1.0),
@@ -101,9 +102,13 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _classes_can_be_meant(self) -> Recipe:
-        for problem in (class_problem(self), binary_problem(self), label_problem(self)):
-            if problem:
-                raise ValueError(problem)
+        problem = (
+            class_problem(self)
+            or self.data.problem(self.classes, binary=self.is_binary)
+            or binary_problem(self)
+        )
+        if problem:
+            raise ValueError(problem)
         return self
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from melanoma.recipe.data_sections import ClassFolderData, CsvFolderData
 from melanoma.recipe.sections import Sampler
 
 if TYPE_CHECKING:
@@ -57,12 +56,12 @@ def binary_problem(recipe: Recipe) -> str | None:
     if recipe.is_binary:
         if loss.class_weight != "none":
             return "loss.class_weight: with one output it is loss.positive_weight (ratio or none)"
+        if loss.cap is not None and isinstance(loss.positive_weight, float):
+            return (
+                "loss.cap: it bounds the ratio, and loss.positive_weight is the number "
+                f"{loss.positive_weight:g}; keep one of the two"
+            )
         return None
-    if recipe.data.reader in ("siim", "phantoms"):
-        return (
-            f"classes: reader {recipe.data.reader} knows two, of which the second alone is "
-            "melanoma; readers csv_folder and class_folders take any"
-        )
     if loss.positive_weight != "none":
         return f"loss.positive_weight: {several} it is loss.class_weight (balanced, sqrt or none)"
     if recipe.sampler.positive_share != Sampler().positive_share:
@@ -72,21 +71,4 @@ def binary_problem(recipe: Recipe) -> str | None:
             f"selection.metric: {recipe.selection.metric} is melanoma against the rest, and "
             "melanoma names no class; use macro_auroc"
         )
-    return None
-
-
-def label_problem(recipe: Recipe) -> str | None:
-    """What is wrong with the way from cells or folders to classes."""
-    data = recipe.data
-    if not isinstance(data, CsvFolderData | ClassFolderData):
-        return None
-    positive = data.positive if isinstance(data, CsvFolderData) else None
-    if positive is not None and data.labels is not None:
-        return "data.positive and data.labels say the same thing twice; keep data.labels"
-    if positive is not None and not recipe.is_binary:
-        return f"data.positive: it fits two classes; for {len(recipe.classes)} use data.labels"
-    for value, name in (data.labels or {}).items():
-        if name not in recipe.classes:
-            known = ", ".join(recipe.classes)
-            return f"data.labels: {value} means {name!r}, which is not among the classes ({known})"
     return None

@@ -101,6 +101,8 @@ class Model(Part):
 class Loss(Part):
     name: str = "bce"
     """Name of the loss; an unknown one is refused with the known ones."""
+    parameters: dict[str, float] = {}
+    """The loss's own parameters, such as gamma of focal; an unknown one is refused."""
     positive_weight: Literal["ratio", "none"] | Positive = "none"
     """Weight of the positives: negatives / positives (ratio), or a number; one output only."""
     class_weight: Literal["none", "balanced", "sqrt"] = "none"

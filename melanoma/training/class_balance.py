@@ -9,13 +9,7 @@ import numpy as np
 import torch
 
 from melanoma.evaluation.calibration import prior_shift
-from melanoma.models.losses import (
-    CLASS_LOSSES,
-    LOSSES,
-    class_weights,
-    positive_weight,
-    require_fitting_loss,
-)
+from melanoma.models.losses import class_weights, find_loss, positive_weight
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
@@ -25,18 +19,23 @@ from melanoma.types import Floats
 def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
     """The recipe's loss with its weights. Raises RecipeError for one that does not fit."""
     rules = recipe.loss
-    require_fitting_loss(rules.name, outputs=recipe.outputs)
-    if recipe.is_binary:
+    entry = find_loss(rules.name, rules.parameters, outputs=recipe.outputs)
+    if entry.binary is not None and recipe.is_binary:
         return partial(
-            LOSSES[rules.name],
+            entry.binary,
             positive_weight=loss_weight(recipe, data),
             label_smoothing=rules.label_smoothing,
+            **rules.parameters,
         )
+    assert entry.several is not None  # as find_loss has made sure
     weights = None
     if rules.class_weight != "none":
         weights = torch.tensor(loss_weights(recipe, data), dtype=torch.float32, device=device)
     return partial(
-        CLASS_LOSSES[rules.name], class_weights=weights, label_smoothing=rules.label_smoothing
+        entry.several,
+        class_weights=weights,
+        label_smoothing=rules.label_smoothing,
+        **rules.parameters,
     )
 
 

@@ -9,8 +9,7 @@ from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.partial_array import is_unfinished, take_up_unfinished
-from melanoma.data.readers.catalog import read_lesions
-from melanoma.data.readers.siim import read_test_lesions
+from melanoma.data.readers.catalog import read_lesions, read_test_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe

@@ -9,12 +9,12 @@ from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.catalog import READERS, read_lesions
 from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_device
 from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.models.backbones import find_backbone
-from melanoma.models.losses import require_fitting_loss
+from melanoma.models.losses import find_loss
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fit import fit_fold
@@ -102,7 +102,7 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
     warning = describe_random_features(recipe)
     if warning:
         watch.say(f"warning: {warning}")
-    require_fitting_loss(recipe.loss.name, outputs=recipe.outputs)
+    find_loss(recipe.loss.name, recipe.loss.parameters, outputs=recipe.outputs)
 
 
 def _ensure_inputs(
@@ -154,7 +154,7 @@ def _make_inputs(
 
 def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
     """The fold table with patients and lesions that only the data's own table knows."""
-    if recipe.data.reader == "phantoms" and not (data / "train.csv").is_file():
+    if READERS[recipe.data.reader].draws and not (data / "train.csv").is_file():
         return folds  # reading would draw them
     try:
         table = read_lesions(data, recipe.data, classes=recipe.classes)

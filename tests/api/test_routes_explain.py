@@ -222,7 +222,9 @@ def test_what_cannot_end_within_the_deadline_is_neither_offered_nor_begun(
         assert told["precision"]["Medium"]["expected_seconds"] == pytest.approx(13)
         assert list(model["explain"]["precisions"]) == ["Low", "Medium"]
         assert model["explain"]["methods"] == ["gradcam", "lime"]
-        monkeypatch.setattr("api.explain.explain_lime", None)  # it would be a 500
+        monkeypatch.setattr(
+            "melanoma.scoring.explain.explainers.explain_lime", None
+        )  # it would be a 500
         for path, more in (("/explain", {"method": "lime"}), ("/predict", {"explain": "true"})):
             fields = {**more, "precision": "High"}
             message = refused(client.post(path, files=files, data=fields), 422, "does_not_fit")
@@ -231,7 +233,9 @@ def test_what_cannot_end_within_the_deadline_is_neither_offered_nor_begun(
     monkeypatch.setattr(explanation_costs, "time_evaluation", lambda _: 10.0)
     with TestClient(create_app([scorer], Settings())) as client:
         (model,) = client.get("/info").json()["models"]
-        assert model["explain"] == {"methods": ["gradcam"], "precisions": {}}
+        quick = {"method": "gradcam", "title": "Grad-CAM", "options": []}
+        offered = {"methods": ["gradcam"], "choices": [quick], "precisions": {}}
+        assert model["explain"] == offered
         message = refused(client.post("/explain", files=files, data=LOW), 422, "does_not_fit")
         assert "gradcam" in message
         assert client.post("/explain", files=files).status_code == 200

@@ -11,6 +11,10 @@ from PIL import Image
 
 INFO = {
     "methods": ["gradcam", "lime"],
+    "choices": [
+        {"method": "gradcam", "title": "Grad-CAM", "options": []},
+        {"method": "lime", "title": "LIME", "options": ["precision", "seed"]},
+    ],
     "precisions": {
         "Low": {"evaluations": 50, "seconds": 4.2},
         "Medium": {"evaluations": 250, "seconds": None},

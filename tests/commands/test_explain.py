@@ -13,9 +13,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPE = ("--config", CHECKOUT / "configs/demo.yaml")
 COLORS = {"green": (22, 163, 74), "red": (220, 38, 38), "yellow": (250, 204, 21)}
+
+
+@pytest.fixture
+def scorer(trained: Any) -> Scorer:
+    return Scorer(load_bundle(trained.folder))
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def test_predict_saves_a_picture_beside_its_table(
 @pytest.mark.parametrize(
     ("options", "code", "line"),
     [
-        (["--method", "shap"], 2, "--method shap: gradcam or lime"),
+        (["--method", "shap"], 2, "--method shap: known: gradcam, lime"),
         (["--precision", "low"], 2, "--precision low: Low, Medium or High"),
         (["--fold", "7"], 2, "--fold 7: the bundle's folds are 0, 1"),
         (["--class", "nevus"], 2, "unknown class 'nevus'; the bundle's are benign, melanoma"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from refusals import require_refusal
 
-from melanoma.models.losses import LOSSES
+from melanoma.models.losses import LOSSES, LossEntry
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]
@@ -46,7 +46,7 @@ def test_divergence_goes_back_once_and_leaves_the_good_state_on_disk(
     command = ["train", *options, "--fold", "0", "--weights", "run"]
     before = {path: path.read_bytes() for path in interrupted.glob("state*")}
     with monkeypatch.context() as patched:
-        patched.setitem(LOSSES, "bce", nan_loss)
+        patched.setitem(LOSSES, "bce", LossEntry(nan_loss))
         patched.setattr("melanoma.training.epoch.BAD_STEPS", 2)
         answer = call_door(*command)
     require_refusal(answer, 4, "in epoch 2", "PH_0")

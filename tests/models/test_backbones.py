@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models
 
 from melanoma.errors import MelanomaError, RecipeError
-from melanoma.models.backbones import BACKBONES, Backbone, find_backbone, make_backbone
+from melanoma.models.backbones import BACKBONES, Backbone, find_backbone
 
 
 def _make_source(name: str) -> nn.Module:
@@ -35,7 +35,7 @@ def test_every_entry_is_found_under_its_own_name(entry: Backbone) -> None:
 
 
 def test_pooled_features_under_the_source_s_head_give_the_source_s_logits(entry: Backbone) -> None:
-    source, backbone = _make_source(entry.name).eval(), make_backbone(entry.name).eval()
+    source, backbone = _make_source(entry.name).eval(), find_backbone(entry.name).build().eval()
     theirs = source.state_dict()
     backbone.load_state_dict({key: theirs[key] for key in backbone.state_dict()})
     head = getattr(source, HEADS[entry.ignored[0]])
@@ -48,7 +48,7 @@ def test_pooled_features_under_the_source_s_head_give_the_source_s_logits(entry:
 
 
 def test_the_smallest_image_gives_a_map_that_every_weight_decides(entry: Backbone) -> None:
-    backbone = make_backbone(entry.name)
+    backbone = find_backbone(entry.name).build()
     maps = backbone(torch.randn(2, 3, 32, 32))
     assert maps.shape[:2] == (2, entry.features)
     assert not torch.equal(maps[0], maps[1])
@@ -63,14 +63,14 @@ def test_the_seed_alone_decides_fresh_weights_even_at_the_source_s_first_import(
     for module in [m for m in sys.modules if m.split(".")[0] == "pretrainedmodels"]:
         monkeypatch.delitem(sys.modules, module)
     torch.manual_seed(0)
-    first = make_backbone(entry.name).state_dict()
+    first = find_backbone(entry.name).build().state_dict()
     torch.manual_seed(0)
-    second = make_backbone(entry.name).state_dict()
+    second = find_backbone(entry.name).build().state_dict()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_stages_rise_from_stem_to_top_and_none_is_empty(entry: Backbone) -> None:
-    names = [name for name, _ in make_backbone(entry.name).named_parameters()]
+    names = [name for name, _ in find_backbone(entry.name).build().named_parameters()]
     stages = [entry.stage(name) for name in names]
     assert stages == sorted(stages)
     assert set(stages) == set(range(entry.stages))
@@ -80,7 +80,7 @@ def test_stages_rise_from_stem_to_top_and_none_is_empty(entry: Backbone) -> None
     "name", ["mobilenet_v2", "efficientnet_b0", "efficientnet_b1", "efficientnet_b3"]
 )
 def test_stages_of_inverted_residuals_follow_their_strides(name: str) -> None:
-    entry, backbone = BACKBONES[name], make_backbone(name).eval()
+    entry, backbone = BACKBONES[name], find_backbone(name).build().eval()
     maps = torch.zeros(1, 3, 64, 64)
     for index, block in enumerate(backbone.features):
         maps = block(maps)
@@ -106,7 +106,7 @@ def test_published_weights_are_pinned_and_come_over_https(entry: Backbone) -> No
 )
 def test_an_unknown_backbone_lists_the_known_ones(name: str, hint: str) -> None:
     with pytest.raises(RecipeError) as refusal:
-        make_backbone(name)
+        find_backbone(name).build()
     assert hint in str(refusal.value)
     assert all(known in str(refusal.value) for known in BACKBONES)
 

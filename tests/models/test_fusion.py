@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from melanoma.models.backbones import BACKBONES, make_backbone
+from melanoma.models.backbones import BACKBONES, find_backbone
 from melanoma.models.fusion import fuse_norms
 
 
@@ -29,7 +29,7 @@ def test_the_maps_of_every_backbone_stay_equal_and_call_is_never_replaced(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    network = _settle(make_backbone(backbone))
+    network = _settle(find_backbone(backbone).build())
     call, seen = nn.Module.__call__, []
     forward = type(network).forward
 
@@ -52,7 +52,7 @@ def test_the_maps_of_every_backbone_stay_equal_and_call_is_never_replaced(
 
 def test_the_network_answers_other_threads_while_it_is_fused() -> None:
     torch.manual_seed(0)
-    network = _settle(make_backbone("mobilenet_v2"))
+    network = _settle(find_backbone("mobilenet_v2").build())
     images, failed, done = torch.randn(1, 3, 32, 32), [], threading.Event()
     with torch.inference_mode():
         expected = network(images)

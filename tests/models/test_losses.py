@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from functools import partial
 from typing import Any
@@ -15,7 +16,6 @@ from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from melanoma.errors import FoldError, MelanomaError, RecipeError
 from melanoma.models.losses import (
-    CLASS_LOSSES,
     LOSSES,
     BinaryLoss,
     ClassLoss,
@@ -23,15 +23,17 @@ from melanoma.models.losses import (
     binary_focal,
     class_weights,
     cross_entropy,
+    find_loss,
     focal,
     positive_weight,
-    require_fitting_loss,
 )
 
 
-@pytest.fixture(params=list(LOSSES))
+@pytest.fixture(params=[name for name, entry in LOSSES.items() if entry.fits(1)])
 def loss(request: pytest.FixtureRequest) -> BinaryLoss:
-    return LOSSES[request.param]
+    found = LOSSES[request.param].binary
+    assert found is not None
+    return found
 
 
 def _batch(images: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,9 +179,11 @@ def test_a_cap_that_is_no_positive_number_is_refused(cap: float) -> None:
 # Over several classes.
 
 
-@pytest.fixture(params=list(CLASS_LOSSES))
+@pytest.fixture(params=[name for name, entry in LOSSES.items() if entry.fits(2)])
 def class_loss(request: pytest.FixtureRequest) -> ClassLoss:
-    return CLASS_LOSSES[request.param]
+    found = LOSSES[request.param].several
+    assert found is not None
+    return found
 
 
 WEIGHTS = torch.tensor([0.3, 2.0, 7.0, 1.0])
@@ -342,11 +346,35 @@ def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(
     name: str, outputs: int, said: str
 ) -> None:
     with pytest.raises(RecipeError, match=said):
-        require_fitting_loss(name, outputs=outputs)
+        find_loss(name, {}, outputs=outputs)
 
 
-def test_every_loss_fits_its_own_outputs() -> None:
-    for name in LOSSES:
-        require_fitting_loss(name, outputs=1)
-    for name in CLASS_LOSSES:
-        require_fitting_loss(name, outputs=2)
+def test_a_misspelled_loss_is_suggested() -> None:
+    with pytest.raises(RecipeError, match=r"'focl'; did you mean focal\? \(known: bce, focal\)"):
+        find_loss("focl", {}, outputs=1)
+
+
+def test_every_loss_takes_what_its_entry_says() -> None:
+    for name, entry in LOSSES.items():
+        functions = [f for f in (entry.binary, entry.several) if f is not None]
+        assert functions, name
+        shared = {"logits", "targets", "positive_weight", "class_weights", "label_smoothing"}
+        for function in functions:
+            own = set(inspect.signature(function).parameters) - shared
+            assert own == set(entry.parameters), name
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("focal", {"gama": 2.0}, r"loss\.parameters\.gama: unknown .* did you mean gamma\?"),
+        ("focal", {"alpha": 0.5}, r"loss\.parameters\.alpha: unknown parameter; known: gamma"),
+        ("focal", {"gamma": -1.0}, r"loss\.parameters\.gamma: from 0 to 10 \(got -1\)"),
+        ("bce", {"gamma": 2.0}, r"loss\.parameters\.gamma: unknown parameter; bce has none"),
+    ],
+)
+def test_a_parameter_that_cannot_be_meant_is_refused(
+    name: str, parameters: dict[str, float], said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        find_loss(name, parameters, outputs=1)

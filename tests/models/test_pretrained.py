@@ -23,7 +23,7 @@ from torchvision import models
 
 from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsError
 from melanoma.models import pretrained
-from melanoma.models.backbones import BACKBONES, PublishedWeights, make_backbone
+from melanoma.models.backbones import BACKBONES, PublishedWeights, find_backbone
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained, read_weights
 
@@ -59,7 +59,7 @@ def _load(
 @functools.cache
 def _untouched() -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A backbone that every refusal must leave as it is, and what it is."""
-    backbone = make_backbone(SMALL)
+    backbone = find_backbone(SMALL).build()
     return backbone, {key: value.clone() for key, value in backbone.state_dict().items()}
 
 
@@ -85,7 +85,7 @@ def _holds(backbone: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
 def test_a_file_in_the_published_layout_loads_and_is_named_by_its_digest(
     name: str, tmp_path: Path
 ) -> None:
-    path, backbone = tmp_path / "published.pth", make_backbone(name)
+    path, backbone = tmp_path / "published.pth", find_backbone(name).build()
     # The published files of 2017 to 2019 are of torch's older format.
     torch.save(_published(name), path, _use_new_zipfile_serialization=False)
     provenance = _load(backbone, path, name=name)
@@ -100,7 +100,7 @@ def test_densenet_s_published_names_with_dots_are_understood(tmp_path: Path) -> 
     old = {pattern.sub(r"\1.\2", key): v for key, v in _published("densenet161").items()}
     assert "features.denseblock2.denselayer11.norm.1.running_mean" in old
     assert "features.denseblock2.denselayer11.conv.2.weight" in old
-    path, backbone = tmp_path / "published.pth", make_backbone("densenet161")
+    path, backbone = tmp_path / "published.pth", find_backbone("densenet161").build()
     torch.save(old, path)
     _load(backbone, path, name="densenet161")
     assert _holds(backbone, _published("densenet161"))
@@ -108,7 +108,7 @@ def test_densenet_s_published_names_with_dots_are_understood(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
 def test_every_format_gives_the_same_weights(suffix: str, tmp_path: Path) -> None:
-    path, backbone = tmp_path / f"weights{suffix}", make_backbone(SMALL)
+    path, backbone = tmp_path / f"weights{suffix}", find_backbone(SMALL).build()
     save: Any = save_file if suffix == ".safetensors" else torch.save
     save(_published(), path)
     _load(backbone, path)
@@ -116,14 +116,14 @@ def test_every_format_gives_the_same_weights(suffix: str, tmp_path: Path) -> Non
 
 
 def test_prefixes_and_wrappers_of_other_trainers_are_taken_off(tmp_path: Path) -> None:
-    path, backbone = tmp_path / "ddp.pth", make_backbone(SMALL)
+    path, backbone = tmp_path / "ddp.pth", find_backbone(SMALL).build()
     torch.save({"state_dict": {f"module.{k}": v for k, v in _published().items()}}, path)
     _load(backbone, path)
     assert _holds(backbone, _published())
 
 
 def test_the_counter_of_batches_may_be_absent(tmp_path: Path) -> None:
-    path, backbone = tmp_path / "old.pth", make_backbone(SMALL)
+    path, backbone = tmp_path / "old.pth", find_backbone(SMALL).build()
     torch.save({k: v for k, v in _published().items() if "num_batches" not in k}, path)
     _load(backbone, path)
     assert _holds(backbone, _published())
@@ -143,7 +143,7 @@ def test_the_real_mobilenet_weights_load_and_look_at_the_image() -> None:
     path = SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"
     if not path.is_file():
         pytest.skip(f"needs {path}")
-    backbone = make_backbone(SMALL)
+    backbone = find_backbone(SMALL).build()
     provenance = _load(backbone, path)
     assert provenance.endswith("from mobilenet_v2_imagenet.safetensors")
     assert _holds(backbone, load_file(path))
@@ -155,7 +155,7 @@ def test_the_real_mobilenet_weights_load_and_look_at_the_image() -> None:
 
 
 def test_no_weights_leave_the_backbone_alone() -> None:
-    backbone = make_backbone(SMALL)
+    backbone = find_backbone(SMALL).build()
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     assert load_pretrained(backbone, SMALL, source="none", folder=Path()) == "none"
     assert _holds(backbone, before)
@@ -166,7 +166,7 @@ def test_no_weights_leave_the_backbone_alone() -> None:
 
 def test_an_unknown_backbone_is_refused_before_anything_is_read() -> None:
     with pytest.raises(RecipeError, match="did you mean mobilenet_v2"):
-        load_pretrained(make_backbone(SMALL), "mobilenetv2", source="none", folder=Path())
+        load_pretrained(find_backbone(SMALL).build(), "mobilenetv2", source="none", folder=Path())
 
 
 def test_an_absent_file_is_named_with_what_else_is_possible(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_file_is_also_found_by_its_name_where_weights_are_kept(tmp_path: Path)
     kept = tmp_path / "imagenet" / "kept.pth"
     kept.parent.mkdir()
     torch.save(_published(), kept)
-    backbone = make_backbone(SMALL)
+    backbone = find_backbone(SMALL).build()
     _load(backbone, Path("kept.pth"), folder=kept.parent)
     assert _holds(backbone, _published())
     # A path that is there is meant as it stands, whatever lies in the folder.
@@ -345,7 +345,7 @@ def test_published_weights_in_the_folder_are_used_without_the_network(
 ) -> None:
     digest = hashlib.sha256(upstream.read_bytes()).hexdigest()
     _publish(monkeypatch, "https://unreachable.invalid/weights.pth", digest[:digits])
-    backbone = make_backbone(SMALL)
+    backbone = find_backbone(SMALL).build()
     provenance = _load(backbone, "imagenet", folder=upstream.parent)
     assert _holds(backbone, _published())
     assert provenance == f"imagenet sha256:{digest} from weights.pth"
@@ -367,10 +367,10 @@ def test_absent_weights_are_downloaded_once(
     digest = hashlib.sha256(upstream.read_bytes()).hexdigest()
     _publish(monkeypatch, upstream.as_uri(), digest)
     folder = tmp_path / "weights" / "imagenet"
-    provenance = _load(make_backbone(SMALL), "imagenet", folder=folder)
+    provenance = _load(find_backbone(SMALL).build(), "imagenet", folder=folder)
     assert [path.name for path in folder.iterdir()] == ["weights.pth"]
     upstream.unlink()
-    assert _load(make_backbone(SMALL), "imagenet", folder=folder) == provenance
+    assert _load(find_backbone(SMALL).build(), "imagenet", folder=folder) == provenance
 
 
 def test_a_download_with_another_digest_leaves_nothing_behind(
@@ -460,7 +460,7 @@ def test_a_disk_that_cannot_be_written_is_no_fault_of_the_network(
     _publish(monkeypatch, upstream.as_uri(), hashlib.sha256(upstream.read_bytes()).hexdigest())
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
-        _load(make_backbone(SMALL), "imagenet", folder=tmp_path / "file" / "imagenet")
+        _load(find_backbone(SMALL).build(), "imagenet", folder=tmp_path / "file" / "imagenet")
 
 
 def test_weights_are_read_onto_the_cpu_by_name(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
 from melanoma.evaluation.score_table import COLUMNS as SCORE_COLUMNS
 from melanoma.models.backbones import find_backbone
-from melanoma.models.losses import require_fitting_loss
+from melanoma.models.losses import find_loss
 from melanoma.recipe.data_sections import RESERVED, ClassFolderData
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe, differences
@@ -58,11 +58,12 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
         ({"data": {"arraychannels": "bgr"}}, "did you mean array_channels?"),
         ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
         ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
-        ({"data": {"reader": "sim"}}, "data: Input tag 'sim'"),
         (
             {"data": {"reader": "sim"}},
-            "'csv_folder', 'ham10000', 'class_folders', 'phantoms'",
+            "data.reader: unknown 'sim'; did you mean siim? (known: ",
         ),
+        ({"data": {"reader": "nifti"}}, "known: siim, csv_folder, ham10000, class_folders, phan"),
+        ({"loss": {"gamma": 2}}, "loss.gamma: unknown key; known: name, parameters"),
     ],
 )
 def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
@@ -96,6 +97,10 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ),
         ({"loss": {"positive_weight": "ratioo"}}, "loss.positive_weight: Input should be 'ratio'"),
         ({"loss": {"label_smoothing": 0.5}}, "loss.label_smoothing: "),
+        ({"loss": {"positive_weight": 3, "cap": 9}}, "loss.cap: it bounds the ratio, and loss.po"),
+        ({"loss": {"parameters": {"gamma": "two"}}}, "loss.parameters.gamma: Input should be a va"),
+        ({"loss": {"parameters": {"gamma": True}}}, "loss.parameters.gamma: true or false"),
+        ({"loss": {"parameters": {"gamma": float("nan")}}}, "loss.parameters.gamma: "),
         ({"sampler": {"positive_share": 1}}, "sampler.positive_share: "),
         ({"image": {"size": 16}}, "image.size: "),
         ({"image": {"fit": "crop"}}, "image.fit: Input should be 'squash' or 'center'"),
@@ -386,7 +391,7 @@ def test_every_config_loads_and_can_be_meant(path: Path) -> None:
     found = load_recipe(path)
     assert found.name == path.stem
     Augmentation(found.augment)
-    require_fitting_loss(found.loss.name, outputs=found.outputs)
+    find_loss(found.loss.name, found.loss.parameters, outputs=found.outputs)
     backbone = find_backbone(found.model.backbone)
     if found.model.pretrained == "imagenet":  # a file may have been trained in another way
         assert found.image.normalize == backbone.normalization

@@ -27,7 +27,7 @@ from melanoma.errors import (
     WeightsError,
 )
 from melanoma.models.classifier import make_classifier
-from melanoma.models.losses import LOSSES, binary_cross_entropy
+from melanoma.models.losses import LOSSES, LossEntry, binary_cross_entropy
 from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import fold_prior_shift, shown_share
 from melanoma.training.fold_data import select_fold
@@ -606,7 +606,7 @@ class _Broken:
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]], None]:
-    return lambda bad: monkeypatch.setitem(LOSSES, "broken", _Broken(bad))
+    return lambda bad: monkeypatch.setitem(LOSSES, "broken", LossEntry(_Broken(bad)))
 
 
 def test_skipped_steps_are_counted_and_the_epoch_s_loss_stays_a_number(

@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_finite_ends_the_sweep(
     def broken(logits: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         return logits.mean() * torch.nan
 
-    monkeypatch.setitem(losses.LOSSES, "bce", broken)
+    monkeypatch.setitem(losses.LOSSES, "bce", losses.LossEntry(broken))
     with pytest.raises(DivergedError, match="lower --low"):
         sweep(recipe_of(**CALM))
 

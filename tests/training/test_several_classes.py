@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from melanoma.errors import DivergedError, FoldError, InterruptedRun, RecipeError, WeightsError
 from melanoma.evaluation.score_table import concat_scores
-from melanoma.models.losses import CLASS_LOSSES, cross_entropy
+from melanoma.models.losses import LOSSES, cross_entropy
 from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import (
     fold_prior_shift,
@@ -214,16 +214,20 @@ def test_a_cap_bounds_what_a_rare_image_counts(three: Any, three_of: Any) -> Non
     assert capped == tuple(min(weight, 1.2) for weight in free)
 
 
-@pytest.mark.parametrize("name", list(CLASS_LOSSES))
-def test_the_loop_s_loss_has_the_recipe_s_weights_and_smoothing(
-    name: str, three: Any, three_of: Any
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("cross_entropy", {}), ("focal", {}), ("focal", {"gamma": 0.5})]
+)
+def test_the_loop_s_loss_has_the_recipe_s_weights_smoothing_and_parameters(
+    name: str, parameters: dict[str, float], three: Any, three_of: Any
 ) -> None:
-    recipe = three_of(loss={"name": name, "label_smoothing": 0.1})
+    loss = {"name": name, "label_smoothing": 0.1, "parameters": parameters}
+    recipe = three_of(loss=loss)
     data = three.data(0)
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([0, 1, 2, 2, 2, 1, 0, 2]).float()
     weights = torch.tensor(loss_weights(recipe, data))
-    expected = CLASS_LOSSES[name](logits, targets, class_weights=weights, label_smoothing=0.1)
+    function: Any = LOSSES[name].several
+    expected = function(logits, targets, class_weights=weights, label_smoothing=0.1, **parameters)
     assert torch.equal(make_loss(recipe, data, device=CPU)(logits, targets), expected)
 
 

@@ -14,9 +14,9 @@ from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.recipe.data_sections import Data, PhantomData, SiimData
 
 
-def read_test_lesions(folder: Path, data: Data) -> LesionTable | None:
+def read_siim_test(folder: Path) -> LesionTable | None:
     """Kaggle's test.csv with jpeg/test, unlabeled; None when there is none."""
-    if data.reader not in ("siim", "phantoms") or not (folder / "test.csv").is_file():
+    if not (folder / "test.csv").is_file():
         return None
     table = read_table(folder / "test.csv", needed=["image_name"])
     return siim_table(folder, table, part="test")

@@ -22,12 +22,6 @@ from melanoma.evaluation.render.html import (
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.recipe import Recipe
 
-_SOURCES = {
-    "siim": "a table and images in the layout of the SIIM-ISIC 2020 challenge (reader siim)",
-    "ham10000": "HAM10000 as published (reader ham10000)",
-    "csv_folder": "a table of its own beside a folder of images (reader csv_folder)",
-    "phantoms": "procedural drawings (reader phantoms), which are no photographs of anyone",
-}
 _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 
 
@@ -40,7 +34,7 @@ def render_card(content: ReportContent, recipe: Recipe) -> str:
             c=content,
             r=recipe,
             made=spoken_time(content.created),
-            source=_SOURCES.get(recipe.data.reader, recipe.data.reader),
+            loss=_loss(recipe),
             steps=[_step(step) for step in recipe.augment],
             leak_rows=leak_rows(content),
             alarm=shortcut_alarm(content.shortcuts),
@@ -73,6 +67,12 @@ def _step(step: dict[str, dict[str, Any]]) -> str:
     ((name, options),) = step.items()
     told = ", ".join(f"{key} {value:g}" for key, value in options.items() if _is_number(value))
     return f"{name} ({told})" if told else name
+
+
+def _loss(recipe: Recipe) -> str:
+    """`focal (gamma 2)`."""
+    parameters = ", ".join(f"{name} {value:g}" for name, value in recipe.loss.parameters.items())
+    return f"{recipe.loss.name} ({parameters})" if parameters else recipe.loss.name
 
 
 def _is_number(value: Any) -> bool:

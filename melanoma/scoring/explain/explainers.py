@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Prediction, Scorer
 from melanoma.types import Floats
 
-METHODS = ("gradcam", "lime")
 LARGEST = 5  # superpixels in a picture
 # Pixels that a batch holds: memory does not grow with the number of evaluations. Fewer on a CPU,
 # where a caller who leaves is only noticed after one member's share of a batch.
@@ -51,14 +50,21 @@ class Explanation:
     target: str
     prediction: Prediction
     folds: tuple[int, ...]
+    method: ClassVar[str]
     fit: str
     seconds: float
+
+    @property
+    def details(self) -> str:
+        """How it was made, for the picture's last line."""
+        raise NotImplementedError
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         shared: dict[str, Any] = {"class": self.target, "folds": list(self.folds)}
         return {
             **shared,
+            "method": self.method,
             **self._own_values(),
             "seconds": round(self.seconds, 3),
             "prediction": self.prediction.as_dict(),
@@ -76,6 +82,7 @@ class LimeExplanation(Explanation):
     well the linear model fits: near 0, the weights mean little.
     """
 
+    method: ClassVar[str] = "lime"
     precision: str
     evaluations: int
     seed: int
@@ -89,6 +96,14 @@ class LimeExplanation(Explanation):
         """(n,) the superpixels' shares of the picture, which add up to 1."""
         return np.bincount(self.segments.ravel(), minlength=len(self.weights)) / self.segments.size
 
+    @property
+    def details(self) -> str:
+        """What the regression was fitted on, and how well it fits."""
+        return (
+            f"{self.evaluations} evaluations, {len(self.weights)} superpixels, "
+            f"R\N{SUPERSCRIPT TWO} {self.r2:.2f}, seed {self.seed}"
+        )
+
     def largest(self, count: int = LARGEST) -> list[int]:
         """The superpixels of the largest weights, for or against, largest first; none of zero."""
         order = np.argsort(-np.abs(self.weights), kind="stable")[:count]
@@ -96,7 +111,6 @@ class LimeExplanation(Explanation):
 
     def _own_values(self) -> dict[str, Any]:
         return {
-            "method": "lime",
             "precision": self.precision,
             "evaluations": self.evaluations,
             "seed": self.seed,
@@ -113,10 +127,16 @@ class LimeExplanation(Explanation):
 class GradcamExplanation(Explanation):
     """`heat` (h, w) in [0, 1] at the feature maps' own size: the mean of the members' maps."""
 
+    method: ClassVar[str] = "gradcam"
     heat: Heat
 
+    @property
+    def details(self) -> str:
+        """The size of the map."""
+        return "map of {} x {} places".format(*self.heat.shape[::-1])
+
     def _own_values(self) -> dict[str, Any]:
-        return {"method": "gradcam", "heat": self.heat.tolist()}
+        return {"heat": self.heat.tolist()}
 
 
 def explain_lime(

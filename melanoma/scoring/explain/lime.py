@@ -20,13 +20,12 @@ from sklearn.linear_model import Ridge
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError
+from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.types import Floats
 
 Segments = npt.NDArray[np.int64]
 Switches = npt.NDArray[np.bool_]
 
-# Evaluations of the classifier, the untouched image among them.
-PRECISIONS = {"Low": 50, "Medium": 200, "High": 1000}
 KERNEL_SIZE, MAX_DIST, RATIO = 4.0, 200.0, 0.2  # quickshift's
 KERNEL_WIDTH = 0.25  # of the proximity, over the cosine distance
 RIDGE = 1.0

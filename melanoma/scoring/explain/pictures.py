@@ -15,6 +15,7 @@ import numpy.typing as npt
 from skimage.segmentation import find_boundaries
 
 from melanoma.data.images import Pixels, scored_part
+from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     right = figure.add_axes((0.52, low, 0.46, high - low))
     left.imshow(part)
     _title(left, "Photograph, as far as it is scored")
-    if isinstance(explanation, LimeExplanation):
-        _draw_lime(figure, right, part, explanation)
-    elif isinstance(explanation, GradcamExplanation):
-        _draw_gradcam(figure, right, part, explanation)
+    EXPLAINERS[explanation.method].draw(figure, right, part, explanation)
     figure.text(0.02, 0.42 / (panel + 1.75), _caption(explanation), color=_INK, fontsize=9.5)
     small = f"{_details(explanation)}  {explanation.prediction.disclaimer}"
     figure.text(0.02, 0.16 / (panel + 1.75), small, color=_MUTED, fontsize=8)
@@ -70,13 +68,14 @@ def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
     return tinted.astype(np.uint8)
 
 
-def _draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplanation) -> None:
+def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplanation) -> None:
+    """The largest superpixels tinted, each with its weight, and what the colors mean."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
 
     axes.imshow(tint_segments(part, explanation))
-    _title(axes, f"LIME: for and against {explanation.target}")
+    _title(axes, f"{EXPLAINERS[explanation.method].title}: for and against {explanation.target}")
     labels = _grow(explanation.segments, part)
     for number in explanation.largest():
         row, column = _inner_point(labels == number)
@@ -97,9 +96,8 @@ def _draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplan
     )
 
 
-def _draw_gradcam(
-    figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation
-) -> None:
+def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation) -> None:
+    """The map over the photograph, and its scale."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -109,7 +107,7 @@ def _draw_gradcam(
     # Where nothing speaks for the class, the photograph itself is seen.
     colors = LinearSegmentedColormap.from_list("heat", _HEAT_COLORS)
     axes.imshow(heat, cmap=colors, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
-    _title(axes, f"Grad-CAM: what speaks for {explanation.target}")
+    _title(axes, f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
     box = axes.get_position()
     place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
     figure.colorbar(ScalarMappable(cmap=colors), cax=place, orientation="horizontal").set_ticks(
@@ -130,15 +128,7 @@ def _details(explanation: Explanation) -> str:
     model = explanation.prediction.model
     folds = explanation.folds
     who = f"fold {folds[0]}" if len(folds) == 1 else f"{len(folds)} folds"
-    said = f"{model['name']} {model['digest'][:8]}, {who}"
-    if isinstance(explanation, LimeExplanation):
-        said += (
-            f"; {explanation.evaluations} evaluations, {len(explanation.weights)} superpixels, "
-            f"R\N{SUPERSCRIPT TWO} {explanation.r2:.2f}, seed {explanation.seed}"
-        )
-    elif isinstance(explanation, GradcamExplanation):
-        said += "; map of {} x {} places".format(*explanation.heat.shape[::-1])
-    return f"{said}."
+    return f"{model['name']} {model['digest'][:8]}, {who}; {explanation.details}."
 
 
 def _title(axes: Axes, text: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from class_lists import DERMNET23, SKIN22, SKIN22_FOLDERS
 from PIL import Image
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.folder_tree import find_class_images, read_groups
-from melanoma.data.readers.labels import DERMNET23, SKIN22, SKIN22_FOLDERS
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import ClassFolderData

@@ -6,12 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from class_lists import DERMNET23, SKIN22, SKIN22_FOLDERS
 
 from melanoma.data.readers.labels import (
-    DERMNET23,
     HAM10000_CLASSES,
-    SKIN22,
-    SKIN22_FOLDERS,
     UNLABELED,
     ham10000_labels,
     names_of,

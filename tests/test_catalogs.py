@@ -1,0 +1,190 @@
+"""A new entry in a literal dict is found wherever people would look for it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pytest
+from made_content import binary
+from PIL import Image
+from toy_explanation import TOY
+from typer.testing import CliRunner
+
+from melanoma.data.readers import catalog as readers
+from melanoma.data.readers.siim import read_siim
+from melanoma.data.transforms import TRANSFORMS, Augmentation
+from melanoma.errors import RecipeError
+from melanoma.evaluation.render.model_card import render_card
+from melanoma.models.backbones import BACKBONES
+from melanoma.models.losses import LOSSES, LossEntry, binary_cross_entropy
+from melanoma.recipe import data_sections
+from melanoma.recipe.json_schema import recipe_schema
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.workflows.train import check_recipe
+
+SUPPORT = Path(__file__).parent / "support"
+CHECKOUT = Path(__file__).parents[1]
+
+
+def recipe_of(**sections: Any) -> Recipe:
+    base = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
+    small = {"model": {"backbone": "resnet18"}}
+    return make_recipe({**base, **small, **sections})
+
+
+def refusal_of(**sections: Any) -> str:
+    with pytest.raises(RecipeError) as caught:
+        check_recipe(recipe_of(**sections))
+    return str(caught.value)
+
+
+def test_a_backbone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "toynet", BACKBONES["resnet18"])
+    check_recipe(recipe_of(model={"backbone": "toynet"}))
+    said = refusal_of(model={"backbone": "toynett"})
+    assert "unknown backbone 'toynett'; did you mean toynet? (known: " in said
+
+
+def test_an_augmentation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRANSFORMS, "toy_flip", TRANSFORMS["flip_horizontal"])
+    Augmentation(({"toy_flip": {"p": 0.5}},))
+    said = refusal_of(augment=[{"toy_flop": {}}])
+    assert "augment.0.toy_flop: unknown step; did you mean toy_flip? (known: " in said
+
+
+def toy_loss(*given: Any, width: float = 1.0, **options: Any) -> Any:
+    return width * binary_cross_entropy(*given, **options)
+
+
+def test_a_loss_and_its_parameter_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = LossEntry(binary=toy_loss, parameters={"width": (0.5, 3.0)})
+    monkeypatch.setitem(LOSSES, "toy_loss", entry)
+    found = recipe_of(loss={"name": "toy_loss", "parameters": {"width": 2}})
+    check_recipe(found)
+    card = render_card(binary().content, found)
+    assert "loss toy_loss (width 2);" in card
+    said = refusal_of(loss={"name": "toy_los"})
+    assert "unknown 'toy_los'; did you mean toy_loss? (known: bce, focal, toy_loss)" in said
+    said = refusal_of(loss={"name": "toy_loss", "parameters": {"widht": 2}})
+    assert "loss.parameters.widht: unknown parameter; did you mean width?" in said
+
+
+class ToyData(data_sections.DataSection):
+    """A layout that nobody has."""
+
+    card = "Toys that lay about (reader toy)"
+    reader: Literal["toy"]
+    """Toys."""
+    toys: int = 3
+    """How many."""
+
+
+@pytest.fixture
+def toy_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setitem(data_sections.READERS, "toy", ToyData)
+        patched.setitem(readers.READERS, "toy", readers.Reader(read_toys))
+        Recipe.model_rebuild(force=True)
+        yield
+    Recipe.model_rebuild(force=True)
+
+
+def read_toys(folder: Path, data: data_sections.DataSection, classes: Any) -> Any:
+    assert isinstance(data, ToyData)
+    return read_siim(folder, data_sections.SiimData(reader="siim"), classes)
+
+
+@pytest.mark.usefixtures("toy_reader")
+def test_a_reader_is_found(tmp_path: Path) -> None:
+    found = recipe_of(data={"reader": "toy", "toys": 2})
+    assert found.data == ToyData(reader="toy", toys=2)
+    assert make_recipe(json.loads(found.model_dump_json())).digest() == found.digest()
+    rows = [("a", "p", 0), ("b", "q", 1)]
+    pd.DataFrame(rows, columns=["image_name", "patient_id", "target"]).to_csv(
+        tmp_path / "train.csv", index=False
+    )
+    assert readers.read_lesions(tmp_path, found.data).names == ["a", "b"]
+    assert readers.read_test_lesions(tmp_path, found.data) is None
+    assert "**5 Data.** Toys that lay about (reader toy). " in render_card(binary().content, found)
+    assert "unknown 'toyy'; did you mean toy? (known: siim, " in refusal_of(data={"reader": "toyy"})
+    assert "data.tois: unknown key; did you mean toys?" in refusal_of(
+        data={"reader": "toy", "tois": 2}
+    )
+    assert recipe_schema()["$defs"]["ToyData"]["properties"]["toys"]["description"] == "How many."
+
+
+def test_a_toy_leaves_nothing_behind() -> None:
+    assert "ToyData" not in recipe_schema()["$defs"]
+
+
+def test_every_reader_has_its_section_its_function_and_its_sentence() -> None:
+    assert list(readers.READERS) == list(data_sections.READERS)
+    for name, section in data_sections.READERS.items():
+        assert typing.get_args(section.model_fields["reader"].annotation) == (name,)
+        assert section.card[0].isupper() and not section.card.endswith("."), name
+        assert len(section.card.split()) > 4, name
+
+
+def test_an_explanation_is_found_by_the_command(
+    monkeypatch: pytest.MonkeyPatch, call_door: Callable[..., Any], trained: Any, tmp_path: Path
+) -> None:
+    from melanoma import explain as command
+
+    monkeypatch.setitem(EXPLAINERS, "toy", TOY)
+    said = CliRunner().invoke(command.app, ["--help"], env={"COLUMNS": "200"})
+    assert "gradcam or lime or toy." in said.output
+    photograph, out = tmp_path / "mole.jpg", tmp_path / "why.png"
+    photograph.write_bytes(trained.photograph(3))
+    options = ("--config", CHECKOUT / "configs/demo.yaml", "--weights", trained.folder)
+    answer = call_door("explain", photograph, *options, "--method", "toyy")
+    assert answer.code == 2
+    assert "--method toyy: did you mean toy? (known: gradcam, lime, toy)" in answer.err
+    answer = call_door("explain", photograph, *options, "--method", "toy", "--out", out, "--json")
+    assert answer.code == 0, answer.err
+    (values,) = json.loads(answer.out)
+    assert (values["method"], values["brightness"]) == ("toy", pytest.approx(100, abs=100))
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
+
+
+def test_an_explanation_is_found_by_the_service_and_its_page(bundle_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, SUPPORT / "toy_explanation.py", bundle_folder],
+        env={**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{SUPPORT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # The page draws its select from these, and falls back on the title.
+    assert {"method": "toy", "title": "Toy map", "options": []} in found["info"]
+    for form in found["forms"]:
+        assert "gradcam" in json.dumps(form) and '"toy"' in json.dumps(form)
+    assert "ToyAnswer" in found["answers"]
+    explanation = found["answer"]["explanation"]
+    assert (explanation["method"], explanation["brightness"]) == ("toy", 100)
+    assert explanation["picture"].startswith("iVBOR")
+    assert found["wrong"] == "method: gradcam or lime or toy"
+    assert found["foreign"] == "method: precision and seed belong to lime, not to toy"
+
+
+def test_the_how_to_names_dicts_that_exist() -> None:
+    page = (CHECKOUT / "docs/how-to/extend.md").read_text()
+    rows = re.findall(r"^\|[^|]*\| `(\w+)` \| `([\w/]+)\.py`", page, re.M)
+    kinds = [row for row in rows if row[0] != "METRICS"]  # metrics have a test of their own
+    assert len(kinds) == 6
+    for name, path in kinds:
+        assert isinstance(vars(importlib.import_module(path.replace("/", ".")))[name], dict), path
