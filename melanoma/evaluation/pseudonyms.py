@@ -22,8 +22,13 @@ def without_names(content: Content) -> Content:
     external = content["external"]
     if external:
         external = {**external, "overlap": _without_examples(external["overlap"])}
+    summary = content["summary"]
+    for warning in content["warnings"]:
+        # It repeats the gravest one.
+        summary = summary.replace(_plain(warning), _plain(_first_part(warning)))
     return {
         **content,
+        "summary": summary,
         "largest_errors": errors,
         "leaks": _without_examples(content["leaks"]),
         "external": external,
@@ -37,3 +42,7 @@ def _without_examples(audit: Content) -> Content:
 
 def _first_part(warning: str) -> str:
     return warning.split(" (")[0] if warning.startswith("LEAK: ") else warning
+
+
+def _plain(warning: str) -> str:
+    return warning.removeprefix("LEAK: ").rstrip(".")
