@@ -110,7 +110,7 @@ def _room_for(folder: Path, recipe: Recipe, size: int) -> int:
 
     A state holds the weights, the optimizer's moments, the average and the best weights.
     """
-    facts = read_facts(folder)
+    facts = read_facts(folder) if folder.is_dir() else None
     if facts is not None and facts.finished:
         return 0
     sgd = all(plan.optimizer.name == "sgd" for plan in recipe.stage_plans)

@@ -46,7 +46,7 @@ def guarded(scorer: Scorer) -> Iterator[FastAPI]:
 
 @pytest.fixture(scope="module")
 def operations(guarded: FastAPI) -> list[APIOperation]:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", guarded)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", guarded, headers=TOKEN)
     return [found.ok() for found in schema.get_all_operations()]
 
 

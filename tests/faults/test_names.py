@@ -98,12 +98,16 @@ def test_a_bundle_of_before_loses_its_names_when_it_is_shipped_again(tmp_path: P
 def test_findings_say_how_many_and_not_who() -> None:
     audit = {"findings": ["2 patients in more than one fold (Doe, Roe (2), ...)"], "patients": 2}
     content = {
+        "summary": f"Gravest warning: {audit['findings'][0]} (1 more warning below).",
         "largest_errors": [],
         "leaks": audit,
         "external": {"overlap": audit, "recipe": "x"},
         "warnings": [f"LEAK: {audit['findings'][0]}", "3 positives (few): the intervals are wide"],
     }
     found = without_names(content)
+    assert found["summary"] == (
+        "Gravest warning: 2 patients in more than one fold (1 more warning below)."
+    )
     assert found["leaks"] == {"findings": ["2 patients in more than one fold"], "patients": 2}
     assert found["external"]["overlap"] == found["leaks"]
     assert found["warnings"] == [

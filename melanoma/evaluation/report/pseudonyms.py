@@ -25,8 +25,13 @@ def without_names(content: ReportContent) -> ReportContent:
     if external:
         overlap = _without_examples(external.overlap)
         external = external.model_copy(update={"overlap": overlap})
+    summary = content.summary
+    for warning in content.warnings:
+        # It repeats the gravest one.
+        summary = summary.replace(_plain(warning), _plain(_first_part(warning)))
     return content.model_copy(
         update={
+            "summary": summary,
             "largest_errors": tuple(errors),
             "leaks": _without_examples(content.leaks),
             "external": external,
@@ -42,3 +47,7 @@ def _without_examples(audit: Audit) -> Audit:
 
 def _first_part(warning: str) -> str:
     return warning.split(" (")[0] if warning.startswith("LEAK: ") else warning
+
+
+def _plain(warning: str) -> str:
+    return warning.removeprefix("LEAK: ").rstrip(".")
