@@ -46,7 +46,7 @@ def test_it_is_the_run_whose_results_are_published(bundle: Bundle) -> None:
     assert json.loads((SHIPPED / "report.json").read_text()) == stated
     recipe = load_recipe(ROOT / "configs" / "ham10000_mobilenet.yaml")
     assert load_recipe(SHIPPED / "recipe.yaml").identity() == recipe.identity()
-    assert bundle.report["warnings"] == stated["warnings"]
+    assert list(bundle.report.warnings) == stated["warnings"]
 
 
 def test_its_license_comes_along_and_no_table_of_patients(bundle: Bundle) -> None:
