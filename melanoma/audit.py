@@ -66,10 +66,11 @@ def audit(
     )
     if (external is None) != (external_data is None):
         raise RecipeError("--external and --external-data belong together")
+    # Before the first set is decoded: a wrong name is known at once.
+    other = t.read_recipe_options(external, None, None) if external is not None else None
     with tempfile.TemporaryDirectory(prefix="melanoma-audit-") as scratch:
         first = look_at(recipe, data, arrays, Path(scratch, "first"), watch=watch)
-        if external is not None and external_data is not None:
-            other = t.read_recipe_options(external, None, None)
+        if other is not None and external_data is not None:
             # Squared as ours are: pixels can only be compared when they were made in one way.
             other = other.model_copy(update={"image": recipe.image})
             second = look_at(

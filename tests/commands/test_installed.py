@@ -65,6 +65,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_all_files_but_code_of_the_checkout_are_in_the_wheel(environment: Path) -> None:
     [site] = environment.glob("lib/*/site-packages")
     for source, target in (
@@ -78,6 +79,7 @@ def test_all_files_but_code_of_the_checkout_are_in_the_wheel(environment: Path) 
         assert here <= there, source
 
 
+@pytest.mark.slow
 def test_the_way_from_images_to_a_score_works_from_another_folder(
     environment: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +73,21 @@ def test_a_file_that_may_not_be_read_is_named_by_its_reader(elsewhere: Path) -> 
 def test_no_recipe_that_ships_starts_from_a_file_elsewhere(path: Path) -> None:
     source = load_recipe(path).model.pretrained
     assert source == Path(source).name, "weights/imagenet is where a bare name is looked for"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "--config"),
+        ("serve", "--config"),
+        ("evaluate", "--external"),
+        ("audit", "--external-data", "there", "--config", "demo", "--external"),
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_whatever_takes_a_recipe_takes_its_name(
+    command: tuple[str, ...], call_door: Callable[..., Any]
+) -> None:
+    answer = call_door(*command, "siim_mobilnet")
+    assert answer.code == 2
+    assert "no recipe siim_mobilnet; did you mean siim_mobilenet?" in answer.err
