@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fastapi import Request, Response
 
 from melanoma.errors import WeightsError
+from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.scorer import Scorer
 
 
@@ -43,8 +45,16 @@ def _read(scorer: Scorer) -> ServedReport:
     path = scorer.bundle.folder / "report.json"
     data = path.read_bytes()
     # What was verified at the start is what is answered, whatever became of the folder since.
-    if json.loads(data) != scorer.bundle.report:
+    try:
+        changed = ReportContent.model_validate_json(data) != scorer.bundle.report
+    except ValueError:
+        changed = True
+    if changed:
         raise WeightsError(f"{path} was changed after the service had started")
+    nameless = without_names(scorer.bundle.report)
+    if nameless != scorer.bundle.report:
+        # Sealed with the images' names, which are for whoever evaluates.
+        data = json.dumps(nameless.model_dump(mode="json"), allow_nan=False).encode()
     # Weak: the same tag stands for both forms.
     tag = f'W/"{hashlib.sha256(data).hexdigest()[:32]}"'
     return ServedReport(data, gzip.compress(data, mtime=0), tag)

@@ -38,7 +38,9 @@ PAGE = Path(__file__).parent / "page"
 @router.get("/openapi.json", dependencies=[Guarded], include_in_schema=False)
 async def openapi(request: Request) -> JSONResponse:
     """What the service takes and answers."""
-    return JSONResponse(request.app.openapi())
+    prefix = request.scope.get("root_path", "")
+    servers = {"servers": [{"url": prefix}]} if prefix else {}
+    return JSONResponse({**request.app.openapi(), **servers})
 
 
 @router.get("/info", dependencies=[Guarded], responses=refusals(401))

@@ -20,6 +20,7 @@ ELSEWHERE = {"torch", "torchvision"}
 IMPORTS = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "pydantic_core": "pydantic",
     "sklearn": "scikit-learn",
     "skimage": "scikit-image",
     "yaml": "pyyaml",

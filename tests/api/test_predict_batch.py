@@ -62,10 +62,8 @@ def test_one_damaged_photograph_costs_the_others_nothing(client, photographs):
     assert reply.json()["success"] is True
     assert [r["success"] for r in results] == [n != 17 for n in range(32)]
     assert set(results[17]) == {"index", "success", "error"}
-    assert results[17]["error"] == {
-        "code": "corrupt_image",
-        "message": "the image is damaged or cut off",
-    }
+    assert results[17]["error"]["code"] == "corrupt_image"
+    assert results[17]["error"]["message"].startswith("the image is damaged")
     for n in (0, 16, 18, 31):
         assert results[n]["melanoma_probability"] == pytest.approx(
             whole[n]["melanoma_probability"], abs=1e-5

@@ -307,13 +307,13 @@ def test_help_does_not_wait_for_torch():
 
 HASHING = """
 from melanoma import serve, terminal
-from melanoma.scoring import bundle
-digest = bundle.sha256_of
+from melanoma.scoring.bundle import manifest
+digest = manifest.sha256_of
 def counted(path):
     with open({hashed!r}, "a") as file:
-        file.write(f"{{path.relative_to(path.parents[1])}}\\n")
+        file.write(f"{{{{path.relative_to(path.parents[1])}}}}\\n")
     return digest(path)
-bundle.sha256_of = counted
+manifest.sha256_of = counted
 terminal.run(serve.app)
 """
 

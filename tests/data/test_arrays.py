@@ -14,7 +14,7 @@ import PIL.Image
 import psutil
 import pytest
 
-from melanoma.data import array_build
+from melanoma.data import array_build, partial_array
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.array_lock import LOCK
 from melanoma.data.arrays import ImageArray, array_file, load_array
@@ -158,7 +158,7 @@ def test_what_another_decoder_began_is_not_gone_on_with(
 ) -> None:
     table = many(phantom_set, 2100)
     with monkeypatch.context() as older, pytest.raises(KeyboardInterrupt):
-        older.setattr(array_build, "DECODER_VERSION", DECODER_VERSION - 1)
+        older.setattr(partial_array, "DECODER_VERSION", DECODER_VERSION - 1)
         build_array(table, tmp_path, SMALL, progress=stops_after(2090))
     read: list[Path] = []
     measured = array_build.read_measured

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from refusals import interrupt_after, require_refusal
 
-from melanoma import prepare, split, train
+from melanoma import train
 from melanoma.recipe.overrides import load_recipe
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import split_folds
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]
@@ -27,8 +29,8 @@ def inputs(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data: {reader: siim}\nimage: {size: 32}\nfolds: {name: tiny, k: 3}\nname: tiny\n"
     )
     recipe = load_recipe(recipe_file)
-    prepare.prepare_array(recipe, phantom_set, folder / "arrays")
-    split.split_folds(recipe, phantom_set, folder / "arrays", folder / "folds.csv")
+    prepare_array(recipe, phantom_set, folder / "arrays")
+    split_folds(recipe, phantom_set, folder / "arrays", folder / "folds.csv")
     return folder
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from melanoma import prepare, storage, train
+from melanoma import storage, train
 from melanoma.data import partial_array
 from melanoma.data.array_build import build_array
 from melanoma.data.partial_array import PartialArray
@@ -219,7 +219,7 @@ def test_whatever_meets_a_full_disk_ends_a_door_with_path_and_bytes(
         name = [str(tmp_path / "there.npy")] if named else []
         raise OSError(number, os.strerror(number), *name)
 
-    monkeypatch.setattr(prepare, "prepare_array", full)
+    monkeypatch.setattr("melanoma.workflows.prepare.prepare_array", full)
     answer = call_door("prepare", "--config", tiny_recipe())
     assert answer.code == 6, answer.err
     where = tmp_path / "there.npy" if named else "."

@@ -14,7 +14,6 @@ import pytest
 import torch
 from killed import killed_before
 
-from melanoma import evaluate, prepare
 from melanoma.errors import StorageError, WeightsError
 from melanoma.evaluation.render import files as report_files
 from melanoma.evaluation.report import build as report_module
@@ -26,6 +25,8 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.ship import ship_bundle
 from melanoma.scoring.bundle.staging import finish_sealing
 from melanoma.storage import copy_file, new_folder
+from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.prepare import prepare_array
 
 ENOUGH = 200
 
@@ -53,7 +54,7 @@ def own_set(phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / "set"
     shutil.copytree(phantom_set, folder)
     sorted((folder / "jpeg/train").iterdir())[4].unlink()
-    monkeypatch.setattr(prepare, "_SKIP_SHARE", 0.05)
+    monkeypatch.setattr("melanoma.workflows.prepare._SKIP_SHARE", 0.05)
     return folder
 
 
@@ -66,7 +67,7 @@ def test_a_killed_prepare_is_finished_by_the_next_as_if_it_had_never_been(
     own_set: Path, recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def work(folder: Path) -> Any:
-        return prepare.prepare_array(recipe, own_set, folder, skip_bad=True)
+        return prepare_array(recipe, own_set, folder, skip_bad=True)
 
     work(tmp_path / "whole")
     expected = contents(tmp_path / "whole")
@@ -88,14 +89,14 @@ def test_what_looks_like_an_array_of_ours_and_is_not_is_adopted(
     phantom_set: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     """Kaggle's array, put where a killed prepare had left its own record."""
-    array = prepare.prepare_array(recipe, phantom_set, tmp_path)
+    array = prepare_array(recipe, phantom_set, tmp_path)
     record = array.path.with_suffix(".json")
     text = record.read_text()
     record.rename(record.with_suffix(".json.part"))
     pixels = bytearray(array.path.read_bytes())
     pixels[200:300] = bytes(100)
     array.path.write_bytes(pixels)
-    prepare.prepare_array(recipe, phantom_set, tmp_path)
+    prepare_array(recipe, phantom_set, tmp_path)
     assert json.loads(record.read_text())["fit"] is None
     assert json.loads(text)["fit"] == "squash"
     assert not record.with_suffix(".json.part").exists()
@@ -105,14 +106,14 @@ def test_a_new_array_with_an_old_record_gets_its_own(
     phantom_set: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     """Killed between the two while an earlier array was replaced."""
-    array = prepare.prepare_array(recipe, phantom_set, tmp_path)
+    array = prepare_array(recipe, phantom_set, tmp_path)
     record = array.path.with_suffix(".json")
     new = record.read_text()
     old = json.loads(new)
     old["row_digests"][3] = "0" * 32
     record.write_text(json.dumps(old))
     record.with_suffix(".json.part").write_text(new)
-    assert prepare.prepare_array(recipe, phantom_set, tmp_path) == array
+    assert prepare_array(recipe, phantom_set, tmp_path) == array
     assert record.read_text() == new
 
 
@@ -148,7 +149,7 @@ def evaluated(
     monkeypatch.setattr(report_files, "save_figures", lambda *_: None)
 
     def run(folder: Path, seed: int) -> Any:
-        return evaluate.evaluate_folds(folder_run.recipe, folder, folder_run.folds, seed=seed)
+        return evaluate_folds(folder_run.recipe, folder, folder_run.folds, seed=seed)
 
     return run
 

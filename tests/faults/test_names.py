@@ -11,15 +11,16 @@ from typing import Any
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from made_content import changed, external
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma import evaluate
 from melanoma.data.name_digests import training_name_digest, with_known_names
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.ship import TRAINING_IMAGES, ship_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.workflows.evaluate import evaluate_folds
 
 SHIPPED = Path(__file__).parents[2] / "weights/ham10000_mobilenet"
 
@@ -56,8 +57,8 @@ def test_a_report_names_images_only_where_that_is_asked(
     folder = tmp_path / "run"
     for fold in folder_run.weights.glob("fold_*"):
         shutil.copytree(fold, folder / fold.name, copy_function=os.link)
-    report = evaluate.evaluate_folds(folder_run.recipe, folder, folder_run.folds, names=asked)
-    listed = {error["image_name"] for error in report.content["largest_errors"]}
+    report = evaluate_folds(folder_run.recipe, folder, folder_run.folds, names=asked)
+    listed = {error.image_name for error in report.content.largest_errors}
     assert listed
     digests = {training_name_digest(name): name for name in names}
     assert listed <= (set(names) if asked else set(digests))
@@ -96,24 +97,29 @@ def test_a_bundle_of_before_loses_its_names_when_it_is_shipped_again(tmp_path: P
 
 
 def test_findings_say_how_many_and_not_who() -> None:
-    audit = {"findings": ["2 patients in more than one fold (Doe, Roe (2), ...)"], "patients": 2}
-    content = {
-        "summary": f"Gravest warning: {audit['findings'][0]} (1 more warning below).",
-        "largest_errors": [],
-        "leaks": audit,
-        "external": {"overlap": audit, "recipe": "x"},
-        "warnings": [f"LEAK: {audit['findings'][0]}", "3 positives (few): the intervals are wide"],
-    }
+    made = external().content
+    finding = "2 patients in more than one fold (Doe, Roe (2), ...)"
+    assert made.external is not None
+    content = changed(
+        made,
+        summary=f"Gravest warning: {finding} (1 more warning below).",
+        leaks=made.leaks.model_copy(update={"findings": (finding,)}),
+        external=made.external.model_copy(
+            update={"overlap": made.external.overlap.model_copy(update={"findings": (finding,)})}
+        ),
+        warnings=(f"LEAK: {finding}", "3 positives (few): the intervals are wide"),
+    )
     found = without_names(content)
-    assert found["summary"] == (
+    assert found.summary == (
         "Gravest warning: 2 patients in more than one fold (1 more warning below)."
     )
-    assert found["leaks"] == {"findings": ["2 patients in more than one fold"], "patients": 2}
-    assert found["external"]["overlap"] == found["leaks"]
-    assert found["warnings"] == [
+    assert found.leaks.findings == ("2 patients in more than one fold",)
+    assert found.external is not None
+    assert found.external.overlap.findings == found.leaks.findings
+    assert found.warnings == (
         "LEAK: 2 patients in more than one fold",
         "3 positives (few): the intervals are wide",
-    ]
+    )
     assert without_names(found) == found
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from melanoma import prepare
 from melanoma.data import array_build, arrays
 from melanoma.data.array_build import adopt_array, build_array
 from melanoma.data.array_lock import hold_arrays
@@ -26,6 +25,7 @@ from melanoma.errors import DataError, StorageError
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.sections import Image
+from melanoma.workflows.prepare import prepare_array
 
 SMALL = Image(size=32)
 Door = Callable[..., Any]
@@ -103,9 +103,9 @@ def test_an_array_that_is_prepared_needs_no_lock(
 ) -> None:
     """It may lie on a disk that is read-only."""
     recipe, folder = load_recipe(tiny_recipe()), tmp_path / "arrays"
-    made = prepare.prepare_array(recipe, phantom_set, folder)
+    made = prepare_array(recipe, phantom_set, folder)
     monkeypatch.setattr("melanoma.data.array_lock.hold_arrays", None)
-    assert prepare.prepare_array(recipe, phantom_set, folder) == made
+    assert prepare_array(recipe, phantom_set, folder) == made
 
 
 def test_two_folds_started_side_by_side_share_one_array_and_one_fold_file(
@@ -150,12 +150,12 @@ def test_a_second_prepare_uses_the_array_that_the_first_made_while_it_waited(
     @contextmanager
     def after_the_first(held: Path, **_: Any) -> Iterator[None]:
         monkeypatch.undo()
-        prepare.prepare_array(recipe, phantom_set, held)
-        monkeypatch.setattr(prepare, "_make_array", None)
+        prepare_array(recipe, phantom_set, held)
+        monkeypatch.setattr("melanoma.workflows.prepare._make_array", None)
         yield
 
     monkeypatch.setattr("melanoma.data.array_lock.hold_arrays", after_the_first)
-    assert len(prepare.prepare_array(recipe, phantom_set, folder)) == 60
+    assert len(prepare_array(recipe, phantom_set, folder)) == 60
 
 
 # What is not as it was recorded.

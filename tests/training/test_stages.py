@@ -26,6 +26,7 @@ from melanoma.training.run.resume_state import load_state
 from melanoma.training.state import TrainingState, start_state
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import check_recipe
+from melanoma.workflows.watch import Watch
 
 Fit = Callable[..., FoldRun]
 HERE = Path(__file__).resolve().parents[1]
@@ -342,10 +343,10 @@ def test_a_head_that_learns_from_noise_is_warned_of(
     changes: dict[str, Any],
     words: str | None,
     recipe_of: Any,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     epochs = sum(stage["epochs"] for stage in changes.get("stages", [{"epochs": 3}]))
-    check_recipe(recipe_of(training={"epochs": epochs}, **changes))
-    said = capsys.readouterr().err
+    lines: list[str] = []
+    check_recipe(recipe_of(training={"epochs": epochs}, **changes), watch=Watch(say=lines.append))
+    said = "\n".join(lines)
     assert ("warning" in said) == (words is not None)
     assert (words or "") in said

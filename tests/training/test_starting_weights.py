@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from made_content import binary, changed
 from safetensors.torch import load_file, save_file
 
 from melanoma.data.folds import TEST, FoldTable
@@ -122,9 +123,7 @@ def test_an_allowed_leak_is_stamped_on_run_and_report(first: Path, start: Any, p
     pooled = pool_audits([clean.facts, run.facts])
     assert pooled.allowed is True
     assert pooled.starting_weights.held_out_seen == len(_held_out(place, 0))
-    content = {"leaks": pooled, "external": None, "folds": [1, 2], "folds_expected": 2}
-    content |= {"selection": None, "shortcuts": None, "classes": ["a", "b"]}
-    content["data"] = {"prevalence": None, "positives": None}
+    content = changed(binary().content, leaks=pooled)
     assert find_caveats(content)[0] == f"LEAK: {finding}"
 
 

@@ -125,7 +125,7 @@ def read_facts(folder: Path) -> RunStart | RunFacts | None:
         text = (folder / "run.json").read_text()
         start = RunStart.model_validate_json(text)
         return RunFacts.model_validate_json(text) if start.finished else start
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValidationError, ValueError, OSError) as error:
         raise WeightsError(
