@@ -80,7 +80,7 @@ def test_a_bug_is_called_a_bug_and_shows_where(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("melanoma.data.folds.load_folds", broken)
+    monkeypatch.setattr("melanoma.workflows.train.load_folds", broken)
     answer = call_door("train", *options, "--fold", "0", "--dry-run")
     assert answer.code == 1
     assert "Traceback" in answer.err

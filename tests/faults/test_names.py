@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from made_content import changed, external
+from made_content import external
 
 from api.app import create_app
 from api.settings import Settings
@@ -100,14 +100,14 @@ def test_findings_say_how_many_and_not_who() -> None:
     made = external().content
     finding = "2 patients in more than one fold (Doe, Roe (2), ...)"
     assert made.external is not None
-    content = changed(
-        made,
-        summary=f"Gravest warning: {finding} (1 more warning below).",
-        leaks=made.leaks.model_copy(update={"findings": (finding,)}),
-        external=made.external.model_copy(
-            update={"overlap": made.external.overlap.model_copy(update={"findings": (finding,)})}
-        ),
-        warnings=(f"LEAK: {finding}", "3 positives (few): the intervals are wide"),
+    overlap = made.external.overlap.model_copy(update={"findings": (finding,)})
+    content = made.model_copy(
+        update={
+            "summary": f"Gravest warning: {finding} (1 more warning below).",
+            "leaks": made.leaks.model_copy(update={"findings": (finding,)}),
+            "external": made.external.model_copy(update={"overlap": overlap}),
+            "warnings": (f"LEAK: {finding}", "3 positives (few): the intervals are wide"),
+        }
     )
     found = without_names(content)
     assert found.summary == (

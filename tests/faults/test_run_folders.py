@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 from refusals import require_refusal
 
 from melanoma.training.run.folder import load_run
 from melanoma.training.run.resume_state import load_state
 
-pytestmark = pytest.mark.usefixtures("set_by_hand")
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]
 

@@ -23,7 +23,7 @@ from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
-from melanoma.storage import copy_file, digest_of, new_folder, sha256_of, write_json
+from melanoma.storage import copy_file, digest_of, new_folder, read_file, sha256_of, write_json
 
 FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -205,7 +205,7 @@ def load_bundle(folder: Path) -> Bundle:
             + (f"; or --weights with one that is there: {', '.join(beside)}" if beside else "")
         )
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(read_file(path))
         if manifest["format"] != FORMAT:
             raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
         verify_digests(path, manifest["sha256"])

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from melanoma.storage import digest_of, write_json, writing
+from melanoma.storage import digest_of, read_file, write_json, writing
 
 MANIFEST = "manifest.json"
 _STAGE, _SEALED = ".sealing", ".sealed-"
@@ -56,7 +56,7 @@ def finish_sealing(folder: Path) -> None:
 
 def _move_sealed(folder: Path) -> None:
     try:
-        sealed = folder / f"{_SEALED}{digest_of(json.loads((folder / MANIFEST).read_bytes()))}"
+        sealed = folder / f"{_SEALED}{digest_of(json.loads(read_file(folder / MANIFEST)))}"
     except (OSError, ValueError):
         return
     if not sealed.is_dir():
