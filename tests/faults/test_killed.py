@@ -145,7 +145,7 @@ def evaluated(
     def build(*arguments: Any, seed: int, **options: Any) -> Any:
         return reports(seed, *arguments, **options)
 
-    monkeypatch.setattr(report_module, "build_report", build)
+    monkeypatch.setattr("melanoma.workflows.evaluate.build_report", build)
     monkeypatch.setattr(report_files, "save_figures", lambda *_: None)
 
     def run(folder: Path, seed: int) -> Any:
