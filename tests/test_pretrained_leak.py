@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_content import binary
 
+from melanoma.evaluation.report.schema_parts import StartingWeights
 from melanoma.evaluation.report.warnings import find_caveats
 
 Door = Callable[..., Any]
@@ -73,9 +75,9 @@ def test_weights_of_another_fold_are_refused_or_stamped_and_the_same_fold_s_pass
 
 @pytest.mark.parametrize("unknown", [True, False])
 def test_the_card_and_the_report_say_that_an_origin_is_unknown(unknown: bool) -> None:
-    leaks = {"findings": [], "identical": 0, "near_duplicates": 0}
-    leaks |= {"starting_weights": {"held_out_seen": 0, "unknown": unknown}}
-    content: dict[str, Any] = {"leaks": leaks, "external": None, "folds": [1], "folds_expected": 1}
-    content |= {"selection": None, "shortcuts": None, "classes": ["a", "b"]}
-    content["data"] = {"prevalence": None, "positives": None}
+    made = binary().content
+    start = StartingWeights(held_out_seen=0, unknown=unknown)
+    content = made.model_copy(
+        update={"leaks": made.leaks.model_copy(update={"starting_weights": start})}
+    )
     assert any("of unknown origin" in line for line in find_caveats(content)) == unknown

@@ -40,7 +40,11 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
 
     async def scenario():
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        # The lifespan too: before the golden score is given nothing is scored.
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://here") as client,
+        ):
             files = {"file": photograph}
             first = [asyncio.create_task(client.post("/predict", files=files)) for _ in range(3)]
             while app.state.desk.batcher.present < 3:

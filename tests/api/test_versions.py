@@ -64,7 +64,7 @@ def test_two_versions_are_served_listed_counted_and_told_apart(
     # The newer one's golden score is another, as its calibration is: let it answer all the same.
     app = create_app([scorer, newer], Settings())
     with TestClient(app) as client:
-        app.state.desk.readiness._differing.clear()
+        app.state.desk.readiness._passed.add(id(newer))
         replies = [client.post(f"/predict{q}", files={"file": photograph}) for q in queries]
         info = client.get("/info").json()["models"]
         counted = client.get("/metrics").text
@@ -87,7 +87,7 @@ def test_two_versions_are_served_listed_counted_and_told_apart(
 
 def test_a_client_names_what_the_service_lists() -> None:
     def entry(name: str, version: int) -> dict[str, Any]:
-        return {"name": name, "version": version, "digest": "d", "views": 1, "melanoma": []}
+        return {"name": name, "version": version, "digest": "d" * 64, "views": 1, "melanoma": []}
 
     info = {"models": [entry("a", 10), entry("a", 2), entry("b", 1)]}
     for wanted, key, version in (
@@ -98,6 +98,6 @@ def test_a_client_names_what_the_service_lists() -> None:
         ("b@1", "b", 1),
     ):
         named, described = _choose_model(info, wanted, "http://x")
-        assert (named, described["version"]) == (key, version)
+        assert (named, described.version) == (key, version)
     with pytest.raises(RecipeError, match=r"serves a@10, a@2, b$"):
         _choose_model(info, "a@3", "http://x")

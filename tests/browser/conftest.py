@@ -59,8 +59,10 @@ def guarded(served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     service.process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Chromium, a module long: Playwright's event loop runs meanwhile, and a test of another folder
+    in the same process could start none of its own."""
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from melanoma.data.arrays import load_array
@@ -22,7 +23,7 @@ from melanoma.evaluation.report.schema import validate_report
 from melanoma.scoring import test_part
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import write_json
+from melanoma.storage import sha256_of, write_json
 from melanoma.workflows.evaluate import evaluate_folds
 
 
@@ -53,11 +54,14 @@ def reseal(run: Any, **options: Any) -> None:
 
 def give_fold_1_the_weights_of_fold_0(run: Any) -> None:
     """Another model in the same folder, honestly sealed."""
-    facts = [json.loads((run.weights / f"fold_{fold}/run.json").read_text()) for fold in (0, 1)]
-    facts[1]["files"]["model.safetensors"] = facts[0]["files"]["model.safetensors"]
-    write_json(run.weights / "fold_1/run.json", facts[1])
-    (run.weights / "fold_1/model.safetensors").unlink()
-    os.link(run.weights / "fold_0/model.safetensors", run.weights / "fold_1/model.safetensors")
+    folder = run.weights / "fold_1"
+    tensors = load_file(run.weights / "fold_0/model.safetensors")
+    # But for a hair: a bundle refuses two folds of the same weights.
+    (folder / "model.safetensors").unlink()
+    save_file({name: t * 1.0001 for name, t in tensors.items()}, folder / "model.safetensors")
+    facts = json.loads((folder / "run.json").read_text())
+    facts["files"]["model.safetensors"] = sha256_of(folder / "model.safetensors")
+    write_json(folder / "run.json", facts)
     reseal(run)
 
 

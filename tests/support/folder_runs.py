@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from melanoma.workflows.external import evaluate_test
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import split_folds
 from melanoma.workflows.train import select_folds, train_fold
+from melanoma.workflows.watch import Watch
 
 # Their names hold what a table, an address or a page could trip over.
 ODD_CLASSES = {
@@ -46,7 +48,9 @@ class FolderRun:
 
     def evaluate(self) -> Report | None:
         """The test part's report by the bundle as it is now."""
-        return evaluate_test(self.weights, self.folds, self.tree, self.arrays, device="cpu")
+        say = Watch(say=lambda line: print(line, file=sys.stderr))
+        given = (self.weights, self.folds, self.tree, self.arrays)
+        return evaluate_test(*given, device="cpu", watch=say)
 
 
 def write_tree(folder: Path, names: Mapping[str, str], *, images: int = 120) -> Path:

@@ -133,7 +133,7 @@ def test_a_batch_of_files_keeps_their_squares_and_not_the_photographs(
         return score(photographs)
 
     monkeypatch.setattr(scorer, "score_photographs", watched)
-    answers = LocalScorer(scorer).answer_files(files)
+    answers = LocalScorer(scorer).answer([file.path.read_bytes() for file in files])
     assert [one.pixels.nbytes for one in kept] == [3 * scorer.bundle.size**2] * 2
     for answer, file in zip(answers, files, strict=True):
         assert answer == scorer.score(file.path.read_bytes()).as_dict()

@@ -19,12 +19,14 @@ AUDIT = {
     "near_duplicates": None,
     "findings": [],
     "allowed": False,
+    "starting_weights": None,
 }
 STARTED: dict[str, Any] = {
     "fold": 1,
     "recipe_digest": "r",
     "folds_digest": "f",
     "array_digest": "a",
+    "decoder": 1,
     "seed": 3,
     "training_images": 4,
     "validation_images": 2,
