@@ -47,6 +47,10 @@ def check(
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     survey = survey_images(table, recipe.image, progress=t.progress)
     t.answer(_counts(table, recipe, survey))
+    positive = getattr(recipe.data, "positive", None)
+    if positive:
+        column = getattr(recipe.data, "target_col", "target")
+        t.answer(f"melanomas are the rows whose {column} is {' or '.join(map(repr, positive))}")
     for warning in table.warnings:
         t.answer(f"warning: {warning}")
     faults = list(survey.problems)

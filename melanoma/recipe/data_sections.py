@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from melanoma.recipe.any_of import AnyOf
+from melanoma.recipe.plain_text import as_text
 from melanoma.recipe.sections import ClassName, Part
 
 # Columns of the fold file and of oof.csv that mean something of their own.
@@ -67,13 +68,6 @@ def _labels_problem(labels: dict[str, str] | None, classes: Sequence[str]) -> st
     return None
 
 
-def _with_text_keys(labels: Any) -> Any:
-    """YAML reads 0: benign as a number, and cells and names of folders are text."""
-    if not isinstance(labels, dict):
-        return labels
-    return {str(key) if type(key) is int else key: name for key, name in labels.items()}
-
-
 class CsvFolderData(DataSection):
     """Any table (one CSV) beside any folder of images.
 
@@ -119,10 +113,16 @@ class CsvFolderData(DataSection):
             raise ValueError("a column is named twice")
         return names
 
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _one_value_is_a_list(cls, positive: Any) -> Any:
+        text = as_text(positive)
+        return [text] if isinstance(text, str) else text
+
     @field_validator("labels", mode="before")
     @classmethod
-    def _numbers_are_text(cls, labels: Any) -> Any:
-        return _with_text_keys(labels)
+    def _cells_are_text(cls, labels: Any) -> Any:
+        return as_text(labels)
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A cell must mean one of the classes, said in one way."""
@@ -173,8 +173,8 @@ class ClassFolderData(DataSection):
 
     @field_validator("labels", mode="before")
     @classmethod
-    def _numbers_are_text(cls, labels: Any) -> Any:
-        return _with_text_keys(labels)
+    def _cells_are_text(cls, labels: Any) -> Any:
+        return as_text(labels)
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A folder must mean one of the classes."""

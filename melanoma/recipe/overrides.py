@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from melanoma.errors import RecipeError, suggest
 from melanoma.recipe.data_sections import READERS
+from melanoma.recipe.plain_text import read_yaml
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import (
     Evaluation,
@@ -37,7 +38,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
     Raises RecipeError naming the field, with a suggestion for a misspelled one.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
         raise RecipeError(f"no recipe at {path} (in that folder: {known})") from error
@@ -77,7 +78,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict | list):
             raise RecipeError(f"--set {override}: {section} is a value, not a section")
     try:
-        value = yaml.safe_load(text)
+        # An item's number is no part of its list's name.
+        value = read_yaml(text, below=re.sub(r"\.\d+(?=\.|$)", "", path))
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override}: {text!r} is not a YAML value") from error
     if isinstance(node, list):

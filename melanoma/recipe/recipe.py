@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from melanoma.recipe.data_sections import Data
+from melanoma.recipe.plain_text import as_text
 from melanoma.recipe.rules import binary_problem, class_problem, stage_problem
 from melanoma.recipe.sections import (
     BINARY_CLASSES,
@@ -87,6 +88,11 @@ class Recipe(Part):
     """Which epoch's weights are kept."""
     evaluation: Evaluation = Evaluation()
     """Views, operating points, calibration and intervals of the report."""
+
+    @field_validator("classes", "melanoma", mode="before")
+    @classmethod
+    def _names_are_text(cls, names: Any) -> Any:
+        return as_text(names)
 
     @model_validator(mode="after")
     def _stages_can_be_meant(self) -> Recipe:

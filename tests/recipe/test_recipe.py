@@ -490,7 +490,10 @@ def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
             {"data": {"reader": "csv_folder", "labels": {"nv": "naevus"}}},
             "data.labels: nv means 'naevus', which is not among the classes (nevus, melanoma, ",
         ),
-        ({"data": {"reader": "csv_folder", "labels": {"nv": 3}}}, "data.labels.nv: Input should"),
+        (
+            {"data": {"reader": "csv_folder", "labels": {"nv": 3}}},
+            "data.labels: nv means '3', ",
+        ),
         ({"data": {"reader": "ham10000", "table": "x"}}, "data.table: unknown key; known: reader"),
         ({"evaluation": {"calibration": "platt"}}, "evaluation.calibration: Input should be 's"),
         ({"evaluation": {"sensitivities": [1.5]}}, "evaluation.sensitivities.0: "),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,7 +42,7 @@ def read_targets(
     numbers = values.map(means)
     bad, problems = numbers.isna(), []
     if bad.any():
-        hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], list(means))
+        hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], means, labels)
         shown = some_rows(bad, values)
         problems.append(
             f"{int(bad.sum())} rows whose {values.name} is not {allowed}: {shown}{hint}"
@@ -72,13 +71,13 @@ def read_folders(
     absent = [name for name in classes if name not in present]
     problems = []
     if foreign:
-        said = [f"{n!r} ({counts[n]:,} images{_close(n, means)})" for n in foreign]
+        said = [f"{n!r} ({counts[n]:,} images)" for n in foreign]
         problems.append(
             f"{len(foreign)} folders that are no class: {_first(said)}; --set "
             f"'data.labels={{{foreign[0]}: CLASS, ...}}' says what a folder means"
         )
     if absent:
-        said = [f"{name!r}{_close(name, foreign)}" for name in absent]
+        said = [repr(name) for name in absent]
         problems.append(f"{len(absent)} classes without an image: {_first(said)}")
     numbers = folders.map({name: classes.index(meant) for name, meant in means.items()})
     return numbers.fillna(UNLABELED).astype(int), problems
@@ -106,13 +105,9 @@ def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _close(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _first(said: Sequence[str]) -> str:
-    return ", ".join(said[:5]) + (f" and {len(said) - 5} more" if len(said) > 5 else "")
+def _first(said: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(said) - shown} more" if len(said) > shown else ""
+    return ", ".join(said[:shown]) + more
 
 
 def _meaning(
@@ -129,8 +124,7 @@ def _meaning(
     if positive is not None:
         absent = [p for p in positive if p not in found]
         if absent:
-            known = ", ".join(sorted(found)[:12])
-            raise DataError(f"no row has target {', '.join(absent)} (found: {known})")
+            raise DataError(f"no row has target {', '.join(absent)} (found: {counted(values)})")
         return {cell: int(cell in positive) for cell in found}, "a class name"
     # Numbers only where no cell is a name: a mixture would be a guess.
     if found & set(classes):
@@ -141,19 +135,31 @@ def _meaning(
     return numbers, f"a class name or a number from 0 to {len(classes) - 1}"
 
 
+# A hint lists values and names no class: which of them is the melanoma only a person knows, and
+# what is spelled alike (melanoma, non-melanoma) may mean the opposite.
 def _positive_hint(values: pd.Series) -> str:
-    names = sorted(set(values) - {"", "0", "1"})
-    if len(names) < 2 or len(names) > 50 or set(values) & {"0", "1"}:
+    found = set(values) - {""}
+    if not found or len(found) > 50 or found & {"0", "1"}:
         return ""
-    return f"; to name what counts as melanoma: --set data.positive=[{names[0]}]"
+    return (
+        f"; the values are {counted(values)}: list those that count as melanoma, "
+        "--set 'data.positive=[VALUE, ...]'"
+    )
 
 
-def _hint(bad: pd.Series, known: Sequence[str]) -> str:
-    """The likely misspelling of the first bad cell, or how to say what cells mean."""
-    first = next((cell for cell in bad if cell), None)
-    if first is None:
+def _hint(bad: pd.Series, known: Iterable[str], labels: Mapping[str, str] | None) -> str:
+    """What a cell may be, or how to say what it means."""
+    if not any(bad):
         return ""
-    close = difflib.get_close_matches(first, known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; data.labels says what a cell means: --set 'data.labels={{{first}: CLASS, ...}}'"
+    if labels is not None:
+        return f"; it knows {_first([repr(cell) for cell in known], 12)}"
+    return (
+        "; data.labels says what a value means: --set 'data.labels={VALUE: CLASS, ...}' "
+        f"(values: {counted(bad)})"
+    )
+
+
+def counted(values: pd.Series) -> str:
+    """The first values in the order of their letters, each with how many rows have it."""
+    counts = values[values != ""].value_counts()
+    return _first([f"{cell!r} ({counts[cell]:,})" for cell in sorted(counts.index)], 12)

@@ -196,7 +196,8 @@ def test_class_names_as_targets_are_refused_with_the_setting_that_reads_them(
     tmp_path: Path,
 ) -> None:
     said = refused(siim_folder(tmp_path, rows("nv", "mel", "nv")))
-    assert "--set data.positive=[mel]" in said
+    assert "the values are 'mel' (1), 'nv' (2): list those that count as melanoma" in said
+    assert "--set 'data.positive=[VALUE, ...]'" in said
 
 
 # Row 48: repeated images.
@@ -306,7 +307,7 @@ def test_a_positive_class_that_does_not_occur_is_refused_with_those_that_do(
     data = csv_data(image_col="file", target_col="dx", positive=("melanoma",))
     said = refused(any_folder(tmp_path), data)
     assert "melanoma" in said
-    assert "found: mel, nv" in said
+    assert "found: 'mel' (" in said
 
 
 def test_an_empty_class_is_not_taken_for_a_negative(tmp_path: Path) -> None:

@@ -55,14 +55,18 @@ def test_names_and_numbers_mixed_are_a_guess_and_refused() -> None:
 @pytest.mark.parametrize(
     ("cells", "options", "said"),
     [
-        (("melanom", *THREE), {}, "row 1 (line 2): 'melanom'; did you mean melanoma?"),
+        (("melanom", *THREE), {}, "row 1 (line 2): 'melanom'; data.labels says what a value means"),
         (("nevus", "", "melanoma", "vascular lesion"), {}, "row 2 (line 3): ''"),
         (
             ("nv", "mel", "vasc", "scar"),
             {"labels": CODES},
             "not in data.labels: row 4 (line 5): 's",
         ),
-        (("nv", "mel", "vasc", "nvv"), {"labels": CODES}, "'nvv'; did you mean nv?"),
+        (
+            ("nv", "mel", "vasc", "nvv"),
+            {"labels": CODES},
+            "'nvv'; it knows 'nv', 'mel', 'vasc'",
+        ),
         (("0", "1", "2", "3"), {}, "a number from 0 to 2: row 4 (line 5): '3'; data.labels says"),
         (("0", "1", "2", "-1"), {}, "row 4 (line 5): '-1'"),
         (("0", "1", "2", "1.5"), {}, "row 4 (line 5): '1.5'"),
@@ -175,3 +179,20 @@ def test_a_folder_s_images_are_counted_once_for_all() -> None:
     assert len(problems) == 2
     assert "'c' (2 images)" in problems[0]
     assert "1 classes without an image: 'a'" in problems[1]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [("Benign", "Malignant"), ("False", "True"), ("no", "yes"), ("non-melanoma", "Melanoma")],
+)
+@pytest.mark.parametrize("classes", [BINARY_CLASSES, ("nevus", "other", "melanoma")])
+def test_a_hint_lists_the_values_and_never_says_which_is_the_melanoma(
+    cells: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    """Case 01: the first value of the alphabet is the benign one, and a hint is copied."""
+    _, said = read(*cells, *cells, classes=classes)
+    first, second = sorted(cells)
+    assert f"{first!r} (2), {second!r} (2)" in said
+    assert "[VALUE, ...]" in said or "{VALUE: CLASS, ...}" in said
+    assert "did you mean" not in said
+    assert not any(f"[{cell}" in said or f"{{{cell}" in said for cell in cells)
