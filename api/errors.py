@@ -69,6 +69,7 @@ def error_body(code: str, message: str, request_id: str) -> dict[str, object]:
     return {
         "success": False,
         "error": {"code": code, "message": message, "request_id": request_id},
+        "detail": message,  # the sentence alone, where FastAPI's own errors have it
     }
 
 

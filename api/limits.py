@@ -17,5 +17,6 @@ def json_bytes(photographs: int) -> int:
     return 4 * -(-photographs // 3) + _OVERHEAD
 
 
-JSON_BYTES = json_bytes(MAX_BYTES)
+# Base64 may be wrapped: in JSON a line of 64 and its end are 68 letters at most.
+JSON_BYTES = json_bytes(MAX_BYTES) + MAX_BYTES // 12
 TOO_LARGE = f"the request is too large; a photograph may have {MAX_BYTES:,} bytes"

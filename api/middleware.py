@@ -33,6 +33,10 @@ DRAINED_SECONDS = 5.0
 _IDLE_SECONDS = 1.0
 
 
+# As the original of the 22 clinical classes had them: a route below is the same one.
+ALIASES = {f"/api{path}": path for path in ("/predict", "/info", "/report")}
+
+
 class Routes:
     """The application's own addresses: `every` one, and those of `pages`, which GET reads."""
 
@@ -79,8 +83,9 @@ def _place(scope: Scope, routes: Routes, root: str) -> tuple[Scope, str]:
     path = str(scope["path"])
     if root and (path == root or path.startswith(root + "/")):
         path = path[len(root) :]
-    if path.endswith("/") and path.rstrip("/") in routes.every:
+    if path.endswith("/") and path.rstrip("/") in routes.every | ALIASES.keys():
         path = path.rstrip("/")
+    path = ALIASES.get(path, path)
     method = scope["method"]
     if method == "HEAD" and (path in routes.pages or _is_page(path)):
         method = "GET"

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -17,7 +18,7 @@ from pydantic import (
 
 from api.errors import Refusal
 from melanoma.scoring.explain.catalog import EXPLAINERS
-from melanoma.scoring.explain.options import PRECISIONS, Precision
+from melanoma.scoring.explain.options import PRECISIONS, Precision, as_precision
 
 # A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
 EXAMPLE_IMAGE = (
@@ -67,7 +68,7 @@ class ExplainRequest(_Body):
     method: _Method | None = Field(
         None, description="Of /explain gradcam by default, of /predict lime"
     )
-    precision: Precision | None = Field(
+    precision: Annotated[Precision, BeforeValidator(as_precision)] | None = Field(
         None,
         description=f"{ALLOWED['precision']}; Medium by default. "
         "GET /info tells which of them end within the deadline here; others are refused",

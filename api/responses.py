@@ -129,10 +129,11 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Any refusal."""
+    """Any refusal; `detail` is the error's message once more, as text."""
 
     success: Literal[False] = False
     error: ErrorDetail
+    detail: str
 
 
 class Measured(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
@@ -29,6 +30,7 @@ from melanoma.data.images import MAX_BYTES
 Wanted = TypeVar("Wanted", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
+_DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # as a browser's FileReader has it
 
 
 class Accepted(NamedTuple):
@@ -190,10 +192,10 @@ def _photographs_in(body: bytes) -> list[bytes | Refusal]:
 
 
 def _decode(text: str) -> bytes | Refusal:
+    """The bytes of base64, wrapped or not, or of a data: address, whose type is not believed."""
+    if _DATA.match(text):
+        text = text.partition(",")[2]
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        return Refusal(
-            "bad_base64",
-            "the image is not base64 (no data: prefix, no line breaks; base64 -w0 FILE makes it)",
-        )
+        return Refusal("bad_base64", "the image is not base64 (base64 FILE makes it)")

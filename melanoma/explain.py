@@ -13,7 +13,7 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError
 from melanoma.scoring.explain.catalog import EXPLAINERS, find_explainer
 from melanoma.scoring.explain.catalog import explain as explain_pixels
-from melanoma.scoring.explain.options import PRECISIONS, Question
+from melanoma.scoring.explain.options import PRECISIONS, Question, as_precision
 
 if TYPE_CHECKING:
     from melanoma.data.images import Pixels
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from melanoma.scoring.scorer import Scorer
 
 _EVALUATIONS = ", ".join(f"{name} {count}" for name, count in PRECISIONS.items())
-Precision = Annotated[str, typer.Option("--precision", help=f"LIME's evaluations: {_EVALUATIONS}.")]
+Precision = Annotated[
+    str,
+    typer.Option("--precision", callback=as_precision, help=f"LIME's evaluations: {_EVALUATIONS}."),
+]
 app = t.make_app()
 
 

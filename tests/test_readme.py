@@ -13,9 +13,16 @@ import typer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = ("README.md", "CONTRIBUTING.md", "results/README.md", "folds/README.md")
+COMING = (ROOT / "docs/coming-from.md").read_text()
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "results/README.md",
+    "folds/README.md",
+    "docs/coming-from.md",
+)
 # A command may go on after a backslash at the line's end.
-COMMANDS = re.findall(r"python -m (melanoma\.\w+)([^\n]*(?:\\\n[^\n]*)*)", README)
+COMMANDS = re.findall(r"python -m (melanoma\.\w+)([^\n]*(?:\\\n[^\n]*)*)", README + COMING)
 
 
 @pytest.mark.parametrize(("module", "line"), COMMANDS)

@@ -24,12 +24,14 @@ class PublishedWeights:
     """Where a backbone's ImageNet weights are published, and what they must hash to.
 
     `sha256` holds all 64 digits, or the first eight where the publisher states no more (in the
-    file's name); the file's digest must start with it.
+    file's name); the file's digest must start with it. `original` is the name of the file that this
+    is a copy of, where people still have that one.
     """
 
     url: str
     sha256: str
     note: str
+    original: str = ""
 
     @property
     def file_name(self) -> str:
@@ -194,6 +196,7 @@ _SE_RESNEXT50 = Backbone(
         sha256="f3651bad",
         note="ImageNet-1k, converted from hujie-frank/SENet by Cadene's pretrainedmodels "
         "(BSD-3-Clause), republished by timm (Apache-2.0)",
+        original="se_resnext50_32x4d-a260b3a4.pth",
     ),
     ignored=("last_linear.",),
 )

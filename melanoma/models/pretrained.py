@@ -273,9 +273,13 @@ def _connect(url: str) -> Any:
 
 
 def _absent(published: PublishedWeights, path: Path, reason: str) -> WeightsError:
+    original = published.original
+    other = (
+        f", or --pretrained PATH/{original} (its original) where you have it" if original else ""
+    )
     return WeightsError(
         f"{path} is absent and could not be downloaded ({reason}): put {published.url} "
-        f"(sha256 {published.sha256}) there, or {_WITHOUT}"
+        f"(sha256 {published.sha256}) there{other}, or {_WITHOUT}"
     )
 
 

@@ -125,7 +125,7 @@ def test_predict_saves_a_picture_beside_its_table(
     ("options", "code", "line"),
     [
         (["--method", "shap"], 2, "--method shap: known: gradcam, lime"),
-        (["--precision", "low"], 2, "--precision low: Low, Medium or High"),
+        (["--precision", "lo"], 2, "--precision lo: Low, Medium or High"),
         (["--fold", "7"], 2, "--fold 7: the bundle's folds are 0, 1"),
         (["--class", "nevus"], 2, "unknown class 'nevus'; the bundle's are benign, melanoma"),
         (["--out", "why.jpg"], 2, "--out why.jpg: a file that ends in .png, or a folder"),

@@ -470,3 +470,17 @@ def test_weights_are_read_onto_the_cpu_by_name(tmp_path: Path) -> None:
     assert set(weights) == {"a", "b"}
     with pytest.raises(MelanomaError):
         read_weights(tmp_path / "three.safetensors")
+
+
+def test_the_message_of_absent_weights_names_the_original_file_too(tmp_path, monkeypatch):
+    def nobody(_url: str) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(pretrained, "_connect", nobody)
+    with pytest.raises(
+        WeightsError, match=r"or --pretrained PATH/se_resnext50_32x4d-a260b3a4\.pth"
+    ):
+        load_pretrained(nn.Identity(), "se_resnext50_32x4d", source="imagenet", folder=tmp_path)
+    with pytest.raises(WeightsError) as absent:
+        load_pretrained(nn.Identity(), "resnet18", source="imagenet", folder=tmp_path)
+    assert "original" not in str(absent.value)

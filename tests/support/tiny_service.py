@@ -112,11 +112,12 @@ def refused(reply: httpx.Response, status: int, code: str) -> str:
     assert reply.status_code == status, reply.text
     body = reply.json()
     assert body["success"] is False
-    assert set(body) == {"success", "error"}
+    assert set(body) == {"success", "error", "detail"}
     assert set(body["error"]) == {"code", "message", "request_id"}
     assert body["error"]["code"] == code
     assert body["error"]["request_id"] == reply.headers["x-request-id"]
     message = str(body["error"]["message"])
+    assert body["detail"] == message
     assert "Traceback" not in message
     assert not re.search(r"/(work|home|tmp|usr)/", message)
     assert len(message) > 10

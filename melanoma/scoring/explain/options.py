@@ -10,6 +10,11 @@ Precision = Literal["Low", "Medium", "High"]
 PRECISIONS: dict[str, int] = {"Low": 50, "Medium": 200, "High": 1000}
 
 
+def as_precision(text: object) -> object:
+    """The precision that is meant, whatever its case; what is none stays as it is."""
+    return text.capitalize() if isinstance(text, str) and text.capitalize() in PRECISIONS else text
+
+
 @dataclass(frozen=True)
 class Question:
     """How to explain, `method` being a name in EXPLAINERS; `target` is a class, None the
