@@ -7,6 +7,7 @@ from pathlib import Path
 
 from melanoma.data.folds import load_folds
 from melanoma.errors import WeightsError
+from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report.pseudonyms import without_names
@@ -60,8 +61,9 @@ def evaluate_folds(
         report = replace(report, content=without_names(report.content))
     with hold(folder, needed=0), staging(folder) as stage:
         save_out_of_fold(report, scores, facts, stage / "oof.csv")
-        save_report(report, recipe, stage)
+        figures = save_report(report, recipe, stage)
         seal_bundle(folder, stage, recipe, runs, report)
+        remove_stale(folder / "figures", [path.name for path in figures])
     return report
 
 

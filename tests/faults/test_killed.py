@@ -146,7 +146,7 @@ def evaluated(
         return reports(seed, *arguments, **options)
 
     monkeypatch.setattr("melanoma.workflows.evaluate.build_report", build)
-    monkeypatch.setattr(report_files, "save_figures", lambda *_: None)
+    monkeypatch.setattr(report_files, "save_figures", lambda *_: [])
 
     def run(folder: Path, seed: int) -> Any:
         return evaluate_folds(folder_run.recipe, folder, folder_run.folds, seed=seed)

@@ -12,11 +12,14 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json, write_text
 
 
-def save_report(report: Report, recipe: Recipe, folder: Path, *, card: bool = True) -> None:
-    """Write the report into `folder`; a model card too, unless the model has one elsewhere."""
+def save_report(report: Report, recipe: Recipe, folder: Path, *, card: bool = True) -> list[Path]:
+    """The figures of the report, which is written into `folder`.
+
+    A model card too, unless the model has one elsewhere.
+    """
     content = report.content
     write_json(folder / "report.json", content.model_dump(mode="json"))
     write_text(folder / "report.html", render_html(content))
     if card:
         write_text(folder / "MODEL_CARD.md", render_card(content, recipe))
-    save_figures(content, folder / "figures")
+    return save_figures(content, folder / "figures")

@@ -41,7 +41,9 @@ class Card(NamedTuple):
 
 def render_html(content: ReportContent) -> str:
     """The page, whole: styles and figures inline, nothing loaded, every name escaped."""
-    css = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    css = "".join(
+        (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "charts.css")
+    )
     charts = {name: Markup(drawn) for name, drawn in draw_charts(content).items()}
     return (
         environment()

@@ -1,6 +1,6 @@
-"""Inline SVG for one page: 360 units wide, so that text of 12 units is legible on a phone.
+"""Inline SVG: 360 units wide, so that text of 12 units is legible on a phone.
 
-Colors are the page's (report.css): a mark names its kind by a class and holds in both themes.
+Colors are charts.css's: a mark names its kind by a class and holds in both themes.
 Text of the run (names of classes, of columns) is escaped here and nowhere else.
 """
 
@@ -25,10 +25,10 @@ class Axis:
     form: Callable[[float], str] = "{:g}".format
 
 
-def share_axis(label: str, high: float = 1.0) -> Axis:
+def share_axis(label: str, high: float = 1.0, form: Callable[[float], str] = "{:g}".format) -> Axis:
     """From 0 to a round number at or above `high` (1 at most), for a share."""
     top = min(1.0, nice_step(high, 1)) if high < 1 else 1.0
-    return Axis(label, 0.0, top, ticks_between(0.0, top))
+    return Axis(label, 0.0, top, ticks_between(0.0, top), form)
 
 
 def nice_step(span: float, parts: int) -> float:
@@ -69,7 +69,7 @@ def dot(x: float, y: float, kind: str, *, radius: float = 4.0, tip: str = "") ->
 def picture(name: str, height: float, marks: Sequence[str], *, title: str, told: str) -> str:
     """An <svg> of WIDTH by `height` units. `name` makes its ids unique in the page."""
     return (
-        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(marks)}</svg>'

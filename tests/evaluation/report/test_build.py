@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from scipy.special import expit
 from sklearn import metrics as sk
 
 from melanoma.errors import DataError
 from melanoma.evaluation.measure.operating_points import describe_elsewhere
-from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.report.build import (
     Report,
     build_report,
@@ -305,17 +303,6 @@ def test_subgroups_and_shortcuts_come_from_the_fold_file(scores: ScoreTable) -> 
     clinical = content.shortcuts.lines[0]
     assert clinical.auroc.value == pytest.approx(1.0)
     assert any("age, sex and site alone" in warning for warning in content.warnings)
-
-
-def test_figures_are_drawn_from_the_report(report: Report, tmp_path: Path) -> None:
-    written = save_figures(report.content, tmp_path / "figures")
-    names = {path.name for path in written}
-    assert names == {"roc.png", "pr.png", "reliability.png", "report.png"}
-    for path in written:
-        pixels = np.asarray(Image.open(path).convert("RGB"))
-        # The curve's color, on more than a hundred pixels.
-        curve = (np.abs(pixels.astype(int) - (0x0F, 0x6B, 0x8C)) < 12).all(axis=2)
-        assert curve.sum() > 100
 
 
 def test_baselines_learn_from_folds_that_were_not_trained_too(scores: ScoreTable) -> None:

@@ -1,0 +1,98 @@
+"""The words of the charts, by language; a number stands as that language writes it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+FRENCH = {
+    "ROC curve": "Courbe ROC",
+    "Precision-recall curve": "Courbe précision-rappel",
+    "Reliability before calibration": "Fiabilité avant calibration",
+    "Reliability after calibration": "Fiabilité après calibration",
+    "Shortcut baseline": "Raccourcis",
+    "AUROC by class": "AUROC par classe",
+    "AUROC by subgroup": "AUROC par sous-groupe",
+    "Net benefit": "Bénéfice net",
+    "1 - specificity": "1 - spécificité",
+    "specificity": "spécificité",
+    "sensitivity": "sensibilité",
+    "sensitivity (recall)": "sensibilité (rappel)",
+    "precision (PPV)": "précision (VPP)",
+    "predicted probability": "probabilité prédite",
+    "observed share of melanomas": "part observée de mélanomes",
+    "observed share correct": "part observée de réponses justes",
+    "threshold probability": "probabilité seuil",
+    "net benefit": "bénéfice net",
+    "images": "images",
+    "images a bin: {range}": "images par classe : {range}",
+    "prevalence {share}": "prévalence {share}",
+    "too small ({images})": "trop petit ({images})",
+    "the model, from the photograph": "le modèle, d'après la photographie",
+    "{at}: threshold {value}, sensitivity {sensitivity}, specificity {specificity}": (
+        "{at} : seuil {value}, sensibilité {sensitivity}, spécificité {specificity}"
+    ),
+    "{at}: threshold {value}, sensitivity {sensitivity}, precision {precision}": (
+        "{at} : seuil {value}, sensibilité {sensitivity}, précision {precision}"
+    ),
+    "{images} images: predicted {predicted}, observed {observed} ({range})": (
+        "{images} images : prédit {predicted}, observé {observed} ({range})"
+    ),
+    "{name}: {auroc}, {images} images": "{name} : {auroc}, {images} images",
+    "{name}: {auroc}": "{name} : {auroc}",
+    "Sensitivity against 1 - specificity over all thresholds; area under the curve {area}.": (
+        "Sensibilité selon 1 - spécificité pour tous les seuils ; aire sous la courbe {area}."
+    ),
+    "Precision against sensitivity over all thresholds; average precision {area}; "
+    "prevalence {share}.": (
+        "Précision selon la sensibilité pour tous les seuils ; précision moyenne {area} ; "
+        "prévalence {share}."
+    ),
+    "Observed share against predicted probability in {bins} bins; on the diagonal both agree. "
+    "Calibration error {ece}.": (
+        "Part observée selon la probabilité prédite, en {bins} classes ; sur la diagonale, les "
+        "deux s'accordent. Erreur de calibration {ece}."
+    ),
+    "AUROC with interval: {rows}.": "AUROC avec son intervalle : {rows}.",
+    "AUROC of each subgroup with its interval; dashed, all images: {all}.": (
+        "AUROC de chaque sous-groupe avec son intervalle ; en tirets, toutes les images : {all}."
+    ),
+    "AUROC of each class against the rest with its interval.": (
+        "AUROC de chaque classe contre les autres, avec son intervalle."
+    ),
+    "Net benefit against the threshold probability for the model, for treating everyone and for "
+    "treating no one; the model's is highest at {best}.": (
+        "Bénéfice net selon la probabilité seuil pour le modèle, pour traiter tout le monde et "
+        "pour ne traiter personne ; au plus {best} pour le modèle."
+    ),
+    "undefined": "non défini",
+}
+LANGUAGES: dict[str, dict[str, str]] = {"en": {}, "fr": FRENCH}
+
+
+@dataclass(frozen=True)
+class Words:
+    """A language of LANGUAGES: "en" or "fr"."""
+
+    language: str = "en"
+
+    def __call__(self, phrase: str, **values: str) -> str:
+        """The phrase, {name} replaced by the number or word `values` has for it."""
+        known = LANGUAGES[self.language]
+        return known.get(phrase, phrase).format_map({k: self.number(v) for k, v in values.items()})
+
+    def number(self, text: str) -> str:
+        """English digits, such as "0.87 (0.85 to 0.89)", in the language's way of writing."""
+        if self.language == "en":
+            return text
+        text = re.sub(r"(?<=\d),(?=\d{3})", "\N{NARROW NO-BREAK SPACE}", text)
+        text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
+        return re.sub(r"(?<=[\d%]) to (?=[\d<>])", " à ", LANGUAGES[self.language].get(text, text))
+
+    def at(self, point: str) -> str:
+        """What a threshold was chosen for: "sensitivity 0.95" and the like."""
+        rule, _, share = point.rpartition(" ")
+        return f"{self(rule)} {self.number(share)}" if rule else point
+
+
+ENGLISH = Words()
