@@ -18,7 +18,7 @@ from melanoma.scoring.explain.options import PRECISIONS, Question, as_precision
 if TYPE_CHECKING:
     from melanoma.data.images import Pixels
     from melanoma.scoring.explain.explainers import Explanation
-    from melanoma.scoring.files.score_files import ImageFile
+    from melanoma.scoring.files.find import ImageFile
     from melanoma.scoring.scorer import Scorer
 
 _EVALUATIONS = ", ".join(f"{name} {count}" for name, count in PRECISIONS.items())
@@ -62,10 +62,10 @@ def explain(
     from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.golden import open_scorer
-    from melanoma.scoring.files.score_files import find_images
+    from melanoma.scoring.files.find import find_images
     from melanoma.storage import write_json
 
-    files = find_images(images, data=data, image_col=image_col)
+    files = find_images(images, data=data, image_col=image_col, say=t.say)
     pictures = name_pictures(files, method, out)
     scorer = open_scorer(t.bundle_folder(weights, config, settings), device=resolve_device(device))
     bundle = scorer.bundle

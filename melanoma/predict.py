@@ -18,7 +18,8 @@ from melanoma.explain import Precision, explain_file, name_pictures, require_kno
 from melanoma.scoring.explain.options import Question
 
 if TYPE_CHECKING:
-    from melanoma.scoring.files.score_files import ImageFile, LocalScorer
+    from melanoma.scoring.files.find import ImageFile
+    from melanoma.scoring.files.score_files import LocalScorer
     from melanoma.scoring.files.service_client import RemoteScorer
 
 app = t.make_app()
@@ -78,10 +79,11 @@ def predict(
     require_known(question)
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
+    from melanoma.scoring.files.find import find_images
     from melanoma.scoring.files.journal import open_journal
-    from melanoma.scoring.files.score_files import FIELDS, find_images, journal_key, score_files
+    from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
 
-    files = find_images(images, data=data, image_col=image_col)
+    files = find_images(images, data=data, image_col=image_col, say=t.say)
     target = out or Path("submission.csv" if submission else "scores.csv")
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
     # Without a table to write, answers go to stdout and nothing is kept.

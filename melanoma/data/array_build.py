@@ -15,6 +15,7 @@ from melanoma.data.arrays import ImageArray, array_file, check_array, row_digest
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
 from melanoma.data.partial_array import PartialArray
+from melanoma.data.readers.index import advice
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, ImageError
 from melanoma.recipe.sections import Image
@@ -22,6 +23,7 @@ from melanoma.storage import write_json
 from melanoma.types import Progress
 
 _CHUNK = 64
+_MISSING = " (missing)"  # the end of what is wrong with a row that has no file
 
 
 def silent(items: Iterable[Any], **_: Any) -> Iterable[Any]:
@@ -146,7 +148,8 @@ def _read_squares(
 
     def read(row: int) -> tuple[int, tuple[Pixels, FileFacts] | str]:
         if not sources[row]:
-            return row, f"{names[row]} (missing)"
+            reason = table.unmatched.get(names[row], "")
+            return row, f"{names[row]}{f' ({reason})' if reason else ''}{_MISSING}"
         try:
             return row, read_measured(table.folder / sources[row], size=image.size, fit=image.fit)
         except ImageError as error:
@@ -174,8 +177,8 @@ def _record(array: ImageArray, folder: Path, *, fit: str | None) -> dict[str, An
 
 
 def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
-    missing = [b.removesuffix(" (missing)") for b in broken if b.endswith(" (missing)")]
-    unreadable = [b for b in broken if not b.endswith(" (missing)")]
+    missing = [b.removesuffix(_MISSING) for b in broken if b.endswith(_MISSING)]
+    unreadable = [b for b in broken if not b.endswith(_MISSING)]
     found = []
     for what, which in (("missing", missing), ("unreadable", unreadable)):
         if which:
@@ -183,7 +186,7 @@ def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
             found.append(
                 f"{len(which)} of {len(table)} images {what}: {', '.join(which[:5])}{more}"
             )
-    return found
+    return [*found, *advice(table.unmatched.values())]
 
 
 def _check_channels(array: ImageArray) -> None:

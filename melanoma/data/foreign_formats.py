@@ -20,6 +20,18 @@ _SIGNATURES = (
     (0, b"%PDF", "PDF"),
     (0, b"PK\x03\x04", "zip"),
 )
+# How files of such formats end. Their content decides in the end: some are JPEGs under such a name.
+FOREIGN_SUFFIXES = (
+    *(".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".tif", ".tiff", ".bmp"),
+    *(".dib", ".gif", ".dcm", ".dicom", ".dic", ".jp2", ".j2k", ".jpf", ".jpx", ".jpm", ".j2c"),
+    *(".jpc", ".jxl", ".jxr", ".wdp", ".jls", ".psd", ".psb", ".svg", ".ico", ".tga", ".pcx"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr", ".qoi", ".xcf", ".svs", ".ndpi", ".mrxs"),
+    # Cameras' raw formats.
+    *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"),
+    *(".raf", ".pef", ".srw", ".x3f", ".raw"),
+)
+_READ = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # how a JPEG and a PNG begin
+_DOCUMENTS = ("PDF", "zip")
 # ISO media files name themselves in `ftyp`, first the main brand and then those they fit as well.
 _BRANDS = {
     b"avif": "AVIF",
@@ -44,3 +56,11 @@ def name_format(data: bytes) -> str | None:
         if data.startswith(signature, at):
             return name
     return None
+
+
+def is_image(data: bytes) -> bool:
+    """Whether a file that begins so is an image, of a format that is read here or not."""
+    if data.startswith(_READ) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return True
+    name = name_format(data)
+    return name is not None and name not in _DOCUMENTS

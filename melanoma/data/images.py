@@ -41,7 +41,10 @@ DECODER_VERSION = 2
 Structure: TypeAlias = JpegStructure | PngStructure | None  # a WEBP's has nothing to ask for
 
 FORMATS = ("JPEG", "PNG", "WEBP")  # MPO comes through the JPEG reader and has none of its own
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+    *(".png", ".apng", ".webp"),
+)
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 50_000_000
 MIN_SIDE, MAX_SIDE = 16, 12_000

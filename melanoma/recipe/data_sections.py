@@ -80,6 +80,8 @@ class CsvFolderData(DataSection):
     """Any table beside any folder of images."""
     table: str | None = None
     """File name of the CSV; the only one in the folder when absent."""
+    images: str = ""
+    """Folder of the images below the data folder; the whole of it when absent."""
     image_col: str = "image_name"
     """Column of the image names, with or without folder and ending."""
     target_col: str = "target"

@@ -38,6 +38,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("folds", "holdout", "none"),
     ("folds", "validation", 0.2),
     ("data", "rows", "all"),
+    ("data", "images", ""),
     ("loss", "parameters", {}),
     ("model", "freeze_backbone", False),
     ("model", "head", None),

@@ -22,17 +22,16 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
     require_columns(table.columns, named, origin=str(path))
     group = {"patient": "patient_id", "lesion": "lesion_id"}[data.group_is]
     columns = {group: data.group_col, **optional}
-    images = index_images(folder)
-    sources = [images.get(name, "") for name in table[data.image_col]]
+    index = index_images(folder, inside=data.images)
     return make_table(
         folder,
         table,
         image_col=data.image_col,
-        sources=sources,
+        sources=index.find_each(table[data.image_col]),
         columns={ours: theirs for ours, theirs in columns.items() if theirs},
         labels=ColumnLabels(data.target_col, classes, data.positive, data.labels),
         keep=data.keep_cols,
-    ).but(images=images)
+    ).beside(index)
 
 
 def _only_csv(folder: Path) -> Path:

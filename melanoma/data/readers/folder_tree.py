@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from melanoma.data.images import SUFFIXES
+from melanoma.data.readers.files import find_files, some_names
+from melanoma.data.readers.index import plain_name
 from melanoma.errors import DataError
 
 PARTS = ("train", "test")
@@ -29,7 +30,7 @@ class FolderImage(NamedTuple):
 class ClassTree:
     """`images` in the order of their paths, those in train/ first.
 
-    `problems` are images without a class; `warnings` are files that are no images.
+    `problems` are images without a class; `warnings` are files that are no images, or not read.
     """
 
     images: list[FolderImage]
@@ -41,20 +42,17 @@ def find_class_images(folder: Path) -> ClassTree:
     """Every image of FOLDER/CLASS/, or of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ (any case).
 
     An image's name is its path in the tree without the extension, or with it where a second file
-    has the same path without. Names are NFC, whatever the disk has. Hidden files and folders are
-    passed over, links are followed unless they lead back. Raises DataError for a tree without
-    images, or one whose images cannot be told apart by name.
+    has the same path without. Names are NFC, whatever the disk has; what is passed over is said.
+    Raises DataError for a tree without images, or one whose images cannot be told apart by name.
     """
     parts = _find_parts(folder)
+    files = find_files(folder)
     found: list[tuple[str, Path]] = []
-    stray, other = [], []
-    for file in _files(folder):
-        inside = file.relative_to(folder)
+    stray = []
+    for inside in files.images:
         part = parts.get(inside.parts[0], "")
         depth = 2 if part else 1
-        if file.suffix.lower() not in SUFFIXES:
-            other.append(str(inside))
-        elif len(inside.parts) <= depth or (parts and not part):
+        if len(inside.parts) <= depth or (parts and not part):
             stray.append(str(inside))
         else:
             found.append((part, inside))
@@ -63,17 +61,16 @@ def find_class_images(folder: Path) -> ClassTree:
     found.sort(key=lambda item: (item[0] != "train", item[1].as_posix()))
     names = unique_names([path for _, path in found])
     images = [
-        FolderImage(name, _plain(path.parts[1 if part else 0]), part, path)
+        FolderImage(name, plain_name(path.parts[1 if part else 0]), part, path)
         for name, (part, path) in zip(names, found, strict=True)
     ]
     beside = " (train/ and test/ are there, so nothing else may be)" if parts else ""
-    problems = [f"{len(stray)} images in no class folder: {_some(stray)}{beside}"] if stray else []
-    warnings = (
-        [f"{len(other)} files left out, for they are no JPEG, PNG or WEBP: {_some(other)}"]
-        if other
-        else []
+    problems = (
+        [f"{len(stray)} images in no class folder: {some_names(stray)}{beside}"] if stray else []
     )
-    return ClassTree(images, problems, warnings)
+    other = files.others
+    left_out = [f"{len(other)} files left out, for they are no images: {some_names(other)}"]
+    return ClassTree(images, problems, [*(left_out if other else []), *files.notes])
 
 
 def read_groups(images: Sequence[FolderImage], pattern: str) -> tuple[list[str], list[str]]:
@@ -81,13 +78,11 @@ def read_groups(images: Sequence[FolderImage], pattern: str) -> tuple[list[str],
 
     The pattern is searched; where its one group took no part, the image stands alone.
     """
-    found = [re.search(pattern, _plain(image.path.stem)) for image in images]
+    found = [re.search(pattern, plain_name(image.path.stem)) for image in images]
     unmatched = [str(i.path) for i, match in zip(images, found, strict=True) if match is None]
-    problems = (
-        [f"{len(unmatched)} file names that data.group_pattern does not fit: {_some(unmatched)}"]
-        if unmatched
-        else []
-    )
+    shown = some_names(unmatched)
+    fault = f"{len(unmatched)} file names that data.group_pattern does not fit: {shown}"
+    problems = [fault] if unmatched else []
     return [(match.group(1) or "") if match else "" for match in found], problems
 
 
@@ -96,17 +91,17 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
     Raises DataError where nothing does.
     """
-    short = [_plain(path.with_suffix("").as_posix()) for path in paths]
+    short = [plain_name(path.with_suffix("").as_posix()) for path in paths]
     counts: dict[str, int] = {}
     for name in short:
         counts[name] = counts.get(name, 0) + 1
     names = [
-        name if counts[name] == 1 else _plain(path.as_posix())
+        name if counts[name] == 1 else plain_name(path.as_posix())
         for name, path in zip(short, paths, strict=True)
     ]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"files whose names cannot be told apart: {_some(twice)}; rename them")
+        raise DataError(f"files whose names cannot be told apart: {some_names(twice)}; rename them")
     return names
 
 
@@ -121,25 +116,3 @@ def _find_parts(folder: Path) -> dict[str, str]:
     if len(parts) > len(PARTS):
         raise DataError(f"{folder}: {', '.join(parts)} differ by nothing but case; keep two")
     return parts
-
-
-def _files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in above:
-        return
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _files(entry, above | {real})
-        else:
-            yield entry
-
-
-def _plain(name: str) -> str:
-    """As a fold file gives it back: NFC (a Mac's disk has NFD), no space at either end."""
-    return unicodedata.normalize("NFC", name).strip()
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,32 +1,171 @@
-"""The index of a folder's image files: by path, file name and stem."""
+"""The index of a folder's image files: which file a table's cell means, or why it means none."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
+from melanoma.data.foreign_formats import FOREIGN_SUFFIXES
 from melanoma.data.images import SUFFIXES
+from melanoma.data.readers.files import find_files
+
+_SEVERAL = "files have that name"
+_ENDINGS = (*SUFFIXES, *FOREIGN_SUFFIXES)
 
 
-def index_images(folder: Path, *, below: str | None = None) -> dict[str, str]:
-    """Every image under `folder`: its relative path, its file name and its stem -> that path.
+@dataclass(frozen=True)
+class ImageIndex:
+    """The images below `folder / inside`, as paths relative to `folder`, sorted.
 
-    `below` keeps those with a folder of that pattern above them. A file name or stem that occurs in
-    two places is left out, since it would be a guess.
+    A cell means the file of that name, with or without its ending; a cell with a slash the file at
+    that path below `inside`. Letters are compared as they look, not as they are coded (NFC). A name
+    that fits two files means none of them, unless one alone is of a format that is read here.
     """
-    index: dict[str, str] = {}
-    ambiguous: set[str] = set()
-    for root, _, files in os.walk(folder):
-        inside = Path(root).relative_to(folder)
-        if below is not None and not any(fnmatchcase(part, below) for part in inside.parts):
-            continue
-        for file in files:
-            if not file.lower().endswith(SUFFIXES):
-                continue
-            path = inside / file
-            index[str(path)] = str(path)
-            for key in {path.name, path.stem} - {str(path)}:
-                ambiguous |= {key} if key in index else set()
-                index[key] = str(path)
-    return {key: path for key, path in index.items() if key not in ambiguous}
+
+    folder: Path
+    images: tuple[str, ...]
+    inside: str = ""
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def find(self, cell: str) -> str:
+        """The file that the cell means, blank where it means none or several."""
+        found = self._find_all(plain_name(cell))
+        return found[0] if len(found) == 1 else ""
+
+    def find_each(self, cells: Iterable[str]) -> list[str]:
+        """The file of each cell, blank where there is none."""
+        return [self.find(cell) for cell in cells]
+
+    def reason(self, cell: str) -> str:
+        """Why a cell means no file, blank where nothing is near it."""
+        name = plain_name(cell)
+        several = self._find_all(name)
+        if several:
+            shown = ", ".join(several[:3]) + (", ..." if len(several) > 3 else "")
+            return f"{len(several)} {_SEVERAL}: {shown}"
+        base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        if base != name:
+            return self._near(base, "no such path, but ")
+        return self._near(name, "")
+
+    def _find_all(self, name: str) -> list[str]:
+        keys = self._paths if "/" in name else self._names
+        for which in keys:
+            if name in which:
+                return self._distinct(which[name])
+        return []
+
+    def _distinct(self, paths: list[str]) -> list[str]:
+        """The paths, one of each file: a link to a file is that file."""
+        if len(paths) < 2:
+            return paths
+        real = {os.path.realpath(self.folder / path): path for path in reversed(paths)}
+        return sorted(real.values())
+
+    def _near(self, name: str, start: str) -> str:
+        bare = without_ending(name)
+        tries = [
+            ("", self._names, name),
+            ("in another case: ", self._lower_names, name.lower()),
+            ("with another ending: ", self._names[1:], bare),
+            ("in another case and with another ending: ", self._lower_names[1:], bare.lower()),
+        ]
+        for how, keys, key in tries:
+            found = next((which[key] for which in keys if key in which), [])
+            if found and (how or start):
+                return f"{start}{how or 'there is '}{', '.join(found[:3])}"
+        hidden = [path for path in self.passed_over if without_ending(_base(path)) == bare]
+        return (
+            f"{start}hidden, or a system's own: {hidden[0]}"
+            if hidden
+            else start.removesuffix(", but ")
+        )
+
+    @cached_property
+    def _names(self) -> tuple[dict[str, list[str]], ...]:
+        """File name -> paths, and the name without its ending -> paths."""
+        return self._by(_base), self._by(lambda path: without_ending(_base(path)), prefer=True)
+
+    @cached_property
+    def _lower_names(self) -> tuple[dict[str, list[str]], ...]:
+        return tuple(_lower(keys) for keys in self._names)
+
+    @cached_property
+    def _paths(self) -> tuple[dict[str, list[str]], ...]:
+        """The same of paths below `inside`."""
+        return self._by(self._below), self._by(lambda p: without_ending(self._below(p)), True)
+
+    def _below(self, path: str) -> str:
+        return PurePosixPath(path).relative_to(self.inside).as_posix()
+
+    def _by(self, key: Callable[[str], str], prefer: bool = False) -> dict[str, list[str]]:
+        """`prefer`: a photograph beside its copy in a format that is not read is meant alone."""
+        found: dict[str, list[str]] = {}
+        foreign: dict[str, list[str]] = {}
+        for path in self.images:
+            keys = foreign if prefer and not path.lower().endswith(SUFFIXES) else found
+            keys.setdefault(plain_name(key(path)), []).append(path)
+        return foreign | found
+
+
+def index_images(folder: Path, *, inside: str = "", below: str | None = None) -> ImageIndex:
+    """The images of `folder`, or of the folder `inside` it; none where that is not there.
+
+    `below` keeps those with a folder of that pattern above them. Raises DataError for a folder
+    that cannot be read.
+    """
+    if inside and not (folder / inside).is_dir():
+        return ImageIndex(folder, (), inside)
+    found = find_files(folder / inside)
+    images = [
+        PurePosixPath(inside, path.as_posix()).as_posix()
+        for path in found.images
+        if below is None or any(fnmatchcase(part, below) for part in path.parts[:-1])
+    ]
+    hidden = tuple(path.as_posix() for path in found.passed_over)
+    return ImageIndex(folder, tuple(images), inside, hidden, tuple(found.notes))
+
+
+def plain_name(name: str) -> str:
+    """As a table holds it: letters composed (a Mac's disk has them apart), bytes read as UTF-8
+    whatever the locale, no space at either end."""
+    text = os.fsencode(name).decode("utf-8", "surrogateescape") if not name.isascii() else name
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def without_ending(name: str) -> str:
+    """The name without an image's ending."""
+    ending = PurePosixPath(name).suffix
+    return name[: -len(ending)] if ending.lower() in _ENDINGS else name
+
+
+def unmatched_reasons(index: ImageIndex, cells: Sequence[str]) -> dict[str, str]:
+    """Of each cell that means no file, why."""
+    return {cell: index.reason(cell) for cell in dict.fromkeys(cells) if not index.find(cell)}
+
+
+def advice(reasons: Iterable[str]) -> list[str]:
+    """How to go on where names fit several files; nothing where none does."""
+    if not any(_SEVERAL in reason for reason in reasons):
+        return []
+    return [
+        "names that fit several files: write their paths into the table, or name one folder "
+        "(reader csv_folder: --set data.images=FOLDER; predict: --data FOLDER)"
+    ]
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _lower(keys: dict[str, list[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, paths in keys.items():
+        found.setdefault(key.lower(), []).extend(paths)
+    return found

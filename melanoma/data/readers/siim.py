@@ -48,14 +48,13 @@ def siim_table(
         "sex": "sex",
         "site": "anatom_site_general_challenge",
     }
-    below = index_images(folder / "jpeg" / part)
-    images = {name: f"jpeg/{part}/{path}" for name, path in below.items()}
+    index = index_images(folder, inside=f"jpeg/{part}")
     return make_table(
         folder,
         table,
         image_col="image_name",
         columns=columns,
-        sources=[images.get(name, "") for name in table["image_name"]],
+        sources=index.find_each(table["image_name"]),
         labels=labels,
         keep=[c for c in ("diagnosis",) if c in table],
-    ).but(images=images)
+    ).beside(index)

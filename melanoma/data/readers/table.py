@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from melanoma.data.csv_tables import some_rows
+from melanoma.data.readers.index import ImageIndex, unmatched_reasons
 from melanoma.data.readers.labels import (
     UNLABELED,
     names_of,
@@ -41,7 +42,8 @@ class LesionTable:
     Where the data has parts of its own, a column `part` says train or test.
 
     `problems` are rows that must be mended before anything is built on the table; `warnings` are
-    what was settled without a person; `unlabeled` are images that no row names.
+    what was settled without a person; `unlabeled` are images that no row names; `unmatched` are the
+    names of rows without an image, with the reason where one is near.
     """
 
     frame: pd.DataFrame
@@ -49,6 +51,7 @@ class LesionTable:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unlabeled: tuple[str, ...] = ()
+    unmatched: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -58,20 +61,22 @@ class LesionTable:
         """Image names in csv order."""
         return self.frame["image_name"].tolist()
 
-    def but(
-        self,
-        *,
-        problems: Sequence[str] = (),
-        warnings: Sequence[str] = (),
-        images: Mapping[str, str] | None = None,
-    ) -> LesionTable:
-        """The table with further problems and warnings; those of `images` (index_images) that it
-        does not name are the unlabeled ones."""
+    def but(self, *, problems: Sequence[str] = (), warnings: Sequence[str] = ()) -> LesionTable:
+        """The table with further problems and warnings."""
         return replace(
             self,
             problems=(*self.problems, *problems),
             warnings=(*self.warnings, *warnings),
-            unlabeled=tuple(sorted(set((images or {}).values()) - set(self.frame["source"]))),
+        )
+
+    def beside(self, index: ImageIndex) -> LesionTable:
+        """The table with what its folder's index tells: images without a row, rows without an
+        image and why, files passed over."""
+        bare = self.frame["image_name"][self.frame["source"] == ""]
+        return replace(
+            self.but(warnings=index.notes),
+            unlabeled=tuple(sorted(set(index.images) - set(self.frame["source"]))),
+            unmatched=unmatched_reasons(index, bare.tolist()),
         )
 
     def require_sound(self) -> LesionTable:

@@ -1,4 +1,4 @@
-"""Scoring many files: found, scored in order, journaled so that a killed run goes on.
+"""Scoring many files: scored in order, journaled so that a killed run goes on.
 
 Nothing here needs torch: what answers may be a Scorer in this process or a service elsewhere.
 """
@@ -9,16 +9,13 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from melanoma.data.csv_tables import read_table
-from melanoma.data.images import SUFFIXES, Photograph, decode_image
-from melanoma.data.readers.folder_tree import unique_names
-from melanoma.data.readers.index import index_images
-from melanoma.errors import DataError, ImageError
+from melanoma.data.images import Photograph, decode_image
+from melanoma.errors import ImageError
+from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.journal import FORMAT, Journal
-from melanoma.scoring.files.score_rows import COLUMNS, Row, require_plain_names
+from melanoma.scoring.files.score_rows import COLUMNS, Row
 from melanoma.storage import digest_of, read_file
 
 if TYPE_CHECKING:
@@ -26,17 +23,6 @@ if TYPE_CHECKING:
 
 FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
-
-
-class ImageFile(NamedTuple):
-    """An image's name and where it lies.
-
-    The name is the file's stem, the CSV's cell, or, in a folder where two files have one stem, the
-    path below that folder.
-    """
-
-    name: str
-    path: Path
 
 
 class FileScorer(Protocol):
@@ -77,48 +63,6 @@ class LocalScorer:
         except ImageError as error:
             return f"{error.code}: {error}"
         return photograph._replace(pixels=self.scorer.square(photograph.pixels))
-
-
-def find_images(
-    given: Sequence[Path], *, data: Path | None = None, image_col: str | None = None
-) -> list[ImageFile]:
-    """The images that files, folders (searched whole, in name order) and CSVs mean.
-
-    Raises DataError for what does not exist, holds no image, or means two images by one name.
-    """
-    found: list[ImageFile] = []
-    for path in given:
-        if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not files:
-                raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)})")
-            found += [ImageFile(*pair) for pair in zip(_names(path, files), files, strict=True)]
-        elif path.suffix.lower() == ".csv":
-            found += _listed(path, data or path.parent, image_col or "image_name")
-        elif path.is_file():
-            found.append(ImageFile(_utf8(path.stem), path))
-        else:
-            raise DataError(f"no image, folder or CSV at {path}")
-    seen: dict[str, Path] = {}
-    for image in found:
-        if seen.setdefault(image.name, image.path) != image.path:
-            raise DataError(
-                f"two images are named {image.name}: {seen[image.name]} and {image.path}"
-            )
-    require_plain_names([image.name for image in found])
-    return list(dict.fromkeys(found))
-
-
-def _names(folder: Path, files: Sequence[Path]) -> list[str]:
-    stems = [_utf8(file.stem) for file in files]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [_utf8(name) for name in unique_names([f.relative_to(folder) for f in files])]
-
-
-def _utf8(name: str) -> str:
-    """A file's name read as UTF-8, whatever the locale; bytes that are not stay surrogates."""
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[str, float]]:
@@ -201,16 +145,3 @@ def _row(answer: Mapping[str, Any]) -> Row:
         "warnings": "; ".join(answer["warnings"]),
         "error": "",
     }
-
-
-def _listed(path: Path, folder: Path, column: str) -> list[ImageFile]:
-    table = read_table(path, needed=[column])
-    index = index_images(folder)
-    names = table[column].tolist()
-    missing = [name for name in names if name not in index]
-    if missing:
-        raise DataError(
-            f"{len(missing)} images of {path} are not under {folder}: "
-            f"{', '.join(missing[:5])} (--data names their folder)"
-        )
-    return [ImageFile(name, folder / index[name]) for name in names]

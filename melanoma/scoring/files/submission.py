@@ -10,7 +10,7 @@ from pathlib import Path
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import count_pixels
 from melanoma.errors import DataError, ImageError
-from melanoma.scoring.files.score_files import ImageFile
+from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
 from melanoma.storage import read_file, write_text
 

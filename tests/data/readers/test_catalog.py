@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from melanoma.data.readers.catalog import READERS, read_lesions, read_test_lesions
-from melanoma.data.readers.index import index_images
 from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
@@ -345,26 +344,6 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
     assert "(none)" in refused(tmp_path, csv_data())
 
 
-def test_a_name_that_fits_two_files_is_no_source_until_it_is_told_apart(tmp_path: Path) -> None:
-    for name in ("one/x.jpg", "two/x.jpg", "two/y.jpg", "y.png", "z.jpg"):
-        picture(tmp_path / name)
-    index = index_images(tmp_path)
-    assert "x" not in index
-    assert "x.jpg" not in index
-    assert "y" not in index
-    assert index["one/x.jpg"] == "one/x.jpg"
-    assert index["two/x.jpg"] == "two/x.jpg"
-    assert index["y.jpg"] == "two/y.jpg"
-    assert index["y.png"] == "y.png"
-    assert index["z"] == index["z.jpg"] == "z.jpg"
-
-
-def test_files_that_are_no_photographs_are_not_indexed(tmp_path: Path) -> None:
-    for name in ("a.txt", "b.gif", "c.npy", "d"):
-        (tmp_path / name).write_bytes(b"")
-    assert index_images(tmp_path) == {}
-
-
 def test_a_table_with_problems_is_read_and_only_then_refused(tmp_path: Path) -> None:
     """So that check can go on to the images and say everything at once."""
     table = read_lesions(siim_folder(tmp_path, rows(0, "x")), SIIM)
@@ -541,6 +520,32 @@ def test_images_that_no_row_names_are_known(tmp_path: Path) -> None:
     folder = any_folder(tmp_path / "any")
     data = csv_data(image_col="file", target_col="dx", positive=("mel",))
     assert read_lesions(folder, data).unlabeled == ("d.webp",)
+
+
+def test_one_folder_of_images_may_be_named(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "mel", "nv")
+    for name in ("small/i0.jpg", "small/i1.jpg", "large/i0.jpg", "large/i1.jpg"):
+        picture(folder / name)
+    data = csv_data(positive=("mel",))
+    unmatched = read_lesions(folder, data).unmatched
+    assert unmatched["i1"] == "2 files have that name: large/i1.jpg, small/i1.jpg"
+    data = csv_data(positive=("mel",), images="small")
+    assert read_lesions(folder, data).frame["source"].tolist() == ["small/i0.jpg", "small/i1.jpg"]
+
+
+def test_every_reader_passes_over_the_same_files(tmp_path: Path) -> None:
+    hidden = ("._i0.jpg", "@eaDir/i0.jpg/SYNOPHOTO_THUMB_M.jpg")
+    said = "2 hidden or system files passed over"
+    siim = siim_folder(tmp_path / "siim", rows(0, 1), ("i0.jpg", "i1.jpg"))
+    ham = ham_folder(tmp_path / "ham", *all_codes())
+    plain = coded_folder(tmp_path / "any", "mel", "nv")
+    for inside in (siim / "jpeg/train", ham / "HAM10000_images_part_1", plain / "images"):
+        for name in (*hidden, "i0.jpg"):
+            picture(inside / name)
+    for folder, data in ((siim, SIIM), (ham, HAM), (plain, csv_data(positive=("mel",)))):
+        table = read_lesions(folder, data)
+        assert any(said in warning for warning in table.warnings), folder
+        assert not [name for name in table.unlabeled if "_i0" in name or "@eaDir" in name]
 
 
 def test_the_set_as_published_has_a_row_for_every_image(real_data: Path) -> None:

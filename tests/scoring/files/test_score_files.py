@@ -14,14 +14,9 @@ from PIL import Image
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.data.folds import load_folds
-from melanoma.errors import DataError
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.files.score_files import (
-    ImageFile,
-    LocalScorer,
-    find_images,
-    likeliest_classes,
-)
+from melanoma.scoring.files.find import ImageFile
+from melanoma.scoring.files.score_files import LocalScorer, likeliest_classes
 from melanoma.scoring.files.score_rows import as_columns
 from melanoma.scoring.scorer import Scorer
 
@@ -32,23 +27,6 @@ Door = Callable[..., Any]
 def options(folder_run: Any, tmp_path: Path) -> list[str | Path]:
     (tmp_path / "recipe.yaml").write_text(folder_run.recipe.to_yaml())
     return ["--config", "recipe.yaml", "--weights", folder_run.weights, "--device", "cpu"]
-
-
-def images(folder: Path, *files: str) -> Path:
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_bytes(b"")
-    return folder
-
-
-def test_files_of_one_stem_are_named_by_their_path(tmp_path: Path) -> None:
-    folder = images(tmp_path / "one", "Acne/1.jpg", "Warts/1.jpg", "Warts/2.png", "Warts/2.JPG")
-    names = [image.name for image in find_images([folder])]
-    assert names == ["Acne/1", "Warts/1", "Warts/2.JPG", "Warts/2.png"]
-    folder = images(tmp_path / "two", "Acne/1.jpg", "Warts/2.jpg")
-    assert [image.name for image in find_images([folder])] == ["1", "2"]
-    with pytest.raises(DataError, match="two images are named 1"):
-        find_images([folder, tmp_path / "one/Acne"])
 
 
 def test_the_likeliest_classes_are_sorted_before_they_are_rounded() -> None:
