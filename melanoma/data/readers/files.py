@@ -116,8 +116,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether to look into it. An empty folder that is named as an image stands for that image,
+    which whoever reads it misses."""
     try:
-        return entry.is_dir()
+        return entry.is_dir() and not (
+            entry.name.lower().endswith(SUFFIXES) and not any(Path(entry.path).iterdir())
+        )
     except OSError:  # a link that leads to itself
         return False
 

@@ -78,6 +78,15 @@ def test_links_are_followed_and_no_folder_is_read_twice(tmp_path: Path) -> None:
     assert "3 links to folders that are read already" in found.notes[0]
 
 
+def test_a_folder_named_as_an_image_is_searched_and_missed_as_one_where_it_is_empty(
+    tmp_path: Path,
+) -> None:
+    folder = tree(tmp_path, "a.jpg/b.jpg")
+    (folder / "c.jpg").mkdir()
+    (folder / "d").mkdir()
+    assert names(find_files(folder).images) == ["a.jpg/b.jpg", "c.jpg"]
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder at"):
         find_files(tmp_path / "absent")
