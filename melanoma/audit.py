@@ -83,8 +83,9 @@ def audit(
             _save_pictures(found, pictures)
     _answer(found, start=start, as_json=json, allowed=allow_leak)
     if found.audit.leaks and not allow_leak:
+        kinds = len(found.audit.findings)
         raise FoldError(
-            f"leaks: {'; '.join(found.audit.findings)}; "
+            f"{kinds} kind{'s' if kinds > 1 else ''} of leak, listed above; "
             + ("leave them out of one set" if external else "rebuild with python -m melanoma.split")
             + ", or pass --allow-leak"
         )

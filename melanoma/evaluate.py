@@ -27,6 +27,7 @@ def evaluate(
     settings: t.Settings = None,
     seed: t.Seed = None,
     device: t.Device = "auto",
+    pretrained: t.Pretrained = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Seal the folds that are trained, if not all.")
     ] = False,
@@ -78,13 +79,13 @@ def evaluate(
 
     start, watch = time.monotonic(), t.watch()
     test = None
-    _check_options(prevalence, external, recalibrate)
+    _check_options(prevalence, external, recalibrate, pretrained)
     if external is not None:
         external = find_recipe(external)
     if external is not None and weights is not None:
         recipe = read_recipe(weights)  # the bundle's own, which names its fold file
     else:
-        recipe = t.read_recipe_options(config, settings, None)
+        recipe = t.read_recipe_options(config, settings, None, pretrained=pretrained)
     folder = weights_folder(weights, recipe)
     fold_path = fold_file(folds, recipe)
     if external is None:
@@ -131,16 +132,23 @@ def evaluate(
     if json:
         t.answer_json(report.content.model_dump(mode="json"))
     else:
-        for line in report_lines(report.content):
-            t.answer(line)
-        for line in report_lines(test.content) if test else ():
+        lines = report_lines(report.content)
+        # A leak of both parts is said once, above all numbers.
+        leaks = {line for line in lines if line.startswith("warning: LEAK")}
+        lines += [line for line in report_lines(test.content) if line not in leaks] if test else []
+        for line in lines:
             t.answer(line)
     t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
 
 
 def _check_options(
-    prevalence: float | None, external: Path | None, recalibrate: Path | None
+    prevalence: float | None,
+    external: Path | None,
+    recalibrate: Path | None,
+    pretrained: str | None,
 ) -> None:
+    if pretrained is not None and external is not None:
+        raise RecipeError("--pretrained: not with --external, which scores the sealed bundle")
     if prevalence is not None and not 0 < prevalence < 1:
         raise RecipeError(f"--prevalence {prevalence}: a share between 0 and 1, such as 0.02")
     if recalibrate is not None and external is None:

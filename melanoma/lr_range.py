@@ -28,6 +28,7 @@ def lr_range(
     settings: t.Settings = None,
     seed: t.Seed = None,
     device: t.Device = "auto",
+    pretrained: t.Pretrained = None,
     low: Annotated[float, typer.Option("--low", help="The first rate.")] = 1e-7,
     high: Annotated[float, typer.Option("--high", help="The last rate.")] = 1.0,
     steps: Annotated[int, typer.Option("--steps", help="Steps between them.")] = 100,
@@ -42,7 +43,13 @@ def lr_range(
     if out.suffix.lower() != ".png":
         raise RecipeError(f"--out {out}: a name that ends in .png")
     recipe = t.read_recipe_options(
-        config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
+        config,
+        settings,
+        seed,
+        pretrained=pretrained,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
     )
     from melanoma.devices import resolve_device
     from melanoma.training.learning_rate_figure import save_sweep

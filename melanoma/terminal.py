@@ -37,6 +37,10 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field, a.b=value; repeatable.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Override the recipe's seed.")]
+Pretrained = Annotated[
+    str | None,
+    typer.Option("--pretrained", help="none, imagenet, or a file; {fold} in its path."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]
@@ -58,12 +62,15 @@ def read_recipe_options(
     settings: list[str] | None,
     seed: int | None,
     *,
+    pretrained: str | None = None,
     image_col: str | None = None,
     target_col: str | None = None,
     group_col: str | None = None,
 ) -> Recipe:
     """The recipe with the command line's overrides. Raises RecipeError."""
     overrides = list(settings or [])
+    if pretrained is not None:
+        overrides.append(f"model.pretrained={json.dumps(pretrained)}")
     columns = {"image_col": image_col, "target_col": target_col, "group_col": group_col}
     named = {key: value for key, value in columns.items() if value is not None}
     overrides += [f"data.{key}={json.dumps(value)}" for key, value in named.items()]

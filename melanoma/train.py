@@ -30,10 +30,7 @@ def train(
     settings: t.Settings = None,
     seed: t.Seed = None,
     device: t.Device = "auto",
-    pretrained: Annotated[
-        str | None,
-        typer.Option("--pretrained", help="none, imagenet, or a file; {fold} in its path."),
-    ] = None,
+    pretrained: t.Pretrained = None,
     resume: Annotated[
         str, typer.Option("--resume", help="auto, or never to start again.")
     ] = "auto",
@@ -58,14 +55,20 @@ def train(
     """Train one fold or all folds; the same command resumes."""
     if resume not in ("auto", "never"):
         raise RecipeError(f"--resume {resume}: auto or never")
-    if pretrained is not None:
-        settings = [*(settings or []), f"model.pretrained={pretrained}"]
     recipe = t.read_recipe_options(
-        config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
+        config,
+        settings,
+        seed,
+        pretrained=pretrained,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
     )
     if fold != "all" and not fold.isdecimal():
         fold_numbers(fold, list(range(recipe.folds.k)))
     from melanoma.devices import resolve_device
+    from melanoma.training.run.facts import is_finished
+    from melanoma.training.run.folder import fold_folder
     from melanoma.training.tracking.follow import tracking_uri
     from melanoma.workflows.train import check_recipe, fold_summary, select_folds, train_fold
 
@@ -89,7 +92,7 @@ def train(
     folder = weights_folder(weights, recipe)
     summaries = []
     for part in parts:
-        start = time.monotonic()
+        start, was_finished = time.monotonic(), is_finished(fold_folder(folder, part.fold))
         run = train_fold(
             recipe,
             part,
@@ -102,12 +105,13 @@ def train(
             watch=watch,
         )
         summaries.append(fold_summary(recipe, run))
-        _say_fold(recipe, run, summaries[-1], start=start)
+        did = "read" if was_finished and resume == "auto" else "wrote"
+        _say_fold(recipe, run, summaries[-1], ending=f"{did} {run.folder} in {t.duration(start)}")
     if json:
         t.answer_json(summaries)
 
 
-def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, start: float) -> None:
+def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, ending: str) -> None:
     from melanoma.training.epoch_metrics import metric_names
 
     metric = "auroc" if recipe.is_binary else "macro_auroc"
@@ -115,7 +119,7 @@ def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, start: flo
         f"fold {run.fold}: {len(run.scores.frame)} images held out, {metric_names()[metric]} "
         f"{found[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
         f"{found[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
-        f"kept {found['kept']}; wrote {run.folder} in {t.duration(start)}"
+        f"kept {found['kept']}; {ending}"
     )
 
 

@@ -37,19 +37,21 @@ def test_weights_of_another_fold_are_refused_or_stamped_and_the_same_fold_s_pass
         assert "held-out images of fold 0" in last
         assert "fold_{fold}/model.safetensors" in last
         assert not (tmp_path / "B").exists()
-    swept = call_door(
-        "lr_range",
-        *common,
-        *("--set", f"model.pretrained={first / 'fold_1/model.safetensors'}"),
-    )
+    swept = call_door("lr_range", *common, "--pretrained", first / "fold_1/model.safetensors")
     assert swept.code == 3, swept.err
     assert "held-out images of fold 0" in swept.err.splitlines()[-1]
+    assert swept.err.count("held-out images of fold 0") == 1, "said twice"
 
     right = [*common, "--pretrained", first / "fold_{fold}/model.safetensors"]
     found = call_door("train", *right, "--fold", "all", "--weights", tmp_path / "C")
     assert found.code == 0, found.err
     assert "LEAK" not in found.err
-    assert call_door("evaluate", *right[:8], "--weights", tmp_path / "C").code == 0
+    # The command line that trained it says what was trained.
+    told = call_door("evaluate", *right, "--weights", tmp_path / "C")
+    assert told.code == 0, told.err
+    assert "note: reporting what was trained" not in told.err
+    outside = [*right, "--external", recipe]
+    assert "--pretrained: not with --external" in call_door("evaluate", *outside).err
     clean = json.loads((tmp_path / "C/report.json").read_text())
     assert not [line for line in clean["warnings"] if "LEAK" in line or "unknown" in line]
     assert clean["leaks"]["starting_weights"] == {"held_out_seen": 0, "unknown": False}

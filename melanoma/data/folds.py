@@ -136,7 +136,10 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         np.arange(len(frame)) if plain else join_groups(keys, pairs), dtype=np.int64
     )
     fold = np.full(len(frame), NEVER)
-    if rules.holdout == "folders":
+    if rules.holdout == "supplied":
+        if part is not None:
+            fold[(part == "test").to_numpy(dtype=np.bool_)] = TEST
+    elif rules.holdout == "folders":
         fold[_own_test(part, table)] = TEST
     elif rules.holdout != "none":
         fold[take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST

@@ -56,6 +56,18 @@ class LeakAudit:
                 listed.append(f"  and {len(found) - limit} more")
         return listed
 
+    def lists(self, limit: int = 50) -> list[str]:
+        """What `lines` lists under the findings, for those who have read them: whole lists alone,
+        each under its kind."""
+        listed = []
+        for kind, found in self._kinds:
+            if len(found) > _SHOWN:
+                listed.append(f"  {kind} {self.where}:")
+                listed += [f"  {one}" for one in found[:limit]]
+            if len(found) > limit:
+                listed.append(f"  and {len(found) - limit} more")
+        return listed
+
     @property
     def _kinds(self) -> tuple[tuple[str, Sequence[object]], ...]:
         return (

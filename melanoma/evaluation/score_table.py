@@ -68,7 +68,10 @@ def make_scores(
         own = [name] if values.shape[1] == 1 else logit_columns(name, classes)
         columns |= dict(zip(own, values.T, strict=True))
     frame = held_out[list(COLUMNS)].reset_index(drop=True)
-    return ScoreTable(frame.assign(**columns), tuple(classes))
+    # At once: column by column, pandas warns of a frame of a hundred.
+    return ScoreTable(
+        pd.concat([frame, pd.DataFrame(columns, frame.index)], axis=1), tuple(classes)
+    )
 
 
 def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTable:

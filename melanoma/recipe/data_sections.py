@@ -27,9 +27,11 @@ class DataSection(Part):
     """What a recipe says of its images: `reader` names the layout, the rest is the reader's own.
 
     `card` is the model card's sentence of where such images come from, without its full stop.
+    `later` are fields that came later, with the value that means what was before them.
     """
 
     card: ClassVar[str]
+    later: ClassVar[tuple[tuple[str, Any], ...]] = ()
     reader: str
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
@@ -138,15 +140,28 @@ class CsvFolderData(DataSection):
 class HamData(DataSection):
     """HAM10000 as published: HAM10000_metadata.csv, images in folders HAM10000_images*.
 
-    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest). Where
-    HAM10000_images_train and HAM10000_images_test are both there, they are its parts.
+    The classes are its seven diagnoses, or benign and melanoma (melanoma against the rest), or any
+    others that `labels` gives each dx code. Where HAM10000_images_train and HAM10000_images_test
+    are both there, they are its parts.
     """
 
     card = "HAM10000 as published (reader ham10000)"
+    later = (("labels", None),)
     reader: Literal["ham10000"]
     """HAM10000 as published."""
+    labels: dict[str, ClassName] | None = None
+    """What each dx code means: code -> class; of its own classes, only what differs."""
     rows: Literal["all", "with_image"] = "all"
     """All: a row without its image is a fault. With_image: such rows are left out, and counted."""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _cells_are_text(cls, labels: Any) -> Any:
+        return as_text(labels)
+
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """A code must mean one of the classes."""
+        return _labels_problem(self.labels, classes)
 
 
 class ClassFolderData(DataSection):

@@ -44,6 +44,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("model", "head", None),
     ("optimizer", "backbone_ratio", 1.0),
     ("schedule", "metric", "selection"),
+    ("schedule", "threshold_mode", "abs"),
     ("training", "precise_bn", 0),
     ("training", "compile", False),
     ("training", "cuda_graphs", True),
@@ -154,7 +155,8 @@ class Recipe(Part):
         values = self.model_dump(mode="json", exclude={"version"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
-        for section, key, default in _LATER:
+        later = (("data", key, default) for key, default in self.data.later)
+        for section, key, default in (*_LATER, *later):
             if key in values[section] and values[section][key] == default:
                 del values[section][key]
         if not self.stages:

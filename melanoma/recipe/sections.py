@@ -50,8 +50,9 @@ class Folds(Part):
     """Which images are held out when; what is decided here is frozen in the fold file.
 
     `holdout` is a test part beside the folds, scored once by evaluate and never read by training:
-    none, a share of the images, or folders (the data's own test folder). `k: 1` is a single split
-    into training and validation.
+    none, a share of the images, folders (the data's own test folder, which must be there), or
+    supplied (the same, or none where the data has no such folder). `k: 1` is a single split into
+    training and validation.
     """
 
     name: str
@@ -60,8 +61,11 @@ class Folds(Part):
     """Number of folds; 1 is a single split into training and validation."""
     validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share held out by a single split (k: 1)."""
-    holdout: Literal["none", "folders"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "none"
-    """Test part beside the folds: none, a share of the images, or the data's own folders."""
+    holdout: Literal["none", "folders", "supplied"] | Annotated[float, Field(gt=0.0, lt=1.0)] = (
+        "none"
+    )
+    """Test part beside the folds: none, a share of the images, the data's own (folders), or the
+    data's own where there is one (supplied)."""
     group_by: Literal["patient", "none"] = "patient"
     """Patient: patients, lesions and duplicates stay whole. None: leaks, and the report says so."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -145,7 +149,9 @@ class Schedule(Part):
     patience: Annotated[int, Field(ge=0)] = 3
     """Epochs without a gain before plateau lowers the rate."""
     threshold: Annotated[float, Field(ge=0.0)] = 1e-3
-    """Least gain that plateau counts as one, absolute."""
+    """Least gain that plateau counts as one."""
+    threshold_mode: Literal["abs", "rel"] = "abs"
+    """Abs: the gain itself. Rel: as a share of the best so far, as torch's default is."""
     metric: Literal["selection", "loss"] = "selection"
     """What plateau watches on the held-out images: the selection metric, or the loss."""
     every: Count = 4

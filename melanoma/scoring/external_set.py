@@ -133,9 +133,10 @@ def external_rows(scored: ExternalScores, report: Report) -> pd.DataFrame:
         if not images.binary:
             frame["melanoma"] = images.positive
         frame["prob"] = images.probability
-    if not images.binary:
-        frame[[f"prob_{name}" for name in images.classes]] = images.by_class
-    return frame
+    if images.binary:
+        return frame
+    names = [f"prob_{name}" for name in images.classes]
+    return pd.concat([frame, pd.DataFrame(images.by_class, frame.index, names)], axis=1)
 
 
 def _comparable(scorer: Scorer, recipe: Recipe) -> None:

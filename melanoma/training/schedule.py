@@ -80,11 +80,16 @@ class RateSchedule:
     def observe(self, metric: float) -> None:
         """Plateau: after more than `patience` epochs without `threshold` better, drop once.
 
-        The same rule as torch's ReduceLROnPlateau with threshold_mode abs.
+        The same rule as torch's ReduceLROnPlateau with the same threshold_mode.
         """
         if self.rules.name != "plateau":
             return
-        if metric > self.best + self.rules.threshold:
+        least = self.rules.threshold
+        if self.rules.threshold_mode == "rel":  # of a loss too, which comes here negative
+            wanted = self.best * (1 + math.copysign(least, self.best))
+        else:
+            wanted = self.best + least
+        if metric > wanted:
             self.best, self.waited = metric, 0
         else:
             self.waited += 1

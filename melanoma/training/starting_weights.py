@@ -50,9 +50,9 @@ def audit_starts(
     unknown = set()
     for part in parts:
         start = audit_start(recipe, part, imagenet=imagenet)
+        start.require_clean(allow=part.allow_leak)
         for finding in start.findings:
             say(f"LEAK: {finding}")
-        start.require_clean(allow=part.allow_leak)
         if start.unknown and start.source not in unknown:
             unknown.add(start.source)
             say(

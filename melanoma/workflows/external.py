@@ -26,8 +26,9 @@ from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import require_golden
+from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.external_set import build_external_report, external_rows, score_external
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
@@ -120,8 +121,8 @@ def evaluate_external(
     require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)
     overlap = _overlap(bundle, own, training, scored.table, array, watch=watch)
-    for line in overlap.lines():
-        watch.say(line if line.startswith(" ") else f"LEAK: {line}")
+    for line in overlap.lists():  # the findings head the report
+        watch.say(line)
     report = build_external_report(
         scorer,
         scored,
@@ -138,7 +139,10 @@ def evaluate_external(
     save_report(report, own, folder, card=False)
     if recalibrate is not None and report.content.external is not None:
         seal_recalibrated(bundle, recalibrate, own, report.content.external)
-        watch.say(f"sealed a copy calibrated on {recipe.name} in {recalibrate}")
+        watch.say(
+            f"sealed a copy calibrated on {recipe.name} in {recalibrate}, with its report.html and "
+            "MODEL_CARD.md"
+        )
     return report, folder
 
 

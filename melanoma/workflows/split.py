@@ -50,7 +50,7 @@ def _split_folds(
             f"{len(duplicates.near)} pairs of near-duplicates"
         ]
     pairs = duplicates.pairs if duplicates else ()
-    if "part" in table.frame and recipe.folds.holdout != "folders":
+    if "part" in table.frame and recipe.folds.holdout not in ("folders", "supplied"):
         own = int((table.frame["part"] == "test").sum())
         audit.append(
             f"note: the data's own test part ({own:,} images) is among the others here; "

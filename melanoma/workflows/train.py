@@ -48,8 +48,9 @@ def select_folds(
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run, watch=watch)
     names = table.whole["image_name"].tolist()
     duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, names)
-    audit = audit_folds(_identified(recipe, data, table), duplicates)
-    for line in audit.lines():
+    audit = audit_folds(_identified(recipe, data, table, folds), duplicates)
+    # Once: what is refused stands in the refusal.
+    for line in audit.lines() if allow_leak else audit.lists():
         watch.say(line if line.startswith(" ") else f"LEAK: {line}")
     audit = require_no_leaks(audit, allow=allow_leak)
     numbers = fold_numbers(fold, table.folds)
@@ -119,7 +120,8 @@ def _ensure_inputs(
     there = fold_path.is_file()
     table = load_folds(fold_path, classes=recipe.classes) if there else None
     fold_numbers(fold, list(range(recipe.folds.k)) if table is None else table.folds)
-    if table is not None and recipe.folds.holdout != "none" and table.test.empty:
+    asked = recipe.folds.holdout not in ("none", "supplied")
+    if table is not None and asked and table.test.empty:
         raise FoldError(
             f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
             "melanoma.split, or --set folds.holdout=none"
@@ -148,18 +150,29 @@ def _make_inputs(
         watch.say(f"no fold file at {fold_path}: splitting")
         table, audit = split_folds(recipe, data, arrays, fold_path, watch=watch)
         for line in audit:
-            watch.say(line)
+            if not line.startswith("LEAK"):  # select_folds says it, or refuses it
+                watch.say(line)
     return array, table
 
 
-def _identified(recipe: Recipe, data: Path, folds: FoldTable) -> FoldTable:
-    """The fold table with patients and lesions that only the data's own table knows."""
+def _identified(recipe: Recipe, data: Path, folds: FoldTable, path: Path) -> FoldTable:
+    """The fold table with patients and lesions that only the data's own table knows.
+
+    Raises FoldError where the data's own test part is to be kept apart and is among the folds.
+    """
     if READERS[recipe.data.reader].draws and not (data / "train.csv").is_file():
         return folds  # reading would draw them
     try:
         table = read_lesions(data, recipe.data, classes=recipe.classes)
     except DataError:
         return folds  # an array and a fold file are all that training needs
+    apart = recipe.folds.holdout == "supplied" and "part" in table.frame
+    if apart and folds.test.empty and (table.frame["part"] == "test").any():
+        raise FoldError(
+            f"folds.holdout: {data} has a test part of its own, which {path} has among its folds; "
+            "make another with python -m melanoma.split --out FILE and name it with --folds, or "
+            "--set folds.holdout=none"
+        )
     return with_identities(folds, table)
 
 

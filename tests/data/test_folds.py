@@ -668,6 +668,15 @@ def test_folders_that_are_not_there_are_no_test_part() -> None:
             make_folds(table, held(k=2, holdout="folders"))
 
 
+def test_a_supplied_part_is_kept_apart_where_there_is_one() -> None:
+    part = ["test" if row >= 40 else "train" for row in range(50)]
+    apart = make_folds(parted(part), held(k=2, holdout="supplied"))
+    same = make_folds(parted(part), held(k=2, holdout="folders"))
+    pd.testing.assert_frame_equal(apart.whole, same.whole)
+    for table in (lesions([0, 1] * 10), parted(["train"] * 20)):
+        assert make_folds(table, held(k=2, holdout="supplied")).test.empty
+
+
 def test_folds_need_each_class_outside_the_test_part() -> None:
     table = lesions([0] * 10 + [1] * 10)
     part = ["train"] * 12 + ["test"] * 8

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from refusals import require_refusal
 
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.training.run.folder import load_run
 
 Door = Callable[..., Any]
@@ -76,6 +79,32 @@ def test_a_recipe_with_a_test_part_refuses_a_fold_file_without_one(
     assert call_door(*held, "--folds", "held.csv").code == 0
 
 
+def test_a_supplied_test_part_among_the_folds_is_not_trained_on(
+    call_door: Door, tiny_recipe: Recipes, tmp_path: Path
+) -> None:
+    folder, codes = tmp_path / "ham", list(HAM10000_CLASSES)
+    rows = [f"l{n},i{n},{codes[n % 7]},histo,40,male,back" for n in range(35)]
+    for number in range(35):
+        part = "test" if number >= 28 else "train"
+        path = folder / f"HAM10000_images_{part}" / f"i{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colors = np.random.default_rng(number).integers(60, 200, (5, 5, 3)).astype(np.uint8)
+        Image.fromarray(colors).resize((40, 40)).save(path)
+    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+    (folder / "HAM10000_metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+    common = ["--config", "ham10000_resnet34", "--data", folder, "--arrays", tmp_path / "arrays"]
+    common += ["--set", "image.size=32", "--set", "folds.k=2", "--set", "model.pretrained=none"]
+    mixed = call_door("split", *common, "--set", "folds.holdout=none", "--out", "mixed.csv")
+    assert mixed.code == 0, mixed.err
+    assert call_door("split", *common, "--out", "apart.csv").code == 0
+    apart = pd.read_csv("apart.csv", dtype=str)
+    assert set(apart["image_name"][apart["fold"] == "test"]) == {f"i{n}" for n in range(28, 35)}
+    assert call_door("prepare", *common).code == 0
+    command = ["train", *common, "--fold", "0", "--dry-run", "--folds"]
+    require_refusal(call_door(*command, "mixed.csv"), 3, "has a test part of its own", "--out FILE")
+    assert call_door(*command, "apart.csv").code == 0
+
+
 def test_a_single_split_has_one_fold(call_door: Door, options: list[str | Path]) -> None:
     single = ["--set", "folds.k=1", "--folds", "single.csv"]
     assert call_door("split", *options[:6], *single).code == 0
@@ -99,9 +128,12 @@ def test_a_leaking_fold_file_is_refused_unless_it_is_insisted_upon(
     count = int(line.split("the fold file leaks: ")[1].split()[0])
     spread = pd.read_csv("leaking.csv").groupby("patient_id")["fold"].nunique()
     assert count == (spread > 1).sum() > 5
+    said = f"{count} patients in more than one fold"
+    assert call_door(*command).err.count(said) == 1
     answer = call_door(*command, "--allow-leak")
     assert answer.code == 0
-    assert f"LEAK: {count} patients in more than one fold" in answer.err
+    assert f"LEAK: {said}" in answer.err
+    assert answer.err.count(said) == 1
     frame.to_csv("sound.csv", index=False)
     assert call_door(*command, "--folds", "sound.csv").code == 0
 

@@ -66,6 +66,8 @@ def test_a_finished_fold_is_left_as_it_is(
     answer = call_door(*command)
     assert answer.code == 0
     assert "finished already; nothing to do" in answer.err
+    assert "wrote" not in answer.err
+    assert "; read run/fold_0 in " in answer.err
     kept = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in interrupted.iterdir()}
     lock = interrupted / ".lock"
     assert {p: v for p, v in kept.items() if p != lock} == {

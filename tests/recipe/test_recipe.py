@@ -563,6 +563,7 @@ def test_ham10000_resnet34_is_as_published() -> None:
     assert (found.optimizer.name, found.optimizer.rate) == ("adam", 1e-3)
     assert (found.schedule.name, found.schedule.every, found.schedule.factor) == ("step", 4, 0.1)
     assert (found.training.epochs, found.training.batch_size) == (15, 64)
+    assert found.folds.holdout == "supplied"
     assert found.augment == (
         {"gaussian_blur": {"blur": 5, "least": 5, "sigma_least": 0.1, "sigma": 2.0, "p": 1.0}},
         {"perspective": {"distortion": 0.5, "p": 0.5}},
@@ -681,7 +682,7 @@ def test_folders_named_by_figures_are_text() -> None:
     [
         ({"holdout": 0}, "folds.holdout: Input should be greater than 0"),
         ({"holdout": 1.0}, "folds.holdout: Input should be less than 1"),
-        ({"holdout": "folder"}, "folds.holdout: Input should be 'none' or 'folders'"),
+        ({"holdout": "folder"}, "folds.holdout: Input should be 'none', 'folders' or"),
         ({"validation": 0.3}, "validation is for k: 1; of 5 folds each is held out once"),
         ({"k": 1, "validation": 1}, "folds.validation: Input should be less than 1"),
     ],
@@ -709,7 +710,11 @@ def test_committed_runs_keep_their_recipe_s_digest(path: Path) -> None:
 def test_fields_that_came_later_change_no_earlier_digest() -> None:
     identity = recipe().identity()
     assert {"holdout", "validation"} & identity["folds"].keys() == set()
-    assert "rows" not in recipe(data={"reader": "ham10000"}).identity()["data"]
+    ham = recipe(data={"reader": "ham10000"}).identity()
+    assert not {"rows", "labels"} & ham["data"].keys()
+    assert "threshold_mode" not in ham["schedule"]
+    # Of a reader that always had it, it stays: that is what its runs' digests are of.
+    assert "labels" in recipe(data={"reader": "csv_folder"}).identity()["data"]
     changed = recipe(folds={"holdout": 0.2}), recipe(folds={"k": 1, "validation": 0.3})
     assert changed[0].identity()["folds"]["holdout"] == 0.2
     assert changed[1].identity()["folds"]["validation"] == 0.3

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import inspect
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from melanoma.recipe.find_recipe import find_recipe
+from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.sections import Schedule, Selection
 from melanoma.training.epoch_metrics import watched
 from melanoma.training.schedule import CURVES, EarlyStopping, RateSchedule
@@ -22,15 +26,17 @@ def _factors(schedule: RateSchedule, aurocs: list[float]) -> list[float]:
     return found
 
 
-def _torch_factors(rules: Schedule, aurocs: list[float]) -> list[float]:
+def _torch_factors(
+    rules: Schedule, aurocs: list[float], *, mode: Literal["min", "max"] = "max"
+) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     plateau = ReduceLROnPlateau(
         optimizer,
-        mode="max",
+        mode=mode,
         factor=rules.factor,
         patience=rules.patience,
         threshold=rules.threshold,
-        threshold_mode="abs",
+        threshold_mode=rules.threshold_mode,
         eps=0.0,
     )
     found = []
@@ -51,6 +57,29 @@ def test_plateau_is_torch_s_reduce_on_plateau(patience: int, threshold: float) -
         aurocs = [float(a) for a in walk]
         expected = _torch_factors(rules, aurocs)
         assert _factors(RateSchedule(rules, 30), aurocs) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("threshold", [1e-4, 0.02])
+def test_a_relative_threshold_is_torch_s_default_for_scores_and_losses(threshold: float) -> None:
+    rules = Schedule(
+        name="plateau", factor=0.5, patience=1, threshold=threshold, threshold_mode="rel"
+    )
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        scores = [float(s) for s in 0.7 + rng.integers(-4, 6, 30).cumsum() / 500]
+        found = _factors(RateSchedule(rules, 30), scores)
+        assert found == pytest.approx(_torch_factors(rules, scores), rel=1e-12)
+        losses = [1.4 - score for score in scores]
+        found = _factors(RateSchedule(rules, 30), [-loss for loss in losses])
+        assert found == pytest.approx(_torch_factors(rules, losses, mode="min"), rel=1e-12)
+
+
+def test_dermnet_s_plateau_is_torch_s_with_every_default() -> None:
+    rules = load_recipe(find_recipe(Path("dermnet_resnet152"))).schedule
+    asked = inspect.signature(ReduceLROnPlateau).parameters
+    for name in ("factor", "patience", "threshold", "threshold_mode"):
+        assert getattr(rules, name) == asked[name].default
+    assert (rules.name, rules.metric, asked["mode"].default) == ("plateau", "loss", "min")
 
 
 def test_a_plateau_on_the_loss_waits_for_it_to_fall() -> None:

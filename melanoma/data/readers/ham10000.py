@@ -9,16 +9,14 @@ from pathlib import Path
 from melanoma.data.csv_tables import read_table
 from melanoma.data.readers.folder_tree import PARTS
 from melanoma.data.readers.index import ImageIndex, index_images
-from melanoma.data.readers.labels import (
-    ham10000_labels,
-)
+from melanoma.data.readers.labels import ham10000_labels
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.recipe.data_sections import Data, HamData
 
 
 def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, HamData)
-    meaning = ham10000_labels(classes)
+    meaning = ham10000_labels(classes, data.labels)
     columns = {"lesion_id": "lesion_id", "age": "age", "sex": "sex", "site": "localization"}
     needed = ["image_id", "dx", *columns.values()]
     table = read_table(folder / "HAM10000_metadata.csv", needed=needed)

@@ -88,17 +88,26 @@ def names_of(targets: pd.Series, classes: Sequence[str]) -> list[str]:
     return [classes[number] if number >= 0 else "" for number in targets]
 
 
-def ham10000_labels(classes: Sequence[str]) -> dict[str, str]:
-    """What each dx code means among these classes. Raises RecipeError for any other classes."""
+def ham10000_labels(
+    classes: Sequence[str], labels: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What each dx code means among these classes, `labels` coming first.
+
+    Raises RecipeError for classes of the caller's own without `labels`.
+    """
+    known: dict[str, str] = {}
     if set(classes) == set(HAM10000_CLASSES.values()):
-        return HAM10000_CLASSES
-    if tuple(classes) == BINARY_CLASSES:
+        known = HAM10000_CLASSES
+    elif tuple(classes) == BINARY_CLASSES:
         benign, melanoma = BINARY_CLASSES
-        return {code: melanoma if code == "mel" else benign for code in HAM10000_CLASSES}
-    raise RecipeError(
-        f"classes: reader ham10000 knows {', '.join(BINARY_CLASSES)}; or all of "
-        f"{', '.join(HAM10000_CLASSES.values())}"
-    )
+        known = {code: melanoma if code == "mel" else benign for code in HAM10000_CLASSES}
+    elif labels is None:
+        raise RecipeError(
+            f"classes: reader ham10000 knows {', '.join(BINARY_CLASSES)}; or all of "
+            f"{', '.join(HAM10000_CLASSES.values())}; for others say what each dx code means: "
+            f"data.labels={{{', '.join(f'{code}: CLASS' for code in HAM10000_CLASSES)}}}"
+        )
+    return {**known, **(labels or {})}
 
 
 def _nfc(name: str) -> str:
@@ -152,7 +161,8 @@ def _hint(bad: pd.Series, known: Iterable[str], labels: Mapping[str, str] | None
     if not any(bad):
         return ""
     if labels is not None:
-        return f"; it knows {_first([repr(cell) for cell in known], 12)}"
+        said = _first([repr(cell) for cell in known], 12)
+        return f"; it knows {said}; add VALUE: CLASS to data.labels"
     return (
         "; data.labels says what a value means: --set 'data.labels={VALUE: CLASS, ...}' "
         f"(values: {counted(bad)})"

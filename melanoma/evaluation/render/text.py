@@ -63,11 +63,19 @@ def _selection(content: ReportContent) -> list[str]:
     selection = content.selection
     if not selection:
         return []
-    return [
-        f"AUROC of the {which} epochs{' (kept)' if selection.kept == which else ''}: "
+    # One number with two classes: there the calibration leaves the ranking as it is.
+    raw = " by uncalibrated scores" if len(content.classes) > 2 else ""
+    lines = [
+        f"AUROC of the {which} epochs{' (kept)' if selection.kept == which else ''}{raw}: "
         f"{spoken(getattr(selection, which).auroc)}"
         for which in ("best", "last")
     ]
+    if raw:
+        lines.append(
+            "  (what follows is by calibrated probabilities; their intercepts, one a class, "
+            "rank images a little otherwise)"
+        )
+    return lines
 
 
 def _metrics(content: ReportContent) -> list[str]:

@@ -34,11 +34,11 @@ from melanoma.evaluation.report.schema_parts import (
     StartingWeights,
 )
 from melanoma.evaluation.score_spread import require_differing_scores
-from melanoma.evaluation.score_table import LOGITS, ScoreTable
+from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_text
-from melanoma.types import Floats
+from melanoma.types import Floats, Integers
 
 
 class FoldFacts(Protocol):
@@ -178,7 +178,11 @@ def _selection(
     resamples: int,
     seed: int,
 ) -> Selection:
-    """Best and last epoch side by side: the best one was picked by the fold that scores it."""
+    """Best and last epoch side by side: the best one was picked by the fold that scores it.
+
+    By the networks' own scores, for the bundle's calibration is fitted to one of the two alone. Its
+    intercepts rank several classes otherwise, so that the report's AUROC is another number there.
+    """
     statistics = {
         which: _ranking(images, corrected_logits(scores, facts, f"logit_{which}"))
         for which in ("best", "last")
@@ -259,15 +263,19 @@ def save_out_of_fold(
     `logit_NAME` and `prob_NAME`, and `melanoma` is 1 where the class is one of the melanoma ones.
     """
     images = report.images
-    frame = images.table[["image_name", "patient_id", "group", "label", "target", "fold"]].copy()
+    frame = images.table[["image_name", "patient_id", "group", "label", "target", "fold"]]
+    columns: dict[str, Floats | Integers] = {}
     if images.melanoma and not images.binary:
-        frame["melanoma"] = images.positive
+        columns["melanoma"] = images.positive
     for name in LOGITS:
-        frame[scores.columns(name)] = corrected_logits(scores, facts, name)
+        logits = corrected_logits(scores, facts, name)
+        columns |= dict(zip(scores.columns(name), logits.T, strict=True))
     if not images.binary:
-        frame[[f"prob_{name}" for name in images.classes]] = images.by_class
-        frame[[f"prob_crossfit_{name}" for name in images.classes]] = images.crossfit
+        for name, values in (("prob", images.by_class), ("prob_crossfit", images.crossfit)):
+            columns |= dict(zip(logit_columns(name, images.classes), values.T, strict=True))
     if images.melanoma:
-        frame["prob"], frame["prob_crossfit"] = images.probability, images.crossfit_probability
+        columns |= {"prob": images.probability, "prob_crossfit": images.crossfit_probability}
+    # At once: a frame that grows by hundreds of columns is one that pandas warns of.
+    frame = pd.concat([frame, pd.DataFrame(columns, frame.index)], axis=1)
     # Every digit: two scores that differ must still differ in the file.
     write_text(path, frame.to_csv(index=False, float_format="%.17g", lineterminator="\n"))

@@ -16,14 +16,14 @@ from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
-from melanoma.evaluation.report.schema import External, Recalibrated, ReportContent
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
-from melanoma.storage import copy_file, digest_of, new_folder, read_file, sha256_of, write_json
+from melanoma.storage import digest_of, read_file
 
 FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -159,34 +159,6 @@ def recalibrate(
         Threshold(float(expit(slope * logit(point.value) + intercept)), point.at)
         for point in points
     ]
-
-
-def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:
-    """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
-
-    Raises RecipeError where there is no fit, or more than two classes; StorageError in use;
-    WeightsError for a fit that would invent certainty.
-    """
-    fit = external.recalibration
-    if fit is None or bundle.outputs != 1:
-        raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
-    require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
-    recalibrated = Recalibrated(
-        external=external.recipe,
-        slope=fit["slope"],
-        intercept=fit["intercept"],
-        prevalence=fit["prevalence"],
-    )
-    report = bundle.report.model_copy(update={"recalibrated": recalibrated})
-    manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    with new_folder(folder) as stage:
-        for file in manifest["sha256"]:
-            copy_file(bundle.folder / file, stage / file)
-        write_json(stage / "report.json", report.model_dump(mode="json"))
-        digests = {**manifest["sha256"], "report.json": sha256_of(stage / "report.json")}
-        stated = make_statement(recipe, report)
-        write_json(stage / MANIFEST, {**manifest, **stated, "sha256": digests})
-    return load_bundle(folder)
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -133,6 +133,12 @@ def read_facts(folder: Path) -> RunStart | RunFacts | None:
         ) from error
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the fold in `folder` is finished. Raises WeightsError when run.json is damaged."""
+    facts = read_facts(folder)
+    return facts is not None and facts.finished
+
+
 def write_facts(folder: Path, facts: RunStart) -> None:
     """Write FOLDER/run.json."""
     write_json(folder / "run.json", facts.to_json())

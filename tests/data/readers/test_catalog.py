@@ -456,8 +456,26 @@ def test_an_unknown_diagnosis_is_refused_with_its_row(
     classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     folder = ham_folder(tmp_path, *all_codes(), "L9,I9,scc,histo,40.0,male,back")
-    with pytest.raises(DataError, match=r"1 rows whose dx .*row 8 \(line 9\): 'scc'"):
+    with pytest.raises(DataError, match=r"1 rows whose dx .*row 8 \(line 9\): 'scc'") as refused:
         read_lesions(folder, HAM, classes=classes).require_sound()
+    assert "add VALUE: CLASS to data.labels" in str(refused.value)
+    means = HamData(reader="ham10000", labels={"scc": classes[0]})
+    frame = read_lesions(folder, means, classes=classes).require_sound().frame
+    assert frame["label"].tolist()[-1] == classes[0]
+    assert frame["label"].tolist()[4] == "melanoma"
+
+
+def test_ham10000_s_codes_may_mean_classes_of_one_s_own(tmp_path: Path) -> None:
+    classes = ("benign", "carcinoma", "melanoma")
+    means = dict.fromkeys(HAM10000_CLASSES, "benign") | {"mel": "melanoma", "bcc": "carcinoma"}
+    data = HamData(reader="ham10000", labels=means)
+    folder = ham_folder(tmp_path, *all_codes())
+    frame = read_lesions(folder, data, classes=classes).require_sound().frame
+    assert frame["target"].tolist() == [0, 1, 0, 0, 2, 0, 0]
+    del means["vasc"]
+    data = HamData(reader="ham10000", labels=means)
+    with pytest.raises(DataError, match=r"1 rows whose dx is not in data\.labels: .*'vasc'"):
+        read_lesions(folder, data, classes=classes).require_sound()
 
 
 def test_ham10000_without_its_table_or_a_column_is_refused(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from scipy.special import softmax
 from sklearn import metrics as sk
 
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.text import report_lines
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
-from melanoma.evaluation.score_table import ScoreTable
+from melanoma.evaluation.score_table import LOGITS, ScoreTable, make_scores
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts
@@ -96,6 +100,57 @@ def test_melanoma_against_the_rest_sums_its_classes(report: Report, oof: pd.Data
     found = report.content.metrics["auroc"].value
     assert found == pytest.approx(sk.roc_auc_score(oof["melanoma"], oof["prob"]), abs=1e-12)
     assert report.content.data.positives == oof["melanoma"].sum()
+
+
+def test_the_two_pooled_aurocs_of_several_classes_are_told_apart(
+    report: Report, oof: pd.DataFrame
+) -> None:
+    content, selection = report.content, report.content.selection
+    assert selection is not None
+    logits = oof[[f"logit_last_{name}" for name in CLASSES]].to_numpy()
+    raw = softmax(logits, axis=1)[:, [1, 3]].sum(axis=1)
+    assert selection.last.auroc.value == pytest.approx(sk.roc_auc_score(oof["melanoma"], raw))
+    lines = report_lines(content)
+    kept = next(n for n, line in enumerate(lines) if line.startswith("AUROC of the last epochs"))
+    assert lines[kept].startswith("AUROC of the last epochs (kept) by uncalibrated scores: ")
+    assert "what follows is by calibrated probabilities" in lines[kept + 1]
+    assert "By the networks' uncalibrated scores" in Markup(render_html(content)).unescape()
+
+
+def test_many_classes_are_written_without_a_warning_of_pandas(tmp_path: Path) -> None:
+    classes = tuple(f"class {number}" for number in range(22))
+    rng, rows = np.random.default_rng(2), 220
+    target = np.arange(rows) % len(classes)
+    held_out = pd.DataFrame(
+        {
+            "image_name": [f"i{n}" for n in range(rows)],
+            **dict.fromkeys(("patient_id", "label"), ""),
+            "group": [f"g{n}" for n in range(rows)],
+            "target": target,
+            "fold": np.arange(rows) // len(classes) % 2,
+        }
+    )
+    held_out["label"] = [classes[number] for number in target]
+    logits = rng.normal(size=(rows, len(classes))) + 2 * np.eye(len(classes))[target]
+    facts = [f.model_copy(update={"prior_shift": (0.0,) * 22}) for f in _facts()[:2]]
+    recipe = make_recipe(
+        {
+            "name": "many",
+            "classes": list(classes),
+            "melanoma": [],
+            "data": {"reader": "class_folders"},
+            "loss": {"name": "cross_entropy"},
+            "folds": {"name": "many", "k": 2},
+            "evaluation": {"resamples": 100},
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.PerformanceWarning)
+        scores = make_scores(held_out, classes, dict.fromkeys(LOGITS, logits))
+        report = build_report(recipe, scores, facts)
+        save_out_of_fold(report, scores, facts, tmp_path / "oof.csv")
+    columns = pd.read_csv(tmp_path / "oof.csv").columns
+    assert len(columns) == 6 + 3 * 22 + 2 * 22
 
 
 def test_metrics_of_the_classes_are_scikit_learn_s(report: Report, oof: pd.DataFrame) -> None:

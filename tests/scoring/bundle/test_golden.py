@@ -15,8 +15,9 @@ import torch
 from made_content import external_fit
 
 from melanoma.errors import ScoreError, WeightsError
-from melanoma.scoring.bundle.bundle import load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import check_golden, draw_golden, golden_score, score_golden
+from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.scorer import Scorer
 
 

@@ -13,7 +13,8 @@ from made_content import external_fit
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, seal_recalibrated
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
 
@@ -65,6 +66,11 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     for one, other in zip(here.thresholds, copy.thresholds, strict=True):
         assert other.value == pytest.approx(expit(0.5 * logit(one.value) - 1.0))
     assert copy.report.recalibrated.external == "elsewhere"
+    # Its own papers say so too: the bundle's would have described other probabilities.
+    page, card = ((copy.folder / name).read_text() for name in ("report.html", "MODEL_CARD.md"))
+    assert "by a fit on the external set <strong>elsewhere</strong>" in page
+    assert "Recalibrated on elsewhere: slope 0.5" in card
+    assert (copy.folder / "figures" / "report.svg").is_file()
     with pytest.raises(StorageError, match="exists"):
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     with pytest.raises(RecipeError, match="images of both"):

@@ -1,0 +1,48 @@
+"""A copy of a bundle whose probabilities are moved by a fit on an external set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from melanoma.errors import RecipeError
+from melanoma.evaluation.render.figures import save_figures
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.schema import External, Recalibrated
+from melanoma.evaluation.score_spread import require_slope
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
+from melanoma.scoring.bundle.staging import MANIFEST
+from melanoma.storage import copy_file, new_folder, sha256_of, write_json, write_text
+
+
+def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:
+    """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
+
+    Its report, page, card and figures say so. Raises RecipeError where there is no fit, or more
+    than two classes; StorageError in use; WeightsError for a fit that would invent certainty.
+    """
+    fit = external.recalibration
+    if fit is None or bundle.outputs != 1:
+        raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
+    require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
+    recalibrated = Recalibrated(
+        external=external.recipe,
+        slope=fit["slope"],
+        intercept=fit["intercept"],
+        prevalence=fit["prevalence"],
+    )
+    report = bundle.report.model_copy(update={"recalibrated": recalibrated})
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    with new_folder(folder) as stage:
+        for file in manifest["sha256"]:
+            copy_file(bundle.folder / file, stage / file)
+        write_json(stage / "report.json", report.model_dump(mode="json"))
+        write_text(stage / "report.html", render_html(report))
+        write_text(stage / "MODEL_CARD.md", render_card(report, recipe))
+        save_figures(report, stage / "figures")
+        digests = {file: sha256_of(stage / file) for file in manifest["sha256"]}
+        stated = make_statement(recipe, report)
+        write_json(stage / MANIFEST, {**manifest, **stated, "sha256": digests})
+    return load_bundle(folder)
