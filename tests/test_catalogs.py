@@ -76,7 +76,7 @@ def test_a_loss_and_its_parameter_are_found(monkeypatch: pytest.MonkeyPatch) -> 
     card = render_card(binary().content, found)
     assert "loss toy_loss (width 2);" in card
     said = refusal_of(loss={"name": "toy_los"})
-    assert "unknown 'toy_los'; did you mean toy_loss? (known: bce, focal, toy_loss)" in said
+    assert "unknown 'toy_los'; did you mean toy_loss? (known: " in said
     said = refusal_of(loss={"name": "toy_loss", "parameters": {"widht": 2}})
     assert "loss.parameters.widht: unknown parameter; did you mean width?" in said
 

@@ -52,12 +52,16 @@ def _both_sides(part: Rows, target: Rows) -> bool:
     return set(target[part == 0]) == set(target[part == 1]) == set(target)
 
 
-def assign_groups(groups: Rows, target: Rows, shares: Floats, *, seed: int) -> Rows:
+def assign_groups(
+    groups: Rows, target: Rows, shares: Floats, *, seed: int, by_size: bool = False
+) -> Rows:
     """Rarest class first, its largest groups first, each to the part that then has the fewest
     images of that class, then the fewest images, for its share.
 
     Longest-processing-time scheduling: the spread of a part is bounded by its last group. A group
-    counts for the rarest class in it. Ties are broken by a seeded shuffle.
+    counts for the rarest class in it. `by_size` evens out, before the number of images, how many
+    groups of each size (1, 2, 3 to 4, 5 to 8, ... images) a part has. Ties are broken by a seeded
+    shuffle.
     """
     k = len(shares)
     # Numbered anew: some groups may be in the test part alone.
@@ -76,14 +80,19 @@ def assign_groups(groups: Rows, target: Rows, shares: Floats, *, seed: int) -> R
     order = shuffled[np.lexsort((-size[shuffled], -held[shuffled], rank[shuffled]))]
     fold_of_group = np.empty(count, dtype=np.int64)
     images, caught = np.zeros(k), np.zeros((len(classes), k))
+    step = np.ceil(np.log2(size)).astype(np.int64) if by_size else np.zeros(count, dtype=np.int64)
+    alike = np.zeros((int(step.max()) + 1, k))
     for group in order:
         # Groups of nothing but the last class only even out the number of images.
         last = rank[group] == len(classes) - 1
         own = classes[rank[group]]
-        keys = ((images + size[group]) / shares, (caught[own] + holds[group, own]) / shares)
-        fold = int(np.lexsort(keys[:1] if last else keys)[0])
+        keys = [(images + size[group]) / shares]
+        keys += [(alike[step[group]] + 1) / shares] if by_size else []
+        keys += [] if last else [(caught[own] + holds[group, own]) / shares]
+        fold = int(np.lexsort(keys)[0])
         fold_of_group[group] = fold
         images[fold] += size[group]
+        alike[step[group], fold] += 1
         caught[:, fold] += holds[group]
     return fold_of_group[groups]
 

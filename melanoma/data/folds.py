@@ -153,7 +153,13 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         for number, (_, rows) in enumerate(splitter.split(rest, target[rest])):
             fold[rest[rows]] = number
     else:
-        fold[rest] = assign_groups(groups[rest], target[rest], np.ones(rules.k), seed=rules.seed)
+        fold[rest] = assign_groups(
+            groups[rest],
+            target[rest],
+            np.ones(rules.k),
+            seed=rules.seed,
+            by_size=rules.stratify == "label_and_size",
+        )
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)

@@ -19,11 +19,13 @@ import albumentations as A
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError, suggest
+from melanoma.recipe.sections import Scaling
 
 # OpenCV's own threads fight with torch's and with the loader's workers.
 cv2.setNumThreads(0)
 
 Step = dict[str, dict[str, Any]]
+Normalize = str | Scaling  # a name in NORMALIZATIONS, or own values
 Transform = Any  # albumentations publishes no types
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -48,7 +50,7 @@ class Augmentation:
 def to_tensor(
     pixels: npt.NDArray[np.uint8] | torch.Tensor,
     *,
-    normalize: str,
+    normalize: Normalize,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """(B, S, S, 3) uint8 RGB as normalised float32 (B, 3, S, S), channels last in memory."""
@@ -65,11 +67,12 @@ def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 @functools.cache  # two copies to the device a batch, each waited for, would stop a GPU
-def _scaling(normalize: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _scaling(normalize: Normalize, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    own = (normalize.mean, normalize.std) if isinstance(normalize, Scaling) else None
     with torch.inference_mode(False):  # what is made in it could not be trained through later
         mean, std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
-            for values in NORMALIZATIONS[normalize]
+            for values in own or NORMALIZATIONS[str(normalize)]
         )
     return mean, std
 

@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from melanoma.errors import FoldError, MelanomaError, RecipeError, suggest
+from melanoma.errors import FoldError, RecipeError, suggest
+from melanoma.models.imbalance_losses import (
+    binary_asymmetric,
+    binary_margin,
+    binary_poly,
+    class_margin,
+    poly,
+)
+from melanoma.models.loss_inputs import binary_inputs, class_inputs
+
+BETA = 0.999  # of effective_number
 
 
 class BinaryLoss(Protocol):
@@ -30,7 +40,7 @@ def binary_cross_entropy(
     Smoothing s in [0, 1) moves targets to s/2 and 1 - s/2. Raises MelanomaError when logits are
     not (B, 1) for B > 0 targets.
     """
-    x, y = _prepare(logits, targets, label_smoothing)
+    x, y = binary_inputs(logits, targets, label_smoothing)
     return F.binary_cross_entropy_with_logits(x, y, pos_weight=x.new_full((), positive_weight))
 
 
@@ -47,7 +57,7 @@ def binary_focal(
     Lin et al., Focal Loss for Dense Object Detection, 2017. It is no proper score: the logits
     come out too timid, and only the calibration mends them. Raises as binary_cross_entropy does.
     """
-    x, y = _prepare(logits, targets, label_smoothing)
+    x, y = binary_inputs(logits, targets, label_smoothing)
     # (1 - p) ** gamma through its logarithm: the power itself has no gradient where p is 1.
     positive = positive_weight * (gamma * F.logsigmoid(-x)).exp() * F.softplus(-x)
     negative = (gamma * F.logsigmoid(x)).exp() * F.softplus(x)
@@ -75,7 +85,7 @@ def cross_entropy(
     Smoothing s in [0, 1) moves the target to 1 - s + s/C, the others to s/C. Raises MelanomaError
     when logits are not (B, C) for B > 0 targets.
     """
-    x, y = _prepare_classes(logits, targets)
+    x, y = class_inputs(logits, targets)
     # Not torch's mean, which divides by the batch's weights: a batch with a rare image would count
     # it less than its weight says, and log(weight) would not be what the logits are moved by.
     return F.cross_entropy(
@@ -95,7 +105,7 @@ def focal(
 
     Lin et al., 2017, over softmax. Raises as cross_entropy does.
     """
-    x, y = _prepare_classes(logits, targets)
+    x, y = class_inputs(logits, targets)
     classes = x.shape[1]
     # log(1 - p) as the sum of the others' probabilities: 1 - p itself is 0 where p is nearly 1.
     own = torch.eye(classes, dtype=torch.bool, device=x.device)
@@ -113,12 +123,14 @@ class LossEntry:
 
     `parameters` are the keywords of its functions that a recipe may give in loss.parameters, with
     the least and the largest value of each; the functions, a BinaryLoss and a ClassLoss with
-    these keywords more, have the defaults.
+    these keywords more, have the defaults. `counts` says that they take `class_counts` as well,
+    the images of each class in the training part.
     """
 
     binary: Callable[..., Tensor] | None = None
     several: Callable[..., Tensor] | None = None
     parameters: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    counts: bool = False
 
     def fits(self, outputs: int) -> bool:
         """Whether it takes so many outputs."""
@@ -131,6 +143,20 @@ LOSSES: dict[str, LossEntry] = {
     "cross_entropy": LossEntry(several=cross_entropy),
     # At 0 it is the cross-entropy; beyond 10 a probability of 0.5 counts a thousandth.
     "focal": LossEntry(binary=binary_focal, several=focal, parameters={"gamma": (0.0, 10.0)}),
+    # Of several classes exactly one is true, and with one true class it would be the focal loss.
+    "asymmetric": LossEntry(
+        binary=binary_asymmetric,
+        parameters={
+            "gamma_positive": (0.0, 10.0),
+            "gamma_negative": (0.0, 10.0),
+            "margin": (0.0, 0.5),
+        },
+    ),
+    # Below -1 a wrong answer would be rewarded.
+    "poly": LossEntry(binary=binary_poly, several=poly, parameters={"epsilon": (-1.0, 10.0)}),
+    "margin": LossEntry(
+        binary=binary_margin, several=class_margin, parameters={"margin": (0.0, 10.0)}, counts=True
+    ),
 }
 
 
@@ -159,10 +185,12 @@ def positive_weight(
     n_negative: int,
     n_positive: int,
     *,
-    rule: Literal["ratio", "none"] | float,
+    rule: Literal["ratio", "effective", "none"] | float,
     cap: float | None,
+    beta: float = BETA,
 ) -> float:
-    """The weight w of positives: N0/N1 of the training part (at most `cap`), 1, or a number.
+    """The weight w of positives: N0/N1 of the training part (at most `cap`), the same of effective
+    numbers (see effective_number), 1, or a number.
 
     A weighted loss moves every logit up by ln w, as if melanoma were w times as common; that
     prior is taken out again (logit - ln w) before calibration. Raises FoldError when a class is
@@ -172,27 +200,36 @@ def positive_weight(
         raise RecipeError(f"loss.cap: {cap} is not a positive number")
     if rule == "none":
         return 1.0
-    if rule == "ratio":
+    if rule in ("ratio", "effective"):
         if n_negative < 1 or n_positive < 1:
             raise FoldError(
                 f"the training part has {n_negative} negatives and {n_positive} positives; "
-                "loss.positive_weight=ratio needs both"
+                f"loss.positive_weight={rule} needs both"
             )
         ratio = n_negative / n_positive
+        if rule == "effective":
+            ratio = effective_number(n_negative, beta) / effective_number(n_positive, beta)
         return ratio if cap is None else min(ratio, cap)
     weight = _number(rule)
     if not (weight > 0 and math.isfinite(weight)):
-        raise RecipeError(f"loss.positive_weight: {rule!r} is not ratio, none or a positive number")
+        raise RecipeError(
+            f"loss.positive_weight: {rule!r} is not ratio, effective, none or a positive number"
+        )
     return weight
 
 
 def class_weights(
-    counts: Sequence[int], *, rule: Literal["none", "balanced", "sqrt"], cap: float | None
+    counts: Sequence[int],
+    *,
+    rule: Literal["none", "balanced", "sqrt", "effective"],
+    cap: float | None,
+    beta: float = BETA,
 ) -> tuple[float, ...]:
     """The weight of each class, from its number of images in the training part.
 
-    balanced: N / (C * N_c); sqrt: its square root. Both with mean 1 over the training images, and
-    only then at most `cap`. Raises FoldError when a class is absent.
+    balanced: N / (C * N_c); sqrt: its square root; effective: 1 / its effective number. All with
+    mean 1 over the training images, and only then at most `cap`. Raises FoldError when a class is
+    absent.
     """
     if rule == "none":
         return (1.0,) * len(counts)
@@ -201,32 +238,24 @@ def class_weights(
             f"the training part has {', '.join(map(str, counts))} images of the classes; "
             f"loss.class_weight={rule} needs some of each"
         )
-    power = {"balanced": 1.0, "sqrt": 0.5}[rule]
-    raw = [count**-power for count in counts]
+    weigh: dict[str, Callable[[int], float]] = {
+        "balanced": lambda count: 1 / count,
+        "sqrt": lambda count: count**-0.5,
+        "effective": lambda count: 1 / effective_number(count, beta),
+    }
+    raw = [weigh[rule](count) for count in counts]
     # For balanced this is N / (C * N_c) itself.
     mean = sum(c * w for c, w in zip(counts, raw, strict=True)) / sum(counts)
     return tuple(min(w / mean, math.inf if cap is None else cap) for w in raw)
 
 
+def effective_number(count: int, beta: float) -> float:
+    """(1 - beta ** count) / (1 - beta): how many images there are that do not repeat each other.
+
+    Cui et al., Class-Balanced Loss, CVPR 2019; from 1 (beta 0) to the count (beta near 1).
+    """
+    return -math.expm1(count * math.log(beta)) / (1 - beta) if beta > 0 else 1.0
+
+
 def _number(rule: object) -> float:
     return float(rule) if isinstance(rule, int | float) else math.nan
-
-
-def _prepare(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    # Without this, (B, 1) against (B,) broadcasts to (B, B) and trains on noise.
-    if targets.ndim != 1 or not len(targets) or logits.shape != (len(targets), 1):
-        raise MelanomaError(
-            f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
-            "(B, 1) and (B,) with B > 0 were expected"
-        )
-    return logits[:, 0].float(), targets.float() * (1 - smoothing) + smoothing / 2
-
-
-def _prepare_classes(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    fits = logits.ndim == 2 and targets.ndim == 1 and len(logits) == len(targets) > 0
-    if not fits or logits.shape[1] < 2:
-        raise MelanomaError(
-            f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
-            "(B, C) with C > 1 and (B,) with B > 0 were expected"
-        )
-    return logits.float(), targets.long()

@@ -24,6 +24,7 @@ from melanoma.recipe.sections import (
     Optimizer,
     Part,
     Sampler,
+    Scaling,
     Schedule,
     Selection,
     Stage,
@@ -122,7 +123,9 @@ def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 def _explain(error: Any) -> str:
     # pydantic puts the union's tag ("siim") into the path; a person never wrote it there.
-    location = [str(p) for p in error["loc"] if p not in READERS]
+    parts = error["loc"]
+    tagged = {n + 1 for n, p in enumerate(parts) if p == "normalize"}  # by a kind of its value
+    location = [str(p) for n, p in enumerate(parts) if p not in READERS and n not in tagged]
     field = ".".join(location)
     if error["type"] == "union_tag_invalid" and location == ["data"]:
         name = error["ctx"]["tag"]
@@ -142,6 +145,7 @@ def _explain(error: Any) -> str:
 def _known_keys(location: tuple[str | int, ...]) -> list[str]:
     sections: dict[str, type[Part]] = {
         "image": Image,
+        "values": Scaling,
         "folds": Folds,
         "model": Model,
         "loss": Loss,

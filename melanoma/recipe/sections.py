@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StrictBool,
     StringConstraints,
+    Tag,
     model_validator,
 )
 
@@ -37,13 +39,29 @@ class Part(BaseModel):
     )
 
 
+class Scaling(Part):
+    """Own values in the place of a name: (pixel / 255 - mean) / std, for red, green and blue."""
+
+    mean: tuple[Share, Share, Share]
+    """Mean of each channel, from 0 to 1."""
+    std: tuple[Positive, Positive, Positive]
+    """Deviation of each channel."""
+
+
+def _normalize_kind(value: object) -> str:
+    return "values" if isinstance(value, dict | Scaling) else "name"
+
+
 class Image(Part):
     size: Annotated[int, Field(ge=32, le=1024)] = 128
     """Side of the square that the network sees, pixels."""
     fit: Literal["squash", "center"] = "squash"
     """How a rectangle becomes a square: squashed, or its centre cut out."""
-    normalize: Literal["imagenet", "half"] = "imagenet"
-    """Scaling of the pixels: ImageNet's mean and deviation, or .5 and .5."""
+    normalize: Annotated[
+        Annotated[Literal["imagenet", "half"], Tag("name")] | Annotated[Scaling, Tag("values")],
+        Discriminator(_normalize_kind),
+    ] = "imagenet"
+    """Scaling of the pixels: ImageNet's mean and deviation, .5 and .5 (half), or own values."""
 
 
 class Folds(Part):
@@ -68,11 +86,15 @@ class Folds(Part):
     data's own where there is one (supplied)."""
     group_by: Literal["patient", "none"] = "patient"
     """Patient: patients, lesions and duplicates stay whole. None: leaks, and the report says so."""
+    stratify: Literal["label", "label_and_size"] = "label"
+    """What every fold has its share of: each class; or also groups of each number of images."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the ties in the assignment."""
 
     @model_validator(mode="after")
     def _validation_has_a_use(self) -> Folds:
+        if self.stratify != "label" and (self.k == 1 or self.group_by == "none"):
+            raise ValueError("stratify: label_and_size is for several folds of whole groups")
         if self.k > 1 and self.validation != 0.2:
             raise ValueError(f"validation is for k: 1; of {self.k} folds each is held out once")
         return self
@@ -107,12 +129,15 @@ class Loss(Part):
     """Name of the loss; an unknown one is refused with the known ones."""
     parameters: dict[str, float] = {}
     """The loss's own parameters, such as gamma of focal; an unknown one is refused."""
-    positive_weight: Literal["ratio", "none"] | Positive = "none"
-    """Weight of the positives: negatives / positives (ratio), or a number; one output only."""
-    class_weight: Literal["none", "balanced", "sqrt"] = "none"
+    positive_weight: Literal["ratio", "effective", "none"] | Positive = "none"
+    """Weight of the positives: negatives / positives (ratio), the same of effective numbers, or a
+    number; one output only."""
+    class_weight: Literal["none", "balanced", "sqrt", "effective"] = "none"
     """Weight of each class by its rarity; several outputs only."""
+    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Beta of effective numbers, (1 - beta ** images) / (1 - beta)."""
     cap: Positive | None = None
-    """Largest weight that ratio, balanced or sqrt may give."""
+    """Largest weight that ratio, balanced, sqrt or effective may give."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
     """Share of the target that is spread over the classes."""
 
@@ -125,8 +150,8 @@ class Sampler(Part):
 
 
 class Optimizer(Part):
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    """The optimizer."""
+    name: Literal["adam", "adamw", "sgd", "lion"] = "adam"
+    """The optimizer; lion wants a third to a tenth of adamw's rate."""
     rate: Positive = 1e-4
     """Highest learning rate, of the head."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
@@ -137,6 +162,8 @@ class Optimizer(Part):
     """Ratio of the rates of one depth of the backbone and the next."""
     clip_norm: Positive | None = None
     """Largest norm of the gradient; none: not clipped."""
+    sam_rho: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Radius of SAM's step uphill, such as 0.05, which doubles the time; 0: without SAM."""
 
 
 class Schedule(Part):

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from melanoma.data.images import Pixels
-from melanoma.data.transforms import to_tensor
+from melanoma.data.transforms import Normalize, to_tensor
 from melanoma.devices import resolve_precision
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import Classifier, make_classifier, make_faster
@@ -54,7 +54,7 @@ class TorchMembers:
         self,
         networks: Mapping[int, Classifier],
         *,
-        normalize: str,
+        normalize: Normalize,
         device: torch.device,
         precision: torch.dtype = torch.float32,
     ) -> None:

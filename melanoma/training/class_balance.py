@@ -20,11 +20,13 @@ def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
     """The recipe's loss with its weights. Raises RecipeError for one that does not fit."""
     rules = recipe.loss
     entry = find_loss(rules.name, rules.parameters, outputs=recipe.outputs)
+    counts = {"class_counts": data.class_counts.tolist()} if entry.counts else {}
     if entry.binary is not None and recipe.is_binary:
         return partial(
             entry.binary,
             positive_weight=loss_weight(recipe, data),
             label_smoothing=rules.label_smoothing,
+            **counts,
             **rules.parameters,
         )
     assert entry.several is not None  # as find_loss has made sure
@@ -35,6 +37,7 @@ def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
         entry.several,
         class_weights=weights,
         label_smoothing=rules.label_smoothing,
+        **counts,
         **rules.parameters,
     )
 
@@ -46,13 +49,14 @@ def loss_weight(recipe: Recipe, data: FoldData) -> float:
         data.positives,
         rule=recipe.loss.positive_weight,
         cap=recipe.loss.cap,
+        beta=recipe.loss.beta,
     )
 
 
 def loss_weights(recipe: Recipe, data: FoldData) -> tuple[float, ...]:
     """With several outputs: how often an image of each class counts."""
-    counts = data.class_counts.tolist()
-    return class_weights(counts, rule=recipe.loss.class_weight, cap=recipe.loss.cap)
+    rules, counts = recipe.loss, data.class_counts.tolist()
+    return class_weights(counts, rule=rules.class_weight, cap=rules.cap, beta=rules.beta)
 
 
 def shown_share(recipe: Recipe, data: FoldData) -> float:

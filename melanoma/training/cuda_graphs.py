@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from melanoma.data.transforms import send, to_tensor
+from melanoma.data.transforms import Normalize, send, to_tensor
 from melanoma.models.classifier import Classifier
 from melanoma.training.state import TrainingState
 
@@ -46,7 +46,7 @@ class GraphedPasses:
         loss: Callable[[Tensor, Tensor], Tensor],
         network: Callable[[Tensor], Tensor],
         *,
-        normalize: str,
+        normalize: Normalize,
         precision: torch.dtype,
         record: Record,
     ) -> None:
@@ -135,10 +135,12 @@ def make_graphs(
     *,
     precision: torch.dtype,
 ) -> GraphedPasses | None:
-    """The recipe's graphs on a GPU; None elsewhere, and for float16, whose scale changes."""
+    """The recipe's graphs on a GPU; None elsewhere, for float16, whose scale changes, and for SAM,
+    which passes over a batch twice."""
     recipe, classifier = state.recipe, state.classifier
     device = next(classifier.parameters()).device
-    if device.type != "cuda" or not recipe.training.cuda_graphs or state.scaler.is_enabled():
+    asked = recipe.training.cuda_graphs and not recipe.optimizer.sam_rho
+    if device.type != "cuda" or not asked or state.scaler.is_enabled():
         return None
     return GraphedPasses(
         state,

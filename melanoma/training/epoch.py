@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from melanoma.data.batches import Batch, BatchLoader, Plan, RowSource, load_batches
-from melanoma.data.transforms import dihedral_views, send, to_tensor
+from melanoma.data.transforms import Normalize, dihedral_views, send, to_tensor
 from melanoma.devices import autocast
 from melanoma.errors import MelanomaError
 from melanoma.models.classifier import Classifier
 from melanoma.training.readings import start_reading
+from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -36,7 +38,7 @@ def train_epoch(
     *,
     targets: npt.NDArray[np.int64],
     loss: Loss,
-    normalize: str,
+    normalize: Normalize,
     precision: torch.dtype,
     clip_norm: float | None,
     planned: int,
@@ -58,30 +60,37 @@ def train_epoch(
     device = next(model.parameters()).device
     lag = int(device.type == "cuda") if lag is None else lag
     parameters = [p for p in model.parameters() if p.requires_grad]
+    rho = state.plan.optimizer.sam_rho
     losses: list[Tensor] = []
     sizes: list[int] = []
-    for batch in batches:
-        state.set_rates(state.epoch + state.batch / planned)
+    group: list[Batch] = []  # what SAM passes over once more
+
+    def backward(batch: Batch) -> Tensor:
         wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
         if graphs is not None and batch.alone and not batch.embedded:
-            losses.append(graphs(batch.pixels, wanted))
-        else:
-            inputs = _inputs(batch, normalize=normalize, device=device)
-            with autocast(device, precision):
-                logits = model.classify(inputs) if batch.embedded else network(inputs)
-            value = loss(logits.float(), send(wanted, device))
-            state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
-            losses.append(value.detach())
+            return graphs(batch.pixels, wanted)
+        inputs = _inputs(batch, normalize=normalize, device=device)
+        with autocast(device, precision):
+            logits = model.classify(inputs) if batch.embedded else network(inputs)
+        value = loss(logits.float(), send(wanted, device))
+        state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
+        return value.detach()
 
+    for batch in batches:
+        state.set_rates(state.epoch + state.batch / planned)
+        losses.append(backward(batch))
         sizes.append(len(batch.rows))
+        group += [batch] if rho else []
         state.batch += 1
         if not batch.closes:
             continue
 
+        if rho:
+            ascend(model, parameters, rho, partial(_each, backward, group))
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm or math.inf)
         state.readings.append(start_reading(losses, norm, sizes, batch.rows))
-        losses, sizes = [], []
+        losses, sizes, group = [], [], []
         _step(state, read_first=lag == 0 or not state.optimizer.state)
         state.optimizer.zero_grad(set_to_none=True)
         state.settle(leave=lag)
@@ -89,6 +98,11 @@ def train_epoch(
         after_step()
     state.settle()
     _refuse_bad_steps(state)
+
+
+def _each(backward: Callable[[Batch], Tensor], group: Sequence[Batch]) -> None:
+    for batch in group:
+        backward(batch)
 
 
 def _step(state: TrainingState, *, read_first: bool) -> None:
@@ -121,7 +135,7 @@ def _refuse_bad_steps(state: TrainingState) -> None:
         )
 
 
-def _inputs(batch: Batch, *, normalize: str, device: torch.device) -> Tensor:
+def _inputs(batch: Batch, *, normalize: Normalize, device: torch.device) -> Tensor:
     if batch.embedded:
         return batch.pixels.to(device, non_blocking=True)
     return to_tensor(batch.pixels, normalize=normalize, device=device)
@@ -145,7 +159,7 @@ def predict_rows(
     source: RowSource,
     rows: npt.NDArray[np.int64],
     *,
-    normalize: str,
+    normalize: Normalize,
     views: int,
     batch_size: int,
     workers: int = 0,
@@ -191,7 +205,7 @@ def renew_statistics(
     source: RowSource,
     rows: npt.NDArray[np.int64],
     *,
-    normalize: str,
+    normalize: Normalize,
     batch_size: int,
     workers: int = 0,
     loader: BatchLoader | None = None,

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from melanoma.models.classifier import Classifier, parameter_groups
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import StagePlan
+from melanoma.training.lion import Lion
 from melanoma.training.readings import Reading
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
@@ -231,6 +232,8 @@ def _make_optimizer(
             return torch.optim.Adam(groups, fused=True)
         case "adamw":
             return torch.optim.AdamW(groups, fused=True)
+        case "lion":
+            return Lion(groups)
         case "sgd":
             return torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=True)
 

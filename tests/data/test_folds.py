@@ -705,3 +705,38 @@ def test_groups_of_the_test_part_alone_fill_no_fold() -> None:
     part = ["test"] * 10 + ["train"] * 20
     with pytest.raises(FoldError, match="3 folds need 3 groups; the table has 2"):
         make_folds(parted(part, patient=patients), held(k=3, holdout="folders"))
+
+
+def test_folds_stratified_by_size_share_out_groups_of_every_number_of_images() -> None:
+    rng = np.random.default_rng(5)
+    sizes = rng.geometric(0.12, 400)
+    rows = [
+        (f"i{n}_{m}", f"p{n}", int(rng.random() < 0.15))
+        for n, size in enumerate(sizes)
+        for m in range(size)
+    ]
+    frame = pd.DataFrame(rows, columns=["image_name", "patient_id", "target"])
+    frame["label"] = np.where(frame["target"] == 1, "melanoma", "benign")
+    for column in ("lesion_id", "sex", "site", "source"):
+        frame[column] = ""
+    frame["age"] = np.nan
+    table = LesionTable(frame, Path())
+
+    def spread(stratify: str) -> tuple[int, int]:
+        folds = make_folds(table, Folds(name="f", k=5, stratify=stratify))
+        per_group = folds.frame.groupby("group")
+        found = pd.DataFrame(
+            {"fold": per_group["fold"].first(), "step": np.ceil(np.log2(per_group.size()))}
+        )
+        assert (per_group["fold"].nunique() == 1).all()
+        counts = pd.crosstab(found["step"], found["fold"])
+        positives = folds.counts()["positives"]
+        return int((counts.max(axis=1) - counts.min(axis=1)).max()), int(np.ptp(positives))
+
+    by_label, by_size = spread("label"), spread("label_and_size")
+    assert by_size[0] <= 2 < by_label[0]
+    assert by_size[1] <= max(1, by_label[1])
+    with pytest.raises(ValueError, match="for several folds of whole groups"):
+        Folds(name="f", k=1, stratify="label_and_size")
+    with pytest.raises(ValueError, match="for several folds of whole groups"):
+        Folds(name="f", k=5, group_by="none", stratify="label_and_size")

@@ -19,6 +19,7 @@ from melanoma.data.transforms import (
     to_tensor,
 )
 from melanoma.errors import RecipeError
+from melanoma.recipe.sections import Scaling
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -276,3 +277,15 @@ def test_two_views_are_a_flip_and_four_hold_no_transposition() -> None:
     image = torch.rand(1, 3, 6, 6)
     assert torch.equal(dihedral_views(image, 2)[1], image.flip(3))
     assert torch.equal(dihedral_views(image, 4)[3], torch.rot90(image, 2, (2, 3)))
+
+
+OWN = Scaling(mean=(0.7, 0.55, 0.5), std=(0.15, 0.16, 0.17))
+
+
+def test_own_values_scale_as_a_name_of_the_same_values_would() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3)).astype(np.uint8)
+    wanted = ((pixels / 255 - OWN.mean) / OWN.std).transpose(0, 3, 1, 2)
+    assert np.allclose(to_tensor(pixels, normalize=OWN).numpy(), wanted, rtol=0, atol=1e-5)
+    mean, std = NORMALIZATIONS["imagenet"]
+    same = to_tensor(pixels, normalize=Scaling(mean=mean, std=std))
+    assert torch.equal(same, to_tensor(pixels, normalize="imagenet"))

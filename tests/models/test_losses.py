@@ -336,10 +336,14 @@ def test_a_class_without_an_image_has_no_weight() -> None:
 @pytest.mark.parametrize(
     ("name", "outputs", "said"),
     [
-        ("bce", 7, r"loss\.name: 'bce' does not fit 7 outputs; fitting: cross_entropy, focal"),
+        (
+            "bce",
+            7,
+            r"loss\.name: 'bce' does not fit 7 outputs; fitting: cross_entropy, focal, poly",
+        ),
         ("cross_entropy", 1, r"loss\.name: 'cross_entropy' does not fit 1 output; fitting: bce"),
-        ("mse", 1, "unknown 'mse'; known: bce, focal"),
-        ("mse", 2, "unknown 'mse'; known: cross_entropy, focal"),
+        ("mse", 1, "unknown 'mse'; known: bce, focal, asymmetric, poly, margin"),
+        ("mse", 2, "unknown 'mse'; known: cross_entropy, focal, poly, margin"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(
@@ -350,7 +354,7 @@ def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(
 
 
 def test_a_misspelled_loss_is_suggested() -> None:
-    with pytest.raises(RecipeError, match=r"'focl'; did you mean focal\? \(known: bce, focal\)"):
+    with pytest.raises(RecipeError, match=r"'focl'; did you mean focal\?"):
         find_loss("focl", {}, outputs=1)
 
 
@@ -359,6 +363,7 @@ def test_every_loss_takes_what_its_entry_says() -> None:
         functions = [f for f in (entry.binary, entry.several) if f is not None]
         assert functions, name
         shared = {"logits", "targets", "positive_weight", "class_weights", "label_smoothing"}
+        shared |= {"class_counts"} if entry.counts else set()
         for function in functions:
             own = set(inspect.signature(function).parameters) - shared
             assert own == set(entry.parameters), name

@@ -23,6 +23,7 @@ from melanoma.models.losses import find_loss
 from melanoma.recipe.data_sections import RESERVED, ClassFolderData
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.sections import Scaling
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
 BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
@@ -82,7 +83,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"optimizer": {"rate": float("nan")}}, "optimizer.rate: "),
         ({"optimizer": {"rate": "fast"}}, "optimizer.rate: Input should be a valid number"),
         ({"optimizer": {"rate": [1]}}, "optimizer.rate: "),
-        ({"optimizer": {"name": "adamm"}}, "optimizer.name: Input should be 'adam', 'adamw' or"),
+        ({"optimizer": {"name": "adamm"}}, "optimizer.name: Input should be 'adam', 'adamw', "),
         ({"optimizer": {"weight_decay": -0.1}}, "optimizer.weight_decay: "),
         ({"optimizer": {"clip_norm": 0}}, "optimizer.clip_norm: "),
         ({"training": {"batch_size": 0}}, "training.batch_size: "),
@@ -94,7 +95,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"training": {"workers": "many"}}, "training.workers: "),
         (
             {"loss": {"positive_weight": -2}},
-            "loss.positive_weight: Input should be 'ratio' or 'none'",
+            "loss.positive_weight: Input should be 'ratio', 'effective'",
         ),
         ({"loss": {"positive_weight": "ratioo"}}, "loss.positive_weight: Input should be 'ratio'"),
         ({"loss": {"label_smoothing": 0.5}}, "loss.label_smoothing: "),
@@ -720,3 +721,26 @@ def test_fields_that_came_later_change_no_earlier_digest() -> None:
     assert changed[1].identity()["folds"]["validation"] == 0.3
     told = differences(changed[0].identity(), recipe().identity())
     assert told == ["folds.holdout: None -> 0.2"]
+
+
+def test_own_values_of_normalization_are_read_refused_by_name_and_kept() -> None:
+    own = {"mean": [0.7, 0.55, 0.5], "std": [0.15, 0.16, 0.17]}
+    found = recipe(image={"normalize": own})
+    assert found.image.normalize == Scaling(**own)
+    assert make_recipe(yaml.safe_load(found.to_yaml())).digest() == found.digest()
+    assert found.digest() != recipe().digest()
+    for values, said in (
+        ({**own, "std": [0.1, 0.2]}, "image.normalize.std.2: Field required"),
+        ({**own, "std": [0.1, 0.2, 0]}, "image.normalize.std.2: Input should be greater than 0"),
+        ({**own, "mead": 1}, "image.normalize.mead: unknown key; did you mean mean?"),
+        ("imagnet", "image.normalize: Input should be 'imagenet' or 'half' (got 'imagnet')"),
+    ):
+        assert said in refused(image={"normalize": values})
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{"folds": {"stratify": "label"}}, {"loss": {"beta": 0.999}}, {"optimizer": {"sam_rho": 0.0}}],
+)
+def test_what_came_later_leaves_an_earlier_recipe_its_digest(sections: dict[str, Any]) -> None:
+    assert recipe(**sections).digest() == recipe().digest()

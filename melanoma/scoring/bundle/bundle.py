@@ -12,6 +12,7 @@ import yaml
 from scipy.special import expit, logit
 
 from melanoma.data.images import DECODER_VERSION
+from melanoma.data.transforms import Normalize
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
@@ -20,7 +21,7 @@ from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.recipe.sections import Head
+from melanoma.recipe.sections import Head, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
 from melanoma.storage import digest_of, read_file
@@ -60,7 +61,7 @@ class Bundle:
     outputs: int
     size: int
     fit: str
-    normalize: str
+    normalize: Normalize
     views: int
     folds_expected: int
     members: tuple[Member, ...]
@@ -93,7 +94,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         "preprocessing": {
             "size": recipe.image.size,
             "fit": recipe.image.fit,
-            "normalize": recipe.image.normalize,
+            "normalize": recipe.image.model_dump(mode="json")["normalize"],
             "views": recipe.evaluation.views,
         },
         "folds_expected": report.folds_expected,
@@ -221,7 +222,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         tuple(manifest["classes"]),
         tuple(manifest["melanoma"]),
         manifest["outputs"],
-        **manifest["preprocessing"],
+        **_preprocessing(manifest["preprocessing"]),
         folds_expected=manifest["folds_expected"],
         members=members,
         calibration=Calibration(**manifest["calibration"]),
@@ -232,6 +233,13 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
     )
+
+
+def _preprocessing(stated: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's, own values of normalization as their record."""
+    normalize = stated["normalize"]
+    own = Scaling(**normalize) if isinstance(normalize, dict) else normalize
+    return {**stated, "normalize": own}
 
 
 def _shift(value: float | list[float]) -> float | tuple[float, ...]:
