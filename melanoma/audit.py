@@ -102,13 +102,16 @@ def _answer(found: Audited, *, start: float, as_json: bool, allowed: bool) -> No
             "shared_images": found.audit.images,
             "leaking_pairs": [*(found.audit.identical or ()), *(found.audit.near or ())],
         }
-        listed = {key: [_plain(one) for one in values] for key, values in lists.items()}
+        listed = {
+            key: None if values is None else [_plain(one) for one in values]
+            for key, values in lists.items()
+        }
         t.answer_json({**facts, **listed, "pairs": [pair._asdict() for pair in found.pairs]})
         return
     for line in found.audit.lines():
         t.answer(line if line.startswith(" ") else f"LEAK: {line}")
     if not found.audit.leaks and found.sides:
-        t.answer(f"no patient, lesion or photograph {found.audit.where}")
+        t.answer(found.audit.clean)
     if found.audit.near is None:
         t.answer("photographs: not compared (no images)")
     else:

@@ -65,12 +65,14 @@ def check(
 
 
 def _counts(table: LesionTable, recipe: Recipe, survey: Survey) -> str:
+    from melanoma.data.readers.identities import count_known
+
     names = ("others", "melanomas") if recipe.is_binary else recipe.classes
     counts = [f"{int((table.frame['target'] == n).sum()):,} {name}" for n, name in enumerate(names)]
     parts = Counter(table.frame["part"]) if "part" in table.frame else Counter()
     return (
         f"{len(table):,} rows: {', '.join(counts[::-1] if recipe.is_binary else counts)}, "
-        f"{table.frame['patient_id'].nunique():,} patients, "
+        f"{count_known(table.frame['patient_id'], 'patient')}, "
         + "".join(f"{parts[part]:,} in {part}, " for part in ("train", "test") if part in parts)
         + f"{len(survey.duplicates)} pairs of identical images"
     )

@@ -46,7 +46,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.
 ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]
 TargetCol = Annotated[str | None, typer.Option("--target-col", help="csv_folder: target column.")]
 GroupCol = Annotated[
-    str | None, typer.Option("--group-col", help="csv_folder: what stays in one fold.")
+    list[str] | None,
+    typer.Option("--group-col", help="csv_folder: what stays in one fold; repeatable."),
 ]
 
 # typer publishes this class under no name of its own, only those that inherit from it.
@@ -65,13 +66,14 @@ def read_recipe_options(
     pretrained: str | None = None,
     image_col: str | None = None,
     target_col: str | None = None,
-    group_col: str | None = None,
+    group_col: list[str] | None = None,
 ) -> Recipe:
     """The recipe with the command line's overrides. Raises RecipeError."""
     overrides = list(settings or [])
     if pretrained is not None:
         overrides.append(f"model.pretrained={json.dumps(pretrained)}")
-    columns = {"image_col": image_col, "target_col": target_col, "group_col": group_col}
+    groups = group_col[0] if group_col and len(group_col) == 1 else group_col or None
+    columns = {"image_col": image_col, "target_col": target_col, "group_col": groups}
     named = {key: value for key, value in columns.items() if value is not None}
     overrides += [f"data.{key}={json.dumps(value)}" for key, value in named.items()]
     if named:

@@ -14,18 +14,52 @@ Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-def require_enough(frame: pd.DataFrame, rest: Rows, rules: Folds) -> None:
-    """Raise FoldError unless the rows that are left have each class once a fold."""
+def require_enough(frame: pd.DataFrame, groups: Rows, rest: Rows, rules: Folds) -> None:
+    """Raise FoldError unless the rows that are left have a group (a number in `groups`, one a row)
+    of each class for each fold. The advice is one that works."""
     target, parts = frame["target"].to_numpy(), max(rules.k, 2)
-    sizes = np.bincount(target[rest], minlength=max(2, int(target.max()) + 1))
-    if sizes.min() >= parts:
+    classes = max(2, int(target.max()) + 1)
+    images = np.bincount(target[rest], minlength=classes)
+    held = [len(set(groups[rest][target[rest] == number])) for number in range(classes)]
+    if min(held) >= parts:
         return
-    rarest = frame["label"][target == sizes.argmin()].head(1).tolist() if len(sizes) > 2 else []
+    rarest = int(np.argmin(images if images.min() < parts else held))
+    name = (*frame["label"][target == rarest].head(1).tolist(), f"class {rarest}")[0]
     besides = "" if len(rest) == len(frame) else " outside the test part"
     kind = "folds" if rules.k > 1 else "parts"
+    what, has = "images", f"{images[rarest]}"
+    if images[rarest] >= parts:
+        what = "groups (a patient, a lesion and duplicates stay whole)"
+        has = f"{held[rarest]}, of {images[rarest]} images"
     raise FoldError(
-        f"{parts} {kind} need {parts} images of each class{besides}; {(*rarest, 'one')[0]} has "
-        f"{sizes.min()}"
+        f"{parts} {kind} need {parts} {what} of each class{besides}; {name!r} has {has}; "
+        f"{_advice(groups[rest], target[rest], rules, classes=classes)}"
+    )
+
+
+def require_each_class(fold: Rows, groups: Rows, target: Rows, rules: Folds) -> None:
+    """Raise FoldError where a fold has no row of some class: it could not be scored."""
+    classes = np.unique(target)
+    lacking = [f for f in range(rules.k) if len(np.unique(target[fold == f])) < len(classes)]
+    if lacking:
+        raise FoldError(
+            f"whole groups leave {len(lacking)} of {rules.k} folds without one of the classes; "
+            f"{_advice(groups, target, rules, classes=len(classes))}"
+        )
+
+
+def _advice(groups: Rows, target: Rows, rules: Folds, *, classes: int) -> str:
+    """A number of folds that these groups can fill; where there is none, what is needed."""
+    for k in range(rules.k - 1, 1, -1):
+        if len(np.unique(groups)) < k:
+            continue
+        by_size = rules.stratify == "label_and_size"
+        fold = assign_groups(groups, target, np.ones(k), seed=rules.seed, by_size=by_size)
+        if all(len(np.unique(target[fold == f])) == classes for f in range(k)):
+            return f"--set folds.k={k} works"
+    return (
+        "no number of folds works: each class must stand in at least two groups (more patients, or "
+        "without that class)"
     )
 
 

@@ -14,9 +14,16 @@ from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
-from melanoma.data.fold_assignment import Rows, assign_groups, require_enough, take_share
+from melanoma.data.fold_assignment import (
+    Rows,
+    assign_groups,
+    require_each_class,
+    require_enough,
+    take_share,
+)
 from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
+from melanoma.data.placeholders import blank_placeholders
 from melanoma.data.readers.labels import names_of
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
@@ -144,7 +151,7 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
     elif rules.holdout != "none":
         fold[take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST
     rest = np.flatnonzero(fold != TEST)
-    require_enough(frame, rest, rules)
+    require_enough(frame, groups, rest, rules)
     if rules.k == 1:
         held_out = take_share(groups[rest], target[rest], rules.validation, seed=rules.seed)
         fold[rest[held_out]] = 0
@@ -160,6 +167,7 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
             seed=rules.seed,
             by_size=rules.stratify == "label_and_size",
         )
+        require_each_class(fold[rest], groups[rest], target[rest], rules)
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)
@@ -209,6 +217,8 @@ def load_folds(path: Path, *, classes: Sequence[str] | None = None) -> FoldTable
     for column in COLUMNS:
         if column not in frame:
             frame[column] = ""
+    for column in ("patient_id", "lesion_id", "sex", "site"):
+        frame[column] = blank_placeholders(frame[column])
     for column in ("age", *FileFacts._fields):
         values = frame.get(column, pd.Series("", frame.index))
         frame[column] = pd.to_numeric(values, errors="coerce").astype(np.float64)

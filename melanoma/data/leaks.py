@@ -19,14 +19,15 @@ _FOLDS, _PARTS = "in more than one fold", "in more than one part"
 
 @dataclass(frozen=True)
 class LeakAudit:
-    """What stands on both sides, by kind; `identical` and `near` are None where not looked for.
+    """What stands on both sides, by kind; None where that is not known: `patients` and `lesions`
+    where the table has none, `identical` and `near` where they were not looked for.
 
     Sides are folds, or the training images and an external set. `images` are names that both sets
     have (never within one fold file). `allowed`: training went on all the same, by --allow-leak.
     """
 
-    patients: tuple[str, ...] = ()
-    lesions: tuple[str, ...] = ()
+    patients: tuple[str, ...] | None = ()
+    lesions: tuple[str, ...] | None = ()
     groups: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     identical: tuple[SharedImage, ...] | None = None
@@ -71,19 +72,29 @@ class LeakAudit:
     @property
     def _kinds(self) -> tuple[tuple[str, Sequence[object]], ...]:
         return (
-            ("patients", self.patients),
-            ("lesions", self.lesions),
+            ("patients", self.patients or ()),
+            ("lesions", self.lesions or ()),
             ("groups", self.groups),
             ("image names", self.images),
             ("pairs of identical images", self.identical or ()),
             ("pairs of near-duplicate images", self.near or ()),
         )
 
+    @property
+    def clean(self) -> str:
+        """The sentence of an audit without a finding: what is nowhere twice, what is unknown."""
+        seen = {"patient": self.patients, "lesion": self.lesions}
+        known = [name for name, found in seen.items() if found is not None]
+        unknown = [f"{name}s: not known" for name, found in seen.items() if found is None]
+        *most, last = [*known, "photograph"]
+        listed = f"{', '.join(most)} or {last}" if most else last
+        return "; ".join([f"no {listed} {self.where}", *unknown])
+
     def as_facts(self) -> dict[str, Any]:
         """Counts and findings for a report, as plain JSON."""
         return {
-            "patients": len(self.patients),
-            "lesions": len(self.lesions),
+            "patients": None if self.patients is None else len(self.patients),
+            "lesions": None if self.lesions is None else len(self.lesions),
             "groups": len(self.groups),
             "identical": None if self.identical is None else len(self.identical),
             "near_duplicates": None if self.near is None else len(self.near),
@@ -105,9 +116,8 @@ def audit_test(folds: FoldTable, duplicates: Duplicates | None = None) -> LeakAu
 
 def _audit(folds: FoldTable, duplicates: Duplicates | None, *, where: str) -> LeakAudit:
     fold = folds.whole["fold"].tolist()
-    patients, lesions, groups = (
-        _spread(folds.whole, column) for column in ("patient_id", "lesion_id", "group")
-    )
+    patients, lesions = (_spread(folds.whole, column) for column in ("patient_id", "lesion_id"))
+    groups = _spread(folds.whole, "group") or ()
     if duplicates is None:
         return LeakAudit(patients, lesions, groups, where=where)
     apart = Duplicates(
@@ -138,7 +148,7 @@ def audit_external(
     return LeakAudit(
         patients,
         lesions,
-        images=images,
+        images=images or (),
         identical=identical,
         near=near,
         where="in the training and the external set",
@@ -171,14 +181,19 @@ def require_no_leaks(audit: LeakAudit, *, allow: bool) -> LeakAudit:
     return replace(audit, allowed=True)
 
 
-def _spread(frame: pd.DataFrame, column: str) -> tuple[str, ...]:
+def _spread(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
+    """The column's values in more than one fold; None where it has no value at all."""
     known = frame[frame[column] != ""]
+    if known.empty:
+        return None
     folds = known.groupby(column)["fold"].nunique()
     return tuple(sorted(map(str, folds[folds > 1].index)))
 
 
-def _common(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted((set(ours) & set(theirs)) - {""}))
+def _common(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...] | None:
+    """What both have; None where one of them has nothing."""
+    known = set(ours) - {""}, set(theirs) - {""}
+    return tuple(sorted(known[0] & known[1])) if all(known) else None
 
 
 def _by_kind(

@@ -88,10 +88,10 @@ class CsvFolderData(DataSection):
     """Column of the image names, with or without folder and ending."""
     target_col: str = "target"
     """Column of the labels."""
-    group_col: str | None = None
-    """Column of what must stay in one fold; none: every image by itself."""
+    group_col: str | tuple[str, ...] | None = None
+    """Column, or columns, of what must stay in one fold, beside those called patient or lesion."""
     group_is: Literal["patient", "lesion"] = "patient"
-    """Whether `group_col` names patients or lesions."""
+    """Whether `group_col` names patients or lesions, where its header does not say so."""
     positive: tuple[str, ...] | None = None
     """Values of `target_col` that are melanoma, where they are not 0 and 1."""
     labels: dict[str, ClassName] | None = None
@@ -127,6 +127,11 @@ class CsvFolderData(DataSection):
     @classmethod
     def _cells_are_text(cls, labels: Any) -> Any:
         return as_text(labels)
+
+    @property
+    def group_cols(self) -> tuple[str, ...]:
+        """The columns of `group_col`, however many."""
+        return (self.group_col,) if isinstance(self.group_col, str) else self.group_col or ()
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A cell must mean one of the classes, said in one way."""

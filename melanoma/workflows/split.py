@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.duplicates.search import Duplicates, find_duplicates, has_duplicates
 from melanoma.data.folds import FoldTable, make_folds, save_folds, with_file_facts
+from melanoma.data.groups import Pair
 from melanoma.data.leaks import audit_folds
 from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.identities import count_known, describe_large_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.recipe import Recipe
 from melanoma.workflows.watch import SILENT, Watch
@@ -57,13 +60,28 @@ def _split_folds(
             "folds.holdout=folders keeps it apart"
         )
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
+    audit += _describe_groups(folds, recipe, pairs)
     save_folds(folds, path)
-    found = audit_folds(folds, duplicates).findings
-    audit += [f"LEAK: {finding}" for finding in found]
-    if not found:
-        where = "two parts" if len(folds.test) else "two folds"
-        audit.append(f"no patient, lesion or photograph in {where}")
+    found = audit_folds(folds, duplicates)
+    audit += [f"LEAK: {finding}" for finding in found.findings]
+    if not found.leaks:
+        audit.append(found.clean)
     return folds, audit
+
+
+def _describe_groups(folds: FoldTable, recipe: Recipe, pairs: Sequence[Pair]) -> list[str]:
+    """What stays whole, and which groups are large because of duplicates."""
+    frame = folds.whole
+    named = {"patient": frame["patient_id"], "lesion": frame["lesion_id"]}
+    known = ", ".join(count_known(identity, what) for what, identity in named.items())
+    if recipe.folds.group_by == "none":
+        return [f"kept whole: nothing (folds.group_by: none); {known}"]
+    numbers = frame["group"].factorize()[0].tolist()
+    large = describe_large_groups(frame, numbers) if pairs else []
+    return [
+        f"kept whole: {len(set(numbers)):,} groups; {known}",
+        *(f"warning: {line}" for line in large),
+    ]
 
 
 def search_duplicates(array: ImageArray, arrays: Path, *, watch: Watch = SILENT) -> Duplicates:

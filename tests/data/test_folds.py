@@ -353,24 +353,38 @@ def test_a_part_with_one_class_is_refused_before_training(
 
 
 def test_too_few_positives_or_groups_for_the_folds_are_refused() -> None:
-    with pytest.raises(FoldError, match="5 folds need 5 images of each class; one has 4"):
+    with pytest.raises(FoldError, match=r"of each class; 'melanoma' has 4; --set folds\.k=4"):
         make_folds(lesions([0] * 20 + [1] * 4), rules())
-    with pytest.raises(FoldError, match="5 folds need 5 images of each class; one has 0"):
+    with pytest.raises(FoldError, match="images of each class; 'class 1' has 0; no number"):
         make_folds(lesions([0] * 20), rules())
-    with pytest.raises(FoldError, match="5 folds need 5 groups; the table has 4"):
+    with pytest.raises(FoldError, match=r"5 folds need 5 groups .* has 2, of 10 images"):
         make_folds(lesions([0, 1] * 10, [f"p{row % 4}" for row in range(20)]), rules())
 
 
-def test_positives_of_fewer_patients_than_folds_are_refused_at_the_fold_that_lacks_them() -> None:
-    """Enough images, too few patients: the split exists, the fold cannot be trained."""
+def test_positives_of_fewer_patients_than_folds_are_refused_in_groups() -> None:
+    """Enough images, too few patients: some fold could be neither trained nor scored."""
     patient = ["one"] * 10 + [f"p{row}" for row in range(20)]
-    folds = make_folds(lesions([1] * 10 + [0] * 20, patient), rules(3))
-    holder = int(folds.frame["fold"][0])
-    other = next(fold for fold in folds.folds if fold != holder)
+    table = lesions([1] * 10 + [0] * 20, patient)
+    with pytest.raises(FoldError, match=r"3 groups .*'melanoma' has 1, of 10 images; no number of"):
+        make_folds(table, rules(3))
+    frame = table.frame.assign(group=table.frame["patient_id"], fold=[0] * 20 + [1] * 10)
+    folds = FoldTable(frame)
     with pytest.raises(FoldError, match="validation part holds only target 0"):
-        folds.rows(other)
+        folds.rows(1)
     with pytest.raises(FoldError, match="training part holds only target 0"):
-        folds.rows(holder)
+        folds.rows(0)
+
+
+@pytest.mark.parametrize("patients", [2, 3, 4])
+def test_the_number_of_folds_that_is_advised_works(patients: int) -> None:
+    patient = [f"m{row % patients}" for row in range(12)] + [f"p{row}" for row in range(40)]
+    table = lesions([1] * 12 + [0] * 40, patient)
+    with pytest.raises(FoldError, match=rf"'melanoma' has {patients}, of 12 images") as refusal:
+        make_folds(table, rules(5))
+    advised = int(str(refusal.value).split("folds.k=")[1].split()[0])
+    assert advised == patients
+    folds = make_folds(table, rules(advised))
+    assert all(len(set(folds.frame["target"][folds.frame["fold"] == f])) == 2 for f in folds.folds)
 
 
 @pytest.mark.parametrize(("share", "digest"), [(0.3, "1cd7bd26eae4"), (0.7, "f26696900de7")])
@@ -462,17 +476,19 @@ def test_ham10000_s_lesions_stay_whole_and_every_class_is_even(real_data: Path) 
 def test_a_fold_without_a_class_is_refused_by_the_class_s_name() -> None:
     target = [0, 1, 2] * 10 + [3] * 5
     patient = [f"p{row}" for row in range(30)] + ["one"] * 5
-    folds = make_folds(lesions(target, patient), rules(3))
-    holder = int(folds.frame["fold"].iloc[-1])
-    other = next(fold for fold in folds.folds if fold != holder)
+    table = lesions(target, patient)
+    with pytest.raises(FoldError, match="'a rare one' has 1, of 5 images"):
+        make_folds(table, rules(3))
+    frame = table.frame.assign(group=table.frame["patient_id"], fold=[0] * 15 + [1] * 20)
+    folds = FoldTable(frame)
     with pytest.raises(FoldError, match="validation part holds no a rare one; every class"):
-        folds.rows(other)
+        folds.rows(0)
     with pytest.raises(FoldError, match="training part holds no a rare one; every class"):
-        folds.rows(holder)
+        folds.rows(1)
 
 
 def test_too_few_images_of_a_class_are_refused_by_its_name() -> None:
-    with pytest.raises(FoldError, match="5 folds need 5 images of each class; a rare one has 4"):
+    with pytest.raises(FoldError, match="5 images of each class; 'a rare one' has 4; --set"):
         make_folds(lesions([0, 1, 2] * 10 + [3] * 4), rules())
 
 
@@ -681,7 +697,7 @@ def test_folds_need_each_class_outside_the_test_part() -> None:
     table = lesions([0] * 10 + [1] * 10)
     part = ["train"] * 12 + ["test"] * 8
     table = LesionTable(table.frame.assign(part=part), Path())
-    with pytest.raises(FoldError, match="each class outside the test part; one has 2"):
+    with pytest.raises(FoldError, match="class outside the test part; 'melanoma' has 2;"):
         make_folds(table, held(k=3, holdout="folders"))
 
 
@@ -703,7 +719,7 @@ def test_a_group_larger_than_the_share_is_not_put_into_the_test_part() -> None:
 def test_groups_of_the_test_part_alone_fill_no_fold() -> None:
     patients = [f"t{n}" for n in range(10)] + ["p"] * 10 + ["q"] * 10
     part = ["test"] * 10 + ["train"] * 20
-    with pytest.raises(FoldError, match="3 folds need 3 groups; the table has 2"):
+    with pytest.raises(FoldError, match=r"3 groups .* the test part; 'benign' has 2, of 10"):
         make_folds(parted(part, patient=patients), held(k=3, holdout="folders"))
 
 

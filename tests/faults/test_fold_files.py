@@ -62,7 +62,7 @@ def test_split_refuses_more_folds_than_there_are_melanomas(
     call_door: Door, options: list[str | Path]
 ) -> None:
     answer = call_door("split", *options[:4], "--set", "folds.k=10", "--out", "f.csv")
-    require_refusal(answer, 3, "10 folds need 10 images of each class; one has 9")
+    require_refusal(answer, 3, "10 folds need 10 images of each class; 'melanoma' has 9")
     assert not Path("f.csv").exists()
 
 

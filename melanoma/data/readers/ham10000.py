@@ -19,9 +19,8 @@ def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTab
     meaning = ham10000_labels(classes, data.labels)
     columns = {"lesion_id": "lesion_id", "age": "age", "sex": "sex", "site": "localization"}
     needed = ["image_id", "dx", *columns.values()]
+    columns["patient_id"] = "patient_id"  # in tables that others have joined it to
     table = read_table(folder / "HAM10000_metadata.csv", needed=needed)
-    for column in ("sex", "localization"):
-        table[column] = table[column].replace("unknown", "")
     index = index_images(folder, below="HAM10000_images*")
     sources = index.find_each(table["image_id"])
     part_of, problems = _parts(index)

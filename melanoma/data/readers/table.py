@@ -10,6 +10,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from melanoma.data.csv_tables import some_rows
+from melanoma.data.groups import join_groups
+from melanoma.data.placeholders import blank_placeholders
+from melanoma.data.readers.identities import IDENTITIES, describe_large_groups
 from melanoma.data.readers.index import ImageIndex, unmatched_reasons
 from melanoma.data.readers.labels import (
     UNLABELED,
@@ -123,7 +126,8 @@ def make_table(
     problems: list[str] = []
     frame = pd.DataFrame({"image_name": table[image_col]})
     for ours in ("patient_id", "lesion_id", "sex", "site"):
-        frame[ours] = table.get(columns.get(ours, ""), "")
+        known = table.get(columns.get(ours, ""))
+        frame[ours] = "" if known is None else blank_placeholders(known)
     age = table[columns["age"]] if columns.get("age", "") in table else pd.Series("", table.index)
     frame["age"] = pd.to_numeric(age, errors="coerce")
     frame["source"] = list(sources)
@@ -131,7 +135,8 @@ def make_table(
     if labels is not None:
         frame["target"], problems = labels.read(table)
         frame["label"] = names_of(frame["target"], labels.classes)
-    frame[list(keep)] = table[list(keep)]
+    for name in keep:
+        frame[name] = blank_placeholders(table[name])
     unnamed = frame["image_name"] == ""
     if unnamed.any():
         problems.append(
@@ -139,6 +144,8 @@ def make_table(
             f"{some_rows(unnamed, frame['image_name'])}"
         )
     frame, repeated, warnings = _without_repeats(frame)
+    keys = [frame[name].tolist() for name in IDENTITIES]
+    warnings += describe_large_groups(frame, join_groups(keys))
     return LesionTable(
         frame[[*COLUMNS, *keep]],
         folder,

@@ -51,13 +51,13 @@ class StartingWeights(Part):
 
 
 class LeakAudit(Part):
-    """What stands on both sides of a split; null where it was not looked for.
+    """What stands on both sides of a split; null where it was not looked for, or nobody knows.
 
     Sides are folds, or the training images and an external set.
     """
 
-    patients: Count
-    lesions: Count
+    patients: Count | None
+    lesions: Count | None
     groups: Count
     identical: Count | None
     near_duplicates: Count | None

@@ -1,0 +1,37 @@
+"""Cells that stand for "not known" in other people's tables, read as the blank that they mean."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+# In lower case, without the brackets that some programs put around them.
+_LISTED = (
+    ",-,--,---,.,?,??,na,n/a,n.a.,n.a,#n/a,#na,#null!,nan,nat,null,\\n,none,nil,nothing,unknown,unk,"
+    "undefined,missing,unspecified,not known,not available,not specified,not applicable,"
+    "not recorded,no data"
+)
+_WORDS = frozenset(_LISTED.split(","))
+_BRACKETS = str.maketrans("", "", "<>()[]{}\"'")
+# -1, -9, -99 and their like: an answer's code, unless the column has other negative numbers.
+_CODE = re.compile(r"-(1|9+)(\.0*)?")
+_NEGATIVE = re.compile(r"-\d+(\.\d*)?")
+
+
+def is_placeholder(cell: str) -> bool:
+    """Whether the words of the cell mean that nothing is known; True of a blank one."""
+    plain = cell.strip().translate(_BRACKETS).strip().lower()
+    return plain in _WORDS
+
+
+def blank_placeholders(column: pd.Series) -> pd.Series:
+    """The column of text with every placeholder (unknown, NULL, None, N/A, -1 ...) as a blank.
+
+    Not for labels and names of images, which mean what they say.
+    """
+    values = column.drop_duplicates().tolist()
+    negative = {cell for cell in values if _NEGATIVE.fullmatch(cell)}
+    codes = negative if all(_CODE.fullmatch(cell) for cell in negative) else set()
+    blank = {cell for cell in values if cell and (cell in codes or is_placeholder(cell))}
+    return column.mask(column.isin(blank), "") if blank else column

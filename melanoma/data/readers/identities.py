@@ -1,0 +1,93 @@
+"""Who and what a table's rows are of: its columns of patients and of lesions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pandas as pd
+
+from melanoma.data.groups import join_groups
+from melanoma.data.placeholders import blank_placeholders
+
+PATIENT, LESION = "patient_id", "lesion_id"
+IDENTITIES = (PATIENT, LESION)
+# Headers in lower case, of letters and figures alone. A column `lesion` may hold diagnoses.
+_ID = "(id|ids|no|nr|number|identifier|key)"
+_KINDS = {
+    PATIENT: re.compile(f"(patient|subject|person|participant){_ID}?"),
+    LESION: re.compile(f"lesion{_ID}"),
+}
+# Of a column that somebody named, a word is enough.
+_WORDS = {PATIENT: re.compile("patient|subject|person|participant"), LESION: re.compile("lesion")}
+
+
+def identity_columns(
+    header: Iterable[str], named: Sequence[str], *, named_are: Literal["patient", "lesion"]
+) -> dict[str, list[str]]:
+    """`patient_id` and `lesion_id` -> the columns that hold them.
+
+    They are those that are `named` and those whose headers say so: what is there is never left out
+    of a split. A named column whose header says nothing is what `named_are` says.
+    """
+    columns: dict[str, list[str]] = {PATIENT: [], LESION: []}
+    for name in dict.fromkeys([*named, *header]):
+        plain = re.sub(r"[\W_]", "", name.lower())
+        found = [kind for kind, words in _KINDS.items() if words.fullmatch(plain)]
+        if name in named:
+            found += [kind for kind, words in _WORDS.items() if words.search(plain)]
+            found.append(f"{named_are}_id")
+        if found:
+            columns[found[0]].append(name)
+    return columns
+
+
+def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """One identity a row, blank where none is known.
+
+    Where several columns hold it, each partly blank, rows that share a value in any of them have
+    one identity: the first column's value, or COLUMN:VALUE of another.
+    """
+    known = [blank_placeholders(table[name]) for name in columns if name in table]
+    if not known:
+        return pd.Series("", table.index)
+    if len(known) == 1:
+        return known[0]
+    groups = join_groups([column.tolist() for column in known])
+    names: dict[int, str] = {}
+    for place, column in enumerate(known):
+        for group, value in zip(groups, column.tolist(), strict=True):
+            if value:
+                names.setdefault(group, value if place == 0 else f"{columns[place]}:{value}")
+    return pd.Series([names.get(group, "") for group in groups], table.index)
+
+
+def count_known(identity: pd.Series, what: str) -> str:
+    """How many patients (`what`) there are, and how many rows have none, as words."""
+    known = identity[identity != ""]
+    if known.empty:
+        return f"{what}s not known"
+    without = len(identity) - len(known)
+    count = f"{known.nunique():,} {what}s"
+    return f"{count} ({without:,} images without)" if without else count
+
+
+def describe_large_groups(frame: pd.DataFrame, groups: Sequence[int]) -> list[str]:
+    """A sentence for each group of more than a tenth of the rows (and of four or more)."""
+    numbers = pd.Series(groups, frame.index)
+    sizes = numbers.value_counts()
+    found = []
+    for group, size in sizes[(sizes > len(frame) / 10) & (sizes > 3)].items():
+        rows = frame[numbers == group]
+        counts = {column: rows[column][rows[column] != ""].value_counts() for column in IDENTITIES}
+        column = max(counts, key=lambda name: counts[name].max() if len(counts[name]) else 0)
+        what = "joined by what they show"
+        if len(counts[column]):
+            value, times = str(counts[column].index[0]), int(counts[column].iloc[0])
+            what = f"{column} {value!r} stands in {times:,} of them"
+        found.append(
+            f"one group holds {size:,} of {len(frame):,} images ({what}); all of them stay in one "
+            "fold: where that is no patient or lesion, blank it in the table"
+        )
+    return found

@@ -1,0 +1,152 @@
+"""Identities: every column of patients and lesions that is there joins, however partly filled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from refusals import Door
+
+from melanoma.data.folds import load_folds, make_folds
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.identities import (
+    count_known,
+    describe_large_groups,
+    identity_columns,
+    read_identity,
+)
+from melanoma.data.readers.table import LesionTable
+from melanoma.recipe.data_sections import CsvFolderData
+from melanoma.recipe.sections import Folds
+
+COLUMNS = ("--image-col", "isic_id", "--target-col", "diagnosis_1")
+MALIGNANT = ("--set", "data.positive=[Malignant]")
+
+
+def read(folder: Path, frame: pd.DataFrame, **options: Any) -> LesionTable:
+    folder.mkdir(exist_ok=True)
+    frame.to_csv(folder / "t.csv", index=False)
+    return read_lesions(folder, CsvFolderData(reader="csv_folder", **options))
+
+
+def half_known(rows: int = 60) -> pd.DataFrame:
+    """As the archive exports it: some rows have a patient, some a lesion alone, some neither."""
+    numbers = range(1, rows + 1)
+    return pd.DataFrame(
+        {
+            "isic_id": [f"ISIC_{i:03d}" for i in numbers],
+            "diagnosis_1": ["Malignant" if i % 4 == 0 else "Benign" for i in numbers],
+            "lesion_id": [f"IL_{i // 2 % 14}" if i % 3 != 2 else "" for i in numbers],
+            "patient_id": [f"IP_{i % 9}" if i % 3 == 0 else "" for i in numbers],
+        }
+    )
+
+
+@pytest.mark.parametrize("named", [[], ["patient_id"], ["lesion_id"], ["patient_id", "lesion_id"]])
+def test_case_03_no_patient_and_no_lesion_stands_in_two_folds(
+    named: list[str], call_door: Door, tmp_path: Path
+) -> None:
+    frame = half_known(120).assign(
+        patient_id=[f"IP_{i}" if i % 3 == 0 else "" for i in range(1, 121)],
+        lesion_id=[f"IL_{i // 2}" if i % 3 != 2 else "" for i in range(1, 121)],
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    options = [f"--group-col={name}" for name in named]
+    answer = call_door(
+        "split", "--data", tmp_path, *COLUMNS, *MALIGNANT, *options, "--out", "f.csv"
+    )
+    assert answer.code == 0, answer.err
+    made = pd.read_csv(tmp_path / "f.csv")[["image_name", "fold"]]
+    made = made.merge(frame, left_on="image_name", right_on="isic_id")
+    for column in ("patient_id", "lesion_id"):
+        known = made.dropna(subset=[column])
+        known = known[known[column] != ""]
+        assert known.groupby(column)["fold"].nunique().max() == 1
+    assert "40 patients (80 images without), " in answer.out
+    assert "lesions (40 images without)" in answer.out
+
+
+def test_headers_say_what_they_hold_and_named_columns_are_added() -> None:
+    header = ["Patient ID", "lesion", "LesionID", "diagnosis", "who", "mole no", "subject"]
+    found = identity_columns(header, ["who", "mole no"], named_are="patient")
+    assert found["patient_id"] == ["who", "mole no", "Patient ID", "subject"]
+    assert found["lesion_id"] == ["LesionID"]  # a column `lesion` may hold diagnoses
+    found = identity_columns(header, ["lesion", "mole no"], named_are="lesion")
+    assert found["lesion_id"] == ["lesion", "mole no", "LesionID"]
+
+
+def test_two_columns_of_patients_are_joined_and_equal_words_in_both_are_not() -> None:
+    table = pd.DataFrame({"here": ["1", "1", "", "", "2"], "there": ["", "7", "7", "1", "-1"]})
+    found = read_identity(table, ["here", "there"]).tolist()
+    assert found == ["1", "1", "1", "there:1", "2"]
+
+
+def test_images_may_be_named_by_the_patient(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"patient_id": ["a", "b"], "target": [0, 1], "lesion_id": ["x", "x"]})
+    table = read(tmp_path / "d", frame, image_col="patient_id")
+    assert table.names == ["a", "b"]
+    assert table.frame["patient_id"].tolist() == ["", ""]
+    assert table.frame["lesion_id"].tolist() == ["x", "x"]
+
+
+@pytest.mark.parametrize("word", ["-1", "unknown", "NULL", "None", "N/A", "<NA>", "\\N"])
+def test_case_04_a_placeholder_is_nobody(word: str, call_door: Door, tmp_path: Path) -> None:
+    numbers = range(1, 37)
+    frame = pd.DataFrame(
+        {
+            "image_name": [f"a{i:02d}" for i in numbers],
+            "patient_id": [f"P{i}" if i % 3 == 0 else word for i in numbers],
+            "target": [int(i % 4 == 0) for i in numbers],
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    options = ("--set", "folds.k=3", "--group-col", "patient_id", "--image-col", "image_name")
+    answer = call_door("split", "--data", tmp_path, *options, "--out", "f.csv")
+    assert answer.code == 0, answer.err
+    assert pd.read_csv(tmp_path / "f.csv")["fold"].value_counts().tolist() == [12, 12, 12]
+    assert "36 groups; 12 patients (24 images without), lesions not known" in answer.out
+    assert "one group" not in answer.err
+
+
+def test_a_placeholder_in_a_foreign_fold_file_is_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "folds.csv"
+    path.write_text("image_name,patient_id,target,fold\na,unknown,0,0\nb,unknown,1,1\n")
+    folds = load_folds(path)
+    assert folds.whole["patient_id"].tolist() == ["", ""]
+    assert folds.whole["group"].nunique() == 2
+
+
+def test_a_group_of_more_than_a_tenth_is_reported_by_what_names_it(tmp_path: Path) -> None:
+    frame = half_known().assign(patient_id=["anonymous"] * 7 + [f"P{i}" for i in range(53)])
+    frame = frame.drop(columns="lesion_id")
+    options: dict[str, Any] = {"image_col": "isic_id", "target_col": "diagnosis_1"}
+    table = read(tmp_path / "d", frame, **options, positive=("Malignant",))
+    said = [line for line in table.warnings if "one group" in line]
+    assert len(said) == 1
+    assert "holds 7 of 60 images (patient_id 'anonymous' stands in 7 of them)" in said[0]
+    fewer = frame.assign(patient_id=["anonymous"] * 6 + [f"P{i}" for i in range(54)])
+    table = read(tmp_path / "e", fewer, **options, positive=("Malignant",))
+    assert not any("one group" in line for line in table.warnings)
+    nobody = table.frame.assign(patient_id="")
+    assert "joined by what they show" in describe_large_groups(nobody, [0] * 60)[0]
+
+
+def test_without_patients_they_are_not_known(call_door: Door, tmp_path: Path) -> None:
+    frame = half_known()[["isic_id", "diagnosis_1"]]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert "patients not known" in call_door("check", "--data", tmp_path, *COLUMNS, *MALIGNANT).out
+    answer = call_door("split", "--data", tmp_path, *COLUMNS, *MALIGNANT, "--out", "f.csv")
+    assert "no photograph in more than one fold; patients: not known; lesions: not known" in (
+        answer.out
+    )
+    assert count_known(pd.Series(["", ""]), "patient") == "patients not known"
+
+
+def test_group_by_none_still_divides_patients(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"image_col": "isic_id", "target_col": "diagnosis_1"}
+    table = read(tmp_path / "d", half_known(), **options, positive=("Malignant",))
+    folds = make_folds(table, Folds(name="x", k=3, group_by="none"))
+    known = folds.frame[folds.frame["patient_id"] != ""]
+    assert known.groupby("patient_id")["fold"].nunique().max() > 1
