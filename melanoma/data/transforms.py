@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -18,6 +18,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it 
 import albumentations as A
 
 from melanoma.data.images import Pixels
+from melanoma.data.own_augmentation import make_own
+from melanoma.data.perspective import Perspective
 from melanoma.errors import RecipeError, suggest
 from melanoma.recipe.sections import Scaling
 
@@ -35,10 +37,14 @@ NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 class Augmentation:
-    """The recipe's list of steps; a seed decides what happens to an image, whoever asks."""
+    """The recipe's list of steps; a seed decides what happens to an image, whoever asks.
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._compose = A.Compose([_make_step(s, f"augment.{i}") for i, s in enumerate(steps)])
+    `own` are the recipe's own files (Recipe.own_files), which steps called own run.
+    """
+
+    def __init__(self, steps: Sequence[Step], own: Mapping[str, bytes] | None = None) -> None:
+        made = [_make_step(s, f"augment.{i}", own or {}) for i, s in enumerate(steps)]
+        self._compose = A.Compose(made)
 
     def __call__(self, pixels: Pixels, *, seed: int) -> Pixels:
         """An augmented copy, same shape and type."""
@@ -122,36 +128,7 @@ def _zoom(*, most: float = 1.1, p: float = 0.5) -> Transform:
 def _perspective(*, distortion: float = 0.5, p: float = 0.5) -> Transform:
     if not 0 <= distortion < 1:
         raise ValueError("distortion is a share of half the side, from 0 and below 1")
-    return _Perspective(distortion, p=p)
-
-
-class _Perspective(A.ImageOnlyTransform):  # type: ignore[misc]
-    """The view from a slant: each corner lies inward by up to `distortion` of half the side.
-
-    The distances are torchvision's RandomPerspective; but what lies between the corners fills the
-    square, where torchvision shrinks the picture into them and leaves black wedges.
-    """
-
-    def __init__(self, distortion: float, *, p: float) -> None:
-        super().__init__(p=p)
-        self.distortion = distortion
-
-    def get_params_dependent_on_data(
-        self, params: dict[str, Any], data: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Four corners, and the matrix that spreads them over the square."""
-        height, width = params["shape"][:2]
-        square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width - 1, height - 1)
-        inward = self.random_generator.uniform(0, self.distortion / 2, (4, 2)) * (width, height)
-        corners = square + inward * [[1, 1], [-1, 1], [-1, -1], [1, -1]]
-        matrix = cv2.getPerspectiveTransform(corners.astype("f4"), square.astype("f4"))
-        return {"matrix": matrix}
-
-    def apply(self, img: Pixels, matrix: npt.NDArray[np.float64], **_: Any) -> Pixels:
-        """The picture through the matrix."""
-        height, width = img.shape[:2]
-        warped = cv2.warpPerspective(img, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(warped, dtype=np.uint8)
+    return Perspective(distortion, p=p)
 
 
 def _color_jitter(
@@ -229,13 +206,26 @@ def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
     )
 
 
-def _one_of(*, of: Sequence[Step], p: float = 0.5) -> Transform:
+def _one_of(own: Mapping[str, bytes], *, of: Sequence[Step], p: float = 0.5) -> Transform:
     if not of:
         raise ValueError("of names no step")
-    return A.OneOf([_make_step(step, f"one_of.{i}") for i, step in enumerate(of)], p=p)
+    return A.OneOf([_make_step(step, f"one_of.{i}", own) for i, step in enumerate(of)], p=p)
 
 
-# Adding an augmentation is one function and one line here.
+def _own(
+    own: Mapping[str, bytes],
+    *,
+    file: str,
+    sha256: str,
+    arguments: Mapping[str, Any] | None = None,
+    p: float = 0.5,
+) -> Transform:
+    del sha256  # the file was held against it when the recipe was read
+    return make_own(own, file, arguments, p)
+
+
+# Adding an augmentation is one function and one line here. Those that take other steps or files
+# have a first argument for the recipe's own files.
 TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "flip_horizontal": _flip_horizontal,
     "flip_vertical": _flip_vertical,
@@ -256,10 +246,11 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "clahe": _clahe,
     "cutout": _cutout,
     "one_of": _one_of,
+    "own": _own,
 }
 
 
-def _make_step(step: Step, field: str) -> Transform:
+def _make_step(step: Step, field: str, own: Mapping[str, bytes]) -> Transform:
     """Raises RecipeError naming the field for an unknown step or argument, or a bad value."""
     if not isinstance(step, dict):
         raise RecipeError(f"{field}: a step is name: {{arguments}}, found {step!r}")
@@ -269,20 +260,22 @@ def _make_step(step: Step, field: str) -> Transform:
     if name not in TRANSFORMS:
         raise RecipeError(f"{field}.{name}: unknown step; {suggest(name, TRANSFORMS)}")
     _check_arguments(name, arguments, f"{field}.{name}")
+    files = [own] if "own" in inspect.signature(TRANSFORMS[name]).parameters else []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # albumentations only warns of what it ignores
-            return TRANSFORMS[name](**arguments)
+            return TRANSFORMS[name](*files, **arguments)
     except (TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:160]
         raise RecipeError(f"{field}.{name}: {arguments} cannot be meant: {reason}") from None
 
 
 def _check_arguments(name: str, arguments: dict[str, Any], field: str) -> None:
-    known = inspect.signature(TRANSFORMS[name]).parameters
+    known = dict(inspect.signature(TRANSFORMS[name]).parameters)
+    known.pop("own", None)  # not the recipe's to give
     for argument, value in arguments.items():
         if argument not in known:
             raise RecipeError(f"{field}.{argument}: unknown argument; {suggest(argument, known)}")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if known[argument].default is not inspect.Parameter.empty and not is_number:
+        if isinstance(known[argument].default, int | float) and not is_number:
             raise RecipeError(f"{field}.{argument}: a number is needed (got {value!r})")

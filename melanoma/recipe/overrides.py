@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from melanoma.errors import RecipeError, suggest
 from melanoma.recipe.data_sections import READERS
+from melanoma.recipe.own_files import read_own_files
 from melanoma.recipe.plain_text import read_yaml
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import (
@@ -52,7 +53,8 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
         _apply_override(values, override)
     if seed is not None:
         values["seed"] = seed
-    return make_recipe(values, origin=str(path))
+    recipe = make_recipe(values, origin=str(path))
+    return recipe.with_own_files(read_own_files(recipe.augment, path.parent))
 
 
 def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from melanoma.recipe.data_sections import Data
 from melanoma.recipe.plain_text import as_text
@@ -98,6 +99,20 @@ class Recipe(Part):
     @classmethod
     def _names_are_text(cls, names: Any) -> Any:
         return as_text(names)
+
+    # The files that steps called own name, as they were read with the recipe, by name.
+    _own_files: dict[str, bytes] = PrivateAttr(default_factory=dict)
+
+    @property
+    def own_files(self) -> Mapping[str, bytes]:
+        """The recipe's own Python files; none of a recipe that no file was read for."""
+        return self._own_files
+
+    def with_own_files(self, files: Mapping[str, bytes]) -> Recipe:
+        """The same recipe, with these files in hand."""
+        held = self.model_copy()
+        held._own_files = dict(files)
+        return held
 
     @model_validator(mode="after")
     def _stages_can_be_meant(self) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -58,7 +59,7 @@ def fit_fold(
     FoldError for starting weights that saw its held-out images, unless data.allow_leak.
     """
     watchers = watchers or Watchers()
-    augmentation = Augmentation(recipe.augment)
+    augmentation = Augmentation(recipe.augment, recipe.own_files)
     seed_everything(recipe.seed, data.fold)
     classifier = make_classifier(
         recipe.model.backbone,
@@ -154,6 +155,10 @@ def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
             "decoder": data.array.decoder,
             "seed": recipe.seed,
             **numbers,
+            "own_files": {
+                name: hashlib.sha256(file).hexdigest() for name, file in recipe.own_files.items()
+            }
+            or None,
             "leaks": data.audit.findings,
             "audit": data.audit.as_facts(),
             "device": device.type,

@@ -248,7 +248,7 @@ def _batches(
         data.array,
         plans,
         workers=resolve_workers(recipe.training.workers, device),
-        augmentation=Augmentation(recipe.augment),
+        augmentation=Augmentation(recipe.augment, recipe.own_files),
         seed=(recipe.seed, data.fold, 0),
     )
 

@@ -99,7 +99,7 @@ def train_fold(
 def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
     """Refuse an unknown backbone, loss or augmentation before any work is done."""
     find_backbone(recipe.model.backbone)
-    Augmentation(recipe.augment)
+    Augmentation(recipe.augment, recipe.own_files)
     warning = describe_random_features(recipe)
     if warning:
         watch.say(f"warning: {warning}")

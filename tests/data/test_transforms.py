@@ -24,8 +24,10 @@ from melanoma.recipe.sections import Scaling
 Pixels = npt.NDArray[np.uint8]
 
 SURE: dict[str, dict[str, Any]] = {name: {"p": 1.0} for name in TRANSFORMS} | {
-    "one_of": {"of": [{"transpose": {"p": 1.0}}, {"gauss_noise": {"std": 0.2}}], "p": 1.0}
+    "one_of": {"of": [{"transpose": {"p": 1.0}}, {"gauss_noise": {"std": 0.2}}], "p": 1.0},
+    "own": {"file": "own.py", "sha256": "-", "p": 1.0},
 }
+OWN_FILES = {"own.py": b"def augment(pixels, rng): return pixels ^ rng.integers(256, dtype='u1')"}
 # These do one thing only: with p = 1 nothing is left to chance.
 FIXED = {"flip_horizontal", "flip_vertical", "transpose"}
 
@@ -40,7 +42,7 @@ def test_a_step_changes_the_picture_and_keeps_its_shape_and_type(
     name: str, picture: Pixels
 ) -> None:
     before = picture.copy()
-    augment = Augmentation([{name: SURE[name]}])
+    augment = Augmentation([{name: SURE[name]}], OWN_FILES)
     results = [augment(picture, seed=seed) for seed in range(4)]
     assert np.array_equal(picture, before), "the original was written to"
     for result in results:
@@ -52,9 +54,9 @@ def test_a_step_changes_the_picture_and_keeps_its_shape_and_type(
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_step_follows_its_seed_whatever_came_before(name: str, picture: Pixels) -> None:
     step = [{name: SURE[name]}]
-    first = [Augmentation(step)(picture, seed=seed) for seed in range(6)]
+    first = [Augmentation(step, OWN_FILES)(picture, seed=seed) for seed in range(6)]
     np.random.seed(99)  # the global generators must not matter
-    used = Augmentation(step)
+    used = Augmentation(step, OWN_FILES)
     backwards = [used(picture, seed=seed) for seed in reversed(range(6))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, backwards, strict=True))
     different = len({result.tobytes() for result in first})
@@ -63,7 +65,7 @@ def test_a_step_follows_its_seed_whatever_came_before(name: str, picture: Pixels
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_step_with_p_0_does_nothing(name: str, picture: Pixels) -> None:
-    augment = Augmentation([{name: {**SURE[name], "p": 0.0}}])
+    augment = Augmentation([{name: {**SURE[name], "p": 0.0}}], OWN_FILES)
     assert all(np.array_equal(augment(picture, seed=seed), picture) for seed in range(3))
 
 

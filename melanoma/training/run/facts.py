@@ -83,6 +83,7 @@ class RunStart(BaseModel):
     versions: dict[str, str] = {}
     pretrained: Any = "unknown"
     starting_weights: StartingWeights | None = None
+    own_files: dict[str, str] | None = None  # sha256 of the recipe's own Python files
     embeddings: str | None = None  # the file of a frozen backbone's, where there is one
     finished: bool = False
 
@@ -93,7 +94,7 @@ class RunStart(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """run.json's values; `embeddings` only where there are some, `finished` last."""
         values = self.model_dump(mode="json")
-        for optional in ("starting_weights", "embeddings"):
+        for optional in ("starting_weights", "own_files", "embeddings"):
             if values[optional] is None:
                 del values[optional]
         return values | {"finished": values.pop("finished")}

@@ -30,6 +30,7 @@ from melanoma.storage import (
     sha256_of,
     sweep_temporaries,
     write_atomic,
+    write_bytes,
     write_text,
     writing,
 )
@@ -87,6 +88,8 @@ def hold(folder: Path, *, needed: int) -> Iterator[None]:
 def start_run(folder: Path, recipe: Recipe, facts: RunStart) -> None:
     """Record what the run is made with, before its first batch."""
     write_text(folder / "recipe.yaml", recipe.to_yaml())
+    for name, data in recipe.own_files.items():
+        write_bytes(folder / name, data)
     write_facts(folder, facts)
 
 
