@@ -1,4 +1,4 @@
-"""The bundles' reports as they are served: read, compared and compressed once each."""
+"""The bundles' reports and charts as they are served: read, compared and compressed once each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import gzip
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request, Response
 
+from api.responses import ChartsAnswer, ModelAnswer
 from melanoma.errors import WeightsError
+from melanoma.evaluation.render.chart_words import LANGUAGES, Words
+from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.scorer import Scorer
@@ -18,7 +22,7 @@ from melanoma.scoring.scorer import Scorer
 
 @dataclass(frozen=True)
 class ServedReport:
-    """report.json byte for byte, the same compressed, and the tag by which a client knows it."""
+    """The JSON byte for byte, the same compressed, and the tag by which a client knows it."""
 
     plain: bytes
     packed: bytes
@@ -29,16 +33,23 @@ class Reports:
     """By the bundle's digest, which changes with every file of it."""
 
     def __init__(self) -> None:
-        self._found: dict[str, ServedReport] = {}
+        self._found: dict[tuple[str, str], ServedReport] = {}
         self._reading = threading.Lock()
 
     def read(self, scorer: Scorer) -> ServedReport:
         """The bundle's report. Raises WeightsError when the file has changed since the start."""
-        digest = scorer.bundle.digest
+        return self._once(scorer, "", lambda: _read(scorer))
+
+    def draw(self, scorer: Scorer, language: str) -> ServedReport:
+        """The report's charts, {"charts": {NAME: SVG}}, their words in a language of LANGUAGES."""
+        return self._once(scorer, language, lambda: _draw(scorer, language))
+
+    def _once(self, scorer: Scorer, what: str, make: Callable[[], ServedReport]) -> ServedReport:
+        key = scorer.bundle.digest, what
         with self._reading:
-            if digest not in self._found:
-                self._found[digest] = _read(scorer)
-            return self._found[digest]
+            if key not in self._found:
+                self._found[key] = make()
+            return self._found[key]
 
 
 def _read(scorer: Scorer) -> ServedReport:
@@ -55,14 +66,35 @@ def _read(scorer: Scorer) -> ServedReport:
     if nameless != scorer.bundle.report:
         # Sealed with the images' names, which are for whoever evaluates.
         data = json.dumps(nameless.model_dump(mode="json"), allow_nan=False).encode()
+    return _pack(data)
+
+
+def _draw(scorer: Scorer, language: str) -> ServedReport:
+    charts = draw_charts(scorer.bundle.report, Words(language))
+    answer = ChartsAnswer(model=ModelAnswer(**scorer.info()), charts=charts)
+    return _pack(answer.model_dump_json().encode())
+
+
+def _pack(data: bytes) -> ServedReport:
     # Weak: the same tag stands for both forms.
     tag = f'W/"{hashlib.sha256(data).hexdigest()[:32]}"'
     return ServedReport(data, gzip.compress(data, mtime=0), tag)
 
 
+def preferred_language(request: Request) -> str:
+    """The first of Accept-Language that LANGUAGES has; English where none is."""
+    asked = request.headers.get("accept-language", "")[:200].split(",")
+    languages = (one.strip()[:2].lower() for one in asked)
+    return next((one for one in languages if one in LANGUAGES), "en")
+
+
 def answer_report(request: Request, report: ServedReport) -> Response:
     """The report in the form that the client reads, or 304 where it has it."""
-    headers = {"ETag": report.tag, "Vary": "Accept-Encoding", "Cache-Control": "private, no-cache"}
+    headers = {
+        "ETag": report.tag,
+        "Vary": "Accept-Encoding, Accept-Language",
+        "Cache-Control": "private, no-cache",
+    }
     known = request.headers.get("if-none-match", "")
     if known.strip() == "*" or report.tag in (one.strip() for one in known.split(",")):
         return Response(status_code=304, headers=headers)

@@ -267,6 +267,14 @@ class ClassesAnswer(BaseModel):
     classes: list[ClassAnswer]
 
 
+class ChartsAnswer(BaseModel):
+    """A report's charts by name, each an <svg> of classes that /static/charts.css colors."""
+
+    success: Literal[True] = True
+    model: ModelAnswer
+    charts: dict[str, str] = Field(examples=[{"roc": '<svg class="chart" ...>...</svg>'}])
+
+
 class HealthAnswer(BaseModel):
     """The process answers."""
 

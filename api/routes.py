@@ -11,9 +11,10 @@ from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.dependencies import Guarded, TheDesk, TheScorer, refusals
-from api.reports import answer_report
+from api.reports import answer_report, preferred_language
 from api.responses import (
     BundleAnswer,
+    ChartsAnswer,
     ClassAnswer,
     ClassesAnswer,
     HealthAnswer,
@@ -26,6 +27,7 @@ from api.responses import (
 from api.service import Desk
 from melanoma.data import images
 from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
+from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.explain.options import PRECISIONS
@@ -147,6 +149,29 @@ async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
     """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
     found = await anyio.to_thread.run_sync(desk.reports.read, scorer)
     return answer_report(request, found)
+
+
+@router.get(
+    "/charts",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={
+        200: {"model": ChartsAnswer},
+        304: {"description": "The charts whose ETag was sent as If-None-Match"},
+        **refusals(401, 404, 422),
+    },
+)
+async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+    """The charts of a bundle's report, those of report.html; in French by Accept-Language: fr."""
+    language = preferred_language(request)
+    drawn = await anyio.to_thread.run_sync(desk.reports.draw, scorer, language)
+    return answer_report(request, drawn)
+
+
+@router.get("/static/charts.css", include_in_schema=False)
+async def charts_css() -> FileResponse:
+    """The look of the charts, report.html's own; the page sets their colors."""
+    return FileResponse(CHARTS_CSS)
 
 
 @router.get(

@@ -1,6 +1,6 @@
 // The service's routes. Every failure is a Refused, whose message can be shown as it is.
 import { $ } from "./dom.js";
-import { bytes, has, sentence, t } from "./words.js";
+import { bytes, currentLanguage, has, sentence, t } from "./words.js";
 
 export class Refused extends Error {
   constructor(code, message) {
@@ -45,9 +45,10 @@ async function refusal(reply) {
   }
 }
 
-async function ask(path, { model, ...options } = {}) {
+async function ask(path, { model, language, ...options } = {}) {
   const address = model ? `${path}?model=${encodeURIComponent(model)}` : path;
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  if (language) headers["Accept-Language"] = language;
   let reply;
   try {
     reply = await fetch(address, { ...options, headers });
@@ -75,6 +76,7 @@ function form(name, files, fields = {}) {
 const post = (path, body, { model, signal }) => ask(path, { method: "POST", body, model, signal });
 
 export const askInfo = () => ask("info");
+export const askCharts = async (model) => (await ask("charts", { model, language: currentLanguage() })).charts;
 export const askReport = (model) => ask("report", { model });
 export const askSamples = () => ask("static/samples/samples.json");
 export const askPredict = (file, how) => post("predict", form("file", [file]), how);

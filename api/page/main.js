@@ -4,7 +4,7 @@ import { drawAbout } from "./about.js";
 import { redrawAnalyze, startAnalyze } from "./analyze.js";
 import { setToken } from "./client.js";
 import { loadInfo } from "./models.js";
-import { drawPerformance, openPerformance } from "./performance.js";
+import { openPerformance, translatePerformance } from "./performance.js";
 import { startTheme } from "./theme.js";
 import { onLanguage, startWords } from "./words.js";
 
@@ -71,6 +71,6 @@ drawAbout();
 meet();
 onLanguage(() => {
   redrawAnalyze();
-  drawPerformance();
+  translatePerformance();
   drawAbout();
 });

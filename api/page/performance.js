@@ -1,7 +1,7 @@
 // The second tab: the bundle's own report, its curves and its tables.
 import { $, el, say } from "./dom.js";
 import { pointName, thresholdPercent } from "./answer.js";
-import { drawPrecisionRecall, drawReliability, drawRoc } from "./charts.js";
+import { askCharts } from "./client.js";
 import {
   chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf, reference,
 } from "./models.js";
@@ -12,6 +12,7 @@ const MOST_CARDS = 5;
 const LETTERS = "ABCDEFGHIJ";
 let name = null; // the model whose report is shown
 let report = null;
+let charts = null; // its drawings: name -> <svg> markup, those of report.html
 let asked = 0; // the last question's number: an older answer is not shown
 
 // A value, and below it its interval: side by side they would make every table too wide.
@@ -31,9 +32,9 @@ export async function openPerformance(wanted = name) {
   try {
     if (knownInfo() === null) await loadInfo();
     const chosen = wanted ?? (chosenModel() || reference(knownInfo().models[0]));
-    const found = await loadReport(chosen);
+    const [found, drawn] = await Promise.all([loadReport(chosen), askCharts(chosen)]);
     if (mine !== asked) return;
-    [name, report] = [chosen, found];
+    [name, report, charts] = [chosen, found, drawn];
     drawPerformance();
     say(t("report.shown", { name }));
   } catch (error) {
@@ -48,9 +49,19 @@ function fail(message, wanted) {
   );
 }
 
-// Draw anew, in the language of now.
-export function drawPerformance() {
+// Draw anew, in the language of now; the charts follow when the service has drawn them.
+export async function translatePerformance() {
   if (report === null) return;
+  drawPerformance();
+  asked += 1;
+  const mine = asked;
+  const drawn = await askCharts(name).catch(() => null);
+  if (mine !== asked || drawn === null) return;
+  charts = drawn;
+  drawPerformance();
+}
+
+function drawPerformance() {
   const parts = [head(), points(), curves(), perClass(), confusion(), subgroups(), origin()];
   $("performance").replaceChildren(...parts.filter(Boolean).map((part) => el("section", { class: "card" }, ...part)));
 }
@@ -133,19 +144,14 @@ function points() {
   ];
 }
 
-const figure = (picture, caption) => el("figure", { class: "chart" }, el("figcaption", {}, caption), picture);
+// The service's own drawing. Names of the run are text in it, and its colors are the page's.
+function figure(markup) {
+  const picture = new DOMParser().parseFromString(markup, "text/html").querySelector("svg");
+  return el("figure", {}, el("figcaption", {}, picture.querySelector("title").textContent), picture);
+}
 
 function curves() {
-  const figures = [];
-  if (report.curves) {
-    figures.push(figure(drawRoc(report), t("chart.roc")), figure(drawPrecisionRecall(report), t("chart.pr")));
-  }
-  for (const part of ["before", "after"]) {
-    const state = report.calibration[part];
-    if (state.bins.length) {
-      figures.push(figure(drawReliability(part, state, report.data.positives), t(`chart.${part}`)));
-    }
-  }
+  const figures = Object.values(charts).map(figure);
   if (figures.length === 0) return null;
   return [
     el("h2", {}, t("report.curves")),

@@ -82,7 +82,8 @@ def test_every_route_is_in_the_schema(operations: list[APIOperation]) -> None:
     labels = {operation.label for operation in operations}
     posts = {"POST /predict", "POST /predict/batch", "POST /explain"}
     gets = {
-        f"GET /{name}" for name in ("info", "classes", "report", "healthz", "readyz", "metrics")
+        f"GET /{name}"
+        for name in ("info", "classes", "report", "charts", "healthz", "readyz", "metrics")
     }
     assert labels == posts | gets
 

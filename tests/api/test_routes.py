@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,15 @@ from api import reports
 from api.app import create_app
 from api.settings import Settings
 from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.render.chart_words import Words
+from melanoma.evaluation.render.charts import draw_charts
+from melanoma.evaluation.render.html import render_html
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 TOKEN = "a-long-and-secret-word"
 GUARDED = ["POST /predict", "POST /predict/batch", "POST /explain"]
-GUARDED += [f"GET {path}" for path in ("/info", "/classes", "/report", "/metrics")]
+GUARDED += [f"GET {path}" for path in ("/info", "/classes", "/report", "/charts", "/metrics")]
 OPEN = ["/", "/static/favicon.svg", "/healthz", "/readyz"]
 
 
@@ -76,6 +80,30 @@ def test_a_report_that_was_changed_after_the_start_is_not_served(bundle_folder, 
     with TestClient(app, raise_server_exceptions=False) as client:
         refused(client.get("/report"), 500, "internal")
         assert client.get("/classes").status_code == 200
+
+
+def test_the_charts_are_those_of_the_report_in_the_language_asked_for(client, scorer):
+    reply = client.get("/charts")
+    assert reply.json()["charts"] == draw_charts(scorer.bundle.report)
+    assert reply.json()["model"] == scorer.info()
+    french = client.get("/charts", headers={"accept-language": "de-CH, fr-CH;q=0.9, en;q=0.5"})
+    assert french.json()["charts"] == draw_charts(scorer.bundle.report, Words("fr"))
+    assert "sensibilité" in french.text
+    assert client.get("/charts", headers={"accept-language": "tlh"}).content == reply.content
+    assert "Accept-Language" in reply.headers["vary"]
+    assert french.headers["etag"] != reply.headers["etag"]
+    known = {"if-none-match": reply.headers["etag"]}
+    assert client.get("/charts", headers=known).status_code == 304
+    refused(client.get("/charts?model=nobody"), 404, "unknown_model")
+
+
+def test_the_charts_have_one_look_on_the_page_and_in_the_report(client, scorer):
+    rules = client.get("/static/charts.css")
+    assert rules.headers["content-type"].startswith("text/css")
+    assert rules.text in render_html(scorer.bundle.report)
+    colors = set(re.findall(r"var\((--chart-\w+)\)", rules.text))
+    page = client.get("/static/style.css").text
+    assert colors == set(re.findall(r"(--chart-\w+):", page))
 
 
 class Found:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
-import pytest
+from melanoma.evaluation.render.charts import draw_charts
+from melanoma.evaluation.report.schema import validate_report
 
 HEADS = "#performance .heat thead button"
 
@@ -44,26 +46,34 @@ def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
     assert "not a medical device" in at.text("#performance")
 
 
-def test_the_curves_are_drawn_from_the_reports_points(open_page, served):
+def test_the_charts_are_the_drawings_of_the_report_in_the_pages_colors(open_page, served):
     at = open_page()
     open_report(at)
-    report = json.loads(served.report.read_text())
-    figures = at.page.locator(".chart svg")
-    assert figures.count() == 4
-    points = figures.nth(0).locator("polyline.curve").get_attribute("points").split(" ")
-    assert len(points) == len(report["curves"]["roc"]["x"])
-    xs = [float(point.split(",")[0]) for point in points]
-    ys = [float(point.split(",")[1]) for point in points]
-    # From the lower left to the upper right corner: 58 to 348, and 276 up to 12.
-    for i in (0, len(xs) // 2, len(xs) - 1):
-        x, y = (report["curves"]["roc"][axis][i] for axis in "xy")
-        assert xs[i] == pytest.approx(58 + 290 * x, abs=0.1)
-        assert ys[i] == pytest.approx(276 - 264 * y, abs=0.1)
-    bins = figures.nth(3).locator("circle.mark")
-    assert bins.count() == len(report["calibration"]["after"]["bins"])
-    for i in range(4):
-        title = figures.nth(i).locator("title").first.text_content()
-        assert title in at.page.locator(".chart figcaption").all_inner_texts()
+    drawn = draw_charts(validate_report(json.loads(served.report.read_text())))
+    figures = at.page.locator(".figures svg")
+    assert figures.count() == len(drawn) > 4
+    captions = at.page.locator(".figures figcaption").all_inner_texts()
+    for i, chart in enumerate(drawn.values()):
+        assert f">{captions[i]}</title>" in chart
+        points = (
+            figures.nth(i)
+            .locator("polyline")
+            .evaluate_all("(all) => all.map((e) => e.getAttribute('points'))")
+        )
+        assert points == re.findall(r'<polyline points="([^"]+)"', chart)
+    curve = at.page.locator(".figures polyline.curve").first
+    stroke = "(e) => getComputedStyle(e).stroke"
+    assert curve.evaluate(stroke) == "rgb(15, 107, 140)"
+    at.page.select_option("#theme", "dark")
+    assert curve.evaluate(stroke) == "rgb(108, 192, 222)"
+
+
+def test_the_charts_change_language_with_the_page(open_page):
+    at = open_page()
+    open_report(at)
+    at.page.select_option("#language", "fr")
+    at.page.locator(".figures figcaption").get_by_text("Courbe ROC").wait_for()
+    assert "sensibilité" in at.page.locator(".figures svg").first.text_content()
 
 
 def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(open_page, served):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from melanoma.evaluation.number_format import UNDEFINED
+
 FRENCH = {
     "ROC curve": "Courbe ROC",
     "Precision-recall curve": "Courbe précision-rappel",
@@ -24,8 +26,18 @@ FRENCH = {
     "observed share correct": "part observée de réponses justes",
     "threshold probability": "probabilité seuil",
     "net benefit": "bénéfice net",
+    "the model": "le modèle",
+    "treat everyone": "tous traités",
+    "treat no one": "aucun traité",
+    "age": "âge",
+    "sex": "sexe",
+    "site": "site",
+    "age, sex and site": "âge, sexe et site",
+    "images per patient": "images par patient",
+    "file facts": "données du fichier",
+    "all of these": "tout cela",
     "images": "images",
-    "images a bin: {range}": "images par classe : {range}",
+    "images a bin: {range}": "images par intervalle : {range}",
     "prevalence {share}": "prévalence {share}",
     "too small ({images})": "trop petit ({images})",
     "the model, from the photograph": "le modèle, d'après la photographie",
@@ -50,7 +62,7 @@ FRENCH = {
     ),
     "Observed share against predicted probability in {bins} bins; on the diagonal both agree. "
     "Calibration error {ece}.": (
-        "Part observée selon la probabilité prédite, en {bins} classes ; sur la diagonale, les "
+        "Part observée selon la probabilité prédite, en {bins} intervalles ; sur la diagonale, les "
         "deux s'accordent. Erreur de calibration {ece}."
     ),
     "AUROC with interval: {rows}.": "AUROC avec son intervalle : {rows}.",
@@ -65,7 +77,7 @@ FRENCH = {
         "Bénéfice net selon la probabilité seuil pour le modèle, pour traiter tout le monde et "
         "pour ne traiter personne ; au plus {best} pour le modèle."
     ),
-    "undefined": "non défini",
+    UNDEFINED: "non défini",
 }
 LANGUAGES: dict[str, dict[str, str]] = {"en": {}, "fr": FRENCH}
 
@@ -78,16 +90,17 @@ class Words:
 
     def __call__(self, phrase: str, **values: str) -> str:
         """The phrase, {name} replaced by the number or word `values` has for it."""
-        known = LANGUAGES[self.language]
-        return known.get(phrase, phrase).format_map({k: self.number(v) for k, v in values.items()})
+        known = LANGUAGES[self.language].get(phrase, phrase)
+        # A name of the run, such as a column's, may hold braces.
+        return known.format_map({k: self.number(v) for k, v in values.items()}) if values else known
 
     def number(self, text: str) -> str:
         """English digits, such as "0.87 (0.85 to 0.89)", in the language's way of writing."""
-        if self.language == "en":
-            return text
+        if self.language == "en" or text == UNDEFINED:
+            return self(text)
         text = re.sub(r"(?<=\d),(?=\d{3})", "\N{NARROW NO-BREAK SPACE}", text)
         text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
-        return re.sub(r"(?<=[\d%]) to (?=[\d<>])", " à ", LANGUAGES[self.language].get(text, text))
+        return re.sub(r"(?<=[\d%]) to (?=[\d<>])", " à ", text)
 
     def at(self, point: str) -> str:
         """What a threshold was chosen for: "sensitivity 0.95" and the like."""

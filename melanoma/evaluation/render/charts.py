@@ -8,7 +8,15 @@ from __future__ import annotations
 from melanoma.evaluation.number_format import measured, number, percent, threshold
 from melanoma.evaluation.render.chart_words import ENGLISH, Words
 from melanoma.evaluation.render.forest import draw_classes, draw_shortcuts, draw_subgroups
-from melanoma.evaluation.render.svg import Axis, Panel, line, share_axis, text, ticks_between
+from melanoma.evaluation.render.svg import (
+    Axis,
+    Panel,
+    legend,
+    line,
+    share_axis,
+    text,
+    ticks_between,
+)
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import (
     CalibrationState,
@@ -159,9 +167,10 @@ def draw_net_benefit(curve: NetBenefit, words: Words) -> str:
         ticks = ticks_between(low, high)
         return Axis(words(label), low, high, ticks, lambda tick: words.number(f"{tick:.3g}"))
 
-    panel = Panel(
-        "benefit", axis("threshold probability", first, last), axis("net benefit", floor, best)
-    )
+    across, up = axis("threshold probability", first, last), axis("net benefit", floor, best)
+    panel = Panel("benefit", across, up, top=28, height=340)
+    lines = (("curve", "the model"), ("all", "treat everyone"), ("none", "treat no one"))
+    panel.marks += legend(0, 14, [(kind, words(name)) for kind, name in lines])
     panel.band(curve.thresholds, curve.model_low, curve.model_high)
     panel.line(curve.thresholds, [0.0] * len(curve.thresholds), "none")
     panel.line(curve.thresholds, curve.treat_all, "all")

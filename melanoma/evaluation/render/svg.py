@@ -66,6 +66,15 @@ def dot(x: float, y: float, kind: str, *, radius: float = 4.0, tip: str = "") ->
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}">{inside}</circle>'
 
 
+def legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
+    """(kind, name) of each line in a chart, side by side from `x` on."""
+    marks = []
+    for kind, name in entries:
+        marks += [line(x, y - 4, x + 22, y - 4, kind), text(x + 28, y, name, "label")]
+        x += 40 + 6.4 * len(name)
+    return marks
+
+
 def picture(name: str, height: float, marks: Sequence[str], *, title: str, told: str) -> str:
     """An <svg> of WIDTH by `height` units. `name` makes its ids unique in the page."""
     return (
