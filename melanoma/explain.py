@@ -129,12 +129,11 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
 
 
 def _decode(file: ImageFile) -> Pixels:
-    from melanoma.data.images import decode_image
+    from melanoma.data.images import MAX_FILE_BYTES, decode_image, read_photograph
     from melanoma.errors import ImageError
-    from melanoma.storage import read_file
 
     try:
-        return decode_image(read_file(file.path)).pixels
+        return decode_image(read_photograph(file.path), limit=MAX_FILE_BYTES).pixels
     except ImageError as error:
         raise ImageError(error.code, f"{file.path}: {error}") from error
     except OSError as error:

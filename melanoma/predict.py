@@ -90,7 +90,7 @@ def predict(
     keep = None if picture or (json and not out and not submission) else target
     _require_outputs([*pictures, *([keep] if keep else [])], files, [*images, submission])
     if submission is not None:
-        _require_submission(submission, files)
+        _require_submission(submission, files, remote=url is not None)
     scorer = (
         _reach_service(url, model, token)
         if url is not None
@@ -163,12 +163,13 @@ def _require_outputs(
         require_writable(path)
 
 
-def _require_submission(sample: Path, files: Sequence[ImageFile]) -> None:
+def _require_submission(sample: Path, files: Sequence[ImageFile], *, remote: bool) -> None:
     """Raises DataError where no submission can come of these images, before one is scored."""
+    from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES
     from melanoma.scoring.files.submission import require_photographs, require_same_images
 
     require_same_images(sample, [file.name for file in files])
-    require_photographs(files)
+    require_photographs(files, limit=MAX_BYTES if remote else MAX_FILE_BYTES)
 
 
 def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,28 +18,16 @@ from melanoma.storage import read_file
 def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     """All columns as stripped text, blank where empty; row i stands on line i + 2 of the file.
 
+    Headers are stripped as cells are, and letters are composed (Unicode's NFC).
+
     Raises DataError when the file is absent, empty, not UTF-8, starts with a byte-order mark,
     is separated by something else than commas, or lacks a needed column.
     """
-    try:
-        data = read_file(path)
-    except OSError as error:
-        raise DataError(f"no table at {path} ({error.strerror})") from error
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise DataError(
-            f"{path} starts with a byte-order mark (columns needed: {', '.join(needed)}); "
-            "save it as plain UTF-8"
-        )
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8 with commas") from error
-    if not text.strip():
-        raise DataError(f"{path} is empty; columns needed: {', '.join(needed)}")
-    header = next(csv.reader(io.StringIO(text)), [])
+    text = _read_text(path, needed)
+    header = [_plain(cell) for cell in next(csv.reader(io.StringIO(text)), [])]
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise DataError(
-            f"{path} is not separated by commas (columns found: {header[0].strip()!r}; "
+            f"{path} is not separated by commas (columns found: {header[0]!r}; "
             f"needed: {', '.join(needed)})"
         )
     require_columns(header, needed, origin=str(path))
@@ -54,11 +43,47 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"{path} has more cells in a row than the header has columns")
     if table.empty:
         raise DataError(f"{path} has a header and no rows")
+    if len(header) == table.shape[1]:
+        table.columns = pd.Index(_apart(header))
     # Kaggle writes a missing value as an empty cell or as NA.
     cleaned: pd.DataFrame = table.apply(
         lambda column: column.str.strip().replace({"NA": "", "nan": "", "NaN": ""})
     )
     return cleaned
+
+
+def _read_text(path: Path, needed: Sequence[str]) -> str:
+    try:
+        data = read_file(path)
+    except OSError as error:
+        raise DataError(f"no table at {path} ({error.strerror})") from error
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise DataError(
+            f"{path} starts with a byte-order mark (columns needed: {', '.join(needed)}); "
+            "save it as plain UTF-8"
+        )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8 with commas") from error
+    if not text.strip():
+        raise DataError(f"{path} is empty; columns needed: {', '.join(needed)}")
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _plain(header: str) -> str:
+    """Without spaces at its ends, those included that are not seen."""
+    return header.strip().strip("\u200b\u2060\ufeff").strip()
+
+
+def _apart(header: Sequence[str]) -> list[str]:
+    """The headers, a repeated one with a number behind it, as pandas has them."""
+    seen: dict[str, int] = {}
+    names = []
+    for name in header:
+        count = seen[name] = seen.get(name, -1) + 1
+        names.append(f"{name}.{count}" if count else name)
+    return names
 
 
 def require_columns(found: Iterable[str], needed: Sequence[str], *, origin: str) -> None:

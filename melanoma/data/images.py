@@ -45,7 +45,8 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     *(".png", ".apng", ".webp"),
 )
-MAX_BYTES = 10_000_000
+MAX_BYTES = 10_000_000  # of an upload; who decodes bytes says whether they are one
+MAX_FILE_BYTES = 100_000_000  # of a file in a data set, such as a PNG of 50 megapixels
 MAX_PIXELS = 50_000_000
 MIN_SIDE, MAX_SIDE = 16, 12_000
 MAX_ASPECT = 10.0
@@ -70,27 +71,30 @@ class FileFacts(NamedTuple):
     bytes: int
 
 
-def count_pixels(data: bytes) -> int:
+def count_pixels(data: bytes, *, limit: int = MAX_BYTES) -> int:
     """Pixels that decoding `data` makes. Raises ImageError for what needs no decoding to refuse."""
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        width, height = _open_checked(data)[0].size
+        width, height = _open_checked(data, limit)[0].size
     return width * height
 
 
-def decode_image(data: bytes) -> Photograph:
-    """The photograph in `data`. Raises ImageError with a code when it is not acceptable."""
+def decode_image(data: bytes, *, limit: int = MAX_BYTES) -> Photograph:
+    """The photograph in `data`, of at most `limit` bytes.
+
+    Raises ImageError with a code when it is not acceptable.
+    """
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        pixels, found = _decode(data)
+        pixels, found = _decode(data, limit)
     if has_low_information(pixels):
         found.append("low_information")
     return Photograph(pixels, tuple(found))
 
 
-def _decode(data: bytes) -> tuple[Pixels, list[str]]:
+def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
     """Upright pixels, and warnings of the file; waits for room in the process's memory."""
-    image, structure = _open_checked(data)
+    image, structure = _open_checked(data, limit)
     with ROOM.hold(image.width * image.height):
         found = list(_check_damage(data, structure))
         try:
@@ -151,26 +155,39 @@ def read_square(path: Path, *, size: int, fit: str) -> Pixels:
 def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts]:
     """What read_square gives, and what the file was before it became a square."""
     try:
-        data = read_file(path)
+        data = read_photograph(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
-    pixels = decode_image(data).pixels
+    pixels = decode_image(data, limit=MAX_FILE_BYTES).pixels
     height, width = pixels.shape[:2]
     return make_square(pixels, size=size, fit=fit), FileFacts(width, height, len(data))
+
+
+def read_photograph(path: Path) -> bytes:
+    """The bytes of a file in a data set, not decoded.
+
+    Raises OSError where it cannot be read, ImageError where it is so large that it need not be.
+    """
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise _too_large(size, MAX_FILE_BYTES)
+    return read_file(path)
+
+
+def _too_large(size: int, limit: int) -> ImageError:
+    return ImageError("too_large", f"the file has {size:,} bytes; the limit is {limit:,}")
 
 
 def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
     return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _open_checked(data: bytes) -> tuple[Image.Image, Structure]:
+def _open_checked(data: bytes, limit: int) -> tuple[Image.Image, Structure]:
     """The image, its structure and its header read and its size allowed, nothing decoded yet."""
     if not data:
         raise ImageError("empty_file", "the file is empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(
-            "too_large", f"the file has {len(data):,} bytes; the limit is {MAX_BYTES:,}"
-        )
+    if len(data) > limit:
+        raise _too_large(len(data), limit)
     structure = _read_structure(data)
     if isinstance(structure, PngStructure):
         data = without_excess(data, structure)

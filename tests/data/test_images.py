@@ -20,6 +20,7 @@ from PIL import Image, ImageFile
 from melanoma.data.images import (
     MAX_ASPECT,
     MAX_BYTES,
+    MAX_FILE_BYTES,
     MAX_PIXELS,
     MAX_SIDE,
     MIN_SIDE,
@@ -273,6 +274,18 @@ def test_an_empty_file_is_refused() -> None:
 def test_ten_megabytes_are_the_limit() -> None:
     assert refusal(bytes(MAX_BYTES + 1)) == "too_large"
     assert refusal(bytes(MAX_BYTES)) == "unsupported_format"
+
+
+def test_a_data_set_s_files_may_be_larger_than_an_upload(tmp_path: Path) -> None:
+    data = encoded(np.full((30, 30, 3), 99, np.uint8), "PNG")
+    path = tmp_path / "large.png"
+    path.write_bytes(data + bytes(MAX_BYTES))  # what follows IEND is not read
+    assert refusal(path.read_bytes()) == "too_large"
+    assert read_square(path, size=20, fit="squash").mean() == 99
+    with path.open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(ImageError, match=f"the limit is {MAX_FILE_BYTES:,}"):
+        read_square(path, size=20, fit="squash")
 
 
 OTHERS: dict[str, Callable[[], bytes]] = {

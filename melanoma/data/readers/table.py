@@ -12,6 +12,7 @@ import pandas as pd
 from melanoma.data.csv_tables import some_rows
 from melanoma.data.groups import join_groups
 from melanoma.data.placeholders import blank_placeholders
+from melanoma.data.readers.ages import read_ages, read_sexes
 from melanoma.data.readers.identities import IDENTITIES, describe_large_groups
 from melanoma.data.readers.index import ImageIndex, unmatched_reasons
 from melanoma.data.readers.labels import (
@@ -128,8 +129,9 @@ def make_table(
     for ours in ("patient_id", "lesion_id", "sex", "site"):
         known = table.get(columns.get(ours, ""))
         frame[ours] = "" if known is None else blank_placeholders(known)
+    frame["sex"] = read_sexes(frame["sex"])
     age = table[columns["age"]] if columns.get("age", "") in table else pd.Series("", table.index)
-    frame["age"] = pd.to_numeric(age, errors="coerce")
+    frame["age"], unread = read_ages(age)
     frame["source"] = list(sources)
     frame["label"], frame["target"] = "", UNLABELED
     if labels is not None:
@@ -150,7 +152,7 @@ def make_table(
         frame[[*COLUMNS, *keep]],
         folder,
         problems=(*problems, *repeated),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *unread),
     )
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from melanoma.data.images import Photograph, decode_image
+from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image, read_photograph
 from melanoma.errors import ImageError
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.journal import FORMAT, Journal
 from melanoma.scoring.files.score_rows import COLUMNS, Row
-from melanoma.storage import digest_of, read_file
+from melanoma.storage import digest_of
 
 if TYPE_CHECKING:
     from melanoma.scoring.scorer import Scorer
@@ -59,7 +59,7 @@ class LocalScorer:
     def _decode(self, data: bytes) -> Photograph | str:
         """The square alone, which scoring leaves as it is: whole photographs are far larger."""
         try:
-            photograph = decode_image(data)
+            photograph = decode_image(data, limit=MAX_FILE_BYTES)
         except ImageError as error:
             return f"{error.code}: {error}"
         return photograph._replace(pixels=self.scorer.square(photograph.pixels))
@@ -123,9 +123,11 @@ def _score_batch(scorer: FileScorer, files: Sequence[ImageFile], journal: Journa
 
 def _read(file: ImageFile) -> bytes | str:
     try:
-        return read_file(file.path)
+        return read_photograph(file.path)
     except OSError as error:
         return f"unreadable_file: {error.strerror}"
+    except ImageError as error:
+        return f"{error.code}: {error}"
 
 
 def _faulty_row(error: str) -> Row:

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from PIL import Image
 
-from melanoma.data.images import MAX_BYTES, decode_image
+from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES, decode_image
 from melanoma.errors import ImageError, RecipeError, ServiceError, plain_line
 from melanoma.scoring.files.replies import DescribedModel, read_models, read_score
 
@@ -75,7 +75,8 @@ class RemoteScorer:
     def _answer(self, data: bytes) -> Mapping[str, Any] | str:
         try:
             if len(data) > MAX_BYTES:
-                decode_image(data)  # refuses it in a local run's words, and nothing is sent
+                decode_image(data, limit=MAX_FILE_BYTES)  # refuses it in a local run's words,
+                decode_image(data)  # or as too large for a service, and nothing is sent
             reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS)
         except ImageError as error:
             return f"{error.code}: {error}"

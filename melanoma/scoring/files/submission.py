@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.images import count_pixels
+from melanoma.data.images import count_pixels, read_photograph
 from melanoma.errors import DataError, ImageError
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
-from melanoma.storage import read_file, write_text
+from melanoma.storage import write_text
 
 
 def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
@@ -40,13 +40,13 @@ def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
     return wanted
 
 
-def require_photographs(files: Sequence[ImageFile]) -> None:
-    """Raise DataError when a file is seen to be no photograph without decoding it: a submission
-    needs every score, and none should be waited for in vain."""
+def require_photographs(files: Sequence[ImageFile], *, limit: int) -> None:
+    """Raise DataError when a file is seen to be no photograph of at most `limit` bytes without
+    decoding it: a submission needs every score, and none should be waited for in vain."""
     bad = []
     for file in files:
         try:
-            count_pixels(read_file(file.path))
+            count_pixels(read_photograph(file.path), limit=limit)
         except (ImageError, OSError) as error:
             bad.append(f"{file.name}: {getattr(error, 'strerror', None) or error}")
     if bad:

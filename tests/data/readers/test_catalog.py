@@ -175,6 +175,41 @@ def test_windows_line_ends_and_spaces_around_cells_do_no_harm(tmp_path: Path) ->
     assert frame["target"].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    "header", ["image_name, patient_id ,target", "image_name,patient_id,\ttarget\u00a0"]
+)
+def test_spaces_around_headers_are_no_part_of_them(header: str, tmp_path: Path) -> None:
+    csv = rows(0, 1).replace("image_name,patient_id,target", header)
+    frame = read_lesions(siim_folder(tmp_path, csv), SIIM).require_sound().frame
+    assert frame["target"].tolist() == [0, 1]
+    assert frame["patient_id"].tolist() == ["p0", "p1"]
+
+
+def test_headers_that_differ_by_a_space_alone_are_one_column_twice(tmp_path: Path) -> None:
+    csv = "image_name,patient_id,target,target \ni0,p0,0,1\n"
+    assert "more than one column target" in refused(siim_folder(tmp_path, csv))
+
+
+def test_a_table_s_letters_are_composed(tmp_path: Path) -> None:
+    csv = rows(0, 1).replace("i0", "Mu\u0308ller")
+    table = read_lesions(siim_folder(tmp_path, csv, ("M\u00fcller.jpg",)), SIIM)
+    assert table.names[0] == "M\u00fcller"
+    assert table.frame["source"][0] == "jpeg/train/M\u00fcller.jpg"
+
+
+def test_ages_and_sexes_are_read_and_the_rest_is_shown(tmp_path: Path) -> None:
+    csv = (
+        "image_name,patient_id,target,age_approx,sex\n"
+        'i0,p0,0,"45,0",FEMALE\ni1,p1,1,AGE_30_TO_39,M\ni2,p2,0,999,unknown\ni3,p3,0,unknown,male\n'
+    )
+    table = read_lesions(siim_folder(tmp_path, csv), SIIM).require_sound()
+    assert np.array_equal(table.frame["age"], [45, 34.5, np.nan, np.nan], equal_nan=True)
+    assert table.frame["sex"].tolist() == ["female", "male", "", "male"]
+    assert "row 2 (line 3): 'AGE_30_TO_39'" in table.warnings[0]
+    assert table.warnings[1].startswith("1 ages left blank")
+    assert "row 3 (line 4): '999'" in table.warnings[1]
+
+
 # Row 47: targets.
 
 
