@@ -111,10 +111,25 @@ def test_of_several_images_each_line_names_its_file(
     assert served.address in answer.err
 
 
+def test_a_file_above_the_uploads_limit_is_scored_here_and_not_sent(
+    served: Served, one: Path, bundle_folder: Path, call_door: Door, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.png"
+    with Image.open(one) as image:
+        image.save(large)
+    with large.open("ab") as file:
+        file.write(bytes(MAX_BYTES))
+    local = call_door("predict", large, *RECIPE, "--weights", bundle_folder)
+    assert local.code == 0, local.err
+    remote = call_door("predict", large, "--url", served.address)
+    assert remote.code == 3
+    assert f"too_large: the file has {large.stat().st_size:,} bytes" in remote.out
+
+
 def test_a_refused_image_is_the_services_sentence_and_exit_3(
     served: Served, folder: Path, bundle_folder: Path, call_door: Door
 ) -> None:
-    for name, code in {"broken.jpg": "unsupported_format", "large.png": "too_large"}.items():
+    for name, code in {"broken.jpg": "unsupported_format", "strip.png": "bad_aspect"}.items():
         remote = call_door("predict", folder / name, "--url", served.address)
         local = call_door("predict", folder / name, *RECIPE, "--weights", bundle_folder)
         assert (remote.code, local.code) == (3, 3)
