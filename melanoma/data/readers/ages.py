@@ -9,11 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from melanoma.data.csv_tables import some_rows
+from melanoma.data.placeholders import is_placeholder
 
 OLDEST = 120  # years; nobody's age is above it, and 999 or a year of birth is
-_BLANK = frozenset(
-    ("", "unknown", "unk", "na", "n/a", "nan", "none", "null", "?", "-", "--", "not known", "<na>")
-)
 _YEARS_IN = {"y": 1.0, "a": 1.0, "j": 1.0, "m": 1 / 12, "w": 7 / 365.25, "d": 1 / 365.25}
 _NUMBER = r"(\d{1,3}(?:\.\d+|,\d{1,2})?)"
 # `060Y` and `018M` are DICOM's; y/o, yo and yrs are people's.
@@ -57,7 +55,7 @@ def read_ages(cells: pd.Series) -> Ages:
     """
     found = {cell: _read(cell) for cell in cells.unique()}
     years = cells.map({cell: age.years if age else math.nan for cell, age in found.items()})
-    unread = cells.map({c: age is None and not is_blank(c) for c, age in found.items()})
+    unread = cells.map({c: age is None and not is_placeholder(c) for c, age in found.items()})
     rough = cells.map({c: age is not None and not age.exact for c, age in found.items()})
     warnings = []
     if rough.any():
@@ -77,14 +75,10 @@ def read_sexes(cells: pd.Series) -> pd.Series:
     """`male` and `female` for their spellings (F, FEMALE, M), blank for what says that it is not
     known; any other text as it is."""
     meanings = {
-        cell: "" if is_blank(cell) else _SEXES.get(cell.lower(), cell) for cell in cells.unique()
+        cell: "" if is_placeholder(cell) else _SEXES.get(cell.lower(), cell)
+        for cell in cells.unique()
     }
     return cells.map(meanings)
-
-
-def is_blank(cell: str) -> bool:
-    """Whether a cell says that nothing is known."""
-    return cell.strip().lower() in _BLANK
 
 
 def _read(cell: str) -> _Age | None:
