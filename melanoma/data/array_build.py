@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, array_file, check_array, row_digest
+from melanoma.data.file_states import FileState
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
 from melanoma.data.partial_array import PartialArray
@@ -23,6 +24,7 @@ from melanoma.storage import write_json
 from melanoma.types import Progress
 
 _CHUNK = 64
+Measured: TypeAlias = tuple[Pixels, FileFacts, FileState]
 _MISSING = " (missing)"  # the end of what is wrong with a row that has no file
 
 
@@ -104,6 +106,8 @@ def build_array(
     names = table.names
     broken = []
     with hold_arrays(folder), PartialArray(folder, names, image, part=part) as work:
+        sources = table.frame["source"].tolist()
+        work.forget_changed([table.folder / source for source in sources])
         todo = [row for row, digest in enumerate(work.digests) if not digest]
         for row, found in progress(
             _read_squares(table, todo, image), total=len(todo), desc=f"prepare {part}", unit="image"
@@ -139,14 +143,14 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
 
 def _read_squares(
     table: LesionTable, rows: list[int], image: Image
-) -> Iterator[tuple[int, tuple[Pixels, FileFacts] | str]]:
-    """(row, its square and its file's facts, or what is wrong with it), in the order of `rows`.
+) -> Iterator[tuple[int, Measured | str]]:
+    """(row, its square, facts and state, or what is wrong with it), in the order of `rows`.
 
     Threads, not processes: decoding and resampling leave Python's lock.
     """
     names, sources = table.names, table.frame["source"].tolist()
 
-    def read(row: int) -> tuple[int, tuple[Pixels, FileFacts] | str]:
+    def read(row: int) -> tuple[int, Measured | str]:
         if not sources[row]:
             reason = table.unmatched.get(names[row], "")
             return row, f"{names[row]}{f' ({reason})' if reason else ''}{_MISSING}"
@@ -173,6 +177,7 @@ def _record(array: ImageArray, folder: Path, *, fit: str | None) -> dict[str, An
         "row_digests": array.row_digests,
         "file_facts": array.file_facts,
         "decoder": array.decoder,
+        "files": array.files,
     }
 
 

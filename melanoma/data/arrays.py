@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from melanoma.data.file_states import FileState
 from melanoma.data.images import FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
@@ -31,7 +32,8 @@ _verified: set[tuple[str, int, int, int, str]] = set()
 class ImageArray:
     """Where the pixels lie, and the names of the rows. `digest` covers names and pixels.
 
-    `file_facts` has one entry a row, or none where the files were never seen (Kaggle's array);
+    `file_facts` and `files` have one entry a row, or none where the files were never seen (Kaggle's
+    array) or nobody kept it; what has become of the files since is no part of the digest;
     `decoder` is the version of the decoder, None where another program's made the pixels.
     """
 
@@ -43,6 +45,7 @@ class ImageArray:
     channels: str = "rgb"
     file_facts: tuple[FileFacts, ...] = ()
     decoder: int | None = None
+    files: tuple[FileState, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,16 +82,21 @@ def array_file(folder: Path, *, size: int, part: str = "train") -> Path:
     return folder / f"x_{part}_{size}.npy"
 
 
-def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray | None:
+def load_array(
+    folder: Path, image: Image, *, part: str = "train", path: Path | None = None
+) -> ImageArray | None:
     """The array that was prepared in `folder`; None when there is none.
 
+    `path` is where its pixels lie now, if not where the record says (find_array looks for them).
     Every row's pixels are held against its digest, once a process for a file that stays as it is.
     Raises DataError when the array is not what its record says, or was squared in another way.
     """
     record_path = array_file(folder, size=image.size, part=part).with_suffix(".json")
     if not record_path.is_file():
         return None
-    record = _read_values(record_path)
+    record = read_values(record_path)
+    if path is not None:
+        record["array"] = str(path.resolve())
     fit, array = record["fit"], _recorded_array(record, record_path, image.size)
     if fit not in (None, image.fit):
         raise DataError(
@@ -103,7 +111,7 @@ def load_array(folder: Path, image: Image, *, part: str = "train") -> ImageArray
 
 def read_record(record_path: Path, size: int) -> ImageArray:
     """The array that the record names, its pixels not looked at. Raises DataError."""
-    return _recorded_array(_read_values(record_path), record_path, size)
+    return _recorded_array(read_values(record_path), record_path, size)
 
 
 def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> ImageArray:
@@ -111,8 +119,9 @@ def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> Ima
     path = path if path.is_absolute() else record_path.parent / path
     check_array(path, size=size, rows=len(record["names"]))
     facts = tuple(FileFacts(*row) for row in record.get("file_facts", []))
+    files = tuple(FileState(*row) for row in record.get("files", []))
     rows = len(record["names"])
-    if len(facts) not in (0, rows) or len(record["row_digests"]) != rows:
+    if {len(facts), len(files)} - {0, rows} or len(record["row_digests"]) != rows:
         raise DataError(f"{record_path} is damaged; remove it and run prepare again")
     return ImageArray(
         path,
@@ -124,10 +133,12 @@ def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> Ima
         facts,
         # Records from before there were versions: the first one, where this library decoded.
         record.get("decoder", 1 if facts or record["fit"] else None),
+        files,
     )
 
 
-def _read_values(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """The record's own fields. Raises DataError where it is damaged."""
     try:
         record: dict[str, Any] = json.loads(path.read_text())
         lacking = {"array", "fit", "channels", "skipped", "names", "row_digests"} - record.keys()

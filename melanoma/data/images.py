@@ -9,6 +9,7 @@ accepted file takes more than a second or two.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings as python_warnings
 from pathlib import Path
@@ -23,6 +24,7 @@ from melanoma.data import jpeg_structure, png_structure
 from melanoma.data.bit_depth import find_bits
 from melanoma.data.color import IGNORED, find_color_change
 from melanoma.data.decoding_room import ROOM
+from melanoma.data.file_states import FileState
 from melanoma.data.foreign_formats import name_format
 from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
@@ -152,15 +154,17 @@ def read_square(path: Path, *, size: int, fit: str) -> Pixels:
     return read_measured(path, size=size, fit=fit)[0]
 
 
-def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts]:
+def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts, FileState]:
     """What read_square gives, and what the file was before it became a square."""
     try:
-        data = read_photograph(path)
+        stat, data = path.stat(), read_photograph(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
     pixels = decode_image(data, limit=MAX_FILE_BYTES).pixels
     height, width = pixels.shape[:2]
-    return make_square(pixels, size=size, fit=fit), FileFacts(width, height, len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    state = FileState(len(data), stat.st_mtime_ns, stat.st_ctime_ns, digest)
+    return make_square(pixels, size=size, fit=fit), FileFacts(width, height, len(data)), state
 
 
 def read_photograph(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
+from melanoma.data.file_states import FileState, compare_files
 from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
@@ -37,6 +39,7 @@ class PartialArray:
         self.key = digest_of([names, image.size, image.fit, DECODER_VERSION])
         self.digests = [""] * len(names)
         self.facts = [FileFacts(0, 0, 0)] * len(names)
+        self.files = [FileState(0, 0, 0, "")] * len(names)
         self.row_bytes = image.size**2 * 3
         self.header = _header(len(names), image.size)
         self.bytes = len(self.header) + len(names) * self.row_bytes
@@ -62,15 +65,17 @@ class PartialArray:
         """Take the rows that an earlier process says it wrote, where the pixels agree."""
         try:
             saved = json.loads(self.progress_file.read_text())
-            # Before facts were kept, a cut build saved none: its images are read once more.
-            if saved["key"] != self.key or "file_facts" not in saved:
+            # Before these were kept, a cut build saved none: its images are read once more.
+            if saved["key"] != self.key or not {"file_facts", "files"} <= saved.keys():
                 return
             digests, facts = saved["digests"], [FileFacts(*row) for row in saved["file_facts"]]
+            files = [FileState(*row) for row in saved["files"]]
             with self.path.open("rb") as file:
                 for row, digest in enumerate(digests):
                     file.seek(self._offset(row)) if digest else None
                     if digest and row_digest(file.read(self.row_bytes)) == digest:
                         self.digests[row], self.facts[row] = digest, facts[row]
+                        self.files[row] = files[row]
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return  # nothing to go on from
 
@@ -96,11 +101,18 @@ class PartialArray:
     def _offset(self, row: int) -> int:
         return len(self.header) + row * self.row_bytes
 
-    def put(self, row: int, pixels: Pixels, facts: FileFacts) -> None:
+    def forget_changed(self, paths: Sequence[Path]) -> None:
+        """Count as not done the rows whose files (one path a row) are no longer what was read."""
+        done = [row for row, digest in enumerate(self.digests) if digest]
+        found = compare_files([(paths[row], self.files[row]) for row in done])
+        for place in (*found.other, *found.absent):
+            self.digests[done[place]] = ""
+
+    def put(self, row: int, pixels: Pixels, facts: FileFacts, state: FileState) -> None:
         """Write one row."""
         self._write(row, pixels.tobytes())
         self.digests[row] = row_digest(pixels)
-        self.facts[row] = facts
+        self.facts[row], self.files[row] = facts, state
         self.since_save += 1
         if self.since_save >= _SAVE_EVERY:
             self.save()
@@ -114,7 +126,7 @@ class PartialArray:
         """Put on disk what is done, and record it."""
         self._sync()
         done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
-        write_json(self.progress_file, done)
+        write_json(self.progress_file, {**done, "files": self.files})
         self.since_save = 0
 
     def _sync(self) -> None:
@@ -136,6 +148,7 @@ class PartialArray:
             skipped,
             file_facts=tuple(self.facts[r] for r in kept),
             decoder=DECODER_VERSION,
+            files=tuple(self.files[r] for r in kept),
         )
         if skipped:
             self._close_gaps(kept)

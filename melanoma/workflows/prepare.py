@@ -6,7 +6,8 @@ from pathlib import Path
 
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable
 from melanoma.data.array_lock import hold_arrays
-from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.arrays import ImageArray, array_file
+from melanoma.data.find_array import find_array, require_same_files, require_same_rows
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.partial_array import is_unfinished, take_up_unfinished
 from melanoma.data.readers.catalog import read_lesions, read_test_lesions
@@ -43,28 +44,34 @@ def _array_of(
 
     # Looked for before the folder is held: a prepared array may lie on a disk that is read-only.
     if not is_unfinished(arrays, recipe.image, part=part):
-        array = _prepared(table, recipe, arrays, part=part)
+        array = _prepared(table, recipe, arrays, part=part, watch=watch)
         if array is not None:
             return array
     with hold_arrays(arrays, say=watch.say):
         take_up_unfinished(arrays, recipe.image, part=part)
-        array = _prepared(table, recipe, arrays, part=part)
+        array = _prepared(table, recipe, arrays, part=part, watch=watch)
         if array is not None:
             return array
         return _make_array(table, recipe, arrays, part=part, skip_bad=skip_bad, watch=watch)
 
 
-def _prepared(table: LesionTable, recipe: Recipe, arrays: Path, *, part: str) -> ImageArray | None:
-    """The array that is there. Raises DataError for one of another table."""
-    array = load_array(arrays, recipe.image, part=part)
+def _prepared(
+    table: LesionTable, recipe: Recipe, arrays: Path, *, part: str, watch: Watch
+) -> ImageArray | None:
+    """The array that is there. Raises DataError for one of another table, or of other files."""
+    array = find_array(arrays, recipe.image, data=table.folder, part=part, say=watch.say)
     if array is None:
         return None
     table.require_sound()
-    if [n for n in table.names if n not in array.skipped] != list(array.names):
+    require_same_rows(array, table, arrays)
+    channels = getattr(recipe.data, "array_channels", array.channels)
+    if array.decoder is None and array.channels != channels:
+        record = array_file(arrays, size=array.size, part=part).with_suffix(".json")
         raise DataError(
-            f"{array.path} was made from another table (its images differ from "
-            f"those of {table.folder}); prepare into another --arrays DIR"
+            f"{array.path} was adopted as {array.channels}, data.array_channels says {channels}; "
+            f"to adopt it anew: rm {record}"
         )
+    require_same_files(array, table, arrays, say=watch.say)
     return array
 
 
