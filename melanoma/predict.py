@@ -173,7 +173,11 @@ def _require_submission(sample: Path, files: Sequence[ImageFile], *, remote: boo
 
 
 def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:
-    if submission is not None and not scorer.melanoma:
+    from melanoma.scoring.files.submission import read_sample
+
+    if submission is None or scorer.melanoma:
+        return
+    if len(read_sample(submission).targets) == 1:
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
 
 
@@ -192,7 +196,8 @@ def _save(
 
         _refuse_errors(errors)
         probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
-        write_submission(submission, probabilities, target)
+        by_class = {row["image_name"]: row["by_class"] for row in rows}
+        write_submission(submission, probabilities, target, by_class=by_class)
         return
     from melanoma.scoring.files.score_rows import save_rows
 

@@ -78,6 +78,7 @@ class CsvFolderData(DataSection):
     """
 
     card = "A table of its own beside a folder of images (reader csv_folder)"
+    later = (("images", ""), ("target_cols", []), ("join", {}))
     reader: Literal["csv_folder"]
     """Any table beside any folder of images."""
     table: str | None = None
@@ -88,6 +89,10 @@ class CsvFolderData(DataSection):
     """Column of the image names, with or without folder and ending."""
     target_col: str = "target"
     """Column of the labels."""
+    target_cols: tuple[str, ...] = ()
+    """Columns of labels, one a class, with exactly one 1 a row; in place of `target_col`."""
+    join: Annotated[dict[str, str], Field(default_factory=dict)]
+    """Further CSVs in the folder: file -> column by which they are joined, such as lesion_id."""
     group_col: str | tuple[str, ...] | None = None
     """Column, or columns, of what must stay in one fold, beside those called patient or lesion."""
     group_is: Literal["patient", "lesion"] = "patient"
@@ -117,6 +122,13 @@ class CsvFolderData(DataSection):
             raise ValueError("a column is named twice")
         return names
 
+    @field_validator("target_col", mode="before")
+    @classmethod
+    def _one_column_is_named(cls, column: Any) -> Any:
+        if isinstance(column, list | tuple):
+            raise ValueError("one column is named here; labels in a column a class are target_cols")
+        return column
+
     @field_validator("positive", mode="before")
     @classmethod
     def _one_value_is_a_list(cls, positive: Any) -> Any:
@@ -139,7 +151,25 @@ class CsvFolderData(DataSection):
             return "data.positive and data.labels say the same thing twice; keep data.labels"
         if self.positive is not None and not binary:
             return f"data.positive: it fits two classes; for {len(classes)} use data.labels"
-        return _labels_problem(self.labels, classes)
+        return _labels_problem(self.labels, classes) or self._target_cols_problem(classes)
+
+    def _target_cols_problem(self, classes: Sequence[str]) -> str | None:
+        """Each column must mean a class."""
+        if len(set(self.target_cols)) < len(self.target_cols):
+            return "data.target_cols: a column is named twice"
+        if not self.target_cols:
+            return None
+        if self.positive is not None:
+            foreign = [name for name in self.positive if name not in self.target_cols]
+            return f"data.positive: {foreign[0]} is none of data.target_cols" if foreign else None
+        meant = self.labels or {}
+        foreign = [c for c in self.target_cols if meant.get(c, c) not in classes]
+        if foreign:
+            return (
+                f"data.target_cols: {foreign[0]} is none of the classes ({', '.join(classes)}); "
+                "data.labels says what a column means, data.positive which columns are melanoma"
+            )
+        return None
 
 
 class HamData(DataSection):

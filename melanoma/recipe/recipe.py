@@ -39,7 +39,6 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("folds", "holdout", "none"),
     ("folds", "validation", 0.2),
     ("data", "rows", "all"),
-    ("data", "images", ""),
     ("folds", "stratify", "label"),
     ("loss", "parameters", {}),
     ("loss", "beta", 0.999),

@@ -369,6 +369,32 @@ def test_a_name_in_a_submission_is_quoted_and_never_a_formula(tmp_path: Path) ->
         write_submission(sample, {"=1+1": 0.25}, out)
 
 
+@pytest.mark.parametrize("header", ["isic_id,target", "image,p", "target,image_name"])
+def test_a_sample_s_own_columns_are_kept(header: str, tmp_path: Path) -> None:
+    sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
+    cells = ("b,0.3", "a,0.3") if not header.startswith("target") else ("0.3,b", "0.3,a")
+    sample.write_text("\n".join([header, *cells]) + "\n")
+    write_submission(sample, {"a": 0.25, "b": 0.5}, out)
+    assert out.read_text() == sample.read_text().replace("0.3", "0.5", 1).replace("0.3", "0.25")
+
+
+def test_a_sample_of_several_columns_takes_the_classes(tmp_path: Path) -> None:
+    sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
+    sample.write_text("image,NV,MEL\na,0,0\nb,0,0\n")
+    by_class = {"a": {"MEL": 0.1, "NV": 0.9}, "b": {"MEL": 0.7, "NV": 0.3}}
+    write_submission(sample, {"a": 0.1, "b": 0.7}, out, by_class=by_class)
+    assert out.read_text() == "image,NV,MEL\na,0.9,0.1\nb,0.3,0.7\n"
+    sample.write_text("image,NV,BCC\na,0,0\nb,0,0\n")
+    with pytest.raises(DataError, match=r"BCC are no classes of the bundle \(MEL, NV\)"):
+        write_submission(sample, {"a": 0.1, "b": 0.7}, out, by_class=by_class)
+
+
+def test_a_sample_without_a_column_to_fill_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text("image_name\na\n")
+    with pytest.raises(DataError, match="no column for a score"):
+        write_submission(tmp_path / "sample.csv", {"a": 0.1}, tmp_path / "out.csv")
+
+
 # --- what is no file, as an image
 
 

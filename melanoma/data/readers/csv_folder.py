@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.data.readers.identities import identity_columns, read_identity
 from melanoma.data.readers.index import index_images
-from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
+from melanoma.data.readers.joined import join_table
+from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
+from melanoma.data.readers.table import ColumnLabels, Labels, LesionTable, make_table
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import CsvFolderData, Data
 
@@ -16,27 +20,63 @@ from melanoma.recipe.data_sections import CsvFolderData, Data
 def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, CsvFolderData)
     path = folder / data.table if data.table else _only_csv(folder)
-    needed = [data.image_col, data.target_col, *data.group_cols]
-    table = read_table(path, needed=needed)
+    table = read_table(path, needed=[data.image_col])
+    notes: list[str] = []
+    for file, key in data.join.items():
+        table, more = join_table(table, folder / file, key)
+        notes += more
     optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
-    named = [*(c for c in optional.values() if c), *data.keep_cols]
-    require_columns(table.columns, named, origin=str(path))
-    free = [str(c) for c in table if c not in (data.image_col, data.target_col)]
+    _require_columns(table, data, [c for c in optional.values() if c], origin=str(path))
+    taken = (data.image_col, *(data.target_cols or (data.target_col,)))
+    free = [str(c) for c in table if c not in taken]
     identities = identity_columns(free, data.group_cols, named_are=data.group_is)
     # Under names that no header has: the images may be named by patient_id.
     columns = {ours: f"{ours} " for ours in identities} | optional
     for ours, theirs in identities.items():
         table[columns[ours]] = read_identity(table, theirs)
     index = index_images(folder, inside=data.images)
-    return make_table(
-        folder,
-        table,
-        image_col=data.image_col,
-        sources=index.find_each(table[data.image_col]),
-        columns={ours: theirs for ours, theirs in columns.items() if theirs},
-        labels=ColumnLabels(data.target_col, classes, data.positive, data.labels),
-        keep=data.keep_cols,
-    ).beside(index)
+    return (
+        make_table(
+            folder,
+            table,
+            image_col=data.image_col,
+            sources=index.find_each(table[data.image_col]),
+            columns={ours: theirs for ours, theirs in columns.items() if theirs},
+            labels=_labels(data, classes),
+            keep=data.keep_cols,
+        )
+        .but(warnings=notes)
+        .beside(index)
+    )
+
+
+def _labels(data: CsvFolderData, classes: Sequence[str]) -> Labels:
+    if not data.target_cols:
+        return ColumnLabels(data.target_col, classes, data.positive, data.labels)
+    means = class_columns(data.target_cols, classes, positive=data.positive, labels=data.labels)
+    return OneHotLabels(means, classes)
+
+
+def _require_columns(
+    table: pd.DataFrame, data: CsvFolderData, optional: Sequence[str], *, origin: str
+) -> None:
+    """Raise DataError for a column that is not there, or that stands twice."""
+    targets = data.target_cols or (data.target_col,)
+    needed = [data.image_col, *targets, *data.group_cols]
+    header = [str(column) for column in table]
+    twice = [name for name in (*needed, *optional) if f"{name}.1" in header]
+    if twice:
+        raise DataError(f"{origin} has more than one column {', '.join(twice)}")
+    try:
+        require_columns(header, needed, origin=origin)
+    except DataError as error:
+        found = find_one_hot(table)
+        if data.target_cols or data.target_col in header or not found:
+            raise
+        raise DataError(
+            f"{error}; labels in a column a class: --set 'data.target_cols=[{', '.join(found)}]'"
+        ) from error
+    require_columns(header, [*optional, *data.keep_cols], origin=origin)
 
 
 def _only_csv(folder: Path) -> Path:

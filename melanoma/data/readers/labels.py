@@ -12,6 +12,7 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.recipe.sections import BINARY_CLASSES
 
 UNLABELED = -1
+_ONE_HOT = {"0", "0.0", "1", "1.0"}
 
 # The codes of HAM10000's dx column (Tschandl, Rosendahl, Kittler 2018).
 HAM10000_CLASSES = {
@@ -38,6 +39,13 @@ def read_targets(
     both, cells are class names or, where no cell is one, class numbers. Raises DataError when no
     cell is in `positive`.
     """
+    if len(classes) > 2 and values.name in classes and set(values) <= _ONE_HOT:
+        # As numbers of classes, the 1 would mean the second class, whatever the column's name.
+        fault = (
+            f"the column {values.name} is named as a class and holds 0 and 1: labels in a column a "
+            f"class are --set 'data.target_cols=[{', '.join(classes)}]'"
+        )
+        return pd.Series(UNLABELED, values.index), [fault]
     means, allowed = _meaning(values, classes, positive=positive, labels=labels)
     numbers = values.map(means)
     bad, problems = numbers.isna(), []

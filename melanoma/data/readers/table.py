@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
@@ -90,6 +90,17 @@ class LesionTable:
         return self
 
 
+class Labels(Protocol):
+    """Where the labels stand and what they mean."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The recipe's classes."""
+
+    def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+        """A class number a row, UNLABELED where it has none, and what is wrong."""
+
+
 class ColumnLabels(NamedTuple):
     """Where the labels stand and what they mean; see read_targets."""
 
@@ -121,7 +132,7 @@ def make_table(
     image_col: str,
     columns: dict[str, str],
     sources: Sequence[str],
-    labels: ColumnLabels | FolderLabels | None,
+    labels: Labels | None,
     keep: Sequence[str] = (),
 ) -> LesionTable:
     problems: list[str] = []

@@ -1,4 +1,8 @@
-"""Kaggle submissions: image_name,target in the rows and order of sample_submission.csv."""
+"""Submissions: the columns, rows and order of sample_submission.csv, filled with probabilities.
+
+The sample's own column of names is kept (image_name, isic_id, image ...). One column beside it is
+the melanoma probability; several are classes of the bundle, as ISIC 2018 and 2019 ask for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import count_pixels, read_photograph
@@ -14,16 +19,42 @@ from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
 from melanoma.storage import write_text
 
+_NAMES = "image_name"
+
+
+class Sample(NamedTuple):
+    """A sample submission: its header, which column holds the names, and the names."""
+
+    header: list[str]
+    id_col: str
+    names: list[str]
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns to fill."""
+        return [column for column in self.header if column != self.id_col]
+
+
+def read_sample(path: Path) -> Sample:
+    """The sample at `path`. Raises DataError where it has no column to fill."""
+    table = read_table(path, needed=[])
+    header = [str(column) for column in table]
+    if len(header) < 2:
+        raise DataError(f"{path} has no column for a score (columns found: {', '.join(header)})")
+    id_col = _NAMES if _NAMES in header else header[0]
+    return Sample(header, id_col, table[id_col].tolist())
+
 
 def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
     """The sample's image names in their order.
 
     Raises DataError with both counts when the sample and the images differ.
     """
-    wanted = read_table(sample, needed=["image_name", "target"])["image_name"].tolist()
-    absent = [name for name in wanted if name not in set(names)]
-    extra = [name for name in names if name not in set(wanted)]
-    twice = len(wanted) - len(set(wanted))
+    wanted = read_sample(sample).names
+    ours, theirs = set(names), set(wanted)
+    absent = [name for name in wanted if name not in ours]
+    extra = [name for name in names if name not in theirs]
+    twice = len(wanted) - len(theirs)
     if absent or extra or twice:
         example = next(iter([*absent, *extra]), wanted[0])
         raise DataError(
@@ -56,11 +87,32 @@ def require_photographs(files: Sequence[ImageFile], *, limit: int) -> None:
         )
 
 
-def write_submission(sample: Path, probabilities: Mapping[str, float], out: Path) -> None:
-    """Write the ensemble's probabilities, in [0, 1], in the sample's order."""
+def write_submission(
+    sample: Path,
+    probabilities: Mapping[str, float],
+    out: Path,
+    *,
+    by_class: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write the ensemble's probabilities of melanoma, in [0, 1], in the sample's order, or those of
+    the classes that its columns name.
+
+    Raises DataError where a column of several is no class.
+    """
     names = require_same_images(sample, list(probabilities))
+    header, id_col, _ = found = read_sample(sample)
+    several = len(found.targets) > 1
+    known = next(iter((by_class or {}).values()), {})
+    foreign = [column for column in found.targets if several and column not in known]
+    if foreign:
+        raise DataError(
+            f"{sample}: {', '.join(foreign)} are no classes of the bundle ({', '.join(known)}); "
+            "a sample with one column beside the names takes the melanoma probability"
+        )
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["image_name", "target"])
-    rows.writerows([name, f"{probabilities[name]:.9g}"] for name in names)
+    rows.writerow(header)
+    for name in names:
+        cells = (by_class or {})[name] if several else dict.fromkeys(header, probabilities[name])
+        rows.writerow([name if c == id_col else f"{cells[c]:.9g}" for c in header])
     write_text(out, text.getvalue())
