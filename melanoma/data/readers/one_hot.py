@@ -57,7 +57,7 @@ def class_columns(
 
 def find_one_hot(table: pd.DataFrame) -> list[str]:
     """The columns that look like labels a class: 0 or 1 in every row, and one 1 among them."""
-    columns = [c for c in table if set(table[c].str.lower()) <= set(_VALUES)]
+    columns = [str(c) for c in table if set(table[c].str.lower()) <= set(_VALUES)]
     if len(columns) < 2 or not (_read_cells(table, columns).sum(axis=1) == 1).all():
         return []
     return columns
