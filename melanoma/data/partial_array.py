@@ -7,23 +7,19 @@ with a record is whole, and one that lacks it is known as ours by NAME.json.part
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import Any
 
 from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
 from melanoma.data.file_states import FileState, compare_files
 from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels
+from melanoma.data.npy_file import NpyFile
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
-from melanoma.storage import digest_of, ensure_writable, reserve, write_json, writing
+from melanoma.storage import digest_of, write_json, writing
 
 _SAVE_EVERY = 2048
 
@@ -40,13 +36,10 @@ class PartialArray:
         self.digests = [""] * len(names)
         self.facts = [FileFacts(0, 0, 0)] * len(names)
         self.files = [FileState(0, 0, 0, "")] * len(names)
-        self.row_bytes = image.size**2 * 3
-        self.header = _header(len(names), image.size)
-        self.bytes = len(self.header) + len(names) * self.row_bytes
+        self.pixels = NpyFile(self.path, len(names), (image.size, image.size, 3), "u1")
         self._take_up_earlier()
         self.since_save = 0
-        ensure_writable(folder, needed=len(names) * self.row_bytes - _allocated(self.path))
-        self.file = self._open()
+        self.pixels.open(goes_on=any(self.digests))
 
     def __enter__(self) -> PartialArray:
         return self
@@ -54,12 +47,7 @@ class PartialArray:
     def __exit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        try:
-            self.file.close()
-        except OSError:
-            # What a full disk left in the buffer; the error that told of it is on its way.
-            if kind is None:
-                raise
+        self.pixels.close(failed=kind is not None)
 
     def _take_up_earlier(self) -> None:
         """Take the rows that an earlier process says it wrote, where the pixels agree."""
@@ -72,34 +60,12 @@ class PartialArray:
             files = [FileState(*row) for row in saved["files"]]
             with self.path.open("rb") as file:
                 for row, digest in enumerate(digests):
-                    file.seek(self._offset(row)) if digest else None
-                    if digest and row_digest(file.read(self.row_bytes)) == digest:
+                    file.seek(self.pixels.offset(row)) if digest else None
+                    if digest and row_digest(file.read(self.pixels.row_bytes)) == digest:
                         self.digests[row], self.facts[row] = digest, facts[row]
                         self.files[row] = files[row]
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return  # nothing to go on from
-
-    def _open(self) -> BinaryIO:
-        goes_on = any(self.digests)
-        # Never emptied in place: a map that another process has of it would end that process.
-        if not goes_on:
-            self.path.unlink(missing_ok=True)
-        with writing(self.path, needed=self.bytes):
-            file: BinaryIO = self.path.open("r+b" if goes_on else "x+b")
-            try:
-                file.write(self.header)
-                file.flush()
-                reserve(file, self.bytes)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.close()
-                if not goes_on:
-                    self.path.unlink(missing_ok=True)
-                raise
-        return file
-
-    def _offset(self, row: int) -> int:
-        return len(self.header) + row * self.row_bytes
 
     def forget_changed(self, paths: Sequence[Path]) -> None:
         """Count as not done the rows whose files (one path a row) are no longer what was read."""
@@ -110,29 +76,19 @@ class PartialArray:
 
     def put(self, row: int, pixels: Pixels, facts: FileFacts, state: FileState) -> None:
         """Write one row."""
-        self._write(row, pixels.tobytes())
+        self.pixels.write(row, pixels.tobytes())
         self.digests[row] = row_digest(pixels)
         self.facts[row], self.files[row] = facts, state
         self.since_save += 1
         if self.since_save >= _SAVE_EVERY:
             self.save()
 
-    def _write(self, row: int, pixels: bytes) -> None:
-        with writing(self.path, needed=self.bytes):
-            self.file.seek(self._offset(row))
-            self.file.write(pixels)
-
     def save(self) -> None:
         """Put on disk what is done, and record it."""
-        self._sync()
+        self.pixels.sync()
         done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
         write_json(self.progress_file, {**done, "files": self.files})
         self.since_save = 0
-
-    def _sync(self) -> None:
-        with writing(self.path, needed=self.bytes):
-            self.file.flush()
-            os.fsync(self.file.fileno())
 
     def finish(self) -> ImageArray:
         """The array without the rows that were skipped, as it is once it is committed."""
@@ -161,18 +117,12 @@ class PartialArray:
         self.digests[first:] = [""] * (len(self.names) - first)
         self.save()
         for new in range(first, len(kept)):
-            self.file.seek(self._offset(kept[new]))
-            self._write(new, self.file.read(self.row_bytes))
-        header = _header(len(kept), self.image.size)
-        assert len(header) == len(self.header)
-        with writing(self.path):
-            self.file.seek(0)
-            self.file.write(header)
-            self.file.truncate(self._offset(len(kept)))
+            self.pixels.write(new, self.pixels.read(kept[new]))
+        self.pixels.shorten(len(kept))
 
     def commit(self, record: dict[str, Any]) -> None:
         """Give the pixels their name, and then the record its own."""
-        self._sync()
+        self.pixels.sync()
         staged = self.final.with_suffix(".json.part")
         write_json(staged, record)
         with writing(self.final):
@@ -205,20 +155,3 @@ def take_up_unfinished(folder: Path, image: Image, *, part: str) -> None:
         final.with_suffix(".part.json").unlink(missing_ok=True)
     else:
         staged.unlink()
-
-
-def _header(rows: int, size: int) -> bytes:
-    """The .npy file's own, before the pixels."""
-    file = io.BytesIO()
-    shape = (rows, size, size, 3)
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
-    return file.getvalue()
-
-
-def _allocated(path: Path) -> int:
-    """The bytes that the file has on disk already."""
-    try:
-        return path.stat().st_blocks * 512
-    except OSError:
-        return 0

@@ -98,9 +98,7 @@ def crossfit_probabilities(
     One fold alone has no others: its `groups` are halved instead, and each half is scaled by the
     other's. Raises DataError where there is one fold and fewer than two groups.
     """
-    parts = folds
-    if len(np.unique(folds)) < 2 and groups is not None:
-        parts = groups % 2
+    parts = folds if groups is None else crossfit_parts(folds, groups)
     if len(np.unique(parts)) < 2:
         raise DataError(
             "probabilities cannot be cross-fitted on one fold of one group; train another fold"
@@ -111,6 +109,11 @@ def crossfit_probabilities(
         others = fit_calibration(logits[~held_out], target[~held_out], method=method)
         probabilities[held_out] = others.probabilities(logits[held_out])
     return probabilities
+
+
+def crossfit_parts(folds: Integers, groups: Integers) -> Integers:
+    """What is held out in turn: each fold, or each half of the groups where there is one fold."""
+    return folds if len(np.unique(folds)) > 1 else groups % 2
 
 
 def prior_shift(

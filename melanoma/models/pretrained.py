@@ -133,7 +133,8 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
 def _unsafe_globals(path: Path, message: str) -> list[str]:
     """The globals that a refused pickle names and plain tensors do not, torch's own last.
 
-    torch's message names the first, but only in pickle protocol 2, in which torch itself writes.
+    torch's message and its get_unsafe_globals_in_checkpoint name them only in pickle protocol 2,
+    the latter only in its zip archives: of old .pth files and plain pickles it names none.
     """
     found = re.findall(r"GLOBAL (\S+)", message)[:1]
     # What cannot be read any further names nothing more; the file is refused either way.

@@ -13,7 +13,11 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.groups import join_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
-from melanoma.evaluation.calibration import crossfit_probabilities, fit_calibration
+from melanoma.evaluation.calibration import (
+    crossfit_parts,
+    crossfit_probabilities,
+    fit_calibration,
+)
 from melanoma.evaluation.metrics.probability_scores import brier_score
 from melanoma.evaluation.report.assemble import Origin, assemble_report
 from melanoma.evaluation.report.build import Report
@@ -191,7 +195,7 @@ def _recalibration(images: ScoredImages) -> dict[str, float] | None:
     The score after it is cross-fitted on halves of the groups: a fit flatters its own images.
     """
     target: npt.NDArray[np.int64] = images.positive
-    halves = images.groups % 2
+    halves = crossfit_parts(np.zeros_like(images.groups), images.groups)
     both = [set(target[halves == half]) for half in (0, 1)]
     if not images.melanoma or any(classes != {0, 1} for classes in both):
         return None

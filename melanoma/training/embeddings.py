@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +25,13 @@ from torch import nn
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.batches import Plan, Rows, load_batches
+from melanoma.data.npy_file import NpyFile
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.storage import digest_of, ensure_writable, write_json, writing
+from melanoma.storage import digest_of, ensure_writable, write_json
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
 _BATCH = 32
@@ -104,8 +104,7 @@ def make_embeddings(
     held = np.arange(len(array.names)) if rows is None else np.unique(rows)
     wanted = embedding_id(classifier, recipe, array, held)
     path = embeddings_file(folder, wanted)
-    size = wanted["images"] * wanted["features"] * 4
-    ensure_writable(folder, needed=0 if path.is_file() else size)
+    ensure_writable(folder)
     with _alone(path, between=between):
         done, digest = _find_done(path, wanted)
         if done < len(held):
@@ -139,41 +138,32 @@ class _Writer:
     """Appends rows to the file, and now and then records what is safely on disk."""
 
     def __init__(self, path: Path, wanted: Id, done: int, digest: Digest) -> None:
-        self.path, self.id, self.done, self.digest = path, wanted, done, digest
-        self.bytes = wanted["images"] * wanted["features"] * 4
+        self.file = _npy_file(path, wanted)
+        self.id, self.done, self.digest = wanted, done, digest
         self.saved_at = time.monotonic()
 
     def __enter__(self) -> _Writer:
-        with writing(self.path, needed=self.bytes):
-            self.file: BinaryIO = self.path.open("r+b" if self.done else "wb")
-            if not self.done:
-                _write_header(self.file, self.id)
-            # What came after the last record is not vouched for.
-            self.file.seek(_offset(self.path) + self.done * self.id["features"] * 4)
-            self.file.truncate()
+        self.file.open(goes_on=self.done > 0)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self._save()
         finally:
-            self.file.close()
+            self.file.close(failed=kind is not None)
 
     def append(self, embedded: npt.NDArray[np.float32]) -> None:
         payload = np.ascontiguousarray(embedded, dtype="<f4").tobytes()
-        with writing(self.path, needed=self.bytes):
-            self.file.write(payload)
+        self.file.write(self.done, payload)
         self.digest.update(payload)
         self.done += len(embedded)
         if time.monotonic() - self.saved_at >= _SAVE_SECONDS:
             self._save()
 
     def _save(self) -> None:
-        with writing(self.path, needed=self.bytes):
-            self.file.flush()
-            os.fsync(self.file.fileno())
+        self.file.sync()
         record = {"id": self.id, "done": self.done, "sha256": self.digest.hexdigest()}
-        write_json(self.path.with_suffix(".json"), record)
+        write_json(self.file.path.with_suffix(".json"), record)
         self.saved_at = time.monotonic()
 
 
@@ -202,32 +192,21 @@ def _find_done(path: Path, wanted: Id) -> tuple[int, Digest]:
     return done, digest
 
 
+def _npy_file(path: Path, wanted: Id) -> NpyFile:
+    return NpyFile(path, wanted["images"], (wanted["features"],), "<f4")
+
+
 def _read_rows(path: Path, wanted: Id, done: int) -> Iterator[bytes]:
-    """The bytes of the first `done` rows."""
-    left = done * wanted["features"] * 4
+    """The bytes of the first `done` rows. Raises DataError for what is no such file."""
+    npy = _npy_file(path, wanted)
+    if not npy.is_begun():
+        raise DataError(f"{path} is damaged; remove it to embed again")
+    left = done * npy.row_bytes
     with path.open("rb") as file:
-        file.seek(_offset(path))
+        file.seek(npy.offset(0))
         while left and (block := file.read(min(left, _BLOCK))):
             left -= len(block)
             yield block
-
-
-def _write_header(file: BinaryIO, wanted: Id) -> None:
-    shape = (wanted["images"], wanted["features"])
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    file.flush()
-
-
-def _offset(path: Path) -> int:
-    """Where the rows begin. Raises DataError for what is no such file."""
-    with path.open("rb") as file:
-        try:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path} is damaged; remove it to embed again") from error
-        return file.tell()
 
 
 @contextmanager

@@ -216,7 +216,9 @@ def renew_statistics(
     Those that training leaves behind are a running mean over weights that have changed since, over
     augmented images, in half precision. Here they are the plain mean over batches of `rows`, in
     float32 and not augmented (PreciseBN; Wu & Johnson 2021, arXiv 2105.07576). A frozen backbone
-    keeps its own.
+    keeps its own. torch's update_bn does not fit: it sets the whole network to training, so that
+    dropout draws from the generator that a resumed run must find as it was, and it leaves the
+    momenta changed where `between` stops it.
     """
     classifier.eval()
     norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

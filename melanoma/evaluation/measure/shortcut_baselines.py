@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from melanoma.evaluation.calibration import crossfit_parts
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.report.schema_parts import ShortcutLine, Shortcuts
@@ -51,8 +52,7 @@ def shortcut_baselines(
     """
     inputs = shortcut_inputs(frame)
     scored = np.isfinite(model_probability)
-    # One fold alone has no others to learn from: its groups are halved instead.
-    parts = folds if len(np.unique(folds)) > 1 else groups % 2
+    parts = crossfit_parts(folds, groups)
     chosen, left_out = _choose_lines(inputs)
     scores = {"": model_probability}
     for name, usable in chosen.items():

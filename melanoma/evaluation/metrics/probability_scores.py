@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
+from scipy.stats import binomtest
 
 from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean
 from melanoma.evaluation.report.schema_parts import ReliabilityBin
 from melanoma.types import Floats, Integers
 
-_Z = 1.959963984540054  # 97.5 % of a normal distribution lie below
 _SURE = 1e-15
 
 
@@ -86,28 +86,17 @@ def reliability_bins(
     for number in range(int(bin_of.max()) + 1):
         own = bin_of == number
         images, hits = int(own.sum()), int(target[own].sum())
-        low, high = wilson_interval(hits, images)
+        share = binomtest(hits, images).proportion_ci(method="wilson")
         found.append(
             ReliabilityBin(
                 predicted=float(probability[own].mean()),
                 observed=hits / images,
-                low=low,
-                high=high,
+                low=float(share.low),
+                high=float(share.high),
                 images=images,
             )
         )
     return tuple(found)
-
-
-def wilson_interval(hits: int, images: int) -> tuple[float, float]:
-    """95 % interval of a share, by Wilson's score method; inside [0, 1] even of 0 hits."""
-    part, spread = hits / images, _Z**2 / images
-    center = (part + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * np.sqrt(part * (1 - part) / images + spread / (4 * images))
-    # The ends are exact where every image is alike.
-    low = 0.0 if hits == 0 else max(0.0, float(center - half))
-    high = 1.0 if hits == images else min(1.0, float(center + half))
-    return low, high
 
 
 class CalibrationLine(NamedTuple):

@@ -15,7 +15,6 @@ from melanoma.evaluation.metrics.probability_scores import (
     equal_count_bins,
     expected_calibration_error,
     reliability_bins,
-    wilson_interval,
 )
 from melanoma.types import Floats, Integers
 
@@ -87,22 +86,23 @@ def test_a_reliability_bin_states_what_was_predicted_and_what_happened() -> None
     assert all(b.low <= b.observed <= b.high for b in bins)
 
 
-def test_wilson_s_interval_is_that_of_a_published_table() -> None:
+@pytest.mark.parametrize(
+    ("hits", "images", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (1, 29, 0.0061, 0.1718)],
+)
+def test_a_bin_s_interval_is_that_of_a_published_table(
+    hits: int, images: int, low: float, high: float
+) -> None:
     """Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
-    for hits, images, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        assert wilson_interval(hits, images) == pytest.approx((low, high), abs=5e-5)
-    assert wilson_interval(20, 20) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
+    (found,) = reliability_bins(np.arange(images) < hits, np.full(images, 0.3))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_the_interval_of_a_share_of_none_or_of_all_ends_exactly_there() -> None:
-    for images in range(1, 300):
-        assert wilson_interval(0, images)[0] == 0.0
-        assert wilson_interval(images, images)[1] == 1.0
+    for images in range(1, 300, 7):
+        (none,) = reliability_bins(np.zeros(images, int), np.full(images, 0.3))
+        (whole,) = reliability_bins(np.ones(images, int), np.full(images, 0.3))
+        assert (none.low, whole.high) == (0.0, 1.0)
 
 
 def test_the_calibration_line_is_scikit_learn_s_logistic_regression() -> None:
