@@ -267,7 +267,7 @@ def test_a_full_disk_is_said_in_one_line(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(embeddings.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match=r"No space left .* free, [\d,]+ needed\)"):
         make_embeddings(classifier, frozen(), place.array, tmp_path)
 
