@@ -17,6 +17,7 @@ COMMANDS = (
     "lr_range",
     "evaluate",
     "compare",
+    "blend",
     "runs",
     "predict",
     "explain",

@@ -1,0 +1,106 @@
+"""python -m melanoma.blend A B ...: is a blend of evaluated runs better than their mean?"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from melanoma import terminal as t
+
+app = t.make_app()
+
+
+@app.command()
+def blend(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="A B ...", help="Evaluated runs on the same folds.")
+    ],
+    method: Annotated[
+        str, typer.Option("--method", help="weights, stacking, or equal (nothing is fitted).")
+    ] = "weights",
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Any metric of report.json (default auroc or macro_auroc)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="CSV of the nested out-of-fold scores.")
+    ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--scores", help="A table of predict, or a submission, of each run in order; repeat."
+        ),
+    ] = None,
+    submission: Annotated[
+        Path | None, typer.Option("--submission", help="CSV of the blended --scores to write.")
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, help="Bootstrap resamples of patients.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resamples.")] = 0,
+    json: t.AsJson = False,
+) -> None:
+    """Blend runs by their out-of-fold scores; each fold's blend is fitted on the other folds."""
+    from melanoma.errors import RecipeError
+    from melanoma.storage import write_text
+    from melanoma.workflows.blend import blend_runs, blend_scores
+
+    start = time.monotonic()
+    if bool(scores) != bool(submission):
+        raise RecipeError("--scores and --submission go together: what to blend, and where to")
+    found = blend_runs(runs, method=method, metric=metric, resamples=resamples, seed=seed)
+    wrote = []
+    if out is not None:
+        write_text(out, found.table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        wrote.append(str(out))
+    if scores and submission:
+        table = blend_scores(scores, found.blend, runs=len(runs))
+        write_text(submission, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        wrote.append(str(submission))
+    if json:
+        t.answer_json(found.record)
+    else:
+        _say(found.record)
+    said = f"; wrote {', '.join(wrote)}" if wrote else ""
+    t.say(f"{found.record['images']:,} images in {t.duration(start)}{said}")
+
+
+def _say(found: dict[str, Any]) -> None:
+    from melanoma.evaluation.metrics.catalog import METRICS
+
+    for leak in found["leaks"]:
+        t.answer(f"warning: {leak}")
+    title = METRICS[found["metric"]].short
+    for run, line in zip(found["runs"], found["against_each"], strict=True):
+        t.answer(f"{run['folder']} ({run['recipe']}): {title} {_spoken(line['other'])}")
+    mean = found["against_mean"]
+    t.answer(f"equal mean: {title} {_spoken(mean['other'])}")
+    t.answer(f"{found['method']}, nested: {title} {_spoken(mean['blend'])}")
+    t.answer(f"{found['method']} - equal mean: {_spoken(mean['difference'])}")
+    for name, numbers in found["weights"].items():
+        t.answer(f"{name}, of all folds: {_list(numbers)}")
+    by_fold = found["weights_by_fold"].items()
+    if found["method"] == "weights":
+        t.answer("by fold: " + "; ".join(f"{f}: {_list(n['weights'])}" for f, n in by_fold))
+
+
+def _list(numbers: Any) -> str:
+    if isinstance(numbers, list):
+        return ", ".join(_list(number) for number in numbers)
+    return f"{numbers:.3f}"
+
+
+def _spoken(metric: dict[str, float | None]) -> str:
+    value, low, high = (metric[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "undefined"
+    if low is None or high is None:
+        return f"{value:z.4f} (no interval)"
+    return f"{value:z.4f} (95 % {low:z.4f} to {high:z.4f})"
+
+
+if __name__ == "__main__":
+    t.run(app)

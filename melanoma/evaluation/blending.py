@@ -1,0 +1,122 @@
+"""Blends of several models' probabilities: their mean, fitted weights, and stacking.
+
+Nested: the blend of a fold's images is fitted on the other folds' out-of-fold scores alone, so that
+no image's label has a part in its own score. (The other folds' scores come from networks that were
+trained on this fold, as in every stacking; they were not told its labels' scores.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+
+from melanoma.errors import DataError
+from melanoma.types import Floats, Integers
+
+_LEAST = 1e-7  # of a probability, whose logarithm must be finite
+_STEPS, _CLOSE = 2000, 1e-9  # of the fit of the weights
+RIDGE = 1.0  # of the stacking's coefficients, as scikit-learn's C
+
+
+class Blend(Protocol):
+    """From (K, N, C) probabilities of K models to (N, C), each row summing to 1."""
+
+    def __call__(self, probabilities: Floats) -> Floats: ...
+
+
+class Weighted(NamedTuple):
+    """The mean of the models' probabilities with these weights, which sum to 1."""
+
+    weights: tuple[float, ...]
+
+    def __call__(self, probabilities: Floats) -> Floats:
+        """(K, N, C) -> (N, C)."""
+        mean: Floats = np.tensordot(np.asarray(self.weights), probabilities, axes=1)
+        return mean
+
+
+class Stacked(NamedTuple):
+    """A logistic regression on the models' log-odds (of two classes) or log-probabilities."""
+
+    model: LogisticRegression
+
+    def __call__(self, probabilities: Floats) -> Floats:
+        """(K, N, C) -> (N, C)."""
+        found: Floats = self.model.predict_proba(_features(probabilities))
+        return found
+
+
+def equal_mean(probabilities: Floats, target: Integers) -> Weighted:
+    """Every model alike: nothing is fitted."""
+    del target
+    return Weighted((1 / len(probabilities),) * len(probabilities))
+
+
+def fit_weights(probabilities: Floats, target: Integers) -> Weighted:
+    """The weights, 0 or more and 1 together, whose mean makes the true classes most likely.
+
+    (K, N, C) probabilities and (N,) class numbers. The likelihood of a mixture is concave in its
+    weights, and expectation-maximization climbs it (Dempster, Laird and Rubin 1977).
+    """
+    likely = np.take_along_axis(probabilities, target[None, :, None], axis=2)[..., 0]
+    likely = np.clip(likely, _LEAST, 1.0)
+    weights = np.full(len(likely), 1 / len(likely))
+    for _ in range(_STEPS):
+        share = weights[:, None] * likely
+        moved = (share / share.sum(axis=0)).mean(axis=1)
+        done = np.abs(moved - weights).max() < _CLOSE
+        weights = moved
+        if done:
+            break
+    return Weighted(tuple((weights / weights.sum()).tolist()))
+
+
+def fit_stacking(probabilities: Floats, target: Integers) -> Stacked:
+    """The logistic regression (Wolpert 1992), its coefficients held down by a ridge."""
+    model = LogisticRegression(C=RIDGE, max_iter=2000)
+    return Stacked(model.fit(_features(probabilities), target))
+
+
+# Adding a blend is one function and one line here.
+BLENDS: dict[str, Callable[[Floats, Integers], Blend]] = {
+    "equal": equal_mean,
+    "weights": fit_weights,
+    "stacking": fit_stacking,
+}
+
+
+def blend_nested(
+    fit: Callable[[Floats, Integers], Blend],
+    probabilities: Floats,
+    target: Integers,
+    folds: Integers,
+) -> tuple[Floats, dict[int, Blend]]:
+    """(N, C): each fold's images by the blend that was fitted on the others, and these blends.
+
+    Raises DataError where there is one fold, or where the others lack a class.
+    """
+    numbers = [int(number) for number in np.unique(folds)]
+    if len(numbers) < 2:
+        raise DataError("a blend is fitted on other folds than it is judged on; there is one fold")
+    blended, fitted = np.empty(probabilities.shape[1:]), {}
+    for number in numbers:
+        held_out = folds == number
+        if set(target[~held_out]) != set(target):
+            raise DataError(f"without fold {number} a class has no image; a blend needs some")
+        fitted[number] = fit(probabilities[:, ~held_out], target[~held_out])
+        blended[held_out] = fitted[number](probabilities[:, held_out])
+    return blended, fitted
+
+
+def _features(probabilities: Floats) -> Floats:
+    """(N, K) log-odds of the second of two classes, or (N, K * C) log-probabilities."""
+    clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
+    if probabilities.shape[2] == 2:
+        odds: Floats = logit(clipped[..., 1]).T
+        return odds
+    logs: Floats = np.log(clipped).transpose(1, 0, 2).reshape(probabilities.shape[1], -1)
+    return logs

@@ -1,0 +1,85 @@
+"""python -m melanoma.blend: runs on the same folds, blended and judged honestly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+
+@pytest.fixture
+def second(bundle_folder: Path, tmp_path: Path) -> Path:
+    """The same run with noise on its probabilities: another model of the same folds."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    shutil.copy(bundle_folder / "report.json", folder)
+    frame = pd.read_csv(bundle_folder / "oof.csv")
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, len(frame))
+    frame["prob"] = (frame["prob"] + noise).clip(0.001, 0.999)
+    frame.to_csv(folder / "oof.csv", index=False)
+    return folder
+
+
+def test_runs_their_mean_and_a_nested_blend_are_measured_on_the_same_images(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    options = ("--resamples", 200, "--out", tmp_path / "oof.csv", "--json")
+    answer = call_door("blend", bundle_folder, second, *options)
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    first, other = (pd.read_csv(folder / "oof.csv") for folder in (bundle_folder, second))
+    mean = (first["prob"] + other["prob"]) / 2
+    expected = roc_auc_score(first["target"], mean)
+    assert found["against_mean"]["other"]["value"] == pytest.approx(expected)
+    blended = pd.read_csv(tmp_path / "oof.csv")
+    value = roc_auc_score(blended["target"], blended["prob"])
+    assert found["against_mean"]["blend"]["value"] == pytest.approx(value, abs=1e-6)
+    difference = found["against_mean"]["difference"]
+    assert difference["value"] == pytest.approx(value - expected, abs=1e-6)
+    assert difference["low"] <= difference["high"]
+    assert sum(found["weights"]["weights"]) == pytest.approx(1)
+    for fold in (0, 1):
+        weights = found["weights_by_fold"][str(fold)]["weights"]
+        rows = blended["fold"] == fold
+        by_hand = weights[0] * first["prob"][rows] + weights[1] * other["prob"][rows]
+        assert np.allclose(blended["prob"][rows], by_hand, atol=1e-6)
+    said = call_door("blend", bundle_folder, second, "--resamples", 100, "--method", "stacking")
+    assert "stacking, nested: AUROC" in said.out and "stacking - equal mean:" in said.out
+
+
+def test_submissions_are_blended_by_the_weights_of_all_folds(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("image_name,target\nx,0.2\ny,0.8\n")
+    (tmp_path / "b.csv").write_text("image_name,melanoma_probability\ny,0.4\nx,0.6\n")
+    tables = ("--scores", tmp_path / "a.csv", "--scores", tmp_path / "b.csv")
+    out = ("--submission", tmp_path / "s.csv", "--resamples", 100)
+    answer = call_door("blend", bundle_folder, second, "--method", "equal", *tables, *out)
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "s.csv").read_text() == "image_name,target\nx,0.4\ny,0.6\n"
+    (tmp_path / "b.csv").write_text("image_name,melanoma_probability\nz,0.4\nx,0.6\n")
+    answer = call_door("blend", bundle_folder, second, *tables, *out)
+    assert answer.code == 3 and "hold different images" in answer.err
+
+
+def test_what_cannot_be_blended_is_one_line(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    one = call_door("blend", bundle_folder)
+    assert one.code == 2 and "two runs or more" in one.err
+    wrong = call_door("blend", bundle_folder, second, "--method", "weight")
+    assert wrong.code == 2 and "did you mean weights?" in wrong.err
+    alone = call_door("blend", bundle_folder, second, "--scores", tmp_path / "a.csv")
+    assert alone.code == 2 and "go together" in alone.err
+    report = json.loads((second / "report.json").read_text())
+    report["digests"]["folds_digest"] = "0" * 64
+    (second / "report.json").write_text(json.dumps(report))
+    other = call_door("blend", bundle_folder, second)
+    assert other.code == 3 and "trained on different folds" in other.err
