@@ -11,11 +11,22 @@ from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.catalog import EXPLAINERS
 
 
+class Measured(BaseModel):
+    """A metric and its 95 % interval; null where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 class ThresholdAnswer(BaseModel):
-    """The operating point; `flagged` is melanoma_probability >= value."""
+    """The operating point; `flagged` is melanoma_probability >= value. Its sensitivity and
+    specificity are those of the bundle's own held-out images, null where they are not known."""
 
     value: float
     at: str = Field(examples=["sensitivity 0.95"])
+    sensitivity: Measured | None = None
+    specificity: Measured | None = None
 
 
 class OperatingPointAnswer(ThresholdAnswer):
@@ -25,7 +36,8 @@ class OperatingPointAnswer(ThresholdAnswer):
 
 
 class ModelAnswer(BaseModel):
-    """Which weights answered; `digest` is the sha256 of the bundle's manifest."""
+    """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
+    with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it."""
 
     name: str
     version: int
@@ -136,14 +148,6 @@ class ErrorAnswer(BaseModel):
     detail: str
 
 
-class Measured(BaseModel):
-    """A metric and its 95 % interval; null where it is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
 class CalibrationAnswer(BaseModel):
     """The share of melanomas among the images that the probabilities were calibrated on."""
 
@@ -189,7 +193,9 @@ class ExplanationsAnswer(BaseModel):
 
 
 class BundleAnswer(BaseModel):
-    """One served bundle; `auroc` is the pooled out-of-fold one of its report, of melanoma against
+    """One served bundle. `digest` names it in every answer: the sha256 of what its manifest says
+    (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
+    `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
     that came with the weights, if one did. `decoder` is the version of the decoder that made the
     pixels it was trained on, null where that was another program."""
@@ -197,6 +203,7 @@ class BundleAnswer(BaseModel):
     name: str
     version: int
     digest: str
+    manifest_sha256: str
     folds: int
     backbone: str
     classes: list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import anyio.to_thread
@@ -26,12 +25,13 @@ from api.responses import (
 )
 from api.service import Desk
 from melanoma.data import images
+from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
 from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.explain.options import PRECISIONS
-from melanoma.scoring.scorer import DISCLAIMER, Scorer
+from melanoma.scoring.scorer import Scorer
 
 router = APIRouter()
 PAGE = Path(__file__).parent / "page"
@@ -97,7 +97,8 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "image_size": bundle.size,
             "fit": bundle.fit,
             "views": scorer.views,
-            "threshold": asdict(bundle.threshold) if bundle.threshold else None,
+            "manifest_sha256": bundle.manifest_sha256,
+            "threshold": bundle.points[0] if bundle.points else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": without_names(bundle.report).warnings,

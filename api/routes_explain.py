@@ -13,7 +13,7 @@ from api.openapi import EXPLAIN_BODY
 from api.requests import ExplainRequest
 from api.responses import ExplainAnswer, PredictionAnswer
 from api.uploads import read_photograph
-from melanoma.scoring.scorer import DISCLAIMER
+from melanoma.evaluation.disclaimer import DISCLAIMER
 
 router = APIRouter(dependencies=[Guarded])
 _PNG = {

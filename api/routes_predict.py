@@ -13,7 +13,8 @@ from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
 from api.uploads import read_photograph, read_photographs
-from melanoma.scoring.scorer import DISCLAIMER, Prediction
+from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.scoring.scorer import Prediction
 
 router = APIRouter(dependencies=[Guarded])
 

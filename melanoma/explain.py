@@ -63,6 +63,7 @@ def explain(
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.find import find_images
+    from melanoma.scoring.files.spoken import probability_lines
     from melanoma.storage import write_json
 
     files = find_images(images, data=data, image_col=image_col, say=t.say)
@@ -85,6 +86,9 @@ def explain(
             t.answer(f"{named}prediction: {answer.prediction} - {answer.probability:.1%}")
     if json:
         t.answer_json(answers)
+    else:
+        for line in probability_lines(answer.as_dict()):
+            t.answer(line)
     t.say(
         f"{plural(len(files), 'image')} explained in {t.duration(start)} with {bundle.name} "
         f"{bundle.digest[:12]}; wrote {', '.join(map(str, pictures[:5]))}"
@@ -129,11 +133,11 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
 
 
 def _decode(file: ImageFile) -> Pixels:
-    from melanoma.data.images import MAX_FILE_BYTES, decode_image, read_photograph
+    from melanoma.data.images import MAX_FILE_BYTES, decode_image
     from melanoma.errors import ImageError
 
     try:
-        return decode_image(read_photograph(file.path), limit=MAX_FILE_BYTES).pixels
+        return decode_image(file.read(), limit=MAX_FILE_BYTES).pixels
     except ImageError as error:
         raise ImageError(error.code, f"{file.path}: {error}") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""python -m melanoma.predict IMAGES|DIR|CSV: score files into a table, one row an image.
+"""python -m melanoma.predict IMAGES|DIR|CSV|NPY: score files into a table, one row an image.
 
 With --url a service scores them, and nothing else changes; torch is not even imported.
 """
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
     from melanoma.scoring.files.service_client import RemoteScorer
 
 app = t.make_app()
-_LOCAL = ("config", "weights", "settings", "device", "views")  # of no meaning to a service
+_LOCAL = (
+    "config",
+    "weights",
+    "settings",
+    "device",
+    "views",
+    "threshold",
+)  # of no meaning to a service
 _REMOTE = ("model", "token")  # of no meaning without one
 
 
 @app.command()
 def predict(
     context: typer.Context,
-    images: Annotated[list[Path], typer.Argument(help="Image files, folders, or one CSV.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders, one CSV, or an array of squares.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Table to write; with --explain and one image, or its PNG."),
@@ -42,6 +51,10 @@ def predict(
     views: Annotated[
         int | None, typer.Option("--views", help="Symmetries to average: 1, 2, 4 or 8.")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Flag from this melanoma probability on, such as 0.5."),
+    ] = None,
     config: t.Config = t.DEFAULT_CONFIG,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of the images that a CSV names.")
@@ -50,6 +63,14 @@ def predict(
     settings: t.Settings = None,
     device: t.Device = "auto",
     image_col: t.ImageCol = None,
+    names: Annotated[
+        Path | None,
+        typer.Option("--names", help="Table of an array's names, in its order (default test.csv)."),
+    ] = None,
+    array_channels: Annotated[
+        str | None,
+        typer.Option("--array-channels", help="rgb or bgr, of an array (default: as trained)."),
+    ] = None,
     allow_errors: Annotated[
         bool, typer.Option("--allow-errors", help="Exit 0 although some images have no score.")
     ] = False,
@@ -73,17 +94,25 @@ def predict(
 ) -> None:
     """Score photographs with a sealed bundle or a service; the same command resumes."""
     start = time.monotonic()
-    if views is not None and views not in (1, 2, 4, 8):
-        raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
+    _require_meant(views, threshold, array_channels)
     question = Question("lime", precision)
     require_known(question)
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
-    from melanoma.scoring.files.find import find_images
+    from melanoma.scoring.files.array_rows import trained_channels
+    from melanoma.scoring.files.find import find_images, require_size
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
 
-    files = find_images(images, data=data, image_col=image_col, say=t.say)
+    folder = None if url else t.bundle_folder(weights, config, settings)
+    files = find_images(
+        images,
+        data=data,
+        image_col=image_col,
+        names=names,
+        channels=array_channels or (trained_channels(folder) if folder else None),
+        say=t.say,
+    )
     target = out or Path("submission.csv" if submission else "scores.csv")
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
     # Without a table to write, answers go to stdout and nothing is kept.
@@ -92,10 +121,11 @@ def predict(
     if submission is not None:
         _require_submission(submission, files, remote=url is not None)
     scorer = (
-        _reach_service(url, model, token)
-        if url is not None
-        else _load_scorer(t.bundle_folder(weights, config, settings), device, views)
+        _reach_service(url or "", model, token)
+        if folder is None
+        else _load_scorer(folder, device, views, threshold)
     )
+    require_size(files, scorer.size)
     _require_melanoma(scorer, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
@@ -110,7 +140,7 @@ def predict(
     if json:
         t.answer_json(rows)
     elif top or len(rows) <= 10:
-        _say_rows(rows, top or 0)
+        _say_rows(rows, top or 0, scorer.melanoma)
     wrote = f"; wrote {target}" if keep or (picture and not errors) else ""
     t.say(
         f"{len(rows) - len(errors):,} of {len(rows):,} images scored in {t.duration(start)} "
@@ -142,12 +172,25 @@ def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScor
     return RemoteScorer(url, model=model, token=token)
 
 
-def _load_scorer(folder: Path, device: str, views: int | None) -> LocalScorer:
+def _require_meant(views: int | None, threshold: float | None, channels: str | None) -> None:
+    if channels not in (None, "rgb", "bgr"):
+        raise RecipeError(f"--array-channels {channels}: rgb or bgr")
+    if views is not None and views not in (1, 2, 4, 8):
+        raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise RecipeError(f"--threshold {threshold:g}: a probability from 0 to 1, such as 0.5")
+
+
+def _load_scorer(
+    folder: Path, device: str, views: int | None, threshold: float | None
+) -> LocalScorer:
     from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import LocalScorer
 
-    return LocalScorer(open_scorer(folder, device=resolve_device(device), views=views))
+    return LocalScorer(
+        open_scorer(folder, device=resolve_device(device), views=views, threshold=threshold)
+    )
 
 
 def _require_outputs(
@@ -219,10 +262,10 @@ def _draw(
     scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
 ) -> None:
     from melanoma.scoring.files.service_client import RemoteScorer
-    from melanoma.storage import read_file, write_bytes
+    from melanoma.storage import write_bytes
 
     if isinstance(scorer, RemoteScorer):
-        drawn = scorer.draw_lime(read_file(file.path), precision=question.precision)
+        drawn = scorer.draw_lime(file.read(), precision=question.precision)
         write_bytes(picture, drawn)
     else:
         explain_file(scorer.scorer, file, picture, question)
@@ -235,26 +278,19 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
         raise DataError(f"{count} no score ({shown})")
 
 
-def _spoken(row: dict[str, Any]) -> list[str]:
-    if row["error"]:
-        return [f"error: {row['error']}"]
-    said = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
-    if row["melanoma_probability"] is not None:
-        flag = "flagged" if row["flagged"] else "not flagged"
-        said.append(
-            f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
-        )
-    return said
+def _say_rows(rows: list[dict[str, Any]], top: int, melanoma: Sequence[str]) -> None:
+    from melanoma.scoring.files.spoken import common_lines, image_lines
 
-
-def _say_rows(rows: list[dict[str, Any]], top: int) -> None:
     for row in rows:
         # One image has the line of its prediction for itself; of several, each has one line.
-        lines = _spoken(row)
+        lines = image_lines(row, melanoma)
         for line in lines if len(rows) == 1 else [f"{row['image_name']}: {'; '.join(lines)}"]:
             t.answer(line)
         for line in _ranked(row, top):
             t.answer(line)
+    scored = [row for row in rows if not row["error"]]
+    for line in common_lines(scored[0]) if scored else ():
+        t.answer(line)
 
 
 def _ranked(row: dict[str, Any], count: int) -> list[str]:

@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-
 from melanoma.data.array_lock import hold_arrays
-from melanoma.data.arrays import ImageArray, array_file, check_array, row_digest
+from melanoma.data.arrays import (
+    ImageArray,
+    array_file,
+    check_array,
+    require_red_skin,
+    row_digest,
+)
 from melanoma.data.file_states import FileState
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import FileFacts, Pixels, read_measured
@@ -41,7 +45,7 @@ class Survey(NamedTuple):
 
 
 def find_adoptable(arrays: Path, data: Path, image: Image, *, part: str = "train") -> Path | None:
-    """Kaggle's x_train_S.npy in either folder; None when there is none.
+    """Kaggle's x_train_S.npy in either folder, or x_train.npy in `data`; None without either.
 
     Raises DataError when there is one of another size and no image folder to build from.
     """
@@ -49,6 +53,8 @@ def find_adoptable(arrays: Path, data: Path, image: Image, *, part: str = "train
         path = array_file(folder, size=image.size, part=part)
         if path.is_file():
             return path
+    if (data / f"x_{part}.npy").is_file():
+        return data / f"x_{part}.npy"
     others = sorted(data.glob(f"x_{part}_*.npy"))
     if others and not (data / "jpeg" / part).is_dir():
         size = others[0].stem.rsplit("_", 1)[1]
@@ -76,7 +82,7 @@ def adopt_array(
     names = tuple(table.names)
     check_array(path, size=image.size, rows=len(names))
     array = ImageArray(path.resolve(), image.size, names, (), channels=channels)
-    _check_channels(array)
+    require_red_skin(array, option="--set data.array_channels")
     digests: list[str] = []
     for start in progress(range(0, len(names), _CHUNK), desc="check array", unit="chunk"):
         chunk = array.rows(range(start, min(start + _CHUNK, len(names))))
@@ -192,15 +198,3 @@ def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
                 f"{len(which)} of {len(table)} images {what}: {', '.join(which[:5])}{more}"
             )
     return [*found, *advice(table.unmatched.values())]
-
-
-def _check_channels(array: ImageArray) -> None:
-    # Skin is red before it is blue in every light; ten grey levels the other way is a swap.
-    sample = np.linspace(0, len(array.names) - 1, min(256, len(array.names))).astype(np.int64)
-    red, _, blue = array.rows(sample).reshape(-1, 3).mean(axis=0)
-    if blue - red > 10:
-        other = "rgb" if array.channels == "bgr" else "bgr"
-        raise DataError(
-            f"{array.path}: blue is {blue - red:.0f} levels above red, so its channels "
-            f"look swapped; --set data.array_channels={other}"
-        )

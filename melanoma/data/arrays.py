@@ -114,6 +114,12 @@ def read_record(record_path: Path, size: int) -> ImageArray:
     return _recorded_array(read_values(record_path), record_path, size)
 
 
+def open_record(record_path: Path) -> ImageArray:
+    """The array that the record names, of whatever size, its pixels not looked at."""
+    record = read_values(record_path)
+    return _recorded_array(record, record_path, int(record.get("size", 0)))
+
+
 def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> ImageArray:
     path = Path(record["array"])
     path = path if path.is_absolute() else record_path.parent / path
@@ -212,3 +218,16 @@ def check_array(path: Path, *, size: int, rows: int) -> None:
         raise DataError(f"{path}: {shape[0]} images, the table has {rows} rows")
     if path.stat().st_size < offset + int(np.prod(shape)):
         raise DataError(f"{path} is cut off: {path.stat().st_size:,} bytes")
+
+
+def require_red_skin(array: ImageArray, *, option: str) -> None:
+    """Raise DataError where red and blue look swapped; `option` is what says their order."""
+    # Skin is red before it is blue in every light; ten grey levels the other way is a swap.
+    sample = np.linspace(0, len(array.names) - 1, min(256, len(array.names))).astype(np.int64)
+    red, _, blue = array.rows(sample).reshape(-1, 3).mean(axis=0)
+    if blue - red > 10:
+        other = "rgb" if array.channels == "bgr" else "bgr"
+        raise DataError(
+            f"{array.path}: blue is {blue - red:.0f} levels above red, so its channels "
+            f"look swapped; {option}={other}"
+        )

@@ -233,6 +233,35 @@ class ClassFolderData(DataSection):
         return _labels_problem(self.labels, classes)
 
 
+class NpyArrayData(DataSection):
+    """Arrays alone: x_train_S.npy (or x_train.npy) with y_train.npy, and x_test_S.npy beside them.
+
+    Rows have no names, and no patients unless `groups_file` says them: near-duplicates are then
+    all that folds keep together.
+    """
+
+    card = "Arrays of squares without names (reader npy_arrays)"
+    reader: Literal["npy_arrays"]
+    """Arrays of squares and labels alone."""
+    array_channels: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels of the array; ours are always RGB."""
+    labels_file: str = "y_train.npy"
+    """The labels: a class number or text a row, or one-hot."""
+    labels: dict[str, ClassName] | None = None
+    """What each label means, where it is not a class's number or name: label -> class."""
+    groups_file: str | None = None
+    """Patients or lesions, a text or number a row; none: every image by itself."""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _cells_are_text(cls, labels: Any) -> Any:
+        return as_text(labels)
+
+    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
+        """A label must mean one of the classes."""
+        return _labels_problem(self.labels, classes)
+
+
 class PhantomData(DataSection):
     """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
 
@@ -260,6 +289,7 @@ READERS: dict[str, type[DataSection]] = {
     "ham10000": HamData,
     "class_folders": ClassFolderData,
     "phantoms": PhantomData,
+    "npy_arrays": NpyArrayData,
 }
 
 

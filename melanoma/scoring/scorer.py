@@ -12,19 +12,21 @@ import torch
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.errors import RecipeError, ScoreError
+from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.members import Members, TorchMembers, load_members
-
-DISCLAIMER = "Research software, not a medical device: a score is no diagnosis."
 
 
 @dataclass(frozen=True)
 class Prediction:
     """An answer. Probabilities are in [0, 1]; `flagged` is melanoma_probability >= threshold.
 
-    `thresholds` are all of the bundle's operating points, the one that flags first. Where the
+    `threshold` is what flags: {value, at, sensitivity, specificity}, each of the two last {value,
+    low, high}, or None where it is not known. `thresholds` are all of the bundle's operating
+    points, the one that flags first unless another was asked for. Where the
     bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
     `by_fold` holds the members' probabilities of the predicted class. `prevalence` is the share of
     melanomas that the probabilities refer to.
@@ -52,7 +54,8 @@ class Prediction:
 class Scorer:
     """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it.
 
-    `members` run the networks; by default torch does, on `device`.
+    `members` run the networks; by default torch does, on `device`. `threshold` flags instead of
+    the bundle's. Raises RecipeError for one that is no probability, or where no class is melanoma.
     """
 
     def __init__(
@@ -62,8 +65,13 @@ class Scorer:
         device: torch.device | None = None,
         views: int | None = None,
         members: Members | None = None,
+        threshold: float | None = None,
     ) -> None:
         self.bundle = bundle
+        self.threshold = threshold
+        if threshold is not None and not bundle.melanoma:
+            raise RecipeError("a threshold: the bundle's recipe names no melanoma class")
+        self._point = _flagging_point(bundle, threshold)
         self.device = device or torch.device("cpu")
         self.views = views or bundle.views
         self.members = members or load_members(bundle, self.device)
@@ -129,7 +137,13 @@ class Scorer:
 
     def on(self, members: Members, *, views: int | None = None) -> Scorer:
         """The same bundle and calibration over other members, or other views."""
-        return Scorer(self.bundle, device=self.device, views=views or self.views, members=members)
+        return Scorer(
+            self.bundle,
+            device=self.device,
+            views=views or self.views,
+            members=members,
+            threshold=self.threshold,
+        )
 
     @property
     def classifiers(self) -> dict[int, Classifier]:
@@ -162,18 +176,19 @@ class Scorer:
         shown = by_member[:, columns or [likeliest]].sum(axis=1)
         melanoma = float(shown.mean()) if columns else None
         points = [
-            {**asdict(point), "flagged": melanoma is not None and melanoma >= point.value}
-            for point in bundle.thresholds
+            {**point, "flagged": melanoma is not None and melanoma >= point["value"]}
+            for point in bundle.points
         ]
+        flags = self._point
         return Prediction(
             melanoma_probability=melanoma,
             prediction=bundle.classes[likeliest],
             probability=float(mean[likeliest]),
             by_class=dict(zip(bundle.classes, mean.tolist(), strict=True)),
             by_fold=shown.tolist(),
-            threshold=asdict(bundle.threshold) if bundle.threshold else None,
+            threshold=flags,
             thresholds=points,
-            flagged=points[0]["flagged"] if points else None,
+            flagged=melanoma >= flags["value"] if flags and melanoma is not None else None,
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
@@ -187,3 +202,10 @@ class Scorer:
         if self.views != self.bundle.views:
             found.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
         return found
+
+
+def _flagging_point(bundle: Bundle, threshold: float | None) -> dict[str, Any] | None:
+    """What flags, as an answer has it."""
+    if threshold is not None:
+        return asked_point(threshold, bundle.curve)
+    return bundle.points[0] if bundle.points else None

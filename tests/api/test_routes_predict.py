@@ -56,7 +56,10 @@ def test_the_answer_has_exactly_the_fields_of_the_design(post, photograph, score
     assert answer["success"] is True
     assert answer["explanation"] is None
     assert answer["model"] == scorer.info()
-    assert answer["threshold"] == {"value": scorer.bundle.threshold.value, "at": "sensitivity 0.95"}
+    assert answer["threshold"] == scorer.bundle.points[0]
+    assert answer["threshold"]["at"] == "sensitivity 0.95"
+    caught = answer["threshold"]["sensitivity"]
+    assert caught["low"] <= caught["value"] <= caught["high"]
     assert answer["flagged"] == (answer["melanoma_probability"] >= answer["threshold"]["value"])
     assert "not a medical device" in answer["disclaimer"]
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from melanoma.errors import ServiceError, plain_line
+from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.files import service_client as remote
 from melanoma.scoring.files.replies import ScoreReply
 from melanoma.scoring.files.service_client import RemoteScorer
@@ -94,6 +95,11 @@ def test_a_good_reply_is_believed_and_what_is_new_in_it_is_passed_over(
     assert answer.out.splitlines() == [
         "prediction: nevus - 75.0%",
         "melanoma 25.0%, not flagged (threshold 50.0%)",
+        # What an older service does not say is not known, and not made up.
+        "threshold 50.0% (sensitivity 0.95): its sensitivity and specificity are not known "
+        "(no curve in the bundle)",
+        "whether the probabilities are calibrated is not known",
+        DISCLAIMER,
     ]
     assert pd.read_csv("scores.csv")["melanoma_probability"].tolist() == [0.25]
 
@@ -148,7 +154,9 @@ def test_a_score_that_is_none_is_not_believed(image: Path, call_door: Any, lie: 
     assert lie == "other weights" or next(iter(LIES[lie]), "") in said or "flagged is not" in said
 
 
-@pytest.mark.parametrize("field", ScoreReply.model_fields)
+@pytest.mark.parametrize(
+    "field", [name for name, field in ScoreReply.model_fields.items() if field.is_required()]
+)
 def test_a_reply_without_a_field_is_not_believed(image: Path, call_door: Any, field: str) -> None:
     with speaking({key: value for key, value in GOOD.items() if key != field}) as address:
         answer = call_door("predict", image, "--url", address)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from melanoma.data.images import decode_image
-from melanoma.errors import ImageError, ScoreError
+from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.models.classifier import Classifier
 from melanoma.scoring import members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
@@ -175,7 +175,13 @@ def test_an_image_is_flagged_from_the_threshold_on(trained: Any, bundle: Bundle)
     answers = Scorer(at_middle).score_squares(rows)
     assert [a.flagged for a in answers] == [p >= middle for p in probabilities]
     assert sum(a.flagged for a in answers) == 8
-    assert answers[0].threshold == {"value": middle, "at": "sensitivity 0.95"}
+    stated = bundle.report.thresholds[0]
+    assert answers[0].threshold == {
+        "value": middle,
+        "at": "sensitivity 0.95",
+        "sensitivity": stated.sensitivity.model_dump(),
+        "specificity": stated.specificity.model_dump(),
+    }
     for answer in answers:
         asked = [(p["at"], p["flagged"]) for p in answer.thresholds]
         expected = [answer.melanoma_probability >= p.value for p in at_middle.thresholds]
@@ -183,6 +189,38 @@ def test_an_image_is_flagged_from_the_threshold_on(trained: Any, bundle: Bundle)
     assert {"sensitivity 0.8", "specificity 0.9"} <= {p["at"] for p in answers[0].thresholds}
     # The threshold stands beside the probability and never in it.
     assert [a.melanoma_probability for a in answers] == probabilities
+
+
+def test_any_threshold_may_be_asked_for_with_what_it_reaches(trained: Any, bundle: Bundle) -> None:
+    oof = pd.read_csv(trained.folder / "oof.csv")
+    melanoma = (oof["target"] == 1).to_numpy()
+    square = trained.array.rows([0])
+    for value in (0.0, *oof["prob"].quantile([0.1, 0.5, 0.9]) + 1e-9, 1.0):
+        (answer,) = Scorer(bundle, threshold=value).score_squares(square)
+        flagged = (oof["prob"] >= value).to_numpy()
+        assert answer.threshold is not None
+        found = [answer.threshold[name]["value"] for name in ("sensitivity", "specificity")]
+        assert found == pytest.approx(
+            [flagged[melanoma].mean(), 1 - flagged[~melanoma].mean()], abs=1e-6
+        )
+        assert (answer.threshold["value"], answer.threshold["at"]) == (value, "asked for")
+        assert answer.flagged == (answer.melanoma_probability >= value)
+        # The bundle's own stay what they are.
+        own = Scorer(bundle).score_squares(square)[0]
+        assert answer.thresholds == own.thresholds
+    scorer = Scorer(bundle, threshold=0.3)
+    assert scorer.of_fold(0).threshold == 0.3
+    (answer,) = Scorer(replace(bundle, curve=None), threshold=0.3).score_squares(square)
+    assert answer.threshold == {
+        "value": 0.3,
+        "at": "asked for",
+        **dict.fromkeys(("sensitivity", "specificity")),
+    }
+    for value in (-0.1, 1.5):
+        with pytest.raises(RecipeError, match="a probability from 0 to 1"):
+            Scorer(bundle, threshold=value)
+    with pytest.raises(RecipeError, match="names no melanoma class"):
+        Scorer(replace(bundle, melanoma=()), threshold=0.5)
 
 
 def test_the_prediction_is_the_likelier_class(trained: Any, bundle: Bundle) -> None:

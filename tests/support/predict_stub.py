@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from melanoma.errors import ServiceError
+from melanoma.evaluation.disclaimer import DISCLAIMER
 
 
 def score_of(data: bytes) -> float:
@@ -20,6 +21,8 @@ class BytesScorer:
     """Scores by the bytes, and fails after `healthy` photographs, as when the process is killed."""
 
     name, views, melanoma = "stub", 1, ("melanoma",)
+    threshold: float | None = None
+    size: int | None = None
 
     def __init__(self, healthy: int | None = None, digest: str = "d" * 64) -> None:
         self.healthy, self.digest = healthy, digest
@@ -48,6 +51,9 @@ class BytesScorer:
             "probability": max(score, 1 - score),
             "by_class": {"benign": 1 - score, "melanoma": score},
             "by_fold": [score],
+            "calibrated": True,
+            "prevalence": 0.5,
+            "disclaimer": DISCLAIMER,
             "warnings": [],
         }
 

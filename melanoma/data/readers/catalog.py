@@ -9,6 +9,7 @@ from pathlib import Path
 from melanoma.data.readers.class_folders import read_class_folders
 from melanoma.data.readers.csv_folder import read_csv_folder
 from melanoma.data.readers.ham10000 import read_ham10000
+from melanoma.data.readers.npy_arrays import read_npy_arrays, read_npy_test
 from melanoma.data.readers.siim import read_phantoms, read_siim, read_siim_test
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.data_sections import Data
@@ -52,4 +53,5 @@ READERS: dict[str, Reader] = {
     "ham10000": Reader(read_ham10000),
     "class_folders": Reader(read_class_folders),
     "phantoms": Reader(read_phantoms, read_test=read_siim_test, draws=True),
+    "npy_arrays": Reader(read_npy_arrays, read_test=read_npy_test),
 }

@@ -38,6 +38,7 @@ from melanoma.evaluation.report.schema_parts import (
     DataSummary,
     Measured,
     NetBenefit,
+    OperatingCurve,
     OperatingPoint,
 )
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages
@@ -61,6 +62,7 @@ class Performance:
     before: CalibrationState
     after: CalibrationState
     curves: Curves | None
+    operating_curve: OperatingCurve | None
     per_class: tuple[ClassLine, ...]
     confusion: Confusion
     net_benefit: NetBenefit | None
@@ -95,6 +97,7 @@ def measure_performance(
         before=_describe_calibration(before, intervals, prefix="before/"),
         after=_describe_calibration(images, intervals, prefix=""),
         curves=_curves(images),
+        operating_curve=_operating_curve(images),
         per_class=_describe_classes(images, intervals),
         confusion=_describe_confusion(images, called, rule),
         net_benefit=_net_benefit(images, resamples=resamples, seed=seed),
@@ -165,13 +168,35 @@ def _curves(images: ScoredImages) -> Curves | None:
     )
 
 
+def _operating_curve(images: ScoredImages) -> OperatingCurve | None:
+    """Every probability that occurs as a threshold, or some hundred of them."""
+    if not _both_outcomes(images):
+        return None
+    # The first threshold is infinite: it flags nothing.
+    false, true, thresholds = (
+        values[:0:-1]
+        for values in roc_curve(images.positive, images.probability, drop_intermediate=False)
+    )
+    kept = _evenly(false, true)
+    return OperatingCurve(
+        thresholds=tuple(thresholds[kept].tolist()),
+        sensitivity=tuple(round(float(v), 6) for v in true[kept]),
+        specificity=tuple(round(float(v), 6) for v in 1 - false[kept]),
+    )
+
+
+def _evenly(x: Floats, y: Floats) -> Integers:
+    """Rows of at most some hundred points, the ends among them, evenly along the curve's length."""
+    if len(x) <= _CURVE_POINTS:
+        return np.arange(len(x))
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    wanted = np.linspace(0, along[-1], _CURVE_POINTS)
+    return np.unique(np.searchsorted(along, wanted, side="left").clip(0, len(x) - 1))
+
+
 def _thinned(x: Floats, y: Floats) -> Curve:
-    """At most some hundred points, the ends among them, evenly along the curve's length."""
-    if len(x) > _CURVE_POINTS:
-        along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-        wanted = np.linspace(0, along[-1], _CURVE_POINTS)
-        kept = np.unique(np.searchsorted(along, wanted, side="left").clip(0, len(x) - 1))
-        x, y = x[kept], y[kept]
+    kept = _evenly(x, y)
+    x, y = x[kept], y[kept]
     return Curve(x=tuple(round(float(v), 6) for v in x), y=tuple(round(float(v), 6) for v in y))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
@@ -19,7 +20,16 @@ def report_lines(content: ReportContent) -> list[str]:
         *_thresholds(content),
         *_elsewhere(content),
         *_external(content),
+        _refers(content),
     ]
+
+
+def _refers(content: ReportContent) -> str:
+    """What the probabilities refer to, and what none of this is."""
+    calibration, moved = content.calibration, content.retargeted or content.recalibrated
+    share = moved.prevalence if moved else calibration.prevalence
+    where = "" if share is None else f", for a place where {share:.2%} of the images are melanomas"
+    return f"probabilities are calibrated{where}; {DISCLAIMER}"
 
 
 def spoken(metric: Measured) -> str:

@@ -99,6 +99,7 @@ def assemble_report(
         thresholds=reached.thresholds,
         calibration=_describe_calibration(calibration, origin, reached),
         curves=reached.curves,
+        operating_curve=reached.operating_curve,
         per_class=reached.per_class,
         confusion=reached.confusion,
         shortcuts=_shortcuts(images, whole, **rules) if images.melanoma else None,

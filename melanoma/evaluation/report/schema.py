@@ -23,6 +23,7 @@ from melanoma.evaluation.report.schema_parts import (
     LeakAudit,
     Measured,
     NetBenefit,
+    OperatingCurve,
     OperatingPoint,
     Part,
     Selection,
@@ -111,6 +112,7 @@ class ReportContent(Part):
     thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
     calibration: CalibrationSummary
     curves: Curves | None
+    operating_curve: OperatingCurve | None = None  # reports from before it have none
     per_class: tuple[ClassLine, ...]
     confusion: Confusion
     shortcuts: Shortcuts | None

@@ -186,6 +186,25 @@ class Curves(Part):
     pr: Curve
 
 
+class OperatingCurve(Part):
+    """What each threshold reaches, ascending: an image is flagged at or above it.
+
+    At most a few hundred thresholds, so that what any other reaches is known to a percentage point.
+    """
+
+    thresholds: tuple[Share, ...]
+    sensitivity: tuple[Share, ...]
+    specificity: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _every_threshold_has_both(self) -> OperatingCurve:
+        if not len(self.thresholds) == len(self.sensitivity) == len(self.specificity):
+            raise ValueError("every threshold needs a sensitivity and a specificity")
+        if list(self.thresholds) != sorted(self.thresholds):
+            raise ValueError("thresholds must ascend")
+        return self
+
+
 class ClassLine(Part):
     """One class against the rest; precision, recall and F1 by `confusion`'s rule."""
 

@@ -18,13 +18,15 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import OperatingCurve
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
+from melanoma.scoring.bundle.operating import sealed_intervals, served_curve
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
-from melanoma.storage import digest_of, read_file
+from melanoma.storage import digest_of, read_file, sha256_of
 
 FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -47,8 +49,10 @@ class Bundle:
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     `golden` is the score of the golden image, which a service gives again before it is ready.
-    `license` is LICENSE.md's text. `decoder` is the version that read the training's images, None
-    where that was another program.
+    `license` is LICENSE.md's text. `intervals` say what each threshold reaches, `curve` what any
+    other does (None of a bundle from before it). `manifest_sha256` is of the manifest's file as
+    sha256sum gives it; `digest` is of its content, whatever its spaces. `decoder` is the version
+    that read the training's images, None where that was another program.
     """
 
     folder: Path
@@ -72,11 +76,21 @@ class Bundle:
     golden: dict[str, Any] | None = None
     license: str | None = None
     decoder: int | None = 1  # bundles that do not say it are older than the second version
+    intervals: tuple[dict[str, Any], ...] = ()
+    curve: OperatingCurve | None = None
+    manifest_sha256: str = ""
 
     @property
     def threshold(self) -> Threshold | None:
         """The operating point that flags."""
         return self.thresholds[0] if self.thresholds else None
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """The operating points as an answer has them: value, at, sensitivity and specificity."""
+        reached = {interval["at"]: interval for interval in self.intervals}
+        unknown = {"sensitivity": None, "specificity": None}
+        return [{**unknown, **reached.get(p.at, {}), **asdict(p)} for p in self.thresholds]
 
 
 def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
@@ -99,6 +113,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         },
         "folds_expected": report.folds_expected,
         **served_numbers(report, recipe),
+        "threshold_intervals": sealed_intervals(report),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
@@ -196,6 +211,8 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
     path = folder / MANIFEST
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
     stated = make_statement(recipe, report)
+    if "threshold_intervals" not in manifest:  # sealed before they stood there
+        del stated["threshold_intervals"]
     found = differences({key: manifest[key] for key in stated}, stated)
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
@@ -230,6 +247,9 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         report=report,
         head=Head(**manifest["head"]) if "head" in manifest else None,
         decoder=manifest.get("decoder", 1),
+        intervals=tuple(sealed_intervals(report)),
+        curve=served_curve(report),
+        manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
     )

@@ -125,13 +125,19 @@ def require_golden(scorer: Scorer) -> GoldenCheck:
 
 
 def open_scorer(
-    folder: Path, *, device: torch.device | None = None, views: int | None = None
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    views: int | None = None,
+    threshold: float | None = None,
 ) -> Scorer:
     """The scorer of the bundle in `folder`, every file verified and the golden score given.
+
+    `threshold` flags instead of the bundle's own.
 
     Raises WeightsError. Whatever scores photographs outside a service comes through here; a
     service is up before, and asks the same of its scorers before it answers.
     """
-    scorer = Scorer(load_bundle(folder), device=device, views=views)
+    scorer = Scorer(load_bundle(folder), device=device, views=views, threshold=threshold)
     require_golden(scorer)
     return scorer

@@ -21,11 +21,14 @@ from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 _INK, _MUTED = "#1f2933", "#52606d"
 _GREEN, _RED, _YELLOW = (22, 163, 74), (220, 38, 38), (250, 204, 21)
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _LONGEST_SIDE = 640
+_WIDE = 0.96  # of the figure's width, for a line below both panels
+_SMALLEST = 7.0  # points of a line that had to be set smaller
 # From blue to a bright red: on skin, the pale or dark end of ready-made scales is lost.
 _HEAT_COLORS = ("#3b4cc0", "#2bb5c9", "#f7d038", "#e6261f")
 
@@ -46,9 +49,11 @@ def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     left.imshow(part)
     _title(left, "Photograph, as far as it is scored")
     EXPLAINERS[explanation.method].draw(figure, right, part, explanation)
-    figure.text(0.02, 0.42 / (panel + 1.75), _caption(explanation), color=_INK, fontsize=9.5)
-    small = f"{_details(explanation)}  {explanation.prediction.disclaimer}"
-    figure.text(0.02, 0.16 / (panel + 1.75), small, color=_MUTED, fontsize=8)
+    caption, details = _caption(explanation), _details(explanation)
+    details = f"{details}  {explanation.prediction.disclaimer}"
+    for place, text, color, size in ((0.42, caption, _INK, 9.5), (0.16, details, _MUTED, 8.0)):
+        y = place / (panel + 1.75)
+        _fit(figure.text(0.02, y, _literal(text), color=color, fontsize=size), _WIDE)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -132,8 +137,28 @@ def _details(explanation: Explanation) -> str:
 
 
 def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, color=_INK, fontsize=11, weight="bold", loc="left")
+    written = axes.set_title(_literal(text), color=_INK, fontsize=11, weight="bold", loc="left")
     axes.set_axis_off()
+    _fit(written, axes.get_position().width)
+
+
+def _fit(text: Text, share: float) -> None:
+    """Set the text smaller, then cut it at its end, until it is no wider than this share of the
+    figure: a class may have a name as long as a sentence."""
+    figure = text.get_figure(root=True)
+    assert figure is not None
+    most, width = share * figure.bbox.width, text.get_window_extent().width
+    if width > most:
+        text.set_fontsize(max(_SMALLEST, float(text.get_fontsize()) * most / width))
+    said = text.get_text()
+    while text.get_window_extent().width > most and len(said) > 1:
+        said = said[:-1].rstrip(" \\")
+        text.set_text(f"{said}\N{HORIZONTAL ELLIPSIS}")
+
+
+def _literal(text: str) -> str:
+    """Matplotlib reads what stands between two dollars as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _legend_place(axes: Axes) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.images import SUFFIXES
+from melanoma.data.images import SUFFIXES, read_photograph
 from melanoma.data.readers.files import FoundFiles, find_files, some_names
 from melanoma.data.readers.folder_tree import unique_names
 from melanoma.data.readers.index import advice, index_images, plain_name, without_ending
 from melanoma.errors import DataError
+from melanoma.scoring.files.array_rows import SUFFIX, SquareRow, arrays_in, open_squares
 from melanoma.scoring.files.score_rows import require_plain_names
 
+TEST_TABLE = "test.csv"  # of an array of test images, in its order
 _SHOWN = 5
 
 
@@ -21,11 +24,16 @@ class ImageFile(NamedTuple):
     """An image's name and where it lies.
 
     The name is the file's without its ending, the CSV's cell, or, in a folder where two files have
-    one such name, the path below that folder.
+    one such name, the path below that folder. Of an array's row, `path` is the array.
     """
 
     name: str
     path: Path
+    square: SquareRow | None = None
+
+    def read(self) -> bytes:
+        """The file's bytes; of an array's row, its pixels as PNG. Raises OSError, ImageError."""
+        return read_photograph(self.path) if self.square is None else self.square.png()
 
 
 def find_images(
@@ -33,37 +41,95 @@ def find_images(
     *,
     data: Path | None = None,
     image_col: str | None = None,
+    names: Path | None = None,
+    channels: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[ImageFile]:
-    """The images that files, folders (searched whole, in name order) and CSVs mean.
+    """The images that files, folders (searched whole, in name order), CSVs and arrays mean.
 
-    Files of other formats are among them, to be refused one by one; `say` is told of what is passed
-    over. Raises DataError for what does not exist, holds no image, or means two images by one name.
+    A folder without photographs, and a CSV whose photographs are not there, mean the array of test
+    squares (x_test_S.npy, or prepare's record of it) that lies there. `names` is the table of an
+    array's names and `channels` their order, see open_squares. Files of other formats are among the
+    images, to be refused one by one; `say` is told of what is passed over. Raises DataError for
+    what does not exist, holds no image, or means two images by one name.
     """
+    column = image_col or "image_name"
+    arrays = partial(_array_rows, column=column, channels=channels, say=say)
     found: list[ImageFile] = []
     for path in given:
         if path.is_dir():
-            found += _in_folder(path, say)
+            found += _in_folder(path, say, names=names, arrays=arrays)
         elif path.suffix.lower() == ".csv":
-            found += _listed(path, data or path.parent, image_col or "image_name", say)
+            found += _listed(path, data or path.parent, column, say, arrays=arrays)
+        elif path.suffix.lower() == SUFFIX:
+            beside = data / TEST_TABLE if data and (data / TEST_TABLE).is_file() else None
+            found += arrays(path, names=names or beside)
         elif path.is_file():
             found.append(ImageFile(plain_name(path.stem), path))
         else:
-            raise DataError(f"no image, folder or CSV at {path}")
-    seen: dict[str, Path] = {}
+            raise DataError(f"no image, folder, CSV or .npy array at {path}")
+    seen: dict[str, tuple[Path, int | None]] = {}
     for image in found:
-        if seen.setdefault(image.name, image.path) != image.path:
+        place = image.path, image.square.row if image.square else None
+        if seen.setdefault(image.name, place) != place:
             raise DataError(
-                f"two images are named {image.name}: {seen[image.name]} and {image.path}"
+                f"two images are named {image.name}: {_place(seen[image.name])} and {_place(place)}"
             )
     require_plain_names([image.name for image in found])
     return list(dict.fromkeys(found))
 
 
-def _in_folder(folder: Path, say: Callable[[str], None]) -> list[ImageFile]:
+def require_size(files: Sequence[ImageFile], size: int | None) -> None:
+    """Raise DataError where the bundle reads squares of another size than an array's: what is
+    resized twice is not what was evaluated. `size` is None of a service that does not say it."""
+    for array in {file.path: file.square.array for file in files if file.square}.values():
+        if size is not None and array.size != size:
+            raise DataError(
+                f"{array.path}: squares of {array.size} px; the bundle reads {size} px, and was "
+                "not evaluated on squares that are resized again"
+            )
+
+
+def _place(place: tuple[Path, int | None]) -> str:
+    path, row = place
+    return str(path) if row is None else f"row {row} of {path}"
+
+
+def _array_rows(
+    path: Path,
+    *,
+    names: Path | None,
+    column: str,
+    channels: str | None,
+    say: Callable[[str], None],
+) -> list[ImageFile]:
+    array = open_squares(path, names=names, column=column, channels=channels, say=say)
+    return [
+        ImageFile(name, array.path, SquareRow(array, row)) for row, name in enumerate(array.names)
+    ]
+
+
+def _only_array(folder: Path) -> Path | None:
+    """The array of test squares in `folder`; None where there is none. Raises DataError for more
+    than one, of which one must be named."""
+    found = arrays_in(folder)
+    if len(found) > 1:
+        raise DataError(f"{folder} holds several arrays: name one of {', '.join(map(str, found))}")
+    return found[0] if found else None
+
+
+def _in_folder(
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    names: Path | None,
+    arrays: Callable[..., list[ImageFile]],
+) -> list[ImageFile]:
     files = find_files(folder)
     for note in files.notes:
         say(f"note: {folder}: {note}")
+    if not files.images and (array := _only_array(folder)) is not None:
+        return arrays(array, names=names)
     if not files.images:
         raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     if files.others:
@@ -90,13 +156,22 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
     return bare if len(set(bare)) == len(bare) else unique_names(paths)
 
 
-def _listed(path: Path, folder: Path, column: str, say: Callable[[str], None]) -> list[ImageFile]:
+def _listed(
+    path: Path,
+    folder: Path,
+    column: str,
+    say: Callable[[str], None],
+    *,
+    arrays: Callable[..., list[ImageFile]],
+) -> list[ImageFile]:
     names = read_table(path, needed=[column])[column].tolist()
     index = index_images(folder)
     for note in index.notes:
         say(f"note: {folder}: {note}")
     sources = index.find_each(names)
     missing = [name for name, source in zip(names, sources, strict=True) if not source]
+    if len(missing) == len(names) and (array := _only_array(folder)) is not None:
+        return arrays(array, names=path)
     if missing:
         reasons = {name: index.reason(name) for name in missing}
         shown = [f"{name} ({reasons[name]})" if reasons[name] else name for name in missing]

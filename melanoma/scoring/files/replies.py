@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from melanoma.errors import ServiceError, plain_line
+from melanoma.evaluation.disclaimer import DISCLAIMER
 
 _LONGEST = 200  # letters of a class, a warning or a bundle's name
 
@@ -53,11 +54,20 @@ class DescribedModel(_Reply):
     digest: Digest
     views: Annotated[int, Field(ge=1, le=8)]
     melanoma: list[Name]
+    image_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class _Reached(_Reply):
+    value: Probability | None
+    low: Probability | None = None
+    high: Probability | None = None
 
 
 class _Threshold(_Reply):
     value: Probability
     at: Text = "stated by the service"
+    sensitivity: _Reached | None = None
+    specificity: _Reached | None = None
 
 
 class _Model(_Reply):
@@ -76,6 +86,9 @@ class ScoreReply(_Reply):
     by_fold: Annotated[list[Probability], Field(min_length=1, max_length=10_000)]
     warnings: Annotated[list[Text], Field(max_length=100)]
     model: _Model
+    calibrated: bool | None = None  # an older service does not say it
+    prevalence: Probability | None = None
+    disclaimer: Text = DISCLAIMER
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:
@@ -112,7 +125,8 @@ def read_models(info: Mapping[str, Any], address: str) -> list[DescribedModel]:
 
 def read_score(answer: Mapping[str, Any], address: str) -> ScoreReply:
     """The score in a reply of /predict. Raises ServiceError naming the first wrong field."""
-    missing = [field for field in ScoreReply.model_fields if field not in answer]
+    fields = ScoreReply.model_fields.items()
+    missing = [name for name, field in fields if field.is_required() and name not in answer]
     if missing:
         raise ServiceError(f"{address}/predict answers without {', '.join(missing)}")
     try:

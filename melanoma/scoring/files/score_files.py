@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image, read_photograph
+from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
 from melanoma.errors import ImageError
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.journal import FORMAT, Journal
@@ -26,12 +26,14 @@ _BATCH = 16
 
 
 class FileScorer(Protocol):
-    """Whatever scores files. `melanoma` are the classes that count as it."""
+    """Whatever scores files. `melanoma` are the classes that count as it, `threshold` what was
+    asked for in the place of the bundle's own."""
 
     name: str
     digest: str
     views: int
     melanoma: Sequence[str]
+    threshold: float | None
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence" where it has no score."""
@@ -46,6 +48,8 @@ class LocalScorer:
         self.digest = scorer.bundle.digest
         self.views = scorer.views
         self.melanoma: Sequence[str] = scorer.bundle.melanoma
+        self.threshold = scorer.threshold
+        self.size: int | None = scorer.bundle.size
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
@@ -75,7 +79,7 @@ def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[s
 
 def journal_key(scorer: FileScorer) -> str:
     """What a row depends on beside the photograph's bytes."""
-    return digest_of([FORMAT, scorer.digest, scorer.views, COLUMNS])
+    return digest_of([FORMAT, scorer.digest, scorer.views, scorer.threshold, COLUMNS])
 
 
 def score_files(
@@ -123,7 +127,7 @@ def _score_batch(scorer: FileScorer, files: Sequence[ImageFile], journal: Journa
 
 def _read(file: ImageFile) -> bytes | str:
     try:
-        return read_photograph(file.path)
+        return file.read()
     except OSError as error:
         return f"unreadable_file: {error.strerror}"
     except ImageError as error:
@@ -135,15 +139,21 @@ def _faulty_row(error: str) -> Row:
 
 
 def _row(answer: Mapping[str, Any]) -> Row:
-    threshold = answer["threshold"]
+    threshold = answer["threshold"] or {}
     return {
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
-        "threshold": threshold["value"] if threshold else None,
+        "threshold": threshold.get("value"),
+        "threshold_at": threshold.get("at"),
+        "sensitivity": threshold.get("sensitivity"),
+        "specificity": threshold.get("specificity"),
         "prediction": answer["prediction"],
         "probability": answer["probability"],
         "by_class": answer["by_class"],
         "by_fold": answer["by_fold"],
+        "calibrated": answer["calibrated"],
+        "prevalence": answer["prevalence"],
+        "disclaimer": answer["disclaimer"],
         "warnings": "; ".join(answer["warnings"]),
         "error": "",
     }

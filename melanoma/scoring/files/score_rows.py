@@ -16,10 +16,16 @@ COLUMNS = (
     "melanoma_probability",
     "flagged",
     "threshold",
+    "threshold_at",
+    "sensitivity",
+    "specificity",
     "prediction",
     "probability",
     "by_class",
     "by_fold",
+    "calibrated",
+    "prevalence",
+    "disclaimer",
     "warnings",
     "error",
 )
@@ -40,16 +46,28 @@ def save_rows(rows: Sequence[Row], path: Path) -> None:
 
 def as_columns(rows: Sequence[Row]) -> list[Row]:
     """The rows as a table has them: by_class as a column a class, prob_NAME, where there are more
-    than the two whose probabilities add up to 1."""
+    than the two whose probabilities add up to 1; what the threshold reaches with its two ends."""
     classes: dict[str, float] = next((row["by_class"] for row in rows if row["by_class"]), {})
     wanted = classes if len(classes) > 2 else {}
     return [
         {
-            **{key: value for key, value in row.items() if key != "by_class"},
+            **_flat(row),
             **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in wanted},
         }
         for row in rows
     ]
+
+
+def _flat(row: Row) -> Row:
+    found: Row = {}
+    for key, value in row.items():
+        if key in ("sensitivity", "specificity"):
+            reached = value or {}
+            found[key] = reached.get("value")
+            found |= {f"{key}_{end}": reached.get(end) for end in ("low", "high")}
+        elif key != "by_class":
+            found[key] = value
+    return found
 
 
 def plain_cell(value: Any) -> Any:

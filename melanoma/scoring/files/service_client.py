@@ -50,6 +50,8 @@ class RemoteScorer:
         self.digest = described.digest
         self.views = described.views
         self.melanoma: Sequence[str] = described.melanoma
+        self.threshold: float | None = None
+        self.size = described.image_size
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence" where it has no score.

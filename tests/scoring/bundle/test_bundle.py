@@ -178,6 +178,10 @@ def test_a_manifest_of_another_shape_is_refused(edit: Any, copied: Path) -> None
     [
         (lambda m: m["calibration"].update(slope=9.0), "calibration.slope"),
         (lambda m: m["thresholds"][0].update(value=0.5), "thresholds"),
+        (
+            lambda m: m["threshold_intervals"][0]["sensitivity"].update(low=0.0),
+            "threshold_intervals",
+        ),
         (lambda m: m.update(melanoma=["benign"]), "melanoma"),
         (lambda m: m.update(outputs=2), "outputs"),
         (lambda m: m["preprocessing"].update(normalize="half"), "preprocessing.normalize"),
@@ -247,3 +251,34 @@ def test_the_digest_is_the_manifest_s_and_changes_with_any_file(copied: Path) ->
     weights["head.bias"] += 1e-3
     _reseal(copied, weights)
     assert load_bundle(copied).digest != before
+
+
+def test_the_manifest_holds_each_threshold_s_interval(trained: Any) -> None:
+    manifest = json.loads((trained.folder / "manifest.json").read_text())
+    report = json.loads((trained.folder / "report.json").read_text())
+    assert [point["at"] for point in manifest["threshold_intervals"]] == [
+        point["at"] for point in manifest["thresholds"]
+    ]
+    for found, stated in zip(manifest["threshold_intervals"], report["thresholds"], strict=True):
+        assert found["sensitivity"] == stated["sensitivity"]
+        assert found["specificity"] == stated["specificity"]
+        assert found["sensitivity"]["low"] < found["sensitivity"]["high"]
+    assert load_bundle(trained.folder).manifest_sha256 == sha256_of(
+        trained.folder / "manifest.json"
+    )
+
+
+def test_a_bundle_from_before_intervals_and_curve_is_loaded(copied: Path) -> None:
+    report = json.loads((copied / "report.json").read_text())
+    del report["operating_curve"]
+    (copied / "report.json").write_text(json.dumps(report))
+
+    def older(manifest: dict[str, Any]) -> None:
+        del manifest["threshold_intervals"]
+        manifest["sha256"]["report.json"] = sha256_of(copied / "report.json")
+
+    _edit_manifest(copied, older)
+    bundle = load_bundle(copied)
+    assert bundle.curve is None
+    # Its report has the intervals all the same.
+    assert bundle.points[0]["sensitivity"] == report["thresholds"][0]["sensitivity"]

@@ -14,6 +14,7 @@ from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
@@ -45,6 +46,13 @@ def test_thresholds_move_with_the_probabilities(trained: Any, moved: Bundle) -> 
     for one, other in zip(here.thresholds, moved.thresholds, strict=True):
         assert one.at == other.at
         assert other.value == pytest.approx(expit(logit(one.value) + factor), rel=1e-9)
+    for share in (0.2, 0.7):
+        asked = float(np.quantile(here.curve.thresholds, share))
+        there = float(expit(logit(asked) + factor))
+        for name in ("sensitivity", "specificity"):
+            same = asked_point(asked, here.curve)[name]["value"]
+            # A hair below: both roundings of one threshold are the same threshold.
+            assert asked_point(there - 1e-12, moved.curve)[name]["value"] == same
     report = json.loads((moved.folder / "report.json").read_text())
     assert report["retargeted"]["prevalence"] == 0.02
     assert report["thresholds"][0]["value"] == here.thresholds[0].value

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
@@ -81,3 +83,29 @@ def test_a_center_bundle_s_picture_shows_the_centre_square_alone() -> None:
     explanation = explain_gradcam(make_scorer([read_boxes([PATCH])], fit="center"), pixels)
     with Image.open(io.BytesIO(draw_explanation(explanation, pixels))) as image:
         assert image.height - (0.46 * image.width) == pytest.approx(1.75 * 110, abs=2)
+
+
+LONG = "Actinic Keratosis Basal Cell Carcinoma and other Malignant Lesions, such as $1 and $2 ones"
+
+
+@pytest.mark.parametrize("method", [explain_lime, explain_gradcam])
+def test_a_long_class_name_stays_inside_the_picture(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = make_scorer([read_boxes([PATCH])], classes=("benign", LONG), melanoma=(LONG,))
+    explanation = method(scorer, PHOTOGRAPH, target=LONG)
+    figures: list[Figure] = []
+    make = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *a, **k: (figures.append(figure), make(figure, *a, **k))
+    )
+    draw_explanation(explanation, PHOTOGRAPH)
+    (figure,) = figures
+    titles = [axes.title for axes in figure.axes] + [axes._left_title for axes in figure.axes]
+    texts = [*figure.texts, *(title for title in titles if title.get_text())]
+    assert any(LONG[:30] in text.get_text() for text in texts)
+    for text in texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width, text.get_text()
+    left, right = (axes._left_title.get_window_extent() for axes in figure.axes[:2])
+    assert left.x1 < right.x0

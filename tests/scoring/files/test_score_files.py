@@ -14,6 +14,7 @@ from PIL import Image
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.data.folds import load_folds
+from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_files import LocalScorer, likeliest_classes
@@ -72,12 +73,16 @@ def test_top_prints_the_classes_with_two_decimals(
     assert answer.code == 0
     assert json.loads(answer.out)[0]["by_class"] == pytest.approx(expected.by_class)
     answer = call_door("predict", file, *options, "--top", "2")
-    first, *ranked = answer.out.splitlines()
+    first, *ranked, refers, disclaimer = answer.out.splitlines()
     name, share = expected.prediction, expected.probability
     assert first == f"prediction: {name} - {share:.1%}"
     found = sorted(expected.by_class.items(), key=lambda item: item[1])[:0:-1]
     assert ranked == [f"{name} {100 * share:.2f} %" for name, share in found]
-    assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 1 + 3
+    assert (refers, disclaimer) == ("probabilities are calibrated", DISCLAIMER)
+    assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 1 + 3 + 2
+    table = pd.read_csv("scores.csv")
+    assert table["calibrated"].tolist() == [True]
+    assert table["disclaimer"].tolist() == [DISCLAIMER]
     assert call_door("predict", file, *options, "--top", "0").code == 2
 
 

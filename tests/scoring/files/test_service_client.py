@@ -98,14 +98,19 @@ def test_one_image_is_said_alike_with_a_service_and_without(
     table = pd.read_csv("scores.csv")
     assert lines[0] == f"prediction: {table['prediction'][0]} - {table['probability'][0]:.1%}"
     assert lines[1].startswith(f"melanoma {table['melanoma_probability'][0]:.1%}, ")
-    assert len(lines) == (4 if options else 2)
+    assert len(lines) == (4 if options else 2) + 3
+    assert lines[-3].startswith(f"threshold {table['threshold'][0]:.1%} (sensitivity 0.95): ")
+    assert f"sensitivity {table['sensitivity'][0]:.1%} (95 % interval " in lines[-3]
+    assert lines[-2].endswith(f"where {table['prevalence'][0]:.2%} of the images are melanomas")
+    assert lines[-1] == table["disclaimer"][0]
 
 
 def test_of_several_images_each_line_names_its_file(
     served: Served, folder: Path, one: Path, call_door: Door
 ) -> None:
     answer = call_door("predict", one, folder / "white.webp", "--url", served.address)
-    first, second = answer.out.splitlines()
+    first, second, *common = answer.out.splitlines()
+    assert len(common) == 3, "what holds for both is said once"
     assert first.startswith(f"{one.stem}: prediction: ")
     assert second.startswith("white: prediction: ")
     assert served.address in answer.err
@@ -354,7 +359,7 @@ def test_a_busy_service_is_asked_again_when_it_says(
         answer = call_door("predict", one, "--url", address)
     assert (answer.code, len(seen)) == (0, 4), answer.err
     assert waits == [3, 2, 1]
-    assert answer.out == "prediction: nevus - 94.2%\n"
+    assert answer.out.startswith("prediction: nevus - 94.2%\n")
 
 
 def test_a_service_that_stays_busy_ends_the_run_with_its_sentence(

@@ -1,0 +1,81 @@
+"""A row of predict as lines for a person: what is said of an image, and of all of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.scoring.files.score_rows import Row
+
+
+def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
+    """The prediction, whether it is flagged, and why where the two seem to disagree.
+
+    `melanoma` are the classes that count as it.
+    """
+    if row["error"]:
+        return [f"error: {row['error']}"]
+    lines = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
+    if row["melanoma_probability"] is not None:
+        flag = "flagged" if row["flagged"] else "not flagged"
+        lines.append(
+            f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
+        )
+        lines += _disagreement(row, melanoma)
+    return lines
+
+
+def common_lines(row: Row) -> list[str]:
+    """What holds for all images of a bundle: what its threshold reaches, what its probabilities
+    refer to, and the disclaimer. `row` is one of them that has a score."""
+    return [*_reached(row), *probability_lines(row)]
+
+
+def probability_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What the probabilities of a row, or of a Prediction's fields, refer to."""
+    return [_calibrated(answer), str(answer.get("disclaimer") or DISCLAIMER)]
+
+
+def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
+    """Why an image is flagged although another class is likelier, or the other way round."""
+    likeliest = row["prediction"]
+    if bool(row["flagged"]) == (likeliest in melanoma):
+        return []
+    rule = f"the threshold ({row['threshold']:.1%}, {row['threshold_at']})"
+    if row["flagged"]:
+        return [
+            f"flagged although {likeliest} is the likeliest class: {rule} decides, which lies low "
+            "so that few melanomas are missed"
+        ]
+    return [f"not flagged although {likeliest} is the likeliest class: {rule} decides"]
+
+
+def _reached(row: Row) -> list[str]:
+    if row["threshold"] is None:
+        return []
+    which = f"threshold {row['threshold']:.1%} ({row['threshold_at']})"
+    if row["sensitivity"] is None or row["specificity"] is None:
+        return [f"{which}: its sensitivity and specificity are not known (no curve in the bundle)"]
+    return [
+        f"{which}: sensitivity {_share(row['sensitivity'])}, specificity "
+        f"{_share(row['specificity'])}, on the bundle's held-out images"
+    ]
+
+
+def _share(reached: Mapping[str, float | None]) -> str:
+    value, low, high = (reached.get(key) for key in ("value", "low", "high"))
+    if value is None:
+        return "undefined"
+    ends = "" if low is None or high is None else f" (95 % interval {low:.1%} to {high:.1%})"
+    return f"{value:.1%}{ends}"
+
+
+def _calibrated(answer: Mapping[str, Any]) -> str:
+    known, prevalence = answer.get("calibrated"), answer.get("prevalence")
+    if known is None:
+        return "whether the probabilities are calibrated is not known"
+    said = "probabilities are calibrated" if known else "probabilities are not calibrated"
+    if prevalence is None:
+        return said
+    return f"{said}, for a place where {prevalence:.2%} of the images are melanomas"

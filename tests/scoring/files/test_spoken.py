@@ -1,0 +1,66 @@
+"""What predict says of an image, and once of all: every number with what it refers to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.scoring.files.spoken import common_lines, image_lines
+
+ROW: dict[str, Any] = {
+    "error": "",
+    "prediction": "benign",
+    "probability": 0.544,
+    "melanoma_probability": 0.456,
+    "flagged": True,
+    "threshold": 0.042,
+    "threshold_at": "sensitivity 0.95",
+    "sensitivity": {"value": 0.951, "low": 0.93, "high": 0.97},
+    "specificity": {"value": 0.6, "low": None, "high": None},
+    "calibrated": True,
+    "prevalence": 0.018,
+    "disclaimer": DISCLAIMER,
+}
+
+
+def test_a_flag_above_a_benign_prediction_is_explained() -> None:
+    assert image_lines(ROW, ["melanoma"]) == [
+        "prediction: benign - 54.4%",
+        "melanoma 45.6%, flagged (threshold 4.2%)",
+        "flagged although benign is the likeliest class: the threshold (4.2%, sensitivity 0.95) "
+        "decides, which lies low so that few melanomas are missed",
+    ]
+    spared = {**ROW, "prediction": "melanoma", "flagged": False, "threshold": 0.9}
+    assert image_lines(spared, ["melanoma"])[2].startswith("not flagged although melanoma is the")
+    agreed = {**ROW, "prediction": "melanoma"}
+    assert len(image_lines(agreed, ["melanoma"])) == 2
+
+
+def test_all_numbers_stand_beside_what_they_refer_to() -> None:
+    assert common_lines(ROW) == [
+        "threshold 4.2% (sensitivity 0.95): sensitivity 95.1% (95 % interval 93.0% to 97.0%), "
+        "specificity 60.0%, on the bundle's held-out images",
+        "probabilities are calibrated, for a place where 1.80% of the images are melanomas",
+        DISCLAIMER,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sensitivity": None, "specificity": None}, "its sensitivity and specificity are not"),
+        ({"calibrated": None}, "whether the probabilities are calibrated is not known"),
+        ({"calibrated": False, "prevalence": None}, "probabilities are not calibrated"),
+    ],
+)
+def test_what_is_not_known_is_said_to_be_so(change: dict[str, Any], said: str) -> None:
+    assert any(said in line for line in common_lines({**ROW, **change}))
+
+
+def test_without_a_melanoma_class_no_threshold_is_spoken_of() -> None:
+    names = ("melanoma_probability", "flagged", "threshold", "threshold_at", "prevalence")
+    row = {**ROW, **dict.fromkeys(names)}
+    assert image_lines(row, []) == ["prediction: benign - 54.4%"]
+    assert common_lines(row) == ["probabilities are calibrated", DISCLAIMER]
