@@ -36,12 +36,17 @@ def runs(
         Path | None,
         typer.Option("--pictures", help="Draw the one run's mistakes into this folder."),
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option("--curves", help="Draw loss and rate by epoch into this folder."),
+    ] = None,
     arrays: t.Arrays = t.DEFAULT_ARRAYS,
     json: t.AsJson = False,
 ) -> None:
     """List the runs below folders; set two or more side by side; draw one's mistakes.
 
     Whether the better of two is better by more than chance, python -m melanoma.compare A B says.
+    --curves draws every run's loss and learning rate by epoch, while it trains too.
     --pictures writes confusion.png and wrong_confidence.png, and of photographs
     mistakes_confident.png, mistakes_unsure.png and largest_losses.png.
     """
@@ -55,6 +60,12 @@ def runs(
         if len(found) != 1 or len(named) != 1:
             raise RecipeError("--pictures: name one run's folder")
         _draw(found[0], pictures, arrays)
+        return
+    if curves is not None:
+        from melanoma.workflows.curves import save_curves
+
+        for path in save_curves([run.folder for run in found], curves, say=t.say):
+            t.answer(str(path))
         return
     if folders and len(folders) > 1 and all(is_run(folder) for folder in folders):
         _compare(found, as_json=json)

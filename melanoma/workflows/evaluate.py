@@ -17,6 +17,7 @@ from melanoma.scoring.bundle.seal import seal_bundle
 from melanoma.scoring.bundle.staging import staging
 from melanoma.training.run.facts import read_facts
 from melanoma.training.run.folder import FoldRun, fold_folder, hold, load_run, read_recipe
+from melanoma.training.run.history import read_histories
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -56,6 +57,7 @@ def evaluate_folds(
         seed=seed,
         prevalence=prevalence,
         by=by,
+        history=read_histories(run.folder for run in runs),
     )
     if not names:
         report = replace(report, content=without_names(report.content))

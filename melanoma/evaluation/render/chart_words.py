@@ -77,6 +77,22 @@ FRENCH = {
         "Bénéfice net selon la probabilité seuil pour le modèle, pour traiter tout le monde et "
         "pour ne traiter personne ; au plus {best} pour le modèle."
     ),
+    "Loss by epoch": "Perte par époque",
+    "Learning rate by epoch": "Taux d'apprentissage par époque",
+    "epoch": "époque",
+    "loss": "perte",
+    "learning rate": "taux d'apprentissage",
+    "training": "entraînement",
+    "held-out images": "images tenues à part",
+    "fold {fold}": "pli {fold}",
+    "Loss against the epoch in training and on the held-out images, {folds} folds. Training's has "
+    "the recipe's weights, smoothing and augmentation; the other has none.": (
+        "Perte selon l'époque, à l'entraînement et sur les images tenues à part, {folds} plis. La "
+        "première comprend les poids, le lissage et l'augmentation de la recette, l'autre non."
+    ),
+    "The head's learning rate at the end of each epoch; highest {most}.": (
+        "Taux d'apprentissage de la tête à la fin de chaque époque ; au plus {most}."
+    ),
     UNDEFINED: "non défini",
 }
 LANGUAGES: dict[str, dict[str, str]] = {"en": {}, "fr": FRENCH}

@@ -17,6 +17,7 @@ from melanoma.evaluation.render.svg import (
     text,
     ticks_between,
 )
+from melanoma.evaluation.render.training_curves import draw_training
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import (
     CalibrationState,
@@ -27,7 +28,10 @@ from melanoma.evaluation.report.schema_parts import (
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of the thresholds, in charts and tables alike
 # Every chart that a report may have: save_figures removes what an earlier report left of them.
-NAMES = ("roc", "pr", "before", "after", "benefit", "classes", "subgroups", "shortcuts")
+NAMES = (
+    *("roc", "pr", "before", "after", "benefit", "classes", "subgroups", "shortcuts"),
+    *("losses", "rates"),
+)
 _UNKNOWN = Measured(value=None)
 
 
@@ -53,7 +57,7 @@ def draw_charts(content: ReportContent, words: Words = ENGLISH) -> dict[str, str
         charts["subgroups"] = draw_subgroups(content.subgroups, overall, words)
     if content.shortcuts is not None:
         charts["shortcuts"] = draw_shortcuts(content.shortcuts, words)
-    return charts
+    return charts | draw_training(content.history, words)
 
 
 def draw_roc(content: ReportContent, curves: Curves, words: Words) -> str:

@@ -16,7 +16,7 @@ from melanoma.evaluation.measure.operating_points import Threshold, describe_els
 from melanoma.evaluation.measure.performance import Performance, measure_performance
 from melanoma.evaluation.measure.shortcut_baselines import shortcut_baselines
 from melanoma.evaluation.measure.subgroups import COLUMNS, subgroups
-from melanoma.evaluation.report.schema import External, ReportContent, Retargeted
+from melanoma.evaluation.report.schema import External, FoldHistory, ReportContent, Retargeted
 from melanoma.evaluation.report.schema_parts import (
     CalibrationSummary,
     FoldLine,
@@ -57,6 +57,7 @@ class HeldOut:
 
     folds: tuple[FoldLine, ...]
     selection: Selection
+    history: tuple[FoldHistory, ...] = ()
     whole: pd.DataFrame | None = None
 
 
@@ -96,6 +97,7 @@ def assemble_report(
         cross_checks=reached.cross_checks,
         selection=held_out.selection if held_out else None,
         folds=held_out.folds if held_out else (),
+        history=held_out.history if held_out else (),
         thresholds=reached.thresholds,
         calibration=_describe_calibration(calibration, origin, reached),
         curves=reached.curves,

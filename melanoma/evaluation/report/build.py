@@ -25,7 +25,7 @@ from melanoma.evaluation.report.assemble import (
     assemble_report,
     retarget_report,
 )
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema import FoldHistory, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     FoldLine,
     LeakAudit,
@@ -88,14 +88,15 @@ def build_report(
     seed: int | None = None,
     prevalence: float | None = None,
     by: Sequence[str] = (),
+    history: Sequence[FoldHistory] = (),
 ) -> Report:
     """Calibrate, choose the thresholds, and measure everything with intervals.
 
     `table` is the fold file's frame, for subgroups and the shortcut baseline. `prevalence` is
     where the bundle will be used, if not at the training set's; `by` names further columns for
-    subgroups. Metrics of ranking and at thresholds use the bundle's probabilities; those of
-    calibration use cross-fitted ones, since a fit on the same images flatters itself. Raises
-    DivergedError where a fold's scores do not differ between images.
+    subgroups; `history` has the folds' epochs. Metrics of ranking and at thresholds use the
+    bundle's probabilities; those of calibration use cross-fitted ones, since a fit on the same
+    images flatters itself. Raises DivergedError where a fold's scores do not differ between images.
     """
     seed = recipe.seed if seed is None else seed
     resamples = recipe.evaluation.resamples
@@ -111,6 +112,7 @@ def build_report(
         held_out=HeldOut(
             folds=tuple(_fold(images, f) for f in facts),
             selection=_selection(images, scores, facts, resamples=resamples, seed=seed),
+            history=tuple(history),
             whole=table,
         ),
         resamples=resamples,

@@ -91,6 +91,24 @@ class External(Part):
     scored_before: Count = 0
 
 
+class FoldHistory(Part):
+    """A fold's epochs, from 1: mean loss in training (null where no step was finite), loss on the
+    held-out images, and the highest learning rate at the epoch's end."""
+
+    fold: Count
+    epochs: tuple[Count, ...]
+    loss: tuple[float | None, ...]
+    held_out_loss: tuple[float | None, ...]
+    rate: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _every_epoch_has_all(self) -> FoldHistory:
+        lengths = {len(self.epochs), len(self.loss), len(self.held_out_loss), len(self.rate)}
+        if len(lengths) > 1:
+            raise ValueError("every epoch needs its losses and its rate")
+        return self
+
+
 class ReportContent(Part):
     """The whole of report.json."""
 
@@ -109,6 +127,7 @@ class ReportContent(Part):
     cross_checks: dict[str, Measured]  # auroc_delong: DeLong 1988, images taken as independent
     selection: Selection | None
     folds: tuple[FoldLine, ...]
+    history: tuple[FoldHistory, ...] = ()  # reports from before it have none
     thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
     calibration: CalibrationSummary
     curves: Curves | None

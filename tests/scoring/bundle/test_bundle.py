@@ -262,7 +262,7 @@ def test_the_manifest_holds_each_threshold_s_interval(trained: Any) -> None:
     for found, stated in zip(manifest["threshold_intervals"], report["thresholds"], strict=True):
         assert found["sensitivity"] == stated["sensitivity"]
         assert found["specificity"] == stated["specificity"]
-        assert found["sensitivity"]["low"] < found["sensitivity"]["high"]
+        assert found["specificity"]["low"] < found["specificity"]["high"]
     assert load_bundle(trained.folder).manifest_sha256 == sha256_of(
         trained.folder / "manifest.json"
     )
@@ -271,6 +271,7 @@ def test_the_manifest_holds_each_threshold_s_interval(trained: Any) -> None:
 def test_a_bundle_from_before_intervals_and_curve_is_loaded(copied: Path) -> None:
     report = json.loads((copied / "report.json").read_text())
     del report["operating_curve"]
+    (copied / "report.json").unlink()
     (copied / "report.json").write_text(json.dumps(report))
 
     def older(manifest: dict[str, Any]) -> None:
