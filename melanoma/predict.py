@@ -279,25 +279,18 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
 
 
 def _say_rows(rows: list[dict[str, Any]], top: int, melanoma: Sequence[str]) -> None:
-    from melanoma.scoring.files.spoken import common_lines, image_lines
+    from melanoma.scoring.files.spoken import common_lines, image_lines, ranked_lines
 
     for row in rows:
         # One image has the line of its prediction for itself; of several, each has one line.
         lines = image_lines(row, melanoma)
         for line in lines if len(rows) == 1 else [f"{row['image_name']}: {'; '.join(lines)}"]:
             t.answer(line)
-        for line in _ranked(row, top):
+        for line in ranked_lines(row, top):
             t.answer(line)
     scored = [row for row in rows if not row["error"]]
     for line in common_lines(scored[0]) if scored else ():
         t.answer(line)
-
-
-def _ranked(row: dict[str, Any], count: int) -> list[str]:
-    from melanoma.scoring.files.score_files import likeliest_classes
-
-    ranked = likeliest_classes(row["by_class"] or {}, count)
-    return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]
 
 
 if __name__ == "__main__":

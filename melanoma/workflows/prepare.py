@@ -11,6 +11,7 @@ from melanoma.data.find_array import find_array, require_same_files, require_sam
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.partial_array import is_unfinished, take_up_unfinished
 from melanoma.data.readers.catalog import read_lesions, read_test_lesions
+from melanoma.data.readers.npy_arrays import test_arrays
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
@@ -31,11 +32,30 @@ def prepare_array(
     for warning in table.warnings:
         watch.say(f"warning: {warning}")
     array = _array_of(table, recipe, arrays, part="train", skip_bad=skip_bad, watch=watch)
-    test = read_test_lesions(data, recipe.data)
-    if test is not None and (test.frame["source"] != "").any():
-        _array_of(test, recipe, arrays, part="test", skip_bad=skip_bad, watch=watch)
+    _prepare_test(recipe, data, arrays, skip_bad=skip_bad, watch=watch)
     _say_duplicates(array, watch=watch)
     return array
+
+
+def _prepare_test(
+    recipe: Recipe, data: Path, arrays: Path, *, skip_bad: bool, watch: Watch
+) -> None:
+    """The array of test images, from photographs or adopted; what is passed over is said."""
+    test = read_test_lesions(data, recipe.data)
+    given = test_arrays(data)
+    sizes = (f"x_test_{recipe.image.size}.npy", "x_test.npy")
+    ours = [path for path in given if path.name in sizes]
+    if test is not None and ((test.frame["source"] != "").any() or ours):
+        _array_of(test, recipe, arrays, part="test", skip_bad=skip_bad, watch=watch)
+    elif ours:
+        watch.say(
+            f"note: no test.csv names the rows of {ours[0]}, so it is not recorded; predict scores "
+            "it as it is, by its rows' numbers"
+        )
+    elif given:
+        watch.say(
+            f"note: {given[0]} is passed over: it is not of the recipe's {recipe.image.size} px"
+        )
 
 
 def _array_of(

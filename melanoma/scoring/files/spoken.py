@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
 
@@ -24,6 +25,12 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
         )
         lines += _disagreement(row, melanoma)
     return lines
+
+
+def ranked_lines(row: Row, count: int) -> list[str]:
+    """`NAME 12.34 %` of the `count` likeliest classes."""
+    ranked = likeliest_classes(row["by_class"] or {}, count)
+    return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]
 
 
 def common_lines(row: Row) -> list[str]:

@@ -114,3 +114,31 @@ def test_from_two_arrays_to_a_submission(
     assert found["image_name"].tolist() == list(range(5))
     assert found["target"].between(0, 1).all()
     assert found["target"].nunique() > 1
+
+
+def test_a_test_array_is_adopted_with_the_training_s_and_predict_reads_it(
+    trained: Any, tiny_recipe: Callable[..., Path], call_door: Door, tmp_path: Path
+) -> None:
+    """Kaggle's layout without one photograph: x_train_32.npy, x_test_32.npy and their tables."""
+    data, rows = tmp_path / "kaggle", trained.array.rows(range(80))
+    data.mkdir()
+    np.save(data / "x_train_32.npy", rows)
+    trained.table.frame[["image_name", "patient_id", "target"]].to_csv(
+        data / "train.csv", index=False
+    )
+    np.save(data / "x_test_32.npy", rows[:6])
+    names = [f"T{n}" for n in range(6)]
+    pd.DataFrame({"image_name": names, "target": 0}).to_csv(data / "sample.csv", index=False)
+    common = ["--config", tiny_recipe(), "--data", data]
+    unnamed = call_door("prepare", *common, "--arrays", "one")
+    assert unnamed.code == 0, unnamed.err
+    assert "no test.csv names the rows of" in unnamed.err
+    pd.DataFrame({"image_name": names}).to_csv(data / "test.csv", index=False)
+    assert call_door("prepare", *common, "--arrays", "two").code == 0
+    asked = ["--weights", trained.folder, "--submission", data / "sample.csv", "--out", "s.csv"]
+    answer = call_door("predict", "two", *asked)
+    assert answer.code == 0, answer.err
+    assert "named by two/x_test_32.json" in answer.err
+    assert pd.read_csv("s.csv")["image_name"].tolist() == names
+    other = call_door("prepare", *common, "--set", "image.size=48", "--arrays", "three")
+    assert other.code == 3, "the training array is of another size"
