@@ -55,8 +55,8 @@ def evaluate(
         bool,
         typer.Option(
             "--pictures",
-            help="Also figures/largest_errors.png, of any set; all mistakes of a run's own images: "
-            "runs --pictures.",
+            help="Also figures/largest_errors.png; of the run's own images its mistakes and its "
+            "confusion matrix too. Photographs: do not publish them unseen.",
         ),
     ] = False,
     names: Annotated[
@@ -75,7 +75,8 @@ def evaluate(
     from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run.folder import read_recipe
     from melanoma.workflows.evaluate import evaluate_folds
-    from melanoma.workflows.external import evaluate_external, evaluate_test, save_pictures
+    from melanoma.workflows.external import evaluate_external, evaluate_test
+    from melanoma.workflows.pictures import save_pictures
 
     start, watch = time.monotonic(), t.watch()
     test = None

@@ -12,7 +12,6 @@ import pandas as pd
 
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.csv_tables import read_table
-from melanoma.data.duplicates.contact_sheet import Tile, save_contact_sheet
 from melanoma.data.duplicates.search import find_shared
 from melanoma.data.folds import load_folds
 from melanoma.data.leaks import LeakAudit, audit_external, audit_test
@@ -144,32 +143,6 @@ def evaluate_external(
             "MODEL_CARD.md"
         )
     return report, folder
-
-
-def save_pictures(report: Report, folder: Path, arrays: Path, *, watch: Watch = SILENT) -> None:
-    """Write FOLDER/figures/largest_errors.png: photographs, so they are not to be published.
-
-    Says so, and writes nothing, where no array in `arrays` holds them.
-    """
-    home = folder if (folder / "recipe.yaml").is_file() else folder.parents[1]
-    array = load_array(arrays, read_recipe(home).image)
-    mistakes = report.content.largest_errors
-    known = () if array is None else array.names
-    names = with_known_names([mistake.image_name for mistake in mistakes], known)
-    if array is None or any(name not in array.row_of for name in names):
-        watch.say(f"no pictures: {arrays} has no array of these images (--arrays DIR)")
-        return
-    tiles = [
-        Tile(
-            array.rows([array.row_of[name]])[0],
-            (name, f"is {m.label}", f"called {m.predicted}"),
-        )
-        for name, m in zip(names, mistakes, strict=True)
-    ]
-    path = folder / "figures" / "largest_errors.png"
-    rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
-    save_contact_sheet(path, rows, title=f"{report.content.recipe}: the largest errors")
-    watch.say(f"wrote {path}; the photographs' licenses hold for it")
 
 
 def _overlap(

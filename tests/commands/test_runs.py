@@ -1,4 +1,4 @@
-"""python -m melanoma.runs: the list, the comparison, the pictures, and what is refused."""
+"""python -m melanoma.runs: the list, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-import yaml
 
 from melanoma.terminal import table_lines
 
@@ -100,41 +97,6 @@ def test_a_damaged_folder_is_one_line_and_no_failure(call_door: Door, tmp_path: 
     assert line == "w/b: damaged: report.json is not JSON"
     found = json.loads(call_door("runs", "w", "--json").out)
     assert [bool(run["damage"]) for run in found] == [False, True]
-    both = call_door("runs", "w/a", "w/b")
-    assert both.code == 0 and "damaged" in both.out and "nothing to compare" in both.out
-
-
-@pytest.mark.usefixtures("two")
-def test_two_runs_are_compared_field_by_field(call_door: Door) -> None:
-    answer = call_door("runs", *PAIR)
-    assert answer.code == 0
-    assert "  optimizer.rate: 0.001 -> 0.02\n" in answer.out
-    assert "schedule" not in answer.out  # in which the two recipes do not differ
-    assert "python -m melanoma.compare two/first two/second" in answer.out
-    [line] = [line for line in answer.out.splitlines() if line.startswith("pr_auc")]
-    assert line.endswith("0.500 (0.400-0.625)") and line.count("(") == 2
-
-
-@pytest.mark.usefixtures("two")
-def test_other_folds_are_said_to_allow_no_paired_test(call_door: Door) -> None:
-    path = Path("two/second/report.json")
-    report = json.loads(path.read_text())
-    report["digests"]["folds_digest"] = "another"
-    path.write_text(json.dumps(report))
-    answer = call_door("runs", *PAIR)
-    assert "melanoma.compare" not in answer.out
-    assert "not held out by the same folds" in answer.out
-    assert json.loads(call_door("runs", *PAIR, "--json").out)["same_folds"] is False
-
-
-@pytest.mark.usefixtures("two")
-def test_the_comparison_for_machines_has_runs_and_differences(call_door: Door) -> None:
-    found = json.loads(call_door("runs", *PAIR, PAIR[0], "--json").out)
-    assert [run["folder"] for run in found["runs"]] == PAIR
-    assert found["same_folds"] is True
-    assert found["differences"] == [
-        {"from": PAIR[0], "to": PAIR[1], "fields": ["optimizer.rate: 0.001 -> 0.02"]}
-    ]
 
 
 @pytest.mark.usefixtures("two")
@@ -148,20 +110,11 @@ def test_many_classes_have_columns_of_their_own(call_door: Door) -> None:
 
 
 @pytest.mark.usefixtures("two")
-def test_the_run_itself_alone_is_listed_not_compared(call_door: Door) -> None:
-    out = call_door("runs", PAIR[0]).out
-    assert len(out.splitlines()) == 2 and "compare" not in out
-
-
-@pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["absent"], 3, "no folder absent"),
         (["--sort", "size"], 2, "name, date, auroc"),
-        ([RESULTS, "--pictures", "out"], 2, "name one run's folder"),
-        ([*PAIR, "--pictures", "out"], 2, "name one run's folder"),
-        ([PAIR[0], "--pictures", "out"], 3, "no array of 64 px in arrays"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -171,40 +124,6 @@ def test_what_cannot_be_meant_is_refused(
     assert answer.code == code
     [line] = answer.err.splitlines()
     assert line.startswith("error:") and said in line
-    assert not Path("out").exists()
-
-
-def test_a_run_s_mistakes_are_drawn_on_request(
-    call_door: Door, tiny_recipe: Callable[..., Path], phantom_set: Path
-) -> None:
-    config = tiny_recipe()
-    assert call_door("prepare", "--config", config, "--data", phantom_set).code == 0
-    names = pd.read_csv(phantom_set / "train.csv")
-    rng = np.random.default_rng(0)
-    folder = Path("results/tiny")
-    shutil.copytree(RESULTS / "demo", folder)
-    recipe = yaml.safe_load(config.read_text())
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    table = {
-        "image_name": names["image_name"],
-        "patient_id": names["patient_id"],
-        "group": names["patient_id"],
-        "target": names["target"],
-        "fold": 0,
-        "prob": rng.random(len(names)),
-        "prob_crossfit": 0.5,
-    }
-    pd.DataFrame(table).to_csv(folder / "oof.csv", index=False)
-    answer = call_door("runs", folder, "--pictures", "out")
-    assert answer.code == 0, answer.err
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        "confusion.png",
-        "largest_losses.png",
-        "mistakes_confident.png",
-        "mistakes_unsure.png",
-        "wrong_confidence.png",
-    ]
-    assert "license" in answer.err
 
 
 def test_a_table_is_cut_where_it_may_be_and_paths_at_their_front() -> None:

@@ -202,6 +202,9 @@ def test_largest_errors_are_pictured_on_request_only(sealed: Sealed, call_door: 
     found = call_door("evaluate", *sealed.common, "--weights", sealed.weights, "--pictures")
     assert found.code == 0, found.err
     assert sheet.is_file()
+    mistakes = {path.name for path in sheet.parent.glob("*.png")} - {sheet.name}
+    assert {"confusion.png", "wrong_confidence.png"} <= mistakes
+    assert "licenses" in found.err
 
 
 def test_what_the_starting_weights_saw_is_looked_for_in_the_external_set(

@@ -1,4 +1,4 @@
-"""Pictures of what a run gets wrong: two charts, and three sheets of photographs.
+"""Pictures of what a run gets wrong: two charts, and two sheets of photographs.
 
 The sheets show the data set's own photographs, so they are for whoever may hold them, and are
 drawn on request only.
@@ -62,7 +62,7 @@ def read_answers(run: EvaluatedRun, classes: Sequence[str]) -> Answers:
 def save_mistakes(
     run: EvaluatedRun, classes: Sequence[str], array: ImageArray, folder: Path
 ) -> list[Path]:
-    """Write all five PNGs into `folder`; those without a mistake to show are left out.
+    """Write all four PNGs into `folder`; those without a mistake to show are left out.
 
     Raises DataError, before anything is written, when the array lacks a scored image.
     """
@@ -81,7 +81,6 @@ def save_mistakes(
     sheets = {
         "mistakes_confident": (found.confident, "mistakes, the surest first"),
         "mistakes_unsure": (found.unsure, "mistakes, the least sure first"),
-        "largest_losses": (found.losses, "largest losses"),
     }
     for name, (rows, title) in sheets.items():
         if len(rows):

@@ -1,4 +1,4 @@
-"""Which images a model gets wrong: surely, hesitantly, and at the highest loss. Arrays alone.
+"""Which images a model gets wrong, surely or hesitantly. Arrays alone.
 
 `probabilities` are (N, C), `target` (N,) numbers of the true classes, and an image is called what
 is likeliest; equal probabilities go to the lower class, equal images to the earlier row.
@@ -19,25 +19,20 @@ _SURE = 1e-15
 class Mistakes(NamedTuple):
     """Row numbers, the most telling first.
 
-    `confident`: wrong, the called class's probability highest. `unsure`: wrong, it is lowest.
-    `losses`: wrong or not, the true class's probability lowest; with two classes these are the
-    confident mistakes, with more an image may be lost without a confident call.
+    `confident`: the called class's probability is highest. `unsure`: it is lowest.
     """
 
     confident: Integers
     unsure: Integers
-    losses: Integers
 
 
 def find_mistakes(probabilities: Floats, target: Integers, *, count: int) -> Mistakes:
     """At most `count` rows of each kind. Raises DataError where the arrays do not fit."""
     called, sure = calls(probabilities, target)
     wrong = np.flatnonzero(called != target)
-    lost = cross_entropies(probabilities, target)
     return Mistakes(
         wrong[np.argsort(-sure[wrong], kind="stable")][:count],
         wrong[np.argsort(sure[wrong], kind="stable")][:count],
-        np.argsort(-lost, kind="stable")[:count],
     )
 
 

@@ -39,21 +39,13 @@ def test_confident_unsure_and_lost_rows_are_those_counted_by_hand() -> None:
     found = find_mistakes(THREE, TARGET, count=9)
     assert found.confident.tolist() == [4, 1, 3, 2]  # 0.9, 0.8, 0.45, 0.4
     assert found.unsure.tolist() == [2, 3, 1, 4]
-    assert found.losses.tolist() == [4, 1, 2, 3, 0]  # true class: 0.05, 0.1, 0.25, 0.45, 0.6
 
 
 def test_no_more_than_count_are_given_and_no_right_answer_is_a_mistake() -> None:
     found = find_mistakes(THREE, TARGET, count=2)
-    assert [rows.tolist() for rows in found] == [[4, 1], [2, 3], [4, 1]]
+    assert [rows.tolist() for rows in found] == [[4, 1], [2, 3]]
     right = find_mistakes(THREE, THREE.argmax(axis=1), count=3)
-    assert not len(right.confident) and not len(right.unsure) and len(right.losses) == 3
-
-
-def test_of_two_classes_the_largest_losses_are_the_confident_mistakes() -> None:
-    rng = np.random.default_rng(0)
-    second = rng.random(200)
-    found = find_mistakes(np.column_stack([1 - second, second]), rng.integers(0, 2, 200), count=40)
-    assert found.confident.tolist() == found.losses.tolist()
+    assert not len(right.confident) and not len(right.unsure)
 
 
 def test_equal_images_stay_in_their_order() -> None:
@@ -125,7 +117,7 @@ def test_a_tile_shows_its_own_photograph_and_what_it_was_called(array: ImageArra
     assert first.lines == ("is b (0.05)", "called a (0.90)", "i4, loss 3.00")
 
 
-def test_five_pictures_are_written_and_sheets_without_a_mistake_are_left_out(
+def test_four_pictures_are_written_and_sheets_without_a_mistake_are_left_out(
     array: ImageArray, tmp_path: Path
 ) -> None:
     columns = {f"prob_{name}": THREE[:, n] for n, name in enumerate("abc")}
@@ -135,14 +127,13 @@ def test_five_pictures_are_written_and_sheets_without_a_mistake_are_left_out(
         "wrong_confidence.png",
         "mistakes_confident.png",
         "mistakes_unsure.png",
-        "largest_losses.png",
     }
     for path in written:
         with Image.open(path) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 2
     right = _run({**columns, "target": THREE.argmax(axis=1)})
     names = [p.name for p in save_mistakes(right, ("a", "b", "c"), array, tmp_path / "right")]
-    assert names == ["confusion.png", "wrong_confidence.png", "largest_losses.png"]
+    assert names == ["confusion.png", "wrong_confidence.png"]
 
 
 def test_another_set_s_array_is_refused_before_anything_is_written(
