@@ -24,7 +24,8 @@ from torch.nn import functional as F
 
 from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
-from melanoma.data.batches import load_batches, plan_epoch, resolve_workers
+from melanoma.data.batches import load_batches, plan_epoch
+from melanoma.data.loader_workers import resolve_workers
 from melanoma.data.transforms import NORMALIZATIONS, Augmentation
 from melanoma.devices import resolve_device, resolve_precision
 from melanoma.models.classifier import make_classifier

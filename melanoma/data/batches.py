@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from melanoma.data.loader_workers import PREFETCH, fit_workers, named_worker_errors
 from melanoma.data.transforms import Augmentation
 from melanoma.recipe.sections import Sampler
 
@@ -119,20 +120,35 @@ def load_batches(
 class BatchLoader:
     """Batches of one source, pass after pass, by workers that stay: starting them costs a GPU much.
 
-    They end with the loader, or when it is closed.
+    They end with the loader, or when it is closed. They are fewer than asked for where shared
+    memory has no room for the batches of the first pass; `say` is told.
     """
 
     def __init__(
-        self, source: RowSource, *, workers: int, augmentation: Augmentation | None = None
+        self,
+        source: RowSource,
+        *,
+        workers: int,
+        augmentation: Augmentation | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._tasks: list[_Task] = []
         self._pass: Generator[Batch, None, None] | None = None
-        self._loader = DataLoader(
-            _PlannedBatches(source, augmentation),
+        self._batches_of = _PlannedBatches(source, augmentation)
+        self._wanted, self._say = workers, say
+        self._loader: DataLoader[tuple[torch.Tensor, int]] | None = None
+
+    def _start(self, largest: int) -> DataLoader[tuple[torch.Tensor, int]]:
+        workers = self._wanted
+        if workers:
+            image = self._batches_of.array.rows(np.zeros(1, dtype=np.int64))
+            workers = fit_workers(workers, largest * image.nbytes, say=self._say)
+        return DataLoader(
+            self._batches_of,
             batch_size=None,
             sampler=self._tasks,
             num_workers=workers,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=PREFETCH if workers else None,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers else None,
@@ -153,28 +169,27 @@ class BatchLoader:
         key = None if seed is None else tuple(seed)
         # In place: torch's loader holds this very list.
         self._tasks[:] = [_Task(n, plans[n].rows, key) for n in range(start, len(plans))]
-        self._pass = self._batches(plans)
+        if self._loader is None:
+            self._loader = self._start(max((len(plan.rows) for plan in plans), default=1))
+        self._pass = self._batches(plans, self._loader)
         return self._pass
 
     def close(self) -> None:
         """End the pass that is on, and the workers, which whoever holds the pass would keep."""
         self._end_pass()
-        self._loader._iterator = None
+        if self._loader is not None:
+            self._loader._iterator = None
 
     def _end_pass(self) -> None:
         if self._pass is not None:
             self._pass.close()
 
-    def _batches(self, plans: Sequence[Plan]) -> Generator[Batch, None, None]:
-        for pixels, position in self._loader:
-            yield Batch(pixels, *plans[position])
-
-
-def resolve_workers(workers: int | str, device: torch.device) -> int:
-    """Worker processes for `auto`: on a CPU none, since they would take the cores that train."""
-    if isinstance(workers, int):
-        return workers
-    return min(16, os.cpu_count() or 1) if device.type == "cuda" else 0
+    def _batches(
+        self, plans: Sequence[Plan], loader: DataLoader[tuple[torch.Tensor, int]]
+    ) -> Generator[Batch, None, None]:
+        with named_worker_errors():
+            for pixels, position in loader:
+                yield Batch(pixels, *plans[position])
 
 
 def _leave_group(_: int) -> None:
@@ -208,7 +223,12 @@ class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
                     for image, seed in zip(pixels, seeds, strict=True)
                 ]
             )
-        return torch.from_numpy(pixels), position
+        batch = torch.from_numpy(pixels)
+        if get_worker_info() is not None:
+            # Here, where an error reaches the run. Left to the queue's own thread, a batch for
+            # which shared memory has no room would be lost, and waited for without end.
+            batch.share_memory_()
+        return batch, position
 
 
 def _draw(rows: Rows, count: int, rng: np.random.Generator) -> Rows:

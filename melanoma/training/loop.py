@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from melanoma.data.batches import BatchLoader, RowSource, plan_epoch, resolve_workers
+from melanoma.data.batches import BatchLoader, RowSource, plan_epoch
+from melanoma.data.loader_workers import named_worker_errors, resolve_workers
 from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, InterruptedRun
@@ -68,7 +69,9 @@ class Loop:
         # Training alone: what is validated and kept is computed as it is served.
         self.network = compile_network(classifier) if recipe.training.compile else None
         self.source: RowSource = data.array
-        self.loader = BatchLoader(data.array, workers=self.workers, augmentation=augmentation)
+        self.loader = BatchLoader(
+            data.array, workers=self.workers, augmentation=augmentation, say=watchers.say
+        )
         self.loss = make_loss(recipe, data, device=self.device)
         self.graphs = make_graphs(self.state, self.loss, self.network, precision=self.precision)
         self.prior_shift = fold_prior_shift(recipe, data)
@@ -78,7 +81,8 @@ class Loop:
     def run(self, facts: RunStart) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
         try:
-            return self._run(facts)
+            with named_worker_errors():
+                return self._run(facts)
         finally:
             self.loader.close()  # an error's traceback would keep the workers
 

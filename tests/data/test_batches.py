@@ -20,7 +20,6 @@ from melanoma.data.batches import (
     draw_order,
     load_batches,
     plan_epoch,
-    resolve_workers,
 )
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.transforms import Augmentation
@@ -177,12 +176,6 @@ def test_the_balanced_sampler_shows_rows_of_a_class_equally_often() -> None:
     # Which row gets the odd draw changes from epoch to epoch.
     assert np.ptp(counts[100:]) < 20
     assert counts[100:].min() > 0
-
-
-def test_a_cpu_keeps_its_cores_for_training_unless_told_otherwise() -> None:
-    assert resolve_workers("auto", torch.device("cpu")) == 0
-    assert resolve_workers(3, torch.device("cpu")) == 3
-    assert 1 <= resolve_workers("auto", torch.device("cuda")) <= 16
 
 
 def test_the_balanced_sampler_draws_several_classes_alike() -> None:
