@@ -227,7 +227,7 @@ class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
         if get_worker_info() is not None:
             # Here, where an error reaches the run. Left to the queue's own thread, a batch for
             # which shared memory has no room would be lost, and waited for without end.
-            batch.share_memory_()
+            batch.share_memory_()  # type: ignore[no-untyped-call]
         return batch, position
 
 
