@@ -3,6 +3,7 @@
 MelanomaError            1   a bug, or something that no child names
 |-- RecipeError          2   a recipe or a command line that cannot be meant
 |-- DataError            3   a table, image, array or fold file that cannot be used
+|   |-- AbsentError      3   a table or folder of images that is not there
 |   |-- FoldError        3   a fold file that leaks, or a fold that cannot be trained
 |   `-- ImageError       3   bytes that are not an acceptable photograph (with a code for the API)
 |-- DivergedError        4   training that no longer gives finite numbers
@@ -42,6 +43,10 @@ class DataError(MelanomaError):
     """The table, the images or the array cannot be used as they are."""
 
     exit_code = 3
+
+
+class AbsentError(DataError):
+    """The table, or the folder, of a data set is not there."""
 
 
 class FoldError(DataError):

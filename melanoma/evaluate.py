@@ -100,6 +100,7 @@ def evaluate(
             by=tuple(by or ()),
             watch=watch,
             names=names,
+            data=data,
         )
         test = evaluate_test(
             folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from melanoma.errors import DataError
+from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
 
@@ -56,7 +56,9 @@ def _read_text(path: Path, needed: Sequence[str]) -> str:
     try:
         data = read_file(path)
     except OSError as error:
-        raise DataError(f"no table at {path} ({error.strerror})") from error
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        refusal = AbsentError if absent else DataError
+        raise refusal(f"no table at {path} ({error.strerror})") from error
     if data.startswith(b"\xef\xbb\xbf"):
         raise DataError(
             f"{path} starts with a byte-order mark (columns needed: {', '.join(needed)}); "

@@ -21,10 +21,17 @@ _SHOWN = 5
 
 
 def find_array(
-    arrays: Path, image: Image, *, data: Path, part: str = "train", say: Say = lambda _: None
+    arrays: Path,
+    image: Image,
+    *,
+    data: Path,
+    part: str = "train",
+    say: Say = lambda _: None,
+    amend: bool = True,
 ) -> ImageArray | None:
     """load_array; an adopted array that was moved is adopted anew from `arrays` or `data`, where
     one of the same pixels is found. None where there is none, or our own is gone but its record.
+    `amend`: the record may say so from now on.
 
     Raises DataError for an adopted array that is nowhere, or of other pixels.
     """
@@ -49,18 +56,21 @@ def find_array(
             f"{data}; name its folder with --data, or begin without it: rm {record_path}"
         )
     found = load_array(arrays, image, part=part, path=there[0])
-    amend_record(record_path, array=str(there[0].resolve()))
+    if amend:
+        amend_record(record_path, array=str(there[0].resolve()))
     say(f"{path} is gone; adopted anew from {there[0]}, whose pixels are the same")
     return found
 
 
-def require_same_rows(array: ImageArray, table: LesionTable, arrays: Path) -> None:
+def require_same_rows(
+    array: ImageArray, table: LesionTable, arrays: Path, *, in_order: bool = True
+) -> None:
     """Raise DataError unless the array's rows are the table's, in its order, but those skipped."""
     skipped = set(array.skipped)
     names = [name for name in table.names if name not in skipped]
-    if names == list(array.names):
-        return
     ours, theirs = set(names), set(array.names)
+    if names == list(array.names) or (ours == theirs and not in_order):
+        return
     more = [f"{name} in the table alone" for name in names if name not in theirs]
     more += [f"{name} in the array alone" for name in array.names if name not in ours]
     pairs = zip(names, array.names, strict=False)
@@ -73,7 +83,12 @@ def require_same_rows(array: ImageArray, table: LesionTable, arrays: Path) -> No
 
 
 def require_same_files(
-    array: ImageArray, table: LesionTable, arrays: Path, *, say: Say = lambda _: None
+    array: ImageArray,
+    table: LesionTable,
+    arrays: Path,
+    *,
+    say: Say = lambda _: None,
+    amend: bool = True,
 ) -> None:
     """Raise DataError where image files of the table are not those that the array was made from.
 
@@ -102,7 +117,7 @@ def require_same_files(
         say(f"note: {len(gone):,} image files of {array.path} are gone ({_first(gone)})")
     if not array.files:
         say(f"note: {array.path} knows no digests of its image files; their sizes are the same")
-    elif found.renewed:
+    elif found.renewed and amend:
         files = list(array.files)
         for place, state in found.renewed.items():
             files[rows[place]] = state

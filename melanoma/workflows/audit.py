@@ -9,6 +9,7 @@ from typing import NamedTuple
 from melanoma.data.array_build import find_adoptable
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.duplicates.search import Duplicates, SharedImage, find_shared
+from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
 from melanoma.data.groups import join_groups
 from melanoma.data.leaks import LeakAudit, audit_external, audit_folds, with_identities
@@ -18,6 +19,7 @@ from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
 from melanoma.workflows.places import ARRAYS, fold_file
 from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.source import require_same_source
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
 
@@ -57,8 +59,9 @@ def look_at(
         ours = there is not None and set(table.names) - set(there.skipped) == set(there.names)
         folder = ARRAYS if ours else scratch
     seen = bool((table.frame["source"] != "").any())
-    kept = load_array(folder, recipe.image) or find_adoptable(folder, data, recipe.image)
-    if not seen and kept is None:
+    kept = find_array(folder, recipe.image, data=data, say=watch.say) is not None
+    kept = kept or find_adoptable(folder, data, recipe.image) is not None
+    if not (seen or kept):
         watch.say(f"warning: no images in {data}: only patients and lesions are compared")
         return AuditedSet(table, None, folder)
     return AuditedSet(table, prepare_array(recipe, data, folder, watch=watch), folder)
@@ -79,7 +82,9 @@ def audit_fold_file(
         none = None if duplicates is None else ()
         looked_at += f", no fold file ({_joined(table, array, duplicates)})"
         return Audited(LeakAudit(identical=none, near=none), pairs, looked_at, array, array, False)
-    split = with_identities(load_folds(path, classes=recipe.classes), table)
+    split = load_folds(path, classes=recipe.classes)
+    require_same_source(recipe, split, path, table.folder, table=table, watch=watch)
+    split = with_identities(split, table)
     names = split.whole["image_name"].tolist()
     unseen = set(names) - set(table.names if array is None else array.names)
     if unseen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from melanoma.data.folds import load_folds
+from melanoma.data.folds import label_folds, load_folds
 from melanoma.errors import WeightsError
 from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.files import save_report
@@ -18,6 +18,7 @@ from melanoma.scoring.bundle.staging import staging
 from melanoma.training.run.facts import read_facts
 from melanoma.training.run.folder import FoldRun, fold_folder, hold, load_run, read_recipe
 from melanoma.training.run.history import read_histories
+from melanoma.workflows.source import require_same_source
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -31,11 +32,14 @@ def evaluate_folds(
     prevalence: float | None = None,
     by: tuple[str, ...] = (),
     names: bool = False,
+    data: Path | None = None,
     watch: Watch = SILENT,
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
 
-    Its images stand there under digests of their names, unless `names` are asked for.
+    Its images stand there under digests of their names, unless `names` are asked for. Raises
+    FoldError where the table that the folds were made from (in `data`, or where it lay then) has
+    changed since.
     """
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
@@ -44,6 +48,8 @@ def evaluate_folds(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
     recipe = _trained_recipe(recipe, runs, watch=watch)
+    labeled = label_folds(table, recipe.classes, origin=str(fold_path))
+    require_same_source(recipe, labeled, fold_path, data, watch=watch)
     trained = table.frame["fold"].isin([run.fold for run in runs])
     held_out = table.frame["image_name"][trained].tolist()
     scores = concat_scores([run.scores for run in runs], held_out)

@@ -13,6 +13,7 @@ import pandas as pd
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.csv_tables import read_table
 from melanoma.data.duplicates.search import find_shared
+from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
 from melanoma.data.leaks import LeakAudit, audit_external, audit_test
 from melanoma.data.name_digests import with_known_names
@@ -67,7 +68,8 @@ def evaluate_test(
         )
         return None
     table = load_folds(fold_path, classes=bundle.classes)
-    array = load_array(arrays, recipe.image) or prepare_array(recipe, data, arrays, watch=watch)
+    array = find_array(arrays, recipe.image, data=data, say=watch.say)
+    array = array or prepare_array(recipe, data, arrays, watch=watch)
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
     found = score_holdout(scorer, table, array, recipe, folder / "test", progress=watch.progress)

@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from melanoma.data.array_lock import hold_arrays
-from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates.search import Duplicates, find_duplicates, has_duplicates
+from melanoma.data.find_array import find_array, require_same_files, require_same_rows
 from melanoma.data.folds import FoldTable, make_folds, save_folds, with_file_facts
 from melanoma.data.groups import Pair
 from melanoma.data.leaks import audit_folds
@@ -17,6 +18,7 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.identities import count_known, describe_large_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.source import record_source
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -41,10 +43,19 @@ def _split_folds(
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     for warning in table.warnings:
         watch.say(f"warning: {warning}")
-    array = load_array(arrays, recipe.image)
-    duplicates = None
+    array = find_array(arrays, recipe.image, data=data, say=watch.say)
+    duplicates, skipped = None, tuple[str, ...]()
     audit = ["identical images, near-duplicates: not looked for (no array yet; prepare makes it)"]
-    if array is not None and set(table.names) - set(array.skipped) == set(array.names):
+    if array is not None and _is_of_another_set(array, table):
+        audit = [
+            "identical images, near-duplicates: not looked for "
+            f"({array.path} is of another table; --arrays DIR names this one's)"
+        ]
+        array = None
+    if array is not None:
+        require_same_rows(array, table, arrays, in_order=False)
+        require_same_files(array, table, arrays, say=watch.say)
+        skipped = array.skipped
         kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
         table = LesionTable(kept, table.folder)
         duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, table.names)
@@ -62,11 +73,20 @@ def _split_folds(
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     audit += _describe_groups(folds, recipe, pairs)
     save_folds(folds, path)
+    record_source(
+        recipe, table, folds, path, skipped=skipped, array=array.digest if array else None
+    )
     found = audit_folds(folds, duplicates)
     audit += [f"LEAK: {finding}" for finding in found.findings]
     if not found.leaks:
         audit.append(found.clean)
     return folds, audit
+
+
+def _is_of_another_set(array: ImageArray, table: LesionTable) -> bool:
+    """Whether hardly an image of the table is in the array: then it is not one that has changed."""
+    ours = set(table.names)
+    return len(ours & {*array.names, *array.skipped}) <= len(ours) / 2
 
 
 def _describe_groups(folds: FoldTable, recipe: Recipe, pairs: Sequence[Pair]) -> list[str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from melanoma.data.array_lock import hold_arrays
-from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.arrays import ImageArray
+from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
-from melanoma.data.readers.catalog import READERS, read_lesions
+from melanoma.data.readers.table import LesionTable
 from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_device
-from melanoma.errors import DataError, FoldError, RecipeError
+from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import find_loss
 from melanoma.recipe.recipe import Recipe
@@ -25,6 +26,7 @@ from melanoma.training.tracking.follow import follow, make_tracker
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.places import IMAGENET, fold_numbers
 from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.source import require_same_source
 from melanoma.workflows.split import search_duplicates, split_folds
 from melanoma.workflows.watch import SILENT, Watch
 
@@ -46,9 +48,12 @@ def select_folds(
     unless `allow_leak`; RecipeError for a fold that does not exist.
     """
     array, table = _ensure_inputs(recipe, data, arrays, folds, fold, dry_run=dry_run, watch=watch)
+    source = require_same_source(recipe, table, folds, data, watch=watch)
+    if source is not None:
+        require_same_files(array, source, arrays, say=watch.say, amend=not dry_run)
     names = table.whole["image_name"].tolist()
     duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, names)
-    audit = audit_folds(_identified(recipe, data, table, folds), duplicates)
+    audit = audit_folds(_identified(recipe, source, table, folds), duplicates)
     # Once: what is refused stands in the refusal.
     for line in audit.lines() if allow_leak else audit.lists():
         watch.say(line if line.startswith(" ") else f"LEAK: {line}")
@@ -126,7 +131,7 @@ def _ensure_inputs(
             f"folds.holdout: {fold_path} has no test part; rebuild it with python -m "
             "melanoma.split, or --set folds.holdout=none"
         )
-    array = load_array(arrays, recipe.image)
+    array = find_array(arrays, recipe.image, data=data, say=watch.say, amend=not dry_run)
     if dry_run and (array is None or table is None):
         absent = "array" if array is None else "fold file"
         raise RecipeError(f"--dry-run: there is no {absent} yet; run prepare and split first")
@@ -141,7 +146,7 @@ def _make_inputs(
 ) -> tuple[ImageArray, FoldTable]:
     """What is absent is made; a fold that is trained beside this one waits, and uses the same."""
     with hold_arrays(arrays, say=watch.say):
-        array = load_array(arrays, recipe.image)
+        array = find_array(arrays, recipe.image, data=data, say=watch.say)
         if array is None:
             watch.say(f"no array of {recipe.image.size} px in {arrays}: preparing it from {data}")
             array = prepare_array(recipe, data, arrays, watch=watch)
@@ -155,23 +160,21 @@ def _make_inputs(
     return array, table
 
 
-def _identified(recipe: Recipe, data: Path, folds: FoldTable, path: Path) -> FoldTable:
+def _identified(
+    recipe: Recipe, table: LesionTable | None, folds: FoldTable, path: Path
+) -> FoldTable:
     """The fold table with patients and lesions that only the data's own table knows.
 
     Raises FoldError where the data's own test part is to be kept apart and is among the folds.
     """
-    if READERS[recipe.data.reader].draws and not (data / "train.csv").is_file():
-        return folds  # reading would draw them
-    try:
-        table = read_lesions(data, recipe.data, classes=recipe.classes)
-    except DataError:
+    if table is None:
         return folds  # an array and a fold file are all that training needs
     apart = recipe.folds.holdout == "supplied" and "part" in table.frame
     if apart and folds.test.empty and (table.frame["part"] == "test").any():
         raise FoldError(
-            f"folds.holdout: {data} has a test part of its own, which {path} has among its folds; "
-            "make another with python -m melanoma.split --out FILE and name it with --folds, or "
-            "--set folds.holdout=none"
+            f"folds.holdout: {table.folder} has a test part of its own, which {path} has among its "
+            "folds; make another with python -m melanoma.split --out FILE and name it with "
+            "--folds, or --set folds.holdout=none"
         )
     return with_identities(folds, table)
 

@@ -13,7 +13,7 @@ from melanoma.data.readers.index import index_images
 from melanoma.data.readers.joined import join_table
 from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
 from melanoma.data.readers.table import ColumnLabels, Labels, LesionTable, make_table
-from melanoma.errors import DataError
+from melanoma.errors import AbsentError, DataError
 from melanoma.recipe.data_sections import CsvFolderData, Data
 
 
@@ -83,5 +83,6 @@ def _only_csv(folder: Path) -> Path:
     tables = sorted(folder.glob("*.csv"))
     if len(tables) != 1:
         names = ", ".join(t.name for t in tables) or "none"
-        raise DataError(f"{folder} has not one CSV ({names}); name it with --set data.table=FILE")
+        refusal = DataError if tables else AbsentError
+        raise refusal(f"{folder} has not one CSV ({names}); name it with --set data.table=FILE")
     return tables[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from melanoma.data.foreign_formats import FOREIGN_SUFFIXES, is_image
 from melanoma.data.images import SUFFIXES
-from melanoma.errors import DataError
+from melanoma.errors import AbsentError, DataError
 
 # What systems put beside photographs, in lower case. Names that begin with a dot need no list:
 # ._x.jpg, .DS_Store, .ipynb_checkpoints, .thumbnails.
@@ -59,7 +59,7 @@ def find_files(folder: Path) -> FoundFiles:
     Raises DataError where there is no such folder, or one that cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"no folder at {folder}")
+        raise AbsentError(f"no folder at {folder}")
     found, links = FoundFiles(), [Path()]
     read: set[Path] = set()
     # Links wait until all folders that are truly here are read: these have the shorter paths.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from melanoma.data.images import SUFFIXES
 from melanoma.data.readers.files import find_files, some_names
 from melanoma.data.readers.index import plain_name
-from melanoma.errors import DataError
+from melanoma.errors import AbsentError, DataError
 
 PARTS = ("train", "test")
 
@@ -57,7 +57,7 @@ def find_class_images(folder: Path) -> ClassTree:
         else:
             found.append((part, inside))
     if not found:
-        raise DataError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
+        raise AbsentError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
     found.sort(key=lambda item: (item[0] != "train", item[1].as_posix()))
     names = unique_names([path for _, path in found])
     images = [
@@ -108,7 +108,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def _find_parts(folder: Path) -> dict[str, str]:
     """Name at the top -> part, where both parts are there."""
     if not folder.is_dir():
-        raise DataError(f"no folder at {folder}")
+        raise AbsentError(f"no folder at {folder}")
     found = {p.name: p.name.lower() for p in sorted(folder.iterdir()) if p.is_dir()}
     parts = {name: part for name, part in found.items() if part in PARTS}
     if set(parts.values()) != set(PARTS):

@@ -1,0 +1,110 @@
+"""Rows of a table that are no longer what a fold file has of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from melanoma.data.fold_record import SOURCE_COLUMNS, FoldRecord
+from melanoma.data.folds import FoldTable
+from melanoma.data.images import FileFacts
+from melanoma.data.readers.identities import IDENTITIES
+from melanoma.data.readers.table import COLUMNS, LesionTable
+from melanoma.types import Flags
+
+_SHOWN = 5
+_OURS = {*COLUMNS, *FileFacts._fields, "group", "fold", "part"}
+
+
+class RowChanges(NamedTuple):
+    """What differs, a sentence a row, labels first; `kinds` counts each kind of difference."""
+
+    rows: list[str]
+    kinds: Counter[str]
+
+    def __str__(self) -> str:
+        more = f" and {len(self.rows) - _SHOWN:,} more" if len(self.rows) > _SHOWN else ""
+        counts = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.items())
+        return f"{len(self.rows):,} rows ({counts}): {'; '.join(self.rows[:_SHOWN])}{more}"
+
+
+def in_common(folds: FoldTable, table: LesionTable) -> int:
+    """How many images of the fold file the table names."""
+    return int(folds.whole["image_name"].isin(table.names).sum())
+
+
+def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None) -> RowChanges:
+    """The rows of the two that differ.
+
+    Without a record the fold file may be another program's: it may have fewer images, name fewer
+    patients, and call them otherwise, as long as the same images are of one patient.
+    """
+    ours = folds.whole.drop_duplicates("image_name").set_index("image_name")
+    theirs = table.frame.drop_duplicates("image_name").set_index("image_name")
+    names = ours.index.intersection(theirs.index, sort=False)
+    ours, theirs = ours.loc[names], theirs.loc[names]
+    said: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    for column in _compared(ours, theirs, record):
+        then, now = ours[column], theirs[column]
+        if column in IDENTITIES and record is None:
+            differ = _otherwise_grouped(then, now)
+        elif column == "age":
+            differ = ((then != now) & ~(then.isna() & now.isna())).to_numpy(dtype=np.bool_)
+        else:
+            differ = (then.astype(str) != now.astype(str)).to_numpy(dtype=np.bool_)
+        rows = zip(names[differ], then[differ], now[differ], strict=True)
+        for name, was, found in rows:
+            said.setdefault(str(name), []).append(f"{column} {_cell(was)} -> {_cell(found)}")
+            kinds[column] += 1
+    sentences = [f"{name}: {', '.join(found)}" for name, found in said.items()]
+    if record is not None:
+        extra = table.frame[table.frame["source"] != ""] if _may_lack(record) else table.frame
+        added = set(extra["image_name"]) - set(folds.whole["image_name"]) - set(record.skipped)
+        removed = set(folds.whole["image_name"]) - set(names)
+        sentences += [f"{name}: only in the table" for name in sorted(added)]
+        sentences += [f"{name}: no longer in the table" for name in sorted(removed)]
+        found = {"added": len(added), "removed": len(removed)}
+        kinds.update({kind: count for kind, count in found.items() if count})
+    return RowChanges(sentences, kinds)
+
+
+def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, record: FoldRecord | None) -> list[str]:
+    """Columns that both have; one that the table is silent about (or is not asked for) is not."""
+    if record is None:
+        return [c for c in ("label", *IDENTITIES) if c == "label" or _says_something(theirs[c])]
+    kept = [str(c) for c in theirs if c not in _OURS and c in ours]
+    return [c for c in (*SOURCE_COLUMNS, *kept) if c == "label" or _says_something(theirs[c])]
+
+
+def _says_something(column: pd.Series) -> bool:
+    return bool((column.notna() & (column.astype(str) != "")).any())
+
+
+def _may_lack(record: FoldRecord) -> bool:
+    """Whether rows without an image were left out when the folds were made."""
+    return bool(record.meaning.get("data", {}).get("rows") == "with_image")
+
+
+def _otherwise_grouped(then: pd.Series, now: pd.Series) -> Flags:
+    """Rows whose identities (both known) are not those that most of their images' have."""
+    both = pd.DataFrame({"then": then, "now": now})
+    known = both[(both["then"] != "") & (both["now"] != "")]
+    if known.empty:
+        return np.zeros(len(then), dtype=np.bool_)
+    counts = known.value_counts(sort=True).reset_index()
+    usual_now = counts.drop_duplicates("then").set_index("then")["now"]
+    usual_then = counts.drop_duplicates("now").set_index("now")["then"]
+    differ = (known["then"].map(usual_now) != known["now"]) | (
+        known["now"].map(usual_then) != known["then"]
+    )
+    return differ.reindex(then.index, fill_value=False).to_numpy(dtype=np.bool_)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "blank" if value != value else f"{value:g}"
+    return str(value) or "blank"
