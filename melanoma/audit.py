@@ -61,9 +61,15 @@ def audit(
     from melanoma.workflows.audit import audit_fold_file, audit_two_sets, look_at
 
     start, watch = time.monotonic(), t.watch()
-    recipe = t.read_recipe_options(
-        config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
-    )
+    recipe = t.read_asked(
+        *(config, settings, seed),
+        data=data,
+        arrays=arrays or t.DEFAULT_ARRAYS,
+        folds=folds,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
+    ).recipe
     if (external is None) != (external_data is None):
         raise RecipeError("--external and --external-data belong together")
     # Before the first set is decoded: a wrong name is known at once.

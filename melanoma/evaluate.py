@@ -86,7 +86,9 @@ def evaluate(
     if external is not None and weights is not None:
         recipe = read_recipe(weights)  # the bundle's own, which names its fold file
     else:
-        recipe = t.read_recipe_options(config, settings, None, pretrained=pretrained)
+        recipe = t.read_asked(
+            config, settings, None, data=data, arrays=arrays, folds=folds, pretrained=pretrained
+        ).recipe
     folder = weights_folder(weights, recipe)
     fold_path = fold_file(folds, recipe)
     if external is None:

@@ -42,15 +42,17 @@ def lr_range(
     start = time.monotonic()
     if out.suffix.lower() != ".png":
         raise RecipeError(f"--out {out}: a name that ends in .png")
-    recipe = t.read_recipe_options(
-        config,
-        settings,
-        seed,
+    asked = t.read_asked(
+        *(config, settings, seed),
+        data=data,
+        arrays=arrays,
+        folds=folds,
         pretrained=pretrained,
         image_col=image_col,
         target_col=target_col,
         group_col=group_col,
     )
+    recipe = asked.recipe
     from melanoma.devices import resolve_device
     from melanoma.training.learning_rate_figure import save_sweep
     from melanoma.training.learning_rate_range import sweep_rates

@@ -29,12 +29,19 @@ def prepare(
 ) -> None:
     """Check the table and the images, and write them as one array in csv order."""
     start = time.monotonic()
-    recipe = t.read_recipe_options(
-        config, settings, seed, image_col=image_col, target_col=target_col, group_col=group_col
+    asked = t.read_asked(
+        *(config, settings, seed),
+        data=data,
+        arrays=arrays,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
     )
     from melanoma.workflows.prepare import prepare_array
+    from melanoma.workflows.remember import remember_options
 
-    array = prepare_array(recipe, data, arrays, skip_bad=skip_bad, watch=t.watch())
+    array = prepare_array(asked.recipe, data, arrays, skip_bad=skip_bad, watch=t.watch())
+    remember_options(array, arrays, asked.base, asked.options)
     found = {
         "array": str(array.path),
         "images": len(array.names),

@@ -31,14 +31,23 @@ def split(
 ) -> None:
     """Write the fold file, and print its counts and what leaks (--json: every name that does)."""
     from melanoma.data.leaks import audit_folds
+    from melanoma.workflows.remember import remember_options
     from melanoma.workflows.split import split_folds
 
     settings = [*(settings or []), *([f"folds.seed={seed}"] if seed is not None else [])]
-    recipe = t.read_recipe_options(
-        config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
+    asked = t.read_asked(
+        *(config, settings, None),
+        data=data,
+        arrays=arrays,
+        folds=out or folds,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
     )
+    recipe = asked.recipe
     path = out or fold_file(folds, recipe)
     table, audit = split_folds(recipe, data, arrays, path, watch=t.watch())
+    remember_options(None, arrays, asked.base, asked.options, folds=path)
     counts = table.counts()
     if json:
         rows = [{"fold": fold, **row} for fold, row in counts.to_dict("index").items()]

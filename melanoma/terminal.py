@@ -19,6 +19,7 @@ from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import DISK_ERRORS, storage_error
+from melanoma.workflows.asked import Asked, ask_recipe
 from melanoma.workflows.places import ARRAYS, weights_folder
 from melanoma.workflows.watch import Watch
 
@@ -69,17 +70,52 @@ def read_recipe_options(
     group_col: list[str] | None = None,
 ) -> Recipe:
     """The recipe with the command line's overrides. Raises RecipeError."""
+    columns = {"image_col": image_col, "target_col": target_col, "group_col": group_col}
+    overrides = _overrides(settings, pretrained, columns)
+    return load_recipe(find_recipe(config), tuple(overrides), seed=seed)
+
+
+def read_asked(
+    config: Path,
+    settings: list[str] | None,
+    seed: int | None,
+    *,
+    data: Path,
+    arrays: Path,
+    folds: Path | None = None,
+    pretrained: str | None = None,
+    **columns: str | list[str] | None,
+) -> Asked:
+    """The recipe with the command line's overrides, and with those of the data section that an
+    earlier command on the same array or fold file was given. Raises RecipeError."""
+    return ask_recipe(
+        find_recipe(config),
+        _overrides(settings, pretrained, columns),
+        seed=seed,
+        data=data,
+        arrays=arrays,
+        folds=folds,
+        say=say,
+    )
+
+
+def _overrides(
+    settings: list[str] | None,
+    pretrained: str | None,
+    columns: Mapping[str, str | list[str] | None],
+) -> list[str]:
     overrides = list(settings or [])
     if pretrained is not None:
         overrides.append(f"model.pretrained={json.dumps(pretrained)}")
-    groups = group_col[0] if group_col and len(group_col) == 1 else group_col or None
-    columns = {"image_col": image_col, "target_col": target_col, "group_col": groups}
-    named = {key: value for key, value in columns.items() if value is not None}
+    named = {}
+    for key, value in columns.items():
+        if value is not None and value != []:
+            named[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
     overrides += [f"data.{key}={json.dumps(value)}" for key, value in named.items()]
     if named:
         # The column options mean a plain table, whatever the recipe's data came as.
         overrides.insert(0, "data.reader=csv_folder")
-    return load_recipe(find_recipe(config), tuple(overrides), seed=seed)
+    return overrides
 
 
 def bundle_folder(weights: Path | None, config: Path, settings: list[str] | None) -> Path:

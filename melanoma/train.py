@@ -55,21 +55,24 @@ def train(
     """Train one fold or all folds; the same command resumes."""
     if resume not in ("auto", "never"):
         raise RecipeError(f"--resume {resume}: auto or never")
-    recipe = t.read_recipe_options(
-        config,
-        settings,
-        seed,
+    asked = t.read_asked(
+        *(config, settings, seed),
+        data=data,
+        arrays=arrays,
+        folds=folds,
         pretrained=pretrained,
         image_col=image_col,
         target_col=target_col,
         group_col=group_col,
     )
+    recipe = asked.recipe
     if fold != "all" and not fold.isdecimal():
         fold_numbers(fold, list(range(recipe.folds.k)))
     from melanoma.devices import resolve_device
     from melanoma.training.run.facts import is_finished
     from melanoma.training.run.folder import fold_folder
     from melanoma.training.tracking.follow import tracking_uri
+    from melanoma.workflows.remember import remember_options
     from melanoma.workflows.train import check_recipe, fold_summary, select_folds, train_fold
 
     resolve_device(device)
@@ -89,6 +92,8 @@ def train(
     if dry_run:
         _say_plan(recipe, parts)
         return
+    path = fold_file(folds, recipe)
+    remember_options(parts[0].array, arrays, asked.base, asked.options, folds=path)
     folder = weights_folder(weights, recipe)
     summaries = []
     for part in parts:

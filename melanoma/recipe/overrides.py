@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,17 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
 
     Raises RecipeError naming the field, with a suggestion for a misspelled one.
     """
+    values = read_values(path, overrides)
+    if seed is not None:
+        values["seed"] = seed
+    recipe = make_recipe(values, origin=str(path))
+    return recipe.with_own_files(read_own_files(recipe.augment, path.parent))
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The values in `path` with the overrides, as plain as they stand there. Raises RecipeError."""
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
+        values: Any = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
         raise RecipeError(f"no recipe at {path} (in that folder: {known})") from error
@@ -51,10 +61,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
     values.setdefault("name", path.stem)
     for override in overrides:
         _apply_override(values, override)
-    if seed is not None:
-        values["seed"] = seed
-    recipe = make_recipe(values, origin=str(path))
-    return recipe.with_own_files(read_own_files(recipe.augment, path.parent))
+    return dict(values)
 
 
 def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:

@@ -155,7 +155,8 @@ def test_a_part_with_one_class_is_refused_before_the_first_epoch(
     call_door: Door, options: list[str | Path]
 ) -> None:
     frame = pd.read_csv(options[7])
-    frame.loc[frame["fold"] == 1, ["label", "target"]] = "benign", 0
+    positive = frame["group"][(frame["fold"] == 1) & (frame["target"] == 1)]
+    frame.loc[frame["group"].isin(positive), "fold"] = 0
     frame.to_csv("single.csv", index=False)
     answer = call_door("train", *options, "--folds", "single.csv", "--fold", "all")
     require_refusal(answer, 3, "fold 1: the validation part holds only target 0")
