@@ -35,5 +35,4 @@ def start_front(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
     yield start
     for front in started:
-        front.process.kill()
-        front.process.wait()
+        front.stop()

@@ -426,3 +426,12 @@ def test_twenty_at_once_are_all_scored_while_the_service_says_that_it_lives(
     assert answers == pytest.approx([answers[0]] * 20, abs=1e-5)
     assert len({reply.headers["x-request-id"] for reply in replies}) == 20
     assert health > 1
+
+
+def test_a_stopped_front_leaves_no_worker_behind(start_front: StartFront) -> None:
+    front = start_front(free_port())
+    workers = psutil.Process(front.process.pid).children()
+    assert workers
+    front.stop()
+    assert not any(worker.is_running() for worker in workers)
+    assert not front.listens()

@@ -62,7 +62,13 @@ class Front:
             except ConnectionRefusedError:
                 assert self.process.poll() is None, self.log.read_text()
                 time.sleep(0.05)
+        self.stop()
         raise AssertionError("nginx does not listen")
+
+    def stop(self) -> None:
+        """Its workers with it: those of a master that is killed go on serving."""
+        self.process.terminate()
+        self.process.wait(timeout=20)
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         return socket.create_connection(
