@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from melanoma.data.containers import read_member, split_member, stat_source
 from melanoma.storage import sha256_of
 
 
@@ -38,11 +40,11 @@ def compare_files(files: Sequence[tuple[Path, FileState]]) -> FileChanges:
     stats: dict[int, os.stat_result] = {}
     for place, (path, state) in enumerate(files):
         try:
-            stat = stats[place] = path.stat()
+            stat = stats[place] = stat_source(path)
         except OSError:
             absent.append(place)
             continue
-        if stat.st_size != state.bytes:
+        if stat.st_size != state.bytes and not split_member(path):
             other.append(place)
         elif state.sha256 and (stat.st_mtime_ns, stat.st_ctime_ns) != state[1:3]:
             to_read.append(place)
@@ -56,13 +58,16 @@ def compare_files(files: Sequence[tuple[Path, FileState]]) -> FileChanges:
                 other.append(place)
             else:
                 stat = stats[place]
-                times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+                times = (files[place][1].bytes, stat.st_mtime_ns, stat.st_ctime_ns)
                 renewed[place] = FileState(*times, digest)
     return FileChanges(sorted(other), sorted(absent), renewed)
 
 
 def _sha256_or_none(path: Path) -> str | None:
+    member = split_member(path)
     try:
+        if member is not None:
+            return hashlib.sha256(read_member(*member)).hexdigest()
         return sha256_of(path)
     except OSError:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, array_file, load_array, read_values
+from melanoma.data.containers import split_member
 from melanoma.data.file_states import FileState, compare_files
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
@@ -145,6 +146,8 @@ def _remedy(array: ImageArray, arrays: Path) -> str:
 
 
 def _difference(path: Path, state: FileState) -> str:
+    if split_member(path):
+        return "other content of the member"
     size = path.stat().st_size if path.is_file() else 0
     if size != state.bytes:
         return f"{state.bytes:,} bytes then, {size:,} now"

@@ -23,6 +23,7 @@ from PIL import Image
 from melanoma.data import jpeg_structure, png_structure
 from melanoma.data.bit_depth import find_bits
 from melanoma.data.color import IGNORED, find_color_change
+from melanoma.data.containers import read_member, split_member, stat_source
 from melanoma.data.decoding_room import ROOM
 from melanoma.data.file_states import FileState
 from melanoma.data.foreign_formats import name_format
@@ -157,7 +158,7 @@ def read_square(path: Path, *, size: int, fit: str) -> Pixels:
 def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts, FileState]:
     """What read_square gives, and what the file was before it became a square."""
     try:
-        stat, data = path.stat(), read_photograph(path)
+        stat, data = stat_source(path), read_photograph(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
     pixels = decode_image(data, limit=MAX_FILE_BYTES).pixels
@@ -168,10 +169,13 @@ def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts
 
 
 def read_photograph(path: Path) -> bytes:
-    """The bytes of a file in a data set, not decoded.
+    """The bytes of a file in a data set, or of a container's member, not decoded.
 
     Raises OSError where it cannot be read, ImageError where it is so large that it need not be.
     """
+    member = split_member(path)
+    if member is not None:
+        return read_member(*member)
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise _too_large(size, MAX_FILE_BYTES)
