@@ -27,7 +27,7 @@ IMPORTS = {
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
 }
-EXTRAS = {"mlflow", "importlib_metadata"}
+EXTRAS = {"tfrecord", "google", "mlflow", "importlib_metadata"}
 
 
 def requirements() -> list[Requirement]:

@@ -7,36 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from melanoma.recipe.any_of import AnyOf
-from melanoma.recipe.plain_text import as_text
-from melanoma.recipe.sections import ClassName, Part
-
-# Columns of the fold file and of oof.csv that mean something of their own.
-RESERVED = (
-    *("image_name", "patient_id", "lesion_id", "age", "sex", "site", "source", "target", "label"),
-    *("melanoma", "width", "height", "bytes", "group", "fold", "logit", "logit_best", "logit_last"),
-    *("prob", "prob_crossfit", "part"),
+from melanoma.recipe.container_sections import Isic2024Data, TfrecordData
+from melanoma.recipe.data_section import (
+    RESERVED,
+    DataSection,
+    labels_problem,
+    two_classes_problem,
 )
-
-
-class DataSection(Part):
-    """What a recipe says of its images: `reader` names the layout, the rest is the reader's own.
-
-    `card` is the model card's sentence of where such images come from, without its full stop.
-    `later` are fields that came later, with the value that means what was before them.
-    """
-
-    card: ClassVar[str]
-    later: ClassVar[tuple[tuple[str, Any], ...]] = ()
-    reader: str
-
-    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
-        """What is wrong with the section beside these classes, as a sentence."""
-        return None
+from melanoma.recipe.plain_text import as_text
+from melanoma.recipe.sections import ClassName
 
 
 class SiimData(DataSection):
@@ -50,24 +34,7 @@ class SiimData(DataSection):
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """Its target column knows two classes."""
-        return _two_classes_problem(self, binary=binary)
-
-
-def _two_classes_problem(data: DataSection, *, binary: bool) -> str | None:
-    if binary:
-        return None
-    return (
-        f"classes: reader {data.reader} knows two, of which the second alone is melanoma; "
-        "readers csv_folder and class_folders take any"
-    )
-
-
-def _labels_problem(labels: dict[str, str] | None, classes: Sequence[str]) -> str | None:
-    for value, name in (labels or {}).items():
-        if name not in classes:
-            known = ", ".join(classes)
-            return f"data.labels: {value} means {name!r}, which is not among the classes ({known})"
-    return None
+        return two_classes_problem(self, binary=binary)
 
 
 class CsvFolderData(DataSection):
@@ -151,7 +118,7 @@ class CsvFolderData(DataSection):
             return "data.positive and data.labels say the same thing twice; keep data.labels"
         if self.positive is not None and not binary:
             return f"data.positive: it fits two classes; for {len(classes)} use data.labels"
-        return _labels_problem(self.labels, classes) or self._target_cols_problem(classes)
+        return labels_problem(self.labels, classes) or self._target_cols_problem(classes)
 
     def _target_cols_problem(self, classes: Sequence[str]) -> str | None:
         """Each column must mean a class."""
@@ -196,7 +163,7 @@ class HamData(DataSection):
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A code must mean one of the classes."""
-        return _labels_problem(self.labels, classes)
+        return labels_problem(self.labels, classes)
 
 
 class ClassFolderData(DataSection):
@@ -230,7 +197,7 @@ class ClassFolderData(DataSection):
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A folder must mean one of the classes."""
-        return _labels_problem(self.labels, classes)
+        return labels_problem(self.labels, classes)
 
 
 class NpyArrayData(DataSection):
@@ -259,30 +226,7 @@ class NpyArrayData(DataSection):
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """A label must mean one of the classes."""
-        return _labels_problem(self.labels, classes)
-
-
-class Isic2024Data(DataSection):
-    """ISIC 2024 as Kaggle has it: train-metadata.csv with train-image.hdf5 (extra [hdf5])."""
-
-    card = "A table and an HDF5 file of images as of the ISIC 2024 challenge (reader isic2024)"
-    reader: Literal["isic2024"]
-    """ISIC 2024: train-metadata.csv and train-image.hdf5."""
-
-    def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
-        """Its target column knows two classes."""
-        return _two_classes_problem(self, binary=binary)
-
-
-class TfrecordData(DataSection):
-    """TFRecords with image, image_name, target and patient_id in each record (extra [tfrecord]).
-
-    Those that begin with `train`, or all where none does; those with `test` are the test images.
-    """
-
-    card = "TFRecords that hold images and their labels (reader tfrecord)"
-    reader: Literal["tfrecord"]
-    """TFRecords that hold images and labels."""
+        return labels_problem(self.labels, classes)
 
 
 class PhantomData(DataSection):
@@ -302,7 +246,7 @@ class PhantomData(DataSection):
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """The drawings are of two classes."""
-        return _two_classes_problem(self, binary=binary)
+        return two_classes_problem(self, binary=binary)
 
 
 # Adding a reader is one section here and its function in melanoma.data.readers.catalog.

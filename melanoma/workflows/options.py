@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from melanoma.recipe.data_sections import CsvFolderData, DataSection
+from melanoma.recipe.data_section import DataSection
+from melanoma.recipe.data_sections import CsvFolderData
 from melanoma.storage import read_file
 
 _DATA = "data."

@@ -9,7 +9,8 @@ from melanoma.data.containers import hdf5_keys, member_path
 from melanoma.data.csv_tables import read_table
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.errors import DataError
-from melanoma.recipe.data_sections import Data, Isic2024Data
+from melanoma.recipe.container_sections import Isic2024Data
+from melanoma.recipe.data_sections import Data
 
 _COLUMNS = {
     "patient_id": "patient_id",

@@ -11,7 +11,8 @@ import pandas as pd
 from melanoma.data.containers import TFRECORD, member_path, tfrecords
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.errors import DataError
-from melanoma.recipe.data_sections import Data, TfrecordData
+from melanoma.recipe.container_sections import TfrecordData
+from melanoma.recipe.data_sections import Data
 
 _COLUMNS = {
     "patient_id": "patient_id",
