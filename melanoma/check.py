@@ -19,6 +19,7 @@ app = t.make_app()
 # What training can live with: identical images stay in one fold, images without a row are not read.
 LENIENT = ("duplicates", "unlabeled")
 _SHOWN = 5
+_PARTS = ("train", "valid", "test")
 
 
 @app.command()
@@ -73,7 +74,7 @@ def _counts(table: LesionTable, recipe: Recipe, survey: Survey) -> str:
     return (
         f"{len(table):,} rows: {', '.join(counts[::-1] if recipe.is_binary else counts)}, "
         f"{count_known(table.frame['patient_id'], 'patient')}, "
-        + "".join(f"{parts[part]:,} in {part}, " for part in ("train", "test") if part in parts)
+        + "".join(f"{parts[part]:,} in {part}, " for part in _PARTS if part in parts)
         + f"{len(survey.duplicates)} pairs of identical images"
     )
 

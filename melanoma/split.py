@@ -59,7 +59,7 @@ def split(
     t.answer(counts.to_string())
     for line in audit:
         t.answer(line)
-    folds_of = f"{len(table.folds)} folds" if recipe.folds.k > 1 else "a single split"
+    folds_of = f"{len(table.folds)} folds" if len(table.folds) > 1 else "a single split"
     test = f" and a test part of {len(table.test):,}" if len(table.test) else ""
     t.answer(
         f"{path}: {len(table.frame):,} images in {folds_of}{test}, "

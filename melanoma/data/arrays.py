@@ -206,7 +206,12 @@ def check_array(path: Path, *, size: int, rows: int) -> None:
             (shape, by_column, dtype), offset = _read_header(file, path)
     except OSError as error:
         raise DataError(f"no array at {path} ({error.strerror}); run prepare again") from error
-    if dtype != np.uint8 or by_column or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
+    if by_column and len(shape) > 1:
+        raise DataError(
+            f"{path} is stored column by column (Fortran's order), and uint8 N x S x S x 3 is read "
+            "row by row; save it again as numpy.ascontiguousarray(array)"
+        )
+    if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise DataError(
             f"{path}: uint8 N x S x S x 3 is needed, found {dtype} {' x '.join(map(str, shape))}"
         )

@@ -23,13 +23,13 @@ from melanoma.data.fold_assignment import (
 )
 from melanoma.data.groups import Pair, join_groups
 from melanoma.data.images import FileFacts
+from melanoma.data.own_parts import has_own_split, own_test, require_own_classes
 from melanoma.data.placeholders import blank_placeholders
 from melanoma.data.readers.labels import names_of
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
-from melanoma.types import Flags
 
 Mask = npt.NDArray[np.bool_]
 # In place of a fold's number: rows of a single split that are never held out, and the test part.
@@ -131,7 +131,8 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
     """Folds stratified by class and, unless group_by is none, with every group whole.
 
     A test part, where the rules ask for one, is taken out first: a share by the same two rules, or
-    what the table's `part` says. `pairs` are rows that show one image. Raises FoldError when there
+    what the table's `part` says. Where `part` has a validation part, it is the single split, see
+    has_own_split. `pairs` are rows that show one image. Raises FoldError when there
     are fewer groups (or fewer rows of a class) than folds, or no part to take.
     """
     frame = table.frame.reset_index(drop=True).copy()
@@ -143,11 +144,15 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         np.arange(len(frame)) if plain else join_groups(keys, pairs), dtype=np.int64
     )
     fold = np.full(len(frame), NEVER)
+    if part is not None and has_own_split(table, rules):
+        require_own_classes(part, table)
+        fold = part.map({"train": NEVER, "valid": 0, "test": TEST}).to_numpy(dtype=np.int64)
+        return _as_fold_table(frame, groups, fold)
     if rules.holdout == "supplied":
         if part is not None:
             fold[(part == "test").to_numpy(dtype=np.bool_)] = TEST
     elif rules.holdout == "folders":
-        fold[_own_test(part, table)] = TEST
+        fold[own_test(part, table)] = TEST
     elif rules.holdout != "none":
         fold[take_share(groups, target, rules.holdout, seed=rules.seed)] = TEST
     rest = np.flatnonzero(fold != TEST)
@@ -168,6 +173,10 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
             by_size=rules.stratify == "label_and_size",
         )
         require_each_class(fold[rest], groups[rest], target[rest], rules)
+    return _as_fold_table(frame, groups, fold)
+
+
+def _as_fold_table(frame: pd.DataFrame, groups: Rows, fold: Rows) -> FoldTable:
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)
@@ -282,13 +291,3 @@ def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     words = [WORDS.get(fold, fold) for fold in frame["fold"].tolist()]
     return frame.assign(fold=pd.Series(words, frame.index, dtype=object))
-
-
-def _own_test(part: pd.Series | None, table: LesionTable) -> Flags:
-    """Rows of the data's own test part. Raises FoldError where there is none."""
-    if part is None or not (part == "test").any():
-        raise FoldError(
-            f"folds.holdout: {table.folder} has no test part of its own (train/ and test/, or "
-            "HAM10000_images_train/ and HAM10000_images_test/); a share such as 0.2 makes one"
-        )
-    return (part == "test").to_numpy(dtype=np.bool_)

@@ -38,6 +38,7 @@ from melanoma.storage import digest_of
 _LATER: tuple[tuple[str, str, Any], ...] = (
     ("folds", "holdout", "none"),
     ("folds", "validation", 0.2),
+    ("folds", "own_validation", "split"),
     ("data", "rows", "all"),
     ("folds", "stratify", "label"),
     ("loss", "parameters", {}),

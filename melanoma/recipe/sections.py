@@ -70,7 +70,8 @@ class Folds(Part):
     `holdout` is a test part beside the folds, scored once by evaluate and never read by training:
     none, a share of the images, folders (the data's own test folder, which must be there), or
     supplied (the same, or none where the data has no such folder). `k: 1` is a single split into
-    training and validation.
+    training and validation; a validation folder that the data brings along is such a split, and its
+    test folder the test part, whatever `k` and `holdout` say, unless `own_validation` is pooled.
     """
 
     name: str
@@ -79,6 +80,9 @@ class Folds(Part):
     """Number of folds; 1 is a single split into training and validation."""
     validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     """Share held out by a single split (k: 1)."""
+    own_validation: Literal["split", "pooled"] = "split"
+    """The data's own validation folder (valid, val, validation): the single split, or pooled with
+    the training images."""
     holdout: Literal["none", "folders", "supplied"] | Annotated[float, Field(gt=0.0, lt=1.0)] = (
         "none"
     )

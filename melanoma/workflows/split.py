@@ -14,6 +14,7 @@ from melanoma.data.find_array import find_array, require_same_files, require_sam
 from melanoma.data.folds import FoldTable, make_folds, save_folds, with_file_facts
 from melanoma.data.groups import Pair
 from melanoma.data.leaks import audit_folds
+from melanoma.data.own_parts import describe_own_parts
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.identities import count_known, describe_large_groups
 from melanoma.data.readers.table import LesionTable
@@ -64,12 +65,7 @@ def _split_folds(
             f"{len(duplicates.near)} pairs of near-duplicates"
         ]
     pairs = duplicates.pairs if duplicates else ()
-    if "part" in table.frame and recipe.folds.holdout not in ("folders", "supplied"):
-        own = int((table.frame["part"] == "test").sum())
-        audit.append(
-            f"note: the data's own test part ({own:,} images) is among the others here; "
-            "folds.holdout=folders keeps it apart"
-        )
+    audit += describe_own_parts(table, recipe.folds)
     folds = with_file_facts(make_folds(table, recipe.folds, pairs=pairs), array)
     audit += _describe_groups(folds, recipe, pairs)
     save_folds(folds, path)

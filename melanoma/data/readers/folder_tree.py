@@ -14,6 +14,13 @@ from melanoma.data.readers.index import plain_name
 from melanoma.errors import AbsentError, DataError
 
 PARTS = ("train", "test")
+# What a folder at the top is, where train/ is beside another of them.
+_PART_OF = {
+    **{part: part for part in PARTS},
+    **dict.fromkeys(("valid", "val", "validation"), "valid"),
+}
+
+_ORDER = {"train": 0, "valid": 1, "test": 2}
 
 
 class FolderImage(NamedTuple):
@@ -39,7 +46,8 @@ class ClassTree:
 
 
 def find_class_images(folder: Path) -> ClassTree:
-    """Every image of FOLDER/CLASS/, or of FOLDER/train/CLASS/ and FOLDER/test/CLASS/ (any case).
+    """Every image of FOLDER/CLASS/, or of FOLDER/PART/CLASS/, where the parts are train and test,
+    train and valid (or val, validation), or all three (any case).
 
     An image's name is its path in the tree without the extension, or with it where a second file
     has the same path without. Names are NFC, whatever the disk has; what is passed over is said.
@@ -58,13 +66,14 @@ def find_class_images(folder: Path) -> ClassTree:
             found.append((part, inside))
     if not found:
         raise AbsentError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
-    found.sort(key=lambda item: (item[0] != "train", item[1].as_posix()))
+    found.sort(key=lambda item: (_ORDER.get(item[0], 0), item[1].as_posix()))
     names = unique_names([path for _, path in found])
     images = [
         FolderImage(name, plain_name(path.parts[1 if part else 0]), part, path)
         for name, (part, path) in zip(names, found, strict=True)
     ]
-    beside = " (train/ and test/ are there, so nothing else may be)" if parts else ""
+    there = " and ".join(f"{name}/" for name in sorted(parts, key=lambda name: _ORDER[parts[name]]))
+    beside = f" ({there} are there, so nothing else may be)" if parts else ""
     problems = (
         [f"{len(stray)} images in no class folder: {some_names(stray)}{beside}"] if stray else []
     )
@@ -106,13 +115,18 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _find_parts(folder: Path) -> dict[str, str]:
-    """Name at the top -> part, where both parts are there."""
+    """Name at the top -> part, where train and another one are there."""
     if not folder.is_dir():
         raise AbsentError(f"no folder at {folder}")
-    found = {p.name: p.name.lower() for p in sorted(folder.iterdir()) if p.is_dir()}
-    parts = {name: part for name, part in found.items() if part in PARTS}
-    if set(parts.values()) != set(PARTS):
+    names = [p.name for p in sorted(folder.iterdir()) if p.is_dir()]
+    parts = {name: _PART_OF[name.lower()] for name in names if name.lower() in _PART_OF}
+    if "train" not in parts.values() or len(set(parts.values())) < 2:
         return {}
-    if len(parts) > len(PARTS):
-        raise DataError(f"{folder}: {', '.join(parts)} differ by nothing but case; keep two")
+    if len(parts) > len(set(parts.values())):
+        alike = {name for name, part in parts.items() if list(parts.values()).count(part) > 1}
+        if len({name.lower() for name in alike}) < len(alike):
+            how = "differ by nothing but case; keep two"
+        else:
+            how = "are one part; keep one"
+        raise DataError(f"{folder}: {', '.join(sorted(alike))} {how}")
     return parts

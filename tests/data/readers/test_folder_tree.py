@@ -80,6 +80,44 @@ def test_train_and_test_are_parts_and_not_classes(train: str, test: str, tmp_pat
     assert frame["label"].tolist() == ["Acne", "Warts", "Acne", "Warts"]
 
 
+@pytest.mark.parametrize("valid", ["valid", "val", "Validation"])
+@pytest.mark.parametrize("test", [(), ("test/Acne/a.jpg", "test/Warts/b.jpg")])
+def test_a_validation_folder_is_a_given_single_split(
+    valid: str, test: tuple[str, ...], tmp_path: Path
+) -> None:
+    from melanoma.data.folds import make_folds
+    from melanoma.recipe.sections import Folds
+
+    files = ("train/Acne/a.jpg", "train/Warts/b.jpg", f"{valid}/Acne/c.jpg", f"{valid}/Warts/d.jpg")
+    table = read(tree(tmp_path, *files, *test)).require_sound()
+    assert table.frame["part"].tolist() == ["train"] * 2 + ["valid"] * 2 + ["test"] * len(test)
+    folds = make_folds(table, Folds(name="x", k=5))
+    assert folds.folds == [0]
+    training, held_out = folds.rows(0)
+    names = folds.frame["image_name"]
+    assert names[training].tolist() == ["train/Acne/a", "train/Warts/b"]
+    assert names[held_out].tolist() == [f"{valid}/Acne/c", f"{valid}/Warts/d"]
+    assert folds.test["image_name"].str.startswith("test/").sum() == len(test)
+    assert len(folds) == len(table)
+    pooled = make_folds(table, Folds(name="x", k=2, own_validation="pooled"))
+    assert pooled.folds == [0, 1]
+
+
+def test_a_validation_folder_that_lacks_a_class_is_refused(tmp_path: Path) -> None:
+    from melanoma.data.folds import make_folds
+    from melanoma.errors import FoldError
+    from melanoma.recipe.sections import Folds
+
+    table = read(tree(tmp_path, "train/Acne/a.jpg", "train/Warts/b.jpg", "val/Acne/c.jpg"))
+    with pytest.raises(FoldError, match="its own valid part has no image of Warts"):
+        make_folds(table, Folds(name="x", k=5))
+
+
+def test_two_folders_of_one_part_are_a_guess(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "train/Acne/a.jpg", "val/Warts/b.jpg", "valid/Acne/c.jpg")
+    assert "val, valid are one part; keep one" in refused(folder)
+
+
 def test_one_part_alone_is_a_folder_like_any_other(tmp_path: Path) -> None:
     folder = tree(tmp_path, "train/Acne/a.jpg", "train/Warts/b.jpg")
     assert "'train' (2 images)" in refused(folder)
@@ -99,10 +137,10 @@ def test_an_image_beside_the_class_folders_has_no_class(tmp_path: Path) -> None:
     parts = tree(
         tmp_path / "parts",
         *("train/Acne/a.jpg", "train/Warts/b.jpg", "test/Acne/c.jpg", "test/Warts/d.jpg"),
-        *("train/loose.jpg", "valid/Acne/e.jpg"),
+        *("train/loose.jpg", "other/Acne/e.jpg"),
     )
     said = refused(parts)
-    assert "2 images in no class folder: train/loose.jpg, valid/Acne/e.jpg" in said
+    assert "2 images in no class folder: other/Acne/e.jpg, train/loose.jpg" in said
     assert "train/ and test/ are there" in said
 
 
