@@ -146,8 +146,8 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
     fold = np.full(len(frame), NEVER)
     if part is not None and has_own_split(table, rules):
         require_own_classes(part, table)
-        fold = part.map({"train": NEVER, "valid": 0, "test": TEST}).to_numpy(dtype=np.int64)
-        return _as_fold_table(frame, groups, fold)
+        own = {"train": NEVER, "valid": 0, "test": TEST}
+        return _as_fold_table(frame, groups, np.array([own[name] for name in part]))
     if rules.holdout == "supplied":
         if part is not None:
             fold[(part == "test").to_numpy(dtype=np.bool_)] = TEST
