@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
@@ -31,7 +30,6 @@ from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
 
-Mask = npt.NDArray[np.bool_]
 # In place of a fold's number: rows of a single split that are never held out, and the test part.
 # The fold file has words for them, which no reader of numbers takes for a fold.
 NEVER, TEST = -1, -2

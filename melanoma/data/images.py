@@ -150,13 +150,8 @@ def scored_part(pixels: Pixels, *, fit: str) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def read_square(path: Path, *, size: int, fit: str) -> Pixels:
-    """The file's photograph as a square. Raises ImageError, also when the file cannot be read."""
-    return read_measured(path, size=size, fit=fit)[0]
-
-
 def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts, FileState]:
-    """What read_square gives, and what the file was before it became a square."""
+    """The photograph as a square, and what the file was before. Raises ImageError."""
     try:
         stat, data = stat_source(path), read_photograph(path)
     except OSError as error:

@@ -18,7 +18,7 @@ from melanoma.data import array_build, partial_array
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.array_lock import LOCK
 from melanoma.data.arrays import ImageArray, array_file, load_array
-from melanoma.data.images import DECODER_VERSION, FileFacts, read_measured, read_square
+from melanoma.data.images import DECODER_VERSION, FileFacts, read_measured
 from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
@@ -78,7 +78,7 @@ def test_rows_stand_in_csv_order_and_hold_the_decoded_images(
     assert list(array.names) == table.names
     for row in (0, 7, 59):
         path = table.folder / table.frame["source"][row]
-        assert np.array_equal(array.rows([row])[0], read_square(path, size=32, fit="squash"))
+        assert np.array_equal(array.rows([row])[0], read_measured(path, size=32, fit="squash")[0])
     backwards = array.rows(range(59, -1, -1))
     assert np.array_equal(backwards[::-1], array.rows(range(60)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from interrupted import Interrupted
 from safetensors.torch import load_file, save_file
 
 from melanoma.data.arrays import ImageArray
@@ -388,28 +388,13 @@ def test_several_views_are_scored_through_the_backbone(
     assert np.allclose(run.scores.logits(), expected[:, :1], atol=1e-5)
 
 
-class _Interrupted:
-    """Watchers that raise SIGINT at the given step, batches of the embedding counted too."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def watchers(self) -> Watchers:
-        return Watchers(bar=lambda *_: self._advance)
-
-    def _advance(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_run_interrupted_at_every_batch_gives_the_unbroken_run(
     fit: Fit, frozen: Any, tmp_path: Path
 ) -> None:
     unbroken = fit(frozen(), tmp_path / "unbroken/fold_0")
     for _ in range(14):  # 2 batches embedded, 3 epochs of 4 steps
         with pytest.raises(InterruptedRun):
-            fit(frozen(), tmp_path / "broken/fold_0", watchers=_Interrupted(1).watchers())
+            fit(frozen(), tmp_path / "broken/fold_0", watchers=Interrupted(1).watchers())
     assert _same(fit(frozen(), tmp_path / "broken/fold_0"), unbroken)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted, train_and_kill
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -36,7 +37,6 @@ from melanoma.training.run.resume_state import load_state
 from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]
-HERE = Path(__file__).resolve().parents[1]
 
 
 def _logits(run: FoldRun) -> list[list[float]]:
@@ -104,21 +104,6 @@ def test_each_image_is_scored_by_the_run_that_held_it_out(
 # Resumable
 
 
-class _Interrupted:
-    """Watchers that raise SIGINT at the given step of the run, counted over epochs."""
-
-    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
-        self.left, self.number, self.said = step, number, list[str]()
-
-    def watchers(self) -> Watchers:
-        return Watchers(say=self.said.append, bar=lambda *_: self._advance)
-
-    def _advance(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(self.number)
-
-
 DEMANDING: dict[str, Any] = {
     "training": {"epochs": 3, "batch_size": 4, "accumulate": 2, "ema_decay": 0.8},
     "selection": {"keep": "best", "patience": 3},
@@ -146,7 +131,7 @@ def test_a_run_interrupted_at_every_step_gives_the_unbroken_run(
     recipe, folder = recipe_of(**{**DEMANDING, "training": training}), tmp_path / "broken"
     for _ in range(steps):
         with pytest.raises(InterruptedRun, match="the same command resumes"):
-            fit(recipe, folder, watchers=_Interrupted(1).watchers())
+            fit(recipe, folder, watchers=Interrupted(1).watchers())
     resumed = fit(recipe, folder)
     assert _same(resumed, unbroken)
     kept = ("epoch", "loss", "valid_loss", "auroc", "best", "rates")
@@ -243,7 +228,7 @@ def test_a_signal_ends_the_run_with_its_exit_code_and_gives_the_handlers_back(
 ) -> None:
     before = signal.getsignal(number)
     with pytest.raises(InterruptedRun) as interruption:
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(2, number).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(2, number).watchers())
     assert interruption.value.exit_code == code
     assert signal.getsignal(number) is before
     state = load_state(tmp_path / "run", warn=pytest.fail)
@@ -258,22 +243,8 @@ def test_a_run_killed_in_mid_epoch_gives_the_unbroken_run(
         model={"backbone": "resnet18", "dropout": 0.4},
         training={"ema_decay": 0.9, "batch_size": 8},
     )
-    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
-    paths = [
-        tmp_path / "recipe.yaml",
-        place.folder / "arrays",
-        place.folder / "folds.csv",
-        tmp_path / "killed",
-    ]
     # Four steps an epoch: saved after the sixth, killed in the seventh.
-    killed = subprocess.run(
-        [sys.executable, HERE / "support" / "killed_run.py", *paths, "6"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_and_kill(recipe, place, tmp_path / "killed", saved=6)
     said: list[str] = []
     resumed = fit(recipe, tmp_path / "killed", watchers=Watchers(say=said.append))
     assert said == ["fold 0: resuming at epoch 2, batch 2"]
@@ -286,7 +257,7 @@ def test_a_damaged_state_resumes_from_the_one_before_and_ends_alike(
     recipe, folder = recipe_of(**DEMANDING), tmp_path / "broken"
     for _ in range(2):
         with pytest.raises(InterruptedRun):
-            fit(recipe, folder, watchers=_Interrupted(2).watchers())
+            fit(recipe, folder, watchers=Interrupted(2).watchers())
     newest = folder / json.loads((folder / "state.json").read_text())[0]["file"]
     newest.write_bytes(newest.read_bytes()[:-10])
     said: list[str] = []
@@ -322,7 +293,7 @@ def test_a_run_that_was_forgotten_halfway_is_not_taken_up(
     """--resume never, killed while it clears the folder, and then started once more."""
     folder = tmp_path / "run"
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), folder, watchers=_Interrupted(2).watchers())
+        fit(recipe_of(), folder, watchers=Interrupted(2).watchers())
     unlinked, original = 0, Path.unlink
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
@@ -348,7 +319,7 @@ def test_a_run_that_was_forgotten_halfway_is_not_taken_up(
 
 def test_another_recipe_is_refused_field_by_field(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(1).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(1).watchers())
     other = recipe_of(optimizer={"rate": 0.5}, training={"epochs": 7}, loss={"name": "focal"})
     with pytest.raises(WeightsError) as refusal:
         fit(other, tmp_path / "run")
@@ -376,7 +347,7 @@ def test_other_folds_are_refused_by_their_digest(
     fit: Fit, place: Any, recipe_of: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(1).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(1).watchers())
     with pytest.raises(WeightsError, match="fold: 0 -> 1"):
         fit(recipe_of(), tmp_path / "run", fold=1)
 
@@ -394,7 +365,7 @@ def test_a_forced_resume_goes_on_under_the_new_recipe(
     fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(5).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(5).watchers())
     changed = recipe_of(
         training={"epochs": 9},
         optimizer={"rate": 0.001},
@@ -409,7 +380,7 @@ def test_a_forced_resume_of_another_network_is_refused_in_one_line(
     fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(1).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(1).watchers())
     for other in (
         recipe_of(model={"backbone": "resnet18"}),
         recipe_of(training={"ema_decay": 0.9}),
@@ -709,7 +680,7 @@ def test_a_fold_that_is_not_finished_is_no_run(fit: Fit, recipe_of: Any, tmp_pat
     with pytest.raises(WeightsError, match="is not trained"):
         load_run(tmp_path)
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(), tmp_path / "run", watchers=_Interrupted(1).watchers())
+        fit(recipe_of(), tmp_path / "run", watchers=Interrupted(1).watchers())
     with pytest.raises(WeightsError, match="is not finished"):
         load_run(tmp_path / "run")
 

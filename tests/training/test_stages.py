@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from interrupted import Interrupted, train_and_kill
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -24,12 +22,10 @@ from melanoma.training import epoch_metrics, loop
 from melanoma.training.run.folder import FoldRun
 from melanoma.training.run.resume_state import load_state
 from melanoma.training.state import TrainingState, start_state
-from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import check_recipe
 from melanoma.workflows.watch import Watch
 
 Fit = Callable[..., FoldRun]
-HERE = Path(__file__).resolve().parents[1]
 
 STAGED: dict[str, Any] = {
     "model": {"backbone": "normed", "dropout": 0.4},
@@ -83,21 +79,6 @@ def _fresh_backbone(recipe: Any) -> dict[str, Tensor]:
         recipe.model.backbone, outputs=1, dropout=recipe.model.dropout, head=recipe.model.head
     )
     return {k: v for k, v in classifier.state_dict().items() if k.startswith("backbone.")}
-
-
-class _Interrupted:
-    """Watchers that raise SIGINT at the given step of the run, counted over epochs."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def watchers(self) -> Watchers:
-        return Watchers(bar=lambda *_: self._advance)
-
-    def _advance(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            signal.raise_signal(signal.SIGINT)
 
 
 # Frozen
@@ -253,7 +234,7 @@ def test_a_staged_run_interrupted_at_every_step_gives_the_unbroken_run(
     unbroken = fit(recipe, tmp_path / "unbroken")
     for _ in range(12):  # 3 epochs of 4 steps
         with pytest.raises(InterruptedRun):
-            fit(recipe, tmp_path / "broken", watchers=_Interrupted(1).watchers())
+            fit(recipe, tmp_path / "broken", watchers=Interrupted(1).watchers())
     resumed = fit(recipe, tmp_path / "broken")
     assert _same(resumed, unbroken)
     kept = ("epoch", "stage", "loss", "valid_loss", "auroc", "best", "rates")
@@ -268,21 +249,7 @@ def test_a_staged_run_that_is_killed_gives_the_unbroken_run(
 ) -> None:
     """Saved where the first stage passes into the second; killed a step later."""
     recipe = recipe_of(**{**STAGED, "model": {"backbone": "resnet18"}})
-    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
-    paths = [
-        tmp_path / "recipe.yaml",
-        place.folder / "arrays",
-        place.folder / "folds.csv",
-        tmp_path / "killed",
-    ]
-    killed = subprocess.run(
-        [sys.executable, HERE / "support" / "killed_run.py", *paths, "4"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_and_kill(recipe, place, tmp_path / "killed", saved=4)
     state = load_state(tmp_path / "killed", warn=pytest.fail)
     assert state is not None
     assert (state["counters"]["stage"], state["counters"]["epoch"]) == (1, 1)
@@ -316,7 +283,7 @@ def test_a_forced_resume_under_fewer_stages_is_refused_in_one_line(
     fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(InterruptedRun):
-        fit(recipe_of(**STAGED), tmp_path / "run", watchers=_Interrupted(5).watchers())
+        fit(recipe_of(**STAGED), tmp_path / "run", watchers=Interrupted(5).watchers())
     fewer = recipe_of(**{**STAGED, "stages": [{"epochs": 3}]})
     with pytest.raises(WeightsError, match="stages: "):
         fit(fewer, tmp_path / "run")

@@ -21,7 +21,6 @@ from melanoma.data.phantoms.drawing import Look, draw_look, draw_phantom
 from melanoma.errors import RecipeError
 from melanoma.storage import ensure_writable, write_text, writing
 
-PHANTOM_NOTE = "Phantoms: images drawn by a procedure, not photographs of people or their skin."
 PREVALENCE = 0.15
 TEST_IMAGES = 32
 TEST_PATIENTS = 8

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from melanoma.data.phantoms.dataset import MIN_SIZE, PHANTOM_NOTE, make_phantoms
+from melanoma.data.phantoms.dataset import MIN_SIZE, make_phantoms
 from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.errors import RecipeError
 
@@ -260,8 +260,3 @@ def test_numbers_that_cannot_be_met_are_refused_before_anything_is_written(
     with pytest.raises(RecipeError, match=named):
         small(tmp_path / "refused", **changes)
     assert not (tmp_path / "refused").exists()
-
-
-def test_the_note_says_what_phantoms_are_in_one_line() -> None:
-    assert "not photographs of people" in PHANTOM_NOTE
-    assert "\n" not in PHANTOM_NOTE

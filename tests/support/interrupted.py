@@ -1,0 +1,42 @@
+"""Runs that a signal ends: inside this process at a step, or killed in one of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from melanoma.training.loop import Watchers
+
+
+class Interrupted:
+    """Watchers that raise a signal at the given step of the run, counted over epochs."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
+        self.left, self.number, self.said = step, number, list[str]()
+
+    def watchers(self) -> Watchers:
+        return Watchers(say=self.said.append, bar=lambda *_: self._advance)
+
+    def _advance(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(self.number)
+
+
+def train_and_kill(recipe: Any, place: Any, folder: Path, *, saved: int) -> None:
+    """Train fold 0 into `folder`; saved after step `saved`, killed by SIGKILL in the next."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_suffix(".yaml")
+    path.write_text(recipe.to_yaml())
+    paths = [path, place.folder / "arrays", place.folder / "folds.csv", folder]
+    killed = subprocess.run(
+        [sys.executable, Path(__file__).with_name("killed_run.py"), *paths, str(saved)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
