@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from melanoma.data.images import Pixels
     from melanoma.scoring.explain.explainers import Explanation
     from melanoma.scoring.files.find import ImageFile
+    from melanoma.scoring.files.score_files import LocalScorer
+    from melanoma.scoring.files.service_client import RemoteScorer
     from melanoma.scoring.scorer import Scorer
 
 _EVALUATIONS = ", ".join(f"{name} {count}" for name, count in PRECISIONS.items())
@@ -130,6 +132,31 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
     explanation = explain_pixels(scorer, pixels, question)
     write_bytes(picture, draw_explanation(explanation, pixels))
     return explanation
+
+
+def add_pictures(
+    scorer: LocalScorer | RemoteScorer,
+    wanted: Sequence[tuple[ImageFile, dict[str, Any], Path]],
+    question: Question,
+) -> None:
+    """Draw LIME for each row that has a score, and name its picture in the row."""
+    for file, row, picture in t.progress(wanted, desc="explain", unit="image"):
+        if not row["error"]:
+            _draw(scorer, file, picture, question)
+        row["picture"] = None if row["error"] else str(picture)
+
+
+def _draw(
+    scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
+) -> None:
+    from melanoma.scoring.files.service_client import RemoteScorer
+    from melanoma.storage import write_bytes
+
+    if isinstance(scorer, RemoteScorer):
+        drawn = scorer.draw_lime(file.read(), precision=question.precision)
+        write_bytes(picture, drawn)
+    else:
+        explain_file(scorer.scorer, file, picture, question)
 
 
 def _decode(file: ImageFile) -> Pixels:

@@ -14,7 +14,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
-from melanoma.explain import Precision, explain_file, name_pictures, require_known
+from melanoma.explain import Precision, add_pictures, name_pictures, require_known
 from melanoma.scoring.explain.options import Question
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _LOCAL = (
     "settings",
     "device",
     "views",
+    "view_scores",
     "threshold",
 )  # of no meaning to a service
 _REMOTE = ("model", "token")  # of no meaning without one
@@ -50,6 +51,10 @@ def predict(
     ] = None,
     views: Annotated[
         int | None, typer.Option("--views", help="Symmetries to average: 1, 2, 4 or 8.")
+    ] = None,
+    view_scores: Annotated[
+        Path | None,
+        typer.Option("--view-scores", help="CSV of each view's own scores, a row a view."),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -117,7 +122,8 @@ def predict(
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
     # Without a table to write, answers go to stdout and nothing is kept.
     keep = None if picture or (json and not out and not submission) else target
-    _require_outputs([*pictures, *([keep] if keep else [])], files, [*images, submission])
+    outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
+    _require_outputs(outputs, files, [*images, submission])
     if submission is not None:
         _require_submission(submission, files, remote=url is not None)
     scorer = (
@@ -133,9 +139,11 @@ def predict(
         # The table first: neither a picture nor the journal's end may cost a score.
         _save(rows, errors, submission=submission, target=keep)
         if explain:
-            _add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
+            add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
             if submission is None:
                 _save(rows, errors, submission=None, target=keep)
+        if view_scores is not None:
+            _save_views(scorer, files, rows, view_scores)
         journal.remove()
     if json:
         t.answer_json(rows)
@@ -247,28 +255,19 @@ def _save(
     save_rows(rows, target)
 
 
-def _add_pictures(
+def _save_views(
     scorer: LocalScorer | RemoteScorer,
-    wanted: Sequence[tuple[ImageFile, dict[str, Any], Path]],
-    question: Question,
+    files: Sequence[ImageFile],
+    rows: Sequence[dict[str, Any]],
+    path: Path,
 ) -> None:
-    for file, row, picture in t.progress(wanted, desc="explain", unit="image"):
-        if not row["error"]:
-            _draw(scorer, file, picture, question)
-        row["picture"] = None if row["error"] else str(picture)
+    from melanoma.scoring.files.score_files import LocalScorer
+    from melanoma.scoring.files.view_scores import save_view_scores
 
-
-def _draw(
-    scorer: LocalScorer | RemoteScorer, file: ImageFile, picture: Path, question: Question
-) -> None:
-    from melanoma.scoring.files.service_client import RemoteScorer
-    from melanoma.storage import write_bytes
-
-    if isinstance(scorer, RemoteScorer):
-        drawn = scorer.draw_lime(file.read(), precision=question.precision)
-        write_bytes(picture, drawn)
-    else:
-        explain_file(scorer.scorer, file, picture, question)
+    assert isinstance(scorer, LocalScorer)  # with --url the option is refused
+    scored = [file for file, row in zip(files, rows, strict=True) if not row["error"]]
+    count = save_view_scores(scorer.scorer, t.progress(scored, desc="views", unit="image"), path)
+    t.say(f"wrote {count:,} views to {path}")
 
 
 def _refuse_errors(errors: list[dict[str, Any]]) -> None:
