@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from fastapi import Request, Response
 
-from api.responses import ChartsAnswer, ModelAnswer
+from api.responses import ModelAnswer
+from api.responses_info import ChartsAnswer
 from melanoma.errors import WeightsError
 from melanoma.evaluation.render.chart_words import LANGUAGES, Words
 from melanoma.evaluation.render.charts import draw_charts

@@ -11,7 +11,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.dependencies import Guarded, TheDesk, TheScorer, refusals
 from api.reports import answer_report, preferred_language
-from api.responses import (
+from api.responses import ModelAnswer
+from api.responses_info import (
     BundleAnswer,
     ChartsAnswer,
     ClassAnswer,
@@ -20,7 +21,6 @@ from api.responses import (
     InfoAnswer,
     LimitsAnswer,
     MetricAnswer,
-    ModelAnswer,
     ReadyAnswer,
 )
 from api.service import Desk

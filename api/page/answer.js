@@ -16,21 +16,44 @@ export const thresholdPercent = (value) => percent(value, value < 0.01 ? 2 : 1);
 
 const SIGNS = {
   flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
+  other: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
   below: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 7.5v8M8.5 12.5 12 16l3.5-3.5",
   none: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 8v.6M12 11.5V16",
 };
 
 // The verdict in words, with a sign of its own shape: its color is never all there is.
-export function verdict({ flagged }, words) {
-  const kind = flagged === null ? "none" : flagged ? "flagged" : "below";
+export function verdict(answer, words) {
+  const kind = kindOf(answer);
   const sign = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SIGNS[kind] }));
   return el("p", { class: `verdict ${kind}` }, sign, el("span", {}, words));
 }
 
+// A flag is shown whatever else is said.
+function kindOf({ flagged, verdict: made }) {
+  if (flagged === null) return "none";
+  if (flagged) return "flagged";
+  return made?.code === "other_cancer_likely" ? "other" : "below";
+}
+
 export function judge(answer) {
   if (answer.threshold === null) return t("verdict.none");
+  if (kindOf(answer) === "other") return t("verdict.other", otherCancer(answer));
   const at = pointName(answer.threshold.at);
   return t(answer.flagged ? "verdict.above" : "verdict.below", { at });
+}
+
+// The likeliest of the other cancers, by its name and share.
+function otherCancer({ other_cancer: other, by_class: shares }) {
+  const name = other.classes.reduce((a, b) => (shares[b] > shares[a] ? b : a));
+  return { name: className(name), share: percent(shares[name]) };
+}
+
+// What to do next, in a plain sentence.
+export function nextStep(answer) {
+  const kind = kindOf(answer);
+  if (kind === "none") return null;
+  const blind = kind === "below" && !answer.other_cancer;
+  return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}`;
 }
 
 export const shownShare = (answer) => answer.melanoma_probability ?? answer.probability;
@@ -42,7 +65,7 @@ export function shownName(answer) {
 // The sentence for a screen reader.
 export function spoken(answer) {
   const said = t("spoken", { name: shownName(answer), share: percent(shownShare(answer)) });
-  return `${sentence(said)} ${sentence(judge(answer))}`;
+  return `${sentence(said)} ${sentence(judge(answer))} ${nextStep(answer) ?? ""}`.trim();
 }
 
 // Stands beside every probability.
@@ -60,6 +83,8 @@ export function tellAnswer(answer, { file, served, report, actual }) {
     el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
     Object.assign(verdict(answer, judge(answer)), { id: "verdict" }),
   ];
+  const next = nextStep(answer);
+  if (next) parts.push(el("p", { id: "next" }, next));
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));

@@ -61,4 +61,8 @@ function row(file, url, result, open) {
   );
 }
 
-const short = (result) => (result.flagged === null ? judge(result) : t(result.flagged ? "flagged" : "unflagged"));
+const isOther = (result) => result.verdict?.code === "other_cancer_likely";
+const short = (result) => {
+  if (result.flagged === null) return judge(result);
+  return t(isOther(result) ? "other" : result.flagged ? "flagged" : "unflagged");
+};

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
+from melanoma.recipe.sections import Risk
 from melanoma.types import Floats, Integers
 
 NO_FOLD = -1  # of images that no fold held out: an external set
@@ -22,7 +24,8 @@ class ScoredImages:
     sex, site and whatever else it has). `by_class` (N, C) are the probabilities as the bundle gives
     them; `crossfit` (N, C) those of a calibration that never saw the image. They are for metrics of
     calibration; ranking and operating points use `by_class`, whose numbers the bundle serves.
-    `priors` are the shares of the classes that the probabilities refer to, (C,).
+    `priors` are the shares of the classes that the probabilities refer to, (C,). `risk` is the
+    recipe's: how grave each class is, empty where it does not say.
     """
 
     table: pd.DataFrame
@@ -31,6 +34,7 @@ class ScoredImages:
     by_class: Floats
     crossfit: Floats
     priors: tuple[float, ...]
+    risk: Mapping[str, Risk] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)

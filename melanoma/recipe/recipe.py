@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from melanoma.recipe.data_sections import Data
 from melanoma.recipe.plain_text import as_text
-from melanoma.recipe.rules import binary_problem, class_problem, stage_problem
+from melanoma.recipe.rules import binary_problem, class_problem, risk_problem, stage_problem
 from melanoma.recipe.sections import (
     BINARY_CLASSES,
     ClassName,
@@ -24,6 +24,7 @@ from melanoma.recipe.sections import (
     Model,
     Optimizer,
     Part,
+    Risk,
     Sampler,
     Schedule,
     Selection,
@@ -68,6 +69,9 @@ class Recipe(Part):
     """Names of the classes, in the order of the outputs."""
     melanoma: tuple[ClassName, ...] = ("melanoma",)
     """Those of the classes whose probabilities add up to melanoma."""
+    risk: dict[ClassName, Risk] = Field(default_factory=dict)
+    """How grave each class is: class -> malignant, premalignant, benign, or none (no lesion). With
+    it an answer that is not flagged for melanoma still tells of other cancers."""
     data: Data
     """Where the images and their labels come from."""
     image: Image = Image()
@@ -95,7 +99,7 @@ class Recipe(Part):
     evaluation: Evaluation = Evaluation()
     """Views, operating points, calibration and intervals of the report."""
 
-    @field_validator("classes", "melanoma", mode="before")
+    @field_validator("classes", "melanoma", "risk", mode="before")
     @classmethod
     def _names_are_text(cls, names: Any) -> Any:
         return as_text(names)
@@ -130,6 +134,7 @@ class Recipe(Part):
     def _classes_can_be_meant(self) -> Recipe:
         problem = (
             class_problem(self)
+            or risk_problem(self)
             or self.data.problem(self.classes, binary=self.is_binary)
             or binary_problem(self)
         )
@@ -170,7 +175,7 @@ class Recipe(Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
-        values = self.model_dump(mode="json", exclude={"version"})
+        values = self.model_dump(mode="json", exclude={"version", "risk"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
         later = (("data", key, default) for key, default in self.data.later)

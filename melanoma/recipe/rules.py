@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from melanoma.recipe.sections import Sampler
+from melanoma.recipe.sections import SUSPICIOUS, Sampler
 
 if TYPE_CHECKING:
     from melanoma.recipe.recipe import Recipe
@@ -47,6 +47,23 @@ def class_problem(recipe: Recipe) -> str | None:
     if shared:
         (which, name) = shared[0]
         return f"classes: {name!r} and '{which}_{name}' would share a column of scores; rename one"
+    return None
+
+
+def risk_problem(recipe: Recipe) -> str | None:
+    """What is wrong with `risk`: it names every class once, or none."""
+    risk, classes = recipe.risk, recipe.classes
+    if not risk:
+        return None
+    foreign = [name for name in risk if name not in classes]
+    if foreign:
+        return f"risk: {foreign[0]!r} is not among the classes ({', '.join(classes)})"
+    absent = [name for name in classes if name not in risk]
+    if absent:
+        return f"risk: it leaves out {', '.join(absent)}; name every class or none"
+    mild = [name for name in recipe.melanoma if risk[name] not in SUSPICIOUS]
+    if mild:
+        return f"risk: {mild[0]!r} counts as melanoma and cannot be {risk[mild[0]]}"
     return None
 
 

@@ -26,6 +26,9 @@ Metric = Literal[
 ]
 
 BINARY_CLASSES = ("benign", "melanoma")
+# How grave a class is: what an answer's verdict and its sums go by.
+Risk = Literal["malignant", "premalignant", "benign", "none"]
+SUSPICIOUS = ("malignant", "premalignant")
 
 
 class Part(BaseModel):

@@ -98,6 +98,7 @@ def build_external_report(
         resamples=resamples,
         seed=seed,
         by=by,
+        other_cancer=bundle.other_cancer if images.risk else None,
         external=External(
             recipe=scored.recipe.name,
             model=bundle.name,
@@ -165,7 +166,7 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
     if recipe.classes == bundle.classes:
         kept = (bundle.classes, bundle.melanoma, probabilities, probabilities)
-        return ScoredImages(frame, *kept, bundle.calibration.class_prevalence)
+        return ScoredImages(frame, *kept, bundle.calibration.class_prevalence, bundle.risk)
     melanoma = np.isin(frame["label"], list(recipe.melanoma))
     frame["target"] = melanoma.astype(np.int64)
     frame["label"] = np.where(melanoma, "melanoma", "other")

@@ -13,11 +13,14 @@ import torch
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.members import Members, TorchMembers, load_members
+from melanoma.scoring.verdict import make_verdict, sum_by_risk
+from melanoma.types import Floats
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,11 @@ class Prediction:
     low, high}, or None where it is not known. `thresholds` are all of the bundle's operating
     points, the one that flags first unless another was asked for. Where the
     bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
-    `by_fold` holds the members' probabilities of the predicted class. `prevalence` is the share of
-    melanomas that the probabilities refer to.
+    `by_fold` holds the members' probabilities of the predicted class, and there is no verdict.
+    `risk` is the sum of the probabilities of each risk; `other_cancer` the probability of the other
+    malignant and premalignant classes if it is no melanoma, and the value from which the verdict
+    tells of them; both None where the recipe states no risk. `prevalence` is the share of melanomas
+    that the probabilities refer to.
     """
 
     melanoma_probability: float | None
@@ -40,6 +46,9 @@ class Prediction:
     threshold: dict[str, Any] | None
     thresholds: list[dict[str, Any]]
     flagged: bool | None
+    verdict: dict[str, Any] | None
+    risk: dict[str, float] | None
+    other_cancer: dict[str, Any] | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -180,20 +189,41 @@ class Scorer:
             for point in bundle.points
         ]
         flags = self._point
+        shares = dict(zip(bundle.classes, mean.tolist(), strict=True))
+        flagged = melanoma >= flags["value"] if flags and melanoma is not None else None
+        other = self._other_cancer(mean)
         return Prediction(
             melanoma_probability=melanoma,
             prediction=bundle.classes[likeliest],
             probability=float(mean[likeliest]),
-            by_class=dict(zip(bundle.classes, mean.tolist(), strict=True)),
+            by_class=shares,
             by_fold=shown.tolist(),
             threshold=flags,
             thresholds=points,
-            flagged=melanoma >= flags["value"] if flags and melanoma is not None else None,
+            flagged=flagged,
+            verdict=None if flagged is None else self._verdict(flagged, shares, other),
+            risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
+            other_cancer=other,
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
             model=self.info(),
         )
+
+    def _other_cancer(self, mean: Floats) -> dict[str, Any] | None:
+        bundle, rule = self.bundle, self.bundle.other_cancer
+        if rule is None:
+            return None
+        share = share_if_no_melanoma(mean, bundle.classes, bundle.melanoma, rule.classes)
+        return {"probability_if_no_melanoma": float(share), **asdict(rule)}
+
+    def _verdict(
+        self, flagged: bool, by_class: dict[str, float], other: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        share = other["probability_if_no_melanoma"] if other else None
+        rule = self.bundle.other_cancer
+        made = make_verdict(flagged=flagged, by_class=by_class, other_share=share, rule=rule)
+        return made.as_dict()
 
     def _own_warnings(self) -> list[str]:
         found = []

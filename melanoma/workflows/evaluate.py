@@ -89,7 +89,7 @@ def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> 
 
 
 def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Recipe:
-    """The recipe that the folds were trained by, with the thresholds and resamples asked for.
+    """The recipe that the folds were trained by, with the evaluation and the risks asked for.
 
     The fold folders are the contract: what was trained is what is reported, and a command line
     that says otherwise is told so. Raises WeightsError when the folds differ among themselves.
@@ -109,4 +109,4 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Reci
             f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
         )
     wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
-    return first.model_copy(update={"evaluation": wanted})
+    return first.model_copy(update={"evaluation": wanted, "risk": asked.risk})

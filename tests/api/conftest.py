@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.config import ExtraValues
 from tiny_service import Served, start_service
 
-from api import responses
+from api import responses, responses_info
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -33,7 +33,8 @@ def no_answer_drops_a_field() -> Iterator[None]:
     A field that is forgotten in api.responses would be left out of the answer and of the OpenAPI
     page, without a word; here it is a 500. A running service leaves it out, as it should.
     """
-    models = [m for m in vars(responses).values() if _is_model(m)]
+    named = {**vars(responses), **vars(responses_info)}
+    models = [model for model in named.values() if _is_model(model)]
     models += [entry.answer for entry in EXPLAINERS.values()]
 
     def build(extra: ExtraValues | None) -> None:

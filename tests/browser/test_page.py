@@ -262,3 +262,21 @@ def test_a_token_is_asked_for_and_then_sent(open_page, served, guarded):
     assert at.page.is_hidden("#access")
     at.visit()
     at.page.get_by_label("access token").wait_for()
+
+
+def test_another_cancer_is_told_of_in_red_with_the_next_step(open_page, served):
+    at = open_page()
+    answer = expected(served, served.photographs[3])
+    shares = {"basal cell carcinoma": 0.76, "melanoma": 0.01, "melanocytic nevus": 0.23}
+    made = {"code": "other_cancer_likely", "text": "-"}
+    other = {"classes": ["basal cell carcinoma"], "value": 0.2, "at": "-"}
+    changed = {"flagged": False, "verdict": made, "other_cancer": other, "by_class": shares}
+    at.answer("**/predict*", {**answer, **changed})
+    at.score(served.photographs[3])
+    assert "basal cell carcinoma 76.0 %" in at.text("#verdict")
+    assert "other" in at.page.get_attribute("#verdict", "class").split()
+    assert at.text("#next") == "Have a doctor look at it soon."
+    at.answer("**/predict*", {**answer, "flagged": False, "other_cancer": None, "verdict": None})
+    at.score(served.photographs[3])
+    assert "Of other skin cancers this model says nothing." in at.text("#next")
+    assert "no all-clear" in at.text("#next")

@@ -16,6 +16,11 @@ from melanoma.evaluation.measure.operating_points import (
     describe_thresholds,
     threshold_statistics,
 )
+from melanoma.evaluation.measure.other_cancer import (
+    OtherCancer,
+    describe_any_malignancy,
+    other_cancer_statistics,
+)
 from melanoma.evaluation.metrics.bootstrap import Interval, Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.catalog import CALIBRATION, METRICS
 from melanoma.evaluation.metrics.decisions import (
@@ -30,6 +35,7 @@ from melanoma.evaluation.metrics.probability_scores import calibration_line, rel
 from melanoma.evaluation.metrics.ranking import auroc, average_precision
 from melanoma.evaluation.report.schema import Mistake
 from melanoma.evaluation.report.schema_parts import (
+    AnyMalignancy,
     CalibrationState,
     ClassLine,
     Confusion,
@@ -59,6 +65,7 @@ class Performance:
     metrics: dict[str, Measured]
     cross_checks: dict[str, Measured]
     thresholds: tuple[OperatingPoint, ...]
+    any_malignancy: AnyMalignancy | None
     before: CalibrationState
     after: CalibrationState
     curves: Curves | None
@@ -76,6 +83,7 @@ def measure_performance(
     uncalibrated: Floats,
     resamples: int,
     seed: int,
+    other_cancer: OtherCancer | None = None,
 ) -> Performance:
     """Everything that images and scores alone decide; `uncalibrated` (N, C) are probabilities."""
     called, rule = _calls(images, thresholds)
@@ -83,6 +91,7 @@ def measure_performance(
     statistics = {
         **{name: spec.make(images) for name, spec in METRICS.items() if spec.applies(images)},
         **threshold_statistics(images, thresholds),
+        **other_cancer_statistics(images, thresholds, other_cancer),
         **_class_statistics(images, called),
         **{f"before/{name}": METRICS[name].make(before) for name in CALIBRATION},
     }
@@ -94,10 +103,11 @@ def measure_performance(
         metrics={name: found.measured() for name, found in intervals.items() if "/" not in name},
         cross_checks=_cross_checks(images),
         thresholds=describe_thresholds(images, thresholds, intervals),
+        any_malignancy=describe_any_malignancy(images, thresholds, other_cancer, intervals),
         before=_describe_calibration(before, intervals, prefix="before/"),
         after=_describe_calibration(images, intervals, prefix=""),
         curves=_curves(images),
-        operating_curve=_operating_curve(images),
+        operating_curve=operating_curve(images),
         per_class=_describe_classes(images, intervals),
         confusion=_describe_confusion(images, called, rule),
         net_benefit=_net_benefit(images, resamples=resamples, seed=seed),
@@ -168,7 +178,7 @@ def _curves(images: ScoredImages) -> Curves | None:
     )
 
 
-def _operating_curve(images: ScoredImages) -> OperatingCurve | None:
+def operating_curve(images: ScoredImages) -> OperatingCurve | None:
     """Every probability that occurs as a threshold, or some hundred of them."""
     if not _both_outcomes(images):
         return None

@@ -18,6 +18,7 @@ def report_lines(content: ReportContent) -> list[str]:
         *_metrics(content),
         *_shortcuts(content),
         *_thresholds(content),
+        *_other_cancers(content),
         *_elsewhere(content),
         *_external(content),
         _refers(content),
@@ -117,6 +118,18 @@ def _thresholds(content: ReportContent) -> list[str]:
         f"threshold {point.value:.4f} at {point.at}: sensitivity "
         f"{spoken(point.sensitivity)}, specificity {spoken(point.specificity)}"
         for point in content.thresholds
+    ]
+
+
+def _other_cancers(content: ReportContent) -> list[str]:
+    found = content.any_malignancy
+    if found is None:
+        return []
+    return [
+        f"other cancers told of from {found.value:.4f} ({found.at}): any malignancy with "
+        f"sensitivity {spoken(found.sensitivity)}, specificity {spoken(found.specificity)}; by "
+        f"melanoma's threshold alone {spoken(found.sensitivity_alone)}, "
+        f"{spoken(found.specificity_alone)}"
     ]
 
 

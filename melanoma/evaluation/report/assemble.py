@@ -13,6 +13,7 @@ import pandas as pd
 from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold, describe_elsewhere
+from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.performance import Performance, measure_performance
 from melanoma.evaluation.measure.shortcut_baselines import shortcut_baselines
 from melanoma.evaluation.measure.subgroups import COLUMNS, subgroups
@@ -73,6 +74,7 @@ def assemble_report(
     by: Sequence[str] = (),
     held_out: HeldOut | None = None,
     external: External | None = None,
+    other_cancer: OtherCancer | None = None,
 ) -> ReportContent:
     """Everything that is measured, with its warnings and its summary.
 
@@ -80,7 +82,9 @@ def assemble_report(
     further columns for subgroups.
     """
     rules = {"resamples": resamples, "seed": seed}
-    reached = measure_performance(images, thresholds, uncalibrated=uncalibrated, **rules)
+    reached = measure_performance(
+        images, thresholds, uncalibrated=uncalibrated, other_cancer=other_cancer, **rules
+    )
     whole = held_out.whole if held_out else None
     content = ReportContent(
         recipe=origin.recipe,
@@ -99,6 +103,7 @@ def assemble_report(
         folds=held_out.folds if held_out else (),
         history=held_out.history if held_out else (),
         thresholds=reached.thresholds,
+        any_malignancy=reached.any_malignancy,
         calibration=_describe_calibration(calibration, origin, reached),
         curves=reached.curves,
         operating_curve=reached.operating_curve,

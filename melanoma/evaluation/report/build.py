@@ -12,6 +12,7 @@ import pandas as pd
 
 from melanoma.evaluation.calibration import Calibration, crossfit_probabilities, fit_calibration
 from melanoma.evaluation.measure.operating_points import Threshold, choose_thresholds
+from melanoma.evaluation.measure.other_cancer import choose_other_cancer
 from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.ranking import (
     auroc,
@@ -102,6 +103,7 @@ def build_report(
     resamples = recipe.evaluation.resamples
     images, calibration = _calibrate(recipe, scores, corrected_logits(scores, facts), table)
     thresholds = choose_thresholds(images, recipe.evaluation)
+    other_cancer = choose_other_cancer(images, thresholds, recipe.evaluation)
     content = assemble_report(
         images,
         thresholds,
@@ -117,6 +119,7 @@ def build_report(
         ),
         resamples=resamples,
         seed=seed,
+        other_cancer=other_cancer,
     )
     if prevalence is not None:
         content = retarget_report(content, prevalence)
@@ -168,6 +171,7 @@ def _calibrate(
         by_class(calibration.probabilities(logits)),
         by_class(crossfit),
         calibration.class_prevalence,
+        recipe.risk,
     )
     return images, calibration
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from melanoma.evaluation.report.schema_parts import (
+    AnyMalignancy,
     CalibrationSummary,
     ClassLine,
     Confusion,
@@ -129,6 +130,7 @@ class ReportContent(Part):
     folds: tuple[FoldLine, ...]
     history: tuple[FoldHistory, ...] = ()  # reports from before it have none
     thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
+    any_malignancy: AnyMalignancy | None = None  # null where the recipe states no risk
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

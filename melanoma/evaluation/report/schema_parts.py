@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from melanoma.recipe.sections import Risk
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 _SLACK = 1e-9  # of floats that say the same
@@ -118,6 +120,34 @@ class OperatingPoint(Part):
         if self.true_positives + self.false_positives != self.flagged:
             raise ValueError("true and false positives do not add up to the flagged images")
         return self
+
+
+class CaughtClass(Part):
+    """A class: how many of its images are flagged for melanoma, and how many of the rest are told
+    of as another cancer."""
+
+    name: str
+    risk: Risk
+    images: Count
+    flagged: Count
+    other_cancer_likely: Count
+
+
+class AnyMalignancy(Part):
+    """Any cancer or precursor of one: flagged for melanoma, or the probability of `classes` if it
+    is no melanoma is `value` or more. The `alone` ones are by melanoma's threshold alone."""
+
+    risk: dict[str, Risk]
+    classes: tuple[str, ...]  # malignant and premalignant, no melanoma
+    value: float
+    at: str
+    positives: Count
+    auroc: Measured  # of the sum over all malignant and premalignant classes
+    sensitivity: Measured
+    specificity: Measured
+    sensitivity_alone: Measured
+    specificity_alone: Measured
+    by_class: tuple[CaughtClass, ...]
 
 
 class ReliabilityBin(Part):

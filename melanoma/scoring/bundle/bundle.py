@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from melanoma.data.transforms import Normalize
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
+from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import OperatingCurve
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.recipe.sections import Head, Scaling
+from melanoma.recipe.sections import Head, Risk, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.operating import sealed_intervals, served_curve
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
@@ -49,10 +50,12 @@ class Bundle:
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     `golden` is the score of the golden image, which a service gives again before it is ready.
-    `license` is LICENSE.md's text. `intervals` say what each threshold reaches, `curve` what any
-    other does (None of a bundle from before it). `manifest_sha256` is of the manifest's file as
-    sha256sum gives it; `digest` is of its content, whatever its spaces. `decoder` is the version
-    that read the training's images, None where that was another program.
+    `risk` is how grave each class is, empty where the recipe does not say; `other_cancer` tells of
+    the malignant ones that are no melanoma. `license` is LICENSE.md's text. `intervals` say what
+    each threshold reaches, `curve` what any other does (None of a bundle from before it).
+    `manifest_sha256` is of the manifest's file as sha256sum gives it; `digest` is of its content,
+    whatever its spaces. `decoder` is the version that read the training's images, None where that
+    was another program.
     """
 
     folder: Path
@@ -75,6 +78,8 @@ class Bundle:
     head: Head | None = None
     golden: dict[str, Any] | None = None
     license: str | None = None
+    other_cancer: OtherCancer | None = None
+    risk: Mapping[str, Risk] = field(default_factory=dict)
     decoder: int | None = 1  # bundles that do not say it are older than the second version
     intervals: tuple[dict[str, Any], ...] = ()
     curve: OperatingCurve | None = None
@@ -104,6 +109,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         **({"head": recipe.model.head.model_dump()} if recipe.model.head else {}),
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
+        **({"risk": recipe.risk} if recipe.risk else {}),
         "outputs": recipe.outputs,
         "preprocessing": {
             "size": recipe.image.size,
@@ -146,7 +152,11 @@ def served_numbers(report: ReportContent, recipe: Recipe) -> dict[str, Any]:
             intercept=fit.intercept,
             prevalence=fit.prevalence,
         )
+    grave = report.any_malignancy
+    other = OtherCancer(grave.value, grave.at, grave.classes) if grave else None
     return {
+        # It stands on a share that no prevalence of melanoma moves.
+        **({"other_cancer": asdict(other)} if other else {}),
         "calibration": asdict(calibration),
         "thresholds": [asdict(point) for point in points],
     }
@@ -245,6 +255,8 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         calibration=Calibration(**manifest["calibration"]),
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
+        risk=manifest.get("risk", {}),
+        other_cancer=_other_cancer(manifest.get("other_cancer")),
         head=Head(**manifest["head"]) if "head" in manifest else None,
         decoder=manifest.get("decoder", 1),
         intervals=tuple(sealed_intervals(report)),
@@ -264,3 +276,9 @@ def _preprocessing(stated: dict[str, Any]) -> dict[str, Any]:
 
 def _shift(value: float | list[float]) -> float | tuple[float, ...]:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _other_cancer(stated: dict[str, Any] | None) -> OtherCancer | None:
+    if stated is None:
+        return None
+    return OtherCancer(stated["value"], stated["at"], tuple(stated["classes"]))

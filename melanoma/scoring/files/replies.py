@@ -74,6 +74,11 @@ class _Model(_Reply):
     digest: Digest
 
 
+class _Verdict(_Reply):
+    code: Name
+    text: Text
+
+
 class ScoreReply(_Reply):
     """What /predict says of a photograph, as far as a row needs it."""
 
@@ -89,6 +94,7 @@ class ScoreReply(_Reply):
     calibrated: bool | None = None  # an older service does not say it
     prevalence: Probability | None = None
     disclaimer: Text = DISCLAIMER
+    verdict: _Verdict | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:

@@ -139,10 +139,12 @@ def _faulty_row(error: str) -> Row:
 
 
 def _row(answer: Mapping[str, Any]) -> Row:
-    threshold = answer["threshold"] or {}
+    # A service of before there were verdicts says none.
+    threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
     return {
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
+        "verdict": verdict.get("code"),
         "threshold": threshold.get("value"),
         "threshold_at": threshold.get("at"),
         "sensitivity": threshold.get("sensitivity"),

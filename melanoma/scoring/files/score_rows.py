@@ -15,6 +15,7 @@ COLUMNS = (
     "image_name",
     "melanoma_probability",
     "flagged",
+    "verdict",
     "threshold",
     "threshold_at",
     "sensitivity",

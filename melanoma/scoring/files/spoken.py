@@ -24,6 +24,10 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
             f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
         )
         lines += _disagreement(row, melanoma)
+        if row.get("verdict") == "other_cancer_likely":
+            lines.append(
+                "perhaps another skin cancer or a precursor of one: have a doctor look at it"
+            )
     return lines
 
 

@@ -1,0 +1,109 @@
+"""The shipped bundle and its results, given what reports have learned since, without a training.
+
+    python -m benchmarks.reseal_shipped
+
+From the recipe's `risk` and results/ham10000_mobilenet/oof.csv it chooses and measures what tells
+of other cancers, and draws the operating curve, as `python -m melanoma.evaluate` does. Report, card
+and manifest are written anew. No other number changes, and no weights: their digests are as before.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from melanoma.evaluation.measure.operating_points import Threshold
+from melanoma.evaluation.measure.other_cancer import (
+    choose_other_cancer,
+    describe_any_malignancy,
+    other_cancer_statistics,
+)
+from melanoma.evaluation.measure.performance import operating_curve
+from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import AnyMalignancy
+from melanoma.evaluation.scored_images import ScoredImages
+from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle.bundle import load_bundle, make_statement
+from melanoma.scoring.bundle.staging import MANIFEST
+from melanoma.storage import sha256_of, write_json, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "ham10000_mobilenet"
+
+
+def main() -> None:
+    """Write results/NAME and weights/NAME, and print the operating point."""
+    asked = load_recipe(ROOT / "configs" / f"{NAME}.yaml")
+    for folder in (ROOT / "results" / NAME, ROOT / "weights" / NAME):
+        recipe = load_recipe(folder / "recipe.yaml").model_copy(update={"risk": asked.risk})
+        content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
+        images = _scored_images(recipe, content)
+        found = _measure(images, recipe, content)
+        more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
+        content = content.model_copy(update=more)
+        write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
+        write_json(folder / "report.json", content.model_dump(mode="json"))
+        write_text(folder / "report.html", render_html(content))
+        write_text(folder / "MODEL_CARD.md", render_card(content, recipe))
+        if (folder / MANIFEST).is_file():
+            _reseal(folder, recipe, content)
+        print(folder.relative_to(ROOT), found.model_dump_json(exclude={"risk"}))
+
+
+def _with_risk(path: Path, recipe: Recipe) -> str:
+    """The file's own lines, and the risk after its melanoma classes."""
+    written = yaml.safe_load(path.read_text())
+    told: dict[str, Any] = {}
+    for key, value in written.items():
+        told |= {} if key == "risk" else {key: value}
+        told |= {"risk": dict(recipe.risk)} if key == "melanoma" else {}
+    return str(yaml.safe_dump(told, sort_keys=False))
+
+
+def _scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv", dtype={"patient_id": str})
+    probabilities = table[[f"prob_{name}" for name in recipe.classes]].to_numpy(np.float64)
+    return ScoredImages(
+        table,
+        recipe.classes,
+        recipe.melanoma,
+        probabilities,
+        probabilities,
+        tuple(content.calibration.class_prevalence.values()),
+        recipe.risk,
+    )
+
+
+def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> AnyMalignancy:
+    points = [Threshold(point.value, point.at) for point in content.thresholds]
+    rule = choose_other_cancer(images, points, recipe.evaluation)
+    intervals = bootstrap_intervals(
+        other_cancer_statistics(images, points, rule),
+        images.groups,
+        resamples=recipe.evaluation.resamples,
+        rng=np.random.default_rng(recipe.seed),
+    )
+    found = describe_any_malignancy(images, points, rule, intervals)
+    assert found is not None
+    return found
+
+
+def _reseal(folder: Path, recipe: Recipe, content: ReportContent) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    digests = {name: sha256_of(folder / name) for name in manifest["sha256"]}
+    stated = make_statement(recipe, content)
+    write_json(folder / MANIFEST, {**manifest, **stated, "sha256": digests})
+    load_bundle(folder)
+
+
+if __name__ == "__main__":
+    main()

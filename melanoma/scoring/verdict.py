@@ -1,0 +1,73 @@
+"""Verdict: what a score comes to for a person who reads nothing else, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from melanoma.evaluation.measure.other_cancer import OtherCancer
+from melanoma.evaluation.number_format import percent
+from melanoma.recipe.sections import Risk
+
+Code = Literal["flagged", "other_cancer_likely", "not_flagged"]
+_SEE = "have a doctor look at it"
+_NO_ALL_CLEAR = (
+    "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a "
+    "doctor."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`code` is for programs, `text` one or two plain sentences with the next step."""
+
+    code: Code
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {"code": self.code, "text": self.text}
+
+
+def sum_by_risk(by_class: Mapping[str, float], risk: Mapping[str, Risk]) -> dict[str, float]:
+    """The calibrated probability of each risk, over its classes; in the order of the recipe."""
+    sums: dict[str, float] = {}
+    for name, share in by_class.items():
+        sums[risk[name]] = sums.get(risk[name], 0.0) + share
+    return sums
+
+
+def make_verdict(
+    *,
+    flagged: bool,
+    by_class: Mapping[str, float],
+    other_share: float | None,
+    rule: OtherCancer | None,
+) -> Verdict:
+    """The verdict of an answer whose bundle names a melanoma class.
+
+    `other_share` is melanoma.evaluation.measure.other_cancer's share, None without a `rule`.
+    """
+    if flagged:
+        return Verdict("flagged", f"Flagged as a possible melanoma: {_SEE} soon.")
+    if rule is None or other_share is None:
+        return Verdict(
+            "not_flagged",
+            "Not flagged for melanoma; of other skin cancers this model says nothing. "
+            + _NO_ALL_CLEAR,
+        )
+    if other_share >= rule.value:
+        return Verdict(
+            "other_cancer_likely",
+            "Not flagged for melanoma, but it may be another skin cancer or a precursor of one "
+            f"({_likeliest(by_class, rule.classes)}): {_SEE} soon.",
+        )
+    return Verdict(
+        "not_flagged", f"Not flagged, neither for melanoma nor for other cancers. {_NO_ALL_CLEAR}"
+    )
+
+
+def _likeliest(by_class: Mapping[str, float], classes: Sequence[str]) -> str:
+    name = max(classes, key=lambda one: by_class[one])
+    return f"{name} {percent(by_class[name])}"

@@ -1,0 +1,93 @@
+"""A verdict that is safe to read alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from melanoma.evaluation.measure.other_cancer import OtherCancer
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.ship import ship_bundle
+from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.verdict import make_verdict, sum_by_risk
+
+SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
+RULE = OtherCancer(0.2, "sensitivity 0.95 for other cancers", ("bcc", "keratosis"))
+CALM = {"bcc": 0.05, "keratosis": 0.02, "nevus": 0.93}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Scorer:
+    return Scorer(load_bundle(SHIPPED))
+
+
+def _answer(scorer: Scorer, **shares: float) -> dict[str, object]:
+    """The answer where every member gives these shares, and the rest to nevi."""
+    names = scorer.bundle.classes
+    full = {name.replace(" ", "_"): 0.0 for name in names} | shares
+    full["melanocytic_nevus"] = 1 - sum(shares.values())
+    members = np.tile([full[name.replace(" ", "_")] for name in names], (5, 1))
+    return scorer.answer(members).as_dict()
+
+
+def test_a_basal_cell_carcinoma_is_not_told_to_be_fine(shipped: Scorer) -> None:
+    answer = _answer(shipped, melanoma=0.011, basal_cell_carcinoma=0.76)
+    assert answer["flagged"] is False
+    verdict = answer["verdict"]
+    assert verdict["code"] == "other_cancer_likely"  # type: ignore[index]
+    assert "basal cell carcinoma 76" in verdict["text"]  # type: ignore[index]
+    assert answer["risk"] == pytest.approx(
+        {"premalignant": 0.0, "malignant": 0.771, "benign": 0.229}
+    )
+
+
+def test_a_melanoma_is_flagged_whatever_else_it_may_be(shipped: Scorer) -> None:
+    answer = _answer(shipped, melanoma=0.4, basal_cell_carcinoma=0.55)
+    assert answer["verdict"]["code"] == "flagged"  # type: ignore[index]
+
+
+def test_a_nevus_is_no_all_clear(shipped: Scorer) -> None:
+    verdict = _answer(shipped, melanoma=0.001)["verdict"]
+    assert verdict["code"] == "not_flagged"  # type: ignore[index]
+    assert "no all-clear" in verdict["text"]  # type: ignore[index]
+
+
+def test_the_verdict_stays_where_melanoma_is_rarer(shipped: Scorer, tmp_path: Path) -> None:
+    moved = Scorer(ship_bundle(shipped.bundle, tmp_path / "clinic", prevalence=0.01).bundle)
+    logits = shipped.member_logits(
+        np.random.default_rng(1).integers(0, 256, (6, 128, 128, 3), dtype=np.uint8)
+    )
+    for here, there in zip(shipped.calibrate(logits), moved.calibrate(logits), strict=True):
+        one, other = shipped.answer(here), moved.answer(there)
+        assert one.melanoma_probability != other.melanoma_probability
+        assert one.other_cancer is not None
+        assert other.other_cancer is not None
+        # The mean of the members' shares weighs them a little otherwise there.
+        assert other.other_cancer["value"] == one.other_cancer["value"]
+
+
+@pytest.mark.parametrize(
+    ("flagged", "share", "code"),
+    [
+        (True, 0.9, "flagged"),
+        (False, 0.2, "other_cancer_likely"),
+        (False, np.nextafter(0.2, 0), "not_flagged"),
+    ],
+)
+def test_the_codes_go_by_melanoma_first(flagged: bool, share: float, code: str) -> None:
+    made = make_verdict(flagged=flagged, by_class=CALM, other_share=share, rule=RULE)
+    assert made.code == code
+    assert made.text.endswith(".")
+
+
+def test_a_model_that_knows_no_other_cancer_says_so() -> None:
+    made = make_verdict(flagged=False, by_class={"melanoma": 0.01}, other_share=None, rule=None)
+    assert made.code == "not_flagged"
+    assert "of other skin cancers this model says nothing" in made.text
+
+
+def test_sums_by_risk_hold_every_class_once() -> None:
+    sums = sum_by_risk(CALM, {"bcc": "malignant", "keratosis": "premalignant", "nevus": "benign"})
+    assert sums == {"malignant": 0.05, "premalignant": 0.02, "benign": 0.93}
