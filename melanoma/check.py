@@ -42,9 +42,14 @@ def check(
     unknown = [kind for kind in warn_only or () if kind not in LENIENT]
     if unknown:
         raise RecipeError(f"--warn-only {unknown[0]}: {' or '.join(LENIENT)}")
-    recipe = t.read_recipe_options(
-        config, settings, None, image_col=image_col, target_col=target_col, group_col=group_col
-    )
+    recipe = t.read_asked(
+        *(config, settings, None),
+        data=data,
+        arrays=t.DEFAULT_ARRAYS,
+        image_col=image_col,
+        target_col=target_col,
+        group_col=group_col,
+    ).recipe
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     survey = survey_images(table, recipe.image, progress=t.progress)
     t.answer(_counts(table, recipe, survey))

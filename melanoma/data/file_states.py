@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from melanoma.data.containers import read_member, split_member, stat_source
 from melanoma.storage import sha256_of
+
+MUCH = 2**30  # bytes that take longer to read than anybody likes to wait
 
 
 class FileState(NamedTuple):
@@ -31,36 +33,60 @@ class FileChanges(NamedTuple):
     renewed: dict[int, FileState]
 
 
-def compare_files(files: Sequence[tuple[Path, FileState]]) -> FileChanges:
+_Seen: TypeAlias = tuple[int, os.stat_result, FileState]
+
+
+def compare_files(
+    files: Sequence[tuple[Path, FileState]], *, say: Callable[[str], None] = lambda _: None
+) -> FileChanges:
     """What has become of the files. Only those whose size or times differ are read.
 
-    A state without a sha256 knows the size alone.
+    A state without a sha256 knows the size alone. Where a data set of more than MUCH bytes differs
+    in the entries' times alone, it was copied, or is mounted anew, and is not read.
     """
-    other, absent, to_read = [], [], []
-    stats: dict[int, os.stat_result] = {}
-    for place, (path, state) in enumerate(files):
-        try:
-            stat = stats[place] = stat_source(path)
-        except OSError:
-            absent.append(place)
-            continue
-        if stat.st_size != state.bytes and not split_member(path):
-            other.append(place)
-        elif state.sha256 and (stat.st_mtime_ns, stat.st_ctime_ns) != state[1:3]:
-            to_read.append(place)
+    stats = [_stat_or_none(path) for path, _ in files]
+    absent = [place for place, stat in enumerate(stats) if stat is None]
+    there = [(place, stat, files[place][1]) for place, stat in enumerate(stats) if stat]
+    # A container's member has the container's times, and a size that reading it tells.
+    resized = {
+        place
+        for place, stat, state in there
+        if stat.st_size != state.bytes and not split_member(files[place][0])
+    }
+    other = list(resized)
     renewed: dict[int, FileState] = {}
+    to_read = _doubtful([one for one in there if one[0] not in resized])
+    if sum(state.bytes for _, _, state in to_read) > MUCH:
+        say(f"reading {len(to_read):,} image files again: their times have changed")
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = pool.map(_sha256_or_none, (files[place][0] for place in to_read))
-        for place, digest in zip(to_read, found, strict=True):
+        found = pool.map(_sha256_or_none, (files[place][0] for place, _, _ in to_read))
+        for (place, stat, state), digest in zip(to_read, found, strict=True):
             if digest is None:
                 absent.append(place)
-            elif digest != files[place][1].sha256:
+            elif digest != state.sha256:
                 other.append(place)
             else:
-                stat = stats[place]
-                times = (files[place][1].bytes, stat.st_mtime_ns, stat.st_ctime_ns)
+                times = (state.bytes, stat.st_mtime_ns, stat.st_ctime_ns)
                 renewed[place] = FileState(*times, digest)
     return FileChanges(sorted(other), sorted(absent), renewed)
+
+
+def _doubtful(same_size: Sequence[_Seen]) -> list[_Seen]:
+    """The files of the same size that must be read to know whether they are the same."""
+    known = [one for one in same_size if one[2].sha256]
+    written = [one for one in known if one[1].st_mtime_ns != one[2].modified]
+    unwritten = [one for one in known if one[1].st_mtime_ns == one[2].modified]
+    entries = [one for one in unwritten if one[1].st_ctime_ns != one[2].changed]
+    if sum(state.bytes for _, _, state in entries) > MUCH:
+        return written
+    return [*written, *entries]
+
+
+def _stat_or_none(path: Path) -> os.stat_result | None:
+    try:
+        return stat_source(path)
+    except OSError:
+        return None
 
 
 def _sha256_or_none(path: Path) -> str | None:

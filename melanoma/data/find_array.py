@@ -101,7 +101,7 @@ def require_same_files(
     sources = dict(zip(table.names, table.frame["source"], strict=True))
     rows = [row for row, name in enumerate(array.names) if sources.get(name)]
     paths = [table.folder / sources[array.names[row]] for row in rows]
-    found = compare_files([(path, states[row]) for path, row in zip(paths, rows, strict=True)])
+    found = compare_files([(p, states[row]) for p, row in zip(paths, rows, strict=True)], say=say)
     if found.other:
         shown = [
             f"{array.names[rows[place]]}: {_difference(paths[place], states[rows[place]])}"
@@ -148,6 +148,8 @@ def _remedy(array: ImageArray, arrays: Path) -> str:
 def _difference(path: Path, state: FileState) -> str:
     if split_member(path):
         return "other content of the member"
+    if split_member(path):
+        return "other content"
     size = path.stat().st_size if path.is_file() else 0
     if size != state.bytes:
         return f"{state.bytes:,} bytes then, {size:,} now"

@@ -55,15 +55,14 @@ def keep_options(record: Path, base: dict[str, Any], options: Sequence[str]) -> 
 
 
 def fits_table(data: DataSection, folder: Path) -> bool:
-    """Whether the folder has a table with the columns that the section names, or no table at all.
+    """Whether the folder has a table with the column of images that the section names, or no table.
 
     Options that were kept for one data set are not meant for another.
     """
     if not isinstance(data, CsvFolderData) or not folder.is_dir():
         return True
-    needed = {data.image_col, *data.group_cols}
     headers = list(_headers(folder))
-    return not headers or any(needed <= header for header in headers)
+    return not headers or any(data.image_col in header for header in headers)
 
 
 def describe_options(recalled: dict[str, Path]) -> str:

@@ -103,6 +103,24 @@ def test_only_files_of_other_times_are_read_and_then_they_are_known(
                 os.utime(image_file(table, row), ns=(later, later))
 
 
+def test_a_large_data_set_that_was_copied_with_its_times_is_not_read(
+    table: LesionTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = build_array(table, tmp_path, SMALL)
+    shutil.copytree(table.folder, tmp_path / "copy")  # copies times, too
+    copy = read_lesions(tmp_path / "copy", SIIM)
+    monkeypatch.setattr(file_states, "MUCH", 0)
+    said: list[str] = []
+    with monkeypatch.context() as unread:
+        unread.setattr(file_states, "sha256_of", None)
+        require_same_files(array, copy, tmp_path, say=said.append)
+    assert said == []
+    for row in (3, 5):
+        os.utime(image_file(copy, row))
+    require_same_files(array, copy, tmp_path, say=said.append)
+    assert said == ["reading 2 image files again: their times have changed"]
+
+
 def test_files_that_are_gone_are_said_and_the_array_has_them(
     table: LesionTable, tmp_path: Path
 ) -> None:
