@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from melanoma.recipe.any_of import AnyOf
+from melanoma.recipe.archive_sections import IsicData
 from melanoma.recipe.container_sections import Isic2024Data, TfrecordData
 from melanoma.recipe.data_section import (
     RESERVED,
@@ -255,6 +256,7 @@ READERS: dict[str, type[DataSection]] = {
     "csv_folder": CsvFolderData,
     "ham10000": HamData,
     "class_folders": ClassFolderData,
+    "isic": IsicData,
     "isic2024": Isic2024Data,
     "tfrecord": TfrecordData,
     "phantoms": PhantomData,

@@ -9,6 +9,7 @@ from pathlib import Path
 from melanoma.data.readers.class_folders import read_class_folders
 from melanoma.data.readers.csv_folder import read_csv_folder
 from melanoma.data.readers.ham10000 import read_ham10000
+from melanoma.data.readers.isic import read_isic
 from melanoma.data.readers.isic2024 import read_isic2024, read_isic2024_test
 from melanoma.data.readers.npy_arrays import read_npy_arrays, read_npy_test
 from melanoma.data.readers.siim import read_phantoms, read_siim, read_siim_test
@@ -54,6 +55,7 @@ READERS: dict[str, Reader] = {
     "csv_folder": Reader(read_csv_folder),
     "ham10000": Reader(read_ham10000),
     "class_folders": Reader(read_class_folders),
+    "isic": Reader(read_isic),
     "isic2024": Reader(read_isic2024, read_test=read_isic2024_test),
     "tfrecord": Reader(read_tfrecord, read_test=read_tfrecord_test),
     "phantoms": Reader(read_phantoms, read_test=read_siim_test, draws=True),

@@ -46,7 +46,7 @@ def csv_data(**options: Any) -> CsvFolderData:
 
 def test_the_readers_of_the_recipe_are_the_readers_there_are() -> None:
     known = {"siim", "csv_folder", "ham10000", "class_folders", "phantoms", "npy_arrays"}
-    assert set(READERS) == known | {"isic2024", "tfrecord"}
+    assert set(READERS) == known | {"isic", "isic2024", "tfrecord"}
 
 
 def test_siim_rows_come_in_csv_order_with_every_column(phantom_set: Path) -> None:
