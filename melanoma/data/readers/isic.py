@@ -101,18 +101,16 @@ def _is_open(cell: str) -> bool:
 
 
 def _read_melanoma(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
-    numbers = pd.Series(0, table.index)
+    melanoma = pd.Series(False, table.index)
     for column in (c for c in _DIAGNOSES if c in table):
-        values = {
-            cell: int(bool(_MELANOMA.search(cell.lower()))) for cell in table[column].unique()
-        }
-        numbers |= table[column].map(values)
+        values = {cell: bool(_MELANOMA.search(cell.lower())) for cell in table[column].unique()}
+        melanoma |= table[column].map(values).astype(bool)
     coarse = next((c for c in _COARSE if c in table), None)
     if coarse is None:
-        return numbers, []
-    bad = (numbers == 1) & (table[coarse].str.lower() == "benign")
+        return melanoma.astype(int), []
+    bad = melanoma & (table[coarse].str.lower() == "benign")
     fault = f"{int(bad.sum())} melanomas whose {coarse} is benign: {some_rows(bad, table[coarse])}"
-    return numbers, [fault] if bad.any() else []
+    return melanoma.astype(int), [fault] if bad.any() else []
 
 
 def _named(data: IsicData) -> list[str]:
