@@ -17,22 +17,21 @@ _LEAST_SPREAD = 1e-5
 def describe_equal_scores(logits: Floats, classes: Sequence[str]) -> str | None:
     """What is the same for all images but for rounding, in words; None where the scores differ.
 
-    `logits` are (N,), of the second of two classes, or (N, C). Fewer than two images cannot differ.
+    `logits` are (N, 1), of the second of two classes, or (N, C). One image cannot differ.
     """
     if not np.isfinite(logits).all():
         return "a score is not finite"
     if len(logits) < 2:
         return None
-    table = logits[:, None] if logits.ndim == 1 else logits
-    least = _LEAST_SPREAD * np.maximum(1.0, np.sqrt((table**2).mean(axis=0)))
+    least = _LEAST_SPREAD * np.maximum(1.0, np.sqrt((logits**2).mean(axis=0)))
     # What is added to all of an image's logits says nothing.
-    odds = table if table.shape[1] == 1 else table - table.mean(axis=1, keepdims=True)
+    odds = logits if logits.shape[1] == 1 else logits - logits.mean(axis=1, keepdims=True)
     if (odds.std(axis=0) < least.max()).all():
         spread = odds.std(axis=0).max()
-        return f"all {len(table):,} images have the same score (logits spread by {spread:.1g})"
-    same = np.flatnonzero(table.std(axis=0) < least)
+        return f"all {len(logits):,} images have the same score (logits spread by {spread:.1g})"
+    same = np.flatnonzero(logits.std(axis=0) < least)
     if len(same):
-        return f"all {len(table):,} images have the same score of {classes[same[0]]}"
+        return f"all {len(logits):,} images have the same score of {classes[same[0]]}"
     return None
 
 
@@ -51,8 +50,7 @@ def require_differing_scores(logits: Floats, folds: Integers, classes: Sequence[
 def require_differing_members(member_logits: Floats, classes: Sequence[str], *, what: str) -> None:
     """Raise DataError naming a member that scores every image of `what` alike; logits (N, K, C)."""
     for number in range(member_logits.shape[1]):
-        logits = member_logits[:, number]
-        problem = describe_equal_scores(logits[:, 0] if logits.shape[1] == 1 else logits, classes)
+        problem = describe_equal_scores(member_logits[:, number], classes)
         if problem:
             raise DataError(
                 f"{what}: by member {number + 1} of the bundle {problem}, so that nothing can be "

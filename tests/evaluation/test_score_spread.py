@@ -39,15 +39,15 @@ def _shifted_alike(*shape: int) -> Floats:
 @pytest.mark.parametrize(
     ("logits", "words"),
     [
-        (_constant(IMAGES), "have the same score"),
-        (_rounded(IMAGES), "have the same score"),
-        (1000 * _rounded(IMAGES), "have the same score"),
+        (_constant(IMAGES, 1), "have the same score"),
+        (_rounded(IMAGES, 1), "have the same score"),
+        (1000 * _rounded(IMAGES, 1), "have the same score"),
         (_constant(IMAGES, 3), "have the same score"),
         (_constant(IMAGES, 3) + np.array([9.0, 0.1, -4.0]), "have the same score"),
         (_rounded(IMAGES, 3), "have the same score"),
         (_shifted_alike(IMAGES, 3), "have the same score"),
         (RNG.normal(size=(IMAGES, 3)) * np.array([1, 1, 0.0]), "the same score of keratosis"),
-        (np.where(np.arange(IMAGES) == 4, np.nan, RNG.normal(size=IMAGES)), "is not finite"),
+        (np.where(np.arange(IMAGES)[:, None] == 4, np.nan, 1.0), "is not finite"),
     ],
 )
 def test_scores_that_do_not_differ_are_found(logits: Floats, words: str) -> None:
@@ -57,7 +57,7 @@ def test_scores_that_do_not_differ_are_found(logits: Floats, words: str) -> None
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-@pytest.mark.parametrize("shape", [(IMAGES,), (IMAGES, 3), (2, 3)])
+@pytest.mark.parametrize("shape", [(IMAGES, 1), (IMAGES, 3), (2, 3)])
 def test_scores_that_differ_are_taken_however_small_they_are(
     scale: float, shape: tuple[int, ...]
 ) -> None:
@@ -65,7 +65,7 @@ def test_scores_that_differ_are_taken_however_small_they_are(
 
 
 def test_one_image_has_nothing_to_differ_from() -> None:
-    assert describe_equal_scores(np.array([0.3]), CLASSES) is None
+    assert describe_equal_scores(np.array([[0.3]]), CLASSES) is None
 
 
 def test_one_constant_fold_among_good_ones_is_named() -> None:
