@@ -69,7 +69,7 @@ def test_one_image_has_nothing_to_differ_from() -> None:
 
 
 def test_one_constant_fold_among_good_ones_is_named() -> None:
-    logits, folds = RNG.normal(size=IMAGES), np.arange(IMAGES) % 3
+    logits, folds = RNG.normal(size=(IMAGES, 1)), np.arange(IMAGES) % 3
     require_differing_scores(logits, folds, CLASSES)
     logits[folds == 1] = -0.4
     with pytest.raises(DivergedError, match="training diverged: in fold 1 all 20 images") as found:
