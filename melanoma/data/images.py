@@ -31,7 +31,7 @@ from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
 from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
 from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
-from melanoma.data.webp_structure import is_webp, require_few_chunks
+from melanoma.data.webp_structure import decode_webp, is_webp, require_few_chunks
 from melanoma.errors import ImageError
 from melanoma.storage import read_file
 
@@ -104,26 +104,36 @@ def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
             if getattr(image, "n_frames", 1) > 1:
                 found.append("multi_frame")
             image.seek(0)
-            image.load()
+            decoded = None
+            if structure is None:
+                decoded = decode_webp(data)
+            else:
+                image.load()
             orientation = read_orientation(image)
-            pixels, more = _to_srgb(image, structure)
+            pixels, more = _to_srgb(image, structure, decoded)
             found += more
         except MemoryError:
             raise
         except Exception as error:
             raise ImageError("corrupt_image", DAMAGED) from error
-        del image  # before the turn makes another copy
+        del image, decoded  # before the turn makes another copy
         return make_upright(pixels, orientation), found
 
 
-def _to_srgb(image: Image.Image, structure: Structure) -> tuple[Pixels, tuple[str, ...]]:
-    """The stored rows in sRGB, and warnings of colors and depth that could not be heeded."""
+def _to_srgb(
+    image: Image.Image, structure: Structure, decoded: Pixels | None
+) -> tuple[Pixels, tuple[str, ...]]:
+    """The stored rows in sRGB, and warnings of colors and depth that could not be heeded.
+
+    `decoded` are the rows where another than `image` decoded them.
+    """
     change = find_color_change(image)
     bits, found = 16, list(change.warnings)
     if isinstance(structure, PngStructure):
         bits, more = find_bits(image, structure)
         found += [*more, IGNORED] if structure.bad_profile else more
-    return to_rgb(image, color=change.transform, bits=bits), tuple(found)
+    rows = image if decoded is None else decoded
+    return to_rgb(rows, color=change.transform, bits=bits), tuple(found)
 
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:

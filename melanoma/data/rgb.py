@@ -61,14 +61,24 @@ def make_upright(pixels: Pixels, orientation: int) -> Pixels:
     return upright
 
 
-def to_rgb(image: Image.Image, *, color: ImageCmsTransform | None = None, bits: int = 16) -> Pixels:
+def to_rgb(
+    image: Image.Image | Pixels, *, color: ImageCmsTransform | None = None, bits: int = 16
+) -> Pixels:
     """The stored rows as sRGB: colors changed as `color` says, alpha laid over white, grey of more
-    than 8 bits scaled from its `bits`."""
-    width, height = image.size
+    than 8 bits scaled from its `bits`. An array is (H, W, 3) RGB or (H, W, 4) RGBA."""
+    if isinstance(image, Image.Image):
+        width, height = image.size
+    else:
+        height, width, channels = image.shape
+        if channels == 3 and color is None:
+            return image
     found = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
-        strip = image.crop((0, top, width, min(top + rows, height)))
+        if isinstance(image, Image.Image):
+            strip = image.crop((0, top, width, min(top + rows, height)))
+        else:
+            strip = Image.fromarray(image[top : top + rows])
         found[top : top + rows] = _strip_to_rgb(strip, color, bits)
     return found
 
