@@ -27,6 +27,8 @@ Outcome: TypeAlias = Prediction | Exception
 
 LARGEST = 8
 WAIT_SECONDS = 0.005
+# Callers give up after about as long; a score that nobody waits for costs those behind it.
+PATIENCE_SECONDS = 20.0
 # Photographs of more pixels are decoded one at a time, in a lane of their own: seconds and
 # hundreds of megabytes each, they keep neither the others nor the memory waiting.
 BIG_PIXELS = 16_000_000
@@ -36,13 +38,15 @@ _BUSY = "too many photographs are waiting; try again in a moment"
 
 @dataclass(frozen=True)
 class _Item:
-    """A square that waits for its score; `since` is the event loop's time."""
+    """A square that waits for its score; `since` is the event loop's time, and `patience` ends the
+    wait."""
 
     scorer: Scorer
     square: Pixels
     warnings: tuple[str, ...]
     answer: asyncio.Future[Outcome]
     since: float
+    patience: asyncio.Timeout
 
 
 class MicroBatcher:
@@ -50,7 +54,8 @@ class MicroBatcher:
 
     `waiting` photographs may wait while one is scored; the rest are refused at once. A batch has
     up to `largest` photographs of one scorer; one that could have company among the accepted waits
-    up to `wait` seconds for it. `on_batch` is called with the size and the scorer.
+    up to `wait` seconds for it. One that is not being scored after `patience` seconds is refused.
+    `on_batch` is called with the size and the scorer.
     """
 
     def __init__(
@@ -59,9 +64,11 @@ class MicroBatcher:
         waiting: int,
         largest: int = LARGEST,
         wait: float = WAIT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
         on_batch: Callable[[int, Scorer], None] = lambda size, scorer: None,
     ) -> None:
         self.largest, self.wait, self.on_batch = largest, wait, on_batch
+        self.patience = patience
         self._room = waiting + 1
         self._present = self._decoding = self._big = 0
         self._pending: deque[_Item] = deque()
@@ -114,11 +121,20 @@ class MicroBatcher:
             self._present -= 1
 
     async def _score_one(self, scorer: Scorer, photograph: bytes | Photograph) -> Outcome:
+        try:
+            async with asyncio.timeout(self.patience) as patience:
+                return await self._decode_and_score(scorer, photograph, patience)
+        except TimeoutError:
+            return Refusal("busy", _BUSY)
+
+    async def _decode_and_score(
+        self, scorer: Scorer, photograph: bytes | Photograph, patience: asyncio.Timeout
+    ) -> Outcome:
         loop = asyncio.get_running_loop()
         self._decoding += 1
         try:
             square, warnings = await self._prepare(scorer, photograph)
-            item = _Item(scorer, square, warnings, loop.create_future(), loop.time())
+            item = _Item(scorer, square, warnings, loop.create_future(), loop.time(), patience)
             self._pending.append(item)
         except Exception as error:
             return error
@@ -174,6 +190,9 @@ class MicroBatcher:
         # Whoever has gone in the meantime is left out.
         waiting = [item for item in self._pending if not item.answer.done()]
         group = [item for item in waiting if item.scorer is waiting[0].scorer][: self.largest]
+        for item in group:
+            if not item.patience.expired():
+                item.patience.reschedule(None)
         taken = set(map(id, group))
         self._pending = deque(item for item in waiting if id(item) not in taken)
         return group

@@ -25,7 +25,7 @@ STATUS = {
     "busy": 503,
     "client_gone": 499,
     "corrupt_image": 422,
-    "deadline": 504,
+    "deadline": 503,
     "does_not_fit": 422,
     "empty_file": 422,
     "internal": 500,

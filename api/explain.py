@@ -106,11 +106,14 @@ async def _in_slot(
 ) -> Explained:
     function = partial(_explain_bytes, scorer, data, question)
     try:
-        return await desk.explain(function, disconnected=request.is_disconnected)
+        found = await desk.explain(function, disconnected=request.is_disconnected)
     except ExplanationError as error:
         if await request.is_disconnected():
             raise Refusal("client_gone", "nobody waits for this explanation any more") from error
         raise Refusal("deadline", str(error)) from error
+    # Drawn at everybody's priority: the slot's thread, pushed aside while it holds Python's lock,
+    # would keep the event loop waiting, and drawing is all Python.
+    return await anyio.to_thread.run_sync(_explained, *found)
 
 
 def _explain_bytes(
@@ -120,12 +123,12 @@ def _explain_bytes(
     *,
     deadline: float,
     should_stop: Callable[[], bool],
-) -> Explained:
+) -> tuple[Explanation, Photograph]:
     photograph = decode_image(data)
     explanation = explain(
         scorer, photograph.pixels, question, deadline=deadline, should_stop=should_stop
     )
-    return _explained(explanation, photograph)
+    return explanation, photograph
 
 
 async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:

@@ -39,6 +39,8 @@ ALLOWED = {
     "class": "the name of a class; GET /classes lists them",
     "seed": f"a whole number from 0 to {MAX_SEED}",
 }
+_MOST_COMMAS = 1000
+_PIECE = 1 << 20
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
 
 
@@ -113,12 +115,22 @@ def parse_body(data: bytes, body: type[Body], *, missing: str) -> Body:
     if not data:
         raise Refusal("missing_file", missing)
     # Counted first: of values that no request has, millions fit into a body and not into memory.
-    if data.count(b",") > 1000:
+    if _has_many_values(data):
         raise Refusal("bad_json", "the JSON holds more values than any request has")
     try:
         return body.model_validate_json(data)
     except ValidationError as error:
         raise _refusal(error, body, missing) from None
+
+
+def _has_many_values(data: bytes) -> bool:
+    """By their commas, a piece at a time: other threads go on in between."""
+    found = 0
+    for start in range(0, len(data), _PIECE):
+        found += data.count(b",", start, start + _PIECE)
+        if found > _MOST_COMMAS:
+            return True
+    return False
 
 
 def parse_texts(texts: Mapping[str, str], body: type[Body]) -> Body:

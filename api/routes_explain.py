@@ -6,7 +6,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals
+from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer
 from api.errors import request_id_of
 from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import EXPLAIN_BODY
@@ -25,7 +25,7 @@ _PNG = {
 @router.post(
     "/explain",
     response_model=ExplainAnswer,
-    responses={200: _PNG, **SCORING, **refusals(504)},
+    responses={200: _PNG, **SCORING},
     openapi_extra=EXPLAIN_BODY,
 )
 async def explain(request: Request, desk: TheDesk, scorer: TheScorer) -> ExplainAnswer | Response:

@@ -6,7 +6,7 @@ import time
 
 from fastapi import APIRouter, Request
 
-from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, refusals, score_each
+from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, score_each
 from api.errors import Refusal, request_id_of
 from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
@@ -19,7 +19,7 @@ from melanoma.scoring.scorer import Prediction
 router = APIRouter(dependencies=[Guarded])
 
 
-@router.post("/predict", responses={**SCORING, **refusals(504)}, openapi_extra=PREDICT_BODY)
+@router.post("/predict", responses=SCORING, openapi_extra=PREDICT_BODY)
 async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> PredictAnswer:
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()

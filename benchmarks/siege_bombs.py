@@ -19,7 +19,8 @@ def make_bombs() -> dict[str, bytes]:
         "scans": _many_scans(3984, 4000, 90),
         "segments": _saved(np.zeros((64, 64, 3), np.uint8), "JPEG")[:2] + b"\xff\xfe\0\2" * 200_000,
         "header": _png_header(20_000, 20_000),
-        "text": plain[:33] + _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 28), 9)) * 4
+        "text": plain[:33]
+        + _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 28), 9)) * 4
         + plain[33:],
         "cut": _saved(_noise(900, 1200), "JPEG")[:60_000] + b"\xff\xd9",
         "png of 49 MP": _flat_png(7000, 7000),

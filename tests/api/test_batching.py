@@ -148,7 +148,7 @@ def test_a_photograph_on_which_the_network_fails_fails_alone(watched, scorer, fi
         return score(squares)
 
     watched.member_probabilities = fail
-    batcher = MicroBatcher(waiting=32)
+    batcher = MicroBatcher(waiting=32, wait=5)
     found = asyncio.run(batcher.score(watched, files[:4]))
     kinds = [type(outcome) for outcome in found]
     assert kinds == [Prediction, RuntimeError, Prediction, Prediction]
@@ -337,3 +337,25 @@ def test_batches_are_told_to_whoever_counts_them(watched, files):
     )
     asyncio.run(batcher.score(watched, files[:3]))
     assert told == [(3, "tiny")]
+
+
+def test_who_has_waited_too_long_is_refused_and_costs_no_score(watched, files):
+    async def ask() -> list[Any]:
+        batcher = MicroBatcher(waiting=8, patience=0.2)
+        watched.go.clear()
+        first = asyncio.create_task(batcher.score(watched, [files[0]]))
+        while not watched.entered.is_set():
+            await asyncio.sleep(0.01)
+        # The first is being scored, however long that takes; the second only waits.
+        second = await batcher.score(watched, [files[1]])
+        watched.go.set()
+        found = [*second, *await first, *await batcher.score(watched, [files[2]])]
+        assert batcher.present == 0
+        return found
+
+    late, first, third = asyncio.run(ask())
+    assert isinstance(late, Refusal)
+    assert late.code == "busy"
+    assert isinstance(first, Prediction)
+    assert isinstance(third, Prediction)
+    assert watched.sizes == [1, 1]

@@ -198,10 +198,10 @@ def test_lime_ends_at_its_deadline(scorer, photograph):
     with TestClient(app) as client:
         app.state.desk.costs._each.clear()  # nothing says that it cannot fit
         reply = client.post("/explain", files={"file": photograph}, data=LOW)
-        assert "deadline" in refused(reply, 504, "deadline")
+        assert "deadline" in refused(reply, 503, "deadline")
         # Grad-CAM has none, and the slot is free again.
         assert client.post("/explain", files={"file": photograph}).status_code == 200
-        refused(client.post("/explain", files={"file": photograph}, data=LOW), 504, "deadline")
+        refused(client.post("/explain", files={"file": photograph}, data=LOW), 503, "deadline")
 
 
 def test_what_cannot_end_within_the_deadline_is_neither_offered_nor_begun(
