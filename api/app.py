@@ -24,6 +24,7 @@ from api.routes_explain import router as explain_router
 from api.routes_predict import router as predict_router
 from api.service import Desk
 from api.settings import Settings, read_settings
+from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.errors import MelanomaError
 from melanoma.scoring.scorer import Scorer
 
@@ -85,6 +86,7 @@ def load_app(settings: Settings) -> FastAPI:
     from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.bundle import load_bundle
 
+    give_freed_memory_back()
     device = resolve_device(settings.device)
     bundles = [load_bundle(folder) for folder in settings.weights]
     return create_app([Scorer(bundle, device=device) for bundle in bundles], settings)

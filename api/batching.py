@@ -28,7 +28,7 @@ Outcome: TypeAlias = Prediction | Exception
 LARGEST = 8
 WAIT_SECONDS = 0.005
 # Callers give up after about as long; a score that nobody waits for costs those behind it.
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 10.0
 # Photographs of more pixels are decoded one at a time, in a lane of their own: seconds and
 # hundreds of megabytes each, they keep neither the others nor the memory waiting.
 BIG_PIXELS = 16_000_000

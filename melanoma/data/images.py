@@ -24,7 +24,7 @@ from melanoma.data import jpeg_structure, png_structure
 from melanoma.data.bit_depth import find_bits
 from melanoma.data.color import IGNORED, find_color_change
 from melanoma.data.containers import read_member, split_member, stat_source
-from melanoma.data.decoding_room import ROOM
+from melanoma.data.decoding_room import BYTES_A_PIXEL, PROGRESSIVE_BYTES_A_PIXEL, ROOM
 from melanoma.data.file_states import FileState
 from melanoma.data.foreign_formats import name_format
 from melanoma.data.jpeg_damage import check_jpeg
@@ -98,7 +98,7 @@ def decode_image(data: bytes, *, limit: int = MAX_BYTES) -> Photograph:
 def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
     """Upright pixels, and warnings of the file; waits for room in the process's memory."""
     image, structure = _open_checked(data, limit)
-    with ROOM.hold(image.width * image.height):
+    with ROOM.hold(image.width * image.height * _bytes_a_pixel(structure)):
         found = list(_check_damage(data, structure))
         try:
             if getattr(image, "n_frames", 1) > 1:
@@ -118,6 +118,11 @@ def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
             raise ImageError("corrupt_image", DAMAGED) from error
         del image, decoded  # before the turn makes another copy
         return make_upright(pixels, orientation), found
+
+
+def _bytes_a_pixel(structure: Structure) -> int:
+    progressive = isinstance(structure, JpegStructure) and structure.is_progressive
+    return PROGRESSIVE_BYTES_A_PIXEL if progressive else BYTES_A_PIXEL
 
 
 def _to_srgb(

@@ -54,6 +54,11 @@ class JpegStructure:
     coded: list[tuple[int, int]] = field(default_factory=list)
 
     @property
+    def is_progressive(self) -> bool:
+        """Whether every coefficient is kept until the last scan is read."""
+        return self.kind in _PROGRESSIVE
+
+    @property
     def is_whole(self) -> bool:
         """Whether every bit of every coefficient has its place in a scan, in the right order."""
         seen = bool(self.components) and not self.inconsistent
@@ -154,7 +159,7 @@ def _read_scan(found: JpegStructure, content: bytes) -> None:
         found.inconsistent = True
         return
     first, last, bits = content[1 + 2 * count : 4 + 2 * count]
-    if found.kind not in _PROGRESSIVE:
+    if not found.is_progressive:
         first, last, bits = 0, 63, 0
     high, low = bits >> 4, bits & 15
     for number in content[1 : 1 + 2 * count : 2]:

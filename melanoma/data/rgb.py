@@ -85,10 +85,10 @@ def to_rgb(
 
 def has_low_information(pixels: Pixels) -> bool:
     """Whether there is nothing to see, or nothing but noise; measured on a shrunk copy."""
-    levels = _shrink(pixels, _SIDE_OF_LEVELS).mean(axis=2)
+    levels = shrink(pixels, _SIDE_OF_LEVELS).mean(axis=2)
     if levels.std() < LOW_INFORMATION:
         return True
-    small = _shrink(pixels, _SIDE_OF_NEIGHBORS).mean(axis=2)
+    small = shrink(pixels, _SIDE_OF_NEIGHBORS).mean(axis=2)
     return _neighbor_correlation(small) < _MIN_CORRELATION
 
 
@@ -114,7 +114,8 @@ def _over_white(image: Image.Image, color: ImageCmsTransform | None) -> Image.Im
     return Image.alpha_composite(white, layered)
 
 
-def _shrink(pixels: Pixels, side: int) -> Pixels:
+def shrink(pixels: Pixels, side: int) -> Pixels:
+    """The photograph with its longest side at `side`, averaged by area; a smaller one as it is."""
     height, width = pixels.shape[:2]
     share = side / max(height, width)
     if share >= 1:

@@ -55,6 +55,7 @@ def explain_toy(
     pixels: Pixels,
     question: Question,
     *,
+    square: Pixels | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> ToyExplanation:

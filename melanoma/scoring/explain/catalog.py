@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 
 class Explain(Protocol):
-    """An Explanation of the scorer's answer. What is slow looks at `deadline`, in seconds, and at
-    `should_stop` as it goes, and raises ExplanationError when either ends it."""
+    """An Explanation of the scorer's answer about `square`, or about that of `pixels` where there
+    is none. What is slow looks at `deadline`, in seconds, and at `should_stop` as it goes, and
+    raises ExplanationError when either ends it."""
 
     def __call__(
         self,
@@ -33,6 +34,7 @@ class Explain(Protocol):
         pixels: Pixels,
         question: Question,
         *,
+        square: Pixels | None,
         deadline: float | None,
         should_stop: Callable[[], bool],
     ) -> Explanation: ...
@@ -68,12 +70,18 @@ def explain(
     pixels: Pixels,
     question: Question,
     *,
+    square: Pixels | None = None,
     deadline: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Explanation:
-    """What the question's method says of decoded `pixels` (H, W, 3). Raises as its entry does."""
+    """What the question's method says of decoded `pixels` (H, W, 3). Raises as its entry does.
+
+    Where `pixels` were made smaller to be kept for long, `square` is the whole photograph's.
+    """
     entry = find_explainer(question.method)
-    return entry.explain(scorer, pixels, question, deadline=deadline, should_stop=should_stop)
+    return entry.explain(
+        scorer, pixels, question, square=square, deadline=deadline, should_stop=should_stop
+    )
 
 
 def _gradcam(
@@ -81,12 +89,13 @@ def _gradcam(
     pixels: Pixels,
     question: Question,
     *,
+    square: Pixels | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> Explanation:
     from melanoma.scoring.explain.explainers import explain_gradcam
 
-    return explain_gradcam(scorer, pixels, target=question.target)
+    return explain_gradcam(scorer, pixels, square=square, target=question.target)
 
 
 def _draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: Explanation) -> None:
@@ -102,6 +111,7 @@ def _lime(
     pixels: Pixels,
     question: Question,
     *,
+    square: Pixels | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> Explanation:
@@ -110,6 +120,7 @@ def _lime(
     return explain_lime(
         scorer,
         pixels,
+        square=square,
         target=question.target,
         precision=question.precision,
         seed=question.seed,

@@ -143,6 +143,7 @@ def explain_lime(
     scorer: Scorer,
     pixels: Pixels,
     *,
+    square: Pixels | None = None,
     target: str | None = None,
     precision: str = "Medium",
     seed: int = 0,
@@ -151,11 +152,13 @@ def explain_lime(
 ) -> LimeExplanation:
     """The weights of a photograph's superpixels for a class, the predicted one by default.
 
-    `pixels` (H, W, 3) are decoded. The prediction is the score itself, all views in float32. The
-    regression asks the ensemble exactly count_evaluations(precision) times about the upright view,
-    each member once each time: first about the photograph, in float32, then about the images with
-    hidden superpixels, in bfloat16 where the hardware multiplies it. (Eight views would take eight
-    times as long.) Before each member, `should_stop` and the `deadline` in seconds are looked at.
+    `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already.
+
+    The prediction is the score itself, all views in float32. The regression asks the ensemble
+    exactly count_evaluations(precision) times about the upright view, each member once each time:
+    first about the photograph, in float32, then about the images with hidden superpixels, in
+    bfloat16 where the hardware multiplies it. (Eight views would take eight times as long.) Before
+    each member, `should_stop` and the `deadline` in seconds are looked at.
     Raises ExplanationError when either ends it, RecipeError for an unknown class or precision.
     """
     start = time.monotonic()
@@ -164,7 +167,7 @@ def explain_lime(
     segments = find_segments(scored_part(pixels, fit=scorer.bundle.fit), seed=seed)
     count = int(segments.max()) + 1
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
-    square = scorer.square(pixels)
+    square = scorer.square(pixels) if square is None else square
     score = scorer.member_probabilities(square[None])
     upright = scorer.on(scorer.members, views=1)
     found = [score if scorer.views == 1 else upright.member_probabilities(square[None])]
@@ -198,21 +201,23 @@ def explain_lime(
 
 
 def explain_gradcam(
-    scorer: Scorer, pixels: Pixels, *, target: str | None = None
+    scorer: Scorer, pixels: Pixels, *, square: Pixels | None = None, target: str | None = None
 ) -> GradcamExplanation:
     """Where the last feature maps speak for a class, the predicted one by default.
 
-    `pixels` (H, W, 3) are decoded. The upright view is explained, whatever views the score
+    `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already.
+
+    The upright view is explained, whatever views the score
     averages; each member's map is scaled to [0, 1] before the mean. Raises RecipeError for an
     unknown class.
     """
     start = time.monotonic()
     bundle = scorer.bundle
     _find_columns(bundle, target, default=0)
-    square = scorer.square(pixels)[None]
-    by_member = scorer.member_probabilities(square)[0]
+    squares = (scorer.square(pixels) if square is None else square)[None]
+    by_member = scorer.member_probabilities(squares)[0]
     name, columns = _find_columns(bundle, target, default=int(by_member.mean(axis=0).argmax()))
-    image = to_tensor(square, normalize=bundle.normalize, device=scorer.device)
+    image = to_tensor(squares, normalize=bundle.normalize, device=scorer.device)
 
     def evidence(logits: Tensor) -> Tensor:
         if bundle.outputs > 1:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
+from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
 from melanoma.errors import ImageError
 from melanoma.scoring.files.find import ImageFile
@@ -43,6 +44,7 @@ class LocalScorer:
     """A Scorer in this process, as a FileScorer."""
 
     def __init__(self, scorer: Scorer) -> None:
+        give_freed_memory_back()
         self.scorer = scorer
         self.name = scorer.bundle.name
         self.digest = scorer.bundle.digest
