@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -17,9 +18,12 @@ R_co = TypeVar("R_co", covariant=True)
 
 DEADLINE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-# A thirtieth of a score's weight where both want the processor: at 10 the scores beside it take
-# half as long again, at 19 it would stand still beside whatever else the machine does.
-_NICENESS = 15
+# A third of a score's weight where both want the processor. Not less: whoever is pushed aside while
+# he holds Python's lock keeps everybody else waiting, the event loop too.
+_NICENESS = 5
+# While scores wait, a step is followed by a rest of so many times its length.
+_REST = 4.0
+_LONGEST_REST = 2.0
 
 
 class Explaining(Protocol[R_co]):
@@ -31,12 +35,17 @@ class Explaining(Protocol[R_co]):
 class ExplainSlot:
     """Runs one function at a time, in a thread of low priority; refuses the others.
 
-    Scores go before explanations: the slot's thread, and those that torch starts for it, get what
-    the scores leave of the processors.
+    Scores go before explanations: the slot's thread, and those that torch starts for it, have a
+    lower priority, and it rests between its steps while `others_wait`.
     """
 
-    def __init__(self, *, deadline: float = DEADLINE_SECONDS) -> None:
-        self.deadline = deadline
+    def __init__(
+        self,
+        *,
+        deadline: float = DEADLINE_SECONDS,
+        others_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.deadline, self._others_wait = deadline, others_wait
         self._taken = threading.Lock()
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="explaining", initializer=_step_back
@@ -61,7 +70,8 @@ class ExplainSlot:
         if not self._taken.acquire(blocking=False):
             raise Refusal("busy", "another explanation is being made; try again in a moment")
         stop = threading.Event()
-        future = self._thread.submit(function, deadline=self.deadline, should_stop=stop.is_set)
+        should_stop = _Steps(stop, self._others_wait)
+        future = self._thread.submit(function, deadline=self.deadline, should_stop=should_stop)
         future.add_done_callback(self._free)
         try:
             work = asyncio.wrap_future(future)
@@ -76,7 +86,26 @@ class ExplainSlot:
         self._taken.release()
 
 
+class _Steps:
+    """What the function calls between its steps: says whether to stop, and rests for the scores."""
+
+    def __init__(self, stop: threading.Event, others_wait: Callable[[], bool]) -> None:
+        self._stop, self._others_wait = stop, others_wait
+        self._since = time.monotonic()
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        until = now + min(_LONGEST_REST, _REST * (now - self._since))
+        while self._others_wait() and (left := until - time.monotonic()) > 0:
+            if self._stop.wait(min(left, _POLL_SECONDS)):
+                break
+        self._since = time.monotonic()
+        return self._stop.is_set()
+
+
 def _step_back() -> None:
     # Each of Linux's threads has a priority of its own, which the threads it starts inherit.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        me = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, me)
+        os.setpriority(os.PRIO_PROCESS, me, min(19, before + _NICENESS))

@@ -19,6 +19,7 @@ from api.reports import Reports
 from api.settings import Settings
 from api.versions import find_scorer, name_scorers
 from melanoma.data.images import Photograph
+from melanoma.scoring.explain.pictures import import_drawing
 from melanoma.scoring.scorer import Scorer
 
 R = TypeVar("R")
@@ -37,7 +38,9 @@ class Desk:
             wait=settings.batch_wait_ms / 1000,
             on_batch=lambda size, scorer: self.metrics.count_batch(size, self.label(scorer)),
         )
-        self.slot = ExplainSlot(deadline=settings.lime_seconds)
+        self.slot = ExplainSlot(
+            deadline=settings.lime_seconds, others_wait=lambda: self.batcher.present > 0
+        )
         self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
         self.readiness = Readiness(on_leave=self.bodies.leave)
         self.costs = Costs(deadline=settings.lime_seconds)
@@ -92,6 +95,7 @@ class Desk:
 
     async def check(self) -> None:
         """Ask every scorer for its golden score, in the thread that will score, and time LIME."""
+        await self.batcher.run(import_drawing)
         await self.batcher.run(self.readiness.check, self.scorers)
         if self.readiness.ready:
             await self.batcher.run(self.costs.measure, self.scorers)

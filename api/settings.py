@@ -32,7 +32,7 @@ class Settings:
     batch: int = 8
     batch_wait_ms: float = 5.0
     lime_seconds: float = 60.0
-    body_mb: int = 256
+    body_mb: int = 192
     body_seconds: float = 60.0
     root_path: str = ""
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 BYTES_A_PIXEL = 7
 # What a progressive JPEG takes beside: libjpeg keeps two bytes of every coefficient to the end.
 PROGRESSIVE_BYTES_A_PIXEL = 13
-# The largest photograph beside one of 16 megapixels.
-MAX_BYTES_IN_FLIGHT = 66_000_000 * BYTES_A_PIXEL
+# The largest photograph, or three of 16 megapixels.
+MAX_BYTES_IN_FLIGHT = 50_000_000 * BYTES_A_PIXEL
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 

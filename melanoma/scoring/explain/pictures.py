@@ -33,6 +33,13 @@ _SMALLEST = 7.0  # points of a line that had to be set smaller
 _HEAT_COLORS = ("#3b4cc0", "#2bb5c9", "#f7d038", "#e6261f")
 
 
+def import_drawing() -> None:
+    """Import what the first picture would: half a second in which Python runs nothing else."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure
+    import matplotlib.patheffects  # noqa: F401
+
+
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     """PNG: the scored part of the photograph `pixels` (H, W, 3), and the explanation over it."""
     # Matplotlib takes a second to import, and an explanation may be wanted without its picture.

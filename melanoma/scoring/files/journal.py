@@ -33,8 +33,9 @@ class Journal:
     def add(self, digest: str, row: Row) -> None:
         """Keep a row. Raises StorageError when the disk is full."""
         if self.path is not None:
-            with writing(self.path, needed=0), self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(self.key, digest, row) + "\n")
+            line = (_line(self.key, digest, row) + "\n").encode()
+            with writing(self.path, needed=len(line)), self.path.open("ab") as file:
+                file.write(line)
         self.rows[digest] = row
 
     def remove(self) -> None:
