@@ -17,8 +17,9 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
+from api.decoding import decode_square
 from api.errors import Refusal
-from melanoma.data.images import Photograph, Pixels, count_pixels, decode_image
+from melanoma.data.images import Photograph, Pixels, count_pixels
 from melanoma.scoring.scorer import Prediction, Scorer
 
 P = ParamSpec("P")
@@ -154,12 +155,12 @@ class MicroBatcher:
             return await loop.run_in_executor(self._decoders, _square, scorer, photograph)
         pixels = await loop.run_in_executor(self._decoders, count_pixels, photograph)
         if pixels <= BIG_PIXELS:
-            return await loop.run_in_executor(self._decoders, _decode, scorer, photograph)
+            return await loop.run_in_executor(self._decoders, decode_square, scorer, photograph)
         if self._big * _BIG_SHARE >= self._room:
             raise Refusal("busy", _BUSY)
         self._big += 1
         try:
-            return await loop.run_in_executor(self._big_decoder, _decode, scorer, photograph)
+            return await loop.run_in_executor(self._big_decoder, decode_square, scorer, photograph)
         finally:
             self._big -= 1
 
@@ -212,10 +213,6 @@ class MicroBatcher:
         self.on_batch(len(group), scorer)
         squares = np.stack([item.square for item in group])
         return scorer.score_squares(squares, [item.warnings for item in group])
-
-
-def _decode(scorer: Scorer, data: bytes) -> tuple[Pixels, tuple[str, ...]]:
-    return _square(scorer, decode_image(data))
 
 
 def _square(scorer: Scorer, photograph: Photograph) -> tuple[Pixels, tuple[str, ...]]:

@@ -11,12 +11,12 @@ from functools import partial
 import anyio.to_thread
 from fastapi import Request
 
+from api.decoding import decode_to_draw
 from api.dependencies import as_refusal
 from api.errors import Refusal
 from api.requests import ExplainRequest
 from api.service import Desk
-from melanoma.data.images import Photograph, Pixels, decode_image
-from melanoma.data.rgb import shrink
+from melanoma.data.images import Photograph
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.catalog import EXPLAINERS, explain
@@ -24,8 +24,6 @@ from melanoma.scoring.explain.explainers import Explanation
 from melanoma.scoring.explain.options import Question
 from melanoma.scoring.explain.pictures import draw_explanation
 from melanoma.scoring.scorer import Prediction, Scorer
-
-_KEPT_SIDE = 2048  # three times that of the picture
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _explain_bytes(
     deadline: float,
     should_stop: Callable[[], bool],
 ) -> tuple[Explanation, Photograph]:
-    photograph, square = _decode(scorer, data)
+    photograph, square = decode_to_draw(scorer, data)
     explanation = explain(
         scorer,
         photograph.pixels,
@@ -139,20 +137,10 @@ def _explain_bytes(
     return explanation, photograph
 
 
-def _decode(scorer: Scorer, data: bytes) -> tuple[Photograph, Pixels]:
-    """The photograph, no larger than a picture needs, and the square of the whole of it.
-
-    It is kept until it is explained and drawn: a phone's photograph is 150 MB all that time.
-    """
-    photograph = decode_image(data)
-    square = scorer.square(photograph.pixels)
-    return photograph._replace(pixels=shrink(photograph.pixels, _KEPT_SIDE)), square
-
-
 async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:
     # Only the networks' part goes through the queue of the scores, which it takes as one of them.
     async with desk.drawing():
-        photograph, square = await anyio.to_thread.run_sync(_decode, scorer, data)
+        photograph, square = await anyio.to_thread.run_sync(decode_to_draw, scorer, data)
         function = partial(explain, scorer, photograph.pixels, question, square=square)
         explanation = await desk.batcher.run(function)
         return await anyio.to_thread.run_sync(_explained, explanation, photograph)

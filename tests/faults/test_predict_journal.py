@@ -238,7 +238,7 @@ def test_a_disk_that_fills_up_keeps_what_was_scored(
     real = Path.open
 
     def full(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
-        if mode == "a" and stub.asked and len(stub.asked) > HEALTHY:
+        if mode == "ab" and stub.asked and len(stub.asked) > HEALTHY:
             raise OSError(28, "No space left on device", str(self))
         return real(self, mode, *rest, **options)
 
