@@ -256,11 +256,11 @@ READERS: dict[str, type[DataSection]] = {
     "csv_folder": CsvFolderData,
     "ham10000": HamData,
     "class_folders": ClassFolderData,
+    "phantoms": PhantomData,
+    "npy_arrays": NpyArrayData,
     "isic": IsicData,
     "isic2024": Isic2024Data,
     "tfrecord": TfrecordData,
-    "phantoms": PhantomData,
-    "npy_arrays": NpyArrayData,
 }
 
 

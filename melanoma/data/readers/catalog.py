@@ -55,9 +55,9 @@ READERS: dict[str, Reader] = {
     "csv_folder": Reader(read_csv_folder),
     "ham10000": Reader(read_ham10000),
     "class_folders": Reader(read_class_folders),
+    "phantoms": Reader(read_phantoms, read_test=read_siim_test, draws=True),
+    "npy_arrays": Reader(read_npy_arrays, read_test=read_npy_test),
     "isic": Reader(read_isic),
     "isic2024": Reader(read_isic2024, read_test=read_isic2024_test),
     "tfrecord": Reader(read_tfrecord, read_test=read_tfrecord_test),
-    "phantoms": Reader(read_phantoms, read_test=read_siim_test, draws=True),
-    "npy_arrays": Reader(read_npy_arrays, read_test=read_npy_test),
 }
