@@ -148,8 +148,6 @@ def _remedy(array: ImageArray, arrays: Path) -> str:
 def _difference(path: Path, state: FileState) -> str:
     if split_member(path):
         return "other content of the member"
-    if split_member(path):
-        return "other content"
     size = path.stat().st_size if path.is_file() else 0
     if size != state.bytes:
         return f"{state.bytes:,} bytes then, {size:,} now"

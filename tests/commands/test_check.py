@@ -17,7 +17,7 @@ def test_case_01_values_are_listed_and_a_bare_true_is_text(call_door: Door, tmp_
     rows = zip(names, ("False", "False", "True"), strict=True)
     (folder / "train.csv").unlink()
     (folder / "test.csv").unlink(missing_ok=True)
-    (folder / "t.csv").write_text("file,malignant\n" + "".join(f"{n},{m}\n" for n, m in rows))
+    (folder / "t.csv").write_text(",file,malignant\n" + "".join(f"7,{n},{m}\n" for n, m in rows))
     columns = ("--data", folder, "--image-col", "file", "--target-col", "malignant")
     options = (*columns, "--set", "image.size=32", "--set", "data.table=t.csv")
     options = (*options, "--warn-only", "unlabeled")

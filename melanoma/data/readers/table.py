@@ -138,10 +138,9 @@ def make_table(
     problems: list[str] = []
     frame = pd.DataFrame({"image_name": table[image_col]})
     for ours in ("patient_id", "lesion_id", "sex", "site"):
-        known = table.get(columns.get(ours, ""))
-        frame[ours] = "" if known is None else blank_placeholders(known)
+        frame[ours] = blank_placeholders(_column(table, columns.get(ours)))
     frame["sex"] = read_sexes(frame["sex"])
-    age = table[columns["age"]] if columns.get("age", "") in table else pd.Series("", table.index)
+    age = _column(table, columns.get("age"))
     frame["age"], unread = read_ages(age)
     frame["source"] = list(sources)
     frame["label"], frame["target"] = "", UNLABELED
@@ -165,6 +164,11 @@ def make_table(
         problems=(*problems, *repeated),
         warnings=(*warnings, *unread),
     )
+
+
+def _column(table: pd.DataFrame, name: str | None) -> pd.Series:
+    """The column of that name; blank where there is none. A table's index has a blank name."""
+    return table[name] if name and name in table else pd.Series("", table.index)
 
 
 def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:

@@ -150,3 +150,11 @@ def test_group_by_none_still_divides_patients(tmp_path: Path) -> None:
     folds = make_folds(table, Folds(name="x", k=3, group_by="none"))
     known = folds.frame[folds.frame["patient_id"] != ""]
     assert known.groupby("patient_id")["fold"].nunique().max() > 1
+
+
+def test_the_index_that_pandas_wrote_is_nobody_s_sex_and_no_patient(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",image_name,target\n0,a,0\n1,b,1\n")
+    frame = read_lesions(tmp_path, CsvFolderData(reader="csv_folder")).frame
+    unknown = frame[["patient_id", "lesion_id", "sex", "site"]]
+    assert set(unknown.to_numpy().ravel()) == {""}
+    assert frame["age"].isna().all()
