@@ -58,14 +58,31 @@ async def _the_scorer(
         str | None, Query(description="NAME of a served bundle (newest version), or NAME@VERSION")
     ] = None,
 ) -> Scorer:
-    if set(request.query_params) - {"model"}:
-        raise Refusal("unknown_field", "the address has an unknown parameter; known: model")
+    known = ("model", "threshold") if "/predict" in request.url.path else ("model",)
+    if set(request.query_params) - set(known):
+        said = ", ".join(known)
+        raise Refusal("unknown_field", f"the address has an unknown parameter; known: {said}")
     if len(request.query_params.getlist("model")) > 1:
         raise Refusal("invalid_field", "model: name one bundle")
     return desk.choose(model)
 
 
 TheScorer = Annotated[Scorer, Depends(_the_scorer)]
+
+
+def _the_threshold(
+    scorer: TheScorer,
+    threshold: Annotated[
+        float | None,
+        Query(ge=0, le=1, description="Flag from this melanoma probability on, such as 0.5."),
+    ] = None,
+) -> float | None:
+    if threshold is not None and not scorer.bundle.melanoma:
+        raise Refusal("invalid_field", "threshold: this bundle names no melanoma class")
+    return threshold
+
+
+TheThreshold = Annotated[float | None, Depends(_the_threshold)]
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -6,7 +6,15 @@ import time
 
 from fastapi import APIRouter, Request
 
-from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer, score_each
+from api.dependencies import (
+    SCORING,
+    Guarded,
+    TheDesk,
+    TheScorer,
+    TheThreshold,
+    log_answer,
+    score_each,
+)
 from api.errors import Refusal, request_id_of
 from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
@@ -20,7 +28,9 @@ router = APIRouter(dependencies=[Guarded])
 
 
 @router.post("/predict", responses=SCORING, openapi_extra=PREDICT_BODY)
-async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> PredictAnswer:
+async def predict(
+    request: Request, desk: TheDesk, scorer: TheScorer, threshold: TheThreshold
+) -> PredictAnswer:
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
@@ -37,6 +47,8 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
         if isinstance(found, Refusal):
             raise found
         prediction = found
+    if threshold is not None:
+        prediction = scorer.flag_from(prediction, threshold)
     seconds = time.perf_counter() - start
     await log_answer(request, "a photograph", [data], seconds)
     return PredictAnswer(
@@ -52,7 +64,9 @@ async def predict(request: Request, desk: TheDesk, scorer: TheScorer) -> Predict
     responses=SCORING,
     openapi_extra=BATCH_BODY,
 )
-async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> BatchAnswer:
+async def predict_batch(
+    request: Request, desk: TheDesk, scorer: TheScorer, threshold: TheThreshold
+) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""
     start = time.perf_counter()
     desk.readiness.require(scorer)
@@ -61,6 +75,11 @@ async def predict_batch(request: Request, desk: TheDesk, scorer: TheScorer) -> B
     readable = [data for data in uploads if isinstance(data, bytes)]
     scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
     outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
+    if threshold is not None:
+        outcomes = [
+            one if isinstance(one, Refusal) else scorer.flag_from(one, threshold)
+            for one in outcomes
+        ]
     seconds = time.perf_counter() - start
     await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(

@@ -23,15 +23,8 @@ if TYPE_CHECKING:
     from melanoma.scoring.files.service_client import RemoteScorer
 
 app = t.make_app()
-_LOCAL = (
-    "config",
-    "weights",
-    "settings",
-    "device",
-    "views",
-    "view_scores",
-    "threshold",
-)  # of no meaning to a service
+# Of no meaning to a service.
+_LOCAL = ("config", "weights", "settings", "device", "views", "view_scores")
 _REMOTE = ("model", "token")  # of no meaning without one
 
 
@@ -127,7 +120,7 @@ def predict(
     if submission is not None:
         _require_submission(submission, files, remote=url is not None)
     scorer = (
-        _reach_service(url or "", model, token)
+        _reach_service(url or "", model, token, threshold)
         if folder is None
         else _load_scorer(folder, device, views, threshold)
     )
@@ -174,10 +167,12 @@ def _require_picture(out: Path | None, explain: bool, submission: Path | None) -
     return out
 
 
-def _reach_service(url: str, model: str | None, token: str | None) -> RemoteScorer:
+def _reach_service(
+    url: str, model: str | None, token: str | None, threshold: float | None
+) -> RemoteScorer:
     from melanoma.scoring.files.service_client import RemoteScorer
 
-    return RemoteScorer(url, model=model, token=token)
+    return RemoteScorer(url, model=model, token=token, threshold=threshold)
 
 
 def _require_meant(views: int | None, threshold: float | None, channels: str | None) -> None:

@@ -57,12 +57,12 @@ class LeakAudit:
                 listed.append(f"  and {len(found) - limit} more")
         return listed
 
-    def lists(self, limit: int = 50) -> list[str]:
-        """What `lines` lists under the findings, for those who have read them: whole lists alone,
-        each under its kind."""
+    def lists(self, limit: int = 50, *, longer_than: int = _SHOWN) -> list[str]:
+        """What `lines` lists under the findings, for those who read these elsewhere: the lists
+        `longer_than` so many alone, each under its kind."""
         listed = []
         for kind, found in self._kinds:
-            if len(found) > _SHOWN:
+            if len(found) > longer_than:
                 listed.append(f"  {kind} {self.where}:")
                 listed += [f"  {one}" for one in found[:limit]]
             if len(found) > limit:

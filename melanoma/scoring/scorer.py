@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,6 @@ class Scorer:
     ) -> None:
         self.bundle = bundle
         self.threshold = threshold
-        if threshold is not None and not bundle.melanoma:
-            raise RecipeError("a threshold: the bundle's recipe names no melanoma class")
         self._point = _flagging_point(bundle, threshold)
         self.device = device or torch.device("cpu")
         self.views = views or bundle.views
@@ -135,6 +133,14 @@ class Scorer:
         if not np.isfinite(probabilities).all():
             raise ScoreError("the model's answer is not a finite number")
         return probabilities
+
+    def flag_from(self, prediction: Prediction, threshold: float) -> Prediction:
+        """The same answer, flagged from this probability on. Raises RecipeError where the
+        constructor does."""
+        point, score = _flagging_point(self.bundle, threshold), prediction.melanoma_probability
+        return replace(
+            prediction, threshold=point, flagged=score is not None and score >= threshold
+        )
 
     def of_fold(self, fold: int) -> Scorer:
         """The same scorer with one member alone. Raises RecipeError listing the folds."""
@@ -236,6 +242,8 @@ class Scorer:
 
 def _flagging_point(bundle: Bundle, threshold: float | None) -> dict[str, Any] | None:
     """What flags, as an answer has it."""
+    if threshold is not None and not bundle.melanoma:
+        raise RecipeError("a threshold: the bundle's recipe names no melanoma class")
     if threshold is not None:
         return asked_point(threshold, bundle.curve)
     return bundle.points[0] if bundle.points else None

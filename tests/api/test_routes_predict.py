@@ -22,6 +22,7 @@ from api.settings import Settings
 from melanoma.data.arrays import load_array
 from melanoma.data.images import DECODER_VERSION
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.scorer import Scorer
 
 FIELDS = [
@@ -327,3 +328,22 @@ def test_the_openapi_page_documents_what_is_sent_and_answered(client):
             guarded = path not in ("/healthz", "/readyz")
             assert ("401" in operation["responses"]) == guarded, path
             assert bool(operation.get("security")) == guarded, path
+
+
+def test_any_threshold_may_be_asked_for(client, photograph, scorer):
+    own = client.post("/predict", files={"file": photograph}).json()
+    score = own["melanoma_probability"]
+    for value, flagged in ((score, True), (min(score + 1e-6, 1.0), False)):
+        address = f"/predict?threshold={value!r}"
+        answer = client.post(address, files={"file": photograph}).json()
+        assert answer["flagged"] is flagged
+        assert answer["threshold"] == asked_point(value, scorer.bundle.curve)
+        assert answer["thresholds"] == own["thresholds"]
+        batch = f"/predict/batch?threshold={value!r}"
+        (item,) = client.post(batch, files=[("files", photograph)]).json()["results"]
+        assert item["flagged"] is flagged
+    for value in ("1.5", "-0.1", "nan", "x"):
+        refused = client.post(f"/predict?threshold={value}", files={"file": photograph})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_field")
+    other = client.post("/explain?threshold=0.5", files={"file": photograph})
+    assert other.json()["error"]["code"] == "unknown_field"

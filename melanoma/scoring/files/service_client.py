@@ -42,7 +42,14 @@ class RemoteScorer:
     when nothing there answers as a melanoma service.
     """
 
-    def __init__(self, address: str, *, model: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        model: str | None = None,
+        token: str | None = None,
+        threshold: float | None = None,
+    ) -> None:
         self.address = _require_address(address)
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
         self._opener = urllib.request.build_opener(_NoRedirect)
@@ -50,7 +57,7 @@ class RemoteScorer:
         self.digest = described.digest
         self.views = described.views
         self.melanoma: Sequence[str] = described.melanoma
-        self.threshold: float | None = None
+        self.threshold = threshold
         self.size = described.image_size
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
@@ -79,10 +86,17 @@ class RemoteScorer:
             if len(data) > MAX_BYTES:
                 decode_image(data, limit=MAX_FILE_BYTES)  # refuses it in a local run's words,
                 decode_image(data)  # or as too large for a service, and nothing is sent
-            reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS)
+            asked = "" if self.threshold is None else f"&threshold={self.threshold!r}"
+            reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS, asked=asked)
         except ImageError as error:
             return f"{error.code}: {error}"
         answer = read_score(reply.json(self.address), self.address)
+        flags = answer.threshold.value if answer.threshold else None
+        if self.threshold is not None and flags != self.threshold:
+            raise ServiceError(
+                f"{self.address} flags by its own threshold, whatever is asked for; leave out "
+                "--threshold"
+            )
         digest = answer.model.digest
         if digest != self.digest:
             raise ServiceError(
@@ -103,10 +117,11 @@ class RemoteScorer:
         *,
         accept: str = "application/json",
         seconds: float,
+        asked: str = "",
     ) -> Reply:
         kind, body = _form(data, fields)
         request = urllib.request.Request(
-            f"{self.address}{path}?model={quote(self.name, safe='')}",
+            f"{self.address}{path}?model={quote(self.name, safe='')}{asked}",
             data=body,
             headers={**self._headers, "Content-Type": kind, "Accept": accept},
         )

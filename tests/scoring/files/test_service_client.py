@@ -105,6 +105,26 @@ def test_one_image_is_said_alike_with_a_service_and_without(
     assert lines[-1] == table["disclaimer"][0]
 
 
+def test_a_threshold_is_asked_of_the_service_as_of_a_bundle(
+    served: Served, bundle_folder: Path, one: Path, call_door: Door
+) -> None:
+    asked = [one, "--threshold", "0.03", "--json"]
+    local = call_door("predict", *asked, *RECIPE, "--weights", bundle_folder)
+    remote = call_door("predict", *asked, "--url", served.address)
+    assert (local.code, remote.code) == (0, 0), local.err + remote.err
+    (ours,), (theirs,) = json.loads(local.out), json.loads(remote.out)
+    for name in ("flagged", "threshold", "threshold_at", "sensitivity", "specificity"):
+        assert theirs[name] == ours[name]
+    assert (ours["threshold"], ours["threshold_at"]) == (0.03, "asked for")
+
+
+def test_a_service_that_ignores_the_threshold_is_not_believed(one: Path, call_door: Door) -> None:
+    with speaking([GOOD]) as (address, _):
+        answer = call_door("predict", one, "--url", address, "--threshold", "0.3")
+    assert answer.code == 5
+    assert "flags by its own threshold" in answer.err
+
+
 def test_of_several_images_each_line_names_its_file(
     served: Served, folder: Path, one: Path, call_door: Door
 ) -> None:
