@@ -138,9 +138,9 @@ class Scorer:
         """The same answer, flagged from this probability on. Raises RecipeError where the
         constructor does."""
         point, score = _flagging_point(self.bundle, threshold), prediction.melanoma_probability
-        return replace(
-            prediction, threshold=point, flagged=score is not None and score >= threshold
-        )
+        flagged = score is not None and score >= threshold
+        verdict = self._verdict(flagged, prediction.by_class, prediction.other_cancer)
+        return replace(prediction, threshold=point, flagged=flagged, verdict=verdict)
 
     def of_fold(self, fold: int) -> Scorer:
         """The same scorer with one member alone. Raises RecipeError listing the folds."""
