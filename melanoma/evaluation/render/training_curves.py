@@ -55,6 +55,8 @@ def draw_rates(histories: Sequence[FoldHistory], words: Words) -> str:
 
 
 def _trace(panel: Panel, points: Sequence[tuple[float, float]], kind: str, tip: str) -> None:
+    if not points:
+        return
     panel.line([x for x, _ in points], [y for _, y in points], kind)
     for x, y in points[-1:]:  # one epoch alone is a point, and no line
         panel.dot(x, y, "mark" if kind == "curve thin" else "mark hollow", tip=tip, radius=3.0)
