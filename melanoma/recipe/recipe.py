@@ -65,6 +65,8 @@ class Recipe(Part):
     """Number that a changed recipe is told from its earlier self by."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the weights, the order of the images and the augmentation."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Seeds of several networks a fold, whose logits are averaged; none: `seed` alone."""
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2)] = BINARY_CLASSES
     """Names of the classes, in the order of the outputs."""
     melanoma: tuple[ClassName, ...] = ("melanoma",)
@@ -111,6 +113,19 @@ class Recipe(Part):
     def own_files(self) -> Mapping[str, bytes]:
         """The recipe's own Python files; none of a recipe that no file was read for."""
         return self._own_files
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The recipe of one of the seeds, alone."""
+        return self.model_copy(update={"seed": seed, "seeds": ()})
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(seeds) == 1:
+            raise ValueError("two or more; one is the field seed")
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands twice")
+        return seeds
 
     def with_own_files(self, files: Mapping[str, bytes]) -> Recipe:
         """The same recipe, with these files in hand."""
@@ -182,8 +197,9 @@ class Recipe(Part):
         for section, key, default in (*_LATER, *later):
             if key in values[section] and values[section][key] == default:
                 del values[section][key]
-        if not self.stages:
-            del values["stages"]
+        for key in ("stages", "seeds"):
+            if not values[key]:
+                del values[key]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         values["evaluation"] = {"views": self.evaluation.views}

@@ -16,7 +16,8 @@ from melanoma.data.images import Pixels
 from melanoma.data.transforms import Normalize, to_tensor
 from melanoma.devices import resolve_precision
 from melanoma.errors import WeightsError
-from melanoma.models.classifier import Classifier, make_classifier, make_faster
+from melanoma.models.classifier import make_classifier
+from melanoma.models.seed_mean import Network, SeedMean, make_network_faster
 from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.training.epoch import predict_logits
 
@@ -52,7 +53,7 @@ class TorchMembers:
 
     def __init__(
         self,
-        networks: Mapping[int, Classifier],
+        networks: Mapping[int, Network],
         *,
         normalize: Normalize,
         device: torch.device,
@@ -84,12 +85,12 @@ class TorchMembers:
         precision = resolve_precision("auto", self._device)
         with self._making:
             if precision not in self._faster:
-                fused = {f: make_faster(one, precision) for f, one in self.networks.items()}
+                fused = {f: make_network_faster(one, precision) for f, one in self.networks.items()}
                 self._faster[precision] = self._with(fused, precision)
             return self._faster[precision]
 
     def _with(
-        self, networks: Mapping[int, Classifier], precision: torch.dtype | None = None
+        self, networks: Mapping[int, Network], precision: torch.dtype | None = None
     ) -> TorchMembers:
         return TorchMembers(
             networks,
@@ -129,8 +130,12 @@ def load_members(bundle: Bundle, device: torch.device) -> TorchMembers:
     return TorchMembers(networks, normalize=bundle.normalize, device=device)
 
 
-def _load_network(bundle: Bundle, member: Member) -> Classifier:
-    classifier = make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
+def _load_network(bundle: Bundle, member: Member) -> Network:
+    made = [
+        make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
+        for _ in range(bundle.seeds)
+    ]
+    classifier = SeedMean(made) if bundle.seeds > 1 else made[0]
     try:
         weights = load_file(member.file)
         classifier.load_state_dict(weights)

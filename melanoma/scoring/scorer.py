@@ -15,7 +15,7 @@ from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
-from melanoma.models.classifier import Classifier
+from melanoma.models.seed_mean import Network
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.members import Members, TorchMembers, load_members
@@ -161,7 +161,7 @@ class Scorer:
         )
 
     @property
-    def classifiers(self) -> dict[int, Classifier]:
+    def classifiers(self) -> dict[int, Network]:
         """The members' networks, by fold, in evaluation mode.
 
         Raises RecipeError where another backend than torch runs them.

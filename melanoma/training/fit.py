@@ -70,7 +70,7 @@ def fit_fold(
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())
     with hold(folder, needed=_room_for(folder, recipe, size)), Interruption.watch() as interruption:
-        facts = _describe(recipe, data, device)
+        facts = describe_run(recipe, data, device)
         earlier = read_facts(folder)
         if earlier is not None and not resume:
             clear_run(folder)
@@ -133,7 +133,8 @@ def _restore(loop: Loop, saved: dict[str, Any]) -> None:
         ) from error
 
 
-def _describe(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
+def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunStart:
+    """What is known of the run before its first batch, its starting weights aside."""
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]

@@ -96,7 +96,8 @@ def _places(path: Path, digest: str, library: Path) -> Iterator[Path]:
     home = path.resolve().parent
     yield from (home, home.parent)
     # Not the text as a whole: a run that started from the file names its sha256 too.
-    for pattern, key in (("*/fold_*/run.json", "files"), (f"*/{_MANIFEST}", "sha256")):
+    runs = [(f"*/fold_*/{seed}run.json", "files") for seed in ("", "seed_*/")]
+    for pattern, key in (*runs, (f"*/{_MANIFEST}", "sha256")):
         for record in sorted(library.glob(pattern)):
             if digest in _digests(record, key):
                 yield record.parent

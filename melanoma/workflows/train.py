@@ -18,9 +18,9 @@ from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import find_loss
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
-from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.run.folder import FoldRun, fold_folder
+from melanoma.training.seeds import fit_seeds
 from melanoma.training.starting_weights import audit_starts, describe_random_features
 from melanoma.training.tracking.follow import follow, make_tracker
 from melanoma.training.watchers import Watchers
@@ -88,7 +88,7 @@ def train_fold(
     """
     watchers = Watchers(say=watch.say, epoch=watch.epoch, bar=watch.bar)
     with follow(make_tracker(track), watchers, recipe) as watchers:
-        return fit_fold(
+        return fit_seeds(
             recipe,
             part,
             fold_folder(weights, part.fold),

@@ -50,6 +50,7 @@ class Bundle:
     `melanoma` names the classes that count towards the melanoma probability. Where it names none,
     there are no thresholds either. `digest` is the sha256 of the manifest, and so of everything.
     `golden` is the score of the golden image, which a service gives again before it is ready.
+    `seeds` counts the networks of a member, whose logits are averaged.
     `risk` is how grave each class is, empty where the recipe does not say; `other_cancer` tells of
     the malignant ones that are no melanoma. `license` is LICENSE.md's text. `intervals` say what
     each threshold reaches, `curve` what any other does (None of a bundle from before it).
@@ -76,6 +77,7 @@ class Bundle:
     thresholds: tuple[Threshold, ...]
     report: ReportContent
     head: Head | None = None
+    seeds: int = 1
     golden: dict[str, Any] | None = None
     license: str | None = None
     other_cancer: OtherCancer | None = None
@@ -107,6 +109,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         "backbone": recipe.model.backbone,
         # Left out where there is none: bundles from before there was one stay as they are.
         **({"head": recipe.model.head.model_dump()} if recipe.model.head else {}),
+        **({"seeds": len(recipe.seeds)} if recipe.seeds else {}),
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
         **({"risk": recipe.risk} if recipe.risk else {}),
@@ -258,6 +261,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         risk=manifest.get("risk", {}),
         other_cancer=_other_cancer(manifest.get("other_cancer")),
         head=Head(**manifest["head"]) if "head" in manifest else None,
+        seeds=manifest.get("seeds", 1),
         decoder=manifest.get("decoder", 1),
         intervals=tuple(sealed_intervals(report)),
         curve=served_curve(report),

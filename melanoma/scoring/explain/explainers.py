@@ -18,6 +18,7 @@ from torch import Tensor
 from melanoma.data.images import Pixels, scored_part
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import ExplanationError, RecipeError
+from melanoma.models.seed_mean import single_networks
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.explain.gradcam import Heat, map_evidence
 from melanoma.scoring.explain.lime import (
@@ -225,7 +226,8 @@ def explain_gradcam(
         # One logit says melanoma; what speaks for the other class speaks against it.
         return logits[0, 0] if bundle.classes[columns[0]] in bundle.melanoma else -logits[0, 0]
 
-    maps = [map_evidence(model, image, evidence=evidence) for model in scorer.classifiers.values()]
+    networks = [one for model in scorer.classifiers.values() for one in single_networks(model)]
+    maps = [map_evidence(one, image, evidence=evidence) for one in networks]
     return GradcamExplanation(
         target=name,
         prediction=scorer.answer(by_member),
