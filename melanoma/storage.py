@@ -220,6 +220,11 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
+def read_text(path: Path) -> str:
+    """The UTF-8 text of a file. Raises OSError, also for what is no file, and ValueError."""
+    return read_file(path).decode()
+
+
 def require_writable(path: Path) -> None:
     """Raise StorageError unless write_atomic can put a file at `path`; makes its folder.
 

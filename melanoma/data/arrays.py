@@ -21,7 +21,7 @@ from melanoma.data.file_states import FileState
 from melanoma.data.images import FileFacts, Pixels
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
-from melanoma.storage import digest_of
+from melanoma.storage import digest_of, open_file, read_text
 
 _CHUNK = 64
 # The files whose rows this process has held against their digests: path, size, time, inode, digest.
@@ -146,7 +146,7 @@ def _recorded_array(record: dict[str, Any], record_path: Path, size: int) -> Ima
 def read_values(path: Path) -> dict[str, Any]:
     """The record's own fields. Raises DataError where it is damaged."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(read_text(path))
         lacking = {"array", "fit", "channels", "skipped", "names", "row_digests"} - record.keys()
     except (ValueError, AttributeError) as error:
         raise DataError(f"{path} is damaged; remove it and run prepare again") from error
@@ -202,7 +202,7 @@ def _read_header(file: Any, path: Path) -> tuple[tuple[tuple[int, ...], bool, np
 
 def check_array(path: Path, *, size: int, rows: int) -> None:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             (shape, by_column, dtype), offset = _read_header(file, path)
     except OSError as error:
         raise DataError(f"no array at {path} ({error.strerror}); run prepare again") from error

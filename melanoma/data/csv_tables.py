@@ -14,6 +14,8 @@ import pandas as pd
 from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
+_MOST_COLUMNS = 10_000
+
 
 def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     """All columns as stripped text, blank where empty; row i stands on line i + 2 of the file.
@@ -24,7 +26,12 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     is separated by something else than commas, or lacks a needed column.
     """
     text = _read_text(path, needed)
-    header = [_plain(cell) for cell in next(csv.reader(io.StringIO(text)), [])]
+    try:
+        header = [_plain(cell) for cell in next(csv.reader(io.StringIO(text)), [])]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table: {error}") from error
+    if len(header) > _MOST_COLUMNS:
+        raise DataError(f"{path} has {len(header):,} columns; at most {_MOST_COLUMNS:,} are read")
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise DataError(
             f"{path} is not separated by commas (columns found: {header[0]!r}; "

@@ -12,7 +12,7 @@ from typing import Any
 
 from melanoma.data.folds import FoldTable
 from melanoma.data.readers.table import LesionTable
-from melanoma.storage import digest_of, write_json
+from melanoma.storage import digest_of, read_text, write_json
 
 # Columns of a table that a fold file takes over.
 SOURCE_COLUMNS = ("label", "patient_id", "lesion_id", "age", "sex", "site")
@@ -47,7 +47,7 @@ def save_record(path: Path, record: FoldRecord) -> None:
 def load_record(path: Path, folds: FoldTable) -> FoldRecord | None:
     """The record of the fold file at `path`; None where there is none, or it is another file's."""
     try:
-        values = json.loads(record_file(path).read_text())
+        values = json.loads(read_text(record_file(path)))
         record = FoldRecord(**{**values, "skipped": tuple(values["skipped"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the rows themselves are compared all the same

@@ -19,7 +19,7 @@ from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels
 from melanoma.data.npy_file import NpyFile
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
-from melanoma.storage import digest_of, write_json, writing
+from melanoma.storage import digest_of, read_text, write_json, writing
 
 _SAVE_EVERY = 2048
 
@@ -52,7 +52,7 @@ class PartialArray:
     def _take_up_earlier(self) -> None:
         """Take the rows that an earlier process says it wrote, where the pixels agree."""
         try:
-            saved = json.loads(self.progress_file.read_text())
+            saved = json.loads(read_text(self.progress_file))
             # Before these were kept, a cut build saved none: its images are read once more.
             if saved["key"] != self.key or not {"file_facts", "files"} <= saved.keys():
                 return

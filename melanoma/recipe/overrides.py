@@ -33,6 +33,10 @@ from melanoma.recipe.sections import (
     StageOptimizer,
     Training,
 )
+from melanoma.storage import read_text
+
+# A long one has a few thousand; the reader takes a second for 100,000.
+_LONGEST_TEXT = 200_000
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None = None) -> Recipe:
@@ -50,10 +54,17 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = (), *, seed: int | None
 def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The values in `path` with the overrides, as plain as they stand there. Raises RecipeError."""
     try:
-        values: Any = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        text = read_text(path)
+        if len(text) > _LONGEST_TEXT:
+            raise RecipeError(f"{path} is no recipe: it has {len(text):,} characters")
+        values: Any = read_yaml(text)
+    except FileNotFoundError as error:
         known = ", ".join(sorted(p.name for p in path.parent.glob("*.yaml"))) or "none"
         raise RecipeError(f"no recipe at {path} (in that folder: {known})") from error
+    except OSError as error:
+        raise RecipeError(f"no recipe at {path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path} is no recipe: it is nested too deeply") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -31,7 +31,7 @@ from melanoma.scoring.external_set import (
     score_external,
 )
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import digest_of, sha256_of, write_atomic, write_json, write_text
+from melanoma.storage import digest_of, read_text, sha256_of, write_atomic, write_json, write_text
 from melanoma.types import Floats, Progress
 
 LOGITS, RECORD = "member_logits.npy", "scored.json"
@@ -145,7 +145,7 @@ def _key(scorer: Scorer, folds: FoldTable, array: ImageArray) -> str:
 
 def _read_record(folder: Path) -> _Record:
     try:
-        return _Record(**json.loads((folder / RECORD).read_text()))
+        return _Record(**json.loads(read_text(folder / RECORD)))
     except FileNotFoundError:
         return _Record("", [], "")
     except (ValueError, TypeError) as error:

@@ -31,7 +31,7 @@ from melanoma.errors import DataError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.storage import digest_of, ensure_writable, write_json
+from melanoma.storage import digest_of, ensure_writable, read_text, write_json
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
 _BATCH = 32
@@ -177,7 +177,7 @@ def _find_done(path: Path, wanted: Id) -> tuple[int, Digest]:
     if not (record_path.is_file() and path.is_file()):
         return 0, hashlib.sha256()
     try:
-        record = json.loads(record_path.read_text())
+        record = json.loads(read_text(record_path))
         found = differences(wanted, record["id"])
         done, sha256 = int(record["done"]), record["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

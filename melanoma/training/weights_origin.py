@@ -19,7 +19,7 @@ import pandas as pd
 from melanoma.data.csv_tables import read_table
 from melanoma.data.folds import FoldTable
 from melanoma.errors import MelanomaError
-from melanoma.storage import sha256_of, write_text
+from melanoma.storage import read_text, sha256_of, write_text
 
 TRAINING_IMAGES = "training_images.csv"
 DIGITS = 16  # of a row's digest: two photographs in 10^9 sets of 10^5 would share them
@@ -105,13 +105,13 @@ def _places(path: Path, digest: str, library: Path) -> Iterator[Path]:
 
 def _digests(record: Path, key: str) -> list[str]:
     try:
-        return list(json.loads(record.read_text())[key].values())
+        return list(json.loads(read_text(record))[key].values())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return []  # damaged, or of a run that is not finished
 
 
 def _of_run(folder: Path, folds: FoldTable, digest: str) -> Origin | None:
-    facts = json.loads((folder / "run.json").read_text())
+    facts = json.loads(read_text(folder / "run.json"))
     if "fold" not in facts:
         return None  # of a committed result, whose folder holds no weights
     foreign = "files" in facts and digest not in facts["files"].values()
@@ -153,14 +153,14 @@ def _of_bundle(folder: Path, path: Path, digest: str) -> Origin | None:
     """What a sealed or shipped bundle says of a member; None where the file is none of them."""
     if not (folder / _MANIFEST).is_file():
         return None
-    manifest = json.loads((folder / _MANIFEST).read_text())
+    manifest = json.loads(read_text(folder / _MANIFEST))
     ours = [m for m in manifest["members"] if _is_member(m, manifest, folder, path, digest)]
     if not ours:
         return None
     source = next(
         (folder / n for n in ("oof.csv", TRAINING_IMAGES) if (folder / n).is_file()), None
     )
-    report = json.loads((folder / "report.json").read_text())
+    report = json.loads(read_text(folder / "report.json"))
     unknown = _started_unknown({"audit": report["leaks"], "pretrained": report["pretrained"]})
     if source is None:
         return UNKNOWN

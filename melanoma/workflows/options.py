@@ -13,7 +13,7 @@ from typing import Any
 
 from melanoma.recipe.data_section import DataSection
 from melanoma.recipe.data_sections import CsvFolderData
-from melanoma.storage import read_file
+from melanoma.storage import read_file, read_text
 
 _DATA = "data."
 
@@ -84,7 +84,7 @@ def _headers(folder: Path) -> Iterator[set[str]]:
 def read_record(path: Path) -> dict[str, Any]:
     """The values of a record; empty where there is none that can be read."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_text(path))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

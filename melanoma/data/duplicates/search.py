@@ -19,7 +19,7 @@ from melanoma.data.duplicates.near import (
     near_duplicates_between,
 )
 from melanoma.data.groups import Pair, exact_duplicates
-from melanoma.storage import write_json
+from melanoma.storage import read_text, write_json
 from melanoma.types import Progress
 
 IDENTICAL = "identical"
@@ -151,7 +151,7 @@ def _key(array: ImageArray) -> dict[str, Any]:
 def _read(path: Path, key: dict[str, Any]) -> Duplicates | None:
     """What is kept under that key; None when there is nothing, or something else."""
     try:
-        kept = json.loads(path.read_text())
+        kept = json.loads(read_text(path))
         if {name: kept[name] for name in key} != key:
             return None
         identical = tuple((int(a), int(b)) for a, b in kept["identical"])

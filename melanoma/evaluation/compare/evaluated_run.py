@@ -14,6 +14,7 @@ import pandas as pd
 from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.errors import DataError, FoldError, WeightsError
 from melanoma.evaluation.scored_images import ScoredImages, by_class
+from melanoma.storage import read_text
 from melanoma.types import Floats, Integers
 
 _NEEDED = ("image_name", "group", "target", "fold")
@@ -113,7 +114,7 @@ def load_evaluated(folder: Path) -> EvaluatedRun:
         if not (folder / name).is_file():
             raise WeightsError(f"{folder} has no {name}; run python -m melanoma.evaluate first")
     try:
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+        report: dict[str, Any] = json.loads(read_text(folder / "report.json"))
         name, digest = str(report["recipe"]), str(report["digests"]["folds_digest"])
         leaks = tuple(w for w in report["warnings"] if w.startswith("LEAK"))
     except (ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from melanoma.errors import FoldError, WeightsError
 from melanoma.evaluation.report.schema_parts import LeakAudit
-from melanoma.storage import write_json
+from melanoma.storage import read_text, write_json
 
 _SHOWN = 3  # names of images in a sentence
 
@@ -123,7 +123,7 @@ class RunFacts(RunStart):
 def read_facts(folder: Path) -> RunStart | RunFacts | None:
     """run.json; None when no run was started. Raises WeightsError when it is damaged."""
     try:
-        text = (folder / "run.json").read_text()
+        text = read_text(folder / "run.json")
         start = RunStart.model_validate_json(text)
         return RunFacts.model_validate_json(text) if start.finished else start
     except (FileNotFoundError, NotADirectoryError):

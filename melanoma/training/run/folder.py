@@ -27,6 +27,7 @@ from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.storage import (
     ensure_writable,
+    read_text,
     sha256_of,
     sweep_temporaries,
     write_atomic,
@@ -104,7 +105,7 @@ def clear_run(folder: Path) -> None:
 def read_recipe(folder: Path) -> Recipe:
     """The recipe that the folder's run was made with."""
     try:
-        values = yaml.safe_load((folder / "recipe.yaml").read_text())
+        values = yaml.safe_load(read_text(folder / "recipe.yaml"))
     except OSError as error:
         raise WeightsError(f"{folder} holds no run: no recipe.yaml") from error
     return make_recipe(values, origin=str(folder / "recipe.yaml"))

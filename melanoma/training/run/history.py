@@ -9,6 +9,7 @@ from typing import Any
 
 from melanoma.errors import DataError
 from melanoma.evaluation.report.schema import FoldHistory
+from melanoma.storage import read_text
 from melanoma.training.run.survey import numeric_order
 
 
@@ -29,7 +30,7 @@ def read_run(folder: Path) -> tuple[FoldHistory, ...]:
     if histories or not report.is_file():
         return histories
     try:
-        stated = json.loads(report.read_text(encoding="utf-8")).get("history", ())
+        stated = json.loads(read_text(report)).get("history", ())
         return tuple(FoldHistory.model_validate(history) for history in stated)
     except (ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{report} is damaged ({type(error).__name__})") from error
@@ -39,7 +40,7 @@ def _read(path: Path) -> FoldHistory | None:
     if not path.is_file():
         return None
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        records = [json.loads(line) for line in read_text(path).splitlines()]
         return _history(records) if records else None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from melanoma.errors import WeightsError
-from melanoma.storage import sha256_of, write_atomic, write_json
+from melanoma.storage import read_text, sha256_of, write_atomic, write_json
 
 State = dict[str, Any]
 _INDEX = "state.json"
@@ -65,7 +65,7 @@ def remove_states(folder: Path) -> None:
 
 def _generations(folder: Path) -> list[dict[str, Any]]:
     try:
-        generations: list[dict[str, Any]] = json.loads((folder / _INDEX).read_text())
+        generations: list[dict[str, Any]] = json.loads(read_text(folder / _INDEX))
     except FileNotFoundError:
         return []
     except ValueError as error:

@@ -19,6 +19,7 @@ import yaml
 
 from melanoma.errors import DataError, MelanomaError, RecipeError
 from melanoma.recipe.overrides import make_recipe
+from melanoma.storage import read_text
 from melanoma.training.run.facts import RunFacts, RunStart, read_facts
 
 Values = dict[str, Any]
@@ -200,7 +201,7 @@ def _first_recipe(folder: Path) -> Path:
 def _read_recipe(path: Path) -> Values:
     """The recipe with every default; as it stands, where this version would refuse it."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name} is not YAML") from error
     if not isinstance(values, dict):
@@ -213,7 +214,7 @@ def _read_recipe(path: Path) -> Values:
 
 def _read_json(path: Path) -> Values | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except FileNotFoundError:
         return None
     except (ValueError, UnicodeDecodeError) as error:
@@ -228,7 +229,7 @@ def _read_lines(path: Path) -> list[Values]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in read_text(path).splitlines()]
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{_short(path)} is not JSON lines") from error
 
