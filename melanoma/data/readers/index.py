@@ -44,6 +44,8 @@ class ImageIndex:
 
     def reason(self, cell: str) -> str:
         """Why a cell means no file, blank where nothing is near it."""
+        if self.inside and not self.images:
+            return f"no image below {self.inside}"
         name = plain_name(cell)
         several = self._find_all(name)
         if several:
@@ -86,6 +88,11 @@ class ImageIndex:
             if hidden
             else start.removesuffix(", but ")
         )
+
+    @cached_property
+    def _hidden(self) -> dict[str, str]:
+        """Name without its ending -> a file that is passed over."""
+        return {plain_name(without_ending(_base(path))): path for path in self.passed_over}
 
     @cached_property
     def _names(self) -> tuple[dict[str, list[str]], ...]:

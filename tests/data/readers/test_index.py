@@ -73,4 +73,5 @@ def test_paths_are_below_the_folder_inside_and_files_below_the_data_folder(tmp_p
     index = index_images(tree(tmp_path, "jpeg/train/a/b.jpg", "b.jpg"), inside="jpeg/train")
     assert index.images == ("jpeg/train/a/b.jpg",)
     assert index.find("b") == index.find("a/b.jpg") == "jpeg/train/a/b.jpg"
-    assert index_images(tmp_path, inside="absent").images == ()
+    absent = index_images(tmp_path, inside="absent")
+    assert (absent.images, absent.reason("b")) == ((), "no image below absent")
