@@ -82,12 +82,9 @@ class ImageIndex:
             found = next((which[key] for which in keys if key in which), [])
             if found and (how or start):
                 return f"{start}{how or 'there is '}{', '.join(found[:3])}"
-        hidden = [path for path in self.passed_over if without_ending(_base(path)) == bare]
-        return (
-            f"{start}hidden, or a system's own: {hidden[0]}"
-            if hidden
-            else start.removesuffix(", but ")
-        )
+        if bare in self._hidden:
+            return f"{start}hidden, or a system's own: {self._hidden[bare]}"
+        return start.removesuffix(", but ")
 
     @cached_property
     def _hidden(self) -> dict[str, str]:
