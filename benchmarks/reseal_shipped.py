@@ -28,7 +28,9 @@ from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_parts import AnyMalignancy
+from melanoma.evaluation.report.schema_points import (
+    AnyMalignancy,
+)
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe

@@ -184,6 +184,11 @@ class Recipe(Part):
         )
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether no stage lets the backbone learn."""
+        return all(plan.frozen for plan in self.stage_plans)
+
+    @property
     def selection_metric(self) -> Metric:
         """What an epoch is judged by on its fold's held-out images."""
         return self.selection.metric or ("auroc" if self.is_binary else "macro_auroc")

@@ -89,7 +89,7 @@ class Loop:
     def _run(self, facts: RunStart) -> FoldRun:
         state = self.state
         logits = np.zeros((0, self.recipe.outputs))
-        if recipe_is_frozen(self.recipe):
+        if self.recipe.is_frozen:
             facts = self._embed(facts)
         self.watchers.start(facts, state.history)
         while not state.is_over:
@@ -297,8 +297,3 @@ class Loop:
         self.state.rate_scale *= 0.5
         self.state.bad_in_row = 0
         self.watchers.say(f"{error}; back to epoch {self.state.epoch + 1} at half the rate")
-
-
-def recipe_is_frozen(recipe: Recipe) -> bool:
-    """Whether no stage lets the backbone learn."""
-    return all(plan.frozen for plan in recipe.stage_plans)

@@ -285,7 +285,7 @@ def test_training_on_embeddings_is_training_with_the_frozen_backbone(
     cached = fit(frozen(), tmp_path / "cached")
     assert cached.facts.embeddings is not None
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "recipe_is_frozen", lambda _: False)
+        patch.setattr(Recipe, "is_frozen", False)
         through = fit(frozen(), tmp_path / "through")
     assert through.facts.embeddings is None
     ours, theirs = (load_file(r.folder / "model.safetensors") for r in (cached, through))

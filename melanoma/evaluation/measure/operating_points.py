@@ -24,7 +24,9 @@ from melanoma.evaluation.metrics.ranking import (
 )
 from melanoma.evaluation.prevalence import predictive_values, retarget
 from melanoma.evaluation.report.schema import OperatingPointElsewhere
-from melanoma.evaluation.report.schema_parts import OperatingPoint
+from melanoma.evaluation.report.schema_points import (
+    OperatingPoint,
+)
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.sections import Evaluation
 from melanoma.types import Floats, Integers

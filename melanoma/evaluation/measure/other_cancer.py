@@ -18,7 +18,10 @@ from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.metrics.bootstrap import Interval, Statistic
 from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
 from melanoma.evaluation.metrics.ranking import auroc
-from melanoma.evaluation.report.schema_parts import AnyMalignancy, CaughtClass
+from melanoma.evaluation.report.schema_points import (
+    AnyMalignancy,
+    CaughtClass,
+)
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.sections import SUSPICIOUS, Evaluation, Risk
 from melanoma.types import Flags, Floats, Integers

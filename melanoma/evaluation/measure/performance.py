@@ -35,7 +35,6 @@ from melanoma.evaluation.metrics.probability_scores import calibration_line, rel
 from melanoma.evaluation.metrics.ranking import auroc, average_precision
 from melanoma.evaluation.report.schema import Mistake
 from melanoma.evaluation.report.schema_parts import (
-    AnyMalignancy,
     CalibrationState,
     ClassLine,
     Confusion,
@@ -44,6 +43,9 @@ from melanoma.evaluation.report.schema_parts import (
     DataSummary,
     Measured,
     NetBenefit,
+)
+from melanoma.evaluation.report.schema_points import (
+    AnyMalignancy,
     OperatingCurve,
     OperatingPoint,
 )

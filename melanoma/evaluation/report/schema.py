@@ -13,7 +13,6 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from melanoma.evaluation.report.schema_parts import (
-    AnyMalignancy,
     CalibrationSummary,
     ClassLine,
     Confusion,
@@ -24,13 +23,16 @@ from melanoma.evaluation.report.schema_parts import (
     LeakAudit,
     Measured,
     NetBenefit,
-    OperatingCurve,
-    OperatingPoint,
     Part,
     Selection,
     Share,
     Shortcuts,
     SubgroupLine,
+)
+from melanoma.evaluation.report.schema_points import (
+    AnyMalignancy,
+    OperatingCurve,
+    OperatingPoint,
 )
 from melanoma.storage import write_json
 

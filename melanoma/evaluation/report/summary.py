@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from melanoma.evaluation.number_format import bounded, of_hundred, percent, plural, share, threshold
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_parts import Measured, OperatingPoint
+from melanoma.evaluation.report.schema_parts import (
+    Measured,
+)
+from melanoma.evaluation.report.schema_points import (
+    OperatingPoint,
+)
 
 ENOUGH = 100  # events: below it a calibration curve says little (Collins et al. 2016)
 

@@ -19,7 +19,9 @@ from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_parts import OperatingCurve
+from melanoma.evaluation.report.schema_points import (
+    OperatingCurve,
+)
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences

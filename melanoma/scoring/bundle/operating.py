@@ -10,7 +10,9 @@ from scipy.special import expit, logit
 from melanoma.errors import RecipeError
 from melanoma.evaluation.prevalence import retarget
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_parts import OperatingCurve
+from melanoma.evaluation.report.schema_points import (
+    OperatingCurve,
+)
 from melanoma.types import Floats
 
 ASKED = "asked for"
