@@ -102,13 +102,13 @@ def test_a_lone_photograph_waits_for_nobody(watched, files):
 
 def test_company_is_waited_for_no_longer_than_the_limit(watched, files, monkeypatch):
     held = threading.Event()
-    slow, decode = files[1], api.batching._decode
+    slow, decode = files[1], api.batching.decode_square
 
     def hold(scorer, data):
         assert data != slow or held.wait(30)
         return decode(scorer, data)
 
-    monkeypatch.setattr(api.batching, "_decode", hold)
+    monkeypatch.setattr(api.batching, "decode_square", hold)
     batcher = MicroBatcher(waiting=32, wait=0.01)
 
     async def scenario():
@@ -296,7 +296,7 @@ def test_a_batcher_outlives_the_event_loop_that_left_work_behind(watched, files)
 
 def test_big_photographs_have_a_lane_of_their_own(watched, files, monkeypatch):
     inside = most = 0
-    lock, held, decode = threading.Lock(), threading.Event(), api.batching._decode
+    lock, held, decode = threading.Lock(), threading.Event(), api.batching.decode_square
     big = encode(Image.new("RGB", (200, 200), "brown"))
     monkeypatch.setattr(api.batching, "BIG_PIXELS", 100 * 100)
 
@@ -310,7 +310,7 @@ def test_big_photographs_have_a_lane_of_their_own(watched, files, monkeypatch):
             inside -= 1
         return decode(scorer, data)
 
-    monkeypatch.setattr(api.batching, "_decode", hold)
+    monkeypatch.setattr(api.batching, "decode_square", hold)
     batcher = MicroBatcher(waiting=15)  # 16 places, a quarter of them for big ones
 
     async def scenario():

@@ -11,7 +11,7 @@ from image_bytes import encoded
 from PIL import Image, ImageOps
 
 from melanoma.data import images, rgb
-from melanoma.data.decoding_room import DecodingRoom
+from melanoma.data.decoding_room import BYTES_A_PIXEL, DecodingRoom
 from melanoma.data.images import decode_image
 from melanoma.data.phantoms.drawing import draw_phantom
 
@@ -64,7 +64,7 @@ def test_strips_give_the_pixels_that_the_whole_gives(
 def test_a_photograph_is_decoded_within_its_share_of_the_room(
     photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = DecodingRoom(10_000)
+    room = DecodingRoom(100_000)
     free: list[int] = []
     to_rgb = images.to_rgb
 
@@ -75,7 +75,7 @@ def test_a_photograph_is_decoded_within_its_share_of_the_room(
     monkeypatch.setattr(images, "ROOM", room)
     monkeypatch.setattr(images, "to_rgb", watched)
     decode_image(encoded(photograph, "PNG"))
-    assert free == [10_000 - 96 * 70]
+    assert free == [100_000 - 96 * 70 * BYTES_A_PIXEL]
     with pytest.raises(images.ImageError):
         decode_image(encoded(photograph, "PNG")[:-500])
-    assert room._free == 10_000
+    assert room._free == 100_000

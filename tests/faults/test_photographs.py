@@ -24,7 +24,11 @@ def test_missing_images_are_counted_by_check_and_prepare(
     for name in names[:missing]:
         (own_set / f"jpeg/train/{name}.jpg").unlink()
     given = ["--config", tiny_recipe(), "--data", own_set]
-    said = f"{missing} of 60 images missing: {', '.join(names[: min(missing, 5)])}"
+    # Where no image is left, that is each name's reason.
+    reason = " (no image below jpeg/train)" if missing == 60 else ""
+    said = f"{missing} of 60 images missing: " + ", ".join(
+        f"{n}{reason}" for n in names[:missing][:5]
+    )
     require_refusal(call_door("check", *given), 3, said)
     require_refusal(call_door("prepare", *given), 3, said, "--skip-bad")
     # More than one in a hundred is not skipped either.
@@ -88,6 +92,8 @@ def test_a_sound_folder_has_nothing_to_mend(
     assert answer.code == 0
     assert answer.out.splitlines() == [
         "60 rows: 9 melanomas, 51 others, 20 patients, 0 pairs of identical images",
+        "warning: one group holds 8 of 60 images (patient_id 'PP_0000010' stands in 8 of them); "
+        "all of them stay in one fold: where that is no patient or lesion, blank it in the table",
         "nothing to mend",
     ]
     assert not Path("arrays").exists()

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from predict_stub import BytesScorer, require_true_scores, score_of, write_photographs
 
-from melanoma import predict, storage
+from melanoma import explain, predict, storage
 from melanoma.errors import DataError, StorageError
 from melanoma.scoring.files.score_rows import plain_cell, require_plain_names, save_rows
 from melanoma.scoring.files.submission import write_submission
@@ -286,7 +286,7 @@ def test_the_table_stands_before_a_picture_is_drawn(
             raise StorageError("the disk is full")
         picture.write_bytes(b"")
 
-    monkeypatch.setattr(predict, "_draw", draw)
+    monkeypatch.setattr(explain, "_draw", draw)
     answer, _ = score(images, "--explain")
     assert answer.code == 6
     assert "picture" not in require_true_scores(Path("scores.csv"), images), "none is promised"

@@ -64,7 +64,7 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
             {"data": {"reader": "sim"}},
             "data.reader: unknown 'sim'; did you mean siim? (known: ",
         ),
-        ({"data": {"reader": "nifti"}}, "known: siim, csv_folder, ham10000, class_folders, isic"),
+        ({"data": {"reader": "nifti"}}, "known: siim, csv_folder, ham10000, class_folders"),
         ({"loss": {"gamma": 2}}, "loss.gamma: unknown key; known: name, parameters"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from melanoma.errors import RecipeError
-from melanoma.scoring import members as module
+from melanoma.models import seed_mean
 from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Scorer
 
@@ -74,9 +74,9 @@ def test_the_faster_ones_are_made_once_and_leave_the_scores_alone(
 ) -> None:
     squares, made = trained.array.rows([0, 1]), []
     before = scorer.members.logits(squares, views=1)
-    make = module.make_faster
+    make = seed_mean.make_faster
     fresh = Scorer(scorer.bundle).members
-    monkeypatch.setattr(module, "make_faster", lambda *a: (made.append(1), make(*a))[1])
+    monkeypatch.setattr(seed_mean, "make_faster", lambda *a: (made.append(1), make(*a))[1])
     first = fresh.faster()
     assert fresh.faster() is first
     assert len(made) == len(fresh.folds)
