@@ -18,7 +18,7 @@ PROGRESSIVE_BYTES_A_PIXEL = 13
 # The largest photograph, or three of 16 megapixels.
 MAX_BYTES_IN_FLIGHT = 50_000_000 * BYTES_A_PIXEL
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of mallopt(3)
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of mallopt(3)
 
 
 class DecodingRoom:
@@ -58,3 +58,5 @@ def give_freed_memory_back() -> None:
         return
     mallopt(_MMAP_THRESHOLD, 8 << 20)
     mallopt(_TRIM_THRESHOLD, 32 << 20)
+    # Threads share two heaps: with one each, what one has freed is of no use to the others.
+    mallopt(_ARENA_MAX, 2)
