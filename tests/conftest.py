@@ -32,11 +32,14 @@ class Answer(NamedTuple):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folders of what needs a browser or nginx say so; `slow` stands at the test."""
+    """The folders of what needs a browser or nginx say so. Those that train, serve or run whole
+    commands are slow; elsewhere `slow` stands at the test or its module."""
     for item in items:
         room = item.path.relative_to(CHECKOUT / "tests").parts[0]
         if room in ("browser", "deploy"):
             item.add_marker(room)
+        if room in ("acceptance", "api", "commands", "faults", "training", "workflows"):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)

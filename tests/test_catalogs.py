@@ -34,6 +34,8 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.workflows.train import check_recipe
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 SUPPORT = Path(__file__).parent / "support"
 CHECKOUT = Path(__file__).parents[1]
 

@@ -13,6 +13,8 @@ from made_content import binary
 from melanoma.evaluation.report.schema_parts import StartingWeights
 from melanoma.evaluation.report.warnings import find_caveats
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Door = Callable[..., Any]
 
 

@@ -18,6 +18,8 @@ from melanoma.recipe.sections import Image
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Door = Callable[..., Any]
 IDENTICAL_ON_HAM10000 = ({"ISIC_0024366", "ISIC_0029861"}, {"ISIC_0024777", "ISIC_0029938"})
 

@@ -25,6 +25,8 @@ from melanoma.errors import DataError, StorageError
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.sections import Image
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 SIIM = SiimData(reader="siim")
 SMALL = Image(size=32)
 

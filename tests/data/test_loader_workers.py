@@ -15,6 +15,8 @@ from melanoma.data.batches import BatchLoader, Plan, Rows, load_batches
 from melanoma.data.loader_workers import fit_workers, resolve_workers
 from melanoma.errors import MelanomaError, StorageError
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 PLANS = [Plan(np.arange(n, n + 2)) for n in range(6)]
 
 

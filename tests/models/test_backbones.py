@@ -13,6 +13,8 @@ from torchvision import models
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.models.backbones import BACKBONES, Backbone, find_backbone
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 
 def _make_source(name: str) -> nn.Module:
     if name == "se_resnext50_32x4d":

@@ -21,6 +21,8 @@ from melanoma.models.classifier import (
 )
 from melanoma.recipe.sections import Head
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 # Of float32 over the 152 layers of the deepest; what the tests tell apart differs by far more.
 _NOISE = 1e-3
 

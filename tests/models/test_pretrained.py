@@ -27,6 +27,8 @@ from melanoma.models.backbones import BACKBONES, PublishedWeights, find_backbone
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained, read_weights
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SMALL = "mobilenet_v2"
 

@@ -26,6 +26,8 @@ from melanoma.training.weights_origin import write_seen
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.train import select_folds, train_fold
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Door = Callable[..., Any]
 
 

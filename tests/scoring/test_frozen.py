@@ -26,6 +26,8 @@ from melanoma.training.fit import fit_fold
 from melanoma.training.run.folder import fold_folder
 from melanoma.workflows.evaluate import evaluate_folds
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 
 class Frozen(NamedTuple):
     recipe: Recipe

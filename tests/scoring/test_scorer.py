@@ -26,6 +26,8 @@ from melanoma.training.epoch import predict_rows
 from melanoma.training.fit import fit_fold
 from melanoma.workflows.evaluate import evaluate_folds
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 
 @pytest.fixture(scope="module")
 def oof(trained: Any) -> pd.DataFrame:

@@ -26,6 +26,8 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_json
 from melanoma.workflows.evaluate import evaluate_folds
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 
 @pytest.fixture
 def run(folder_run: Any, tmp_path: Path) -> Any:

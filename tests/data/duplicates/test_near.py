@@ -24,6 +24,8 @@ from melanoma.data.duplicates.near import NearPair, near_duplicates, near_duplic
 from melanoma.data.images import Pixels, make_square, read_measured
 from melanoma.data.phantoms.dataset import make_phantoms
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Change = Callable[[Image.Image], Image.Image]
 COPIED = 40
 SEEDS = (0, 1, 2)

@@ -14,6 +14,8 @@ from melanoma.data.readers.catalog import read_lesions, read_test_lesions
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import NpyArrayData
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Door = Callable[..., Any]
 ARRAYS = NpyArrayData(reader="npy_arrays")
 TARGET = [0, 1, 0, 0, 1]

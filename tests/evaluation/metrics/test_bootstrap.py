@@ -26,6 +26,8 @@ from melanoma.evaluation.metrics.probability_scores import (
 from melanoma.evaluation.metrics.ranking import auroc, average_precision, partial_auroc
 from melanoma.evaluation.report.schema_parts import Measured
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 
 def _rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)

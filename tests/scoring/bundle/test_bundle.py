@@ -22,6 +22,8 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 FILES = (
     "recipe.yaml",
     "report.json",

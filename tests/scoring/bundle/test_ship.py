@@ -19,6 +19,8 @@ from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.bundle.ship import Shipped, ship_bundle
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 
 @pytest.fixture(scope="module")
 def shipped(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Shipped:

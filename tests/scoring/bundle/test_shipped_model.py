@@ -15,6 +15,8 @@ from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "weights" / "ham10000_mobilenet"
 RESULTS = ROOT / "results" / "ham10000_mobilenet"

@@ -20,6 +20,8 @@ from melanoma.scoring.explain.explainers import (
 )
 from melanoma.scoring.explain.lime import PRECISIONS
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 PATCH = Box(0.55, 0.60, 0.67, 0.70)  # an eightieth of the photograph
 OTHER = Box(0.10, 0.10, 0.22, 0.20)
 PHOTOGRAPH = draw_marked_photograph(PATCH)

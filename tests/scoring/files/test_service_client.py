@@ -24,6 +24,8 @@ from melanoma.errors import RecipeError, ServiceError
 from melanoma.scoring.files.score_rows import COLUMNS
 from melanoma.scoring.files.service_client import RemoteScorer
 
+pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
+
 Door = Callable[..., Any]
 RECIPE = ("--config", ROOT / "configs/demo.yaml", "--device", "cpu")
 
