@@ -56,6 +56,12 @@ export function nextStep(answer) {
   return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}`;
 }
 
+// Why a flag and the likeliest class may seem to disagree.
+function disagreement({ flagged, prediction }, served) {
+  if (flagged === null || !served || flagged === served.melanoma.includes(prediction)) return null;
+  return t(flagged ? "why.flagged" : "why.below", { name: className(prediction) });
+}
+
 export const shownShare = (answer) => answer.melanoma_probability ?? answer.probability;
 
 export function shownName(answer) {
@@ -85,6 +91,8 @@ export function tellAnswer(answer, { file, served, report, actual }) {
   ];
   const next = nextStep(answer);
   if (next) parts.push(el("p", { id: "next" }, next));
+  const why = disagreement(answer, served);
+  if (why) parts.push(el("p", { id: "why" }, why));
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));

@@ -70,6 +70,8 @@ export const en = {
   "verdict.above": "Flagged: at or above the threshold ({at})",
   "verdict.below": "Not flagged: below the threshold ({at})",
   "verdict.other": "Not flagged for melanoma, but perhaps another skin cancer or a precursor: {name} {share}",
+  "why.flagged": "Flagged although {name} is the likeliest class: the threshold decides, and it lies low so that few melanomas are missed.",
+  "why.below": "Not flagged although {name} is the likeliest class: the threshold decides.",
   "next.flagged": "Have a doctor look at it soon.",
   "next.other": "Have a doctor look at it soon.",
   "next.below": "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a doctor.",

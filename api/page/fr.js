@@ -90,6 +90,8 @@ export const fr = {
   "verdict.above": "Signalée\u00a0: au seuil ou au-dessus ({at})",
   "verdict.below": "Non signalée\u00a0: sous le seuil ({at})",
   "verdict.other": "Non signalée pour un mélanome, mais peut-être un autre cancer de la peau ou un précurseur\u00a0: {name} {share}",
+  "why.flagged": "Signalée alors que la classe la plus probable est «\u00a0{name}\u00a0»\u00a0: c'est le seuil qui décide, et il est bas pour manquer peu de mélanomes.",
+  "why.below": "Non signalée alors que la classe la plus probable est «\u00a0{name}\u00a0»\u00a0: c'est le seuil qui décide.",
   "next.flagged": "Faites-la examiner bientôt par un médecin.",
   "next.other": "Faites-la examiner bientôt par un médecin.",
   "next.below": "Ce n'est pas un feu vert\u00a0: une lésion nouvelle, qui change, saigne ou vous inquiète doit être montrée à un médecin.",

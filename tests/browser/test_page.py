@@ -280,3 +280,14 @@ def test_another_cancer_is_told_of_in_red_with_the_next_step(open_page, served):
     at.score(served.photographs[3])
     assert "Of other skin cancers this model says nothing." in at.text("#next")
     assert "no all-clear" in at.text("#next")
+
+
+def test_a_flag_above_a_benign_class_is_explained(open_page, served):
+    at = open_page()
+    answer = expected(served, served.photographs[3])
+    at.answer("**/predict*", {**answer, "flagged": True, "prediction": "benign"})
+    at.score(served.photographs[3])
+    assert "Flagged although benign is the likeliest class" in at.text("#why")
+    at.answer("**/predict*", {**answer, "flagged": True, "prediction": "melanoma"})
+    at.score(served.photographs[3])
+    assert at.page.locator("#why").count() == 0
