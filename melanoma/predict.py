@@ -98,7 +98,7 @@ def predict(
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
     from melanoma.scoring.files.array_rows import trained_channels
-    from melanoma.scoring.files.find import find_images, require_size
+    from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
 
@@ -124,7 +124,7 @@ def predict(
         if folder is None
         else _load_scorer(folder, device, views, threshold)
     )
-    require_size(files, scorer.size)
+    tell_sizes(files, scorer.size, t.say)
     _require_melanoma(scorer, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)

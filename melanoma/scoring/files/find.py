@@ -79,14 +79,14 @@ def find_images(
     return list(dict.fromkeys(found))
 
 
-def require_size(files: Sequence[ImageFile], size: int | None) -> None:
-    """Raise DataError where the bundle reads squares of another size than an array's: what is
-    resized twice is not what was evaluated. `size` is None of a service that does not say it."""
+def tell_sizes(files: Sequence[ImageFile], size: int | None, say: Callable[[str], None]) -> None:
+    """Say where an array's squares are of another size than the bundle reads: they are resized,
+    and the bundle was not evaluated on such. `size` is None of a service that does not say it."""
     for array in {file.path: file.square.array for file in files if file.square}.values():
         if size is not None and array.size != size:
-            raise DataError(
-                f"{array.path}: squares of {array.size} px; the bundle reads {size} px, and was "
-                "not evaluated on squares that are resized again"
+            say(
+                f"warning: {array.path}: squares of {array.size} px are resized to the {size} px "
+                "that the bundle reads; it was not evaluated on squares that are resized again"
             )
 
 

@@ -134,13 +134,12 @@ def test_channels_are_those_of_the_array(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda rows: rows.repeat(2, 1).repeat(2, 2), "squares of 64 px; the bundle reads 32 px"),
         (lambda rows: rows[:-1], "has 12 rows and the array 11 images"),
         (lambda rows: rows / 255, "uint8 N x S x S x 3 is needed, found float64"),
         (lambda rows: rows[..., 0], "uint8 N x S x S x 3 is needed"),
         (lambda rows: np.array([{}]), "is no plain .npy array"),
     ],
-    ids=["size", "rows", "floats", "grey", "pickle"],
+    ids=["rows", "floats", "grey", "pickle"],
 )
 def test_what_cannot_be_scored_as_it_is_is_refused(
     change: Callable[[Any], Any], said: str, trained: Any, given: Path, call_door: Door
@@ -150,6 +149,18 @@ def test_what_cannot_be_scored_as_it_is_is_refused(
     assert answer.code == 3, answer.err
     assert said in answer.err.splitlines()[-1]
     assert not Path("scores.csv").exists()
+
+
+def test_squares_of_another_size_are_resized_and_it_is_said(
+    trained: Any, given: Path, expected: list[float], call_door: Door
+) -> None:
+    # Each pixel four times: shrunk by area it is what it was.
+    np.save(given / "x_test_32.npy", trained.array.rows(ROWS).repeat(2, 1).repeat(2, 2))
+    answer = predict(call_door, trained, given / "x_test_32.npy", "--json")
+    assert answer.code == 0, answer.err
+    assert "squares of 64 px are resized to the 32 px that the bundle reads" in answer.err
+    found = [row["melanoma_probability"] for row in json.loads(answer.out)]
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_of_several_arrays_one_must_be_named(trained: Any, given: Path, call_door: Door) -> None:
