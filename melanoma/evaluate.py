@@ -103,6 +103,7 @@ def evaluate(
             watch=watch,
             names=names,
             data=data,
+            arrays=arrays,
         )
         test = evaluate_test(
             folder,

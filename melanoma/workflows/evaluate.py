@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import label_folds, load_folds
-from melanoma.errors import WeightsError
+from melanoma.data.readers.table import LesionTable
+from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
@@ -33,13 +35,15 @@ def evaluate_folds(
     by: tuple[str, ...] = (),
     names: bool = False,
     data: Path | None = None,
+    arrays: Path | None = None,
     watch: Watch = SILENT,
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
 
     Its images stand there under digests of their names, unless `names` are asked for. Raises
     FoldError where the table that the folds were made from (in `data`, or where it lay then) has
-    changed since.
+    changed since, DataError where image files of the array in `arrays` have, if it is the one that
+    the folds were trained on.
     """
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
@@ -49,7 +53,9 @@ def evaluate_folds(
         )
     recipe = _trained_recipe(recipe, runs, watch=watch)
     labeled = label_folds(table, recipe.classes, origin=str(fold_path))
-    require_same_source(recipe, labeled, fold_path, data, watch=watch)
+    source = require_same_source(recipe, labeled, fold_path, data, watch=watch)
+    if source is not None and arrays is not None:
+        _require_same_images(source, recipe, arrays, runs, watch=watch)
     trained = table.frame["fold"].isin([run.fold for run in runs])
     held_out = table.frame["image_name"][trained].tolist()
     scores = concat_scores([run.scores for run in runs], held_out)
@@ -73,6 +79,22 @@ def evaluate_folds(
         seal_bundle(folder, stage, recipe, runs, report)
         remove_stale(folder / "figures", [path.name for path in figures])
     return report
+
+
+def _require_same_images(
+    table: LesionTable, recipe: Recipe, arrays: Path, runs: list[FoldRun], *, watch: Watch
+) -> None:
+    """Raise DataError where photographs were replaced since the runs' array was made from them.
+
+    Another array than theirs, or none, tells nothing of them.
+    """
+    try:
+        array = find_array(arrays, recipe.image, data=table.folder, say=watch.say, amend=False)
+    except DataError as error:
+        watch.say(f"note: the image files are not compared with the array ({error})")
+        return
+    if array is not None and array.digest == runs[0].facts.array_digest:
+        require_same_files(array, table, arrays, say=watch.say)
 
 
 def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:

@@ -255,6 +255,28 @@ def test_case_27_train_split_and_audit_refuse_replaced_files(
         require_refusal(call_door(*command), 3, "1 of 24 image files have changed", second.stem)
 
 
+def test_case_27_evaluate_refuses_files_that_were_replaced_since_training(
+    call_door: Door, options: list[str | Path], tmp_path: Path, set_by_hand: None
+) -> None:
+    run = [*options, "--folds", "f.csv", "--weights", "w"]
+    assert call_door("prepare", *options).code == 0
+    assert call_door("split", *options, "--folds", "f.csv").code == 0
+    assert call_door("train", *run, "--fold", "all").code == 0
+    first, second = sorted((tmp_path / "data/jpeg/train").iterdir())[:2]
+    kept = second.read_bytes()
+    shutil.copy(first, second)
+    refused = call_door("evaluate", *run)
+    require_refusal(refused, 3, "1 of 24 image files have changed", second.stem)
+    assert not Path("w/manifest.json").exists()
+    second.write_bytes(kept)
+    assert call_door("evaluate", *run).code == 0
+    # Without a photograph a report is made all the same, and it is said.
+    second.unlink()
+    answer = call_door("evaluate", *run)
+    assert answer.code == 0, answer.err
+    assert "note: 1 image files of" in answer.err
+
+
 def test_split_refuses_an_array_of_fewer_rows_and_passes_over_one_of_another_set(
     call_door: Door, options: list[str | Path], tmp_path: Path
 ) -> None:
