@@ -51,8 +51,6 @@ def look_at(
     Without --arrays, arrays/ is used if it is this table's, and what must be decoded is not kept.
     """
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
-    for warning in table.warnings:
-        watch.say(f"warning: {warning}")
     folder = arrays
     if folder is None:
         there = load_array(ARRAYS, recipe.image)
@@ -62,6 +60,8 @@ def look_at(
     kept = find_array(folder, recipe.image, data=data, say=watch.say) is not None
     kept = kept or find_adoptable(folder, data, recipe.image) is not None
     if not (seen or kept):
+        for warning in table.warnings:  # else prepare_array says them
+            watch.say(f"warning: {warning}")
         watch.say(f"warning: no images in {data}: only patients and lesions are compared")
         return AuditedSet(table, None, folder)
     return AuditedSet(table, prepare_array(recipe, data, folder, watch=watch), folder)
