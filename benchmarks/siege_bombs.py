@@ -57,17 +57,18 @@ def _flat_png(width: int, height: int) -> bytes:
     return _PNG + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
 
 
+def _segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
 def _many_scans(width: int, height: int, scans: int) -> bytes:
     """A progressive JPEG whose scans bring nothing, each a pass over all its blocks."""
-    segment = lambda marker, content: (  # noqa: E731
-        b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
-    )
     blocks = -(-width // 8) * -(-height // 8)
-    start = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64)
-    start += segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
-    start += segment(0xC4, b"\0" + bytes([1]) + bytes(15) + b"\0")
-    start += segment(0xC4, b"\x10" + bytes([1]) + bytes(15) + b"\xe0")
-    first = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(-(-blocks // 8))
+    start = b"\xff\xd8" + _segment(0xDB, b"\0" + b"\1" * 64)
+    start += _segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+    start += _segment(0xC4, b"\0" + bytes([1]) + bytes(15) + b"\0")
+    start += _segment(0xC4, b"\x10" + bytes([1]) + bytes(15) + b"\xe0")
+    first = _segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(-(-blocks // 8))
     run = int("0" + format(16383, "014b") + "0", 2).to_bytes(2, "big")
-    again = segment(0xDA, bytes([1, 1, 0, 1, 63, 0x10])) + run * (blocks // 32767 + 1)
+    again = _segment(0xDA, bytes([1, 1, 0, 1, 63, 0x10])) + run * (blocks // 32767 + 1)
     return start + first + again * scans + b"\xff\xd9"

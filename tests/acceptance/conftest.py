@@ -6,7 +6,6 @@ import base64
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import torch
 import uvicorn
 import yaml
 from fastapi.testclient import TestClient
-from torch import nn
+from tiny_backbone import make_tiny_backbone
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.models.backbones import BACKBONES, Backbone
+from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -31,31 +30,10 @@ from melanoma.training.run.folder import FoldRun
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _build_tiny() -> nn.Module:
-    layers = OrderedDict(
-        conv1=nn.Conv2d(3, 8, 5, stride=4),
-        norm=nn.BatchNorm2d(8),
-        relu=nn.ReLU(),
-        conv2=nn.Conv2d(8, 16, 3, stride=2),
-        act=nn.ReLU(),
-    )
-    return nn.Sequential(layers)
-
-
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone of a thousand weights, for what no backbone decides."""
-    entry = Backbone(
-        name="tiny",
-        features=16,
-        build=_build_tiny,
-        stage=lambda name: int(name.startswith("conv2.")),
-        stages=2,
-        normalization="imagenet",
-        pretrained=BACKBONES["resnet18"].pretrained,
-        ignored=(),
-    )
-    monkeypatch.setitem(BACKBONES, "tiny", entry)
+    monkeypatch.setitem(BACKBONES, "tiny", make_tiny_backbone(norm=True))
     return "tiny"
 
 

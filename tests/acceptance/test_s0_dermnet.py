@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 import torch
 from fold_tables import held, lesions
+from interrupted import leaving_after_an_epoch
 from PIL import Image
 
 from melanoma.data.folds import make_folds
 from melanoma.data.images import decode_image
 from melanoma.data.transforms import to_tensor
-from melanoma.errors import DataError, InterruptedRun
+from melanoma.errors import DataError
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.training.embeddings import embedding_id, make_embeddings
-from melanoma.training.loop import Loop
 
 CPU = torch.device("cpu")
 FROZEN: dict[str, Any] = {
@@ -86,17 +86,8 @@ def test_s0_4_a_resumed_head_equals_the_unbroken_one(
 ) -> None:
     recipe = recipe_of(**FROZEN)
     whole = fit(recipe, "whole")
-    close = Loop._close_epoch
-    with monkeypatch.context() as patched:
-
-        def leave(loop: Loop, logits: Any) -> None:
-            close(loop, logits)
-            loop._save()
-            raise InterruptedRun("enough", signal_number=15)
-
-        patched.setattr(Loop, "_close_epoch", leave)
-        with pytest.raises(InterruptedRun):
-            fit(recipe, "broken")
+    with leaving_after_an_epoch(monkeypatch):
+        fit(recipe, "broken")
     assert fit(recipe, "broken").facts.files["oof.csv"] == whole.facts.files["oof.csv"]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from fold_tables import held, lesions
+from interrupted import leaving_after_an_epoch
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -27,13 +28,12 @@ from melanoma.data.batches import draw_order
 from melanoma.data.folds import make_folds
 from melanoma.data.images import decode_image, make_square
 from melanoma.devices import resolve_precision
-from melanoma.errors import DataError, FoldError, InterruptedRun, RecipeError
+from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import positive_weight
 from melanoma.models.pretrained import load_pretrained
 from melanoma.recipe.sections import Sampler, Schedule
 from melanoma.scoring.files.submission import write_submission
-from melanoma.training.loop import Loop
 from melanoma.training.schedule import EarlyStopping, RateSchedule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,17 +205,8 @@ def test_s4_9_memory_does_not_grow_with_the_array_and_a_broken_run_ends_as_the_u
     assert resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
     recipe = recipe_of(training={"epochs": 2, "batch_size": 16})
     whole = fit(recipe, "whole")
-    close = Loop._close_epoch
-    with monkeypatch.context() as patched:
-
-        def leave(loop: Loop, logits: Any) -> None:
-            close(loop, logits)
-            loop._save()
-            raise InterruptedRun("enough", signal_number=9)
-
-        patched.setattr(Loop, "_close_epoch", leave)
-        with pytest.raises(InterruptedRun):
-            fit(recipe, "broken")
+    with leaving_after_an_epoch(monkeypatch):
+        fit(recipe, "broken")
     assert fit(recipe, "broken").facts.files["oof.csv"] == whole.facts.files["oof.csv"]
 
 

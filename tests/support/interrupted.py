@@ -5,10 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from melanoma.training.loop import Watchers
+import pytest
+
+from melanoma.errors import InterruptedRun
+from melanoma.training.loop import Loop, Watchers
 
 
 class Interrupted:
@@ -24,6 +29,22 @@ class Interrupted:
         self.left -= 1
         if self.left == 0:
             signal.raise_signal(self.number)
+
+
+@contextmanager
+def leaving_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs in here save their state after their first epoch and end there."""
+    close = Loop._close_epoch
+
+    def leave(loop: Loop, logits: Any) -> None:
+        close(loop, logits)
+        loop._save()
+        raise InterruptedRun("enough", signal_number=signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loop, "_close_epoch", leave)
+        with pytest.raises(InterruptedRun):
+            yield
 
 
 def train_and_kill(recipe: Any, place: Any, folder: Path, *, saved: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from tiny_backbone import make_tiny_backbone
 
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable, make_folds, save_folds
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.models.backbones import BACKBONES, Backbone
+from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import BINARY_CLASSES
@@ -41,31 +40,10 @@ BASE: dict[str, Any] = {
 }
 
 
-def _build_tiny() -> nn.Module:
-    return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(3, 8, 5, stride=4),
-            relu=nn.ReLU(),
-            conv2=nn.Conv2d(8, 16, 3, stride=2),
-            act=nn.ReLU(),
-        )
-    )
-
-
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backbone of a thousand weights and no BatchNorm, for what no backbone decides."""
-    tiny = Backbone(
-        name="tiny",
-        features=16,
-        build=_build_tiny,
-        stage=lambda name: int(name.startswith("conv2.")),
-        stages=2,
-        normalization="imagenet",
-        pretrained=BACKBONES["resnet18"].pretrained,
-        ignored=(),
-    )
-    monkeypatch.setitem(BACKBONES, "tiny", tiny)
+    monkeypatch.setitem(BACKBONES, "tiny", make_tiny_backbone(norm=False))
 
 
 @dataclass(frozen=True)
