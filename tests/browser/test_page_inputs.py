@@ -84,7 +84,7 @@ def test_a_picture_is_taken_looked_at_retaken_and_used(open_page, served, screen
     at.page.click("#camera")
     at.page.locator("#capture").wait_for()
     assert at.page.locator("#use").is_hidden()
-    at.page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    at.page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
     at.page.screenshot(path=screenshots / "camera.png")
     at.page.click("#capture")
     assert at.page.is_visible("#shot")

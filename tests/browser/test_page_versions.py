@@ -18,7 +18,7 @@ def test_both_versions_are_in_the_list_and_the_chosen_one_is_asked(
     at = open_page()
     at.answer("**/info", info)
     at.visit()
-    at.page.wait_for_function("document.getElementById('model').options.length === 3")
+    at.page.wait_for_function("() => document.getElementById('model').options.length === 3")
     values = at.page.eval_on_selector_all("#model option", "all => all.map(o => o.value)")
     old, new = f"tiny@{newer['version'] - 9}", f"tiny@{newer['version']}"
     assert values[:2] == [new, old]
