@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
-
-from filelock import FileLock, Timeout
 
 from melanoma.errors import DiskError, StorageError
 
 TEMPORARY = ".tmp"
 _BLOCK = 1 << 20
+_ABANDONED_SECONDS = 600.0  # no writer pauses for as long
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows alone
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -66,9 +67,10 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+    _remove_abandoned(path)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -108,36 +110,6 @@ def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(f"{folder}: {free:,} bytes free, {needed:,} needed; make room")
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to fill, which takes its name at the end: whole, or not at all.
-
-    What a killed process left of one is removed. Raises StorageError where `folder` holds something
-    already, or another process is filling one.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
-    stage = folder.parent / f".{folder.name}.new"
-    ensure_writable(stage)
-    lock = FileLock(stage / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StorageError(f"{folder} is being written by another process; wait for it") from error
-    try:
-        for left in stage.iterdir():
-            if left.name != ".lock":
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield stage
-        with writing(folder):
-            (stage / ".lock").unlink()
-            stage.replace(folder)
-            _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        lock.release()
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -267,6 +239,14 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; a writer at work is left alone."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*{TEMPORARY}"):
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink()
+
+
 def _keep_mode(path: Path, file: BinaryIO) -> None:
     """A table that only its owner may read stays one; a new file's mode is the umask's."""
     try:
@@ -287,7 +267,7 @@ def _free_near(path: Path) -> int:
     return 0
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """The rename itself is durable only once the folder is on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -27,7 +27,7 @@ from melanoma.training.run.folder import (
     require_same_run,
     start_run,
 )
-from melanoma.training.run.resume_state import load_state
+from melanoma.training.run.resume_state import load_state, remove_states
 from melanoma.training.run.signals import Interruption
 from melanoma.training.starting_weights import (
     load_start,
@@ -78,6 +78,7 @@ def fit_fold(
             if not force_resume:
                 require_same_run(folder, recipe, facts, earlier)
             if earlier.finished:
+                remove_states(folder)  # a kill may have come between the last record and this
                 watchers.say(f"fold {data.fold} is finished already; nothing to do")
                 return load_run(folder)
         saved = load_state(folder, warn=watchers.say)

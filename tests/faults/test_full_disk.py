@@ -228,6 +228,16 @@ def test_an_atomic_write_says_how_much_it_needed(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_write_removes_what_a_killed_one_left_and_no_live_one(tmp_path: Path) -> None:
+    left, live, other = (tmp_path / f".{name}.tmp" for name in ("a[1].csv.7", "a[1].csv.8", "b.7"))
+    for path in (left, live, other):
+        path.touch()
+    for path in (left, other):
+        os.utime(path, (1, 1))
+    write_text(tmp_path / "a[1].csv", "x")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a[1].csv", live, other])
+
+
 def test_a_file_in_a_folders_place_is_no_full_disk(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(storage.StorageError) as refusal:

@@ -22,9 +22,10 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle import seal
 from melanoma.scoring.bundle import ship as shipping
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.ship import ship_bundle
 from melanoma.scoring.bundle.staging import finish_sealing
-from melanoma.storage import copy_file, new_folder
+from melanoma.storage import copy_file
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.prepare import prepare_array
 

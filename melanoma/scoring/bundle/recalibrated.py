@@ -13,8 +13,9 @@ from melanoma.evaluation.report.schema import External, Recalibrated
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
+from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.staging import MANIFEST
-from melanoma.storage import copy_file, new_folder, sha256_of, write_json, write_text
+from melanoma.storage import copy_file, sha256_of, write_json, write_text
 
 
 def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:

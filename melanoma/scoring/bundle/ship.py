@@ -31,10 +31,11 @@ from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest, served_numbers
 from melanoma.scoring.bundle.golden import score_golden
+from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.seal import add_golden
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.scorer import Scorer
-from melanoma.storage import copy_file, new_folder, sha256_of, write_bytes, write_json, write_text
+from melanoma.storage import copy_file, sha256_of, write_bytes, write_json, write_text
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients. In its place
