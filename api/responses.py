@@ -40,7 +40,10 @@ class OperatingPointAnswer(ThresholdAnswer):
 class VerdictAnswer(BaseModel):
     """What the score comes to: `code` for programs, `text` for people, with the next step.
 
+    Where several hold, the first counts. unscorable: the photograph is none that the model can
+    judge, and its probabilities mean nothing. flagged: melanoma_probability >= threshold.
     other_cancer_likely: not flagged for melanoma, but another cancer or precursor is likely enough.
+    unsure: neither, but the model cannot tell what it is. not_flagged: none of these.
     """
 
     code: Code
@@ -104,8 +107,9 @@ class PredictAnswer(_Scored, _Succeeded):
     """A score. Probabilities are in [0, 1]; by_fold holds one for each member, in their order.
 
     `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
-    threshold, flagged and verdict are null where the bundle names no melanoma class, risk (the sum
-    of the probabilities of each risk) and other_cancer where its recipe states no risk.
+    threshold and flagged are null where the bundle names no melanoma class, and verdict too unless
+    it is unscorable; risk (the sum of the probabilities of each risk) and other_cancer are null
+    where its recipe states no risk.
     """
 
     explanation: AnyExplanation | None = None

@@ -17,6 +17,8 @@ export const thresholdPercent = (value) => percent(value, value < 0.01 ? 2 : 1);
 const SIGNS = {
   flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
   other: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
+  unscorable: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M5.6 5.6l12.8 12.8",
+  unsure: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M9.5 9.5a2.5 2.5 0 1 1 2.5 3v1M12 16.6v.6",
   below: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 7.5v8M8.5 12.5 12 16l3.5-3.5",
   none: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 8v.6M12 11.5V16",
 };
@@ -28,16 +30,21 @@ export function verdict(answer, words) {
   return el("p", { class: `verdict ${kind}` }, sign, el("span", {}, words));
 }
 
-// A flag is shown whatever else is said.
-function kindOf({ flagged, verdict: made }) {
+const KINDS = { unscorable: "unscorable", other_cancer_likely: "other", unsure: "unsure" };
+
+// A flag is shown whatever else is said, unless the picture is none to be scored.
+export function kindOf({ flagged, verdict: made }) {
+  if (made?.code === "unscorable") return "unscorable";
   if (flagged === null) return "none";
-  if (flagged) return "flagged";
-  return made?.code === "other_cancer_likely" ? "other" : "below";
+  return flagged ? "flagged" : (KINDS[made?.code] ?? "below");
 }
 
 export function judge(answer) {
+  const kind = kindOf(answer);
+  if (kind === "unscorable") return t("verdict.unscorable");
   if (answer.threshold === null) return t("verdict.none");
-  if (kindOf(answer) === "other") return t("verdict.other", otherCancer(answer));
+  if (kind === "unsure") return t("verdict.unsure");
+  if (kind === "other") return t("verdict.other", otherCancer(answer));
   const at = pointName(answer.threshold.at);
   return t(answer.flagged ? "verdict.above" : "verdict.below", { at });
 }

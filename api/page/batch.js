@@ -1,6 +1,6 @@
 // Several photographs in one go: a table, a row for each in the order given.
 import { $, el } from "./dom.js";
-import { judge, shownName, shownShare, standing, verdict } from "./answer.js";
+import { judge, kindOf, shownName, shownShare, standing, verdict } from "./answer.js";
 import { exportBatch } from "./export.js";
 import { bytes, className, count, has, percent, sentence, t } from "./words.js";
 
@@ -61,8 +61,5 @@ function row(file, url, result, open) {
   );
 }
 
-const isOther = (result) => result.verdict?.code === "other_cancer_likely";
-const short = (result) => {
-  if (result.flagged === null) return judge(result);
-  return t(isOther(result) ? "other" : result.flagged ? "flagged" : "unflagged");
-};
+const SHORT = { flagged: "flagged", below: "unflagged", other: "other" };
+const short = (result) => (SHORT[kindOf(result)] ? t(SHORT[kindOf(result)]) : judge(result));

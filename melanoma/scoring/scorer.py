@@ -31,7 +31,8 @@ class Prediction:
     low, high}, or None where it is not known. `thresholds` are all of the bundle's operating
     points, the one that flags first unless another was asked for. Where the
     bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
-    `by_fold` holds the members' probabilities of the predicted class, and there is no verdict.
+    `by_fold` holds the members' probabilities of the predicted class, and there is no verdict but
+    "unscorable".
     `risk` is the sum of the probabilities of each risk; `other_cancer` the probability of the other
     malignant and premalignant classes if it is no melanoma, and the value from which the verdict
     tells of them; both None where the recipe states no risk. `prevalence` is the share of melanomas
@@ -139,7 +140,10 @@ class Scorer:
         constructor does."""
         point, score = _flagging_point(self.bundle, threshold), prediction.melanoma_probability
         flagged = score is not None and score >= threshold
-        verdict = self._verdict(flagged, prediction.by_class, prediction.other_cancer)
+        verdict = prediction.verdict
+        # What cannot be scored cannot be scored at another threshold either.
+        if verdict is None or verdict["code"] != "unscorable":
+            verdict = self._verdict(flagged, prediction.by_class, prediction.other_cancer)
         return replace(prediction, threshold=point, flagged=flagged, verdict=verdict)
 
     def of_fold(self, fold: int) -> Scorer:
@@ -180,9 +184,16 @@ class Scorer:
         }
 
     def answer(
-        self, by_member: npt.NDArray[np.float64], warnings: Sequence[str] = ()
+        self,
+        by_member: npt.NDArray[np.float64],
+        warnings: Sequence[str] = (),
+        *,
+        unscorable: str | None = None,
     ) -> Prediction:
-        """The Prediction that the members' probabilities, (K, C), amount to."""
+        """The Prediction that the members' probabilities, (K, C), amount to.
+
+        `unscorable` says in sentences why the photograph is none to be scored, where it is.
+        """
         bundle = self.bundle
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)
@@ -207,7 +218,7 @@ class Scorer:
             threshold=flags,
             thresholds=points,
             flagged=flagged,
-            verdict=None if flagged is None else self._verdict(flagged, shares, other),
+            verdict=self._verdict(flagged, shares, other, unscorable),
             risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
             other_cancer=other,
             calibrated=True,
@@ -224,12 +235,21 @@ class Scorer:
         return {"probability_if_no_melanoma": float(share), **asdict(rule)}
 
     def _verdict(
-        self, flagged: bool, by_class: dict[str, float], other: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        share = other["probability_if_no_melanoma"] if other else None
-        rule = self.bundle.other_cancer
-        made = make_verdict(flagged=flagged, by_class=by_class, other_share=share, rule=rule)
-        return made.as_dict()
+        self,
+        flagged: bool | None,
+        by_class: dict[str, float],
+        other: dict[str, Any] | None,
+        unscorable: str | None = None,
+    ) -> dict[str, Any] | None:
+        if flagged is None and unscorable is None:
+            return None
+        return make_verdict(
+            flagged=bool(flagged),
+            by_class=by_class,
+            other_share=other["probability_if_no_melanoma"] if other else None,
+            rule=self.bundle.other_cancer,
+            unscorable=unscorable,
+        ).as_dict()
 
     def _own_warnings(self) -> list[str]:
         found = []

@@ -10,7 +10,8 @@ from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.number_format import percent
 from melanoma.recipe.sections import Risk
 
-Code = Literal["flagged", "other_cancer_likely", "not_flagged"]
+# In the order in which they go before each other, where several hold.
+Code = Literal["unscorable", "flagged", "other_cancer_likely", "unsure", "not_flagged"]
 _SEE = "have a doctor look at it"
 _NO_ALL_CLEAR = (
     "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a "
@@ -44,24 +45,32 @@ def make_verdict(
     by_class: Mapping[str, float],
     other_share: float | None,
     rule: OtherCancer | None,
+    unscorable: str | None = None,
+    unsure: str | None = None,
 ) -> Verdict:
     """The verdict of an answer whose bundle names a melanoma class.
 
     `other_share` is melanoma.evaluation.measure.other_cancer's share, None without a `rule`.
+    `unscorable` and `unsure` are the reasons, in sentences that say what to do, where they hold: no
+    score counts of a picture that cannot be scored, and no doubt takes a flag away.
     """
+    if unscorable is not None:
+        return Verdict("unscorable", unscorable)
     if flagged:
         return Verdict("flagged", f"Flagged as a possible melanoma: {_SEE} soon.")
-    if rule is None or other_share is None:
-        return Verdict(
-            "not_flagged",
-            "Not flagged for melanoma; of other skin cancers this model says nothing. "
-            + _NO_ALL_CLEAR,
-        )
-    if other_share >= rule.value:
+    if rule is not None and other_share is not None and other_share >= rule.value:
         return Verdict(
             "other_cancer_likely",
             "Not flagged for melanoma, but it may be another skin cancer or a precursor of one "
             f"({_likeliest(by_class, rule.classes)}): {_SEE} soon.",
+        )
+    if unsure is not None:
+        return Verdict("unsure", unsure)
+    if rule is None:
+        return Verdict(
+            "not_flagged",
+            "Not flagged for melanoma; of other skin cancers this model says nothing. "
+            + _NO_ALL_CLEAR,
         )
     return Verdict(
         "not_flagged", f"Not flagged, neither for melanoma nor for other cancers. {_NO_ALL_CLEAR}"

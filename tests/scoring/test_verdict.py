@@ -82,6 +82,44 @@ def test_the_codes_go_by_melanoma_first(flagged: bool, share: float, code: str) 
     assert made.text.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("flagged", "share", "unscorable", "unsure", "code"),
+    [
+        (True, 0.9, "No lesion.", "Torn.", "unscorable"),
+        (True, 0.9, None, "Torn.", "flagged"),
+        (False, 0.2, None, "Torn.", "other_cancer_likely"),
+        (False, 0.1, None, "Torn.", "unsure"),
+        (False, 0.1, None, None, "not_flagged"),
+    ],
+)
+def test_of_several_reasons_the_first_counts(
+    flagged: bool, share: float, unscorable: str | None, unsure: str | None, code: str
+) -> None:
+    for rule in (RULE, None):
+        if rule is None and code == "other_cancer_likely":
+            continue
+        made = make_verdict(
+            flagged=flagged,
+            by_class=CALM,
+            other_share=share if rule else None,
+            rule=rule,
+            unscorable=unscorable,
+            unsure=unsure,
+        )
+        assert made.code == code
+        assert made.text == {"unscorable": unscorable, "unsure": unsure}.get(code, made.text)
+
+
+def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) -> None:
+    members = np.full((5, 7), 1 / 7)
+    answer = shipped.answer(members, unscorable="No lesion.")
+    assert answer.verdict == {"code": "unscorable", "text": "No lesion."}
+    assert answer.flagged
+    assert answer.melanoma_probability == pytest.approx(1 / 7)
+    assert shipped.flag_from(answer, 0.5).verdict == answer.verdict
+    assert shipped.flag_from(shipped.answer(members), 0.5).verdict != answer.verdict
+
+
 def test_a_model_that_knows_no_other_cancer_says_so() -> None:
     made = make_verdict(flagged=False, by_class={"melanoma": 0.01}, other_share=None, rule=None)
     assert made.code == "not_flagged"

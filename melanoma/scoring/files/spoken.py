@@ -9,6 +9,14 @@ from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
+VERDICT_LINES = {
+    "unscorable": "unscorable: this picture is none that the model can judge; its probabilities "
+    "mean nothing",
+    "other_cancer_likely": "perhaps another skin cancer or a precursor of one: have a doctor look "
+    "at it",
+    "unsure": "unsure: the model cannot tell what this is; have a doctor look at it",
+}
+
 
 def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     """The prediction, whether it is flagged, and why where the two seem to disagree.
@@ -24,11 +32,9 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
             f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
         )
         lines += _disagreement(row, melanoma)
-        if row.get("verdict") == "other_cancer_likely":
-            lines.append(
-                "perhaps another skin cancer or a precursor of one: have a doctor look at it"
-            )
-    return lines
+    # First of all: whoever reads one line reads this one.
+    told = VERDICT_LINES.get(row.get("verdict") or "")
+    return [told, *lines] if told else lines
 
 
 def ranked_lines(row: Row, count: int) -> list[str]:
