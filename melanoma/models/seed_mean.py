@@ -18,9 +18,20 @@ class SeedMean(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, networks * D): the networks' embeddings side by side."""
+        return torch.cat([network.embed(images) for network in single_networks(self)], dim=1)
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """(B, outputs) mean logits, float32, of what `embed` gave."""
+        networks = single_networks(self)
+        parts = embeddings.chunk(len(networks), dim=1)
+        logits = [one.classify(part).float() for one, part in zip(networks, parts, strict=True)]
+        return torch.stack(logits).mean(dim=0)
+
     def forward(self, images: Tensor) -> Tensor:
         """The mean logits, float32."""
-        return torch.stack([network(images).float() for network in self.networks]).mean(dim=0)
+        return self.classify(self.embed(images))
 
 
 Network: TypeAlias = Classifier | SeedMean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,18 @@ from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.seed_mean import Network, SeedMean, make_network_faster
 from melanoma.scoring.bundle.bundle import Bundle, Member
-from melanoma.training.epoch import predict_logits
+from melanoma.training.epoch import predict_embedded, predict_logits
 
 Logits: TypeAlias = npt.NDArray[np.float64]
+MemberEmbeddings: TypeAlias = npt.NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """Of one pass through the members: their logits, (B, K, outputs), and their embeddings of the
+    upright squares, (B, K, D) float32, from which those of the first view were made."""
+
+    logits: Logits
+    embeddings: MemberEmbeddings
 
 
 class Members(Protocol):
@@ -38,6 +47,9 @@ class Members(Protocol):
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs) of (B, S, S, 3) uint8 RGB: each member's mean over the first `views`
         symmetries, the prior shift still in it."""
+
+    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+        """The same logits, and the embeddings of the first view, of one pass."""
 
     def alone(self) -> Sequence[Members]:
         """Each member by itself."""
@@ -71,10 +83,18 @@ class TorchMembers:
 
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs), see Members."""
-        images = to_tensor(squares, normalize=self._normalize, device=self._device)
-        images = images.to(self._precision)
+        images = self._images(squares)
         found = [predict_logits(one, images, views=views) for one in self.networks.values()]
         return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
+
+    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+        """See Members; an embedding of D features."""
+        images = self._images(squares)
+        found = [predict_embedded(one, images, views=views) for one in self.networks.values()]
+        logits, embeddings = (
+            torch.stack(part, dim=1).cpu().numpy() for part in zip(*found, strict=True)
+        )
+        return Outputs(logits.astype(np.float64), embeddings)
 
     def alone(self) -> list[TorchMembers]:
         """Each member by itself, on the same network."""
@@ -88,6 +108,10 @@ class TorchMembers:
                 fused = {f: make_network_faster(one, precision) for f, one in self.networks.items()}
                 self._faster[precision] = self._with(fused, precision)
             return self._faster[precision]
+
+    def _images(self, squares: Pixels) -> torch.Tensor:
+        images = to_tensor(squares, normalize=self._normalize, device=self._device)
+        return images.to(self._precision)
 
     def _with(
         self, networks: Mapping[int, Network], precision: torch.dtype | None = None
@@ -114,6 +138,15 @@ class WatchedMembers:
             self._check()
             found.append(member.logits(squares, views=views))
         return np.concatenate(found, axis=1)
+
+    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+        """See Members."""
+        found = []
+        for member in self._members.alone():
+            self._check()
+            found.append(member.outputs(squares, views=views))
+        logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+        return Outputs(logits, embeddings)
 
     def alone(self) -> list[WatchedMembers]:
         """Each member by itself, watched."""

@@ -16,6 +16,7 @@ from melanoma.data.transforms import Normalize, dihedral_views, send, to_tensor
 from melanoma.devices import autocast
 from melanoma.errors import MelanomaError
 from melanoma.models.classifier import Classifier
+from melanoma.models.seed_mean import SeedMean
 from melanoma.training.readings import start_reading
 from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
@@ -152,6 +153,19 @@ def predict_logits(classifier: nn.Module, images: Tensor, *, views: int) -> Tens
         for view in dihedral_views(images, views)
     ]
     return torch.stack(logits).mean(dim=0)
+
+
+@torch.inference_mode()
+def predict_embedded(
+    classifier: Classifier | SeedMean, images: Tensor, *, views: int
+) -> tuple[Tensor, Tensor]:
+    """predict_logits, and the embeddings of the upright images, (B, D) float32, on the way."""
+    upright, *others = dihedral_views(images, views)
+    embeddings = classifier.embed(upright.contiguous(memory_format=torch.channels_last))
+    logits = [classifier.classify(embeddings).float()]
+    for view in others:
+        logits.append(classifier(view.contiguous(memory_format=torch.channels_last)).float())
+    return torch.stack(logits).mean(dim=0), embeddings.float()
 
 
 def predict_rows(

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from melanoma.errors import RecipeError
 from melanoma.models import seed_mean
-from melanoma.scoring.members import WatchedMembers
+from melanoma.scoring.members import Outputs, WatchedMembers
 from melanoma.scoring.scorer import Scorer
 
 
@@ -22,6 +23,10 @@ class Table:
     def logits(self, squares: np.ndarray, *, views: int) -> np.ndarray:
         bright = squares.mean(axis=(1, 2, 3)) / 255
         return np.stack([views * bright, 1 - bright], axis=1)[..., None]
+
+    def outputs(self, squares: np.ndarray, *, views: int) -> Outputs:
+        bright = squares.mean(axis=(1, 2, 3), dtype=np.float32)
+        return Outputs(self.logits(squares, views=views), np.tile(bright[:, None, None], (1, 2, 3)))
 
     def alone(self) -> list[Any]:
         raise NotImplementedError
@@ -82,3 +87,28 @@ def test_the_faster_ones_are_made_once_and_leave_the_scores_alone(
     assert len(made) == len(fresh.folds)
     assert np.array_equal(scorer.members.logits(squares, views=1), before)
     assert np.allclose(first.logits(squares, views=1), before, atol=0.1, rtol=0.1)
+
+
+def test_one_pass_gives_the_logits_to_the_bit_and_the_embeddings_of_the_upright_view(
+    trained: Any, scorer: Scorer
+) -> None:
+    squares, seen = trained.array.rows([0, 1, 2]), []
+    for members in (scorer.members, WatchedMembers(scorer.members, lambda: seen.append(1))):
+        found = members.outputs(squares, views=2)
+        assert np.array_equal(found.logits, members.logits(squares, views=2))
+        upright = members.outputs(squares, views=1)
+        assert np.array_equal(found.embeddings, upright.embeddings)
+        network = next(iter(scorer.classifiers.values()))
+        head = network.classify(torch.from_numpy(found.embeddings[:, 0])).detach().numpy()
+        assert np.allclose(head, upright.logits[:, 0], atol=1e-6)
+    assert len(seen) == 3 * len(scorer.members.folds)
+
+
+def test_networks_of_several_seeds_embed_side_by_side(scorer: Scorer) -> None:
+    one, other = list(scorer.classifiers.values())[:2]
+    mean = seed_mean.SeedMean([one, other])
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = mean.embed(images)
+        assert torch.equal(found, torch.cat([one.embed(images), other.embed(images)], dim=1))
+        assert torch.equal(mean(images), (one(images) + other(images)) / 2)

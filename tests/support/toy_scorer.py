@@ -14,7 +14,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.bundle.bundle import Bundle, Member
-from melanoma.scoring.members import Members, TorchMembers
+from melanoma.scoring.members import Members, Outputs, TorchMembers
 from melanoma.scoring.scorer import Scorer
 
 SIZE = 64
@@ -67,6 +67,11 @@ class CountedMembers:
         self.asked.append(len(squares))
         self.viewed.append(views)
         return self._members.logits(squares, views=views)
+
+    def outputs(self, squares: np.ndarray, *, views: int) -> Outputs:
+        self.asked.append(len(squares))
+        self.viewed.append(views)
+        return self._members.outputs(squares, views=views)
 
     def alone(self) -> list[Members]:
         first, *others = self._members.alone()  # a question is one, whoever answers
