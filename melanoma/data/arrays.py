@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from melanoma.data.file_states import FileState
 from melanoma.data.images import FileFacts, Pixels
+from melanoma.data.npy_header import read_npy_header
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of, open_file, read_text
@@ -63,7 +64,7 @@ class ImageArray:
     @cached_property
     def _offset(self) -> int:
         with self.path.open("rb") as file:
-            return _read_header(file, self.path)[1]
+            return read_npy_header(file, self.path).offset
 
     def rows(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Pixels:
         """(len(rows), S, S, 3) uint8 RGB, copied.
@@ -188,22 +189,10 @@ def _require_recorded_pixels(array: ImageArray, remedy: str) -> None:
     _verified.add(file)
 
 
-def _read_header(file: Any, path: Path) -> tuple[tuple[tuple[int, ...], bool, np.dtype[Any]], int]:
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        return read(file), file.tell()
-    except (ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is not a .npy array ({error})") from error
-
-
 def check_array(path: Path, *, size: int, rows: int) -> None:
     try:
         with open_file(path) as file:
-            (shape, by_column, dtype), offset = _read_header(file, path)
+            shape, by_column, dtype, _ = read_npy_header(file, path)
     except OSError as error:
         raise DataError(f"no array at {path} ({error.strerror}); run prepare again") from error
     if by_column and len(shape) > 1:
@@ -221,8 +210,6 @@ def check_array(path: Path, *, size: int, rows: int) -> None:
         )
     if shape[0] != rows:
         raise DataError(f"{path}: {shape[0]} images, the table has {rows} rows")
-    if path.stat().st_size < offset + int(np.prod(shape)):
-        raise DataError(f"{path} is cut off: {path.stat().st_size:,} bytes")
 
 
 def require_red_skin(array: ImageArray, *, option: str) -> None:

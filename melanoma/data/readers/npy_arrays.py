@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table
+from melanoma.data.npy_header import read_npy_header
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import Data, NpyArrayData
-from melanoma.storage import sha256_of
+from melanoma.storage import open_file, sha256_of
 
 
 def read_npy_arrays(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
@@ -62,13 +63,12 @@ def test_arrays(folder: Path) -> list[Path]:
 def open_npy(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file, not read yet. Raises DataError for what is none."""
     try:
+        with open_file(path) as file:
+            if read_npy_header(file, path).shape[:1] == (0,):
+                raise DataError(f"{path} holds no rows")
         mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise DataError(f"no array at {path} ({error.strerror or error})") from error
-    except (ValueError, EOFError) as error:
-        raise DataError(
-            f"{path} is no plain .npy array ({' '.join(str(error).split())})"
-        ) from error
     if mapped.ndim == 0:
         raise DataError(f"{path} holds a single value, and no row an image")
     return mapped
