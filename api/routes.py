@@ -26,7 +26,8 @@ from api.responses_info import (
 from api.service import Desk
 from melanoma.data import images
 from melanoma.evaluation.disclaimer import DISCLAIMER
-from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec
+from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.explain.catalog import EXPLAINERS

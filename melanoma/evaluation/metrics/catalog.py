@@ -7,9 +7,7 @@ report.json, report.html, MODEL_CARD.md, the terminal, `compare --metric`, train
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.decisions import (
@@ -32,58 +30,16 @@ from melanoma.evaluation.metrics.ranking import (
     partial_auroc,
     sensitivity_at_specificity,
 )
+from melanoma.evaluation.metrics.spec import Card, MetricSpec, Need
+from melanoma.evaluation.metrics.within_patient import (
+    Lesions,
+    caught_in_top,
+    concordance,
+    lesions_of,
+    melanoma_rank,
+)
 from melanoma.evaluation.number_format import percent, share
-from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.types import Floats, Integers
-
-Need = Literal["nothing", "melanoma", "several outputs", "over 3 classes", "over 5 classes"]
-NEEDS: dict[Need, Callable[[ScoredImages], bool]] = {
-    "nothing": lambda images: True,
-    "melanoma": lambda images: bool(images.melanoma),
-    "several outputs": lambda images: not images.binary,
-    "over 3 classes": lambda images: len(images.classes) > 3,
-    "over 5 classes": lambda images: len(images.classes) > 5,
-}
-
-
-@dataclass(frozen=True)
-class Card:
-    """A key number on top of a report: low ranks first; `note` is what to hold it against."""
-
-    rank: int
-    note: Callable[[ReportContent], str] = lambda content: ""
-    report: Literal["always", "without melanoma", "more than two classes", "never"] = "always"
-    page: bool = True
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """A metric: how it is called, computed, and shown.
-
-    `short` is its name within a sentence, `wins` what the better of two runs does. `make` gives the
-    Statistic of images that have what it `needs`. A share is written in percent.
-    """
-
-    title: str
-    title_fr: str
-    short: str
-    explanation: str
-    make: Callable[[ScoredImages], Statistic]
-    needs: Need = "nothing"
-    unit: Literal["share", "number"] = "number"
-    better: Literal["higher", "lower"] = "higher"
-    wins: str = "does better"
-    card: Card | None = None
-    terminal: bool = True  # a line of its own where the report is printed
-
-    def applies(self, images: ScoredImages) -> bool:
-        """Whether these images have what it needs."""
-        return NEEDS[self.needs](images)
-
-    def form(self, value: float | None) -> str:
-        """A value of it as a person reads it."""
-        return percent(value) if self.unit == "share" else share(value)
 
 
 def _melanoma(metric: Callable[[Integers, Floats], Statistic]) -> Callable[..., Statistic]:
@@ -106,6 +62,26 @@ def _top(k: int, needs: Need) -> MetricSpec:
         needs=needs,
         unit="share",
         wins="is right more often",
+        terminal=False,
+    )
+
+
+def _within(metric: Callable[[Lesions], Statistic]) -> Callable[..., Statistic]:
+    """Of the lesions of known patients."""
+    return lambda images: metric(lesions_of(images))
+
+
+def _looked_at(count: int, title: str, title_fr: str) -> MetricSpec:
+    return MetricSpec(
+        title=f"Sensitivity of a patient's {title}",
+        title_fr=f"Sensibilité en ne regardant que {title_fr} de chaque patient",
+        short=f"sensitivity of a patient's {title}",
+        explanation="Share of melanomas found where no other lesion of a patient is looked at; "
+        f"patients with more than {count}.",
+        make=_within(partial(caught_in_top, count)),
+        needs="patients",
+        unit="share",
+        wins="finds more within patients",
         terminal=False,
     )
 
@@ -273,6 +249,30 @@ METRICS: dict[str, MetricSpec] = {
         better="lower",
         wins="is calibrated better",
         card=Card(8, lambda content: "0 is perfect"),
+    ),
+    "within_patient_concordance": MetricSpec(
+        title="Concordance within patients",
+        title_fr="Concordance au sein d'un patient",
+        short="concordance within patients",
+        explanation="Chance that a melanoma is ranked above another lesion of the same patient.",
+        make=_within(concordance),
+        needs="patients",
+        wins="ranks better within patients",
+    ),
+    "melanoma_in_top_1": _looked_at(1, "highest lesion", "la lésion la plus suspecte"),
+    "melanoma_in_top_3": _looked_at(
+        3, "three highest lesions", "les trois lésions les plus suspectes"
+    ),
+    "melanoma_rank": MetricSpec(
+        title="Rank of a melanoma in its patient",
+        title_fr="Rang d'un mélanome chez son patient",
+        short="rank of a melanoma in its patient",
+        explanation="Mean place among its patient's lesions, 1 the highest.",
+        make=_within(melanoma_rank),
+        needs="patients",
+        better="lower",
+        wins="ranks melanomas higher within patients",
+        terminal=False,
     ),
 }
 # The three that are measured before scaling too.

@@ -12,8 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from melanoma.evaluation import number_format
-from melanoma.evaluation.metrics import catalog
-from melanoma.evaluation.metrics.catalog import METRICS, MetricSpec, metric_form, metric_title
+from melanoma.evaluation.metrics.catalog import METRICS, metric_form, metric_title
+from melanoma.evaluation.metrics.spec import Card as MetricCard
+from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.number_format import bounded, percent, plural, share
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
 from melanoma.evaluation.report.schema import ReportContent
@@ -195,7 +196,7 @@ def _metric_card(spec: MetricSpec, note: str, metric: Measured) -> Card:
     return Card(name, spec.form(metric.value), bounded(metric, spec.form), note)
 
 
-def _is_shown(card: catalog.Card, content: ReportContent) -> bool:
+def _is_shown(card: MetricCard, content: ReportContent) -> bool:
     counted = content.data.positives is not None
     return {
         "always": True,
