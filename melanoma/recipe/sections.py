@@ -277,5 +277,7 @@ class Evaluation(Part):
     """Specificities of further operating points."""
     calibration: Literal["scale", "temperature"] = "scale"
     """Scale: slope and intercept (a number a class). Temperature: slope alone."""
+    set_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Share of every class's lesions whose set of possible classes holds the true one."""
     resamples: Annotated[int, Field(ge=100)] = 2000
     """Bootstrap resamples of every interval."""

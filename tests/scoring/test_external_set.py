@@ -19,7 +19,8 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
-from melanoma.scoring.bundle.bundle import load_bundle, served_numbers
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.weights_origin import write_seen

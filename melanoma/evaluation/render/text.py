@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 
@@ -19,6 +20,7 @@ def report_lines(content: ReportContent) -> list[str]:
         *_shortcuts(content),
         *_thresholds(content),
         *_other_cancers(content),
+        *_sets(content),
         *_elsewhere(content),
         *_external(content),
         _refers(content),
@@ -130,6 +132,19 @@ def _other_cancers(content: ReportContent) -> list[str]:
         f"sensitivity {spoken(found.sensitivity)}, specificity {spoken(found.specificity)}; by "
         f"melanoma's threshold alone {spoken(found.sensitivity_alone)}, "
         f"{spoken(found.specificity_alone)}"
+    ]
+
+
+def _sets(content: ReportContent) -> list[str]:
+    sets = content.prediction_sets
+    if sets is None:
+        return []
+    by_class = ", ".join(
+        f"{line.name} {percent(line.coverage.value)}" for line in sets.by_class if line.images
+    )
+    return [
+        f"sets of possible classes at {percent(sets.level, 0)} hold the true one with "
+        f"{spoken(sets.overall.coverage)}, {sets.overall.mean_size:.2f} classes a set ({by_class})"
     ]
 
 

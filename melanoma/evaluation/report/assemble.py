@@ -26,6 +26,7 @@ from melanoma.evaluation.report.schema_parts import (
     Shortcuts,
     SubgroupLine,
 )
+from melanoma.evaluation.report.schema_points import PredictionSets
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.evaluation.scored_images import ScoredImages
@@ -75,6 +76,7 @@ def assemble_report(
     held_out: HeldOut | None = None,
     external: External | None = None,
     other_cancer: OtherCancer | None = None,
+    prediction_sets: PredictionSets | None = None,
 ) -> ReportContent:
     """Everything that is measured, with its warnings and its summary.
 
@@ -104,6 +106,7 @@ def assemble_report(
         history=held_out.history if held_out else (),
         thresholds=reached.thresholds,
         any_malignancy=reached.any_malignancy,
+        prediction_sets=prediction_sets,
         calibration=_describe_calibration(calibration, origin, reached),
         curves=reached.curves,
         operating_curve=reached.operating_curve,

@@ -13,6 +13,7 @@ import pandas as pd
 from melanoma.evaluation.calibration import Calibration, crossfit_probabilities, fit_calibration
 from melanoma.evaluation.measure.operating_points import Threshold, choose_thresholds
 from melanoma.evaluation.measure.other_cancer import choose_other_cancer
+from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.ranking import (
     auroc,
@@ -120,6 +121,14 @@ def build_report(
         resamples=resamples,
         seed=seed,
         other_cancer=other_cancer,
+        prediction_sets=measure_sets(
+            images,
+            thresholds,
+            other_cancer,
+            level=recipe.evaluation.set_level,
+            resamples=resamples,
+            seed=seed,
+        ),
     )
     if prevalence is not None:
         content = retarget_report(content, prevalence)

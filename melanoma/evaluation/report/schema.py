@@ -33,6 +33,7 @@ from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
     OperatingCurve,
     OperatingPoint,
+    PredictionSets,
 )
 from melanoma.storage import write_json
 
@@ -133,6 +134,7 @@ class ReportContent(Part):
     history: tuple[FoldHistory, ...] = ()  # reports from before it have none
     thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
     any_malignancy: AnyMalignancy | None = None  # null where the recipe states no risk
+    prediction_sets: PredictionSets | None = None  # reports from before them have none
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

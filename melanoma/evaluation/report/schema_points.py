@@ -82,3 +82,36 @@ class AnyMalignancy(Part):
     sensitivity_alone: Measured
     specificity_alone: Measured
     by_class: tuple[CaughtClass, ...]
+
+
+class SetClass(Part):
+    """How often the sets hold the true class, over images and over groups (lesions, patients).
+
+    `unsure` counts images whose verdict would be that: nothing graver told, and a set that holds
+    both a cancer or precursor and a harmless class.
+    """
+
+    name: str
+    images: Count
+    groups: Count
+    coverage: Measured
+    coverage_by_group: Share | None
+    mean_size: float | None
+    unsure: Count
+
+
+class PredictionSets(Part):
+    """Conformal sets of classes: each class's own threshold, so that `level` of its lesions have a
+    set that holds it. Of held-out images the sets are cross-fitted by fold.
+
+    `thresholds` and `priors` are in the order of the bundle's classes; the thresholds refer to the
+    priors. `coverage_of_members` is what single members' sets reach, where `overall` is the
+    ensemble's.
+    """
+
+    level: Share
+    thresholds: tuple[Share, ...]
+    priors: tuple[Share, ...]
+    coverage_of_members: Share | None = None
+    overall: SetClass
+    by_class: tuple[SetClass, ...]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy.special import expit, logit
 
 from melanoma.data.images import DECODER_VERSION
 from melanoma.data.transforms import Normalize
@@ -17,7 +16,7 @@ from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
-from melanoma.evaluation.prevalence import retarget_calibration
+from melanoma.evaluation.measure.prediction_sets import SetRule
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import (
     OperatingCurve,
@@ -28,6 +27,7 @@ from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, Risk, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.operating import sealed_intervals, served_curve
+from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
 from melanoma.storage import digest_of, read_file, sha256_of
 
@@ -55,7 +55,8 @@ class Bundle:
     `seeds` counts the networks of a member, whose logits are averaged.
     `risk` is how grave each class is, empty where the recipe does not say; `other_cancer` tells of
     the malignant ones that are no melanoma. `license` is LICENSE.md's text. `intervals` say what
-    each threshold reaches, `curve` what any other does (None of a bundle from before it).
+    each threshold reaches, `curve` what any other does, and `sets` which classes an image may be
+    (each None of a bundle from before it).
     `manifest_sha256` is of the manifest's file as sha256sum gives it; `digest` is of its content,
     whatever its spaces. `decoder` is the version that read the training's images, None where that
     was another program.
@@ -87,6 +88,7 @@ class Bundle:
     decoder: int | None = 1  # bundles that do not say it are older than the second version
     intervals: tuple[dict[str, Any], ...] = ()
     curve: OperatingCurve | None = None
+    sets: SetRule | None = None
     manifest_sha256: str = ""
 
     @property
@@ -128,68 +130,6 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
-
-
-def served_numbers(report: ReportContent, recipe: Recipe) -> dict[str, Any]:
-    """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
-
-    The thresholds move with the probabilities, so the same images are flagged.
-    """
-    stated = report.calibration
-    calibration = Calibration(
-        stated.slope,
-        stated.intercept,
-        stated.prevalence,
-        tuple(stated.class_prevalence.values()),
-        stated.method,
-    )
-    points = [Threshold(point.value, point.at) for point in report.thresholds]
-    elsewhere, fit = report.retargeted, report.recalibrated
-    if elsewhere:
-        numbers = [recipe.classes.index(name) for name in recipe.melanoma]
-        calibration = retarget_calibration(calibration, numbers, wanted=elsewhere.prevalence)
-        points = [Threshold(point.value, point.at) for point in elsewhere.thresholds]
-    if fit:
-        calibration, points = recalibrate(
-            calibration,
-            points,
-            slope=fit.slope,
-            intercept=fit.intercept,
-            prevalence=fit.prevalence,
-        )
-    grave = report.any_malignancy
-    other = OtherCancer(grave.value, grave.at, grave.classes) if grave else None
-    return {
-        # It stands on a share that no prevalence of melanoma moves.
-        **({"other_cancer": asdict(other)} if other else {}),
-        "calibration": asdict(calibration),
-        "thresholds": [asdict(point) for point in points],
-    }
-
-
-def recalibrate(
-    calibration: Calibration,
-    points: Sequence[Threshold],
-    *,
-    slope: float,
-    intercept: float,
-    prevalence: float,
-) -> tuple[Calibration, list[Threshold]]:
-    """Both followed by p -> sigmoid(slope * logit(p) + intercept). Raises RecipeError where there
-    are more than two classes."""
-    if isinstance(calibration.intercept, tuple):
-        raise RecipeError("recalibration on an external set is for bundles of two classes")
-    moved = replace(
-        calibration,
-        slope=slope * calibration.slope,
-        intercept=slope * calibration.intercept + intercept,
-        prevalence=prevalence,
-        class_prevalence=(1 - prevalence, prevalence),
-    )
-    return moved, [
-        Threshold(float(expit(slope * logit(point.value) + intercept)), point.at)
-        for point in points
-    ]
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -262,6 +202,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         report=report,
         risk=manifest.get("risk", {}),
         other_cancer=_other_cancer(manifest.get("other_cancer")),
+        sets=_sets(manifest.get("sets")),
         head=Head(**manifest["head"]) if "head" in manifest else None,
         seeds=manifest.get("seeds", 1),
         decoder=manifest.get("decoder", 1),
@@ -282,6 +223,12 @@ def _preprocessing(stated: dict[str, Any]) -> dict[str, Any]:
 
 def _shift(value: float | list[float]) -> float | tuple[float, ...]:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _sets(stated: dict[str, Any] | None) -> SetRule | None:
+    if stated is None:
+        return None
+    return SetRule(stated["level"], tuple(stated["thresholds"]), tuple(stated["priors"]))
 
 
 def _other_cancer(stated: dict[str, Any] | None) -> OtherCancer | None:

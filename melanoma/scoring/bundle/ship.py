@@ -29,10 +29,11 @@ from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest, served_numbers
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest
 from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.seal import add_golden
+from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import copy_file, sha256_of, write_bytes, write_json, write_text
