@@ -60,6 +60,14 @@ class OtherCancerAnswer(BaseModel):
     classes: list[str]
 
 
+class SetAnswer(BaseModel):
+    """The classes that it may be, the likeliest first: of each class's lesions a share of `level`
+    has a set with that class in it."""
+
+    level: float
+    classes: list[str]
+
+
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
     with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it."""
@@ -92,6 +100,7 @@ class _Scored(BaseModel):
     verdict: VerdictAnswer | None
     risk: dict[Risk, float] | None
     other_cancer: OtherCancerAnswer | None
+    set: SetAnswer | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -109,7 +118,7 @@ class PredictAnswer(_Scored, _Succeeded):
     `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
     threshold and flagged are null where the bundle names no melanoma class, and verdict too unless
     it is unscorable; risk (the sum of the probabilities of each risk) and other_cancer are null
-    where its recipe states no risk.
+    where its recipe states no risk, and set of a bundle from before there were sets.
     """
 
     explanation: AnyExplanation | None = None

@@ -3,8 +3,9 @@
     python -m benchmarks.reseal_shipped
 
 From the recipe's `risk` and results/ham10000_mobilenet/oof.csv it chooses and measures what tells
-of other cancers, and draws the operating curve, as `python -m melanoma.evaluate` does. Report, card
-and manifest are written anew. No other number changes, and no weights: their digests are as before.
+of other cancers, draws the operating curve and finds the sets of possible classes, as
+`python -m melanoma.evaluate` does. Report, card and manifest are written anew. No other
+number changes, and no weights: their digests are as before.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ import yaml
 
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import (
+    OtherCancer,
     choose_other_cancer,
     describe_any_malignancy,
     other_cancer_statistics,
 )
 from melanoma.evaluation.measure.performance import operating_curve
+from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
+    PredictionSets,
 )
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
@@ -52,6 +56,7 @@ def main() -> None:
         found = _measure(images, recipe, content)
         more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
         content = content.model_copy(update=more)
+        content = content.model_copy(update={"prediction_sets": _sets(images, recipe, content)})
         write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
         write_json(folder / "report.json", content.model_dump(mode="json"))
         write_text(folder / "report.html", render_html(content))
@@ -73,13 +78,17 @@ def _with_risk(path: Path, recipe: Recipe) -> str:
 
 def _scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
     table = pd.read_csv(ROOT / "results" / NAME / "oof.csv", dtype={"patient_id": str})
-    probabilities = table[[f"prob_{name}" for name in recipe.classes]].to_numpy(np.float64)
+    both = ("prob", "prob_crossfit")
+    served, crossfit = (
+        table[[f"{column}_{name}" for name in recipe.classes]].to_numpy(np.float64)
+        for column in both
+    )
     return ScoredImages(
         table,
         recipe.classes,
         recipe.melanoma,
-        probabilities,
-        probabilities,
+        served,
+        crossfit,
         tuple(content.calibration.class_prevalence.values()),
         recipe.risk,
     )
@@ -97,6 +106,19 @@ def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> An
     found = describe_any_malignancy(images, points, rule, intervals)
     assert found is not None
     return found
+
+
+def _sets(images: ScoredImages, recipe: Recipe, content: ReportContent) -> PredictionSets:
+    """The sets of possible classes, as python -m melanoma.evaluate finds them."""
+    found = content.any_malignancy
+    return measure_sets(
+        images,
+        [Threshold(point.value, point.at) for point in content.thresholds],
+        OtherCancer(found.value, found.at, found.classes) if found else None,
+        level=recipe.evaluation.set_level,
+        resamples=recipe.evaluation.resamples,
+        seed=recipe.seed,
+    )
 
 
 def _reseal(folder: Path, recipe: Recipe, content: ReportContent) -> None:

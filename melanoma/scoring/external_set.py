@@ -18,11 +18,13 @@ from melanoma.evaluation.calibration import (
     crossfit_probabilities,
     fit_calibration,
 )
+from melanoma.evaluation.measure.prediction_sets import describe_sets
 from melanoma.evaluation.metrics.probability_scores import brier_score
 from melanoma.evaluation.report.assemble import Origin, assemble_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema import External
 from melanoma.evaluation.report.schema_parts import LeakAudit
+from melanoma.evaluation.report.schema_points import PredictionSets
 from melanoma.evaluation.score_spread import require_differing_members
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
@@ -108,6 +110,7 @@ def build_external_report(
             test_part=scored_before is not None,
             scored_before=scored_before or 0,
         ),
+        prediction_sets=_sets(scorer, scored, images, resamples=resamples, seed=seed),
     )
     return Report(content, bundle.calibration, bundle.thresholds, images)
 
@@ -174,6 +177,35 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     share = bundle.calibration.prevalence or 0.0
     priors = (1 - share, share)
     return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair, priors)
+
+
+def _sets(
+    scorer: Scorer, scored: ExternalScores, images: ScoredImages, *, resamples: int, seed: int
+) -> PredictionSets | None:
+    """What the bundle's sets reach here, the ensemble's and those of its members."""
+    bundle, priors = scorer.bundle, scorer.bundle.calibration.class_prevalence
+    if bundle.sets is None:
+        return None
+    by_member = scorer.calibrate(scored.member_logits)
+    sets = [bundle.sets.of(values, priors) for values in (by_member.mean(axis=1), by_member)]
+    if images.classes != bundle.classes:
+        melanoma = np.isin(bundle.classes, bundle.melanoma)
+        sets = [
+            np.stack([one[..., ~melanoma].any(-1), one[..., melanoma].any(-1)], axis=-1)
+            for one in sets
+        ]
+    ours, theirs = sets
+    own = theirs[np.arange(len(images)), :, images.target]
+    return describe_sets(
+        images,
+        ours,
+        bundle.sets,
+        bundle.thresholds,
+        bundle.other_cancer if images.risk else None,
+        resamples=resamples,
+        seed=seed,
+        members=float(own.mean()),
+    )
 
 
 def _uncalibrated(scored: ExternalScores, scorer: Scorer, images: ScoredImages) -> Floats:

@@ -19,6 +19,7 @@ from melanoma.models.seed_mean import Network
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.members import Members, TorchMembers, load_members
+from melanoma.scoring.possible import doubt, possible_classes
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 from melanoma.types import Floats
 
@@ -35,7 +36,9 @@ class Prediction:
     "unscorable".
     `risk` is the sum of the probabilities of each risk; `other_cancer` the probability of the other
     malignant and premalignant classes if it is no melanoma, and the value from which the verdict
-    tells of them; both None where the recipe states no risk. `prevalence` is the share of melanomas
+    tells of them; both None where the recipe states no risk. `set` is {level, classes}: what it may
+    be, the likeliest first, so that of each class's lesions a share of `level` has a set with that
+    class; None of a bundle from before there were sets. `prevalence` is the share of melanomas
     that the probabilities refer to.
     """
 
@@ -50,6 +53,7 @@ class Prediction:
     verdict: dict[str, Any] | None
     risk: dict[str, float] | None
     other_cancer: dict[str, Any] | None
+    set: dict[str, Any] | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -143,7 +147,9 @@ class Scorer:
         verdict = prediction.verdict
         # What cannot be scored cannot be scored at another threshold either.
         if verdict is None or verdict["code"] != "unscorable":
-            verdict = self._verdict(flagged, prediction.by_class, prediction.other_cancer)
+            verdict = self._verdict(
+                flagged, prediction.by_class, prediction.other_cancer, prediction.set
+            )
         return replace(prediction, threshold=point, flagged=flagged, verdict=verdict)
 
     def of_fold(self, fold: int) -> Scorer:
@@ -209,6 +215,7 @@ class Scorer:
         shares = dict(zip(bundle.classes, mean.tolist(), strict=True))
         flagged = melanoma >= flags["value"] if flags and melanoma is not None else None
         other = self._other_cancer(mean)
+        possible = possible_classes(bundle, shares)
         return Prediction(
             melanoma_probability=melanoma,
             prediction=bundle.classes[likeliest],
@@ -218,9 +225,10 @@ class Scorer:
             threshold=flags,
             thresholds=points,
             flagged=flagged,
-            verdict=self._verdict(flagged, shares, other, unscorable),
+            verdict=self._verdict(flagged, shares, other, possible, unscorable),
             risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
             other_cancer=other,
+            set=possible,
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
@@ -239,6 +247,7 @@ class Scorer:
         flagged: bool | None,
         by_class: dict[str, float],
         other: dict[str, Any] | None,
+        possible: dict[str, Any] | None,
         unscorable: str | None = None,
     ) -> dict[str, Any] | None:
         if flagged is None and unscorable is None:
@@ -249,6 +258,7 @@ class Scorer:
             other_share=other["probability_if_no_melanoma"] if other else None,
             rule=self.bundle.other_cancer,
             unscorable=unscorable,
+            unsure=doubt(self.bundle, possible),
         ).as_dict()
 
     def _own_warnings(self) -> list[str]:

@@ -38,6 +38,7 @@ FIELDS = [
     "verdict",
     "risk",
     "other_cancer",
+    "set",
     "calibrated",
     "prevalence",
     "warnings",

@@ -79,6 +79,11 @@ class _Verdict(_Reply):
     text: Text
 
 
+class _Set(_Reply):
+    level: Probability
+    classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
+
+
 class ScoreReply(_Reply):
     """What /predict says of a photograph, as far as a row needs it."""
 
@@ -95,6 +100,7 @@ class ScoreReply(_Reply):
     prevalence: Probability | None = None
     disclaimer: Text = DISCLAIMER
     verdict: _Verdict | None = None
+    set: _Set | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:

@@ -141,8 +141,9 @@ def _faulty_row(error: str) -> Row:
 
 
 def _row(answer: Mapping[str, Any]) -> Row:
-    # A service of before there were verdicts says none.
+    # A service of before there were verdicts, or sets, says none.
     threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
+    possible = answer.get("set")
     return {
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
@@ -153,6 +154,7 @@ def _row(answer: Mapping[str, Any]) -> Row:
         "specificity": threshold.get("specificity"),
         "prediction": answer["prediction"],
         "probability": answer["probability"],
+        "set": "; ".join(possible["classes"]) if possible else None,
         "by_class": answer["by_class"],
         "by_fold": answer["by_fold"],
         "calibrated": answer["calibrated"],

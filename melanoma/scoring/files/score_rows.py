@@ -22,6 +22,7 @@ COLUMNS = (
     "specificity",
     "prediction",
     "probability",
+    "set",
     "by_class",
     "by_fold",
     "calibrated",

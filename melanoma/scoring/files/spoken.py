@@ -32,6 +32,8 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
             f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
         )
         lines += _disagreement(row, melanoma)
+    if row.get("set"):
+        lines.append(f"it may be: {row['set'].replace('; ', ', ')}")
     # First of all: whoever reads one line reads this one.
     told = VERDICT_LINES.get(row.get("verdict") or "")
     return [told, *lines] if told else lines
