@@ -110,6 +110,19 @@ def test_another_set_is_scored_as_the_bundle_scores_and_nothing_is_refitted(
     assert content["external"]["overlap"]["near_duplicates"] == 0
     assert content["external"]["recalibration"]["brier_as_sealed"] == pytest.approx(brier)
     assert "nothing was changed" in found.out
+    assert "sets of possible classes at 90 % hold the true one with" in found.out
+    sets = content["prediction_sets"]
+    inside = [
+        scores["prob"] <= 1 - before.sets.thresholds[0],
+        scores["prob"] >= before.sets.thresholds[1],
+    ]
+    inside = np.stack(inside, axis=1)
+    inside[~inside.any(axis=1)] = np.eye(2, dtype=bool)[
+        [int(p > 0.5) for p in scores["prob"][~inside.any(axis=1)]]
+    ]
+    covered = inside[np.arange(len(scores)), scores["target"]]
+    assert sets["overall"]["coverage"]["value"] == pytest.approx(covered.mean())
+    assert 0 <= sets["coverage_of_members"] <= 1
     assert (folder / "report.html").is_file()
 
 

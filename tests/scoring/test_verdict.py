@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,32 @@ def test_a_model_that_knows_no_other_cancer_says_so() -> None:
 def test_sums_by_risk_hold_every_class_once() -> None:
     sums = sum_by_risk(CALM, {"bcc": "malignant", "keratosis": "premalignant", "nevus": "benign"})
     assert sums == {"malignant": 0.05, "premalignant": 0.02, "benign": 0.93}
+
+
+def test_a_set_that_spans_risks_makes_the_verdict_unsure(shipped: Scorer) -> None:
+    """A tenth of a carcinoma beside a keratosis: below what other cancers are told from."""
+    shares = {"melanoma": 0.02, "basal_cell_carcinoma": 0.12, "benign_keratosis-like_lesion": 0.8}
+    answer = _answer(shipped, **shares)
+    names = ["benign keratosis-like lesion", "basal cell carcinoma"]
+    assert answer["set"] == {"level": 0.9, "classes": names}
+    verdict = answer["verdict"]
+    assert verdict["code"] == "unsure"  # type: ignore[index]
+    for said in (*names, "Have a doctor look at it."):
+        assert said in verdict["text"]  # type: ignore[index]
+    # Graver things are said as before, with the set beside them.
+    flagged = _answer(shipped, melanoma=0.1, basal_cell_carcinoma=0.12)
+    assert flagged["verdict"]["code"] == "flagged"  # type: ignore[index]
+    assert flagged["set"]["classes"][:2] == [  # type: ignore[index]
+        "basal cell carcinoma", "melanoma"
+    ]  # fmt: skip
+
+
+def test_a_calm_set_and_a_bundle_without_sets_are_not_unsure(shipped: Scorer) -> None:
+    calm = _answer(shipped, melanoma=0.001)
+    assert calm["set"] == {"level": 0.9, "classes": ["melanocytic nevus"]}
+    assert calm["verdict"]["code"] == "not_flagged"  # type: ignore[index]
+    older = Scorer(replace(shipped.bundle, sets=None), members=shipped.members)
+    shares = {"melanoma": 0.02, "basal_cell_carcinoma": 0.12, "benign_keratosis-like_lesion": 0.8}
+    answer = _answer(older, **shares)
+    assert answer["set"] is None
+    assert answer["verdict"]["code"] == "not_flagged"  # type: ignore[index]

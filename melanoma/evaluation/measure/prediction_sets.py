@@ -47,10 +47,12 @@ class SetRule:
         """(..., C) whether a class belongs to the set of these probabilities, (..., C), that refer
         to `priors`. Where none does, the likeliest class is the set."""
         moved = _move(by_class, priors, self.priors)
-        inside: Flags = moved >= np.asarray(self.thresholds)
+        # A threshold is some image's own score, which moving there and back rounds.
+        inside: Flags = moved >= np.asarray(self.thresholds) * (1 - 1e-9)
         empty = ~inside.any(axis=-1, keepdims=True)
         likeliest = moved.argmax(axis=-1, keepdims=True) == np.arange(moved.shape[-1])
-        return inside | (empty & likeliest)
+        filled: Flags = inside | (empty & likeliest)
+        return filled
 
 
 def recalibrate_sets(
@@ -192,11 +194,12 @@ def _unsure(
     """(N,) whether the verdict would be `unsure`: the set spans risks, nothing graver is told."""
     if not thresholds:
         return np.zeros(len(images), bool)
-    unsure = spans_risks(inside, images.classes, images.melanoma, images.risk)
-    unsure &= images.probability < thresholds[0].value
+    unsure: Flags = spans_risks(inside, images.classes, images.melanoma, images.risk)
+    unsure = np.logical_and(unsure, images.probability < thresholds[0].value)
     if other_cancer is not None:
         names = (images.classes, images.melanoma, other_cancer.classes)
-        unsure &= share_if_no_melanoma(images.by_class, *names) < other_cancer.value
+        told = share_if_no_melanoma(images.by_class, *names) >= other_cancer.value
+        unsure = np.logical_and(unsure, ~told)
     return unsure
 
 
