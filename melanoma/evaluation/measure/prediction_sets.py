@@ -194,13 +194,13 @@ def _unsure(
     """(N,) whether the verdict would be `unsure`: the set spans risks, nothing graver is told."""
     if not thresholds:
         return np.zeros(len(images), bool)
-    unsure: Flags = spans_risks(inside, images.classes, images.melanoma, images.risk)
-    unsure = np.logical_and(unsure, images.probability < thresholds[0].value)
-    if other_cancer is not None:
-        names = (images.classes, images.melanoma, other_cancer.classes)
-        told = share_if_no_melanoma(images.by_class, *names) >= other_cancer.value
-        unsure = np.logical_and(unsure, ~told)
-    return unsure
+    spans = spans_risks(inside, images.classes, images.melanoma, images.risk)
+    unsure: Flags = spans & (images.probability < thresholds[0].value)
+    if other_cancer is None:
+        return unsure
+    names = (images.classes, images.melanoma, other_cancer.classes)
+    calm: Flags = unsure & (share_if_no_melanoma(images.by_class, *names) < other_cancer.value)
+    return calm
 
 
 def _by_group(covered: Floats, groups: Integers, own: Flags) -> float | None:
