@@ -110,7 +110,7 @@ def spans_risks(
     Where the recipe states no risk, the melanoma classes are the cancers.
     """
     grave = np.array([risk[name] in SUSPICIOUS if risk else name in melanoma for name in classes])
-    both: Flags = inside[..., grave].any(axis=-1) & inside[..., ~grave].any(axis=-1)
+    both: Flags = np.logical_and(inside[..., grave].any(-1), inside[..., ~grave].any(-1))
     return both
 
 
