@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_service import (
     HELD,
-    ROOT,
     Served,
     refused,
     run_command,
@@ -173,9 +173,7 @@ terminal.run(serve.app)
 
 def test_two_services_that_start_on_one_port_at_once_are_one_line_and_exit_6(bundle_folder):
     arguments = ["-c", RACED, "--weights", str(bundle_folder), "--port", "0"]
-    ended = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    ended = forked.run(*arguments, timeout=120)
     assert ended.returncode == 6, ended.stderr
     (line,) = ended.stderr.splitlines()
     assert "already in use" in line

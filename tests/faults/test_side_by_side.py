@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 
@@ -120,17 +121,13 @@ def test_two_folds_started_side_by_side_share_one_array_and_one_fold_file(
         "--device": "cpu",
     }
     options = [str(part) for pair in named.items() for part in pair]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "melanoma.train", "--fold", fold, *options],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for fold in "01"
-    ]
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
+    logs, started = [tmp_path / f"log_{fold}" for fold in "01"], []
+    for fold, log in zip("01", logs, strict=True):
+        with log.open("w") as sink:
+            started.append(forked.start("-m", "melanoma.train", "--fold", fold, *options, log=sink))
+    ended = [process.wait(timeout=300) for process in started]
+    said = [log.read_text() for log in logs]
+    assert ended == [0, 0], said
     # Either alone would say both.
     assert sum("preparing it" in text for text in said) == 1
     assert sum("splitting" in text for text in said) == 1

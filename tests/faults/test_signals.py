@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pandas as pd
 import pytest
 from refusals import require_refusal
@@ -27,22 +27,18 @@ def test_a_signal_saves_the_state_and_the_same_command_finishes(
 ) -> None:
     epochs = ["--set", "training.epochs=5"]
     arguments = [*map(str, options), "--fold", "1", "--weights", "run", *epochs]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "melanoma.train", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    said = ""
-    while "fold 1 epoch  1:" not in said:
-        line = process.stderr.readline()
-        assert line, said
-        said += line
-    process.send_signal(number)
-    _, rest = process.communicate(timeout=60)
-    ended = subprocess.CompletedProcess([], process.returncode, "", said + rest)
+    read, write = os.pipe()
+    with os.fdopen(read) as lines, os.fdopen(write, "w") as log:
+        process = forked.start("-m", "melanoma.train", *arguments, log=log, cwd=tmp_path)
+        log.close()
+        said = ""
+        while "fold 1 epoch  1:" not in said:
+            line = lines.readline()
+            assert line, said
+            said += line
+        process.send_signal(number)
+        said += lines.read()
+    ended = subprocess.CompletedProcess([], process.wait(timeout=60), "", said)
     require_refusal(ended, code, "fold 1 interrupted in epoch ", "the same command resumes")
     folder = tmp_path / "run/fold_1"
     state = load_state(folder, warn=pytest.fail)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from melanoma.errors import InterruptedRun
@@ -53,11 +52,6 @@ def train_and_kill(recipe: Any, place: Any, folder: Path, *, saved: int) -> None
     path = folder.with_suffix(".yaml")
     path.write_text(recipe.to_yaml())
     paths = [path, place.folder / "arrays", place.folder / "folds.csv", folder]
-    killed = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed_run.py"), *paths, str(saved)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    code = Path(__file__).with_name("killed_run.py").read_text()
+    killed = forked.run("-c", code, *map(str, [*paths, saved]), timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

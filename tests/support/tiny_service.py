@@ -7,14 +7,15 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
+from forked import Forked
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Served:
     """A service in its own process: its base address and the process."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+    def __init__(self, process: Forked, address: str) -> None:
         self.process = process
         self.address = address
         self.port = int(address.rsplit(":", 1)[1])
@@ -35,28 +36,14 @@ class Served:
 def run_command(
     *arguments: str, timeout: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return forked.run("-m", *arguments, timeout=timeout, environment={**os.environ, **environment})
 
 
 def start_service(folder: Path, log: Path, *, python: tuple[str, ...] = ()) -> Served:
     command = python or ("-m", "melanoma.serve")
+    options = ("--weights", str(folder), "--port", "0", "--device", "cpu")
     with log.open("w") as sink:
-        process = subprocess.Popen(
-            [sys.executable, *command, "--weights", str(folder), "--port", "0", "--device", "cpu"],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = forked.start(*command, *options, log=sink)
     for _ in range(600):
         found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         if found:

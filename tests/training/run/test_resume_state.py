@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 
@@ -216,13 +215,7 @@ print(orphans, last, fallbacks)
 
 
 def test_a_kill_in_the_middle_of_a_save_is_always_resumable(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED_SAVES, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = forked.run("-c", _KILLED_SAVES, str(tmp_path), timeout=120)
     assert done.returncode == 0, done.stderr
     orphans, _, fallbacks = map(int, done.stdout.split())
     assert orphans > 0, "no kill met a save; the test proves nothing"
