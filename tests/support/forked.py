@@ -23,11 +23,20 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
-_PRELOADED = ("uvicorn", "api.app", "api.protocol", "melanoma.scoring.scorer", "melanoma.serve")
+_PRELOADED = (
+    "uvicorn",
+    "torchvision.models",  # half of the time: it imports torch's compiler
+    "api.app",
+    "api.protocol",
+    "melanoma.scoring.scorer",
+    "melanoma.serve",
+    "melanoma.workflows.train",
+)
 _NUMBER = struct.Struct("q")
 _MOST = 1 << 20  # bytes of a request: arguments and environment
 
@@ -148,9 +157,9 @@ def _fork_forever(control: socket.socket) -> list[str]:
     assert threading.active_count() == 1, "a fork has none of the other threads"
     gc.collect()
     gc.freeze()  # the forks share what is here
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens leave no zombies
     while True:
         asked, files, _, _ = socket.recv_fds(control, _MOST, 3)
+        _reap_wardens()
         if not asked:
             os._exit(0)
         if os.fork() == 0:
@@ -162,9 +171,14 @@ def _fork_forever(control: socket.socket) -> list[str]:
             os.close(file)
 
 
+def _reap_wardens() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _become(environment: dict[str, str], cwd: str, answers: int, out: int, err: int) -> None:
     """Return in the command's own process; its parent, the warden, tells its number and its end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child:
         os.write(answers, _NUMBER.pack(child))
@@ -175,6 +189,9 @@ def _become(environment: dict[str, str], cwd: str, answers: int, out: int, err: 
     os.dup2(err, 2)
     for file in {out, err}:
         os.close(file)
+    # Those that are there remember what kind of file the old ones were.
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -191,12 +191,15 @@ folder, random_ = Path(sys.argv[1]), random.Random(0)
 tensor = torch.zeros(1 << 20)
 orphans, last, fallbacks = 0, -1, 0
 for kill in range(15):
+    saved, tell = os.pipe()
     child = os.fork()
     if child == 0:
         number = last
         while True:
             number += 1
             save_state(folder, {"number": number, "tensor": tensor})
+            os.write(tell, b".")
+    os.read(saved, 1)  # a busy machine may take longer than the times below to start
     time.sleep(0.02 + random_.random() * 0.06)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
