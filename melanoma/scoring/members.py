@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -18,7 +19,8 @@ from melanoma.devices import resolve_precision
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.seed_mean import Network, SeedMean, make_network_faster
-from melanoma.scoring.bundle.bundle import Bundle, Member
+from melanoma.recipe.sections import Head
+from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.training.epoch import predict_embedded, predict_logits
 
 Logits: TypeAlias = npt.NDArray[np.float64]
@@ -159,23 +161,35 @@ class WatchedMembers:
 
 def load_members(bundle: Bundle, device: torch.device) -> TorchMembers:
     """The bundle's networks. Raises WeightsError for weights that cannot be them."""
-    networks = {member.fold: _load_network(bundle, member) for member in bundle.members}
+    networks = {
+        member.fold: load_network(
+            member.file,
+            bundle.backbone,
+            outputs=bundle.outputs,
+            head=bundle.head,
+            seeds=bundle.seeds,
+        )
+        for member in bundle.members
+    }
     return TorchMembers(networks, normalize=bundle.normalize, device=device)
 
 
-def _load_network(bundle: Bundle, member: Member) -> Network:
-    made = [
-        make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
-        for _ in range(bundle.seeds)
-    ]
-    classifier = SeedMean(made) if bundle.seeds > 1 else made[0]
+def load_network(
+    file: Path, backbone: str, *, outputs: int, head: Head | None = None, seeds: int = 1
+) -> Network:
+    """A member's network, or `seeds` of them whose logits are averaged, in evaluation mode.
+
+    Raises WeightsError for weights that cannot be it.
+    """
+    made = [make_classifier(backbone, outputs=outputs, head=head) for _ in range(seeds)]
+    classifier = SeedMean(made) if seeds > 1 else made[0]
     try:
-        weights = load_file(member.file)
+        weights = load_file(file)
         classifier.load_state_dict(weights)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise WeightsError(
-            f"{member.file} does not hold a {bundle.backbone}: {' '.join(str(error).split())[:200]}"
+            f"{file} does not hold a {backbone}: {' '.join(str(error).split())[:200]}"
         ) from error
     if not all(bool(torch.isfinite(w).all()) for w in weights.values()):
-        raise WeightsError(f"{member.file} holds weights that are not finite")
+        raise WeightsError(f"{file} holds weights that are not finite")
     return classifier.eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,52 @@
+"""Embeddings of held-out images: each by the member that never saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from melanoma.data.batches import RowSource
+from melanoma.errors import ScoreError
+from melanoma.scoring.members import Members
+
+HalfFloats: TypeAlias = npt.NDArray[np.float16]
+_BATCH = 32
+
+
+def embed_held_out(
+    member_of: Callable[[int], Members],
+    source: RowSource,
+    rows: npt.NDArray[np.int64],
+    folds: npt.NDArray[np.int64],
+    *,
+    between: Callable[[int], None] = lambda done: None,
+) -> HalfFloats:
+    """(N, D) float16: the upright embedding of each of the source's `rows`, (N,), by the member
+    of its fold in `folds`, (N,).
+
+    `member_of` gives the Members of one fold alone, and is asked once a fold: one network is held
+    at a time, and one batch of pixels. `between` is told of how many are done after each batch.
+    Raises ScoreError for an embedding that is not finite, in half precision.
+    """
+    found: HalfFloats | None = None
+    done = 0
+    for fold in np.unique(folds):
+        member = member_of(int(fold))
+        held = np.flatnonzero(folds == fold)
+        for part in _batches(held):
+            embedded = member.outputs(source.rows(rows[part]), views=1).embeddings[:, 0]
+            if found is None:
+                found = np.zeros((len(rows), embedded.shape[1]), np.float16)
+            found[part] = embedded
+            done += len(part)
+            between(done)
+    if found is None or not np.isfinite(found).all():
+        raise ScoreError("an embedding of a held-out image is not a finite number")
+    return found
+
+
+def _batches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:
+    return np.array_split(rows, -(-len(rows) // _BATCH))

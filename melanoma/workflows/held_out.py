@@ -1,0 +1,65 @@
+"""The held-out images of a run's finished folds, embedded for what is fitted on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.find_array import find_array
+from melanoma.errors import DataError
+from melanoma.scoring.held_out import HalfFloats, embed_held_out
+from melanoma.scoring.members import TorchMembers, load_network
+from melanoma.training.run.folder import MODEL, fold_folder
+from melanoma.workflows.finished import FinishedFolds
+from melanoma.workflows.watch import Watch
+
+
+def embed_finished(
+    trained: FinishedFolds, arrays: Path | None, *, device: torch.device, watch: Watch
+) -> HalfFloats | None:
+    """(N, D) float16, in the order of `trained.scores`: see embed_held_out.
+
+    None, and a note that says why, where the array that the folds were trained on is not in
+    `arrays`.
+    """
+    array = _trained_array(trained, arrays, watch=watch)
+    if array is None:
+        return None
+    recipe, frame = trained.recipe, trained.scores.frame
+
+    def member_of(fold: int) -> TorchMembers:
+        network = load_network(
+            fold_folder(trained.folder, fold) / MODEL,
+            recipe.model.backbone,
+            outputs=recipe.outputs,
+            head=recipe.model.head,
+            seeds=max(1, len(recipe.seeds)),
+        )
+        return TorchMembers({fold: network}, normalize=recipe.image.normalize, device=device)
+
+    rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
+    return embed_held_out(member_of, array, rows, frame["fold"].to_numpy(np.int64))
+
+
+def _trained_array(
+    trained: FinishedFolds, arrays: Path | None, *, watch: Watch
+) -> ImageArray | None:
+    if arrays is None:
+        return None
+    found, why = None, f"it is not in {arrays}"
+    try:
+        found = find_array(arrays, trained.recipe.image, data=arrays, amend=False)
+    except DataError as error:
+        why = str(error)
+    if found is not None and found.digest != trained.facts[0].array_digest:
+        found, why = None, f"the one in {arrays} is another"
+    if found is None:
+        watch.say(
+            "note: nothing is fitted on the held-out photographs, such as the novelty score: "
+            f"the array that the folds were trained on is needed, and {why}; "
+            "name its folder with --arrays"
+        )
+    return found
