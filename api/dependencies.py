@@ -64,7 +64,14 @@ async def _the_scorer(
         raise Refusal("unknown_field", f"the address has an unknown parameter; known: {said}")
     if len(request.query_params.getlist("model")) > 1:
         raise Refusal("invalid_field", "model: name one bundle")
-    return desk.choose(model)
+    scorer = desk.choose(model)
+    if scorer.bundle.phantoms and model is None and request.method == "POST":
+        raise Refusal(
+            "trained_on_drawings",
+            f"{scorer.bundle.name} was trained on drawings and says nothing of a photograph; "
+            f"it scores only where ?model={scorer.bundle.name} asks for it",
+        )
+    return scorer
 
 
 TheScorer = Annotated[Scorer, Depends(_the_scorer)]

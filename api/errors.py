@@ -40,6 +40,7 @@ STATUS = {
     "too_many_files": 422,
     "too_many_pixels": 422,
     "too_small": 422,
+    "trained_on_drawings": 422,
     "unauthorized": 401,
     "unknown_field": 422,
     "unknown_model": 404,

@@ -53,13 +53,35 @@ class ExplanationsAnswer(BaseModel):
     deadline_seconds: float
 
 
+class ExternalAnswer(BaseModel):
+    """What a bundle reached on another set: `sensitivity` and `specificity` at its own threshold.
+
+    `source` says what the images are, `warnings` what that report warns of.
+    """
+
+    name: str
+    source: str
+    date: str
+    images: int
+    positives: int | None
+    patients: int | None
+    auroc: Measured
+    at: str | None
+    threshold: float | None
+    sensitivity: Measured
+    specificity: Measured
+    warnings: list[str]
+
+
 class BundleAnswer(BaseModel):
     """One served bundle. `digest` names it in every answer: the sha256 of what its manifest says
     (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
     `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
     that came with the weights, if one did. `decoder` is the version of the decoder that made the
-    pixels it was trained on, null where that was another program."""
+    pixels it was trained on, null where that was another program. `phantoms` says that it was
+    trained on drawings: it scores an upload only where ?model= names it. `external` is what it
+    reached on sets that it was not trained on, as far as that was measured."""
 
     name: str
     version: int
@@ -78,6 +100,8 @@ class BundleAnswer(BaseModel):
     warnings: list[str]
     license: str | None
     decoder: int | None
+    phantoms: bool
+    external: list[ExternalAnswer]
     explain: ExplainInfo
     explanations: ExplanationsAnswer
 

@@ -105,6 +105,8 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
             "decoder": bundle.decoder,
+            "phantoms": bundle.phantoms,
+            "external": [result.model_dump() for result in bundle.report.external_results],
             "explain": {
                 "methods": list(explainers),
                 "choices": [

@@ -51,6 +51,12 @@ def evaluate(
         Path | None,
         typer.Option("--recalibrate", help="External: seal a copy calibrated on it, here."),
     ] = None,
+    attach: Annotated[
+        bool,
+        typer.Option(
+            "--attach", help="External: seal the result into the bundle, beside its own figures."
+        ),
+    ] = False,
     pictures: Annotated[
         bool,
         typer.Option(
@@ -70,7 +76,8 @@ def evaluate(
     """Report on all folds' held-out images, and seal the bundle that predict and serve load.
 
     A test part of the fold file is scored once the bundle is sealed, and reported in WEIGHTS/test.
-    With --external: report on another set with the sealed bundle, which stays as it is.
+    With --external: report on another set with the sealed bundle, which stays as it is, unless
+    --attach puts the result into it.
     """
     from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run.folder import read_recipe
@@ -80,7 +87,7 @@ def evaluate(
 
     start, watch = time.monotonic(), t.watch()
     test = None
-    _check_options(prevalence, external, recalibrate, pretrained)
+    _check_options(prevalence, external, recalibrate, pretrained, attach=attach)
     if external is not None:
         external = find_recipe(external)
     if external is not None and weights is not None:
@@ -129,6 +136,7 @@ def evaluate(
             seed=seed,
             by=tuple(by or ()),
             recalibrate=recalibrate,
+            attach=attach,
             watch=watch,
             names=names,
         )
@@ -151,7 +159,11 @@ def _check_options(
     external: Path | None,
     recalibrate: Path | None,
     pretrained: str | None,
+    *,
+    attach: bool,
 ) -> None:
+    if attach and external is None:
+        raise RecipeError("--attach: only with --external, whose result goes into the bundle")
     if pretrained is not None and external is not None:
         raise RecipeError("--pretrained: not with --external, which scores the sealed bundle")
     if prevalence is not None and not 0 < prevalence < 1:

@@ -150,6 +150,12 @@ def _notes(run: RunSummary) -> list[str]:
         notes.append("AUROC of each fold; not evaluated yet: python -m melanoma.evaluate")
     if run.leaks:
         notes.append("LEAK: trained on a leaking fold file")
+    if run.phantoms:
+        notes.append("trained on drawings: its figures say nothing of photographs")
+    for found in run.external:
+        caught = found["sensitivity"]["value"]
+        flagged = "" if caught is None else f", {caught:.0%} of melanomas flagged"
+        notes.append(f"elsewhere, {found['name']}: AUROC {_interval(found['auroc'])}{flagged}")
     return notes
 
 

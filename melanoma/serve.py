@@ -108,7 +108,8 @@ def serve(
 
         served = load_app(settings)
         bundles = [scorer.bundle for scorer in served.state.desk.scorers.values()]
-        names = ", ".join(f"{bundle.name} {bundle.digest[:12]}" for bundle in bundles)
+        drawn = {True: " (trained on drawings)", False: ""}
+        names = ", ".join(f"{b.name} {b.digest[:12]}{drawn[b.phantoms]}" for b in bundles)
         # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
         grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
         _run(served, listener, f"{names} on {_address(listener)}", grace=grace)

@@ -108,6 +108,8 @@ export const en = {
   "warning.unverified_image": "Whether this file is whole could not be checked",
   "warning.ignored_color_profile": "The file's color profile could not be used: its colors may be off",
   "warning.unstated_bit_depth": "The file has 16 bits and fills few of them: it may be shown far too dark",
+  "warning.trained_on_drawings": "This model was trained on drawings, on no photograph: its score says nothing of a photograph",
+  "model.phantoms": "trained on drawings",
   "warning.fewer_folds": "Fewer folds than planned are in this model",
   "warning.views": "The image was scored in fewer or more views than the model was evaluated with",
 

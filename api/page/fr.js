@@ -128,6 +128,8 @@ export const fr = {
   "warning.unverified_image": "Il n'a pas été possible de vérifier que ce fichier est entier",
   "warning.ignored_color_profile": "Le profil de couleurs du fichier est inutilisable\u00a0: les couleurs peuvent être fausses",
   "warning.unstated_bit_depth": "Le fichier a 16 bits et en utilise peu\u00a0: l'image est peut-être beaucoup trop sombre",
+  "warning.trained_on_drawings": "Ce modèle a été entraîné sur des dessins, sur aucune photographie\u00a0: son score ne dit rien d'une photographie",
+  "model.phantoms": "entraîné sur des dessins",
   "warning.fewer_folds": "Ce modèle contient moins de plis que prévu",
   "warning.views": "L'image a été analysée sous plus ou moins de vues que lors de l'évaluation",
 

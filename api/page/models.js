@@ -19,14 +19,17 @@ export function metricName(key) {
   if (titles) return titles[currentLanguage()] ?? titles.en;
   return has(`metric.${key}`) ? t(`metric.${key}`) : key.replaceAll("_", " ");
 }
+// An entry of /info in a list: one that was trained on drawings says so.
+export const option = (model) =>
+  new Option(reference(model) + (model.phantoms ? ` (${t("model.phantoms")})` : ""), reference(model));
 export const chosenModel = () => $("model").value;
 
 export async function loadInfo() {
   info = await askInfo();
   const kept = $("model").value;
-  $("model").replaceChildren(...info.models.map((model) => new Option(reference(model), reference(model))));
+  $("model").replaceChildren(...info.models.map(option));
   if (served(kept)) $("model").value = kept;
-  $("served").hidden = info.models.length < 2;
+  $("served").hidden = info.models.length < 2 && !info.models.some((model) => model.phantoms);
   return info;
 }
 

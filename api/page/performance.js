@@ -3,7 +3,7 @@ import { $, el, say } from "./dom.js";
 import { pointName, thresholdPercent } from "./answer.js";
 import { askCharts } from "./client.js";
 import {
-  chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf, reference,
+  chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf, option, reference,
 } from "./models.js";
 import { heatTable } from "./table.js";
 import { className, count, has, measured, number, percent, t } from "./words.js";
@@ -69,7 +69,7 @@ function drawPerformance() {
 function head() {
   const models = knownInfo()?.models ?? [];
   const select = el("select", { id: "report-model", onchange: (event) => openPerformance(event.target.value) });
-  select.append(...models.map((model) => new Option(reference(model), reference(model))));
+  select.append(...models.map(option));
   select.value = name;
   const rank = (key) => metricOf(key)?.card ?? 0;
   const shown = Object.keys(report.metrics)

@@ -19,10 +19,12 @@ class DataSection(Part):
     """What a recipe says of its images: `reader` names the layout, the rest is the reader's own.
 
     `card` is the model card's sentence of where such images come from, without its full stop.
-    `later` are fields that came later, with the value that means what was before them.
+    `later` are fields that came later, with the value that means what was before them. `phantoms`
+    says that its images are drawings: what is trained on them says nothing of photographs.
     """
 
     card: ClassVar[str]
+    phantoms: ClassVar[bool] = False
     later: ClassVar[tuple[tuple[str, Any], ...]] = ()
     reader: str
 

@@ -234,6 +234,7 @@ class PhantomData(DataSection):
     """Procedural images in SIIM's layout, drawn into the data folder when it is empty."""
 
     card = "Procedural drawings (reader phantoms), which are no photographs of anyone"
+    phantoms = True
     reader: Literal["phantoms"]
     """Procedural drawings, for the demo and for tests."""
     images: Annotated[int, Field(ge=20)] = 440

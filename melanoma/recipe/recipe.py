@@ -32,6 +32,7 @@ from melanoma.recipe.sections import (
     StagePlan,
     Training,
 )
+from melanoma.recipe.study import Study
 from melanoma.storage import digest_of
 
 # Fields that came later, and the value that means what was before them: left out of the identity
@@ -74,6 +75,8 @@ class Recipe(Part):
     risk: dict[ClassName, Risk] = Field(default_factory=dict)
     """How grave each class is: class -> malignant, premalignant, benign, or none (no lesion). With
     it an answer that is not flagged for melanoma still tells of other cancers."""
+    study: Study = Study()
+    """What report and card say of where the images are from; it decides no number."""
     data: Data
     """Where the images and their labels come from."""
     image: Image = Image()
@@ -195,7 +198,7 @@ class Recipe(Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
-        values = self.model_dump(mode="json", exclude={"version", "risk"})
+        values = self.model_dump(mode="json", exclude={"version", "risk", "study"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
         later = (("data", key, default) for key, default in self.data.later)

@@ -129,6 +129,8 @@ def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
         pretrained=stated.pretrained,
         class_prevalence=stated.calibration.class_prevalence,
         prior_shift=stated.calibration.prior_shift,
+        phantoms=bundle.phantoms,
+        study=scored.recipe.study.stated(),
     )
 
 

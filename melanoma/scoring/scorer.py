@@ -263,6 +263,8 @@ class Scorer:
 
     def _own_warnings(self) -> list[str]:
         found = []
+        if self.bundle.phantoms:
+            found.append("trained_on_drawings")
         if len(self._shifts) < self.bundle.folds_expected:
             found.append(f"fewer_folds: {len(self._shifts)} of {self.bundle.folds_expected}")
         if self.views != self.bundle.views:

@@ -23,10 +23,12 @@ from melanoma.devices import resolve_device
 from melanoma.errors import DataError
 from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.external_result import seal_external
 from melanoma.scoring.bundle.golden import require_golden
 from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.external_set import build_external_report, external_rows, score_external
@@ -103,11 +105,13 @@ def evaluate_external(
     seed: int | None = None,
     by: tuple[str, ...] = (),
     recalibrate: Path | None = None,
+    attach: bool = False,
     names: bool = False,
     watch: Watch = SILENT,
 ) -> tuple[Report, Path]:
     """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
 
+    With `attach` the result is sealed into the bundle as well, whose own numbers stay.
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not.
     """
@@ -139,6 +143,10 @@ def evaluate_external(
         report = replace(report, content=without_names(report.content))
     write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
+    if attach:
+        result = external_result(report.content, source=recipe.study.source)
+        sealed = seal_external(bundle, result)
+        watch.say(f"sealed the result into {weights}, whose digest is now {sealed.digest[:12]}")
     if recalibrate is not None and report.content.external is not None:
         seal_recalibrated(bundle, recalibrate, own, report.content.external)
         watch.say(

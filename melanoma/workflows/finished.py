@@ -114,4 +114,5 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Reci
             f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
         )
     wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
-    return first.model_copy(update={"evaluation": wanted, "risk": asked.risk})
+    stated = {"evaluation": wanted, "risk": asked.risk, "study": asked.study}
+    return first.model_copy(update=stated)

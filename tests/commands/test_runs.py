@@ -104,7 +104,8 @@ def test_many_classes_have_columns_of_their_own(call_door: Door) -> None:
     values = {"macro_auroc": 0.75, "balanced_accuracy": 0.5, "auroc": None}
     metrics = {key: {"value": value, "low": None, "high": None} for key, value in values.items()}
     _change_report(Path(PAIR[1]), **metrics)
-    head, first, second = call_door("runs", "two").out.splitlines()
+    head, first, drawn, second, _ = call_door("runs", "two").out.splitlines()
+    assert drawn.strip().startswith("trained on drawings")
     assert "macro" in head and "bal.acc" in head
     assert "0.750  0.500" in second and "0.750" not in first
 

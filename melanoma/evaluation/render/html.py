@@ -28,6 +28,16 @@ from melanoma.evaluation.report.schema_parts import (
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _AFTER_RANKING = 7  # of the cards' ranks: operating points stand there
+STUDY = {
+    "source": "Images",
+    "context": "Intended use",
+    "setting": "Setting",
+    "dates": "Dates",
+    "eligibility": "Eligibility",
+    "reference_standard": "Reference standard",
+    "ethics": "Ethics",
+    "funding": "Funding and interests",
+}
 _MANY = 9  # classes from which a confusion matrix is set small, its headings upright
 
 
@@ -63,6 +73,7 @@ def render_html(content: ReportContent) -> str:
             subgroups=grouped(content.subgroups),
             benefit_rows=benefit_rows(content.net_benefit),
             confusion_heat=_confusion_heat(content.confusion),
+            study=study_rows(content),
             many=len(content.confusion.classes) >= _MANY,
         )
     )
@@ -113,6 +124,11 @@ def spoken_time(created: str) -> str:
         return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M UTC")
     except ValueError:
         return created
+
+
+def study_rows(content: ReportContent) -> list[tuple[str, str]]:
+    """(field of the recipe's study section, its text or blank), all of them."""
+    return [(title, content.study.get(name, "")) for name, title in STUDY.items()]
 
 
 def leak_rows(content: ReportContent) -> list[tuple[str, int | None]]:
@@ -181,6 +197,10 @@ def _cards(content: ReportContent) -> list[Card]:
         ):
             shown = Card(name, percent(metric.value), bounded(metric, percent), note)
             cards.append((_AFTER_RANKING, shown))
+    for result in content.external_results:
+        note = f"on {plural(result.images, 'image')} from elsewhere: {result.source or result.name}"
+        elsewhere = Card("AUROC elsewhere", share(result.auroc.value), bounded(result.auroc), note)
+        cards.append((_AFTER_RANKING, elsewhere))
     found = "" if data.positives is None else plural(data.positives, "melanoma")
     owners = (
         plural(data.patients, "patient")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.number_format import percent
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 
 
@@ -22,6 +24,7 @@ def report_lines(content: ReportContent) -> list[str]:
         *_other_cancers(content),
         *_sets(content),
         *_elsewhere(content),
+        *external_lines(content.external_results),
         *_external(content),
         _refers(content),
     ]
@@ -157,6 +160,21 @@ def _elsewhere(content: ReportContent) -> list[str]:
         f"at a prevalence of {elsewhere.prevalence:.2%} the bundle's threshold is "
         f"{point.value:.4f}: it flags {point.flagged_share:.1%}, of which "
         f"{'none' if point.ppv is None else format(point.ppv, '.1%')} are melanomas"
+    ]
+
+
+def external_lines(results: Sequence[ExternalResult]) -> list[str]:
+    """A line for each set that the finished model was scored on."""
+    return [
+        f"elsewhere, {result.source or result.name} ({result.images:,} images, {result.date}): "
+        f"AUROC {spoken(result.auroc)}"
+        + (
+            f"; at its threshold sensitivity {spoken(result.sensitivity)}, specificity "
+            f"{spoken(result.specificity)}"
+            if result.at
+            else ""
+        )
+        for result in results
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +37,8 @@ from melanoma.types import Floats
 class Origin:
     """What a report repeats of the model and of its training.
 
-    `class_prevalence` and `prior_shift` are those of the folds' calibration.
+    `class_prevalence` and `prior_shift` are those of the folds' calibration; `phantoms` says that
+    it was trained on drawings.
     """
 
     recipe: str
@@ -51,6 +52,8 @@ class Origin:
     pretrained: Any
     class_prevalence: dict[str, float]
     prior_shift: dict[str, float | tuple[float, ...]]
+    phantoms: bool = False
+    study: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def assemble_report(
         recipe=origin.recipe,
         version=origin.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        phantoms=origin.phantoms,
         summary="",
         classes=images.classes,
         melanoma=images.melanoma,
@@ -118,6 +122,7 @@ def assemble_report(
         retargeted=None,
         largest_errors=reached.largest_errors,
         external=external,
+        study=origin.study,
         intervals=f"95 %, {resamples} bootstrap resamples of groups",
         digests=origin.digests,
         versions=origin.versions,
@@ -125,7 +130,7 @@ def assemble_report(
         precision=origin.precision,
         pretrained=origin.pretrained,
     )
-    return _with_words(content)
+    return with_words(content)
 
 
 def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
@@ -139,10 +144,10 @@ def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
         raise RecipeError("--prevalence: the recipe names no melanoma class")
     points = describe_elsewhere(content.thresholds, trained=trained, wanted=prevalence)
     retargeted = Retargeted(prevalence=prevalence, thresholds=points)
-    return _with_words(content.model_copy(update={"retargeted": retargeted}))
+    return with_words(content.model_copy(update={"retargeted": retargeted}))
 
 
-def _with_words(content: ReportContent) -> ReportContent:
+def with_words(content: ReportContent) -> ReportContent:
     """The content with its warnings, and the summary that names the gravest."""
     warned = content.model_copy(update={"warnings": tuple(find_caveats(content))})
     return warned.model_copy(update={"summary": plain_summary(warned)})

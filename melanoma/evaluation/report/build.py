@@ -155,6 +155,8 @@ def _origin(
         pretrained=_pool_pretrained(facts),
         class_prevalence=dict(zip(recipe.classes, calibration.class_prevalence, strict=True)),
         prior_shift={str(f.fold): f.prior_shift for f in facts},
+        phantoms=recipe.data.phantoms,
+        study=recipe.study.stated(),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from melanoma.evaluation.report.schema_parts import (
     CalibrationSummary,
@@ -95,6 +95,25 @@ class External(Part):
     scored_before: Count = 0
 
 
+class ExternalResult(Part):
+    """What the finished model reached on a set that it was not trained on, sealed beside its own
+    figures. Sensitivity and specificity are at the sealed threshold; `warnings` are that report's.
+    Of a bundle moved to another prevalence `threshold` is the one from before."""
+
+    name: str  # of the set's recipe
+    source: str  # what its images are; blank where its recipe does not say it
+    date: str  # UTC day
+    images: Count
+    positives: Count | None
+    patients: Count | None
+    auroc: Measured
+    at: str | None
+    threshold: float | None
+    sensitivity: Measured
+    specificity: Measured
+    warnings: tuple[str, ...]
+
+
 class FoldHistory(Part):
     """A fold's epochs, from 1: mean loss in training (null where no step was finite), loss on the
     held-out images, and the highest learning rate at the epoch's end."""
@@ -120,6 +139,7 @@ class ReportContent(Part):
     recipe: str
     version: int
     created: str  # UTC, ISO 8601
+    phantoms: bool = False  # the model was trained on drawings, on no photograph
     summary: str  # one paragraph of plain language
     classes: tuple[str, ...]
     melanoma: tuple[str, ...]
@@ -147,6 +167,8 @@ class ReportContent(Part):
     recalibrated: Recalibrated | None = None
     largest_errors: tuple[Mistake, ...]
     external: External | None
+    external_results: tuple[ExternalResult, ...] = ()  # what the model reached elsewhere
+    study: dict[str, str] = Field(default_factory=dict)  # the recipe's; what is absent is blank
     intervals: str
     digests: dict[str, str]
     versions: dict[str, str]

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from melanoma.evaluation.number_format import bounded, of_hundred, percent, plural, share, threshold
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.number_format import (
+    bounded,
+    measured,
+    of_hundred,
+    percent,
+    plural,
+    share,
+    threshold,
+)
+from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     Measured,
 )
@@ -19,12 +27,13 @@ def plain_summary(content: ReportContent) -> str:
 
     The content's own `summary` is not read.
     """
-    said = [_scored(content), _ranks(content)]
+    said = [_scored(content), _drawn(content), _ranks(content)]
     if content.thresholds:
         when = "on these images" if content.external is None else "beforehand"
         said.append(_flags(content.thresholds[0], when))
     elif content.data.positives is None:
         said.append(_names(content))
+    said += [_elsewhere(content, result) for result in content.external_results]
     said.append(_probabilities(content))
     # A leak takes the ground from every number after it, so it is said before them.
     leaks = any(warning.startswith("LEAK") for warning in content.warnings[:1])
@@ -48,6 +57,12 @@ def _scored(content: ReportContent) -> str:
         other = "other images" if content.external.test_part else "another set"
         return f"{scored} were scored by a finished model that was trained on {other}."
     return f"{scored} were each scored by a model that had not been trained on that image."
+
+
+def _drawn(content: ReportContent) -> str:
+    if not content.phantoms:
+        return ""
+    return "It was trained on drawings, so nothing here says how it does on photographs."
 
 
 def _ranks(content: ReportContent) -> str:
@@ -80,6 +95,23 @@ def _flags(point: OperatingPoint, when: str) -> str:
         f"melanomas it flags about {of_hundred(caught.value)}{_range(caught)} and misses about "
         f"{of_hundred(1 - caught.value)}; of 100 other images it also flags about "
         f"{of_hundred(wrongly.value)}{_range(wrongly)}."
+    )
+
+
+def _elsewhere(content: ReportContent, result: ExternalResult) -> str:
+    own = content.metrics.get("auroc") or content.metrics.get("macro_auroc")
+    here, there = own.low if own else None, result.auroc.high
+    worse = here is not None and there is not None and there < here
+    said = (
+        f"{'Elsewhere it is worse' if worse else 'Elsewhere'}: on {plural(result.images, 'image')} "
+        f"of {result.source or result.name}, AUROC {measured(result.auroc)}"
+    )
+    if result.sensitivity.value is None or result.specificity.value is None:
+        return f"{said}."
+    return (
+        f"{said}; there its threshold flags {of_hundred(result.sensitivity.value)}"
+        f"{_range(result.sensitivity)} of 100 melanomas and "
+        f"{of_hundred(1 - result.specificity.value)} of 100 other images."
     )
 
 

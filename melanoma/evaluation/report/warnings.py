@@ -8,12 +8,17 @@ FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
 # Above this share of melanomas a set was put together for training: no clinic sees so many.
 CLINIC_AT_MOST = 0.1
+PHANTOMS = (
+    "the model was trained on drawings (phantoms), on no photograph: its numbers prove that "
+    "everything runs, and say nothing of photographs"
+)
 
 
 def find_caveats(content: ReportContent) -> list[str]:
-    """Sentences, gravest first: leaks, then selection effects, then small samples."""
+    """Sentences, gravest first: leaks, drawings, then selection effects, then small samples."""
     return [
         *_leaks(content),
+        *([PHANTOMS] if content.phantoms else []),
         *_selection(content),
         *_shortcuts(content),
         *_sample(content),

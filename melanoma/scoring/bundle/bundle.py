@@ -59,7 +59,7 @@ class Bundle:
     (each None of a bundle from before it).
     `manifest_sha256` is of the manifest's file as sha256sum gives it; `digest` is of its content,
     whatever its spaces. `decoder` is the version that read the training's images, None where that
-    was another program.
+    was another program. `phantoms` says that it was trained on drawings, on no photograph.
     """
 
     folder: Path
@@ -90,6 +90,7 @@ class Bundle:
     curve: OperatingCurve | None = None
     sets: SetRule | None = None
     manifest_sha256: str = ""
+    phantoms: bool = False
 
     @property
     def threshold(self) -> Threshold | None:
@@ -106,6 +107,7 @@ class Bundle:
 
 def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
+    elsewhere = [result.model_dump(mode="json") for result in report.external_results]
     statement = {
         "format": FORMAT,
         "name": recipe.name,
@@ -127,6 +129,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         "folds_expected": report.folds_expected,
         **served_numbers(report, recipe),
         "threshold_intervals": sealed_intervals(report),
+        **({"external": elsewhere} if elsewhere else {}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
@@ -154,15 +157,17 @@ def load_bundle(folder: Path) -> Bundle:
         verify_digests(path, manifest["sha256"])
         require_members(path, manifest)
         report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
-        _require_agreement(folder, manifest, report)
+        recipe = _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
-        return read_manifest(folder, manifest, report)
+        # Of the recipe, for reports did not always say it.
+        return replace(read_manifest(folder, manifest, report), phantoms=recipe.data.phantoms)
     except (*_UNREADABLE, RecipeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportContent) -> None:
-    """Nothing vouches for the manifest itself; the files that it vouches for repeat its numbers."""
+def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Recipe:
+    """The recipe. Cross-checks the manifest against recipe.yaml and report.json, which it holds
+    digests of and which repeat its numbers."""
     path = folder / MANIFEST
     recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
     stated = make_statement(recipe, report)
@@ -179,6 +184,7 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
         raise WeightsError(
             f"{path} is damaged: it differs from recipe.yaml and report.json ({'; '.join(found)})"
         )
+    return recipe
 
 
 def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
@@ -211,6 +217,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
+        phantoms=report.phantoms,
     )
 
 

@@ -60,6 +60,8 @@ class RunSummary:
     metrics: dict[str, Values] = field(default_factory=dict)
     created: str = ""  # ISO 8601, UTC; of the report, else of the newest file
     leaks: bool = False
+    phantoms: bool = False
+    external: tuple[Values, ...] = ()  # report.json's external_results
 
     @property
     def evaluated(self) -> bool:
@@ -159,6 +161,8 @@ def _evaluated(folder: Path, recipe: Values, report: Values) -> RunSummary:
         metrics={key: dict(found) for key, found in report["metrics"].items()},
         created=str(report["created"]),
         leaks=any(str(warning).startswith("LEAK") for warning in report["warnings"]),
+        phantoms=recipe["data"]["reader"] == "phantoms",
+        external=tuple(dict(found) for found in report.get("external_results", ())),
     )
 
 

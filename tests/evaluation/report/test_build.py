@@ -271,7 +271,8 @@ def test_warnings_name_missing_folds_few_positives_and_flattering_selection(
     assert "picked on the images that score it" in warnings
     assert "compare the last epoch" in warnings
     quiet = _scores(images=900)
-    (only,) = build_report(_recipe(), quiet, _facts(kept="last")).content.warnings
+    drawn, only = build_report(_recipe(), quiet, _facts(kept="last")).content.warnings
+    assert drawn.startswith("the model was trained on drawings")
     assert only.startswith("26 % of these images are melanomas")
 
 
