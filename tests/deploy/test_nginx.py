@@ -334,7 +334,7 @@ def _status(connection: socket.socket) -> int | None:
 def test_a_batch_that_drips_loses_its_place_when_its_time_is_over(
     bundle_folder: Path, start_front: StartFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MELANOMA_BODY_SECONDS", "3")
+    monkeypatch.setenv("MELANOMA_BODY_SECONDS", "1")
     service = start_service(bundle_folder, tmp_path / "log")
     try:
         front = start_front(service.port)

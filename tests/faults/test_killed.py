@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from killed import killed_before
+from killed import killed_before_changes
 
 from melanoma.errors import StorageError, WeightsError
 from melanoma.evaluation.render import files as report_files
@@ -28,8 +28,6 @@ from melanoma.scoring.bundle.staging import finish_sealing
 from melanoma.storage import copy_file
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.prepare import prepare_array
-
-ENOUGH = 200
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,15 +72,14 @@ def test_a_killed_prepare_is_finished_by_the_next_as_if_it_had_never_been(
     expected = contents(tmp_path / "whole")
     assert set(expected) == {f"x_{p}_32.{e}" for p in ("train", "test") for e in ("npy", "json")}
     capfd.readouterr()
-    for number in range(1, ENOUGH):
-        folder = tmp_path / f"killed_{number}"
-        killed = killed_before(number, folder, lambda folder=folder: work(folder))
+    killed = killed_before_changes(
+        tmp_path / "killed", tmp_path / "states", lambda: work(tmp_path / "killed")
+    )
+    assert len(killed) > 20
+    for folder in killed:
         work(folder)
-        assert contents(folder) == expected, f"killed before change {number}"
-        if not killed:
-            break
+        assert contents(folder) == expected, f"killed before change {folder.name}"
         shutil.rmtree(folder)
-    assert 20 < number < ENOUGH - 1
     assert "adopting" not in capfd.readouterr().err
 
 
@@ -182,9 +179,10 @@ def test_a_killed_evaluate_leaves_the_old_bundle_or_the_new(
     new = load_bundle(tmp_path / "new").digest
     assert new != old
     seen = []
-    for number in range(1, ENOUGH, 2 if again else 5):
-        folder = links(sealed, tmp_path / f"killed_{number}")
-        killed = killed_before(number, folder, lambda folder=folder: evaluated(folder, 2))
+    work = links(sealed, tmp_path / "killed")
+    killed = killed_before_changes(work, tmp_path / "states", lambda: evaluated(work, 2), every=3)
+    assert len(killed) > 10
+    for number, folder in enumerate(killed):
         try:
             bundle = load_bundle(folder)
         except WeightsError as error:
@@ -194,19 +192,16 @@ def test_a_killed_evaluate_leaves_the_old_bundle_or_the_new(
         else:
             assert bundle.golden is not None
             seen.append(bundle.digest)
-        if number % 7 == 0 or not killed:
+        if number % 7 == 0 or folder == killed[-1]:
             evaluated(folder, 2)
             assert load_bundle(folder).digest == new
             assert leftovers(folder) == []
             for name in ("report.html", "MODEL_CARD.md", "oof.csv", "golden.json", "recipe.yaml"):
                 assert (folder / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
         shutil.rmtree(folder)
-        if not killed:
-            break
     # First the old one, then, from one change on, the new one.
     assert set(seen) == {old, new}
     assert seen == sorted(seen, key=lambda digest: digest == new)
-    assert 15 < number < ENOUGH - 1
 
 
 def test_what_is_sealed_and_not_moved_is_refused_where_it_cannot_be_moved(
@@ -240,10 +235,13 @@ def test_a_killed_ship_leaves_no_copy_or_a_whole_one(
     monkeypatch.setattr(shipping, "score_golden", lambda _: ("", np.zeros(1)))
     ship_bundle(bundle, tmp_path / "whole")
     expected = contents(tmp_path / "whole")
-    for number in range(1, ENOUGH, 3):
-        place = tmp_path / f"killed_{number}"
-        place.mkdir()
-        killed = killed_before(number, place, lambda p=place: ship_bundle(bundle, p / "out"))
+    work = tmp_path / "killed"
+    work.mkdir()
+    killed = killed_before_changes(
+        work, tmp_path / "states", lambda: ship_bundle(bundle, work / "out"), every=3
+    )
+    assert len(killed) > 5
+    for number, place in enumerate(killed):
         if (place / "out").exists():
             assert load_bundle(place / "out").golden is not None
             assert contents(place / "out") == expected
@@ -251,9 +249,6 @@ def test_a_killed_ship_leaves_no_copy_or_a_whole_one(
             ship_bundle(bundle, place / "out")
             assert contents(place) == {f"out/{name}": data for name, data in expected.items()}
         shutil.rmtree(place)
-        if not killed:
-            break
-    assert 15 < number < ENOUGH - 1
 
 
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path) -> None:

@@ -1,48 +1,70 @@
-"""A process that is killed before the N-th change that it makes below a folder."""
+"""What stands in a folder when the process that works in it is killed before any of its changes."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
-_ENDED, _KILLED, _FAILED = 0, 9, 1
+_FAILED = 1
+_LARGE = 1 << 20  # bytes
 
 
-def killed_before(number: int, folder: Path, work: Callable[[], Any]) -> bool:
-    """Run `work` in a forked process; whether it was killed, and did not come to its end first.
+def killed_before_changes(
+    folder: Path, states: Path, work: Callable[[], Any], *, every: int = 1
+) -> list[Path]:
+    """Run `work` once in a forked process; copies of `folder` as it was before changes in it.
 
-    It ends as by SIGKILL: no finally, no exit handler, nothing flushed. What `work` raises is
-    printed, and fails the test.
+    The copies are STATES/1, STATES/2 and so on, one for each `every`-th change, and last what the
+    end left. Each holds what SIGKILL at that moment would leave: no finally, no exit handler,
+    nothing flushed. Files of a megabyte and more are links, so they must be written beside and
+    renamed, never in place. What `work` raises is printed, and fails the test.
     """
+    states.mkdir()
     process = os.fork()
     if process == 0:
-        _end_before(number, folder.resolve())
+        keep = _keep_before_changes(folder.resolve(), states, every)
         try:
             work()
+            keep()
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
             os._exit(_FAILED)
-        os._exit(_ENDED)
+        os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert code in (_ENDED, _KILLED), f"the work ended with {code}"
-    return code == _KILLED
+    assert code == 0, f"the work ended with {code}"
+    return sorted(states.iterdir(), key=lambda path: int(path.name))
 
 
-def _end_before(number: int, folder: Path) -> None:
-    left = number
+def _keep_before_changes(folder: Path, states: Path, every: int) -> Callable[[], None]:
+    number, changes, keeping = 0, 0, False
+
+    def keep() -> None:
+        nonlocal number, keeping
+        number, keeping = number + 1, True
+        if folder.exists():
+            shutil.copytree(folder, states / str(number), copy_function=_copy)
+        else:
+            (states / str(number)).mkdir()
+        keeping = False
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal left
-        if _is_change(event, arguments, folder):
-            left -= 1
-            if left == 0:
-                os._exit(_KILLED)
+        nonlocal changes
+        if not keeping and _is_change(event, arguments, folder):
+            changes += 1
+            if changes % every == 0:
+                keep()
 
     sys.addaudithook(hook)
+    return keep
+
+
+def _copy(source: str, target: str) -> None:
+    (os.link if Path(source).stat().st_size > _LARGE else shutil.copyfile)(source, target)
 
 
 def _is_change(event: str, arguments: tuple[Any, ...], folder: Path) -> bool:

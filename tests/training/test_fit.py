@@ -17,6 +17,7 @@ import pytest
 import torch
 from interrupted import Interrupted, train_and_kill
 from safetensors.torch import load_file
+from tiny_backbone import make_tiny_backbone
 from torch import Tensor
 
 from melanoma.errors import (
@@ -27,6 +28,7 @@ from melanoma.errors import (
     StorageError,
     WeightsError,
 )
+from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import LOSSES, LossEntry, binary_cross_entropy
 from melanoma.training import epoch_metrics, loop
@@ -180,15 +182,20 @@ def test_a_run_interrupted_while_it_predicts_gives_the_unbroken_run(
     assert _same(resumed, unbroken)
 
 
-# ResNet-18, for it has BatchNorm; its statistics are those of ten training images.
+# The statistics of BatchNorm are those of ten training images.
 PRECISE: dict[str, Any] = {
-    "model": {"backbone": "resnet18"},
     "training": {"epochs": 2, "batch_size": 4, "ema_decay": 0.9, "precise_bn": 10},
 }
 
 
+@pytest.fixture
+def normed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny backbone with a BatchNorm."""
+    monkeypatch.setitem(BACKBONES, "tiny", make_tiny_backbone(norm=True))
+
+
 def test_renewed_statistics_are_all_that_precise_bn_changes(
-    fit: Fit, recipe_of: Any, tmp_path: Path
+    normed: None, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
     renewed = fit(recipe_of(**PRECISE), tmp_path / "renewed")
     plain = {**PRECISE, "training": {**PRECISE["training"], "precise_bn": 0}}
@@ -202,7 +209,12 @@ def test_renewed_statistics_are_all_that_precise_bn_changes(
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_run_interrupted_while_statistics_are_renewed_gives_the_unbroken_run(
-    call: int, fit: Fit, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: int,
+    normed: None,
+    fit: Fit,
+    recipe_of: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe, folder = recipe_of(**PRECISE), tmp_path / "broken"
     unbroken = fit(recipe, tmp_path / "unbroken")

@@ -208,4 +208,5 @@ def _by_group(covered: Floats, groups: Integers, own: Flags) -> float | None:
     if not own.any():
         return None
     _, numbers, times = np.unique(groups[own], return_inverse=True, return_counts=True)
-    return float((covered[own] / times[numbers]).sum() / len(times))
+    # All covered, the sum of thirds and the like may pass 1 by a rounding.
+    return min(1.0, float((covered[own] / times[numbers]).sum() / len(times)))

@@ -14,6 +14,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.prediction_sets import (
     SetRule,
+    _by_group,
     crossfit_sets,
     fit_sets,
     measure_sets,
@@ -145,3 +146,10 @@ def test_the_report_counts_cross_fitted_sets() -> None:
         own = images.target == number
         assert line.coverage.value == pytest.approx(covered[own].mean())
         assert (line.images, line.unsure) == (own.sum(), (own & unsure).sum())
+
+
+def test_where_all_are_covered_no_rounding_makes_more_than_all_of_it() -> None:
+    rng = np.random.default_rng(0)
+    for images in range(20, 60):
+        groups, all_ = rng.integers(0, 12, images), np.ones(images, bool)
+        assert 1 - 1e-9 < (_by_group(np.ones(images), groups, all_) or 0) <= 1
