@@ -1,6 +1,7 @@
 # Two commands: `make demo` (set-up and the main job) and `make test` (set-up and tests).
 PYTHON ?= python3
 BIN := .venv/bin
+PIP_OPTIONS ?=
 SERVE ?= 1
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -27,7 +28,7 @@ setup: .venv/.installed
 .venv/.installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 setup"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on $(PIP_OPTIONS) -e '.[dev]'
 	touch $@
 
 demo: setup
