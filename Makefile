@@ -66,8 +66,11 @@ UNLOCKED := torch torchvision triton cuda-toolkit cuda-bindings cuda-pathfinder 
   cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
   cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
+# openvino asks for openvino-telemetry, which reports each import to Google; it runs without.
+UNLOCKED += openvino-telemetry
+
 lock:
-	uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile setup.cfg --extra openvino --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" $(addprefix --no-emit-package ,$(UNLOCKED)) \
 	  -o requirements.lock --quiet
 

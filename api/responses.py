@@ -70,12 +70,15 @@ class SetAnswer(BaseModel):
 
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
-    with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it."""
+    with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it.
+    `backend` ran the networks, torch or openvino, and `precision` is the type of their products."""
 
     name: str
     version: int
     digest: str
     folds: int
+    backend: str
+    precision: str
 
 
 AnyExplanation: TypeAlias = Annotated[

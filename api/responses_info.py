@@ -78,7 +78,8 @@ class BundleAnswer(BaseModel):
     (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
     `auroc` is the pooled out-of-fold one of its report, of melanoma against
     the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
-    that came with the weights, if one did. `decoder` is the version of the decoder that made the
+    that came with the weights, if one did. `backend` runs its networks, in products of
+    `precision`. `decoder` is the version of the decoder that made the
     pixels it was trained on, null where that was another program. `phantoms` says that it was
     trained on drawings: it scores an upload only where ?model= names it. `external` is what it
     reached on sets that it was not trained on, as far as that was measured."""
@@ -88,6 +89,8 @@ class BundleAnswer(BaseModel):
     digest: str
     manifest_sha256: str
     folds: int
+    backend: str
+    precision: str
     backbone: str
     classes: list[str]
     melanoma: list[str]

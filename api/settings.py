@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from melanoma.errors import RecipeError
+from melanoma.scoring.backends.options import BACKENDS, PRECISIONS, Engine
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -17,6 +18,8 @@ DEVICES = ("auto", "cpu", "cuda")
 @dataclass(frozen=True)
 class Settings:
     """Which bundles are served, on what, and within which limits.
+
+    `engine` runs the networks: backend and precision.
 
     `queue` photographs may wait for a score; up to `batch` are scored together, the first of them
     waiting at most `batch_wait_ms` for the others. LIME has `lime_seconds`. With a `token`,
@@ -35,12 +38,13 @@ class Settings:
     body_mb: int = 192
     body_seconds: float = 60.0
     root_path: str = ""
+    engine: Engine = field(default_factory=Engine)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from MELANOMA_WEIGHTS (folders, joined as PATH is), _DEVICE, _QUEUE, _TOKEN, _BATCH,
-    _BATCH_WAIT_MS, _LIME_SECONDS, _BODY_MB, _BODY_SECONDS and _ROOT_PATH; one that is empty is as
-    one that is not there.
+    _BATCH_WAIT_MS, _LIME_SECONDS, _BODY_MB, _BODY_SECONDS, _ROOT_PATH, _BACKEND and _PRECISION; one
+    that is empty is as one that is not there.
 
     Raises RecipeError naming the variable that cannot be meant.
     """
@@ -51,13 +55,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if name.startswith(prefix) and text
     }
     plain = Settings()
-    device = given.get("DEVICE", plain.device)
-    if device not in DEVICES:
-        raise _bad("DEVICE", device, ", ".join(DEVICES))
     folders = tuple(Path(f) for f in given.get("WEIGHTS", "").split(os.pathsep) if f)
     return Settings(
         weights=folders or plain.weights,
-        device=device,
+        device=_one_of(given, "DEVICE", plain.device, DEVICES),
         queue=_whole(given, "QUEUE", plain.queue, low=0, high=10_000),
         token=_token(given.get("TOKEN")),
         batch=_whole(given, "BATCH", plain.batch, low=1, high=1024),
@@ -67,7 +68,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         body_mb=_whole(given, "BODY_MB", plain.body_mb, low=87, high=1_000_000),
         body_seconds=_number(given, "BODY_SECONDS", plain.body_seconds, low=1, high=3600),
         root_path=_prefix(given.get("ROOT_PATH", "")),
+        engine=Engine(
+            _one_of(given, "BACKEND", plain.engine.backend, BACKENDS),
+            _one_of(given, "PRECISION", plain.engine.precision, PRECISIONS),
+        ),
     )
+
+
+def _one_of(given: Mapping[str, str], name: str, plain: str, known: Sequence[str]) -> str:
+    text = given.get(name, plain)
+    if text not in known:
+        raise _bad(name, text, ", ".join(known))
+    return text
 
 
 def _whole(given: Mapping[str, str], name: str, plain: int, *, low: int, high: int) -> int:

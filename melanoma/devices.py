@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,9 +33,62 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16 if has_bfloat16() else torch.float32
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
     able = torch.cpu.get_capabilities()
-    native = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-    return torch.bfloat16 if native else torch.float32
+    return bool(able.get("avx512_bf16", False) or able.get("amx_bf16", False))
+
+
+def require_bfloat16(device: torch.device) -> None:
+    """Raise RecipeError where the device only emulates bfloat16, which is slower than float32."""
+    on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if not on_gpu and not (device.type == "cpu" and has_bfloat16()):
+        raise RecipeError(
+            "--precision bfloat16: this processor has no bfloat16 of its own; leave it at float32"
+        )
+
+
+def count_cores(root: Path = Path("/")) -> int:
+    """The cores that this process may use, at least 1: those of the machine that are its own, no
+    more than OMP_NUM_THREADS, nor than the quota of its control group, which a container has.
+    `root` is where /proc and /sys are."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.ceil(min(cores or 1, torch.get_num_threads(), _quota(root))))
+
+
+def _quota(root: Path) -> float:
+    """Of a processor's time, in cores, of this process's control group and those above it."""
+    fs, least = root / "sys/fs/cgroup", math.inf
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return least
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        top = fs / "cpu" if kinds else fs
+        own = top / path.lstrip("/")
+        # In a container the path is often the host's: then its own group is the top.
+        for folder in (top, *(p for p in (own, *own.parents) if top in p.parents)):
+            least = min(least, _group_quota(folder))
+    return least
+
+
+def _group_quota(folder: Path) -> float:
+    """Of cgroup version 2 or 1; infinite where there is none."""
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:

@@ -11,6 +11,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
+from melanoma.scoring.backends.options import PRECISIONS as PRODUCTS
+from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.explain.catalog import EXPLAINERS, find_explainer
 from melanoma.scoring.explain.catalog import explain as explain_pixels
 from melanoma.scoring.explain.options import PRECISIONS, Question, as_precision
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
 
 _EVALUATIONS = ", ".join(f"{name} {count}" for name, count in PRECISIONS.items())
 Precision = Annotated[
-    str,
-    typer.Option("--precision", callback=as_precision, help=f"LIME's evaluations: {_EVALUATIONS}."),
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        help=f"LIME's evaluations: {_EVALUATIONS}; or the networks' products: float32 or "
+        "bfloat16. Repeatable.",
+    ),
 ]
 app = t.make_app()
 
@@ -37,7 +43,7 @@ def explain(
     method: Annotated[
         str, typer.Option("--method", help=f"{' or '.join(EXPLAINERS)}.")
     ] = "gradcam",
-    precision: Precision = "Medium",
+    precision: Precision = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="PNG for one image, or a folder (default: here).")
     ] = None,
@@ -53,13 +59,16 @@ def explain(
     weights: t.Weights = None,
     settings: t.Settings = None,
     device: t.Device = "auto",
+    backend: t.Backend = "auto",
     image_col: t.ImageCol = None,
     json: t.AsJson = False,
 ) -> None:
     """Draw what speaks for and against the answer; a picture an image, and JSON beside it."""
     start = time.monotonic()
-    question = Question(method, precision, target, seed)
+    evaluations, products = split_precisions(precision)
+    question = Question(method, evaluations, target, seed)
     require_known(question)
+    engine = Engine(backend, products)
     # Here, so that neither --help nor predict --url waits for torch.
     from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
@@ -70,7 +79,8 @@ def explain(
 
     files = find_images(images, data=data, image_col=image_col, say=t.say)
     pictures = name_pictures(files, method, out)
-    scorer = open_scorer(t.bundle_folder(weights, config, settings), device=resolve_device(device))
+    folder = t.bundle_folder(weights, config, settings)
+    scorer = open_scorer(folder, device=resolve_device(device), engine=engine)
     bundle = scorer.bundle
     if fold is not None:
         scorer = scorer.of_fold(fold)
@@ -96,6 +106,19 @@ def explain(
         f"{bundle.digest[:12]}; wrote {', '.join(map(str, pictures[:5]))}"
         f"{' ...' if len(pictures) > 5 else ''}"
     )
+
+
+def split_precisions(given: list[str] | None) -> tuple[str, str]:
+    """LIME's precision and the products', of what --precision named, by default Medium and float32.
+
+    Raises RecipeError where one of the two is named twice.
+    """
+    products = [text for text in given or () if text in PRODUCTS]
+    evaluations = [str(as_precision(text)) for text in given or () if text not in PRODUCTS]
+    for named in (evaluations, products):
+        if len(named) > 1:
+            raise RecipeError(f"--precision {' and '.join(named)}: one of them")
+    return (*evaluations, "Medium")[0], (*products, "float32")[0]
 
 
 def require_known(question: Question) -> None:

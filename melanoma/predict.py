@@ -14,7 +14,8 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import DataError, RecipeError
-from melanoma.explain import Precision, add_pictures, name_pictures, require_known
+from melanoma.explain import Precision, add_pictures, name_pictures, require_known, split_precisions
+from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.explain.options import Question
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 app = t.make_app()
 # Of no meaning to a service.
-_LOCAL = ("config", "weights", "settings", "device", "views", "view_scores")
+_LOCAL = ("config", "weights", "settings", "device", "backend", "views", "view_scores")
 _REMOTE = ("model", "token")  # of no meaning without one
 
 
@@ -60,6 +61,7 @@ def predict(
     weights: t.Weights = None,
     settings: t.Settings = None,
     device: t.Device = "auto",
+    backend: t.Backend = "auto",
     image_col: t.ImageCol = None,
     names: Annotated[
         Path | None,
@@ -75,7 +77,7 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also a LIME picture an image, beside the table.")
     ] = False,
-    precision: Precision = "Medium",
+    precision: Precision = None,
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Also print the likeliest classes.")
     ] = None,
@@ -93,8 +95,12 @@ def predict(
     """Score photographs with a sealed bundle or a service; the same command resumes."""
     start = time.monotonic()
     _require_meant(views, threshold, array_channels)
-    question = Question("lime", precision)
+    evaluations, products = split_precisions(precision)
+    question = Question("lime", evaluations)
     require_known(question)
+    engine = Engine(backend, products)
+    if url and products in (precision or ()):
+        raise RecipeError(f"--precision {products} means nothing with --url; leave it out")
     _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
     picture = _require_picture(out, explain, submission)
     from melanoma.scoring.files.array_rows import trained_channels
@@ -122,7 +128,7 @@ def predict(
     scorer = (
         _reach_service(url or "", model, token, threshold)
         if folder is None
-        else _load_scorer(folder, device, views, threshold)
+        else _load_scorer(folder, device, views, threshold, engine)
     )
     tell_sizes(files, scorer.size, t.say)
     _require_melanoma(scorer, submission)
@@ -185,14 +191,15 @@ def _require_meant(views: int | None, threshold: float | None, channels: str | N
 
 
 def _load_scorer(
-    folder: Path, device: str, views: int | None, threshold: float | None
+    folder: Path, device: str, views: int | None, threshold: float | None, engine: Engine
 ) -> LocalScorer:
     from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import LocalScorer
 
+    where = resolve_device(device)
     return LocalScorer(
-        open_scorer(folder, device=resolve_device(device), views=views, threshold=threshold)
+        open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
     )
 
 

@@ -44,6 +44,12 @@ def serve(
     device: Annotated[
         str | None, typer.Option("--device", help="auto (the default), cpu or cuda.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="auto (the default), torch or openvino.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 (the default) or bfloat16.")
+    ] = None,
     queue: Annotated[
         str | None,
         typer.Option("--queue", metavar="N", help="Photographs that may wait for a score."),
@@ -88,6 +94,8 @@ def serve(
     chosen = {
         "WEIGHTS": _weights(weights, config),
         "DEVICE": device,
+        "BACKEND": backend,
+        "PRECISION": precision,
         "QUEUE": queue,
         "TOKEN": token,
         "BATCH": batch,

@@ -43,6 +43,10 @@ Pretrained = Annotated[
     typer.Option("--pretrained", help="none, imagenet, or a file; {fold} in its path."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Backend = Annotated[
+    str,
+    typer.Option("--backend", envvar="MELANOMA_BACKEND", help="auto, torch or openvino."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]
 TargetCol = Annotated[str | None, typer.Option("--target-col", help="csv_folder: target column.")]

@@ -27,7 +27,7 @@ IMPORTS = {
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
 }
-EXTRAS = {"tfrecord", "google", "mlflow", "importlib_metadata"}
+EXTRAS = {"openvino", "tfrecord", "google", "mlflow", "importlib_metadata"}
 
 
 def requirements() -> list[Requirement]:
@@ -44,6 +44,11 @@ def locked() -> dict[str, str]:
         canonicalize_name(m[1]): m[2]
         for m in re.finditer(r"^([A-Za-z0-9_.-]+)==(\S+)", LOCK, re.MULTILINE)
     }
+
+
+def test_the_image_has_the_fast_backend_and_not_its_reports() -> None:
+    assert "openvino" in locked()
+    assert "openvino-telemetry" not in locked()
 
 
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)

@@ -43,6 +43,10 @@ class Members(Protocol):
         """What runs them, as people call it."""
 
     @property
+    def precision(self) -> str:
+        """The type of their products: float32, bfloat16 or float16."""
+
+    @property
     def folds(self) -> tuple[int, ...]:
         """The members' folds, in the order of their logits."""
 
@@ -59,6 +63,9 @@ class Members(Protocol):
     def faster(self) -> Members:
         """The same members, equal up to rounding and not bit for bit: for many questions."""
 
+    def reference(self) -> TorchMembers:
+        """The same members on torch in float32, for what needs gradients."""
+
 
 class TorchMembers:
     """Classifiers by fold on a device, in evaluation mode. Float32 is the reference."""
@@ -74,14 +81,21 @@ class TorchMembers:
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.networks = {fold: network.eval().to(device) for fold, network in networks.items()}
-        self._normalize, self._device, self._precision = normalize, device, precision
+        self.normalize = normalize
+        self._device, self._precision = device, precision
         self._faster: dict[torch.dtype, TorchMembers] = {}
+        self._reference = self
         self._making = threading.Lock()
 
     @property
     def folds(self) -> tuple[int, ...]:
         """The members' folds, in the order of their logits."""
         return tuple(self.networks)
+
+    @property
+    def precision(self) -> str:
+        """The type of their products."""
+        return str(self._precision).removeprefix("torch.")
 
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs), see Members."""
@@ -100,19 +114,38 @@ class TorchMembers:
 
     def alone(self) -> list[TorchMembers]:
         """Each member by itself, on the same network."""
-        return [self._with({fold: one}) for fold, one in self.networks.items()]
+        found = [self._with({fold: one}) for fold, one in self.networks.items()]
+        for one, of in zip(found, self._references(), strict=True):
+            one._reference = of or one
+        return found
 
     def faster(self) -> TorchMembers:
         """Fused networks in the device's fast precision, made once and kept."""
-        precision = resolve_precision("auto", self._device)
+        return self.in_precision(resolve_precision("auto", self._device))
+
+    def in_precision(self, precision: torch.dtype) -> TorchMembers:
+        """Fused networks whose products are of that precision, made once and kept."""
+        if self._reference is not self:
+            return self._reference.in_precision(precision)
         with self._making:
             if precision not in self._faster:
                 fused = {f: make_network_faster(one, precision) for f, one in self.networks.items()}
                 self._faster[precision] = self._with(fused, precision)
+                self._faster[precision]._reference = self
             return self._faster[precision]
 
+    def reference(self) -> TorchMembers:
+        """Those that these were made of, or themselves."""
+        return self._reference
+
+    def _references(self) -> list[TorchMembers | None]:
+        """Of each member alone; None where it is its own."""
+        if self._reference is self:
+            return [None] * len(self.networks)
+        return [*self._reference.alone()]
+
     def _images(self, squares: Pixels) -> torch.Tensor:
-        images = to_tensor(squares, normalize=self._normalize, device=self._device)
+        images = to_tensor(squares, normalize=self.normalize, device=self._device)
         return images.to(self._precision)
 
     def _with(
@@ -120,7 +153,7 @@ class TorchMembers:
     ) -> TorchMembers:
         return TorchMembers(
             networks,
-            normalize=self._normalize,
+            normalize=self.normalize,
             device=self._device,
             precision=precision or self._precision,
         )
@@ -132,6 +165,7 @@ class WatchedMembers:
     def __init__(self, members: Members, check: Callable[[], None]) -> None:
         self._members, self._check = members, check
         self.backend, self.folds = members.backend, members.folds
+        self.precision = members.precision
 
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs), see Members."""
@@ -157,6 +191,10 @@ class WatchedMembers:
     def faster(self) -> WatchedMembers:
         """The faster ones, watched."""
         return WatchedMembers(self._members.faster(), self._check)
+
+    def reference(self) -> TorchMembers:
+        """Torch's, not watched."""
+        return self._members.reference()
 
 
 def load_members(bundle: Bundle, device: torch.device) -> TorchMembers:

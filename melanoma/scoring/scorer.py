@@ -18,7 +18,7 @@ from melanoma.evaluation.scored_images import by_class
 from melanoma.models.seed_mean import Network
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import asked_point
-from melanoma.scoring.members import Members, TorchMembers, load_members
+from melanoma.scoring.members import Members, load_members
 from melanoma.scoring.possible import doubt, possible_classes
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 from melanoma.types import Floats
@@ -172,21 +172,21 @@ class Scorer:
 
     @property
     def classifiers(self) -> dict[int, Network]:
-        """The members' networks, by fold, in evaluation mode.
+        """The members' networks of torch, by fold, in evaluation mode, for gradients.
 
-        Raises RecipeError where another backend than torch runs them.
+        Raises WeightsError where another backend scores, and the weights have changed since.
         """
-        if not isinstance(self.members, TorchMembers):
-            raise RecipeError(f"Grad-CAM needs torch; this bundle runs on {self.members.backend}")
-        return self.members.networks
+        return self.members.reference().networks
 
     def info(self) -> dict[str, Any]:
-        """Name, version, digest and number of folds, as every answer carries them."""
+        """Name, version, digest, number of folds and what runs them, as every answer has them."""
         return {
             "name": self.bundle.name,
             "version": self.bundle.version,
             "digest": self.bundle.digest,
             "folds": len(self._shifts),
+            "backend": self.members.backend,
+            "precision": self.members.precision,
         }
 
     def answer(

@@ -9,10 +9,13 @@ from tiny_service import run_command
 
 from api.settings import Settings, read_settings
 from melanoma.errors import RecipeError
+from melanoma.scoring.backends.options import Engine
 
 ENVIRONMENT = {
     "WEIGHTS": "a:b/c",
     "DEVICE": "cpu",
+    "BACKEND": "torch",
+    "PRECISION": "bfloat16",
     "QUEUE": "5",
     "TOKEN": "secret",
     "BATCH": "4",
@@ -22,7 +25,9 @@ ENVIRONMENT = {
     "BODY_SECONDS": "30",
     "ROOT_PATH": "/skin/",
 }
-READ = Settings((Path("a"), Path("b/c")), "cpu", 5, "secret", 4, 2.5, 20.0, 100, 30.0, "/skin")
+ENGINE = Engine("torch", "bfloat16")
+FOLDERS = (Path("a"), Path("b/c"))
+READ = Settings(FOLDERS, "cpu", 5, "secret", 4, 2.5, 20.0, 100, 30.0, "/skin", ENGINE)
 
 
 def test_every_setting_is_read_from_the_environment():
@@ -33,6 +38,8 @@ def test_every_setting_is_read_from_the_environment():
 
 BAD = {
     "DEVICE": ["tpu", "CPU"],
+    "BACKEND": ["tpu", "OpenVINO"],
+    "PRECISION": ["Medium", "float16"],
     "QUEUE": ["-1", "x", "1.5", "10001", "9" * 5000, "\u0661"],
     "BATCH": ["0", "1025", "x", "-8"],
     "BATCH_WAIT_MS": ["-1", "nan", "inf", "1001", "x"],

@@ -126,6 +126,8 @@ def test_predict_saves_a_picture_beside_its_table(
     ("options", "code", "line"),
     [
         (["--method", "shap"], 2, "--method shap: known: gradcam, lime"),
+        (["--precision", "Low", "--precision", "High"], 2, "--precision Low and High: one of them"),
+        (["--backend", "tpu"], 2, "--backend tpu: auto, torch or openvino"),
         (["--precision", "lo"], 2, "--precision lo: Low, Medium or High"),
         (["--fold", "7"], 2, "--fold 7: the bundle's folds are 0, 1"),
         (["--class", "nevus"], 2, "unknown class 'nevus'; the bundle's are benign, melanoma"),

@@ -252,7 +252,8 @@ def test_an_answer_is_plain_json_with_its_model_and_disclaimer(
     trained: Any, scorer: Scorer, bundle: Bundle
 ) -> None:
     answer = scorer.score(trained.photograph(3)).as_dict()
-    assert answer["model"] == {"name": "tiny", "version": 1, "digest": bundle.digest, "folds": 2}
+    named = {"name": "tiny", "version": 1, "digest": bundle.digest, "folds": 2}
+    assert answer["model"] == {**named, "backend": "torch", "precision": "float32"}
     assert "not a medical device" in answer["disclaimer"]
     assert answer["warnings"] == []
     assert answer["calibrated"] is True

@@ -23,6 +23,7 @@ class BytesScorer:
     name, views, melanoma = "stub", 1, ("melanoma",)
     threshold: float | None = None
     size: int | None = None
+    engine = "stub"
 
     def __init__(self, healthy: int | None = None, digest: str = "d" * 64) -> None:
         self.healthy, self.digest = healthy, digest

@@ -58,6 +58,7 @@ class CountedMembers:
     def __init__(self, members: Members, asked: list[int], viewed: list[int]) -> None:
         self._members, self.asked, self.viewed = members, asked, viewed
         self.backend, self.folds = members.backend, members.folds
+        self.precision = members.precision
 
     @property
     def networks(self) -> dict[int, Classifier]:
@@ -76,6 +77,9 @@ class CountedMembers:
     def alone(self) -> list[Members]:
         first, *others = self._members.alone()  # a question is one, whoever answers
         return [CountedMembers(first, self.asked, self.viewed), *others]
+
+    def reference(self) -> TorchMembers:
+        return self._members.reference()
 
     def faster(self) -> CountedMembers:
         return CountedMembers(self._members.faster(), self.asked, self.viewed)

@@ -20,6 +20,8 @@ from PIL import Image
 
 from melanoma.data.images import Pixels, decode_image
 from melanoma.errors import ScoreError, WeightsError
+from melanoma.scoring.backends.open_members import open_members
+from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.scorer import Scorer
@@ -27,6 +29,8 @@ from melanoma.scoring.scorer import Scorer
 # Of a logit, as a share of it where it is above 1: kinds of CPU differ in the sixth digit, and a
 # GPU multiplies in TF32, which has three.
 TOLERANCE = {"cpu": 1e-3, "cuda": 2e-2}
+# Eight bits of each factor, and layer upon layer of them: the second digit of a logit.
+BFLOAT16_TOLERANCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ def check_golden(scorer: Scorer) -> GoldenCheck:
     largest = float(difference.max())
     share = difference / np.maximum(1, np.abs(expected))
     # Not "any above": what is no number is above nothing.
-    if not (share <= TOLERANCE[scorer.device.type]).all():
+    exact = scorer.members.precision == "float32"
+    if not (share <= (TOLERANCE[scorer.device.type] if exact else BFLOAT16_TOLERANCE)).all():
         return GoldenCheck(False, largest, f"the golden logits differ by up to {largest:.2g}")
     return GoldenCheck(True, largest, f"the golden score holds, to {largest:.1g} of a logit")
 
@@ -130,14 +135,19 @@ def open_scorer(
     device: torch.device | None = None,
     views: int | None = None,
     threshold: float | None = None,
+    engine: Engine | None = None,
 ) -> Scorer:
     """The scorer of the bundle in `folder`, every file verified and the golden score given.
 
-    `threshold` flags instead of the bundle's own.
+    `threshold` flags instead of the bundle's own; `engine` runs the networks, float32 and the
+    fastest that is installed by default.
 
-    Raises WeightsError. Whatever scores photographs outside a service comes through here; a
-    service is up before, and asks the same of its scorers before it answers.
+    Raises WeightsError, and RecipeError for an engine that this machine has not. Whatever scores
+    photographs outside a service comes through here; a service is up before, and asks the same of
+    its scorers before it answers.
     """
-    scorer = Scorer(load_bundle(folder), device=device, views=views, threshold=threshold)
+    bundle, device = load_bundle(folder), device or torch.device("cpu")
+    members = open_members(bundle, device, engine or Engine())
+    scorer = Scorer(bundle, device=device, views=views, threshold=threshold, members=members)
     require_golden(scorer)
     return scorer

@@ -55,6 +55,8 @@ class DescribedModel(_Reply):
     views: Annotated[int, Field(ge=1, le=8)]
     melanoma: list[Name]
     image_size: Annotated[int, Field(ge=1)] | None = None
+    backend: Name | None = None  # an older service does not say it
+    precision: Name | None = None
 
 
 class _Reached(_Reply):

@@ -28,13 +28,14 @@ _BATCH = 16
 
 class FileScorer(Protocol):
     """Whatever scores files. `melanoma` are the classes that count as it, `threshold` what was
-    asked for in the place of the bundle's own."""
+    asked for in the place of the bundle's own, `engine` what runs the networks and how exactly."""
 
     name: str
     digest: str
     views: int
     melanoma: Sequence[str]
     threshold: float | None
+    engine: str
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence" where it has no score."""
@@ -51,6 +52,7 @@ class LocalScorer:
         self.views = scorer.views
         self.melanoma: Sequence[str] = scorer.bundle.melanoma
         self.threshold = scorer.threshold
+        self.engine = f"{scorer.members.backend} {scorer.members.precision}"
         self.size: int | None = scorer.bundle.size
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
@@ -81,7 +83,8 @@ def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[s
 
 def journal_key(scorer: FileScorer) -> str:
     """What a row depends on beside the photograph's bytes."""
-    return digest_of([FORMAT, scorer.digest, scorer.views, scorer.threshold, COLUMNS])
+    parts = [FORMAT, scorer.digest, scorer.views, scorer.threshold, scorer.engine, COLUMNS]
+    return digest_of(parts)
 
 
 def score_files(

@@ -58,6 +58,7 @@ class RemoteScorer:
         self.views = described.views
         self.melanoma: Sequence[str] = described.melanoma
         self.threshold = threshold
+        self.engine = f"{described.backend} {described.precision}"
         self.size = described.image_size
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:

@@ -1,0 +1,144 @@
+"""A bundle's networks as OpenVINO's models, kept beside the weights so that a start need not
+convert them again.
+
+They lie in WEIGHTS/.openvino/KEY: fold_N.xml and fold_N.bin, and a list of their sha256. KEY is a
+digest of the bundle's and of the versions that convert. A folder is filled under another name and
+renamed when it is whole, so that of two processes either one's is kept; those of other keys are
+removed. Where nothing can be written, the models are in memory alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from melanoma.data.transforms import to_tensor
+from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.members import TorchMembers
+from melanoma.storage import digest_of, sha256_of, write_json
+
+FOLDER = ".openvino"
+_FORMAT = 1  # of what is kept; another one converts anew
+_LISTED = "sha256.json"
+_PARTIAL = "partial-"
+_FORGOTTEN_SECONDS = 3600.0  # no conversion takes so long: whoever began it was killed
+
+
+def import_openvino() -> Any:
+    """The openvino package, its reports to its makers switched off.
+
+    Its import alone would send one to Google Analytics, where openvino_telemetry is installed, and
+    that is one of its requirements: a program that sees patients' photographs tells nobody.
+    """
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[int, Any]:
+    """The members' models by fold: (B, S, S, 3) uint8 RGB to logits (B, outputs) and embeddings
+    (B, D), both float32. `load` gives the networks where they have to be converted."""
+    base = bundle.folder / FOLDER
+    kept = base / _key(bundle)
+    folds = [member.fold for member in bundle.members]
+    models = _read(kept, folds)
+    if models is None:
+        models = convert(load(), size=bundle.size)
+        _keep(models, kept)
+    _sweep(base, kept)
+    return models
+
+
+def convert(members: TorchMembers, *, size: int) -> dict[int, Any]:
+    """The networks of torch as OpenVINO's models, by fold."""
+    openvino = import_openvino()
+    squares = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    shape = openvino.PartialShape([-1, size, size, 3])
+    models = {}
+    for fold, network in members.networks.items():
+        # The trace is torch's own way to other formats still; its successor takes six times as
+        # long. Unchecked: the golden score checks more than a second trace does.
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            wrapped = _FromSquares(network, members).eval()
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                wrapped, squares, check_trace=False
+            )
+            model = openvino.convert_model(traced, example_input=squares, input=[shape])
+        models[fold] = model
+    return models
+
+
+class _FromSquares(nn.Module):
+    """A network that takes the squares as they are, and gives its embedding as well."""
+
+    def __init__(self, network: nn.Module, members: TorchMembers) -> None:
+        super().__init__()
+        self.network, self._normalize = network, members.normalize
+
+    def forward(self, squares: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, S, 3) uint8 to (B, outputs) and (B, D)."""
+        images = to_tensor(squares, normalize=self._normalize)
+        embeddings = self.network.embed(images)  # type: ignore[operator]
+        return self.network.classify(embeddings).float(), embeddings.float()  # type: ignore[operator]
+
+
+def _key(bundle: Bundle) -> str:
+    openvino = import_openvino()
+    return digest_of([_FORMAT, bundle.digest, openvino.__version__, torch.__version__])[:32]
+
+
+def _read(folder: Path, folds: list[int]) -> dict[int, Any] | None:
+    """The models that are kept, or None where there are none or a digest differs."""
+    core = import_openvino().Core()
+    try:
+        listed = json.loads((folder / _LISTED).read_text())
+        names = [f"fold_{fold}.{end}" for fold in folds for end in ("xml", "bin")]
+        if any(sha256_of(folder / name) != listed[name] for name in names):
+            return None
+        return {fold: core.read_model(folder / f"fold_{fold}.xml") for fold in folds}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
+
+
+def _keep(models: dict[int, Any], folder: Path) -> None:
+    """Write the models to `folder`, whole or not at all, where that can be done."""
+    openvino = import_openvino()
+    with contextlib.suppress(OSError, RuntimeError):
+        folder.parent.mkdir(exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder.parent))
+        try:
+            for fold, model in models.items():
+                openvino.save_model(model, stage / f"fold_{fold}.xml", compress_to_fp16=False)
+            write_json(stage / _LISTED, {file.name: sha256_of(file) for file in stage.iterdir()})
+            stage.chmod(0o755)  # mkdtemp's own is the owner's alone
+            # What is there and could not be read is damaged: it goes. Where another process has
+            # just put its own, that one stays.
+            if folder.exists() and _read(folder, list(models)) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            stage.rename(folder)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _sweep(base: Path, kept: Path) -> None:
+    """Remove the conversions of other bundles and versions, and what killed processes left."""
+    with contextlib.suppress(OSError):
+        for path in base.iterdir():
+            age = time.time() - path.stat().st_mtime
+            running = path.name.startswith(_PARTIAL) and age < _FORGOTTEN_SECONDS
+            if path != kept and not running:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,235 @@
+"""OpenVINO's members answer as torch's do; their conversion is kept, whole and of this bundle."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from melanoma.devices import has_bfloat16
+from melanoma.errors import RecipeError, WeightsError
+from melanoma.models.classifier import make_classifier
+from melanoma.models.seed_mean import SeedMean
+from melanoma.scoring.backends import conversion
+from melanoma.scoring.backends.open_members import open_members
+from melanoma.scoring.backends.openvino_members import OpenVinoMembers
+from melanoma.scoring.backends.options import Engine, choose_backend
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.golden import open_scorer, require_golden
+from melanoma.scoring.members import TorchMembers, WatchedMembers
+from melanoma.scoring.scorer import Scorer
+
+CPU = torch.device("cpu")
+OPENVINO = Engine("openvino")
+
+
+@pytest.fixture(scope="module")
+def kept(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the bundle, converted once. Read only."""
+    folder = tmp_path_factory.mktemp("kept") / "tiny"
+    shutil.copytree(bundle_folder, folder)
+    open_members(load_bundle(folder), CPU, OPENVINO)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(kept: Path) -> Scorer:
+    return open_scorer(kept, engine=OPENVINO)
+
+
+@pytest.fixture(scope="module")
+def reference(kept: Path) -> Scorer:
+    return open_scorer(kept, engine=Engine("torch"))
+
+
+@pytest.fixture
+def folder(kept: Path, tmp_path: Path) -> Path:
+    """A converted bundle to spoil."""
+    shutil.copytree(kept, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def _never(*_: Any, **__: Any) -> Any:
+    raise AssertionError("it was converted again")
+
+
+def test_probabilities_and_embeddings_are_torch_s(
+    trained: Any, scorer: Scorer, reference: Scorer
+) -> None:
+    squares = trained.array.rows(list(range(5)))
+    for views in (1, 4, 8):
+        found = scorer.on(scorer.members, views=views).member_probabilities(squares)
+        expected = reference.on(reference.members, views=views).member_probabilities(squares)
+        assert np.abs(found - expected).max() < 1e-4
+        outputs = scorer.members.outputs(squares, views=views)
+        theirs = reference.members.outputs(squares, views=views)
+        assert np.array_equal(outputs.logits, scorer.members.logits(squares, views=views))
+        assert outputs.embeddings.dtype == np.float32
+        assert np.allclose(outputs.embeddings, theirs.embeddings, atol=1e-4)
+
+
+def test_a_square_scores_the_same_alone_and_among_others(trained: Any, scorer: Scorer) -> None:
+    squares = trained.array.rows(list(range(37)))
+    together = scorer.member_probabilities(squares)
+    for number in (0, 17, 36):
+        alone = scorer.member_probabilities(squares[number : number + 1])
+        assert np.abs(alone[0] - together[number]).max() < 1e-5
+
+
+def test_members_alone_and_watched_are_the_same_members(trained: Any, scorer: Scorer) -> None:
+    squares = trained.array.rows([0, 1, 2])
+    together = scorer.members.logits(squares, views=2)
+    seen: list[int] = []
+    watched = WatchedMembers(scorer.members, lambda: seen.append(1))
+    assert np.array_equal(watched.logits(squares, views=2), together)
+    assert len(seen) == len(scorer.members.folds)
+    one = scorer.of_fold(1)
+    assert one.members.folds == (1,)
+    assert np.array_equal(one.members.logits(squares, views=2), together[:, 1:])
+    assert list(one.classifiers) == [1]
+    assert one.members.alone()[0].folds == (1,)
+
+
+def test_many_questions_go_to_bfloat16_where_the_processor_has_it(
+    trained: Any, scorer: Scorer
+) -> None:
+    squares = trained.array.rows([0, 1, 2])
+    faster = scorer.members.faster()
+    assert faster is scorer.members.faster()
+    assert faster.precision == ("bfloat16" if has_bfloat16() else "float32")
+    before, found = (one.logits(squares, views=1) for one in (scorer.members, faster))
+    assert np.allclose(found, before, atol=0.1, rtol=0.1)
+    assert faster.reference() is scorer.members.reference()
+    assert np.array_equal(scorer.members.alone()[0].faster().logits(squares, views=1), found[:, :1])
+
+
+def test_an_answer_names_what_ran_it(trained: Any, scorer: Scorer) -> None:
+    model = scorer.score(trained.photograph(3)).model
+    assert (model["backend"], model["precision"]) == ("openvino", "float32")
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_the_golden_score_holds_in_both_precisions(kept: Path, backend: str) -> None:
+    found = require_golden(open_scorer(kept, engine=Engine(backend)))
+    assert found.largest is not None and found.largest < 1e-4
+    half = Engine(backend, "bfloat16")
+    if not has_bfloat16():
+        with pytest.raises(RecipeError, match="no bfloat16 of its own"):
+            open_scorer(kept, engine=half)
+        return
+    scorer = open_scorer(kept, engine=half)
+    assert scorer.info()["precision"] == "bfloat16"
+    assert scorer.members.reference().precision == "float32"
+    require_golden(scorer)
+
+
+def test_a_conversion_is_kept_and_not_made_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "convert", _never)
+    open_scorer(folder, engine=OPENVINO)
+    # It is no part of the bundle.
+    assert "openvino" not in (folder / "manifest.json").read_text()
+
+
+def test_a_damaged_conversion_is_made_again_and_others_are_swept(folder: Path) -> None:
+    base = folder / conversion.FOLDER
+    (place,) = base.iterdir()
+    file = place / "fold_0.bin"
+    good = file.read_bytes()
+    file.write_bytes(bytes([good[0] ^ 255]) + good[1:])
+    (base / "another").mkdir()
+    (base / "partial-running").mkdir()
+    open_scorer(folder, engine=OPENVINO)
+    assert file.read_bytes() == good
+    assert {path.name for path in base.iterdir()} == {place.name, "partial-running"}
+
+
+def test_of_two_that_convert_at_once_one_is_kept(folder: Path, scorer: Scorer) -> None:
+    (place,) = (folder / conversion.FOLDER).iterdir()
+    before = (place / "sha256.json").stat().st_mtime_ns
+    conversion._keep(scorer.members._models, place)  # the second one comes too late
+    assert (place / "sha256.json").stat().st_mtime_ns == before
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_without_a_place_to_write_the_conversion_is_in_memory(folder: Path) -> None:
+    shutil.rmtree(folder / conversion.FOLDER)
+    (folder / conversion.FOLDER).write_text("no folder")
+    assert open_scorer(folder, engine=OPENVINO).info()["backend"] == "openvino"
+
+
+def test_gradients_are_of_the_weights_that_scored_or_of_none(folder: Path) -> None:
+    scorer = open_scorer(folder, engine=OPENVINO)
+    report = folder / "report.json"
+    report.write_text(report.read_text() + "\n")
+    with pytest.raises(WeightsError, match=r"report\.json: sha256 mismatch"):
+        _ = scorer.classifiers
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "se_resnext50_32x4d"])
+def test_grouped_convolutions_and_gates_are_torch_s(backbone: str) -> None:
+    torch.manual_seed(0)
+    network = make_classifier(backbone, outputs=3).eval()
+    _require_equal(TorchMembers({0: network}, normalize="half", device=CPU))
+
+
+def test_networks_of_several_seeds_are_torch_s() -> None:
+    torch.manual_seed(0)
+    networks = [make_classifier("resnet18", outputs=1) for _ in range(2)]
+    _require_equal(TorchMembers({0: SeedMean(networks)}, normalize="imagenet", device=CPU))
+
+
+def _require_equal(reference: TorchMembers) -> None:
+    squares = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    models = conversion.convert(reference, size=32)
+    members = OpenVinoMembers(models, load=lambda: reference)
+    for found, expected in zip(
+        members.outputs(squares, views=2), reference.outputs(squares, views=2), strict=True
+    ):
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_nothing_is_reported_to_openvino_s_makers() -> None:
+    conversion.import_openvino()
+    assert not any(name.startswith("openvino_telemetry.") for name in sys.modules)
+
+
+def test_auto_is_openvino_on_a_processor_alone() -> None:
+    assert choose_backend("auto", "cpu") == "openvino"
+    assert choose_backend("auto", "cuda") == "torch"
+    assert choose_backend("torch", "cpu") == "torch"
+    with pytest.raises(RecipeError, match="add --device cpu"):
+        choose_backend("openvino", "cuda")
+
+
+def test_without_openvino_auto_is_torch_and_its_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_backend("auto", "cpu") == "torch"
+    with pytest.raises(RecipeError, match=r"pip install melanoma\[openvino\]"):
+        choose_backend("openvino", "cpu")
+
+
+@pytest.mark.parametrize("given", [("tensorflow", "float32"), ("auto", "Medium")])
+def test_an_engine_that_cannot_be_meant_is_refused(given: tuple[str, str]) -> None:
+    with pytest.raises(RecipeError, match=r"--backend tensorflow: auto|--precision Medium: float"):
+        Engine(*given)
+
+
+def test_a_bundle_of_another_digest_is_converted_anew(bundle: Bundle) -> None:
+    from dataclasses import replace
+
+    assert conversion._key(bundle) != conversion._key(replace(bundle, digest="0" * 64))
+
+
+@pytest.fixture
+def bundle(kept: Path) -> Bundle:
+    return load_bundle(kept)
