@@ -15,7 +15,8 @@ from fastapi.security import HTTPBearer
 from api.errors import Refusal, request_id_of
 from api.responses import ErrorAnswer
 from api.service import Desk
-from melanoma.errors import ImageError, ScoreError
+from melanoma.errors import ImageError, RecipeError, ScoreError
+from melanoma.scoring.other_prevalence import require_prevalence
 from melanoma.scoring.scorer import Prediction, Scorer
 
 log = logging.getLogger("melanoma.api")
@@ -58,7 +59,8 @@ async def _the_scorer(
         str | None, Query(description="NAME of a served bundle (newest version), or NAME@VERSION")
     ] = None,
 ) -> Scorer:
-    known = ("model", "threshold") if "/predict" in request.url.path else ("model",)
+    more = ("threshold", "prevalence") if "/predict" in request.url.path else ()
+    known = ("model", *more)
     if set(request.query_params) - set(known):
         said = ", ".join(known)
         raise Refusal("unknown_field", f"the address has an unknown parameter; known: {said}")
@@ -90,6 +92,37 @@ def _the_threshold(
 
 
 TheThreshold = Annotated[float | None, Depends(_the_threshold)]
+
+
+def _the_prevalence(
+    scorer: TheScorer,
+    prevalence: Annotated[
+        float | None,
+        Query(gt=0, lt=1, description="The share of melanomas where it is used, such as 0.02."),
+    ] = None,
+) -> float | None:
+    return None if prevalence is None else require_moved(scorer, prevalence)
+
+
+def require_moved(scorer: Scorer, prevalence: float) -> float:
+    """The prevalence. Raises Refusal where the bundle cannot be moved to it."""
+    try:
+        require_prevalence(prevalence, scorer.bundle)
+    except RecipeError as error:
+        raise Refusal("invalid_field", f"prevalence: {error}") from error
+    return prevalence
+
+
+ThePrevalence = Annotated[float | None, Depends(_the_prevalence)]
+
+
+def choose_prevalence(scorer: Scorer, address: float | None, body: float | None) -> float | None:
+    """The address's or the body's. Raises Refusal where they differ, or no class is melanoma."""
+    if body is None or address == body:
+        return address
+    if address is not None:
+        raise Refusal("invalid_field", "prevalence: the address says another than the body")
+    return require_moved(scorer, body)
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

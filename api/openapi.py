@@ -62,7 +62,8 @@ BATCH_BODY = _body(
         "required": ["files"],
         "additionalProperties": False,
         "properties": {
-            "files": {"type": "array", "items": _FILE, "minItems": 1, "maxItems": MAX_FILES}
+            "files": {"type": "array", "items": _FILE, "minItems": 1, "maxItems": MAX_FILES},
+            "prevalence": _text(BatchRequest.model_json_schema()["properties"]["prevalence"]),
         },
     },
     {"two": {"summary": "Two photographs", "value": {"images": [EXAMPLE_IMAGE] * 2}}},

@@ -37,10 +37,12 @@ ALLOWED = {
     "method": " or ".join(EXPLAINERS),
     "precision": f"LIME's evaluations: {_EVALUATIONS}",
     "class": "the name of a class; GET /classes lists them",
+    "prevalence": "the share of melanomas where it is used, between 0 and 1, such as 0.02",
     "seed": f"a whole number from 0 to {MAX_SEED}",
 }
 _MOST_COMMAS = 1000
 _PIECE = 1 << 20
+_DECIMAL = re.compile(r"[0-9]{0,3}\.?[0-9]{1,20}(e-[0-9]{1,2})?")
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
 
 
@@ -86,10 +88,21 @@ class ExplainRequest(_Body):
     )
 
 
+_PREVALENCE = Field(
+    None,
+    gt=0,
+    lt=1,
+    allow_inf_nan=False,
+    description="The share of melanomas where it is used: probabilities, thresholds and sentences "
+    "move there together, flags stay. The bundle's own by default",
+)
+
+
 class PredictRequest(ExplainRequest):
     """The JSON body of /predict; the fields of an explanation count where `explain` is true."""
 
     explain: bool = Field(False, description="Whether the answer holds an explanation")
+    prevalence: float | None = _PREVALENCE
 
 
 class BatchRequest(_Body):
@@ -100,6 +113,7 @@ class BatchRequest(_Body):
         examples=[[EXAMPLE_IMAGE]],
         json_schema_extra={"minItems": 1, "maxItems": MAX_FILES},
     )
+    prevalence: float | None = _PREVALENCE
 
 
 Body = TypeVar("Body", bound=_Body)
@@ -136,8 +150,11 @@ def _has_many_values(data: bytes) -> bool:
 def parse_texts(texts: Mapping[str, str], body: type[Body]) -> Body:
     """The body that a form's text fields amount to, its image empty. Raises Refusal."""
     values = {name: _plain(name, text) for name, text in texts.items()}
+    photographs: dict[str, object] = {"image": ""}
+    if "images" in body.model_fields:
+        photographs = {"images": []}
     try:
-        return body.model_validate({**values, "image": ""})
+        return body.model_validate({**values, **photographs})
     except ValidationError as error:
         raise _refusal(error, body, "") from None
 
@@ -146,6 +163,8 @@ def _plain(name: str, text: str) -> object:
     """The value that JSON would have; what is none stays text, and is refused."""
     if name == "explain":
         return {"true": True, "false": False}.get(text, text)
+    if name == "prevalence" and _DECIMAL.fullmatch(text):
+        return float(text)
     return int(text) if name == "seed" and _WHOLE.fullmatch(text) else text
 
 

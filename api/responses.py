@@ -68,6 +68,19 @@ class SetAnswer(BaseModel):
     classes: list[str]
 
 
+class FrequencyAnswer(BaseModel):
+    """The melanoma probability in whole lesions: `melanomas` of `of` lesions with such a score, at
+    this prevalence. `low` and `high` bound what the bundle's held-out lesions of about this score
+    were; null where that is not known. `text` is the sentence."""
+
+    of: int
+    melanomas: int
+    low: int | None
+    high: int | None
+    prevalence: float
+    text: str
+
+
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
     with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it.
@@ -104,6 +117,7 @@ class _Scored(BaseModel):
     risk: dict[Risk, float] | None
     other_cancer: OtherCancerAnswer | None
     set: SetAnswer | None
+    frequency: FrequencyAnswer | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -121,7 +135,8 @@ class PredictAnswer(_Scored, _Succeeded):
     `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
     threshold and flagged are null where the bundle names no melanoma class, and verdict too unless
     it is unscorable; risk (the sum of the probabilities of each risk) and other_cancer are null
-    where its recipe states no risk, and set of a bundle from before there were sets.
+    where its recipe states no risk, and set of a bundle from before there were sets. frequency is
+    null where there is no melanoma_probability, or the verdict is unscorable.
     """
 
     explanation: AnyExplanation | None = None

@@ -10,8 +10,10 @@ from api.dependencies import (
     SCORING,
     Guarded,
     TheDesk,
+    ThePrevalence,
     TheScorer,
     TheThreshold,
+    choose_prevalence,
     log_answer,
     score_each,
 )
@@ -22,14 +24,18 @@ from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
 from api.uploads import read_photograph, read_photographs
 from melanoma.evaluation.disclaimer import DISCLAIMER
-from melanoma.scoring.scorer import Prediction
+from melanoma.scoring.scorer import Prediction, Scorer
 
 router = APIRouter(dependencies=[Guarded])
 
 
 @router.post("/predict", responses=SCORING, openapi_extra=PREDICT_BODY)
 async def predict(
-    request: Request, desk: TheDesk, scorer: TheScorer, threshold: TheThreshold
+    request: Request,
+    desk: TheDesk,
+    scorer: TheScorer,
+    threshold: TheThreshold,
+    prevalence: ThePrevalence,
 ) -> PredictAnswer:
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()
@@ -37,6 +43,7 @@ async def predict(
     desk.readiness.require(scorer)
     desk.batcher.require_room()
     data, wanted = await read_photograph(request, PredictRequest)
+    prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
     explanation = None
     question = make_question(wanted, scorer, default="lime")
     if wanted.explain:
@@ -47,8 +54,7 @@ async def predict(
         if isinstance(found, Refusal):
             raise found
         prediction = found
-    if threshold is not None:
-        prediction = scorer.flag_from(prediction, threshold)
+    prediction = _as_asked(scorer, prediction, prevalence, threshold)
     seconds = time.perf_counter() - start
     await log_answer(request, "a photograph", [data], seconds)
     return PredictAnswer(
@@ -65,21 +71,25 @@ async def predict(
     openapi_extra=BATCH_BODY,
 )
 async def predict_batch(
-    request: Request, desk: TheDesk, scorer: TheScorer, threshold: TheThreshold
+    request: Request,
+    desk: TheDesk,
+    scorer: TheScorer,
+    threshold: TheThreshold,
+    prevalence: ThePrevalence,
 ) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""
     start = time.perf_counter()
     desk.readiness.require(scorer)
     desk.batcher.require_room()
-    uploads = await read_photographs(request)
+    uploads, wanted = await read_photographs(request)
+    prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
     readable = [data for data in uploads if isinstance(data, bytes)]
     scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
     outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
-    if threshold is not None:
-        outcomes = [
-            one if isinstance(one, Refusal) else scorer.flag_from(one, threshold)
-            for one in outcomes
-        ]
+    outcomes = [
+        one if isinstance(one, Refusal) else _as_asked(scorer, one, prevalence, threshold)
+        for one in outcomes
+    ]
     seconds = time.perf_counter() - start
     await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(
@@ -89,6 +99,17 @@ async def predict_batch(
         milliseconds=round(1000 * seconds, 1),
         disclaimer=DISCLAIMER,
     )
+
+
+def _as_asked(
+    scorer: Scorer, prediction: Prediction, prevalence: float | None, threshold: float | None
+) -> Prediction:
+    """At the prevalence that was asked for, then flagged from the threshold that was."""
+    if prevalence is not None:
+        prediction = scorer.at_prevalence(prediction, prevalence)
+    if threshold is not None:
+        prediction = scorer.flag_from(prediction, threshold)
+    return prediction
 
 
 def _item(index: int, outcome: Prediction | Refusal) -> ItemAnswer | ItemRefusal:

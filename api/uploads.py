@@ -18,6 +18,7 @@ from api.bodies import HELD, Body
 from api.errors import Refusal
 from api.limits import JSON_BYTES, TOO_LARGE, form_bytes, json_bytes
 from api.requests import (
+    ALLOWED,
     MAX_FILES,
     BatchRequest,
     ExplainRequest,
@@ -80,8 +81,9 @@ async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes
     raise Refusal("missing_file", ONE.missing)
 
 
-async def read_photographs(request: Request) -> list[bytes | Refusal]:
-    """A batch's photographs in their order, a Refusal in the place of each that is not base64.
+async def read_photographs(request: Request) -> tuple[list[bytes | Refusal], BatchRequest]:
+    """A batch's photographs in their order, a Refusal in the place of each that is not base64, and
+    what is wanted of them.
 
     Raises Refusal when there is none, or more than MAX_FILES.
     """
@@ -163,15 +165,20 @@ async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, W
     return await files[0].read(), parse_texts(texts, wanted)
 
 
-async def _photographs_of(form: FormData) -> list[bytes | Refusal]:
+async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchRequest]:
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    if set(form) - {"file", "files"}:
-        raise Refusal("unknown_field", "the form has other fields than `files`")
-    if len(files) < len(form.multi_items()):
+    if set(form) - {"file", "files", "prevalence"}:
+        raise Refusal("unknown_field", "the form has other fields than `files`, prevalence")
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    asked = form.getlist("prevalence")
+    if len(asked) > 1 or len(asked) != ("prevalence" in texts):
+        raise Refusal("invalid_field", f"prevalence: {ALLOWED['prevalence']}")
+    if len(files) < len(form.multi_items()) - len(asked):
         raise Refusal("missing_file", _without_name("files"))
     if not files:
         raise Refusal("missing_file", BATCH.missing)
-    return [await file.read() for file in files]
+    wanted = parse_texts(texts, BatchRequest)
+    return [await file.read() for file in files], wanted
 
 
 def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
@@ -182,13 +189,14 @@ def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
     return data, parsed
 
 
-def _photographs_in(body: bytes) -> list[bytes | Refusal]:
-    images = parse_body(body, BatchRequest, missing=BATCH.missing).images
+def _photographs_in(body: bytes) -> tuple[list[bytes | Refusal], BatchRequest]:
+    parsed = parse_body(body, BatchRequest, missing=BATCH.missing)
+    images = parsed.images
     if not images:
         raise Refusal("missing_file", BATCH.missing)
     if len(images) > MAX_FILES:
         raise Refusal("too_many_files", BATCH.too_many)
-    return [_decode(image) for image in images]
+    return [_decode(image) for image in images], parsed
 
 
 def _decode(text: str) -> bytes | Refusal:

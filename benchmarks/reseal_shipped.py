@@ -3,9 +3,10 @@
     python -m benchmarks.reseal_shipped
 
 From the recipe's `risk` and results/ham10000_mobilenet/oof.csv it chooses and measures what tells
-of other cancers, draws the operating curve and finds the sets of possible classes, as
-`python -m melanoma.evaluate` does. Report, card and manifest are written anew. No other
-number changes, and no weights: their digests are as before.
+of other cancers, draws the operating curve and finds the sets of possible classes and what share
+of lesions of about each score are melanomas, as `python -m melanoma.evaluate` does.
+Report, card and manifest are written anew. No other number changes, and no weights: their digests
+are as before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import (
     OtherCancer,
@@ -56,7 +58,11 @@ def main() -> None:
         found = _measure(images, recipe, content)
         more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
         content = content.model_copy(update=more)
-        content = content.model_copy(update={"prediction_sets": _sets(images, recipe, content)})
+        more = {
+            "prediction_sets": _sets(images, recipe, content),
+            "near_scores": measure_near_scores(images),
+        }
+        content = content.model_copy(update=more)
         write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
         write_json(folder / "report.json", content.model_dump(mode="json"))
         write_text(folder / "report.html", render_html(content))

@@ -54,6 +54,10 @@ def predict(
         float | None,
         typer.Option("--threshold", help="Flag from this melanoma probability on, such as 0.5."),
     ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option("--prevalence", help="Share of melanomas where it is used, such as 0.02."),
+    ] = None,
     config: t.Config = t.DEFAULT_CONFIG,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of the images that a CSV names.")
@@ -94,7 +98,7 @@ def predict(
 ) -> None:
     """Score photographs with a sealed bundle or a service; the same command resumes."""
     start = time.monotonic()
-    _require_meant(views, threshold, array_channels)
+    _require_meant(views, threshold, prevalence, array_channels)
     evaluations, products = split_precisions(precision)
     question = Question("lime", evaluations)
     require_known(question)
@@ -126,9 +130,9 @@ def predict(
     if submission is not None:
         _require_submission(submission, files, remote=url is not None)
     scorer = (
-        _reach_service(url or "", model, token, threshold)
+        _reach_service(url or "", model, token, threshold, prevalence)
         if folder is None
-        else _load_scorer(folder, device, views, threshold, engine)
+        else _load_scorer(folder, device, views, threshold, prevalence, engine)
     )
     tell_sizes(files, scorer.size, t.say)
     _require_melanoma(scorer, submission)
@@ -174,24 +178,38 @@ def _require_picture(out: Path | None, explain: bool, submission: Path | None) -
 
 
 def _reach_service(
-    url: str, model: str | None, token: str | None, threshold: float | None
+    url: str,
+    model: str | None,
+    token: str | None,
+    threshold: float | None,
+    prevalence: float | None,
 ) -> RemoteScorer:
     from melanoma.scoring.files.service_client import RemoteScorer
 
-    return RemoteScorer(url, model=model, token=token, threshold=threshold)
+    asked = {"threshold": threshold, "prevalence": prevalence}
+    return RemoteScorer(url, model=model, token=token, **asked)
 
 
-def _require_meant(views: int | None, threshold: float | None, channels: str | None) -> None:
+def _require_meant(
+    views: int | None, threshold: float | None, prevalence: float | None, channels: str | None
+) -> None:
     if channels not in (None, "rgb", "bgr"):
         raise RecipeError(f"--array-channels {channels}: rgb or bgr")
     if views is not None and views not in (1, 2, 4, 8):
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
     if threshold is not None and not 0 <= threshold <= 1:
         raise RecipeError(f"--threshold {threshold:g}: a probability from 0 to 1, such as 0.5")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise RecipeError(f"--prevalence {prevalence:g}: a share between 0 and 1, such as 0.02")
 
 
 def _load_scorer(
-    folder: Path, device: str, views: int | None, threshold: float | None, engine: Engine
+    folder: Path,
+    device: str,
+    views: int | None,
+    threshold: float | None,
+    prevalence: float | None,
+    engine: Engine,
 ) -> LocalScorer:
     from melanoma.devices import resolve_device
     from melanoma.scoring.bundle.golden import open_scorer
@@ -199,7 +217,8 @@ def _load_scorer(
 
     where = resolve_device(device)
     return LocalScorer(
-        open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
+        open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine),
+        prevalence=prevalence,
     )
 
 

@@ -17,8 +17,10 @@ from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.seed_mean import Network
 from melanoma.scoring.bundle.bundle import Bundle
-from melanoma.scoring.bundle.operating import asked_point
+from melanoma.scoring.flagging import flagging_point, moved_point
+from melanoma.scoring.frequency import natural_frequency
 from melanoma.scoring.members import Members, load_members
+from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import doubt, possible_classes
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 from melanoma.types import Floats
@@ -38,8 +40,10 @@ class Prediction:
     malignant and premalignant classes if it is no melanoma, and the value from which the verdict
     tells of them; both None where the recipe states no risk. `set` is {level, classes}: what it may
     be, the likeliest first, so that of each class's lesions a share of `level` has a set with that
-    class; None of a bundle from before there were sets. `prevalence` is the share of melanomas
-    that the probabilities refer to.
+    class; None of a bundle from before there were sets. `frequency` says the melanoma probability
+    in whole lesions of 100 or 1,000, `low` and `high` as the held-out lesions of about this score
+    bound it; None where it is unscorable. `prevalence` is the share of melanomas that the
+    probabilities refer to.
     """
 
     melanoma_probability: float | None
@@ -54,6 +58,7 @@ class Prediction:
     risk: dict[str, float] | None
     other_cancer: dict[str, Any] | None
     set: dict[str, Any] | None
+    frequency: dict[str, Any] | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -83,7 +88,7 @@ class Scorer:
     ) -> None:
         self.bundle = bundle
         self.threshold = threshold
-        self._point = _flagging_point(bundle, threshold)
+        self._point = flagging_point(bundle, threshold)
         self.device = device or torch.device("cpu")
         self.views = views or bundle.views
         self.members = members or load_members(bundle, self.device)
@@ -142,15 +147,29 @@ class Scorer:
     def flag_from(self, prediction: Prediction, threshold: float) -> Prediction:
         """The same answer, flagged from this probability on. Raises RecipeError where the
         constructor does."""
-        point, score = _flagging_point(self.bundle, threshold), prediction.melanoma_probability
+        point, score = (
+            moved_point(self.bundle, threshold, prediction.prevalence),
+            prediction.melanoma_probability,
+        )
         flagged = score is not None and score >= threshold
+        return self._with_verdict(replace(prediction, threshold=point, flagged=flagged))
+
+    def at_prevalence(self, prediction: Prediction, prevalence: float) -> Prediction:
+        """The same answer where that share of the lesions are melanomas, flagged as before.
+
+        Raises RecipeError where no class is melanoma, or it does not lie between 0 and 1.
+        """
+        return self._with_verdict(move_prediction(prediction, self.bundle, prevalence))
+
+    def _with_verdict(self, prediction: Prediction) -> Prediction:
         verdict = prediction.verdict
         # What cannot be scored cannot be scored at another threshold either.
-        if verdict is None or verdict["code"] != "unscorable":
-            verdict = self._verdict(
-                flagged, prediction.by_class, prediction.other_cancer, prediction.set
-            )
-        return replace(prediction, threshold=point, flagged=flagged, verdict=verdict)
+        if verdict is not None and verdict["code"] == "unscorable":
+            return prediction
+        made = self._verdict(
+            prediction.flagged, prediction.by_class, prediction.other_cancer, prediction.set
+        )
+        return replace(prediction, verdict=made)
 
     def of_fold(self, fold: int) -> Scorer:
         """The same scorer with one member alone. Raises RecipeError listing the folds."""
@@ -229,6 +248,7 @@ class Scorer:
             risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
             other_cancer=other,
             set=possible,
+            frequency=None if unscorable else self._frequency(melanoma),
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
@@ -241,6 +261,12 @@ class Scorer:
             return None
         share = share_if_no_melanoma(mean, bundle.classes, bundle.melanoma, rule.classes)
         return {"probability_if_no_melanoma": float(share), **asdict(rule)}
+
+    def _frequency(self, melanoma: float | None) -> dict[str, Any] | None:
+        prevalence = self.bundle.calibration.prevalence
+        if melanoma is None or prevalence is None:
+            return None
+        return natural_frequency(melanoma, prevalence, self.bundle)
 
     def _verdict(
         self,
@@ -270,12 +296,3 @@ class Scorer:
         if self.views != self.bundle.views:
             found.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
         return found
-
-
-def _flagging_point(bundle: Bundle, threshold: float | None) -> dict[str, Any] | None:
-    """What flags, as an answer has it."""
-    if threshold is not None and not bundle.melanoma:
-        raise RecipeError("a threshold: the bundle's recipe names no melanoma class")
-    if threshold is not None:
-        return asked_point(threshold, bundle.curve)
-    return bundle.points[0] if bundle.points else None

@@ -21,6 +21,7 @@ from api.app import create_app
 from api.settings import Settings
 from melanoma.data.arrays import load_array
 from melanoma.data.images import DECODER_VERSION
+from melanoma.evaluation.prevalence import retarget
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.scorer import Scorer
@@ -39,6 +40,7 @@ FIELDS = [
     "risk",
     "other_cancer",
     "set",
+    "frequency",
     "calibrated",
     "prevalence",
     "warnings",
@@ -321,7 +323,7 @@ def test_the_openapi_page_documents_what_is_sent_and_answered(client):
     form = content["multipart/form-data"]["schema"]
     assert form["required"] == ["file"]
     texts = set(form["properties"]) - {"file"}
-    assert texts == {"explain", "method", "precision", "class", "seed"}
+    assert texts == {"explain", "method", "precision", "class", "seed", "prevalence"}
     documented = schema["components"]["schemas"]["PredictAnswer"]["properties"]
     assert list(documented) == FIELDS
     for path, operations in schema["paths"].items():
@@ -350,3 +352,51 @@ def test_any_threshold_may_be_asked_for(client, photograph, scorer):
         assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_field")
     other = client.post("/explain?threshold=0.5", files={"file": photograph})
     assert other.json()["error"]["code"] == "unknown_field"
+
+
+def test_a_prevalence_moves_the_answer_and_no_flag(client, photograph, scorer):
+    files = {"file": photograph}
+    own = client.post("/predict", files=files).json()
+    answers = [
+        client.post("/predict?prevalence=0.02", files=files).json(),
+        client.post("/predict", files=files, data={"prevalence": "0.02"}).json(),
+        client.post(
+            "/predict", json={"image": base64.b64encode(photograph).decode(), "prevalence": 0.02}
+        ).json(),
+    ]
+    images = {"images": [base64.b64encode(photograph).decode()], "prevalence": 0.02}
+    batches = [
+        client.post("/predict/batch?prevalence=0.02", files=[("files", photograph)]),
+        client.post("/predict/batch", files=[("files", photograph)], data={"prevalence": "0.02"}),
+        client.post("/predict/batch", json=images),
+    ]
+    answers += [reply.json()["results"][0] for reply in batches]
+    expected = retarget(
+        np.array([own["melanoma_probability"], own["threshold"]["value"]]),
+        trained=own["prevalence"],
+        wanted=0.02,
+    )
+    for answer in answers:
+        assert answer["prevalence"] == answer["frequency"]["prevalence"] == 0.02
+        found = [answer["melanoma_probability"], answer["threshold"]["value"]]
+        assert found == pytest.approx(expected)
+        assert answer["flagged"] == own["flagged"]
+        assert answer["verdict"]["code"] == own["verdict"]["code"]
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-0.1", "nan", "2 %", ""])
+def test_a_prevalence_that_is_no_share_is_one_clear_refusal(client, photograph, value):
+    for path, name in (("/predict", "file"), ("/predict/batch", "files")):
+        upload = [(name, photograph)]
+        replies = [
+            client.post(f"{path}?prevalence={value}", files=upload),
+            client.post(path, files=upload, data={"prevalence": value}),
+        ]
+        for reply in replies:
+            error = reply.json()["error"]
+            assert (reply.status_code, error["code"]) == (422, "invalid_field")
+            assert "prevalence" in error["message"]
+    both = client.post(
+        "/predict?prevalence=0.1", files={"file": photograph}, data={"prevalence": "0.2"}
+    )
+    assert "another than the body" in both.json()["error"]["message"]

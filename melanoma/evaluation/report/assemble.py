@@ -12,6 +12,7 @@ import pandas as pd
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration
+from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import Threshold, describe_elsewhere
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.performance import Performance, measure_performance
@@ -111,6 +112,7 @@ def assemble_report(
         thresholds=reached.thresholds,
         any_malignancy=reached.any_malignancy,
         prediction_sets=prediction_sets,
+        near_scores=measure_near_scores(images),
         calibration=_describe_calibration(calibration, origin, reached),
         curves=reached.curves,
         operating_curve=reached.operating_curve,

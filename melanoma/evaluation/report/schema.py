@@ -31,6 +31,7 @@ from melanoma.evaluation.report.schema_parts import (
 )
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
+    NearScores,
     OperatingCurve,
     OperatingPoint,
     PredictionSets,
@@ -155,6 +156,7 @@ class ReportContent(Part):
     thresholds: tuple[OperatingPoint, ...]  # the first one flags; empty without melanoma classes
     any_malignancy: AnyMalignancy | None = None  # null where the recipe states no risk
     prediction_sets: PredictionSets | None = None  # reports from before them have none
+    near_scores: tuple[NearScores, ...] = ()  # reports from before them have none
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

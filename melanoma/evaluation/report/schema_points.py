@@ -115,3 +115,14 @@ class PredictionSets(Part):
     coverage_of_members: Share | None = None
     overall: SetClass
     by_class: tuple[SetClass, ...]
+
+
+class NearScores(Part):
+    """Held-out lesions (or groups) with a melanoma probability from `start` up to the next bin's:
+    what share of them were melanomas, with Wilson's 95 % interval."""
+
+    start: Share
+    groups: Count
+    share: Share
+    low: Share
+    high: Share

@@ -18,15 +18,13 @@ from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import SetRule
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_points import (
-    OperatingCurve,
-)
+from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, Risk, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
-from melanoma.scoring.bundle.operating import sealed_intervals, served_curve
+from melanoma.scoring.bundle.operating import sealed_intervals, served_curve, served_near_scores
 from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
 from melanoma.storage import digest_of, read_file, sha256_of
@@ -55,8 +53,8 @@ class Bundle:
     `seeds` counts the networks of a member, whose logits are averaged.
     `risk` is how grave each class is, empty where the recipe does not say; `other_cancer` tells of
     the malignant ones that are no melanoma. `license` is LICENSE.md's text. `intervals` say what
-    each threshold reaches, `curve` what any other does, and `sets` which classes an image may be
-    (each None of a bundle from before it).
+    each threshold reaches, `curve` what any other does, `sets` which classes an image may be and
+    `near_scores` what lesions of about a score were (None or empty of a bundle from before).
     `manifest_sha256` is of the manifest's file as sha256sum gives it; `digest` is of its content,
     whatever its spaces. `decoder` is the version that read the training's images, None where that
     was another program. `phantoms` says that it was trained on drawings, on no photograph.
@@ -89,6 +87,7 @@ class Bundle:
     intervals: tuple[dict[str, Any], ...] = ()
     curve: OperatingCurve | None = None
     sets: SetRule | None = None
+    near_scores: tuple[NearScores, ...] = ()
     manifest_sha256: str = ""
     phantoms: bool = False
 
@@ -209,6 +208,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         risk=manifest.get("risk", {}),
         other_cancer=_other_cancer(manifest.get("other_cancer")),
         sets=_sets(manifest.get("sets")),
+        near_scores=served_near_scores(report),
         head=Head(**manifest["head"]) if "head" in manifest else None,
         seeds=manifest.get("seeds", 1),
         decoder=manifest.get("decoder", 1),

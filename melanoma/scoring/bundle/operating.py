@@ -10,9 +10,7 @@ from scipy.special import expit, logit
 from melanoma.errors import RecipeError
 from melanoma.evaluation.prevalence import retarget
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.schema_points import (
-    OperatingCurve,
-)
+from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.types import Floats
 
 ASKED = "asked for"
@@ -44,6 +42,23 @@ def served_curve(report: ReportContent) -> OperatingCurve | None:
         fit = report.recalibrated
         moved = expit(fit.slope * logit(moved) + fit.intercept)
     return curve.model_copy(update={"thresholds": tuple(moved.tolist())})
+
+
+def served_near_scores(report: ReportContent) -> tuple[NearScores, ...]:
+    """The report's bins of about the same score, at the probabilities that the bundle serves; none
+    of a bundle from before there were, or one that was recalibrated on another set."""
+    trained, moved = report.data.prevalence, report.retargeted
+    if report.recalibrated or trained is None or not 0 < trained < 1:
+        return ()
+    if moved is None:
+        return report.near_scores
+    served = []
+    for line in report.near_scores:
+        values = np.array([line.start, line.share, line.low, line.high])
+        there = retarget(values, trained=trained, wanted=moved.prevalence).tolist()
+        ends = dict(zip(("start", "share", "low", "high"), there, strict=True))
+        served.append(line.model_copy(update=ends))
+    return tuple(served)
 
 
 def asked_point(value: float, curve: OperatingCurve | None) -> dict[str, Any]:

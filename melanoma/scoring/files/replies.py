@@ -86,6 +86,10 @@ class _Set(_Reply):
     classes: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
 
 
+class _Frequency(_Reply):
+    text: Text
+
+
 class ScoreReply(_Reply):
     """What /predict says of a photograph, as far as a row needs it."""
 
@@ -103,6 +107,7 @@ class ScoreReply(_Reply):
     disclaimer: Text = DISCLAIMER
     verdict: _Verdict | None = None
     set: _Set | None = None
+    frequency: _Frequency | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:

@@ -20,7 +20,7 @@ from melanoma.scoring.files.score_rows import COLUMNS, Row
 from melanoma.storage import digest_of
 
 if TYPE_CHECKING:
-    from melanoma.scoring.scorer import Scorer
+    from melanoma.scoring.scorer import Prediction, Scorer
 
 FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
@@ -28,13 +28,15 @@ _BATCH = 16
 
 class FileScorer(Protocol):
     """Whatever scores files. `melanoma` are the classes that count as it, `threshold` what was
-    asked for in the place of the bundle's own, `engine` what runs the networks and how exactly."""
+    asked for in the place of the bundle's own, and so is `prevalence`; `engine` what runs the
+    networks and how exactly."""
 
     name: str
     digest: str
     views: int
     melanoma: Sequence[str]
     threshold: float | None
+    prevalence: float | None
     engine: str
 
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
@@ -42,9 +44,16 @@ class FileScorer(Protocol):
 
 
 class LocalScorer:
-    """A Scorer in this process, as a FileScorer."""
+    """A Scorer in this process, as a FileScorer.
 
-    def __init__(self, scorer: Scorer) -> None:
+    Raises RecipeError for a `prevalence` that the bundle cannot be moved to.
+    """
+
+    def __init__(self, scorer: Scorer, *, prevalence: float | None = None) -> None:
+        if prevalence is not None:
+            from melanoma.scoring.other_prevalence import require_prevalence
+
+            require_prevalence(prevalence, scorer.bundle)
         give_freed_memory_back()
         self.scorer = scorer
         self.name = scorer.bundle.name
@@ -52,6 +61,7 @@ class LocalScorer:
         self.views = scorer.views
         self.melanoma: Sequence[str] = scorer.bundle.melanoma
         self.threshold = scorer.threshold
+        self.prevalence = prevalence
         self.engine = f"{scorer.members.backend} {scorer.members.precision}"
         self.size: int | None = scorer.bundle.size
 
@@ -62,7 +72,14 @@ class LocalScorer:
             decoded = list(pool.map(self._decode, photographs))
         sound = [d for d in decoded if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(sound) if sound else [])
-        return [d if isinstance(d, str) else next(found).as_dict() for d in decoded]
+        return [d if isinstance(d, str) else self._as_asked(next(found)) for d in decoded]
+
+    def _as_asked(self, prediction: Prediction) -> dict[str, Any]:
+        if self.prevalence is not None:
+            prediction = self.scorer.at_prevalence(prediction, self.prevalence)
+            if self.threshold is not None:
+                prediction = self.scorer.flag_from(prediction, self.threshold)
+        return prediction.as_dict()
 
     def _decode(self, data: bytes) -> Photograph | str:
         """The square alone, which scoring leaves as it is: whole photographs are far larger."""
@@ -83,8 +100,8 @@ def likeliest_classes(by_class: Mapping[str, float], count: int) -> list[tuple[s
 
 def journal_key(scorer: FileScorer) -> str:
     """What a row depends on beside the photograph's bytes."""
-    parts = [FORMAT, scorer.digest, scorer.views, scorer.threshold, scorer.engine, COLUMNS]
-    return digest_of(parts)
+    asked = [scorer.views, scorer.threshold, scorer.prevalence, scorer.engine]
+    return digest_of([FORMAT, scorer.digest, *asked, COLUMNS])
 
 
 def score_files(
@@ -144,10 +161,11 @@ def _faulty_row(error: str) -> Row:
 
 
 def _row(answer: Mapping[str, Any]) -> Row:
-    # A service of before there were verdicts, or sets, says none.
+    # A service of before there were verdicts, sets or frequencies, says none.
     threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
-    possible = answer.get("set")
+    possible, frequency = answer.get("set"), answer.get("frequency") or {}
     return {
+        "warnings": "; ".join(answer["warnings"]),
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
         "verdict": verdict.get("code"),
@@ -157,12 +175,12 @@ def _row(answer: Mapping[str, Any]) -> Row:
         "specificity": threshold.get("specificity"),
         "prediction": answer["prediction"],
         "probability": answer["probability"],
+        "frequency": frequency.get("text"),
         "set": "; ".join(possible["classes"]) if possible else None,
         "by_class": answer["by_class"],
         "by_fold": answer["by_fold"],
         "calibrated": answer["calibrated"],
         "prevalence": answer["prevalence"],
         "disclaimer": answer["disclaimer"],
-        "warnings": "; ".join(answer["warnings"]),
         "error": "",
     }

@@ -13,6 +13,7 @@ from melanoma.storage import write_text
 Row = dict[str, Any]
 COLUMNS = (
     "image_name",
+    "warnings",  # first of all: they say what the rest is worth
     "melanoma_probability",
     "flagged",
     "verdict",
@@ -22,13 +23,13 @@ COLUMNS = (
     "specificity",
     "prediction",
     "probability",
+    "frequency",
     "set",
     "by_class",
     "by_fold",
     "calibrated",
     "prevalence",
     "disclaimer",
-    "warnings",
     "error",
 )
 # A spreadsheet takes a cell that begins so for a formula, and runs it.

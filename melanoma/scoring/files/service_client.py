@@ -49,6 +49,7 @@ class RemoteScorer:
         model: str | None = None,
         token: str | None = None,
         threshold: float | None = None,
+        prevalence: float | None = None,
     ) -> None:
         self.address = _require_address(address)
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
@@ -57,7 +58,7 @@ class RemoteScorer:
         self.digest = described.digest
         self.views = described.views
         self.melanoma: Sequence[str] = described.melanoma
-        self.threshold = threshold
+        self.threshold, self.prevalence = threshold, prevalence
         self.engine = f"{described.backend} {described.precision}"
         self.size = described.image_size
 
@@ -87,7 +88,8 @@ class RemoteScorer:
             if len(data) > MAX_BYTES:
                 decode_image(data, limit=MAX_FILE_BYTES)  # refuses it in a local run's words,
                 decode_image(data)  # or as too large for a service, and nothing is sent
-            asked = "" if self.threshold is None else f"&threshold={self.threshold!r}"
+            wishes = {"threshold": self.threshold, "prevalence": self.prevalence}
+            asked = "".join(f"&{name}={v!r}" for name, v in wishes.items() if v is not None)
             reply = self._post("/predict", data, {}, seconds=_SCORE_SECONDS, asked=asked)
         except ImageError as error:
             return f"{error.code}: {error}"
@@ -97,6 +99,10 @@ class RemoteScorer:
             raise ServiceError(
                 f"{self.address} flags by its own threshold, whatever is asked for; leave out "
                 "--threshold"
+            )
+        if self.prevalence is not None and answer.prevalence != self.prevalence:
+            raise ServiceError(
+                f"{self.address} does not move to another prevalence; leave out --prevalence"
             )
         digest = answer.model.digest
         if digest != self.digest:

@@ -16,6 +16,11 @@ VERDICT_LINES = {
     "at it",
     "unsure": "unsure: the model cannot tell what this is; have a doctor look at it",
 }
+_NEXT = {
+    "flagged": "have a doctor look at it soon",
+    "not_flagged": "this is no all-clear: a lesion that is new, changes, bleeds or worries you "
+    "belongs before a doctor",
+}
 
 
 def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
@@ -25,6 +30,7 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     """
     if row["error"]:
         return [f"error: {row['error']}"]
+    warnings = [f"warning: {row['warnings']}"] if row.get("warnings") else []
     lines = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
     if row["melanoma_probability"] is not None:
         flag = "flagged" if row["flagged"] else "not flagged"
@@ -32,11 +38,14 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
             f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
         )
         lines += _disagreement(row, melanoma)
+        lines += [_NEXT[code] for code in (row.get("verdict"),) if code in _NEXT]
+        if row.get("frequency"):
+            lines.append(row["frequency"].rstrip("."))
     if row.get("set"):
         lines.append(f"it may be: {row['set'].replace('; ', ', ')}")
     # First of all: whoever reads one line reads this one.
     told = VERDICT_LINES.get(row.get("verdict") or "")
-    return [told, *lines] if told else lines
+    return [*warnings, *([told] if told else []), *lines]
 
 
 def ranked_lines(row: Row, count: int) -> list[str]:
@@ -61,7 +70,7 @@ def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
     likeliest = row["prediction"]
     if bool(row["flagged"]) == (likeliest in melanoma):
         return []
-    rule = f"the threshold ({row['threshold']:.1%}, {row['threshold_at']})"
+    rule = f"the threshold ({row['threshold']:.1%})"
     if row["flagged"]:
         return [
             f"flagged although {likeliest} is the likeliest class: {rule} decides, which lies low "

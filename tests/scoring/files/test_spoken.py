@@ -29,13 +29,30 @@ def test_a_flag_above_a_benign_prediction_is_explained() -> None:
     assert image_lines(ROW, ["melanoma"]) == [
         "prediction: benign - 54.4%",
         "melanoma 45.6%, flagged (threshold 4.2%)",
-        "flagged although benign is the likeliest class: the threshold (4.2%, sensitivity 0.95) "
-        "decides, which lies low so that few melanomas are missed",
+        "flagged although benign is the likeliest class: the threshold (4.2%) decides, "
+        "which lies low so that few melanomas are missed",
     ]
     spared = {**ROW, "prediction": "melanoma", "flagged": False, "threshold": 0.9}
     assert image_lines(spared, ["melanoma"])[2].startswith("not flagged although melanoma is the")
     agreed = {**ROW, "prediction": "melanoma"}
     assert len(image_lines(agreed, ["melanoma"])) == 2
+
+
+def test_warnings_come_first_and_under_a_verdict_stands_what_to_do() -> None:
+    said = "Of 100 lesions with such a score about 46 are melanomas, where 18 in 1,000 are."
+    row = {**ROW, "prediction": "melanoma", "verdict": "flagged", "warnings": "views: one"}
+    lines = image_lines({**row, "frequency": said, "set": "melanoma; benign"}, ["melanoma"])
+    assert lines == [
+        "warning: views: one",
+        "prediction: melanoma - 54.4%",
+        "melanoma 45.6%, flagged (threshold 4.2%)",
+        "have a doctor look at it soon",
+        said.rstrip("."),
+        "it may be: melanoma, benign",
+    ]
+    calm = image_lines({**row, "flagged": False, "verdict": "not_flagged"}, ["benign"])
+    assert any("no all-clear" in line for line in calm)
+    assert not any("sensitivity" in line for line in [*lines, *calm])
 
 
 def test_all_numbers_stand_beside_what_they_refer_to() -> None:

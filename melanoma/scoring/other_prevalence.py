@@ -1,0 +1,77 @@
+"""An answer for a place where melanoma is as common as the caller says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from melanoma.errors import RecipeError
+from melanoma.evaluation.prevalence import retarget
+from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.frequency import natural_frequency
+from melanoma.scoring.verdict import sum_by_risk
+
+if TYPE_CHECKING:
+    from melanoma.scoring.scorer import Prediction
+
+
+def require_prevalence(value: float, bundle: Bundle) -> None:
+    """Raise RecipeError unless it is a share inside (0, 1) and the bundle can be moved there."""
+    if not 0 < value < 1:
+        raise RecipeError(f"prevalence {value:g}: a share between 0 and 1, such as 0.02")
+    trained = bundle.calibration.prevalence
+    if trained is None or not 0 < trained < 1:
+        raise RecipeError("a prevalence: the bundle's recipe names no melanoma class")
+
+
+def move_prediction(prediction: Prediction, bundle: Bundle, wanted: float) -> Prediction:
+    """The same answer where `wanted` of the lesions are melanomas (Saerens 2002), but its verdict.
+
+    Probabilities and thresholds move together, so the same photographs are flagged. The share of
+    other cancers if it is no melanoma and the set of possible classes do not move. `by_fold` are
+    the members' own, moved: their mean is not exactly the answer any more.
+    """
+    require_prevalence(wanted, bundle)
+    here, score = prediction.prevalence, prediction.melanoma_probability
+    assert here is not None and score is not None  # as require_prevalence has it
+
+    def moved(values: list[float]) -> list[float]:
+        return [float(v) for v in retarget(np.array(values), trained=here, wanted=wanted)]
+
+    def point(given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "value": moved([given["value"]])[0]}
+
+    (probability,) = moved([score])
+    shares = _move_shares(prediction.by_class, bundle, here, wanted)
+    likeliest = max(shares, key=lambda name: shares[name])
+    possible, text = prediction.set, prediction.frequency
+    if possible is not None:
+        ranked = sorted(possible["classes"], key=lambda name: -shares[name])
+        possible = {**possible, "classes": ranked}
+    return replace(
+        prediction,
+        melanoma_probability=probability,
+        prediction=likeliest,
+        probability=shares[likeliest],
+        by_class=shares,
+        by_fold=moved(prediction.by_fold),
+        threshold=point(prediction.threshold) if prediction.threshold else None,
+        thresholds=[point(one) for one in prediction.thresholds],
+        risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
+        set=possible,
+        frequency=natural_frequency(probability, wanted, bundle) if text else None,
+        prevalence=wanted,
+    )
+
+
+def _move_shares(
+    by_class: dict[str, float], bundle: Bundle, here: float, wanted: float
+) -> dict[str, float]:
+    up, down = wanted / here, (1 - wanted) / (1 - here)
+    odds = {
+        name: share * (up if name in bundle.melanoma else down) for name, share in by_class.items()
+    }
+    total = sum(odds.values())
+    return {name: share / total for name, share in odds.items()}
