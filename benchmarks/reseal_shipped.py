@@ -54,7 +54,7 @@ def main() -> None:
     for folder in (ROOT / "results" / NAME, ROOT / "weights" / NAME):
         recipe = load_recipe(folder / "recipe.yaml").model_copy(update={"risk": asked.risk})
         content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
-        images = _scored_images(recipe, content)
+        images = scored_images(recipe, content)
         found = _measure(images, recipe, content)
         more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
         content = content.model_copy(update=more)
@@ -82,7 +82,7 @@ def _with_risk(path: Path, recipe: Recipe) -> str:
     return str(yaml.safe_dump(told, sort_keys=False))
 
 
-def _scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
+def scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
     table = pd.read_csv(ROOT / "results" / NAME / "oof.csv", dtype={"patient_id": str})
     both = ("prob", "prob_crossfit")
     served, crossfit = (

@@ -36,7 +36,8 @@ def measure_near_scores(images: ScoredImages) -> tuple[NearScores, ...]:
 def _describe(images: ScoredImages, own: Flags, start: float) -> NearScores:
     _, numbers, times = np.unique(images.groups[own], return_inverse=True, return_counts=True)
     groups = len(times)
-    share = float((images.positive[own] / times[numbers]).sum() / groups)
+    # The parts of a whole group may add up to a hair more than one.
+    share = min(1.0, float((images.positive[own] / times[numbers]).sum() / groups))
     low, high = _wilson(share, groups)
     return NearScores(start=start, groups=groups, share=share, low=low, high=high)
 
