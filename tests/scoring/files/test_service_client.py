@@ -98,9 +98,11 @@ def test_one_image_is_said_alike_with_a_service_and_without(
     assert remote.out == local.out
     lines = remote.out.splitlines()
     table = pd.read_csv("scores.csv")
-    assert lines[0] == f"prediction: {table['prediction'][0]} - {table['probability'][0]:.1%}"
-    assert lines[1].startswith(f"melanoma {table['melanoma_probability'][0]:.1%}, ")
-    assert len(lines) == (4 if options else 2) + 3
+    assert f"prediction: {table['prediction'][0]} - {table['probability'][0]:.1%}" in lines
+    said = f"melanoma {table['melanoma_probability'][0]:.1%}, "
+    assert sum(line.startswith(said) for line in lines) == 1
+    assert table["frequency"][0].rstrip(".") in lines
+    assert f"it may be: {table['set'][0].replace('; ', ', ')}" in lines
     assert lines[-3].startswith(f"threshold {table['threshold'][0]:.1%} (sensitivity 0.95): ")
     assert f"sensitivity {table['sensitivity'][0]:.1%} (95 % interval " in lines[-3]
     assert lines[-2].endswith(f"where {table['prevalence'][0]:.2%} of the images are melanomas")
@@ -118,6 +120,32 @@ def test_a_threshold_is_asked_of_the_service_as_of_a_bundle(
     for name in ("flagged", "threshold", "threshold_at", "sensitivity", "specificity"):
         assert theirs[name] == ours[name]
     assert (ours["threshold"], ours["threshold_at"]) == (0.03, "asked for")
+
+
+def test_a_prevalence_is_asked_of_the_service_as_of_a_bundle(
+    served: Served, bundle_folder: Path, one: Path, call_door: Door
+) -> None:
+    asked = [one, "--prevalence", "0.02", "--json"]
+    local = call_door("predict", *asked, *RECIPE, "--weights", bundle_folder)
+    remote = call_door("predict", *asked, "--url", served.address)
+    plain = call_door("predict", one, "--json", *RECIPE, "--weights", bundle_folder)
+    assert (local.code, remote.code) == (0, 0), local.err + remote.err
+    (ours,), (theirs,), (own,) = (json.loads(call.out) for call in (local, remote, plain))
+    for name in ("flagged", "verdict", "prevalence", "set"):
+        assert theirs[name] == ours[name]
+    assert ours["prevalence"] == 0.02 and "where 20 in 1,000 are" in ours["frequency"]
+    assert (ours["flagged"], ours["verdict"]) == (own["flagged"], own["verdict"])
+    assert ours["melanoma_probability"] < own["melanoma_probability"]
+    refused = call_door("predict", one, "--prevalence", "2", *RECIPE, "--weights", bundle_folder)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--prevalence 2: a share between 0 and 1" in refused.err
+
+
+def test_a_service_that_ignores_the_prevalence_is_not_believed(one: Path, call_door: Door) -> None:
+    with speaking([GOOD]) as (address, _):
+        answer = call_door("predict", one, "--url", address, "--prevalence", "0.3")
+    assert answer.code == 5
+    assert "does not move to another prevalence" in answer.err
 
 
 def test_a_service_that_ignores_the_threshold_is_not_believed(one: Path, call_door: Door) -> None:
