@@ -13,11 +13,17 @@ from typing import Protocol, TypeVar
 
 from api.errors import Refusal
 
+_LEAVING = "the service is being stopped; ask again in a moment"
+
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 DEADLINE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+# A caller who cancels and asks again comes before the slot has noticed. So long the next one waits
+# to see whether the slot is being freed, and once it is, so long for the step under way.
+_NOTICE_SECONDS = 0.3
+_ENDING_SECONDS = 3.0
 # A third of a score's weight where both want the processor. Not less: whoever is pushed aside while
 # he holds Python's lock keeps everybody else waiting, the event loop too.
 _NICENESS = 5
@@ -47,6 +53,8 @@ class ExplainSlot:
     ) -> None:
         self.deadline, self._others_wait = deadline, others_wait
         self._taken = threading.Lock()
+        self._stop = threading.Event()  # the running function's, or the last one's
+        self._leaving = False
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="explaining", initializer=_step_back
         )
@@ -55,6 +63,11 @@ class ExplainSlot:
     def busy(self) -> bool:
         """Whether an explanation is being made."""
         return self._taken.locked()
+
+    def leave(self) -> None:
+        """The service is ending: what runs is stopped, and no other begins. From any thread."""
+        self._leaving = True
+        self._stop.set()
 
     async def run(
         self,
@@ -65,11 +78,16 @@ class ExplainSlot:
         """What `function` returns. It is told to stop when `disconnected` says that nobody waits
         any more, or when this call is cancelled; the slot is free when it has really ended.
 
-        Raises Refusal when the slot is taken, and whatever the function raises.
+        Raises Refusal when the slot is taken or the service is ending, and whatever the function
+        raises.
         """
-        if not self._taken.acquire(blocking=False):
+        if self._leaving:
+            raise Refusal("not_ready", _LEAVING)
+        if not await self._take():
             raise Refusal("busy", "another explanation is being made; try again in a moment")
-        stop = threading.Event()
+        stop = self._stop = threading.Event()
+        if self._leaving:  # told so since the first look
+            stop.set()
         should_stop = _Steps(stop, self._others_wait)
         future = self._thread.submit(function, deadline=self.deadline, should_stop=should_stop)
         future.add_done_callback(self._free)
@@ -78,9 +96,24 @@ class ExplainSlot:
             while not (await asyncio.wait([work], timeout=_POLL_SECONDS))[0]:
                 if disconnected is not None and not stop.is_set() and await disconnected():
                     stop.set()
-            return work.result()
+            try:
+                return work.result()
+            except Exception as error:
+                if self._leaving:
+                    raise Refusal("not_ready", _LEAVING) from error
+                raise
         finally:
             stop.set()
+
+    async def _take(self) -> bool:
+        """Whether the slot is ours: one that is being freed is waited for, one at work is not."""
+        start = time.monotonic()
+        while not self._taken.acquire(blocking=False):
+            most = _ENDING_SECONDS if self._stop.is_set() else _NOTICE_SECONDS
+            if time.monotonic() - start > most:
+                return False
+            await asyncio.sleep(_POLL_SECONDS / 4)
+        return True
 
     def _free(self, _: Future[R]) -> None:
         self._taken.release()

@@ -42,7 +42,7 @@ class Desk:
             deadline=settings.lime_seconds, others_wait=lambda: self.batcher.present > 0
         )
         self.bodies = Bodies(most=settings.body_mb * MEGABYTE, seconds=settings.body_seconds)
-        self.readiness = Readiness(on_leave=self.bodies.leave)
+        self.readiness = Readiness(on_leave=self._leave)
         self.costs = Costs(deadline=settings.lime_seconds)
         self.reports = Reports()
         self._drawing = anyio.Semaphore(1)
@@ -52,6 +52,11 @@ class Desk:
             queue_length=lambda: self.batcher.present,
             ready=lambda: self.readiness.ready,
         )
+
+    def _leave(self) -> None:
+        # Scores in flight are answered; an upload has a moment left, LIME's minute has none.
+        self.bodies.leave()
+        self.slot.leave()
 
     def choose(self, name: str | None) -> Scorer:
         """The scorer of NAME@VERSION, the newest of NAME, or the first. Raises Refusal listing

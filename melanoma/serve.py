@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 app = t.make_app()
-GRACE_SECONDS = 30
+# `docker stop` kills after ten seconds: what is in flight has seven of them, and what holds on
+# after that, such as a thread amid a score, one more.
+GRACE_SECONDS = 7
+LAST_SECONDS = 1.0
 # A tenth of Python's own: the event loop waits so long for each of the threads that decode, score
 # and explain, several times for each answer.
 _SWITCH_SECONDS = 0.0005
@@ -81,7 +84,8 @@ def serve(
         typer.Option("--root-path", metavar="/PATH", help="The prefix that a proxy takes off."),
     ] = None,
 ) -> None:
-    """Serve the page and the API until SIGINT or SIGTERM; requests in flight are answered.
+    """Serve the page and the API until SIGINT or SIGTERM; scores in flight are answered, an
+    explanation by LIME is stopped, and after eight seconds nothing is left.
 
     Each option but --config, --host and --port may stand in the environment as well, as
     MELANOMA_QUEUE for --queue; what is given here counts.
@@ -118,9 +122,8 @@ def serve(
         bundles = [scorer.bundle for scorer in served.state.desk.scorers.values()]
         drawn = {True: " (trained on drawings)", False: ""}
         names = ", ".join(f"{b.name} {b.digest[:12]}{drawn[b.phantoms]}" for b in bundles)
-        # A stop waits for what is in flight, and LIME's answer is in flight for the longest.
-        grace = max(GRACE_SECONDS, math.ceil(settings.lime_seconds) + 5)
-        _run(served, listener, f"{names} on {_address(listener)}", grace=grace)
+        link = t.link(f"{_address(listener)}{settings.root_path}")
+        _run(served, listener, f"{names} on {link}", grace=GRACE_SECONDS)
 
 
 def _weights(weights: list[Path] | None, config: Path | None) -> str | None:
@@ -156,7 +159,9 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _address(listener: socket.socket) -> str:
+    """Where a browser on this machine finds it: "every interface" is an address for nobody."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -200,6 +205,10 @@ def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> 
 def _leave(number: int, frame: object) -> None:
     # uvicorn raises the signal again once the last request is answered: that is a clean end.
     del number, frame
+    # Python waits for its threads, and one amid a score that never ends would keep it for ever.
+    last = threading.Timer(LAST_SECONDS, os._exit, [0])
+    last.daemon = True
+    last.start()
     sys.exit(0)
 
 

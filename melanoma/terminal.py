@@ -132,6 +132,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def link(address: str) -> str:
+    """The address; on a terminal that takes colors, one that can be clicked."""
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return address
+    return f"\x1b]8;;{address}\x1b\\{address}\x1b]8;;\x1b\\"
+
+
 def answer(text: str) -> None:
     """A line of result, on stdout."""
     print(text, flush=True)

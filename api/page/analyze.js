@@ -3,34 +3,52 @@ import { $, el, say } from "./dom.js";
 import { spoken, tellAnswer } from "./answer.js";
 import { showBatch } from "./batch.js";
 import { retell, startCamera } from "./camera.js";
-import { askBatch, askPredict, askSamples, fetchSample, refuseBatch } from "./client.js";
+import { offer, showChosen, startChosen } from "./chosen.js";
+import { askBatch, askPredict, refuseBatch } from "./client.js";
+import { cutOut, movedSquare, startCut } from "./cut.js";
 import { hideExplain, offerExplain, redrawExplain } from "./explain.js";
 import { exportOne } from "./export.js";
-import { chosenModel, reference, reportOf, served } from "./models.js";
-import { bytes, className, count, t } from "./words.js";
+import { prepareFile } from "./files.js";
+import { startIntake } from "./intake.js";
+import { chosenModel, onModel, reference, reportOf, served } from "./models.js";
+import { drawSamples, startSamples } from "./samples.js";
+import { endWaiting, startWaiting } from "./waiting.js";
+import { t } from "./words.js";
 
-const THUMBNAILS = 12;
-const NOTHING = { files: [], urls: [], actual: null, answer: null, explanation: null, batch: null };
+// `refusals` are words by the file's place, for files that are not sent.
+// `sent` is what the service got: the photograph, or the `square` cut out of it.
+const NOTHING = {
+  files: [], urls: [], refusals: {}, actual: null, sent: null, square: null, answer: null, explanation: null, batch: null,
+};
 let state = { ...NOTHING };
+let choice = 0; // the number of the latest choice: reading an older one may end later
 let request = null; // the AbortController of the score under way
-let samples = [];
 
-function choose(files, { actual = null } = {}) {
+async function choose(files, { actual = null } = {}) {
   clear();
+  choice += 1;
+  const mine = choice;
   if (files.length === 0) return complain(t("nothing"));
-  state = { ...NOTHING, files, actual, urls: files.map((file) => URL.createObjectURL(file)) };
-  showChosen();
+  const ready = await Promise.all(files.map(prepareFile));
+  if (mine !== choice) return undefined;
+  if (files.length === 1 && ready[0].refusal) return complain(ready[0].refusal);
+  const refused = files.length > 1 ? refuseBatch(files) : null;
+  if (refused) return complain(refused);
+  const taken = files.map((file, i) => ready[i].file ?? file);
+  const refusals = Object.fromEntries(ready.flatMap(({ refusal }, i) => (refusal ? [[i, refusal]] : [])));
+  state = { ...NOTHING, files: taken, refusals, actual, urls: taken.map((file) => URL.createObjectURL(file)) };
+  showChosen(state);
   rest();
   return undefined;
 }
 
 function clear() {
-  request?.abort();
-  request = null;
+  choice += 1;
+  stop();
   for (const url of [...state.urls, ...(state.batch?.urls ?? [])]) URL.revokeObjectURL(url);
   state = { ...NOTHING };
   forget();
-  showChosen();
+  showChosen(state);
   rest();
 }
 
@@ -47,40 +65,9 @@ function forget() {
   $("empty").textContent = t("empty");
 }
 
-const complain = (text) => {
+function complain(text) {
   $("error").textContent = text;
-};
-
-function showChosen() {
-  const { files, urls, actual } = state;
-  const preview = $("preview");
-  const one = files.length === 1;
-  preview.hidden = !one;
-  if (one) preview.src = urls[0];
-  else preview.removeAttribute("src");
-  $("picture").style.display = files.length ? "none" : "";
-  $("drop").querySelector(".strip")?.remove();
-  if (files.length > 1) {
-    const pictures = urls
-      .slice(0, THUMBNAILS)
-      .map((url) => el("img", { src: url, alt: "", onerror: (event) => event.target.remove() }));
-    $("drop").prepend(el("span", { class: "strip" }, pictures));
-  }
-  if (files.length) $("invitation").textContent = one ? files[0].name : t("several", { n: count(files.length) });
-  else $("invitation").replaceChildren(el("b", {}, t("choose")), ` ${t("or")}`);
-  $("facts").hidden = files.length === 0;
-  const size = bytes(files.reduce((sum, file) => sum + file.size, 0));
-  const said = one ? [files[0].type || t("type.unknown"), size] : [size];
-  if (actual) said.push(t("actual", { name: className(actual) }));
-  $("facts").replaceChildren(...said.map((text) => el("span", {}, text)));
-  if (one && preview.complete && preview.naturalWidth) tellPixels();
-}
-
-// The photograph's size in pixels, once the browser has read it.
-function tellPixels() {
-  const { naturalWidth: width, naturalHeight: height } = $("preview");
-  $("facts").querySelector(".pixels")?.remove();
-  $("facts").append(el("span", { class: "pixels" }, `${count(width)} × ${count(height)} px`));
+  if (text) $("clear").disabled = false;
 }
 
 function rest() {
@@ -91,12 +78,17 @@ function rest() {
   $("clear").disabled = state.files.length === 0 && $("error").textContent === "";
 }
 
-function wait() {
-  const button = $("predict");
-  button.disabled = true;
-  button.setAttribute("aria-busy", "true");
-  button.textContent = t("scoring");
-  say(t("scoring"));
+function stop() {
+  request?.abort();
+  request = null;
+  endWaiting();
+}
+
+function cancel() {
+  stop();
+  rest();
+  say(t("stopped"));
+  $("predict").focus();
 }
 
 async function predict(event) {
@@ -104,27 +96,29 @@ async function predict(event) {
   const { files } = state;
   if (files.length === 0 || request !== null) return;
   forget();
-  const refused = files.length > 1 ? refuseBatch(files) : null;
-  if (refused) {
-    complain(refused);
-    return;
-  }
   const ours = new AbortController();
   request = ours;
-  wait();
-  const how = { model: chosenModel(), signal: ours.signal };
+  const button = $("predict");
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  button.textContent = t("scoring");
+  const waiting = startWaiting(cancel);
+  if (narrow()) $("answer").scrollIntoView({ block: "start" });
+  const how = { model: chosenModel(), signal: ours.signal, onSent: waiting.sent };
   try {
-    const answer = files.length > 1 ? await askBatch(files, how) : await askPredict(files[0], how);
+    const answer = files.length > 1 ? await scoreSeveral(how) : await scoreOne(how);
     if (request !== ours) return;
+    waiting.end();
     if (files.length > 1) showSeveral(answer);
     else showOne(answer);
   } catch (error) {
-    if (request !== ours) return; // cleared, or another file was chosen
+    if (request !== ours) return; // cancelled, cleared, or another file was chosen
     say("");
     complain(error.message);
+    if (narrow()) $("error").scrollIntoView({ block: "center" });
   } finally {
     if (request === ours) {
-      request = null;
+      stop();
       rest();
       // A disabled button lost the focus; a keyboard goes on from here.
       if (document.activeElement === document.body) $("predict").focus({ preventScroll: true });
@@ -132,12 +126,36 @@ async function predict(event) {
   }
 }
 
+async function scoreOne(how) {
+  const square = movedSquare();
+  const sent = await cutOut(state.files[0]);
+  state = { ...state, sent, square };
+  return askPredict(sent, how);
+}
+
+// The service's answer about the files that can be sent, and a refusal for each of the others.
+async function scoreSeveral(how) {
+  const { files, refusals } = state;
+  const sent = [...files.keys()].filter((i) => !(i in refusals));
+  const answer = sent.length ? await askBatch(sent.map((i) => files[i]), how) : { results: [] };
+  const told = Object.entries(refusals).map(([i, message]) => ({
+    index: Number(i),
+    success: false,
+    error: { code: "not_sent", message },
+  }));
+  const results = [...answer.results.map((result) => ({ ...result, index: sent[result.index] })), ...told];
+  return { ...answer, results: results.sort((a, b) => a.index - b.index) };
+}
+
+const narrow = () => matchMedia("(max-width: 46rem)").matches;
+
 async function showOne(answer) {
   state.answer = answer;
   drawAnswer();
-  offerExplain({ file: state.files[0], answer, tell });
+  offerExplain({ file: state.sent, answer, tell });
   say(spoken(answer));
-  $("verdict").scrollIntoView({ block: "nearest" });
+  if (narrow()) $("answer").scrollIntoView({ block: "start" });
+  else $("verdict").scrollIntoView({ block: "nearest" });
   // The report tells what the threshold did; the answer does not wait for it.
   if ((await reportOf(reference(answer.model))) && state.answer === answer) drawAnswer();
 }
@@ -147,16 +165,18 @@ function tell(explanation) {
 }
 
 function drawAnswer() {
-  const { answer, files, actual } = state;
+  const { answer, files, sent, square, actual } = state;
   const open = $("others")?.open;
   const about = {
-    file: files[0],
+    file: sent,
+    square,
     actual,
     served: served(reference(answer.model)),
     report: reportOf.known(reference(answer.model)),
   };
   const save = el("button", { id: "export", type: "button", onclick: () => exportOne({ ...state, file: files[0] }) }, t("export"));
-  $("result").replaceChildren(...tellAnswer(answer, about), el("div", { class: "buttons" }, save));
+  const back = state.batch && el("button", { id: "back", type: "button", onclick: backToTable }, t("batch.back"));
+  $("result").replaceChildren(...tellAnswer(answer, about), el("div", { class: "buttons" }, back, save));
   if (open) $("others").open = true;
   $("empty").hidden = true;
   $("result").hidden = false;
@@ -172,7 +192,7 @@ function showSeveral(answer) {
 function drawBatch() {
   const { files, urls, answer } = state.batch;
   showBatch(files, urls, answer, openResult);
-  $("empty").textContent = t("table");
+  if (!state.answer) $("empty").textContent = t("table");
 }
 
 // One row of the table in full; the table stays.
@@ -180,64 +200,31 @@ function openResult(index) {
   const { batch } = state;
   const { success, index: unused, ...result } = batch.answer.results[index];
   const { request_id, milliseconds, model } = batch.answer;
-  state = { ...state, files: [batch.files[index]], urls: [batch.urls[index]] };
-  showChosen();
+  const files = [batch.files[index]];
+  state = { ...state, files, urls: [batch.urls[index]], sent: files[0], square: null, opened: index };
+  showChosen(state);
   showOne({ request_id, milliseconds, model, ...result });
-  $("score").scrollIntoView({ block: "nearest" });
+  $("answer").scrollIntoView({ block: narrow() ? "start" : "nearest" });
+  $("back").focus({ preventScroll: true });
 }
 
-async function startSamples() {
-  samples = await askSamples();
-  drawSamples();
-}
-
-function drawSamples() {
-  const items = samples.map(({ file, actual }) => {
-    const label = t("actual", { name: className(actual) });
-    const picture = el("img", { src: `static/samples/${file}`, alt: "", width: 96, height: 96, loading: "lazy" });
-    const button = el("button", { type: "button" }, picture, el("span", {}, label));
-    button.addEventListener("click", async () => {
-      try {
-        choose([await fetchSample(file)], { actual });
-        $("predict").focus();
-      } catch (error) {
-        clear();
-        complain(error.message);
-      }
-    });
-    return el("li", {}, button);
-  });
-  $("samples").querySelector("ul").replaceChildren(...items);
-}
-
-// A file dropped beside the field must not replace the page.
-function startDrop() {
-  for (const kind of ["dragenter", "dragover"]) {
-    document.addEventListener(kind, (event) => {
-      event.preventDefault();
-      $("drop").classList.add("over");
-    });
-  }
-  document.addEventListener("dragleave", (event) => {
-    if (event.relatedTarget === null) $("drop").classList.remove("over");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    $("drop").classList.remove("over");
-    choose([...event.dataTransfer.files]);
-  });
-  document.addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length === 0 && event.target.closest?.("input, textarea")) return;
-    event.preventDefault();
-    choose(files);
-  });
+// All the photographs again, and the table where the detail was opened.
+function backToTable() {
+  const { batch, opened } = state;
+  state = { ...state, files: batch.files, urls: batch.urls, answer: null, explanation: null };
+  hideExplain();
+  $("result").hidden = true;
+  $("result").replaceChildren();
+  $("empty").hidden = false;
+  showChosen(state);
+  drawBatch();
+  $("batch").querySelector(`[data-index="${opened}"]`)?.focus();
 }
 
 export function redrawAnalyze() {
   retell();
-  drawSamples();
-  showChosen();
+  drawSamples(sampling);
+  showChosen(state);
   if (!request) rest();
   $("empty").textContent = t("empty");
   if (state.answer) drawAnswer();
@@ -245,33 +232,34 @@ export function redrawAnalyze() {
   redrawExplain();
 }
 
+const sampling = {
+  choose,
+  fail(error) {
+    clear();
+    complain(error.message);
+  },
+};
+
 export function startAnalyze() {
-  $("file").addEventListener("change", (event) => {
-    const files = [...event.target.files];
-    if (files.length) choose(files);
-    event.target.value = ""; // so that the same file can be chosen again
-  });
-  $("preview").addEventListener("load", tellPixels);
-  $("preview").addEventListener("error", () => {
-    // Not an image that a browser shows; whether it is one that is scored, the service says.
-    $("preview").hidden = true;
-    $("picture").style.display = "";
-  });
   $("form").addEventListener("submit", predict);
   $("clear").addEventListener("click", () => {
     clear();
     $("file").focus();
   });
-  $("model").addEventListener("change", () => {
-    request?.abort();
-    request = null;
+  onModel(() => {
+    stop();
+    forget();
+    rest();
+    offer();
+  });
+  startCut(() => {
+    if (request) stop();
+    if (state.answer === null) return;
     forget();
     rest();
   });
-  startDrop();
+  startChosen();
+  startIntake(choose);
   startCamera(choose);
-  // Without them the page still scores.
-  startSamples().catch(() => {
-    $("samples").hidden = true;
-  });
+  startSamples(sampling);
 }

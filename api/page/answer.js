@@ -17,8 +17,8 @@ export const thresholdPercent = (value) => percent(value, value < 0.01 ? 2 : 1);
 const SIGNS = {
   flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
   other: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
-  unscorable: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M5.6 5.6l12.8 12.8",
-  unsure: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M9.5 9.5a2.5 2.5 0 1 1 2.5 3v1M12 16.6v.6",
+  unsure: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M9.4 9.6a2.7 2.7 0 1 1 3.6 2.6c-.7.3-1 .8-1 1.6M12 16.6v.6",
+  unscorable: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M5.7 5.7l12.6 12.6",
   below: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 7.5v8M8.5 12.5 12 16l3.5-3.5",
   none: "M3 12a9 9 0 1 0 18 0a9 9 0 1 0-18 0M12 8v.6M12 11.5V16",
 };
@@ -30,23 +30,25 @@ export function verdict(answer, words) {
   return el("p", { class: `verdict ${kind}` }, sign, el("span", {}, words));
 }
 
-const KINDS = { unscorable: "unscorable", other_cancer_likely: "other", unsure: "unsure" };
+const KINDS = {
+  flagged: "flagged",
+  other_cancer_likely: "other",
+  not_flagged: "below",
+  unsure: "unsure",
+  unscorable: "unscorable",
+};
 
-// A flag is shown whatever else is said, unless the picture is none to be scored.
+// By the verdict's code; an older service has none, and only a flag.
 export function kindOf({ flagged, verdict: made }) {
-  if (made?.code === "unscorable") return "unscorable";
+  if (made?.code in KINDS) return KINDS[made.code];
   if (flagged === null) return "none";
-  return flagged ? "flagged" : (KINDS[made?.code] ?? "below");
+  return flagged ? "flagged" : "below";
 }
 
 export function judge(answer) {
   const kind = kindOf(answer);
-  if (kind === "unscorable") return t("verdict.unscorable");
-  if (answer.threshold === null) return t("verdict.none");
-  if (kind === "unsure") return t("verdict.unsure");
-  if (kind === "other") return t("verdict.other", otherCancer(answer));
-  const at = pointName(answer.threshold.at);
-  return t(answer.flagged ? "verdict.above" : "verdict.below", { at });
+  if (kind === "none") return t("verdict.none");
+  return t(`verdict.${kind}`, kind === "other" ? otherCancer(answer) : {});
 }
 
 // The likeliest of the other cancers, by its name and share.
@@ -77,8 +79,10 @@ export function shownName(answer) {
 
 // The sentence for a screen reader.
 export function spoken(answer) {
-  const said = t("spoken", { name: shownName(answer), share: percent(shownShare(answer)) });
-  return `${sentence(said)} ${sentence(judge(answer))} ${nextStep(answer) ?? ""}`.trim();
+  const warned = answer.warnings.map(warning);
+  const share = t("spoken", { name: shownName(answer), share: percent(shownShare(answer)) });
+  const said = [...warned, sentence(judge(answer)), nextStep(answer), sentence(share)];
+  return said.filter(Boolean).join(" ");
 }
 
 // Stands beside every probability.
@@ -88,24 +92,28 @@ export function standing({ calibrated, prevalence }) {
 }
 
 // `served` is /info's entry of the model, `report` its report or null where it is not there (yet).
-export function tellAnswer(answer, { file, served, report, actual }) {
+export function tellAnswer(answer, { file, square, served, report, actual }) {
   const share = shownShare(answer);
+  // What may spoil the score stands before it, for the ear as well.
   const parts = [
-    el("p", { id: "percentage" }, percent(share)),
-    el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
-    el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
+    el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))),
     Object.assign(verdict(answer, judge(answer)), { id: "verdict" }),
   ];
   const next = nextStep(answer);
   if (next) parts.push(el("p", { id: "next" }, next));
   const why = disagreement(answer, served);
   if (why) parts.push(el("p", { id: "why" }, why));
+  parts.push(
+    el("p", { id: "percentage", class: kindOf(answer) }, percent(share)),
+    el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
+    el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
+    el("p", { id: "likeliest" }, t("likeliest"), " ", el("b", {}, className(answer.prediction)), ` ${percent(answer.probability)}`),
+  );
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));
-  parts.push(el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))));
   parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
-  if (served) parts.push(squareFigure(file, served));
+  if (served) parts.push(squareFigure(file, { ...served, moved: square !== null }));
   if (answer.thresholds.length > 1) parts.push(otherPoints(answer.thresholds));
   parts.push(provenance(answer));
   return parts;

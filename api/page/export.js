@@ -21,9 +21,42 @@ function write(content, name) {
 
 const stem = (name) => name.replace(/\.[^.]*$/, "").slice(0, 80) || "photograph";
 
-export function exportOne({ file, answer, explanation, actual }) {
-  const content = { ...record(file, answer, explanation), ...(actual && { actual }) };
+export function exportOne({ file, answer, explanation, actual, square }) {
+  const content = { ...record(file, answer, explanation), ...(actual && { actual }), ...(square && { square }) };
   write(content, `melanoma_${stem(file.name)}.json`);
+}
+
+// A cell of a CSV; one that a spreadsheet would run as a formula is made text.
+function cell(value) {
+  const text = value === null || value === undefined ? "" : String(value);
+  const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+// The table as it is sorted: a row a photograph, the same columns in every language.
+export function exportTable(files, results) {
+  const head = [
+    "file", "melanoma_probability", "verdict", "flagged", "threshold", "likeliest_class", "probability",
+    "warnings", "error", "model", "version", "digest", "disclaimer",
+  ];
+  const rows = results.map((result) => [
+    files[result.index].name,
+    result.melanoma_probability,
+    result.verdict?.code,
+    result.flagged,
+    result.threshold?.value,
+    result.prediction,
+    result.probability,
+    result.warnings?.join("; "),
+    result.error?.message,
+    result.model?.name,
+    result.model?.version,
+    result.model?.digest,
+    result.disclaimer,
+  ]);
+  const text = [head, ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
+  // The mark at the start is how Excel knows UTF-8.
+  save(new Blob([`\ufeff${text}\r\n`], { type: "text/csv" }), "melanoma_photographs.csv");
 }
 
 export function exportBatch(files, answer) {

@@ -1,9 +1,10 @@
 // The page's beginning: words, theme, tabs, then each tab's own module.
 import { $ } from "./dom.js";
 import { drawAbout } from "./about.js";
+import { offer } from "./chosen.js";
 import { redrawAnalyze, startAnalyze } from "./analyze.js";
 import { setToken } from "./client.js";
-import { loadInfo } from "./models.js";
+import { loadInfo, onModel } from "./models.js";
 import { openPerformance, translatePerformance } from "./performance.js";
 import { startTheme } from "./theme.js";
 import { onLanguage, startWords } from "./words.js";
@@ -20,9 +21,12 @@ function open(name) {
   if (name === "performance") openPerformance();
 }
 
+const asked = () => TABS.find((name) => location.hash === `#${name}`) ?? TABS[0];
+
 function startTabs() {
   const go = (name) => {
-    history.replaceState(null, "", `#${name}`);
+    // A step of the history: Back leads to the tab before, and not out of the page.
+    if (name !== asked()) history.pushState(null, "", `#${name}`);
     open(name);
   };
   for (const [index, name] of TABS.entries()) {
@@ -36,8 +40,7 @@ function startTabs() {
       $(`tab-${next}`).focus();
     });
   }
-  const asked = () => TABS.find((name) => location.hash === `#${name}`) ?? "analyze";
-  window.addEventListener("hashchange", () => open(asked()));
+  window.addEventListener("popstate", () => open(asked()));
   open(asked());
 }
 
@@ -48,6 +51,7 @@ async function meet() {
     // Without it the page still scores, by the default model.
   }
   drawAbout();
+  offer(); // a photograph may have been chosen before
 }
 
 function startAccess() {
@@ -69,6 +73,9 @@ startTabs();
 startAccess();
 drawAbout();
 meet();
+onModel(() => {
+  if (!$("performance").hidden) openPerformance();
+});
 onLanguage(() => {
   redrawAnalyze();
   translatePerformance();

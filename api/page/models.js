@@ -23,6 +23,8 @@ export function metricName(key) {
 export const option = (model) =>
   new Option(reference(model) + (model.phantoms ? ` (${t("model.phantoms")})` : ""), reference(model));
 export const chosenModel = () => $("model").value;
+// `then` is called when another model is chosen: one choice for every part of the page.
+export const onModel = (then) => $("model").addEventListener("change", then);
 
 export async function loadInfo() {
   info = await askInfo();

@@ -2,9 +2,7 @@
 import { $, el, say } from "./dom.js";
 import { pointName, thresholdPercent } from "./answer.js";
 import { askCharts } from "./client.js";
-import {
-  chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf, option, reference,
-} from "./models.js";
+import { chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf } from "./models.js";
 import { heatTable } from "./table.js";
 import { className, count, has, measured, number, percent, t } from "./words.js";
 
@@ -23,27 +21,27 @@ function stacked(metric, form = number) {
 }
 const whole = (metric) => stacked(metric, (share) => percent(share, 0));
 
-export async function openPerformance(wanted = name) {
+export async function openPerformance() {
   asked += 1;
   const mine = asked;
-  if (report && wanted === name) return;
+  if (report && chosenModel() === name) return;
   report = null;
   $("performance").replaceChildren(el("p", { class: "card quiet", role: "status" }, t("report.loading")));
   try {
     if (knownInfo() === null) await loadInfo();
-    const chosen = wanted ?? (chosenModel() || reference(knownInfo().models[0]));
+    const chosen = chosenModel();
     const [found, drawn] = await Promise.all([loadReport(chosen), askCharts(chosen)]);
     if (mine !== asked) return;
     [name, report, charts] = [chosen, found, drawn];
     drawPerformance();
     say(t("report.shown", { name }));
   } catch (error) {
-    if (mine === asked) fail(error.message, wanted);
+    if (mine === asked) fail(error.message);
   }
 }
 
-function fail(message, wanted) {
-  const again = el("button", { type: "button", class: "main", onclick: () => openPerformance(wanted) }, t("retry"));
+function fail(message) {
+  const again = el("button", { type: "button", class: "main", onclick: openPerformance }, t("retry"));
   $("performance").replaceChildren(
     el("div", { class: "card" }, el("p", { id: "report-error", class: "alert", role: "alert" }, message), again),
   );
@@ -67,10 +65,6 @@ function drawPerformance() {
 }
 
 function head() {
-  const models = knownInfo()?.models ?? [];
-  const select = el("select", { id: "report-model", onchange: (event) => openPerformance(event.target.value) });
-  select.append(...models.map(option));
-  select.value = name;
   const rank = (key) => metricOf(key)?.card ?? 0;
   const shown = Object.keys(report.metrics)
     .filter(rank)
@@ -78,7 +72,6 @@ function head() {
     .slice(0, MOST_CARDS);
   return [
     el("h2", {}, t("report.title", { name: report.recipe })),
-    models.length > 1 && el("p", { class: "row" }, el("label", { for: "report-model" }, t("model")), select),
     el("p", { class: "lead", lang: "en" }, report.summary),
     el("p", { class: "quiet" }, t("report.standing")),
     report.warnings.length > 0 &&

@@ -30,7 +30,7 @@ export function squareFigure(file, served) {
       canvas.setAttribute("aria-label", t("seen"));
       figure.append(
         canvas,
-        el("figcaption", {}, el("b", {}, t("seen")), el("span", {}, t(`seen.${served.fit}`, { side }))),
+        el("figcaption", {}, el("b", {}, t("seen")), el("span", {}, t(`seen.${served.moved ? "moved" : served.fit}`, { side }))),
       );
     })
     .catch(() => figure.remove());

@@ -49,7 +49,7 @@ def test_a_second_explanation_is_refused_until_the_first_has_ended():
         first = asyncio.create_task(slot.run(work))
         await started(work)
         assert slot.busy
-        for _ in range(9):
+        for _ in range(2):
             with pytest.raises(Refusal) as refusal:
                 await slot.run(Work())
             assert refusal.value.code == "busy"
@@ -148,6 +148,41 @@ def test_lime_stops_in_the_middle_when_its_caller_leaves(scorer, photograph):
     with pytest.raises(ExplanationError, match="stopped after 1 of 1000"):
         asyncio.run(slot.run(explain, disconnected=left))
     assert len(asked) == 2, "it stops before the next member, not after the batch"
+
+
+def test_a_slot_that_is_being_freed_is_waited_for():
+    slot, work, again = ExplainSlot(), Work(), Work()
+    again.go.set()
+
+    async def left():
+        return True
+
+    async def scenario():
+        first = asyncio.create_task(slot.run(work, disconnected=left))
+        await started(work)
+        # Before the slot has looked whether anybody waits, and while its step is under way.
+        await slot.run(again)
+        with pytest.raises(ExplanationError):
+            await first
+
+    asyncio.run(scenario())
+    assert again.started.is_set()
+
+
+def test_when_the_service_ends_the_explanation_is_stopped_and_none_begins():
+    slot, work = ExplainSlot(), Work()
+
+    async def scenario():
+        task = asyncio.create_task(slot.run(work))
+        await started(work)
+        slot.leave()
+        for one in (task, slot.run(Work())):
+            with pytest.raises(Refusal) as refusal:
+                await one
+            assert refusal.value.code == "not_ready"
+
+    asyncio.run(scenario())
+    assert work.stopped
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs priorities of threads, as Linux has")

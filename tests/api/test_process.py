@@ -28,6 +28,7 @@ from tiny_service import (
 )
 
 import api.app
+from melanoma import serve
 from melanoma.storage import sha256_of
 
 HELD_UVICORN = HELD.replace(
@@ -154,6 +155,20 @@ def test_sigterm_answers_what_is_in_flight_and_ends_cleanly(start, photograph, t
     assert [reply.status_code for reply in replies] == [200, 200]
     assert service.process.wait(timeout=60) == code
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+STUCK = HELD.replace("terminal.run", "serve.GRACE_SECONDS = 1\nterminal.run")
+
+
+def test_a_score_that_never_ends_does_not_keep_the_process(start, photograph, tmp_path):
+    """`docker stop` kills after ten seconds; within eight the service has gone by itself."""
+    assert serve.GRACE_SECONDS + serve.LAST_SECONDS <= 8
+    service = start(STUCK)
+    thread = ask(service, photograph, [])
+    wait_for_queue(service, 1)
+    service.process.terminate()
+    assert service.process.wait(timeout=60) == 0, (tmp_path / "log").read_text()
+    thread.join(timeout=60)
 
 
 RACED = """

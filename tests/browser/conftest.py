@@ -94,6 +94,8 @@ class Page:
 
     def choose(self, file: Any) -> None:
         self.page.set_input_files("#file", file)
+        # The page reads a file's beginning first; Clear is there once it took or refused it.
+        self.page.wait_for_function("() => !document.getElementById('clear').disabled")
 
     def predict(self) -> None:
         self.page.click("#predict")

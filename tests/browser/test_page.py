@@ -33,8 +33,10 @@ def test_a_chosen_photograph_gets_the_services_answer(open_page, served):
     at.wait_for_result()
     assert at.text("#percentage") == spoken(answer["melanoma_probability"])
     assert at.text("#of") == "probability of melanoma"
-    words = "Flagged: at or above" if answer["flagged"] else "Not flagged: below"
-    assert at.text("#verdict") == f"{words} the threshold (sensitivity 0.95)"
+    flagged, below = "Flagged as a possible melanoma", "Not flagged: below the threshold"
+    assert at.text("#verdict") == (flagged if answer["flagged"] else below)
+    likeliest = f"{answer['prediction']} {spoken(answer['probability'])}"
+    assert at.text("#likeliest") == f"Likeliest class: {likeliest}"
     assert spoken(answer["threshold"]["value"]) in at.text("#threshold")
     low, high = min(answer["by_fold"]), max(answer["by_fold"])
     above = sum(p >= answer["threshold"]["value"] for p in answer["by_fold"])
@@ -90,7 +92,9 @@ def test_the_verdict_has_a_color_and_never_a_color_alone(open_page, served):
     answer = expected(served, served.photographs[3])
     seen = {}
     for flagged in (True, False):
-        at.answer("**/predict*", {**answer, "flagged": flagged})
+        code = "flagged" if flagged else "not_flagged"
+        verdict = {"code": code, "text": "-"}
+        at.answer("**/predict*", {**answer, "flagged": flagged, "verdict": verdict})
         at.score(served.photographs[3])
         color = at.page.eval_on_selector("#verdict", "(e) => getComputedStyle(e).color")
         sign = at.page.get_attribute("#verdict svg path", "d")
@@ -128,14 +132,27 @@ def test_only_the_five_likeliest_of_many_classes_are_listed(open_page, served):
 
 def test_after_an_error_the_next_photograph_works(open_page, served):
     at = open_page()
-    at.choose({"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"no photograph"})
-    at.predict()
     alert = at.page.locator("#error")
-    alert.get_by_text("convert to JPEG/PNG").wait_for()
+    start = served.photographs[1].read_bytes()[:200]
+    # Told before a byte is sent: what is no picture, what browsers cannot read, what is too large.
+    for name, data, words in (
+        ("notes.jpg", b"no photograph", "not a JPEG, PNG or WEBP image"),
+        ("iphone.heic", b"\0\0\0\x18ftypheic" + b"\0" * 32, "HEIC"),
+        ("large.jpg", start + b"\0" * 10_000_001, "up to 10 MB are taken"),
+    ):
+        at.choose({"name": name, "mimeType": "image/jpeg", "buffer": data})
+        alert.get_by_text(words).wait_for()
+        assert at.page.is_disabled("#predict")
+    assert not any("predict" in address for address in at.requests)
+    # And what only the service finds.
+    at.choose({"name": "half.jpg", "mimeType": "image/jpeg", "buffer": start})
+    at.predict()
+    alert.get_by_text("truncated").or_(alert.get_by_text("damaged")).first.wait_for()
     assert alert.inner_text()[0].isupper()
     assert at.page.is_hidden("#result")
     assert at.page.is_enabled("#predict")
     at.choose(served.photographs[1])
+    at.page.locator("#preview").wait_for()
     assert at.text("#error") == ""
     at.predict()
     at.wait_for_result()
@@ -152,6 +169,7 @@ def test_a_service_that_is_gone_is_said_and_can_be_tried_again(open_page, served
     at.predict()
     at.page.locator("#error").get_by_text("status 502").wait_for()
     at.page.unroute("**/predict*")
+    assert at.page.is_visible("#preview"), "the photograph went with the service"
     at.predict()
     at.wait_for_result()
     assert at.text("#error") == ""
@@ -166,10 +184,19 @@ def test_the_button_says_that_it_waits_and_a_cleared_answer_never_appears(open_p
     at.page.wait_for_function("() => document.getElementById('predict').ariaBusy === 'true'")
     assert at.page.is_disabled("#predict")
     assert "Scoring" in at.text("#predict")
+    assert "S" in at.text("#waiting-words")
+    assert at.page.is_hidden("#empty")
+    at.page.click("#stop")
+    assert at.text("#predict") == "Predict"
+    assert at.focus == "predict"
+    assert at.page.is_visible("#preview")
+    assert "still here" in at.text("#status")
+    at.predict()
     at.page.get_by_role("button", name="Clear").click()
     assert at.text("#predict") == "Predict"
     at.page.wait_for_timeout(200)
     assert at.page.is_hidden("#result")
+    assert at.page.is_hidden("#waiting")
     assert at.text("#error") == ""
     at.page.unroute("**/predict*")
     at.score(served.photographs[1])
@@ -285,9 +312,10 @@ def test_another_cancer_is_told_of_in_red_with_the_next_step(open_page, served):
 def test_a_flag_above_a_benign_class_is_explained(open_page, served):
     at = open_page()
     answer = expected(served, served.photographs[3])
-    at.answer("**/predict*", {**answer, "flagged": True, "prediction": "benign"})
+    flag = {"flagged": True, "verdict": {"code": "flagged", "text": "-"}}
+    at.answer("**/predict*", {**answer, **flag, "prediction": "benign"})
     at.score(served.photographs[3])
     assert "Flagged although benign is the likeliest class" in at.text("#why")
-    at.answer("**/predict*", {**answer, "flagged": True, "prediction": "melanoma"})
+    at.answer("**/predict*", {**answer, **flag, "prediction": "melanoma"})
     at.score(served.photographs[3])
     assert at.page.locator("#why").count() == 0

@@ -138,7 +138,7 @@ def test_each_models_report_can_be_chosen(open_page):
     at = open_page()
     open_report(at)
     assert "Performance of tiny" in at.text("#performance")
-    at.page.select_option("#report-model", "folders")
+    at.page.select_option("#model", "folders")
     at.page.get_by_role("heading", name="Performance of folders").wait_for()
     # Odd names of classes stay text.
     assert 'Rash, "other"' in at.text("#performance")

@@ -15,7 +15,7 @@ from api.bodies import MEGABYTE
 from api.limits import JSON_BYTES
 from api.settings import Settings, read_settings
 from api.uploads import BATCH
-from melanoma.serve import GRACE_SECONDS
+from melanoma.serve import GRACE_SECONDS, LAST_SECONDS
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -75,11 +75,11 @@ def test_the_service_is_reached_through_nginx_alone_and_reaches_nobody() -> None
 
 
 def test_who_stops_waits_for_whom() -> None:
-    graceful = max(GRACE_SECONDS, Settings().lime_seconds + 5)
+    graceful = GRACE_SECONDS + LAST_SECONDS
     for service in SERVICES.values():
         assert seconds(service["stop_grace_period"]) > graceful
     worker = seconds(directive("worker_shutdown_timeout"))
-    assert graceful < worker < seconds(SERVICES["nginx"]["stop_grace_period"])
+    assert graceful <= worker < seconds(SERVICES["nginx"]["stop_grace_period"])
 
 
 def test_nginx_waits_longer_than_the_service_may_take() -> None:
