@@ -161,7 +161,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _address(listener: socket.socket) -> str:
     """Where a browser on this machine finds it: "every interface" is an address for nobody."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
