@@ -16,9 +16,12 @@ from api.responses_info import ChartsAnswer
 from melanoma.errors import WeightsError
 from melanoma.evaluation.render.chart_words import LANGUAGES, Words
 from melanoma.evaluation.render.charts import draw_charts
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.scorer import Scorer
+from melanoma.training.run.folder import read_recipe
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class ServedReport:
     plain: bytes
     packed: bytes
     tag: str
+    media: str = "application/json"
 
 
 class Reports:
@@ -44,6 +48,14 @@ class Reports:
     def draw(self, scorer: Scorer, language: str) -> ServedReport:
         """The report's charts, {"charts": {NAME: SVG}}, their words in a language of LANGUAGES."""
         return self._once(scorer, language, lambda: _draw(scorer, language))
+
+    def page(self, scorer: Scorer) -> ServedReport:
+        """report.html, without images' names."""
+        return self._once(scorer, "html", lambda: _page(scorer))
+
+    def card(self, scorer: Scorer) -> ServedReport:
+        """MODEL_CARD.md, without images' names."""
+        return self._once(scorer, "card", lambda: _card(scorer))
 
     def _once(self, scorer: Scorer, what: str, make: Callable[[], ServedReport]) -> ServedReport:
         key = scorer.bundle.digest, what
@@ -76,10 +88,20 @@ def _draw(scorer: Scorer, language: str) -> ServedReport:
     return _pack(answer.model_dump_json().encode())
 
 
-def _pack(data: bytes) -> ServedReport:
+def _page(scorer: Scorer) -> ServedReport:
+    return _pack(render_html(without_names(scorer.bundle.report)).encode(), "text/html")
+
+
+def _card(scorer: Scorer) -> ServedReport:
+    bundle = scorer.bundle
+    text = render_card(without_names(bundle.report), read_recipe(bundle.folder))
+    return _pack(text.encode(), "text/markdown")
+
+
+def _pack(data: bytes, media: str = "application/json") -> ServedReport:
     # Weak: the same tag stands for both forms.
     tag = f'W/"{hashlib.sha256(data).hexdigest()[:32]}"'
-    return ServedReport(data, gzip.compress(data, mtime=0), tag)
+    return ServedReport(data, gzip.compress(data, mtime=0), tag, media)
 
 
 def preferred_language(request: Request) -> str:
@@ -89,17 +111,20 @@ def preferred_language(request: Request) -> str:
     return next((one for one in languages if one in LANGUAGES), "en")
 
 
-def answer_report(request: Request, report: ServedReport) -> Response:
-    """The report in the form that the client reads, or 304 where it has it."""
+def answer_report(request: Request, report: ServedReport, *, name: str | None = None) -> Response:
+    """The report in the form that the client reads, or 304 where it has it; with a `name`, as a
+    file to save."""
     headers = {
         "ETag": report.tag,
         "Vary": "Accept-Encoding, Accept-Language",
         "Cache-Control": "private, no-cache",
     }
+    if name is not None:
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
     known = request.headers.get("if-none-match", "")
     if known.strip() == "*" or report.tag in (one.strip() for one in known.split(",")):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", "").lower():
         headers["Content-Encoding"] = "gzip"
-        return Response(report.packed, media_type="application/json", headers=headers)
-    return Response(report.plain, media_type="application/json", headers=headers)
+        return Response(report.packed, media_type=report.media, headers=headers)
+    return Response(report.plain, media_type=report.media, headers=headers)

@@ -172,6 +172,30 @@ async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
     return answer_report(request, drawn)
 
 
+@router.get(
+    "/report.html",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}}}, **refusals(401, 404, 422)},
+)
+async def report_page(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+    """A bundle's report.html, to be saved; images' names as digests at most."""
+    found = await anyio.to_thread.run_sync(desk.reports.page, scorer)
+    return answer_report(request, found, name=f"{scorer.bundle.name}_report.html")
+
+
+@router.get(
+    "/MODEL_CARD.md",
+    dependencies=[Guarded],
+    response_class=Response,
+    responses={200: {"content": {"text/markdown": {}}}, **refusals(401, 404, 422)},
+)
+async def model_card(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+    """A bundle's MODEL_CARD.md, to be saved."""
+    found = await anyio.to_thread.run_sync(desk.reports.card, scorer)
+    return answer_report(request, found, name=f"{scorer.bundle.name}_MODEL_CARD.md")
+
+
 @router.get("/static/charts.css", include_in_schema=False)
 async def charts_css() -> FileResponse:
     """The look of the charts, report.html's own; the page sets their colors."""

@@ -7,6 +7,7 @@ import { offer, showChosen, startChosen } from "./chosen.js";
 import { askBatch, askPredict, refuseBatch } from "./client.js";
 import { cutOut, movedSquare, startCut } from "./cut.js";
 import { hideExplain, offerExplain, redrawExplain } from "./explain.js";
+import { printButton } from "./downloads.js";
 import { exportOne } from "./export.js";
 import { prepareFile } from "./files.js";
 import { startIntake } from "./intake.js";
@@ -176,7 +177,7 @@ function drawAnswer() {
   };
   const save = el("button", { id: "export", type: "button", onclick: () => exportOne({ ...state, file: files[0] }) }, t("export"));
   const back = state.batch && el("button", { id: "back", type: "button", onclick: backToTable }, t("batch.back"));
-  $("result").replaceChildren(...tellAnswer(answer, about), el("div", { class: "buttons" }, back, save));
+  $("result").replaceChildren(...tellAnswer(answer, about), el("div", { class: "buttons" }, back, save, printButton()));
   if (open) $("others").open = true;
   $("empty").hidden = true;
   $("result").hidden = false;

@@ -1,7 +1,7 @@
 // One answer, told: the probability, what the threshold says of it, who says so, and how sure.
 import { el, svg } from "./dom.js";
 import { squareFigure } from "./square.js";
-import { className, count, measured, number, percent, sentence, t, has } from "./words.js";
+import { className, count, measured, moment, number, percent, sentence, t, has } from "./words.js";
 
 const TOP = 5;
 
@@ -112,10 +112,12 @@ export function tellAnswer(answer, { file, square, served, report, actual }) {
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));
+  for (const other of served?.external ?? []) parts.push(el("p", { class: "elsewhere" }, elsewhere(other)));
+  if (answer.set) parts.push(el("p", { id: "possible" }, possible(answer.set)));
   parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
   if (served) parts.push(squareFigure(file, { ...served, moved: square !== null }));
   if (answer.thresholds.length > 1) parts.push(otherPoints(answer.thresholds));
-  parts.push(provenance(answer));
+  parts.push(provenance(answer), el("p", { class: "paper" }, t("printed", { when: moment(new Date()) })));
   return parts;
 }
 
@@ -163,6 +165,16 @@ function meaning({ threshold }, report) {
     specificity: measured(point.specificity, form),
   };
   return `${said} ${t("meaning.did", values)}`;
+}
+
+// The same on a set from elsewhere, wherever the own one is told.
+function elsewhere({ name, images, sensitivity, auroc }) {
+  const share = measured(sensitivity, (value) => percent(value, 0));
+  return t("elsewhere", { name, images: count(images), share, auroc: measured(auroc) });
+}
+
+function possible({ level, classes: names }) {
+  return t("possible", { level: percent(level, 0), names: names.map(className).join(", ") });
 }
 
 function classes(shares) {

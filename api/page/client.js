@@ -45,7 +45,7 @@ async function refusal(reply) {
   }
 }
 
-async function ask(path, { model, language, ...options } = {}) {
+async function reach(path, { model, language, ...options } = {}) {
   const address = model ? `${path}?model=${encodeURIComponent(model)}` : path;
   const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
   if (language) headers["Accept-Language"] = language;
@@ -57,6 +57,11 @@ async function ask(path, { model, language, ...options } = {}) {
     throw new Refused("unreachable", t("unreachable"));
   }
   if (!reply.ok) throw await refusal(reply);
+  return reply;
+}
+
+async function ask(path, options = {}) {
+  const reply = await reach(path, options);
   try {
     return await reply.json();
   } catch (error) {
@@ -98,6 +103,8 @@ function post(path, body, { model, signal, onSent = () => {} }) {
 export const askInfo = () => ask("info");
 export const askCharts = async (model) => (await ask("charts", { model, language: currentLanguage() })).charts;
 export const askReport = (model) => ask("report", { model });
+// What the service renders as a file: a Blob.
+export const askFile = async (path, { model }) => (await reach(path, { model })).blob();
 export const askSamples = () => ask("static/samples/samples.json");
 export const askPredict = (file, how) => post("predict", form("file", [file]), how);
 export const askExplain = (file, fields, how) => post("explain", form("file", [file], fields), how);

@@ -230,7 +230,7 @@ function legend({ method }) {
 function details(explanation) {
   const { method, seconds: took, folds, segments = [] } = explanation;
   const said = [t("explained.by", { folds: count(folds.length), time: seconds(took) })];
-  if (method === "gradcam") return [el("p", { class: "quiet" }, said, " ", t("explained.coarse"))];
+  if (method === "gradcam") return [el("p", { class: "quiet" }, said, " ", t("explained.coarse", cells(explanation)))];
   if (method !== "lime") return [el("p", { class: "quiet" }, said)];
   const { precision: asked, evaluations, seed, r2 } = explanation;
   const values = { precision: t(`precision.${asked}`), evaluations: count(evaluations), seed, r2: number(r2, 2) };
@@ -249,6 +249,8 @@ function details(explanation) {
     el("details", {}, el("summary", {}, t("explained.largest")), el("ul", { class: "rows" }, rows)),
   ].filter(Boolean);
 }
+
+const cells = ({ heat }) => ({ rows: count(heat.length), columns: count(heat[0].length) });
 
 async function savePicture(picture) {
   const data = Uint8Array.from(atob(picture.src.split(",")[1]), (c) => c.charCodeAt(0));

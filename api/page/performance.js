@@ -1,25 +1,18 @@
 // The second tab: the bundle's own report, its curves and its tables.
 import { $, el, say } from "./dom.js";
-import { pointName, thresholdPercent } from "./answer.js";
 import { askCharts } from "./client.js";
+import { downloads } from "./downloads.js";
 import { chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf } from "./models.js";
-import { heatTable } from "./table.js";
-import { className, count, has, measured, number, percent, t } from "./words.js";
+import { benefit, elsewhere, otherCancers, population } from "./report_scope.js";
+import { confusion, perClass, points, subgroups } from "./report_tables.js";
+import { tip } from "./tips.js";
+import { count, currentLanguage, number, percent, sentence, t } from "./words.js";
 
 const MOST_CARDS = 5;
-const LETTERS = "ABCDEFGHIJ";
 let name = null; // the model whose report is shown
 let report = null;
 let charts = null; // its drawings: name -> <svg> markup, those of report.html
 let asked = 0; // the last question's number: an older answer is not shown
-
-// A value, and below it its interval: side by side they would make every table too wide.
-function stacked(metric, form = number) {
-  const { value, low, high } = metric;
-  if (value === null || low === null || low === undefined) return measured(metric, form);
-  return [form(value), el("small", {}, t("range", { low: form(low), high: form(high) }))];
-}
-const whole = (metric) => stacked(metric, (share) => percent(share, 0));
 
 export async function openPerformance() {
   asked += 1;
@@ -60,7 +53,11 @@ export async function translatePerformance() {
 }
 
 function drawPerformance() {
-  const parts = [head(), points(), curves(), perClass(), confusion(), subgroups(), origin()];
+  const tables = [points, otherCancers, benefit].map((make) => make(report));
+  const parts = [
+    head(), elsewhere(report, name), population(report), ...tables, curves(), perClass(report), confusion(report),
+    subgroups(report), origin(),
+  ];
   $("performance").replaceChildren(...parts.filter(Boolean).map((part) => el("section", { class: "card" }, ...part)));
 }
 
@@ -72,12 +69,34 @@ function head() {
     .slice(0, MOST_CARDS);
   return [
     el("h2", {}, t("report.title", { name: report.recipe })),
-    el("p", { class: "lead", lang: "en" }, report.summary),
+    ...summary(),
     el("p", { class: "quiet" }, t("report.standing")),
     report.warnings.length > 0 &&
-      el("ul", { class: "alert", lang: "en" }, report.warnings.map((text) => el("li", {}, text))),
+      el("ul", { class: "alert", lang: "en" }, report.warnings.map((text) => el("li", {}, sentence(text)))),
     el("dl", { class: "cards" }, size(), ...shown.map(card)),
+    ...downloads(name),
   ].filter(Boolean);
+}
+
+// The report's own paragraph is English: in another language the page says the same in its words.
+function summary() {
+  const told = el("p", { class: "lead", lang: "en" }, report.summary);
+  if (currentLanguage() === "en") return [told];
+  const { images, positives } = report.data;
+  const said = [t("summary.images", { images: count(images) })];
+  if (positives !== null) said.push(t("summary.melanomas", { n: count(positives), share: percent(positives / images) }));
+  const { auroc } = report.metrics;
+  if (auroc && positives !== null) said.push(t("summary.auroc", { n: count(Math.round(100 * auroc.value)) }));
+  const [point] = report.thresholds;
+  if (point) {
+    const whole = ({ value }) => count(Math.round(100 * value));
+    const others = count(Math.round(100 * (1 - point.specificity.value)));
+    said.push(t("summary.point", { caught: whole(point.sensitivity), others }));
+  }
+  return [
+    el("p", { class: "lead" }, said.join(" ")),
+    el("details", {}, el("summary", {}, t("summary.english")), told),
+  ];
 }
 
 function size() {
@@ -99,42 +118,10 @@ function card(key) {
   return el(
     "div",
     {},
-    el("dt", {}, metricName(key)),
+    el("dt", {}, metricName(key), ...(tip(key, metricName(key)) ?? [])),
     el("dd", { class: "big" }, form(value)),
     el("dd", { class: "small" }, range),
   );
-}
-
-// A column of a table whose value is a metric with an interval.
-const column = (key, { form = stacked, heat = true } = {}) => ({
-  name: metricName(key),
-  of: (row) => row[key].value,
-  form: (row) => form(row[key]),
-  heat,
-});
-const imagesColumn = () => ({
-  name: t("report.images"),
-  of: (row) => row.images,
-  form: (row) => count(row.images),
-});
-
-function points() {
-  if (report.thresholds.length === 0) return null;
-  const letter = (row) => LETTERS[report.thresholds.indexOf(row)];
-  const form = whole;
-  return [
-    el("h2", {}, t("report.points")),
-    el("p", { class: "quiet" }, t("report.points.text")),
-    ...heatTable({
-      name: t("report.points"),
-      rows: report.thresholds,
-      columns: [
-        { name: t("report.point"), of: (row) => row.at, form: (row) => `${letter(row)}  ${pointName(row.at)}` },
-        { name: t("report.threshold"), of: (row) => row.value, form: (row) => thresholdPercent(row.value) },
-        ...["sensitivity", "specificity", "ppv", "npv"].map((key) => column(key, { form })),
-      ],
-    }),
-  ];
 }
 
 // The service's own drawing. Names of the run are text in it, and its colors are the page's.
@@ -150,68 +137,6 @@ function curves() {
     el("h2", {}, t("report.curves")),
     el("p", { class: "quiet" }, t("report.curves.text")),
     el("div", { class: "figures" }, figures),
-  ];
-}
-
-function perClass() {
-  const metrics = ["auroc", "pr_auc", "precision", "recall", "f1"];
-  return [
-    el("h2", {}, t("report.classes")),
-    el("p", { class: "quiet" }, t("report.classes.text")),
-    ...heatTable({
-      name: t("report.classes"),
-      rows: report.per_class,
-      search: true,
-      note: (row) => (row.melanoma ? t("report.counts") : null),
-      columns: [
-        { name: t("report.class"), of: (row) => className(row.name), form: (row) => className(row.name) },
-        imagesColumn(),
-        ...metrics.map((key) => column(key)),
-      ],
-    }),
-  ];
-}
-
-function confusion() {
-  const { classes, counts, rule } = report.confusion;
-  const rows = classes.map((label, i) => ({ label, total: counts[i].reduce((a, b) => a + b, 0), counts: counts[i] }));
-  const columns = classes.map((label, j) => ({
-    name: className(label),
-    of: (row) => (row.total ? row.counts[j] / row.total : null),
-    form: (row) => count(row.counts[j]),
-    heat: true,
-  }));
-  const first = { name: t("report.true"), of: (row) => className(row.label), form: (row) => className(row.label) };
-  return [
-    el("h2", {}, t("report.confusion")),
-    el("p", { class: "quiet" }, t("report.confusion.text"), " ", el("span", { lang: "en" }, `(${rule})`)),
-    ...heatTable({ name: t("report.confusion"), rows, columns: [first, ...columns] }),
-  ];
-}
-
-function subgroups() {
-  if (report.subgroups.length === 0) return null;
-  const named = (key) => (has(`column.${key}`) ? t(`column.${key}`) : key.replaceAll("_", " "));
-  const said = (row) => `${named(row.column)}${t("colon")} ${row.value}`;
-  const gap = ({ value }) => (value === null ? "–" : `${value > 0 ? "+" : ""}${number(value * 100, 1)}`);
-  const auroc = column("auroc", { form: (metric) => stacked(metric, (value) => number(value, 2)) });
-  return [
-    el("h2", {}, t("report.subgroups")),
-    el("p", { class: "quiet" }, t("report.subgroups.text")),
-    ...heatTable({
-      name: t("report.subgroups"),
-      rows: report.subgroups,
-      search: true,
-      note: (row) => row.note && el("span", { lang: "en" }, row.note),
-      columns: [
-        { name: t("report.group"), of: said, form: said },
-        imagesColumn(),
-        auroc,
-        column("sensitivity", { form: whole }),
-        column("specificity", { form: whole }),
-        column("calibration_gap", { form: gap, heat: false }),
-      ],
-    }),
   ];
 }
 

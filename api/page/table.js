@@ -1,5 +1,6 @@
 // A table that is sorted by its headings and searched by name, its shares tinted by their height.
 import { el } from "./dom.js";
+import { tip } from "./tips.js";
 import { count, t } from "./words.js";
 
 let made = 0;
@@ -53,7 +54,8 @@ function heading(column, state, draw) {
     state.by = column;
     draw();
   });
-  return el("th", { scope: "col" }, button);
+  // Only numbers' columns have a meaning to look up.
+  return el("th", { scope: "col" }, button, ...((column.key && tip(column.key, column.name)) || []));
 }
 
 function compare(a, b, down) {

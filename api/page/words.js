@@ -26,6 +26,21 @@ export const has = (key) => key in DICTIONARIES[language];
 // A class's name: the bundle's own, or its translation where there is one.
 export const className = (name) => (has(`class.${name}`) ? t(`class.${name}`) : name);
 
+// A subgroup's: "under 30" and "upper extremity" are the report's English.
+const RANGES = [
+  [/^under (\d+)$/, "range.under"],
+  [/^(\d+) to (\d+)$/, "range.to"],
+  [/^(\d+) and over$/, "range.over"],
+  [/^other \((\d+) values\)$/, "range.other"],
+];
+export function groupName(value) {
+  for (const [form, key] of RANGES) {
+    const [, a, b] = value.match(form) ?? [];
+    if (a) return t(key, { a, b });
+  }
+  return has(`group.${value}`) ? t(`group.${value}`) : className(value);
+}
+
 const numbers = (options) => new Intl.NumberFormat(language, options);
 
 export const count = (value) => numbers({}).format(value);
@@ -65,6 +80,9 @@ export function seconds(value) {
   const form = { style: "unit", unit: "second", maximumFractionDigits: digits };
   return numbers(form).format(value);
 }
+
+export const moment = (date) =>
+  new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(date);
 
 // The server's words as a sentence: a capital first, a stop last.
 export function sentence(text) {

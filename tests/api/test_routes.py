@@ -28,7 +28,8 @@ from melanoma.scoring.scorer import Scorer
 
 TOKEN = "a-long-and-secret-word"
 GUARDED = ["POST /predict", "POST /predict/batch", "POST /explain"]
-GUARDED += [f"GET {path}" for path in ("/info", "/classes", "/report", "/charts", "/metrics")]
+PAGES = ["/info", "/classes", "/report", "/charts", "/metrics", "/report.html", "/MODEL_CARD.md"]
+GUARDED += [f"GET {path}" for path in PAGES]
 OPEN = ["/", "/static/favicon.svg", "/healthz", "/readyz"]
 
 

@@ -95,6 +95,55 @@ FRENCH = {
     ),
     UNDEFINED: "non défini",
 }
+# What rows are named by: classes of the readers, and groups as evaluation.measure.subgroups makes.
+FRENCH_NAMES = {
+    "melanoma": "mélanome",
+    "benign": "bénin",
+    "nevus": "nævus",
+    "melanocytic nevus": "nævus mélanocytaire",
+    "basal cell carcinoma": "carcinome basocellulaire",
+    "squamous cell carcinoma": "carcinome épidermoïde",
+    "actinic keratosis": "kératose actinique",
+    "actinic keratosis / intraepithelial carcinoma": "kératose actinique / carc. intraépithélial",
+    "benign keratosis-like lesion": "lésion de type kératose",
+    "dermatofibroma": "dermatofibrome",
+    "vascular lesion": "lésion vasculaire",
+    "male": "homme",
+    "female": "femme",
+    "unknown": "inconnu",
+    "back": "dos",
+    "lower extremity": "membre inférieur",
+    "upper extremity": "membre supérieur",
+    "trunk": "tronc",
+    "torso": "tronc",
+    "anterior torso": "tronc, devant",
+    "posterior torso": "tronc, dos",
+    "lateral torso": "tronc, côté",
+    "abdomen": "abdomen",
+    "face": "visage",
+    "chest": "poitrine",
+    "foot": "pied",
+    "neck": "cou",
+    "scalp": "cuir chevelu",
+    "hand": "main",
+    "ear": "oreille",
+    "genital": "région génitale",
+    "acral": "extrémités",
+    "head/neck": "tête et cou",
+    "palms/soles": "paumes et plantes",
+    "oral/genital": "bouche et région génitale",
+    "histopathology": "histologie",
+    "histology": "histologie",
+    "follow-up": "suivi",
+    "consensus": "consensus",
+    "confocal": "microscopie confocale",
+}
+_FRENCH_RANGES = (
+    (r"under (\d+)", r"moins de \1"),
+    (r"(\d+) to (\d+)", r"\1 à \2"),
+    (r"(\d+) and over", r"\1 et plus"),
+    (r"other \((\d+) values\)", r"autres (\1 valeurs)"),
+)
 LANGUAGES: dict[str, dict[str, str]] = {"en": {}, "fr": FRENCH}
 
 
@@ -117,6 +166,15 @@ class Words:
         text = re.sub(r"(?<=\d),(?=\d{3})", "\N{NARROW NO-BREAK SPACE}", text)
         text = re.sub(r"(?<=\d)\.(?=\d)", ",", text)
         return re.sub(r"(?<=[\d%]) to (?=[\d<>])", " à ", text)
+
+    def name(self, row: str) -> str:
+        """A class's or a group's name; one that is not known stays as it is."""
+        if self.language == "en":
+            return row
+        for english, french in _FRENCH_RANGES:
+            if re.fullmatch(english, row):
+                return re.sub(english, french, row)
+        return FRENCH_NAMES.get(row, row)
 
     def at(self, point: str) -> str:
         """What a threshold was chosen for: "sensitivity 0.95" and the like."""

@@ -58,7 +58,7 @@ def draw_shortcuts(shortcuts: Shortcuts, words: Words) -> str:
 def draw_subgroups(groups: Sequence[SubgroupLine], overall: Measured, words: Words) -> str:
     """AUROC with interval of every subgroup, small ones as a gray note."""
     rows = [
-        _Row(words(group.column.replace("_", " ")), group.value, group.images, group.auroc)
+        _Row(words(group.column.replace("_", " ")), words.name(group.value), group.images, group.auroc)
         for group in groups
     ]
     told = words(
@@ -72,7 +72,7 @@ def draw_subgroups(groups: Sequence[SubgroupLine], overall: Measured, words: Wor
 def draw_classes(classes: Sequence[ClassLine], words: Words) -> str:
     """AUROC of every class against the rest with its interval, the best on top."""
     best_first = sorted(classes, key=lambda row: -(row.auroc.value or 0.0))
-    rows = [_Row("", row.name, row.images, row.auroc) for row in best_first]
+    rows = [_Row("", words.name(row.name), row.images, row.auroc) for row in best_first]
     told = words("AUROC of each class against the rest with its interval.")
     title = words("AUROC by class")
     return _draw_rows("classes", rows, Measured(value=None), words, title=title, told=told)

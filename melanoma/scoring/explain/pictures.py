@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 _INK, _MUTED = "#1f2933", "#52606d"
-_GREEN, _RED, _YELLOW = (22, 163, 74), (220, 38, 38), (250, 204, 21)
+# Okabe and Ito's blue and vermilion: told apart by every kind of color vision, on any skin.
+_BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)
+_LIGHT, _DARK = (255, 255, 255), (0, 0, 0)  # an edge of two lines is seen on pale and dark alike
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _LONGEST_SIDE = 640
 _WIDE = 0.96  # of the figure's width, for a line below both panels
 _SMALLEST = 7.0  # points of a line that had to be set smaller
-# From blue to a bright red: on skin, the pale or dark end of ready-made scales is lost.
-_HEAT_COLORS = ("#3b4cc0", "#2bb5c9", "#f7d038", "#e6261f")
+# Viridis's own: lighter step by step, so that it is read without colors too.
+_HEAT_COLORS = ("#440154", "#31688e", "#35b779", "#fde725")
 
 
 def import_drawing() -> None:
@@ -67,16 +69,18 @@ def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
 
 
 def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
-    """`part` with the largest superpixels green (for) or red (against), outlined in yellow."""
+    """`part` with the largest superpixels blue (for) or orange (against), their edges a dark line
+    inside a light one."""
     labels = _grow(explanation.segments, part)
     tinted = part.astype(np.float32)
     chosen = np.full(labels.shape, -1)
     for number in explanation.largest():
         here = labels == number
-        color = _GREEN if explanation.weights[number] > 0 else _RED
+        color = _BLUE if explanation.weights[number] > 0 else _ORANGE
         tinted[here] = (1 - _TINT) * tinted[here] + _TINT * np.array(color, np.float32)
         chosen[here] = number
-    tinted[find_boundaries(chosen, mode="thick")] = _YELLOW
+    tinted[find_boundaries(chosen, mode="thick")] = _LIGHT
+    tinted[find_boundaries(chosen, mode="inner", background=-1)] = _DARK
     return tinted.astype(np.uint8)
 
 
@@ -98,9 +102,9 @@ def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplana
         ).set_path_effects([outline])
     figure.legend(
         handles=[
-            Patch(facecolor=_share(_GREEN), label="for"),
-            Patch(facecolor=_share(_RED), label="against"),
-            Line2D([], [], color=_share(_YELLOW), linewidth=2, label="largest superpixels"),
+            Patch(facecolor=_share(_BLUE), label="for"),
+            Patch(facecolor=_share(_ORANGE), label="against"),
+            Line2D([], [], color=_share(_DARK), linewidth=2, label="largest superpixels"),
         ],
         title="Numbers: percentage points of probability that showing the area adds",
         **_legend_place(axes),
@@ -109,16 +113,21 @@ def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplana
 
 
 def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation) -> None:
-    """The map over the photograph, and its scale."""
+    """The map over the photograph, each of its cells as large as it is, and its scale."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
 
     height, width = part.shape[:2]
-    heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    # Not smoothed: a map of 4 x 4 cells must not look as if it knew the lesion's edge.
+    heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_NEAREST)
+    rows, columns = explanation.heat.shape
     axes.imshow(part)
     # Where nothing speaks for the class, the photograph itself is seen.
     colors = LinearSegmentedColormap.from_list("heat", _HEAT_COLORS)
     axes.imshow(heat, cmap=colors, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
+    lines = {"color": "white", "alpha": 0.45, "linewidth": 0.6}
+    axes.hlines(np.arange(1, rows) * height / rows - 0.5, -0.5, width - 0.5, **lines)
+    axes.vlines(np.arange(1, columns) * width / columns - 0.5, -0.5, height - 0.5, **lines)
     _title(axes, f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
     box = axes.get_position()
     place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
@@ -22,8 +23,8 @@ def _lime(target: str, pixels: np.ndarray = PHOTOGRAPH) -> LimeExplanation:
     return explain_lime(make_scorer([read_boxes([PATCH])]), pixels, target=target)
 
 
-@pytest.mark.parametrize(("target", "channel"), [("melanoma", 1), ("benign", 0)])
-def test_the_read_square_is_green_for_its_class_and_red_for_the_other(
+@pytest.mark.parametrize(("target", "channel"), [("melanoma", 2), ("benign", 0)])
+def test_the_read_square_is_blue_for_its_class_and_orange_for_the_other(
     target: str, channel: int
 ) -> None:
     tinted = tint_segments(PHOTOGRAPH, _lime(target)).astype(int)
@@ -31,10 +32,10 @@ def test_the_read_square_is_green_for_its_class_and_red_for_the_other(
     inner = np.median(change, axis=0)
     assert inner.argmax() == channel
     assert inner[channel] > 15
-    assert (inner[[c for c in (0, 1, 2) if c != channel]] <= 0).all()
+    assert inner[2 - channel] <= 0
 
 
-def test_only_the_five_largest_are_tinted_and_each_has_a_yellow_outline() -> None:
+def test_only_the_five_largest_are_tinted_and_each_has_an_edge_of_two_lines() -> None:
     pixels = draw_marked_photograph(PATCH, height=192, width=256)  # the superpixels' own size
     explanation = _lime("melanoma", pixels)
     tinted = tint_segments(pixels, explanation)
@@ -42,10 +43,28 @@ def test_only_the_five_largest_are_tinted_and_each_has_a_yellow_outline() -> Non
     assert len(explanation.largest()) == 5
     chosen = np.isin(explanation.segments, explanation.largest())
     assert touched[chosen].mean() > 0.95
-    yellow = (tinted == (250, 204, 21)).all(axis=2)
-    assert not (touched & ~chosen & ~yellow).any()
+    light, dark = (tinted == 255).all(axis=2), (tinted == 0).all(axis=2)
+    assert not (touched & ~chosen & ~light).any()
+    assert (light & ~chosen).any()
     for number in explanation.largest():
-        assert yellow[explanation.segments == number].any()
+        assert dark[explanation.segments == number].any()
+
+
+def test_the_cells_of_a_map_are_drawn_as_large_as_they_are() -> None:
+    explanation = explain_gradcam(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH, target="melanoma")
+    (half,) = (explanation.heat.shape[0] // 2,)
+    heat = np.zeros_like(explanation.heat)
+    heat[:half] = 1.0
+    flat = np.full((300, 300, 3), 128, np.uint8)
+    drawn = draw_explanation(dataclasses.replace(explanation, heat=heat), flat)
+    with Image.open(io.BytesIO(drawn)) as image:
+        right = np.asarray(image.convert("RGB"), int)[63 : 63 + 506, 572 : 572 + 506]
+    # Between two lines of the grid a column has two colors and nothing between them.
+    column = right[:, 5, :].sum(axis=1)
+    high, low = np.median(column[20:60]), np.median(column[-60:-20])
+    assert abs(high - low) > 30
+    between = (np.abs(column - high) > 6) & (np.abs(column - low) > 6)
+    assert between[8:-8].sum() <= 3 * max(heat.shape)
 
 
 def test_a_picture_is_as_wide_for_any_shape_and_keeps_the_photograph_s_proportions() -> None:
