@@ -83,6 +83,24 @@ def test_a_report_that_was_changed_after_the_start_is_not_served(bundle_folder, 
         assert client.get("/classes").status_code == 200
 
 
+def test_the_report_and_the_card_are_files_without_images_names(client, scorer):
+    report = scorer.bundle.report
+    names = [error.image_name for error in report.largest_errors]
+    assert names, "nothing to leave out"
+    for path, kind, part in (
+        ("/report.html", "text/html", report.summary.split(". ")[0]),
+        ("/MODEL_CARD.md", "text/markdown", scorer.bundle.backbone),
+    ):
+        reply = client.get(path)
+        assert reply.status_code == 200
+        assert reply.headers["content-type"].startswith(kind)
+        file = f'attachment; filename="{scorer.bundle.name}_{path[1:]}"'
+        assert reply.headers["content-disposition"] == file
+        assert part in reply.text
+        assert not [name for name in names if name in reply.text]
+        refused(client.get(f"{path}?model=nobody"), 404, "unknown_model")
+
+
 def test_the_charts_are_those_of_the_report_in_the_language_asked_for(client, scorer):
     reply = client.get("/charts")
     assert reply.json()["charts"] == draw_charts(scorer.bundle.report)

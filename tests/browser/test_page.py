@@ -63,7 +63,9 @@ def test_calibration_and_the_disclaimer_stand_beside_the_probability(open_page, 
     at.page.locator("#calibrated").get_by_text("Not calibrated").wait_for()
 
 
-def test_the_meaning_of_the_threshold_is_told_with_the_reports_intervals(open_page, served):
+def test_the_threshold_has_a_place_on_the_bar_and_a_meaning_with_the_reports_intervals(
+    open_page, served
+):
     at = open_page()
     at.score(served.photographs[3])
     at.page.locator("#meaning").get_by_text("In cross-validation").wait_for()
@@ -74,17 +76,16 @@ def test_the_meaning_of_the_threshold_is_told_with_the_reports_intervals(open_pa
             for k in ("value", "low", "high")
         )
         assert f"{value} ({low} to {high})" in at.text("#meaning")
-
-
-def test_the_bar_is_as_long_as_the_probability_and_marks_the_threshold(open_page, served):
-    at = open_page()
     answer = expected(served, served.photographs[3])
-    at.score(served.photographs[3])
     bar, fill, mark = (at.page.locator(s).bounding_box() for s in ("#bar", "#fill", "#threshold"))
     share = max(answer["melanoma_probability"], 12.8 / bar["width"])
     assert fill["width"] / bar["width"] == pytest.approx(share, abs=0.01)
     middle = (mark["x"] + mark["width"] / 2 - bar["x"]) / bar["width"]
     assert middle == pytest.approx(answer["threshold"]["value"], abs=0.01)
+    # In colors of the person's own the bar is still seen.
+    at.page.emulate_media(forced_colors="active")
+    color = "(e) => getComputedStyle(e).backgroundColor"
+    assert at.page.eval_on_selector("#fill", color) != at.page.eval_on_selector("#bar", color)
 
 
 def test_the_verdict_has_a_color_and_never_a_color_alone(open_page, served):
@@ -231,6 +232,24 @@ def test_the_scored_square_is_shown(open_page, served):
         words = {"center": "center square", "squash": "whole photograph"}[fit]
         assert words in at.text("#seen figcaption")
         assert f"{side} \N{MULTIPLICATION SIGN} {side} pixels" in at.text("#seen figcaption")
+        assert at.page.is_visible("#cut") == (fit == "center")
+        if fit == "squash":
+            assert "whole photograph" in at.text("#framing-words")
+            continue
+        # The square is there before Predict; moved to the right, it holds the white field alone.
+        at.page.locator("#cut").focus()
+        for _ in range(26):
+            at.page.keyboard.press("ArrowRight")
+        assert at.page.is_hidden("#result"), "an answer about another square stayed"
+        assert "83 % across" in at.page.get_attribute("#cut", "aria-label")
+        with at.page.expect_request("**/predict*") as asked:
+            at.predict()
+        assert b"\x89PNG" in asked.value.post_data_buffer
+        at.page.locator("#seen canvas").wait_for()
+        assert at.pixels("#seen canvas")[side // 2, side // 2].tolist() == [255] * 3
+        assert "square you chose" in at.text("#seen figcaption")
+        at.page.click("#cut-reset")
+        assert at.page.is_disabled("#cut-reset")
 
 
 def test_name_type_and_size_stand_under_the_preview(open_page, served):

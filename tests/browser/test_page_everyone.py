@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_service import encode
 
 from api.errors import STATUS
+from melanoma.evaluation.metrics.catalog import METRICS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
@@ -241,27 +242,22 @@ def test_french_is_chosen_applied_to_what_is_shown_and_remembered(open_page, ser
     assert not at.page.eval_on_selector("#invitation", cut)
 
 
-def test_a_french_browser_gets_french(open_page):
+def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_page):
     at = open_page(locale="fr-FR")
     assert at.text("#tab-about") == "À propos"
-
-
-def test_both_languages_have_every_word_and_every_value(open_page):
-    at = open_page()
     en, fr = at.page.evaluate(
         "async () => [(await import('/static/en.js')).en, (await import('/static/fr.js')).fr]"
     )
-    own = {key for key in fr if key.startswith(("error.", "class."))}
+    own = {key for key in fr if key.startswith(("error.", "class.", "group."))}
+    own |= {key for key in fr if key.startswith("tip.")} - set(en)  # English has the catalog's
     assert set(fr) - own == set(en) - {"error.status"}
     for key, words in en.items():
         places = set(re.findall(r"\{\w+\}", words))
         assert set(re.findall(r"\{\w+\}", fr[key])) == places, key
-
-
-def test_every_refusal_that_a_person_can_meet_is_told_in_french(open_page):
-    at = open_page()
-    words = at.page.evaluate("async () => (await import('/static/fr.js')).fr")
-    told = {key.removeprefix("error.") for key in words if key.startswith("error.")}
+    # Every refusal that a person can meet, and every metric that has a card.
+    cards = {f"tip.{name}" for name, spec in METRICS.items() if spec.card and spec.card.page}
+    assert cards <= set(fr)
+    told = {key.removeprefix("error.") for key in fr if key.startswith("error.")}
     # Those that only a program can bring about, or that name a value in the service's own words.
     programs = {"bad_base64", "bad_json", "bad_multipart", "client_gone", "invalid_field"}
     programs |= {"method_not_allowed", "not_found", "unknown_field"}

@@ -44,6 +44,21 @@ def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
     classes = table(at, "Classes")
     assert sorted(names(classes)) == sorted(line["name"] for line in report["per_class"])
     assert "not a medical device" in at.text("#performance")
+    # Where the numbers hold, and what they mean.
+    population = table(at, "Data and population").inner_text()
+    assert f"{report['data']['images']:,}" in population
+    assert "another data set" in at.text("#performance")
+    assert table(at, "Net benefit").locator("tbody tr").count() > 2
+    what = at.page.get_by_role("button", name="What is AUROC?").first
+    what.focus()
+    at.page.keyboard.press("Enter")
+    assert at.page.locator(".told:popover-open").inner_text().startswith("AUROC")
+    at.page.keyboard.press("Escape")
+    assert at.page.locator(".told:popover-open").count() == 0
+    with at.page.expect_download() as download:
+        at.page.get_by_role("button", name="Report (HTML)").click()
+    assert download.value.suggested_filename == "tiny_report.html"
+    assert "<!doctype html>" in download.value.path().read_text().lower()
 
 
 def test_the_charts_are_the_drawings_of_the_report_in_the_pages_colors(open_page, served):
@@ -74,6 +89,9 @@ def test_the_charts_change_language_with_the_page(open_page):
     at.page.select_option("#language", "fr")
     at.page.locator(".figures figcaption").get_by_text("Courbe ROC").wait_for()
     assert "sensibilité" in at.page.locator(".figures svg").first.text_content()
+    groups = table(at, "Sous-groupes").inner_text()
+    assert "sexe : homme" in groups.replace("\xa0", " ")
+    assert "male" not in groups
 
 
 def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(open_page, served):

@@ -58,7 +58,12 @@ def draw_shortcuts(shortcuts: Shortcuts, words: Words) -> str:
 def draw_subgroups(groups: Sequence[SubgroupLine], overall: Measured, words: Words) -> str:
     """AUROC with interval of every subgroup, small ones as a gray note."""
     rows = [
-        _Row(words(group.column.replace("_", " ")), words.name(group.value), group.images, group.auroc)
+        _Row(
+            words(group.column.replace("_", " ")),
+            words.name(group.value),
+            group.images,
+            group.auroc,
+        )
         for group in groups
     ]
     told = words(
