@@ -23,16 +23,15 @@ def _lime(target: str, pixels: np.ndarray = PHOTOGRAPH) -> LimeExplanation:
     return explain_lime(make_scorer([read_boxes([PATCH])]), pixels, target=target)
 
 
-@pytest.mark.parametrize(("target", "channel"), [("melanoma", 2), ("benign", 0)])
+@pytest.mark.parametrize(("target", "sign"), [("melanoma", 1), ("benign", -1)])
 def test_the_read_square_is_blue_for_its_class_and_orange_for_the_other(
-    target: str, channel: int
+    target: str, sign: int
 ) -> None:
     tinted = tint_segments(PHOTOGRAPH, _lime(target)).astype(int)
     change = (tinted - PHOTOGRAPH)[PATCH.mask(*PHOTOGRAPH.shape[:2])]
     inner = np.median(change, axis=0)
-    assert inner.argmax() == channel
-    assert inner[channel] > 15
-    assert inner[2 - channel] <= 0
+    # Towards blue and away from red, or the other way round.
+    assert sign * (inner[2] - inner[0]) > 10
 
 
 def test_only_the_five_largest_are_tinted_and_each_has_an_edge_of_two_lines() -> None:
