@@ -134,6 +134,21 @@ async function scoreOne(how) {
   return askPredict(sent, how);
 }
 
+// The same photograph where another share of lesions are melanomas.
+async function scoreElsewhere(prevalence) {
+  const { answer, sent } = state;
+  try {
+    const moved = await askPredict(sent, { model: reference(answer.model), prevalence });
+    if (state.answer !== answer) return;
+    state.answer = moved;
+    drawAnswer();
+    say(spoken(moved));
+    $("prevalence")?.focus({ preventScroll: true });
+  } catch (error) {
+    if (state.answer === answer) complain(error.message);
+  }
+}
+
 // The service's answer about the files that can be sent, and a refusal for each of the others.
 async function scoreSeveral(how) {
   const { files, refusals } = state;
@@ -172,6 +187,7 @@ function drawAnswer() {
     file: sent,
     square,
     actual,
+    move: scoreElsewhere,
     served: served(reference(answer.model)),
     report: reportOf.known(reference(answer.model)),
   };

@@ -1,5 +1,6 @@
 // One answer, told: the probability, what the threshold says of it, who says so, and how sure.
 import { el, svg } from "./dom.js";
+import { frequency, possible, prevalenceField, reasons } from "./reasons.js";
 import { squareFigure } from "./square.js";
 import { className, count, measured, moment, number, percent, sentence, t, has } from "./words.js";
 
@@ -92,28 +93,31 @@ export function standing({ calibrated, prevalence }) {
 }
 
 // `served` is /info's entry of the model, `report` its report or null where it is not there (yet).
-export function tellAnswer(answer, { file, square, served, report, actual }) {
+export function tellAnswer(answer, { file, square, served, report, actual, move }) {
   const share = shownShare(answer);
   // What may spoil the score stands before it, for the ear as well.
   const parts = [
     el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))),
     Object.assign(verdict(answer, judge(answer)), { id: "verdict" }),
   ];
+  const why = reasons(answer);
+  if (why) parts.push(why);
   const next = nextStep(answer);
   if (next) parts.push(el("p", { id: "next" }, next));
-  const why = disagreement(answer, served);
-  if (why) parts.push(el("p", { id: "why" }, why));
+  const against = disagreement(answer, served);
+  if (against) parts.push(el("p", { id: "why" }, against));
   parts.push(
     el("p", { id: "percentage", class: kindOf(answer) }, percent(share)),
     el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
     el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
+    ...[frequency(answer), prevalenceField(answer, move)].filter(Boolean),
+    ...[possible(answer)].filter(Boolean),
     el("p", { id: "likeliest" }, t("likeliest"), " ", el("b", {}, className(answer.prediction)), ` ${percent(answer.probability)}`),
   );
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));
   for (const other of served?.external ?? []) parts.push(el("p", { class: "elsewhere" }, elsewhere(other)));
-  if (answer.set) parts.push(el("p", { id: "possible" }, possible(answer.set)));
   parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
   if (served) parts.push(squareFigure(file, { ...served, moved: square !== null }));
   if (answer.thresholds.length > 1) parts.push(otherPoints(answer.thresholds));
@@ -171,10 +175,6 @@ function meaning({ threshold }, report) {
 function elsewhere({ name, images, sensitivity, auroc }) {
   const share = measured(sensitivity, (value) => percent(value, 0));
   return t("elsewhere", { name, images: count(images), share, auroc: measured(auroc) });
-}
-
-function possible({ level, classes: names }) {
-  return t("possible", { level: percent(level, 0), names: names.map(className).join(", ") });
 }
 
 function classes(shares) {

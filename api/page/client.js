@@ -106,7 +106,8 @@ export const askReport = (model) => ask("report", { model });
 // What the service renders as a file: a Blob.
 export const askFile = async (path, { model }) => (await reach(path, { model })).blob();
 export const askSamples = () => ask("static/samples/samples.json");
-export const askPredict = (file, how) => post("predict", form("file", [file]), how);
+export const askPredict = (file, { prevalence, ...how }) =>
+  post("predict", form("file", [file], prevalence === undefined ? {} : { prevalence }), how);
 export const askExplain = (file, fields, how) => post("explain", form("file", [file], fields), how);
 export const askBatch = (files, how) => post("predict/batch", form("files", files), how);
 

@@ -20,17 +20,23 @@ export function metricName(key) {
   return has(`metric.${key}`) ? t(`metric.${key}`) : key.replaceAll("_", " ");
 }
 // An entry of /info in a list: one that was trained on drawings says so.
-export const option = (model) =>
+const option = (model) =>
   new Option(reference(model) + (model.phantoms ? ` (${t("model.phantoms")})` : ""), reference(model));
 export const chosenModel = () => $("model").value;
 // `then` is called when another model is chosen: one choice for every part of the page.
 export const onModel = (then) => $("model").addEventListener("change", then);
 
+// The list in the language of now; the choice stays.
+export function drawModels(kept = $("model").value) {
+  if (info === null) return;
+  $("model").replaceChildren(...info.models.map(option));
+  if (served(kept)) $("model").value = kept;
+}
+
 export async function loadInfo() {
   info = await askInfo();
   const kept = $("model").value;
-  $("model").replaceChildren(...info.models.map(option));
-  if (served(kept)) $("model").value = kept;
+  drawModels(kept);
   $("served").hidden = info.models.length < 2 && !info.models.some((model) => model.phantoms);
   return info;
 }

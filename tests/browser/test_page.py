@@ -328,6 +328,36 @@ def test_another_cancer_is_told_of_in_red_with_the_next_step(open_page, served):
     assert "no all-clear" in at.text("#next")
 
 
+def test_an_unscorable_picture_is_told_why_and_what_to_do_in_both_languages(open_page, served):
+    at = open_page()
+    answer = expected(served, served.photographs[3])
+    bad = {"ok": False, "reasons": ["not_sharp", "lesion_off_center"], "advice": "-"}
+    verdict = {"code": "unscorable", "text": "Not good enough. Again."}
+    whole = {"of": 100, "melanomas": 3, "low": 1, "high": 6, "prevalence": 0.111, "text": "-"}
+    possible = {"level": 0.9, "classes": ["melanoma", "benign"]}
+    parts = {"novelty": None, "set": possible, "frequency": whole}
+    at.answer("**/predict*", {**answer, **parts, "verdict": verdict, "quality": bad})
+    at.score(served.photographs[3])
+    assert "cannot judge this picture" in at.text("#verdict")
+    assert "hold still" in at.text("#reasons")
+    assert "move the square" in at.text("#reasons")
+    assert "mean nothing" in at.text("#next")
+    assert "Of 100 lesions with such a score about 3 are melanomas" in at.text("#frequency")
+    assert "90 % of lesions: melanoma, benign" in at.text("#possible")
+    at.page.select_option("#language", "fr")
+    assert "déplacez le carré" in at.text("#reasons")
+    at.page.select_option("#language", "en")
+    # Another prevalence is asked of the service, which moves numbers and words together.
+    at.page.fill("#prevalence", "2")
+    with at.page.expect_request("**/predict*") as asked:
+        at.page.keyboard.press("Enter")
+    assert b'name="prevalence"\r\n\r\n0.02\r\n' in asked.value.post_data_buffer
+    # A reason that the page has no words for is the service's.
+    at.answer("**/predict*", {**answer, "verdict": verdict, "quality": None})
+    at.score(served.photographs[3])
+    assert at.text("#reasons") == "Not good enough. Again."
+
+
 def test_a_flag_above_a_benign_class_is_explained(open_page, served):
     at = open_page()
     answer = expected(served, served.photographs[3])

@@ -260,7 +260,7 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     told = {key.removeprefix("error.") for key in fr if key.startswith("error.")}
     # Those that only a program can bring about, or that name a value in the service's own words.
     programs = {"bad_base64", "bad_json", "bad_multipart", "client_gone", "invalid_field"}
-    programs |= {"method_not_allowed", "not_found", "unknown_field"}
+    programs |= {"method_not_allowed", "not_found", "trained_on_drawings", "unknown_field"}
     assert told - {"status"} == set(STATUS) - programs
 
 
