@@ -37,7 +37,7 @@ def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
     assert f"{report['data']['images']:,}" in cards
     assert report["summary"].split(". ")[0] in at.page.inner_text("#performance .lead")
     for warning in report["warnings"]:
-        assert warning in at.page.inner_text("#performance ul.alert")
+        assert warning[1:] in at.page.inner_text("#performance ul.alert")
     points = table(at, "Operating points").inner_text().replace("\xa0", " ")
     for point in report["thresholds"]:
         assert f"{point['at'].split()[0]} {point['at'].split()[1]}" in points
