@@ -54,7 +54,7 @@ class ExplainSlot:
         self.deadline, self._others_wait = deadline, others_wait
         self._taken = threading.Lock()
         self._stop = threading.Event()  # the running function's, or the last one's
-        self._leaving = False
+        self._leaving = threading.Event()
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="explaining", initializer=_step_back
         )
@@ -66,7 +66,7 @@ class ExplainSlot:
 
     def leave(self) -> None:
         """The service is ending: what runs is stopped, and no other begins. From any thread."""
-        self._leaving = True
+        self._leaving.set()
         self._stop.set()
 
     async def run(
@@ -81,12 +81,12 @@ class ExplainSlot:
         Raises Refusal when the slot is taken or the service is ending, and whatever the function
         raises.
         """
-        if self._leaving:
+        if self._leaving.is_set():
             raise Refusal("not_ready", _LEAVING)
         if not await self._take():
             raise Refusal("busy", "another explanation is being made; try again in a moment")
         stop = self._stop = threading.Event()
-        if self._leaving:  # told so since the first look
+        if self._leaving.is_set():  # told so since the first look
             stop.set()
         should_stop = _Steps(stop, self._others_wait)
         future = self._thread.submit(function, deadline=self.deadline, should_stop=should_stop)
@@ -99,7 +99,7 @@ class ExplainSlot:
             try:
                 return work.result()
             except Exception as error:
-                if self._leaving:
+                if self._leaving.is_set():
                     raise Refusal("not_ready", _LEAVING) from error
                 raise
         finally:
