@@ -125,9 +125,9 @@ def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamE
     # Where nothing speaks for the class, the photograph itself is seen.
     colors = LinearSegmentedColormap.from_list("heat", _HEAT_COLORS)
     axes.imshow(heat, cmap=colors, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
-    lines = {"color": "white", "alpha": 0.45, "linewidth": 0.6}
-    axes.hlines(np.arange(1, rows) * height / rows - 0.5, -0.5, width - 0.5, **lines)
-    axes.vlines(np.arange(1, columns) * width / columns - 0.5, -0.5, height - 0.5, **lines)
+    grid: dict[str, Any] = {"color": "white", "alpha": 0.45, "linewidth": 0.6}
+    axes.hlines(np.arange(1, rows) * height / rows - 0.5, -0.5, width - 0.5, **grid)
+    axes.vlines(np.arange(1, columns) * width / columns - 0.5, -0.5, height - 0.5, **grid)
     _title(axes, f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
     box = axes.get_position()
     place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
