@@ -11,60 +11,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import nn
 
 from melanoma.errors import MelanomaError, RecipeError, suggest
-
-
-@dataclass(frozen=True)
-class PublishedWeights:
-    """Where a backbone's ImageNet weights are published, and what they must hash to.
-
-    `sha256` holds all 64 digits, or the first eight where the publisher states no more (in the
-    file's name); the file's digest must start with it. `original` is the name of the file that this
-    is a copy of, where people still have that one.
-    """
-
-    url: str
-    sha256: str
-    note: str
-    original: str = ""
-
-    @property
-    def file_name(self) -> str:
-        """The file's name, as published."""
-        return self.url.rsplit("/", 1)[1]
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """How to build a backbone, and what the rest of the library must know about it.
-
-    `stage` maps the name of a parameter to its depth, from 0 (stem) to `stages` - 1 (top).
-    `normalization` is the scaling that the published weights expect. `ignored` are the key
-    prefixes of the published file that belong to its ImageNet head; `rename` turns its other keys
-    into the backbone's.
-    """
-
-    name: str
-    features: int
-    build: Callable[[], nn.Module]
-    stage: Callable[[str], int]
-    stages: int
-    normalization: Literal["imagenet", "half"]
-    pretrained: PublishedWeights
-    ignored: tuple[str, ...]
-    rename: Callable[[str], str] = str
+from melanoma.models.backbone_records import Backbone, PublishedWeights
+from melanoma.models.lite_backbones import make_lite
+from melanoma.models.timm_backbones import PREFIX, find_timm_backbone
 
 
 def find_backbone(name: str) -> Backbone:
-    """The entry of that name. Raises RecipeError listing the known ones."""
+    """The entry of that name, or timm's of timm:NAME. Raises RecipeError listing the known."""
     if name in BACKBONES:
         return BACKBONES[name]
-    raise RecipeError(f"model.backbone: unknown backbone {name!r}; {suggest(name, BACKBONES)}")
+    if name.startswith(PREFIX):
+        return find_timm_backbone(name)
+    raise RecipeError(
+        f"model.backbone: unknown backbone {name!r}; {suggest(name, BACKBONES)}, or timm:NAME"
+    )
 
 
 def _keep(source: nn.Module, *names: str) -> nn.Module:
@@ -278,4 +243,5 @@ BACKBONES: dict[str, Backbone] = {
         sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
         note="MobileNet_V2_Weights.IMAGENET1K_V1",
     ),
+    **{entry.name: entry for entry in map(make_lite, range(3))},
 }

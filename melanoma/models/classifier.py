@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
+from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.backbones import find_backbone
 from melanoma.models.fusion import fuse_norms
 from melanoma.recipe.sections import Head
@@ -23,9 +25,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "si
 class Classifier(nn.Module):
     """Logits (B, outputs) of normalised images (B, 3, S, S), any S from 32 up.
 
-    `backbone` gives feature maps (B, features, h, w); `head` is the linear layer on their mean, or
-    linear layers with the hidden ones between. Raises RecipeError for a dropout outside [0, 1) or
-    less than one output.
+    `backbone` gives feature maps (B, features, h, w), whose mean is the embedding, or pools its
+    own way; `head` is the linear layer on it, or linear layers with the hidden ones between.
+    Raises RecipeError for a dropout outside [0, 1) or less than one output.
     """
 
     def __init__(
@@ -69,9 +71,14 @@ class Classifier(nn.Module):
         return self
 
     def embed(self, images: Tensor) -> Tensor:
-        """(B, D): the backbone's features averaged over space."""
-        maps: Tensor = self.backbone(images)
-        return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+        """(B, D): the backbone's features, averaged over space or pooled its own way."""
+        return self.pool(self.backbone(images))
+
+    def pool(self, features: Tensor) -> Tensor:
+        """(B, D) of what the backbone gave."""
+        if isinstance(self.backbone, PooledBackbone):
+            return self.backbone.pool(features)
+        return F.adaptive_avg_pool2d(features, 1).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, outputs) logits."""
@@ -135,11 +142,16 @@ def make_faster(classifier: Classifier, precision: torch.dtype) -> Classifier:
     autocast: its look at every operation costs a twentieth. Norms that stay, the average and the
     head keep float32. The head is shared, the backbone is not.
     """
-    backbone = fuse_norms(classifier.backbone)
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.to(precision)
-    faster = Classifier(nn.Sequential(backbone, _AsFloat()), features=1, outputs=1)
+    if isinstance(classifier.backbone, PooledBackbone):
+        # Its layers are not known one by one: autocast decides what is of which precision.
+        backbone: nn.Module = _Autocast(classifier.backbone, precision)
+    else:
+        fused = fuse_norms(classifier.backbone)
+        for module in fused.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(precision)
+        backbone = nn.Sequential(fused, _AsFloat())
+    faster = Classifier(backbone, features=1, outputs=1)
     faster.head = classifier.head
     return faster.eval().to(memory_format=torch.channels_last)
 
@@ -147,6 +159,30 @@ def make_faster(classifier: Classifier, precision: torch.dtype) -> Classifier:
 class _AsFloat(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         return maps.float()
+
+
+class _Autocast(PooledBackbone):
+    """Another one's features and pooling under autocast; embeddings in float32."""
+
+    def __init__(self, backbone: PooledBackbone, precision: torch.dtype) -> None:
+        super().__init__()
+        self.backbone, self.precision = copy.deepcopy(backbone).eval(), precision
+
+    def forward(self, images: Tensor) -> Tensor:
+        with self._cast(images):
+            features: Tensor = self.backbone(images.float())
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        with self._cast(features):
+            return self.backbone.pool(features).float()
+
+    def as_map(self, features: Tensor) -> Tensor | None:
+        return self.backbone.as_map(features)
+
+    def _cast(self, like: Tensor) -> torch.autocast:
+        wanted = self.precision != torch.float32
+        return torch.autocast(like.device.type, dtype=self.precision, enabled=wanted)
 
 
 def parameter_groups(

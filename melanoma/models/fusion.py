@@ -35,7 +35,7 @@ def fuse_norms(network: nn.Module) -> nn.Module:
     layers = dict(fused.named_modules())
     for convolution, norm in pairs:
         _put(fused, convolution, fuse_conv_bn_eval(layers[convolution], layers[norm]))
-        _put(fused, norm, nn.Identity())
+        _put(fused, norm, _after_norm(layers[norm]))
     with torch.no_grad():
         found = fused(images)
     # What hooks cannot see is a convolution whose output a norm and something else both read.
@@ -68,6 +68,12 @@ def _find_pairs(network: nn.Module, images: Tensor) -> tuple[list[tuple[str, str
         layer._forward_hooks.clear()
     once = [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
     return once, output
+
+
+def _after_norm(norm: nn.Module) -> nn.Module:
+    """What a norm does beside normalising: timm's have the activation in them."""
+    after = [child for _, child in norm.named_children()]
+    return nn.Sequential(*after) if after else nn.Identity()
 
 
 def _put(network: nn.Module, name: str, layer: nn.Module) -> None:

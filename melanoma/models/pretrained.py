@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import http.client
 import pickle
 import pickletools
-import queue
 import re
-import threading
-import urllib.request
 import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,13 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from melanoma.errors import WeightsError
-from melanoma.models.backbones import Backbone, PublishedWeights, find_backbone
-from melanoma.storage import open_file, sha256_of, write_atomic
-
-_SILENCE = 10.0  # seconds that a server may say nothing
-_PATIENCE = 25.0  # seconds until a connection stands: a name may have many dead addresses
-_BLOCK = 1 << 20
-_WITHOUT = "--set model.pretrained=none trains without it"
+from melanoma.models.backbone_records import Backbone, HubWeights
+from melanoma.models.backbones import find_backbone
+from melanoma.models.published_weights import find_published, load_from_hub
+from melanoma.storage import open_file, sha256_of
 
 # What plain tensors and bytes name in a pickle; anything else counts as code.
 _PLAIN_GLOBAL = re.compile(
@@ -50,7 +42,12 @@ def load_pretrained(backbone: nn.Module, name: str, *, source: str, folder: Path
     if source == "none":
         return "none"
     published = source == "imagenet"
-    path = _find_published(entry.pretrained, folder) if published else find_weights(source, folder)
+    if not published:
+        path = find_weights(source, folder)
+    elif isinstance(entry.pretrained, HubWeights):
+        return load_from_hub(backbone, entry.pretrained)
+    else:
+        path = find_published(entry.pretrained, folder)
     weights = _take_backbone(read_weights(path), entry)
     _require_same_keys(backbone.state_dict(), weights, name=name, path=path)
     backbone.load_state_dict(weights, strict=False)
@@ -173,16 +170,16 @@ def _require_tensors(weights: Any, path: Path) -> dict[str, Tensor]:
 
 def _take_backbone(weights: dict[str, Tensor], entry: Backbone) -> dict[str, Tensor]:
     """The backbone's tensors under its own names, from any of the layouts that are accepted."""
-    named = {entry.rename(key.removeprefix("module.")): value for key, value in weights.items()}
-    ignored = entry.ignored
-    if any(key.startswith("backbone.") for key in named):
+    bare = {key.removeprefix("module."): value for key, value in weights.items()}
+    if any(key.startswith("backbone.") for key in bare):
         # A classifier of ours: one recipe starts from another's weights.
-        ignored = ("head.",)
-    return {
-        key.removeprefix("backbone."): value
-        for key, value in named.items()
-        if not key.startswith(ignored)
-    }
+        named = {key.removeprefix("backbone."): value for key, value in bare.items()}
+        ignored: tuple[str, ...] = ("head.",)
+    else:
+        keys = [*bare] if entry.reorder is None else entry.reorder([*bare])
+        named = {entry.rename(key): value for key, value in zip(keys, bare.values(), strict=True)}
+        ignored = entry.ignored
+    return {key: value for key, value in named.items() if not key.startswith(ignored)}
 
 
 def _require_same_keys(
@@ -206,82 +203,6 @@ def find_weights(source: str, folder: Path) -> Path:
     """The path as given, or a file of its name in `folder`, where weights are kept."""
     given, kept = Path(source).expanduser(), folder / Path(source).name
     return kept if kept.is_file() and not given.exists() else given
-
-
-def _find_published(published: PublishedWeights, folder: Path) -> Path:
-    path = folder / published.file_name
-    if not path.is_file():
-        _download(published, path)
-        return path
-    found = sha256_of(path)
-    if not found.startswith(published.sha256):
-        raise WeightsError(
-            f"{path} has sha256 {found}, not {published.sha256}: truncated or another file; "
-            f"remove it to download {published.url} again, or {_WITHOUT}"
-        )
-    return path
-
-
-def _download(published: PublishedWeights, path: Path) -> None:
-    """Fetch a published file; under its name only once its sha256 is right."""
-
-    def fill(file: BinaryIO) -> None:
-        digest = hashlib.sha256()
-        for block in _fetch(published, path):
-            digest.update(block)
-            file.write(block)
-        if not digest.hexdigest().startswith(published.sha256):
-            reason = f"what came has sha256 {digest.hexdigest()}"
-            raise _absent(published, path, reason)
-
-    write_atomic(path, fill)
-
-
-def _fetch(published: PublishedWeights, path: Path) -> Iterator[bytes]:
-    # The refusals are made here: an OSError of the network must not pass for one of the disk.
-    try:
-        with _connect(published.url) as answer:
-            if answer.url.startswith("http:"):
-                raise _absent(published, path, "it was redirected to plain http")
-            while block := answer.read(_BLOCK):
-                yield block
-    except (OSError, http.client.HTTPException) as error:
-        raise _absent(published, path, _one_line(error)) from error
-
-
-def _connect(url: str) -> Any:
-    """The open answer. Raises OSError, within _PATIENCE seconds whatever the network does.
-
-    Looking up a name has no time limit of its own, and each of its addresses gets a new one;
-    hence the thread, which is a daemon so that it cannot hold up the exit.
-    """
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def connect() -> None:
-        try:
-            answers.put(urllib.request.urlopen(url, timeout=_SILENCE))
-        except Exception as error:
-            answers.put(error)
-
-    threading.Thread(target=connect, daemon=True).start()
-    try:
-        answer = answers.get(timeout=_PATIENCE)
-    except queue.Empty:
-        raise TimeoutError(f"no connection within {_PATIENCE:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _absent(published: PublishedWeights, path: Path, reason: str) -> WeightsError:
-    original = published.original
-    other = (
-        f", or --pretrained PATH/{original} (its original) where you have it" if original else ""
-    )
-    return WeightsError(
-        f"{path} is absent and could not be downloaded ({reason}): put {published.url} "
-        f"(sha256 {published.sha256}) there{other}, or {_WITHOUT}"
-    )
 
 
 def _one_line(error: Exception) -> str:

@@ -14,8 +14,10 @@ from melanoma.data.readers.table import LesionTable
 from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_device
 from melanoma.errors import FoldError, RecipeError
+from melanoma.models.backbone_records import Backbone, HubWeights
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import find_loss
+from melanoma.models.timm_backbones import require_timm_size
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fold_data import FoldData, select_fold
@@ -103,12 +105,29 @@ def train_fold(
 
 def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
     """Refuse an unknown backbone, loss or augmentation before any work is done."""
-    find_backbone(recipe.model.backbone)
+    backbone = find_backbone(recipe.model.backbone)
+    if isinstance(backbone.pretrained, HubWeights):
+        require_timm_size(backbone.name, recipe.image.size)
+    if recipe.model.pretrained == "imagenet":
+        _say_scaling(backbone, recipe, watch)
     Augmentation(recipe.augment, recipe.own_files)
     warning = describe_random_features(recipe)
     if warning:
         watch.say(f"warning: {warning}")
     find_loss(recipe.loss.name, recipe.loss.parameters, outputs=recipe.outputs)
+
+
+def _say_scaling(backbone: Backbone, recipe: Recipe, watch: Watch) -> None:
+    """A scaling that the published weights did not learn with is a choice, and a costly one."""
+    given, own = recipe.image.normalize, backbone.normalization
+    if not isinstance(given, str):
+        given = (given.mean, given.std)
+    if given != own:
+        wanted = own if isinstance(own, str) else f"{{mean: {[*own[0]]}, std: {[*own[1]]}}}"
+        watch.say(
+            f"warning: the published weights of {backbone.name} were trained with another scaling "
+            f"of the pixels: --set image.normalize='{wanted}'"
+        )
 
 
 def _ensure_inputs(

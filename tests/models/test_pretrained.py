@@ -22,7 +22,7 @@ from torch import nn
 from torchvision import models
 
 from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsError
-from melanoma.models import pretrained
+from melanoma.models import published_weights
 from melanoma.models.backbones import BACKBONES, PublishedWeights, find_backbone
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained, read_weights
@@ -411,7 +411,7 @@ def test_offline_and_absent_names_the_url_the_digest_and_the_place_in_one_line(
 def test_a_network_that_swallows_everything_is_given_up(
     limit: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, limit, 0.2)
+    monkeypatch.setattr(published_weights, limit, 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()  # takes the connection, and never says a word
@@ -421,8 +421,8 @@ def test_a_network_that_swallows_everything_is_given_up(
 
 
 def test_a_silent_server_and_dead_addresses_together_stay_under_half_a_minute() -> None:
-    assert pretrained._SILENCE <= 10
-    assert pretrained._PATIENCE < 30
+    assert published_weights._SILENCE <= 10
+    assert published_weights._PATIENCE < 30
 
 
 @pytest.fixture
@@ -478,7 +478,7 @@ def test_the_message_of_absent_weights_names_the_original_file_too(tmp_path, mon
     def nobody(_url: str) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(pretrained, "_connect", nobody)
+    monkeypatch.setattr(published_weights, "_connect", nobody)
     with pytest.raises(
         WeightsError, match=r"or --pretrained PATH/se_resnext50_32x4d-a260b3a4\.pth"
     ):

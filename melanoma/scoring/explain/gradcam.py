@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from melanoma.errors import RecipeError
+from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.classifier import Classifier
 
 Heat = npt.NDArray[np.float64]
@@ -25,16 +26,30 @@ def map_evidence(
     """(h, w) in [0, 1], 1 where most speaks for `evidence`; all 0 where nothing does.
 
     `image` is (1, 3, S, S), normalised; `evidence` makes one number of logits (1, outputs). Each
-    feature map counts with the mean of its gradient, and what speaks against is cut off.
+    feature map counts with the mean of its gradient, and what speaks against is cut off. Raises
+    RecipeError for a backbone whose answer no place reaches.
     """
     with torch.no_grad():
-        maps = classifier.backbone(image)
+        features = classifier.backbone(image)
     with torch.enable_grad():
-        maps.requires_grad_()
-        pooled = F.adaptive_avg_pool2d(maps, 1).flatten(1)
-        (gradient,) = torch.autograd.grad(evidence(classifier.head(pooled)), maps)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    heat = (weights * maps.detach()).sum(dim=1)[0].relu()
+        features.requires_grad_()
+        logits = classifier.classify(classifier.pool(features))
+        (gradient,) = torch.autograd.grad(evidence(logits), features)
+    maps, slopes = _as_map(classifier, features.detach()), _as_map(classifier, gradient)
+    weights = slopes.mean(dim=(2, 3), keepdim=True)
+    heat = (weights * maps).sum(dim=1)[0].relu()
     highest = heat.max()
     scaled: Heat = (heat / highest if highest > 0 else heat).cpu().double().numpy()
     return scaled
+
+
+def _as_map(classifier: Classifier, features: Tensor) -> Tensor:
+    if not isinstance(classifier.backbone, PooledBackbone):
+        return features
+    found = classifier.backbone.as_map(features)
+    if found is None:
+        raise RecipeError(
+            "gradcam: it needs places that the answer is an average of, and this backbone answers "
+            "from a class token: ask for LIME"
+        )
+    return found
