@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -42,6 +43,8 @@ def _se_resnext50() -> nn.Module:
 def _make_source(name: str) -> nn.Module:
     if name == "se_resnext50_32x4d":
         return _se_resnext50()
+    if name.startswith("efficientnet_lite"):
+        return timm.create_model(f"tf_{name}")
     return models.get_model(name, weights=None)
 
 
