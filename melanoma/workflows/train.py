@@ -119,10 +119,8 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
 
 def _say_scaling(backbone: Backbone, recipe: Recipe, watch: Watch) -> None:
     """A scaling that the published weights did not learn with is a choice, and a costly one."""
-    given, own = recipe.image.normalize, backbone.normalization
-    if not isinstance(given, str):
-        given = (given.mean, given.std)
-    if given != own:
+    asked, own = recipe.image.normalize, backbone.normalization
+    if (asked if isinstance(asked, str) else (asked.mean, asked.std)) != own:
         wanted = own if isinstance(own, str) else f"{{mean: {[*own[0]]}, std: {[*own[1]]}}}"
         watch.say(
             f"warning: the published weights of {backbone.name} were trained with another scaling "
