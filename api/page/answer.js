@@ -110,9 +110,8 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
     el("p", { id: "percentage", class: kindOf(answer) }, percent(share)),
     el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
     el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
-    ...[frequency(answer), prevalenceField(answer, move)].filter(Boolean),
-    ...[possible(answer)].filter(Boolean),
     el("p", { id: "likeliest" }, t("likeliest"), " ", el("b", {}, className(answer.prediction)), ` ${percent(answer.probability)}`),
+    ...[frequency(answer), prevalenceField(answer, move), possible(answer)].filter(Boolean),
   );
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
   parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));

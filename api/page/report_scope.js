@@ -116,8 +116,8 @@ export function benefit(report) {
   const form = (key) => (row) => number(1000 * row[key], 0);
   const name = t("benefit.title");
   return [
-    el("h2", {}, name, ...(tip("net_benefit", name) ?? [])),
-    el("p", { class: "quiet" }, t("benefit.text")),
+    el("h2", {}, name),
+    el("p", { class: "quiet" }, t("benefit.text"), ...(tip("net_benefit", name) ?? [])),
     ...heatTable({
       name,
       rows: rows.filter(({ model }) => model !== null),
