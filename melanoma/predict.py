@@ -128,14 +128,19 @@ def predict(
     outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
     _require_outputs(outputs, files, [*images, submission])
     if submission is not None:
-        _require_submission(submission, files, remote=url is not None)
+        from melanoma.scoring.files.submission import require_fillable
+
+        require_fillable(submission, files, remote=url is not None)
     scorer = (
         _reach_service(url or "", model, token, threshold, prevalence)
         if folder is None
         else _load_scorer(folder, device, views, threshold, prevalence, engine)
     )
     tell_sizes(files, scorer.size, t.say)
-    _require_melanoma(scorer, submission)
+    if submission is not None:
+        from melanoma.scoring.files.submission import require_melanoma
+
+        require_melanoma(scorer.melanoma, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
         errors = [row for row in rows if row["error"]]
@@ -233,24 +238,6 @@ def _require_outputs(
         if path.resolve() in read:
             raise RecipeError(f"{path} is read here; name another file to write")
         require_writable(path)
-
-
-def _require_submission(sample: Path, files: Sequence[ImageFile], *, remote: bool) -> None:
-    """Raises DataError where no submission can come of these images, before one is scored."""
-    from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES
-    from melanoma.scoring.files.submission import require_photographs, require_same_images
-
-    require_same_images(sample, [file.name for file in files])
-    require_photographs(files, limit=MAX_BYTES if remote else MAX_FILE_BYTES)
-
-
-def _require_melanoma(scorer: LocalScorer | RemoteScorer, submission: Path | None) -> None:
-    from melanoma.scoring.files.submission import read_sample
-
-    if submission is None or scorer.melanoma:
-        return
-    if len(read_sample(submission).targets) == 1:
-        raise RecipeError("--submission: the bundle's recipe names no melanoma class")
 
 
 def _save(

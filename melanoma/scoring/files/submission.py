@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.images import count_pixels
-from melanoma.errors import DataError, ImageError
+from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES, count_pixels
+from melanoma.errors import DataError, ImageError, RecipeError
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
 from melanoma.storage import write_text
@@ -86,6 +86,18 @@ def require_photographs(files: Sequence[ImageFile], *, limit: int) -> None:
             f"{len(bad)} of {len(files):,} images cannot be scored, and a submission needs all "
             f"({'; '.join(bad[:3])}); nothing was scored"
         )
+
+
+def require_fillable(sample: Path, files: Sequence[ImageFile], *, remote: bool) -> None:
+    """Raise DataError where no submission can come of these images, before one is scored."""
+    require_same_images(sample, [file.name for file in files])
+    require_photographs(files, limit=MAX_BYTES if remote else MAX_FILE_BYTES)
+
+
+def require_melanoma(melanoma: Sequence[str], sample: Path) -> None:
+    """Raise RecipeError where the sample asks for a melanoma probability and no class is one."""
+    if not melanoma and len(read_sample(sample).targets) == 1:
+        raise RecipeError("--submission: the bundle's recipe names no melanoma class")
 
 
 def write_submission(
