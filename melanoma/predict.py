@@ -111,6 +111,7 @@ def predict(
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
+    from melanoma.scoring.files.submission import require_fillable, require_melanoma
 
     folder = None if url else t.bundle_folder(weights, config, settings)
     files = find_images(
@@ -128,8 +129,6 @@ def predict(
     outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
     _require_outputs(outputs, files, [*images, submission])
     if submission is not None:
-        from melanoma.scoring.files.submission import require_fillable
-
         require_fillable(submission, files, remote=url is not None)
     scorer = (
         _reach_service(url or "", model, token, threshold, prevalence)
@@ -138,8 +137,6 @@ def predict(
     )
     tell_sizes(files, scorer.size, t.say)
     if submission is not None:
-        from melanoma.scoring.files.submission import require_melanoma
-
         require_melanoma(scorer.melanoma, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
