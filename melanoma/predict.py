@@ -188,8 +188,7 @@ def _reach_service(
 ) -> RemoteScorer:
     from melanoma.scoring.files.service_client import RemoteScorer
 
-    asked = {"threshold": threshold, "prevalence": prevalence}
-    return RemoteScorer(url, model=model, token=token, **asked)
+    return RemoteScorer(url, model=model, token=token, threshold=threshold, prevalence=prevalence)
 
 
 def _require_meant(
@@ -218,10 +217,8 @@ def _load_scorer(
     from melanoma.scoring.files.score_files import LocalScorer
 
     where = resolve_device(device)
-    return LocalScorer(
-        open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine),
-        prevalence=prevalence,
-    )
+    scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
+    return LocalScorer(scorer, prevalence=prevalence)
 
 
 def _require_outputs(
