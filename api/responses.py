@@ -10,6 +10,7 @@ from melanoma.recipe.any_of import AnyOf
 from melanoma.recipe.sections import Risk
 from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.quality import Reason
 from melanoma.scoring.verdict import Code
 
 
@@ -81,6 +82,24 @@ class FrequencyAnswer(BaseModel):
     text: str
 
 
+class QualityAnswer(BaseModel):
+    """The photograph itself, measured on the square that is scored; /info has the limits.
+
+    sharpness and coarse_contrast are decibels, brightness is 0 to 255, the rest are shares.
+    `reasons` says why it is not `ok`; `advice`, in sentences, what to do.
+    """
+
+    sharpness: float
+    brightness: float
+    white_share: float
+    lesion_share: float
+    lesion_offset: float
+    coarse_contrast: float
+    ok: bool
+    reasons: list[Reason]
+    advice: str | None
+
+
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
     with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it.
@@ -118,6 +137,7 @@ class _Scored(BaseModel):
     other_cancer: OtherCancerAnswer | None
     set: SetAnswer | None
     frequency: FrequencyAnswer | None
+    quality: QualityAnswer | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -136,7 +156,8 @@ class PredictAnswer(_Scored, _Succeeded):
     threshold and flagged are null where the bundle names no melanoma class, and verdict too unless
     it is unscorable; risk (the sum of the probabilities of each risk) and other_cancer are null
     where its recipe states no risk, and set of a bundle from before there were sets. frequency is
-    null where there is no melanoma_probability, or the verdict is unscorable.
+    null where there is no melanoma_probability, or the verdict is unscorable; quality where
+    the bundle has no limits of it.
     """
 
     explanation: AnyExplanation | None = None

@@ -73,6 +73,19 @@ class ExternalAnswer(BaseModel):
     warnings: list[str]
 
 
+class QualityLimitsAnswer(BaseModel):
+    """What a photograph must reach to be scored: lesion_offset and white_share at most, the others
+    at least. They stop the share `stopped` of the training images."""
+
+    sharpness: float
+    brightness: float
+    white_share: float
+    lesion_share: float
+    lesion_offset: float
+    coarse_contrast: float
+    stopped: float
+
+
 class BundleAnswer(BaseModel):
     """One served bundle. `digest` names it in every answer: the sha256 of what its manifest says
     (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
@@ -82,7 +95,8 @@ class BundleAnswer(BaseModel):
     `precision`. `decoder` is the version of the decoder that made the
     pixels it was trained on, null where that was another program. `phantoms` says that it was
     trained on drawings: it scores an upload only where ?model= names it. `external` is what it
-    reached on sets that it was not trained on, as far as that was measured."""
+    reached on sets that it was not trained on, as far as that was measured. `quality` is null of a
+    bundle that does not judge photographs."""
 
     name: str
     version: int
@@ -102,6 +116,7 @@ class BundleAnswer(BaseModel):
     auroc: Measured
     warnings: list[str]
     license: str | None
+    quality: QualityLimitsAnswer | None
     decoder: int | None
     phantoms: bool
     external: list[ExternalAnswer]

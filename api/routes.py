@@ -30,6 +30,7 @@ from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema_quality import PictureQuality
 from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.scorer import Scorer
@@ -104,6 +105,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
+            "quality": _quality(bundle.report.quality),
             "decoder": bundle.decoder,
             "phantoms": bundle.phantoms,
             "external": [result.model_dump() for result in bundle.report.external_results],
@@ -127,6 +129,10 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             },
         }
     )
+
+
+def _quality(found: PictureQuality | None) -> dict[str, float] | None:
+    return {**found.limits.model_dump(), "stopped": found.stopped} if found else None
 
 
 @router.get("/classes", dependencies=[Guarded], responses=refusals(401, 404, 422))

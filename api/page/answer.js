@@ -49,6 +49,10 @@ export function kindOf({ flagged, verdict: made }) {
 export function judge(answer) {
   const kind = kindOf(answer);
   if (kind === "none") return t("verdict.none");
+  if (kind === "unscorable") {
+    const advice = (answer.quality?.reasons ?? []).map((code) => t(`quality.${code}`));
+    return [t("verdict.unscorable"), ...advice].join(". ");
+  }
   return t(`verdict.${kind}`, kind === "other" ? otherCancer(answer) : {});
 }
 

@@ -22,6 +22,7 @@ from melanoma.scoring.frequency import natural_frequency
 from melanoma.scoring.members import Members, load_members
 from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import doubt, possible_classes
+from melanoma.scoring.quality import judge_square
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 from melanoma.types import Floats
 
@@ -42,8 +43,9 @@ class Prediction:
     be, the likeliest first, so that of each class's lesions a share of `level` has a set with that
     class; None of a bundle from before there were sets. `frequency` says the melanoma probability
     in whole lesions of 100 or 1,000, `low` and `high` as the held-out lesions of about this score
-    bound it; None where it is unscorable. `prevalence` is the share of melanomas that the
-    probabilities refer to.
+    bound it; None where it is unscorable. `quality` is what melanoma.scoring.quality says of the
+    photograph, None where the bundle has no limits of it. `prevalence` is the share of melanomas
+    that the probabilities refer to.
     """
 
     melanoma_probability: float | None
@@ -59,6 +61,7 @@ class Prediction:
     other_cancer: dict[str, Any] | None
     set: dict[str, Any] | None
     frequency: dict[str, Any] | None
+    quality: dict[str, Any] | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -115,7 +118,8 @@ class Scorer:
         from its decoder. Raises ScoreError."""
         found = self.member_probabilities(squares)
         said = warnings or [()] * len(found)
-        return [self.answer(p, w) for p, w in zip(found, said, strict=True)]
+        asked = zip(found, said, squares, strict=True)
+        return [self.answer(p, w, square=square) for p, w, square in asked]
 
     def square(self, pixels: Pixels) -> Pixels:
         """The square that is scored, as prepare makes it."""
@@ -213,13 +217,18 @@ class Scorer:
         by_member: npt.NDArray[np.float64],
         warnings: Sequence[str] = (),
         *,
+        square: Pixels | None = None,
         unscorable: str | None = None,
     ) -> Prediction:
         """The Prediction that the members' probabilities, (K, C), amount to.
 
-        `unscorable` says in sentences why the photograph is none to be scored, where it is.
+        `square` is what they were given, for its quality. `unscorable` says in sentences why the
+        photograph is none to be scored, where it is; that goes before a poor quality.
         """
         bundle = self.bundle
+        limits = bundle.quality
+        quality = judge_square(square, limits) if limits and square is not None else None
+        unscorable = unscorable or (quality.unscorable if quality else None)
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)
         likeliest = int(mean.argmax())
@@ -249,6 +258,7 @@ class Scorer:
             other_cancer=other,
             set=possible,
             frequency=None if unscorable else self._frequency(melanoma),
+            quality=quality.as_dict() if quality else None,
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],

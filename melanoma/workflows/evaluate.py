@@ -15,6 +15,7 @@ from melanoma.scoring.bundle.staging import staging
 from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
+from melanoma.workflows.picture_quality import add_quality
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -54,6 +55,7 @@ def evaluate_folds(
     )
     if not names:
         report = replace(report, content=without_names(report.content))
+    report = replace(report, content=add_quality(report.content, trained, arrays, watch=watch))
     _seal(trained, report)
     return report
 

@@ -41,6 +41,7 @@ FIELDS = [
     "other_cancer",
     "set",
     "frequency",
+    "quality",
     "calibrated",
     "prevalence",
     "warnings",

@@ -36,6 +36,7 @@ from melanoma.evaluation.report.schema_points import (
     OperatingPoint,
     PredictionSets,
 )
+from melanoma.evaluation.report.schema_quality import PictureQuality
 from melanoma.storage import write_json
 
 
@@ -157,6 +158,7 @@ class ReportContent(Part):
     any_malignancy: AnyMalignancy | None = None  # null where the recipe states no risk
     prediction_sets: PredictionSets | None = None  # reports from before them have none
     near_scores: tuple[NearScores, ...] = ()  # reports from before them have none
+    quality: PictureQuality | None = None  # null where the training images were not at hand
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

@@ -19,6 +19,7 @@ from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import SetRule
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
+from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
@@ -58,6 +59,7 @@ class Bundle:
     `manifest_sha256` is of the manifest's file as sha256sum gives it; `digest` is of its content,
     whatever its spaces. `decoder` is the version that read the training's images, None where that
     was another program. `phantoms` says that it was trained on drawings, on no photograph.
+    `quality` is what a photograph must reach to be scored, None of a bundle that judges none.
     """
 
     folder: Path
@@ -90,6 +92,7 @@ class Bundle:
     near_scores: tuple[NearScores, ...] = ()
     manifest_sha256: str = ""
     phantoms: bool = False
+    quality: QualityLimits | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -129,6 +132,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         **served_numbers(report, recipe),
         "threshold_intervals": sealed_intervals(report),
         **({"external": elsewhere} if elsewhere else {}),
+        **({"quality": report.quality.limits.model_dump()} if report.quality else {}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
@@ -206,6 +210,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
         risk=manifest.get("risk", {}),
+        quality=QualityLimits(**manifest["quality"]) if "quality" in manifest else None,
         other_cancer=_other_cancer(manifest.get("other_cancer")),
         sets=_sets(manifest.get("sets")),
         near_scores=served_near_scores(report),

@@ -187,7 +187,7 @@ def explain_lime(
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
-        prediction=scorer.answer(score[0]),
+        prediction=scorer.answer(score[0], square=square),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -230,7 +230,7 @@ def explain_gradcam(
     maps = [map_evidence(one, image, evidence=evidence) for one in networks]
     return GradcamExplanation(
         target=name,
-        prediction=scorer.answer(by_member),
+        prediction=scorer.answer(by_member, square=squares[0]),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,

@@ -90,6 +90,11 @@ class _Frequency(_Reply):
     text: Text
 
 
+class _Quality(_Reply):
+    ok: bool
+    reasons: Annotated[list[Name], Field(max_length=100)]
+
+
 class ScoreReply(_Reply):
     """What /predict says of a photograph, as far as a row needs it."""
 
@@ -108,6 +113,7 @@ class ScoreReply(_Reply):
     verdict: _Verdict | None = None
     set: _Set | None = None
     frequency: _Frequency | None = None
+    quality: _Quality | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:

@@ -164,11 +164,14 @@ def _row(answer: Mapping[str, Any]) -> Row:
     # A service of before there were verdicts, sets or frequencies, says none.
     threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
     possible, frequency = answer.get("set"), answer.get("frequency") or {}
+    quality = answer.get("quality") or {}
     return {
         "warnings": "; ".join(answer["warnings"]),
         "melanoma_probability": answer["melanoma_probability"],
         "flagged": answer["flagged"],
         "verdict": verdict.get("code"),
+        "quality_ok": quality.get("ok"),
+        "quality_reasons": "; ".join(quality.get("reasons", ())),
         "threshold": threshold.get("value"),
         "threshold_at": threshold.get("at"),
         "sensitivity": threshold.get("sensitivity"),

@@ -17,6 +17,8 @@ COLUMNS = (
     "melanoma_probability",
     "flagged",
     "verdict",
+    "quality_ok",
+    "quality_reasons",
     "threshold",
     "threshold_at",
     "sensitivity",
