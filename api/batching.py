@@ -20,7 +20,8 @@ import numpy as np
 from api.decoding import decode_square
 from api.errors import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 P = ParamSpec("P")
 R = TypeVar("R")

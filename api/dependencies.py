@@ -17,7 +17,8 @@ from api.responses import ErrorAnswer
 from api.service import Desk
 from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.scoring.other_prevalence import require_prevalence
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 log = logging.getLogger("melanoma.api")
 

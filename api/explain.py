@@ -23,7 +23,8 @@ from melanoma.scoring.explain.catalog import EXPLAINERS, explain
 from melanoma.scoring.explain.explainers import Explanation
 from melanoma.scoring.explain.options import Question
 from melanoma.scoring.explain.pictures import draw_explanation
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 
 @dataclass(frozen=True)

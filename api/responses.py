@@ -100,6 +100,15 @@ class QualityAnswer(BaseModel):
     advice: str | None
 
 
+class NoveltyAnswer(BaseModel):
+    """How unlike the training's photographs the picture is: about 0 for one of theirs, give or take
+    1. `is_novel` is score >= threshold; the verdict is then unscorable."""
+
+    score: float
+    threshold: float
+    is_novel: bool
+
+
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
     with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it.
@@ -138,6 +147,7 @@ class _Scored(BaseModel):
     set: SetAnswer | None
     frequency: FrequencyAnswer | None
     quality: QualityAnswer | None
+    novelty: NoveltyAnswer | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
@@ -155,9 +165,9 @@ class PredictAnswer(_Scored, _Succeeded):
     `prevalence` is the share of melanomas that the probabilities refer to. melanoma_probability,
     threshold and flagged are null where the bundle names no melanoma class, and verdict too unless
     it is unscorable; risk (the sum of the probabilities of each risk) and other_cancer are null
-    where its recipe states no risk, and set of a bundle from before there were sets. frequency is
+    where its recipe states no risk, set of a bundle from before there were sets. frequency is
     null where there is no melanoma_probability, or the verdict is unscorable; quality where
-    the bundle has no limits of it.
+    the bundle has no limits of it, and novelty where it was sealed without such a score.
     """
 
     explanation: AnyExplanation | None = None

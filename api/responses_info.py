@@ -86,6 +86,12 @@ class QualityLimitsAnswer(BaseModel):
     stopped: float
 
 
+class NoveltyInfo(BaseModel):
+    """The score from which a picture is novel, and its verdict unscorable."""
+
+    threshold: float
+
+
 class BundleAnswer(BaseModel):
     """One served bundle. `digest` names it in every answer: the sha256 of what its manifest says
     (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
@@ -96,7 +102,8 @@ class BundleAnswer(BaseModel):
     pixels it was trained on, null where that was another program. `phantoms` says that it was
     trained on drawings: it scores an upload only where ?model= names it. `external` is what it
     reached on sets that it was not trained on, as far as that was measured. `quality` is null of a
-    bundle that does not judge photographs."""
+    bundle that does not judge photographs, `novelty` of one that was sealed without such a score:
+    then no picture is called novel."""
 
     name: str
     version: int
@@ -117,6 +124,7 @@ class BundleAnswer(BaseModel):
     warnings: list[str]
     license: str | None
     quality: QualityLimitsAnswer | None
+    novelty: NoveltyInfo | None
     decoder: int | None
     phantoms: bool
     external: list[ExternalAnswer]

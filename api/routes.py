@@ -106,6 +106,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
             "quality": _quality(bundle.report.quality),
+            "novelty": {"threshold": bundle.novelty.threshold} if bundle.novelty else None,
             "decoder": bundle.decoder,
             "phantoms": bundle.phantoms,
             "external": [result.model_dump() for result in bundle.report.external_results],

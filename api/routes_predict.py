@@ -24,7 +24,8 @@ from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
 from api.uploads import read_photograph, read_photographs
 from melanoma.evaluation.disclaimer import DISCLAIMER
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 router = APIRouter(dependencies=[Guarded])
 

@@ -41,6 +41,7 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
+    NoveltySummary,
     PredictionSets,
 )
 from melanoma.evaluation.report.schema_quality import CaughtSpoiled, PictureQuality
@@ -48,6 +49,7 @@ from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle, make_statement
+from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.storage import sha256_of, write_json, write_text
 from melanoma.types import Floats
@@ -70,6 +72,7 @@ def main() -> None:
             "prediction_sets": _sets(images, recipe, content),
             "near_scores": measure_near_scores(images),
             "quality": _quality(content, images),
+            "novelty": _novelty(),
         }
         content = content.model_copy(update=more)
         write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
@@ -164,9 +167,16 @@ def _sets(images: ScoredImages, recipe: Recipe, content: ReportContent) -> Predi
     )
 
 
+def _novelty() -> NoveltySummary:
+    """As python -m benchmarks.novelty measured it, which also wrote the file that is sealed."""
+    measured = json.loads((ROOT / "results" / "benchmarks" / "novelty.json").read_text())
+    return NoveltySummary.model_validate_json(json.dumps(measured["summary"]))
+
+
 def _reseal(folder: Path, recipe: Recipe, content: ReportContent) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
-    digests = {name: sha256_of(folder / name) for name in manifest["sha256"]}
+    names = dict.fromkeys([*manifest["sha256"], NOVELTY])
+    digests = {name: sha256_of(folder / name) for name in names}
     stated = make_statement(recipe, content)
     write_json(folder / MANIFEST, {**manifest, **stated, "sha256": digests})
     load_bundle(folder)

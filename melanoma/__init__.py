@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from melanoma.scoring.bundle.bundle import Bundle, load_bundle
     from melanoma.scoring.explain.explainers import explain_gradcam, explain_lime
     from melanoma.scoring.explain.pictures import draw_explanation
-    from melanoma.scoring.scorer import Prediction, Scorer
+    from melanoma.scoring.prediction import Prediction
+    from melanoma.scoring.scorer import Scorer
     from melanoma.workflows.compare import compare_runs_in
     from melanoma.workflows.evaluate import evaluate_folds
     from melanoma.workflows.external import evaluate_external, evaluate_test
@@ -87,7 +88,7 @@ _PUBLIC = {
     "ImageArray": "data.arrays",
     "LesionTable": "data.readers.table",
     "MelanomaError": "errors",
-    "Prediction": "scoring.scorer",
+    "Prediction": "scoring.prediction",
     "Recipe": "recipe.recipe",
     "Scorer": "scoring.scorer",
     "Watch": "workflows.watch",

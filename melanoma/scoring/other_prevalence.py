@@ -14,7 +14,7 @@ from melanoma.scoring.frequency import natural_frequency
 from melanoma.scoring.verdict import sum_by_risk
 
 if TYPE_CHECKING:
-    from melanoma.scoring.scorer import Prediction
+    from melanoma.scoring.prediction import Prediction
 
 
 def require_prevalence(value: float, bundle: Bundle) -> None:

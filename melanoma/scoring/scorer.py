@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ import torch
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.errors import RecipeError, ScoreError
-from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
 from melanoma.models.seed_mean import Network
@@ -20,57 +19,22 @@ from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.flagging import flagging_point, moved_point
 from melanoma.scoring.frequency import natural_frequency
 from melanoma.scoring.members import Members, load_members
+from melanoma.scoring.novelty import UNSCORABLE
 from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import doubt, possible_classes
+from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.quality import judge_square
+from melanoma.scoring.square_statistics import square_statistics
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 from melanoma.types import Floats
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """An answer. Probabilities are in [0, 1]; `flagged` is melanoma_probability >= threshold.
+class MemberAnswers(NamedTuple):
+    """The members' calibrated probabilities, (B, K, C), and the pictures' novelty, (B,): None where
+    the bundle has no such score."""
 
-    `threshold` is what flags: {value, at, sensitivity, specificity}, each of the two last {value,
-    low, high}, or None where it is not known. `thresholds` are all of the bundle's operating
-    points, the one that flags first unless another was asked for. Where the
-    bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
-    `by_fold` holds the members' probabilities of the predicted class, and there is no verdict but
-    "unscorable".
-    `risk` is the sum of the probabilities of each risk; `other_cancer` the probability of the other
-    malignant and premalignant classes if it is no melanoma, and the value from which the verdict
-    tells of them; both None where the recipe states no risk. `set` is {level, classes}: what it may
-    be, the likeliest first, so that of each class's lesions a share of `level` has a set with that
-    class; None of a bundle from before there were sets. `frequency` says the melanoma probability
-    in whole lesions of 100 or 1,000, `low` and `high` as the held-out lesions of about this score
-    bound it; None where it is unscorable. `quality` is what melanoma.scoring.quality says of the
-    photograph, None where the bundle has no limits of it. `prevalence` is the share of melanomas
-    that the probabilities refer to.
-    """
-
-    melanoma_probability: float | None
-    prediction: str
-    probability: float
-    by_class: dict[str, float]
-    by_fold: list[float]
-    threshold: dict[str, Any] | None
-    thresholds: list[dict[str, Any]]
-    flagged: bool | None
-    verdict: dict[str, Any] | None
-    risk: dict[str, float] | None
-    other_cancer: dict[str, Any] | None
-    set: dict[str, Any] | None
-    frequency: dict[str, Any] | None
-    quality: dict[str, Any] | None
-    calibrated: bool
-    prevalence: float | None
-    warnings: list[str]
-    model: dict[str, Any]
-    disclaimer: str = DISCLAIMER
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
+    probabilities: Floats
+    novelty: Floats | None
 
 
 class Scorer:
@@ -116,10 +80,11 @@ class Scorer:
     ) -> list[Prediction]:
         """Predictions for (B, S, S, 3) uint8 RGB, scored as one batch; `warnings` of each come
         from its decoder. Raises ScoreError."""
-        found = self.member_probabilities(squares)
-        said = warnings or [()] * len(found)
-        asked = zip(found, said, squares, strict=True)
-        return [self.answer(p, w, square=square) for p, w, square in asked]
+        found = self.member_answers(squares)
+        said = warnings or [()] * len(squares)
+        new = [None] * len(squares) if found.novelty is None else found.novelty.tolist()
+        asked = zip(found.probabilities, said, new, squares, strict=True)
+        return [self.answer(p, w, novelty=n, square=square) for p, w, n, square in asked]
 
     def square(self, pixels: Pixels) -> Pixels:
         """The square that is scored, as prepare makes it."""
@@ -132,6 +97,17 @@ class Scorer:
     def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, C) calibrated probabilities of the members, a class each. Raises ScoreError."""
         return self.calibrate(self.member_logits(squares))
+
+    def member_answers(self, squares: Pixels) -> MemberAnswers:
+        """member_probabilities, and the novelty, of one pass. Raises ScoreError."""
+        if self.bundle.novelty is None:
+            return MemberAnswers(self.member_probabilities(squares), None)
+        logits, embeddings = self.members.outputs(squares, views=self.views)
+        plain = square_statistics(squares)
+        novelty = self.bundle.novelty.scores(embeddings, self.members.folds, plain)
+        if not np.isfinite(novelty).all():
+            raise ScoreError("the model's novelty score is not a finite number")
+        return MemberAnswers(self.calibrate(logits), novelty)
 
     def calibrate(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """(B, K, C) probabilities of the members' logits, (B, K, outputs).
@@ -218,16 +194,21 @@ class Scorer:
         warnings: Sequence[str] = (),
         *,
         square: Pixels | None = None,
+        novelty: float | None = None,
         unscorable: str | None = None,
     ) -> Prediction:
         """The Prediction that the members' probabilities, (K, C), amount to.
 
-        `square` is what they were given, for its quality. `unscorable` says in sentences why the
-        photograph is none to be scored, where it is; that goes before a poor quality.
+        `novelty` is the picture's own, where the bundle has such a score. `square` is what they
+        were given, for its quality. `unscorable` says in sentences why the photograph is none to
+        be scored, where there is another reason. A novel picture goes before it, a poor one after.
         """
         bundle = self.bundle
+        new = bundle.novelty.judge(novelty) if bundle.novelty and novelty is not None else None
         limits = bundle.quality
         quality = judge_square(square, limits) if limits and square is not None else None
+        if new and new["is_novel"]:
+            unscorable = UNSCORABLE
         unscorable = unscorable or (quality.unscorable if quality else None)
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)
@@ -259,6 +240,7 @@ class Scorer:
             set=possible,
             frequency=None if unscorable else self._frequency(melanoma),
             quality=quality.as_dict() if quality else None,
+            novelty=new,
             calibrated=True,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],

@@ -12,9 +12,11 @@ from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.seal import seal_bundle
 from melanoma.scoring.bundle.staging import staging
+from melanoma.scoring.novelty import Novelty
 from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
+from melanoma.workflows.novelty import fit_run_novelty
 from melanoma.workflows.picture_quality import add_quality
 from melanoma.workflows.watch import SILENT, Watch
 
@@ -53,18 +55,22 @@ def evaluate_folds(
         by=by,
         history=read_histories(run.folder for run in trained.runs),
     )
+    novelty = fit_run_novelty(trained, arrays, seed=seed, watch=watch)
+    if novelty is not None:
+        content = report.content.model_copy(update={"novelty": novelty.summary})
+        report = replace(report, content=content)
     if not names:
         report = replace(report, content=without_names(report.content))
     report = replace(report, content=add_quality(report.content, trained, arrays, watch=watch))
-    _seal(trained, report)
+    _seal(trained, report, novelty.novelty if novelty else None)
     return report
 
 
-def _seal(trained: FinishedFolds, report: Report) -> None:
+def _seal(trained: FinishedFolds, report: Report, novelty: Novelty | None) -> None:
     """Write the report, its figures, oof.csv and the manifest into the run's folder, at once."""
     folder = trained.folder
     with hold(folder, needed=0), staging(folder) as stage:
         save_out_of_fold(report, trained.scores, trained.facts, stage / "oof.csv")
         figures = save_report(report, trained.recipe, stage)
-        seal_bundle(folder, stage, trained.recipe, trained.runs, report)
+        seal_bundle(folder, stage, trained.recipe, trained.runs, report, novelty)
         remove_stale(folder / "figures", [path.name for path in figures])

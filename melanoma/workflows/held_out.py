@@ -18,16 +18,10 @@ from melanoma.workflows.watch import Watch
 
 
 def embed_finished(
-    trained: FinishedFolds, arrays: Path | None, *, device: torch.device, watch: Watch
-) -> HalfFloats | None:
-    """(N, D) float16, in the order of `trained.scores`: see embed_held_out.
-
-    None, and a note that says why, where the array that the folds were trained on is not in
-    `arrays`.
-    """
-    array = _trained_array(trained, arrays, watch=watch)
-    if array is None:
-        return None
+    trained: FinishedFolds, array: ImageArray, *, device: torch.device
+) -> HalfFloats:
+    """(N, D) float16, in the order of `trained.scores`: see embed_held_out. `array` is
+    trained_array's."""
     recipe, frame = trained.recipe, trained.scores.frame
 
     def member_of(fold: int) -> TorchMembers:
@@ -44,9 +38,11 @@ def embed_finished(
     return embed_held_out(member_of, array, rows, frame["fold"].to_numpy(np.int64))
 
 
-def _trained_array(
+def trained_array(
     trained: FinishedFolds, arrays: Path | None, *, watch: Watch
 ) -> ImageArray | None:
+    """The array that the folds were trained on. None, and a note that says why, where it is not in
+    `arrays`."""
     if arrays is None:
         return None
     found, why = None, f"it is not in {arrays}"

@@ -17,7 +17,8 @@ from api.batching import MicroBatcher
 from api.errors import Refusal
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 
 class Watched(Scorer):

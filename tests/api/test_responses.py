@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from api.responses import PredictAnswer, PredictionAnswer
 from api.settings import Settings
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 
 @pytest.mark.parametrize("answer", [PredictAnswer, PredictionAnswer])

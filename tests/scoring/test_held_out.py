@@ -15,7 +15,7 @@ from melanoma.scoring.members import Outputs
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.run.folder import fold_folder, load_run
 from melanoma.workflows.finished import finished_folds
-from melanoma.workflows.held_out import embed_finished
+from melanoma.workflows.held_out import embed_finished, trained_array
 from melanoma.workflows.watch import Watch
 
 
@@ -54,10 +54,10 @@ def test_a_runs_held_out_images_are_embedded_in_the_order_of_its_scores(
     said: list[str] = []
     base = trained.folder.parent
     run = finished_folds(trained.recipe, trained.folder, base / "folds.csv", watch=Watch())
-    found = embed_finished(
-        run, base / "arrays", device=torch.device("cpu"), watch=Watch(say=said.append)
-    )
-    assert found is not None
+    watch = Watch(say=said.append)
+    array = trained_array(run, base / "arrays", watch=watch)
+    assert array is not None
+    found = embed_finished(run, array, device=torch.device("cpu"))
     scores = concat_scores(
         [load_run(fold_folder(trained.folder, fold)).scores for fold in (0, 1)],
         run.scores.frame["image_name"].tolist(),
@@ -68,10 +68,7 @@ def test_a_runs_held_out_images_are_embedded_in_the_order_of_its_scores(
         assert np.allclose(logits.detach(), scores.logits()[held], rtol=0.02, atol=0.02)
     assert not said
     for arrays in (None, base / "nowhere"):
-        absent = embed_finished(
-            run, arrays, device=torch.device("cpu"), watch=Watch(say=said.append)
-        )
-        assert absent is None
+        assert trained_array(run, arrays, watch=watch) is None
     assert len(said) == 1
     assert "nowhere" in said[0]
 

@@ -13,7 +13,8 @@ from scipy.special import expit, logit
 from melanoma.errors import RecipeError
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.frequency import natural_frequency, share_of
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
 

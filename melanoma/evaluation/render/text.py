@@ -9,6 +9,7 @@ from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.schema_points import NoveltyLine
 
 
 def report_lines(content: ReportContent) -> list[str]:
@@ -22,6 +23,7 @@ def report_lines(content: ReportContent) -> list[str]:
         *_shortcuts(content),
         *_thresholds(content),
         *_other_cancers(content),
+        *_novelty(content),
         *_sets(content),
         *_elsewhere(content),
         *external_lines(content.external_results),
@@ -149,6 +151,26 @@ def _sets(content: ReportContent) -> list[str]:
         f"sets of possible classes at {percent(sets.level, 0)} hold the true one with "
         f"{spoken(sets.overall.coverage)}, {sets.overall.mean_size:.2f} classes a set ({by_class})"
     ]
+
+
+def _novelty(content: ReportContent) -> list[str]:
+    found = content.novelty
+    if found is None:
+        return []
+    melanomas = [line for line in found.by_class if line.name in content.melanoma]
+    lines = [
+        f"novelty: pictures from {found.threshold:.2f} on are unscorable, "
+        f"{percent(found.share, 0)} of the held-out lesions ({_novel(melanomas or found.by_class)})"
+    ]
+    if found.others:
+        lines.append(f"of pictures of other things: {_novel(found.others)}")
+    if found.elsewhere:
+        lines.append(f"of photographs from elsewhere: {_novel(found.elsewhere)}")
+    return lines
+
+
+def _novel(lines: Sequence[NoveltyLine]) -> str:
+    return ", ".join(f"{line.name} {line.novel} of {line.images}" for line in lines)
 
 
 def _elsewhere(content: ReportContent) -> list[str]:

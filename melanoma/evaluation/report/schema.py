@@ -32,6 +32,7 @@ from melanoma.evaluation.report.schema_parts import (
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
     NearScores,
+    NoveltySummary,
     OperatingCurve,
     OperatingPoint,
     PredictionSets,
@@ -159,6 +160,7 @@ class ReportContent(Part):
     prediction_sets: PredictionSets | None = None  # reports from before them have none
     near_scores: tuple[NearScores, ...] = ()  # reports from before them have none
     quality: PictureQuality | None = None  # null where the training images were not at hand
+    novelty: NoveltySummary | None = None  # where none was fitted
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

@@ -126,3 +126,29 @@ class NearScores(Part):
     share: Share
     low: Share
     high: Share
+
+
+class NoveltyLine(Part):
+    """So many images, of which so many are novel. `auroc` tells them from the held-out images."""
+
+    name: str
+    images: Count
+    novel: Count
+    auroc: Share | None = None
+
+
+class NoveltySummary(Part):
+    """The score of how unlike the training's photographs a picture is, novel from `threshold` on:
+    that of `share` of the held-out lesions (or other groups), each counted once.
+
+    `by_class` are the held-out images, each scored by the member that never saw it, which was
+    fitted without it. `others` are pictures of other things, `elsewhere` photographs of lesions
+    from other sources; both by the ensemble, as a service answers.
+    """
+
+    threshold: float
+    share: Share
+    groups: Count
+    by_class: tuple[NoveltyLine, ...]
+    others: tuple[NoveltyLine, ...] = ()
+    elsewhere: tuple[NoveltyLine, ...] = ()

@@ -25,9 +25,11 @@ from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, Risk, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
+from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
 from melanoma.scoring.bundle.operating import sealed_intervals, served_curve, served_near_scores
 from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
+from melanoma.scoring.novelty import Novelty
 from melanoma.storage import digest_of, read_file, sha256_of
 
 FORMAT = "melanoma-bundle/2"
@@ -60,6 +62,8 @@ class Bundle:
     whatever its spaces. `decoder` is the version that read the training's images, None where that
     was another program. `phantoms` says that it was trained on drawings, on no photograph.
     `quality` is what a photograph must reach to be scored, None of a bundle that judges none.
+    `novelty` scores how unlike the training's photographs a picture is; None
+    of a bundle that was sealed without.
     """
 
     folder: Path
@@ -93,6 +97,7 @@ class Bundle:
     manifest_sha256: str = ""
     phantoms: bool = False
     quality: QualityLimits | None = None
+    novelty: Novelty | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -221,6 +226,9 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         curve=served_curve(report),
         manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
+        novelty=load_novelty(folder / NOVELTY, [member.fold for member in members])
+        if NOVELTY in manifest["sha256"]
+        else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
         phantoms=report.phantoms,
     )

@@ -16,17 +16,25 @@ from melanoma.scoring.bundle.bundle import (
 )
 from melanoma.scoring.bundle.golden import golden_score
 from melanoma.scoring.bundle.manifest import GOLDEN
+from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
 from melanoma.scoring.bundle.staging import commit
+from melanoma.scoring.novelty import Novelty
 from melanoma.storage import sha256_of, write_json, write_text
 from melanoma.training.run.folder import MODEL, FoldRun
 
 
 def seal_bundle(
-    folder: Path, stage: Path, recipe: Recipe, runs: Sequence[FoldRun], report: Report
+    folder: Path,
+    stage: Path,
+    recipe: Recipe,
+    runs: Sequence[FoldRun],
+    report: Report,
+    novelty: Novelty | None = None,
 ) -> Bundle:
     """The bundle of the folds in `folder`, sealed with what is staged, and read again.
 
-    `stage` holds oof.csv already, and whatever else goes along without a digest.
+    `stage` holds oof.csv already, and whatever else goes along without a digest. `novelty` is the
+    score that was fitted on the held-out images, if one was.
     """
     write_text(stage / "recipe.yaml", recipe.to_yaml())
     write_json(stage / "report.json", report.content.model_dump(mode="json"))
@@ -43,6 +51,9 @@ def seal_bundle(
         "sha256": digests,
     }
     add_golden(stage, manifest, read_manifest(folder, manifest, report.content))
+    if novelty is not None:
+        save_novelty(novelty, stage / NOVELTY)
+        digests[NOVELTY] = sha256_of(stage / NOVELTY)
     commit(folder, stage, manifest)
     return load_bundle(folder)
 

@@ -32,6 +32,7 @@ from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest
 from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.new_folder import new_folder
+from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.seal import add_golden
 from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST
@@ -42,7 +43,7 @@ from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 # What goes along, where it is there. oof.csv does not: it is a table of patients. In its place
 # TRAINING_IMAGES has the names and folds alone: what an external set shares with the training set,
 # and which member saw what, is still found.
-FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md")
+FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md", NOVELTY)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def _fill(
 ) -> None:
     """Write the copy's files, and its manifest last."""
     sources = [*(bundle.folder / name for name in FILES), *notes]
-    copied = [path for path in sources if path.is_file()]
+    # A file that an earlier sealing left behind is no part of the bundle.
+    left = set() if bundle.novelty else {bundle.folder / NOVELTY}
+    copied = [path for path in sources if path.is_file() and path not in left]
     for source in copied:
         copy_file(source, stage / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())

@@ -32,7 +32,8 @@ from melanoma.scoring.explain.lime import (
     measure_coverage,
 )
 from melanoma.scoring.members import WatchedMembers
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats
 
 LARGEST = 5  # superpixels in a picture
@@ -169,7 +170,7 @@ def explain_lime(
     count = int(segments.max()) + 1
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
     square = scorer.square(pixels) if square is None else square
-    score = scorer.member_probabilities(square[None])
+    score, new = scorer.member_answers(square[None])
     upright = scorer.on(scorer.members, views=1)
     found = [score if scorer.views == 1 else upright.member_probabilities(square[None])]
 
@@ -187,7 +188,9 @@ def explain_lime(
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
-        prediction=scorer.answer(score[0], square=square),
+        prediction=scorer.answer(
+            score[0], square=square, novelty=None if new is None else float(new[0])
+        ),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -216,7 +219,7 @@ def explain_gradcam(
     bundle = scorer.bundle
     _find_columns(bundle, target, default=0)
     squares = (scorer.square(pixels) if square is None else square)[None]
-    by_member = scorer.member_probabilities(squares)[0]
+    (by_member,), new = scorer.member_answers(squares)
     name, columns = _find_columns(bundle, target, default=int(by_member.mean(axis=0).argmax()))
     image = to_tensor(squares, normalize=bundle.normalize, device=scorer.device)
 
@@ -230,7 +233,9 @@ def explain_gradcam(
     maps = [map_evidence(one, image, evidence=evidence) for one in networks]
     return GradcamExplanation(
         target=name,
-        prediction=scorer.answer(by_member, square=squares[0]),
+        prediction=scorer.answer(
+            by_member, square=squares[0], novelty=None if new is None else float(new[0])
+        ),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,

@@ -95,6 +95,12 @@ class _Quality(_Reply):
     reasons: Annotated[list[Name], Field(max_length=100)]
 
 
+class _Novelty(_Reply):
+    score: Annotated[float, Field(allow_inf_nan=False)]
+    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    is_novel: bool
+
+
 class ScoreReply(_Reply):
     """What /predict says of a photograph, as far as a row needs it."""
 
@@ -114,6 +120,7 @@ class ScoreReply(_Reply):
     set: _Set | None = None
     frequency: _Frequency | None = None
     quality: _Quality | None = None
+    novelty: _Novelty | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> ScoreReply:

@@ -20,7 +20,8 @@ from melanoma.scoring.files.score_rows import COLUMNS, Row
 from melanoma.storage import digest_of
 
 if TYPE_CHECKING:
-    from melanoma.scoring.scorer import Prediction, Scorer
+    from melanoma.scoring.prediction import Prediction
+    from melanoma.scoring.scorer import Scorer
 
 FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
@@ -161,10 +162,11 @@ def _faulty_row(error: str) -> Row:
 
 
 def _row(answer: Mapping[str, Any]) -> Row:
-    # A service of before there were verdicts, sets or frequencies, says none.
+    # A service of before there were verdicts, sets, frequencies or novelty says none.
     threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
     possible, frequency = answer.get("set"), answer.get("frequency") or {}
     quality = answer.get("quality") or {}
+    novelty = answer.get("novelty") or {}
     return {
         "warnings": "; ".join(answer["warnings"]),
         "melanoma_probability": answer["melanoma_probability"],
@@ -172,6 +174,8 @@ def _row(answer: Mapping[str, Any]) -> Row:
         "verdict": verdict.get("code"),
         "quality_ok": quality.get("ok"),
         "quality_reasons": "; ".join(quality.get("reasons", ())),
+        "novelty": novelty.get("score"),
+        "is_novel": novelty.get("is_novel"),
         "threshold": threshold.get("value"),
         "threshold_at": threshold.get("at"),
         "sensitivity": threshold.get("sensitivity"),

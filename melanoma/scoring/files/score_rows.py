@@ -19,6 +19,8 @@ COLUMNS = (
     "verdict",
     "quality_ok",
     "quality_reasons",
+    "novelty",
+    "is_novel",
     "threshold",
     "threshold_at",
     "sensitivity",

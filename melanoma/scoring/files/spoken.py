@@ -21,6 +21,10 @@ _NEXT = {
     "not_flagged": "this is no all-clear: a lesion that is new, changes, bleeds or worries you "
     "belongs before a doctor",
 }
+NOVEL = (
+    "unscorable: this picture does not look like the photographs that the model learned from; "
+    "its probabilities mean nothing"
+)
 
 
 def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
@@ -44,7 +48,7 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     if row.get("set"):
         lines.append(f"it may be: {row['set'].replace('; ', ', ')}")
     # First of all: whoever reads one line reads this one.
-    told = VERDICT_LINES.get(row.get("verdict") or "")
+    told = NOVEL if row.get("is_novel") else VERDICT_LINES.get(row.get("verdict") or "")
     return [*warnings, *([told] if told else []), *lines]
 
 
@@ -57,7 +61,13 @@ def ranked_lines(row: Row, count: int) -> list[str]:
 def common_lines(row: Row) -> list[str]:
     """What holds for all images of a bundle: what its threshold reaches, what its probabilities
     refer to, and the disclaimer. `row` is one of them that has a score."""
-    return [*_reached(row), *probability_lines(row)]
+    return [*_reached(row), *probability_lines(row), *_unchecked(row)]
+
+
+def _unchecked(row: Row) -> list[str]:
+    if row.get("novelty") is not None:
+        return []
+    return ["no picture is called unlike the model's own: this bundle has no novelty score"]
 
 
 def probability_lines(answer: Mapping[str, Any]) -> list[str]:

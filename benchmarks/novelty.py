@@ -1,0 +1,226 @@
+"""The shipped bundle's novelty score: fitted on HAM10000's held-out images, and measured.
+
+    python -m benchmarks.novelty [--cache FILE.npz]
+
+Against pictures of other things (benchmarks/novelty_pictures.py), smartphone photographs, and two
+sets from elsewhere; beside it the usual scores of the same members (pytorch-ood's detectors by
+their formulas). Writes results/benchmarks/novelty.json and weights/NAME/novelty.safetensors, which
+benchmarks/reseal_shipped.py then seals. `--cache` keeps the embeddings, which take the most time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.facts import run_facts
+from benchmarks.novelty_pictures import pictures_by_kind
+from melanoma.data.images import decode_image
+from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
+from melanoma.scoring.held_out import embed_held_out
+from melanoma.scoring.novelty import HeldOutNovelty, fit_novelty, upper_quantile
+from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.square_statistics import square_statistics
+from melanoma.storage import write_json
+from melanoma.workflows.novelty import summarize_novelty
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+NAME = "ham10000_mobilenet"
+OUT = ROOT / "results" / "benchmarks" / "novelty.json"
+Sets = dict[str, np.ndarray]
+EXTERNAL = 400  # images of a class, at most
+
+
+def main() -> None:
+    """Measure, and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path)
+    cache = parser.parse_args().cache
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv")
+    scorer = Scorer(load_bundle(ROOT / "weights" / NAME))
+    if cache is not None and cache.is_file():
+        sets: Sets = dict(np.load(cache))
+    else:
+        sets = gather(scorer, table)
+        if cache is not None:
+            np.savez(cache, **sets)  # type: ignore[arg-type]
+    folds = table["fold"].to_numpy(np.int64)
+    groups, labels = table["group"].to_numpy(), table["label"].to_numpy()
+    found = fit_novelty(sets["held.E"], sets["held.S"], folds, groups, seed=1)
+    assert found is not None
+    summary = summarize(found, sets, labels, groups)
+    save_novelty(found.novelty, ROOT / "weights" / NAME / NOVELTY)
+    halves = {"embeddings alone": 0, "plain statistics alone": 1}
+    measured = {
+        "summary": summary.model_dump(mode="json"),
+        "others_rejected": _rejected(summary.others, without=("phantoms",)),
+        "rivals": {
+            **_rivals(sets, folds, groups),
+            **{name: _half(found, sets, groups, folds, half) for name, half in halves.items()},
+        },
+        "run": run_facts("novelty"),
+    }
+    write_json(OUT, measured)
+    print(measured["others_rejected"], measured["rivals"])
+    for line in (*summary.by_class, *summary.others, *summary.elsewhere):
+        print(line.model_dump())
+
+
+def gather(scorer: Scorer, table: pd.DataFrame) -> Sets:
+    """NAME.E embeddings, NAME.L logits and NAME.S statistics of each set, NAME.label their kinds:
+    of the held-out images by their own member, of others by all."""
+    files = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
+    squares = _squares(scorer, [files[name] for name in table["image_name"]])
+    alone = dict(zip(scorer.members.folds, scorer.members.alone(), strict=True))
+    held = embed_held_out(
+        alone.__getitem__, _Rows(squares), np.arange(len(table)), table["fold"].to_numpy(np.int64)
+    )
+    found: Sets = {"held.E": held, "held.S": square_statistics(squares)}
+    found["held.L"] = table.filter(regex="^logit_(?!best|last)").to_numpy(np.float32)
+    for name, (others, label) in _others(scorer):
+        outputs = [
+            scorer.members.outputs(others[i : i + 32], views=1) for i in range(0, len(others), 32)
+        ]
+        found[f"{name}.E"] = np.concatenate([one.embeddings for one in outputs]).astype(np.float16)
+        found[f"{name}.L"] = np.concatenate([one.logits for one in outputs]).astype(np.float32)
+        found[f"{name}.S"] = square_statistics(others)
+        found[f"{name}.label"] = np.array(label)
+    return found
+
+
+def _others(scorer: Scorer) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
+    kinds = pictures_by_kind()
+    pictures = [scorer.square(pixels) for made in kinds.values() for pixels in made]
+    yield "other", (np.stack(pictures), [kind for kind, made in kinds.items() for _ in made])
+    phone = sorted((DATA / "smartphone_pad" / "images").glob("*"))
+    yield "phone", (_squares(scorer, phone), ["smartphone photographs"] * len(phone))
+    for name, title, folder, key, target in (
+        ("isic", "ISIC 2017", "isic2017_train", "image_id", "melanoma"),
+        ("siim", "SIIM 2020", "siim2020", "image_name", "target"),
+    ):
+        path = next(
+            p for p in (DATA / folder).glob("*.csv") if p.name in ("metadata.csv", "train.csv")
+        )
+        rows = pd.read_csv(path).sample(frac=1, random_state=0).groupby(target).head(EXTERNAL)
+        files = {path.stem: path for path in (DATA / folder).rglob("*.jpg")}
+        label = [f"{title}, {'melanomas' if one else 'others'}" for one in rows[target]]
+        yield name, (_squares(scorer, [files[one] for one in rows[key]]), label)
+
+
+class _Rows:
+    def __init__(self, squares: np.ndarray) -> None:
+        self._squares = squares
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        return self._squares[rows]
+
+
+def _squares(scorer: Scorer, files: list[Path]) -> np.ndarray:
+    with ThreadPoolExecutor(2) as pool:
+        read = lambda path: scorer.square(decode_image(path.read_bytes()).pixels)  # noqa: E731
+        return np.stack(list(pool.map(read, files)))
+
+
+def summarize(
+    found: HeldOutNovelty, sets: Sets, labels: np.ndarray, groups: np.ndarray
+) -> NoveltySummary:
+    """The report's part, with the pictures of other things and the sets from elsewhere."""
+    lines: dict[str, list[NoveltyLine]] = {}
+    for name in ("other", "phone", "isic", "siim"):
+        scores = _served(found, sets, name)
+        lines[name] = [
+            NoveltyLine(
+                name=str(label),
+                images=int((sets[f"{name}.label"] == label).sum()),
+                novel=int(
+                    (scores[sets[f"{name}.label"] == label] >= found.novelty.threshold).sum()
+                ),
+                auroc=_auroc(found.scores, scores[sets[f"{name}.label"] == label]),
+            )
+            for label in dict.fromkeys(sets[f"{name}.label"].tolist())
+        ]
+    summary = summarize_novelty(found, labels, groups)
+    others = tuple(lines["other"] + lines["phone"])
+    return summary.model_copy(
+        update={"others": others, "elsewhere": tuple(lines["isic"] + lines["siim"])}
+    )
+
+
+def _served(found: HeldOutNovelty, sets: Sets, name: str) -> np.ndarray:
+    novelty = found.novelty
+    return novelty.scores(sets[f"{name}.E"], novelty.folds, sets[f"{name}.S"])
+
+
+def _auroc(inside: np.ndarray, outside: np.ndarray) -> float:
+    truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+    return float(roc_auc_score(truth, np.r_[inside, outside]))
+
+
+def _rejected(lines: tuple[NoveltyLine, ...], *, without: tuple[str, ...]) -> float:
+    counted = [line for line in lines if line.name not in without]
+    return sum(line.novel for line in counted) / sum(line.images for line in counted)
+
+
+def _rivals(sets: Sets, folds: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    """What needs no fit, standardised by member: share rejected at 1 % of lesions, and AUROC."""
+    rivals: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "energy (Liu 2020)": lambda logits: -logsumexp(logits, axis=-1),
+        "maximum logit (Hendrycks 2022)": lambda logits: -logits.max(axis=-1),
+        "maximum softmax (Hendrycks 2017)": lambda logits: (
+            -np.exp(logits.max(axis=-1) - logsumexp(logits, axis=-1))
+        ),
+    }
+    made = {}
+    for name, score in rivals.items():
+        inside, outside = score(sets["held.L"]), score(sets["other.L"])
+        for number, fold in enumerate(np.unique(folds)):
+            here = folds == fold
+            mean, spread = inside[here].mean(), inside[here].std()
+            inside[here] = (inside[here] - mean) / spread
+            outside[:, number] = (outside[:, number] - mean) / spread
+        made[name] = _compared(inside, outside.mean(axis=1), sets, groups)
+    return made
+
+
+def _half(
+    found: HeldOutNovelty, sets: Sets, groups: np.ndarray, folds: np.ndarray, half: int
+) -> dict[str, float]:
+    """One half of the score alone. The held-out ones are scored by what was fitted on them too."""
+    novelty = found.novelty
+    if half:
+        one, other = (novelty.plain.distances(sets[f"{name}.S"]) for name in ("held", "other"))
+        return _compared(np.log(one), np.log(other), sets, groups)
+    inside = np.zeros(len(folds))
+    for fold in novelty.folds:
+        inside[folds == fold] = novelty.member_scores(sets["held.E"][folds == fold], fold)
+    outside = np.mean(
+        [novelty.member_scores(sets["other.E"][:, n], f) for n, f in enumerate(novelty.folds)],
+        axis=0,
+    )
+    return _compared(inside, outside, sets, groups)
+
+
+def _compared(
+    inside: np.ndarray, outside: np.ndarray, sets: Sets, groups: np.ndarray
+) -> dict[str, float]:
+    counted = outside[sets["other.label"] != "phantoms"]
+    threshold = upper_quantile(inside, groups, 0.01)
+    return {
+        "rejected": round(float((counted >= threshold).mean()), 4),
+        "auroc": round(_auroc(inside, counted), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Novelty: how far a photograph lies from what the members know, by their embeddings.
+
+Two halves. A member's held-out embeddings are described by a Gaussian whose covariance is of low
+rank plus an even rest (probabilistic PCA, Tipping and Bishop 1999). An image's distance is
+Mahalanobis' under it, as in Lee et al. 2018 (arXiv 1807.03888): its logarithm, in standard
+deviations of the member's own held-out images; the half is the mean over the members. Embeddings
+alone let through what no network was trained to tell apart (faces, textures, an even color), so the
+other half is the same distance of plain statistics of the square (see square_statistics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse.linalg import eigsh
+
+from melanoma.types import Floats
+
+Embeddings: TypeAlias = npt.NDArray[np.floating[Any]]
+RANK = 32
+SHARE = 0.01  # of the held-out lesions that the threshold calls novel
+MINIMUM = 200  # lesions: of fewer, one in a hundred is no share to go by
+UNSCORABLE = (
+    "This picture does not look like the photographs that this model learned from, so its score "
+    "means nothing. Send a sharp picture of one lesion that fills the middle of the frame, taken "
+    "as the model's training pictures were (see the model card); if it is one, have a doctor look "
+    "at the lesion."
+)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean (D,), the r widest directions (r, D), their variances (r,), and that of the rest."""
+
+    center: Floats
+    directions: Floats
+    variances: Floats
+    rest: float
+
+    def distances(self, embeddings: Embeddings) -> Floats:
+        """(B,) squared Mahalanobis distances of (B, D), above 0."""
+        away = np.asarray(embeddings, np.float64) - self.center
+        along = away @ self.directions.T
+        whole = np.einsum("bd,bd->b", away, away)
+        beside = np.maximum(whole - np.einsum("br,br->b", along, along), 1e-12)
+        return np.asarray((along**2 / self.variances).sum(axis=1) + beside / self.rest)
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """Mean (F,) and the square root of the inverse covariance (F, F)."""
+
+    center: Floats
+    factor: Floats
+
+    def distances(self, statistics: Floats) -> Floats:
+        """(B,) squared Mahalanobis distances of (B, F), above 0."""
+        white = (statistics - self.center) @ self.factor
+        return np.asarray(np.maximum(np.einsum("bf,bf->b", white, white), 1e-12))
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """A Gaussian a member and one of the plain statistics, and the threshold at or above which a
+    picture is novel. `means` and `spreads`, (K + 1,), are those of the logarithms of held-out
+    images' distances, the plain statistics' last."""
+
+    folds: tuple[int, ...]
+    gaussians: tuple[Gaussian, ...]
+    plain: Whitened
+    means: Floats
+    spreads: Floats
+    threshold: float
+
+    def scores(self, embeddings: Embeddings, folds: Sequence[int], statistics: Floats) -> Floats:
+        """(B,) of the embeddings, (B, K, D), by the members of these folds, in their order, and
+        the squares' statistics, (B, F)."""
+        seen = [self.member_scores(embeddings[:, n], fold) for n, fold in enumerate(folds)]
+        plain = (np.log(self.plain.distances(statistics)) - self.means[-1]) / self.spreads[-1]
+        return np.asarray((np.mean(seen, axis=0) + plain) / 2)
+
+    def member_scores(self, embeddings: Embeddings, fold: int) -> Floats:
+        """(B,) of one member's embeddings, (B, D): its half of the score."""
+        number = self.folds.index(fold)
+        logs = np.log(self.gaussians[number].distances(embeddings))
+        return np.asarray((logs - self.means[number]) / self.spreads[number])
+
+    def judge(self, score: float) -> dict[str, Any]:
+        """The score as an answer has it."""
+        novel = bool(score >= self.threshold)
+        return {"score": float(score), "threshold": self.threshold, "is_novel": novel}
+
+
+def fit_gaussian(embeddings: Embeddings, *, rank: int = RANK) -> Gaussian:
+    """Of (n, D), n of 8 or more. The directions are rounded to half precision, as they are kept."""
+    points = np.asarray(embeddings, np.float64)
+    count, width = points.shape
+    center = points.mean(axis=0)
+    away = points - center
+    rank = max(1, min(rank, count // 4, width // 2))
+    # The smaller of the two products: either has the same widest directions.
+    wide = width <= count
+    product = (away.T @ away if wide else away @ away.T) / count
+    start = np.ones(len(product))  # else it is drawn at random
+    variances, vectors = eigsh(product, k=rank, v0=start)
+    directions = vectors.T if wide else (vectors.T @ away)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    rest = (float(np.trace(product)) - float(variances.sum())) / (width - rank)
+    floor = max(rest, 1e-9)
+    return Gaussian(
+        center.astype(np.float32).astype(np.float64),
+        directions.astype(np.float16).astype(np.float64),
+        np.maximum(variances, floor),
+        floor,
+    )
+
+
+def fit_whitened(statistics: Floats) -> Whitened:
+    """Of (n, F), n above F."""
+    covariance = np.cov(statistics.T) + 1e-6 * np.eye(statistics.shape[1])
+    return Whitened(statistics.mean(axis=0), np.linalg.cholesky(np.linalg.inv(covariance)))
+
+
+@dataclass(frozen=True)
+class HeldOutNovelty:
+    """What was fitted, and the held-out images' own scores, (N,), each by its own fold's member and
+    by Gaussians of other lesions than its own."""
+
+    novelty: Novelty
+    scores: Floats
+
+
+def fit_novelty(
+    embeddings: Embeddings,
+    statistics: Floats,
+    folds: npt.NDArray[np.int64],
+    groups: npt.NDArray[Any],
+    *,
+    rank: int = RANK,
+    share: float = SHARE,
+    seed: int,
+) -> HeldOutNovelty | None:
+    """Of the held-out images' embeddings, (N, D), and statistics, (N, F), their folds and what
+    they share, such as a lesion, (N,).
+
+    The threshold leaves `share` of the groups at or above it, each counting once. None with fewer
+    than MINIMUM groups.
+    """
+    if len(np.unique(groups)) < MINIMUM:
+        return None
+    numbers = [int(fold) for fold in np.unique(folds)]
+    part = _halves(groups, rng=np.random.default_rng(seed))
+    scores = np.zeros(len(folds))
+    gaussians, means, spreads = [], [], []
+    for fold in numbers:
+        held = np.flatnonzero(folds == fold)
+        fit = partial(fit_gaussian, rank=rank)
+        logs = _crossfit_logs(fit, embeddings[held], part[held])
+        means.append(logs.mean())
+        spreads.append(max(logs.std(), 1e-6))
+        scores[held] = (logs - means[-1]) / spreads[-1]
+        gaussians.append(fit(embeddings[held]))
+    logs = _crossfit_logs(fit_whitened, statistics, part)
+    means.append(logs.mean())
+    spreads.append(max(logs.std(), 1e-6))
+    scores = (scores + (logs - means[-1]) / spreads[-1]) / 2
+    threshold = upper_quantile(scores, groups, share)
+    fitted = Novelty(
+        tuple(numbers),
+        tuple(gaussians),
+        fit_whitened(statistics),
+        np.array(means),
+        np.array(spreads),
+        threshold,
+    )
+    return HeldOutNovelty(fitted, scores)
+
+
+def upper_quantile(scores: Floats, groups: npt.NDArray[Any], share: float) -> float:
+    """The lowest score at or above which at most `share` of the groups lie, each weighing 1."""
+    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(-scores, kind="stable")
+    reached = np.cumsum(1 / sizes[number[order]]) / len(sizes)
+    last = int(np.searchsorted(reached, share, side="right"))
+    if last == 0:
+        return float(np.nextafter(scores[order[0]], np.inf))
+    return float(scores[order[last - 1]])
+
+
+def _halves(groups: npt.NDArray[Any], *, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(N,) 0 or 1, a group in one half."""
+    names, number = np.unique(groups, return_inverse=True)
+    halves: npt.NDArray[np.int64] = rng.permutation(len(names))[number] % 2
+    return halves
+
+
+def _crossfit_logs(
+    fit: Callable[[Any], Gaussian | Whitened], points: Any, half: npt.NDArray[np.int64]
+) -> Floats:
+    """Each image's logarithm of the distance under what is fitted to the other half."""
+    logs = np.zeros(len(points))
+    for one in (0, 1):
+        here = half == one
+        logs[here] = np.log(fit(points[~here]).distances(points[here]))
+    return logs
