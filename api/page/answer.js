@@ -66,7 +66,6 @@ function otherCancer({ other_cancer: other, by_class: shares }) {
 export function nextStep(answer) {
   const kind = kindOf(answer);
   if (kind === "none") return null;
-  if (answer.novelty?.is_novel) return t("next.novel");
   const blind = kind === "below" && !answer.other_cancer;
   return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}`;
 }

@@ -100,7 +100,6 @@ export const en = {
   "next.flagged": "Have a doctor look at it soon.",
   "next.other": "Have a doctor look at it soon.",
   "next.below": "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a doctor.",
-  "next.novel": "The numbers below mean nothing. Send a sharp picture of one lesion that fills the middle of the frame, taken as the model's training pictures were; if this is one, have a doctor look at the lesion.",
   "next.unsure": "Have a doctor look at it.",
   "next.unscorable": "The numbers below mean nothing. Take another photograph, or have a doctor look at the lesion.",
   "next.blind": "Of other skin cancers this model says nothing.",

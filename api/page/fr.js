@@ -102,7 +102,6 @@ export const fr = {
   "next.flagged": "Faites-la examiner bientôt par un médecin.",
   "next.other": "Faites-la examiner bientôt par un médecin.",
   "next.below": "Ce n'est pas un feu vert\u00a0: une lésion nouvelle, qui change, saigne ou vous inquiète doit être montrée à un médecin.",
-  "next.novel": "Les nombres ci-dessous ne signifient rien. Envoyez une image nette d'une seule lésion, qui remplit le milieu du cadre, prise comme les images d'apprentissage du modèle\u00a0; si c'en est une, faites examiner la lésion par un médecin.",
   "next.unsure": "Faites-la examiner par un médecin.",
   "next.unscorable": "Les nombres ci-dessous ne veulent rien dire. Prenez une autre photographie, ou faites examiner la lésion par un médecin.",
   "next.blind": "Ce modèle ne dit rien des autres cancers de la peau.",

@@ -186,10 +186,12 @@ def upper_quantile(scores: Floats, groups: npt.NDArray[Any], share: float) -> fl
     _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort(-scores, kind="stable")
     reached = np.cumsum(1 / sizes[number[order]]) / len(sizes)
-    last = int(np.searchsorted(reached, share, side="right"))
-    if last == 0:
-        return float(np.nextafter(scores[order[0]], np.inf))
-    return float(scores[order[last - 1]])
+    # Sums of shares, such as of 1 + 1 of 100, are a little off.
+    last = int(np.searchsorted(reached, share + 1e-9, side="right"))
+    ranked = scores[order]
+    while 0 < last < len(ranked) and ranked[last] == ranked[last - 1]:
+        last -= 1  # equal scores are novel together
+    return float(ranked[last - 1] if last else np.nextafter(ranked[0], np.inf))
 
 
 def _halves(groups: npt.NDArray[Any], *, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""B: what none of the five has together. B6 and B7 do not hold yet, and are said to."""
+"""B: what none of the five has together. B7 does not hold yet, and is said to."""
 
 from __future__ import annotations
 
@@ -103,7 +103,6 @@ def test_b5_subgroups_by_age_sex_and_site_and_the_net_benefit(report: Any) -> No
     assert "treat_all" in json.dumps(report["net_benefit"])
 
 
-@pytest.mark.xfail(reason="B6: a verdict is there, novelty is not yet", strict=True)
 def test_b6_each_answer_says_when_it_abstains_and_how_new_the_photograph_is(
     client: Any, photograph: bytes
 ) -> None:

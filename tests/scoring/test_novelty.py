@@ -85,9 +85,7 @@ def test_each_lesion_counts_once_however_many_images_it_has() -> None:
     groups = np.r_[np.zeros(50), np.arange(1, 100)]
     assert upper_quantile(scores, groups, 0.01) == 10.0
     assert upper_quantile(scores, groups, 0.02) == 0.98
-    assert upper_quantile(scores, groups, 0.005) > 10.0 or upper_quantile(
-        scores, groups, 0.005
-    ) == pytest.approx(10.0)
+    assert upper_quantile(scores, groups, 0.005) > 10.0, "equal scores are novel together"
 
 
 def test_few_lesions_have_no_score() -> None:

@@ -121,6 +121,25 @@ def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) ->
     assert shipped.flag_from(shipped.answer(members), 0.5).verdict != answer.verdict
 
 
+def test_the_shipped_model_judges_no_noise_no_even_color_and_no_gray_page(shipped: Scorer) -> None:
+    rng = np.random.default_rng(0)
+    page = np.full((128, 128, 3), 235, np.uint8)
+    page[8:-8:8, 8:-8][:, rng.random(112) < 0.6] = 20
+    others = np.stack(
+        [
+            rng.integers(0, 256, (128, 128, 3), dtype=np.uint8),
+            np.full((128, 128, 3), (190, 120, 60), np.uint8),
+            page,
+        ]
+    )
+    for answer in shipped.score_squares(others):
+        assert answer.verdict is not None
+        assert answer.verdict["code"] == "unscorable"
+        assert answer.novelty is not None
+        assert answer.novelty["score"] >= answer.novelty["threshold"]
+        assert answer.melanoma_probability is not None
+
+
 def test_a_model_that_knows_no_other_cancer_says_so() -> None:
     made = make_verdict(flagged=False, by_class={"melanoma": 0.01}, other_share=None, rule=None)
     assert made.code == "not_flagged"
