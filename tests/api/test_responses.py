@@ -27,8 +27,8 @@ class _Longer(Prediction):
 def test_a_field_that_the_answers_forget_fails_in_the_tests(scorer, photograph, monkeypatch):
     answer = Scorer.answer
 
-    def longer(self, *given):
-        return _Longer(**vars(answer(self, *given)))
+    def longer(self, *given, **more):
+        return _Longer(**vars(answer(self, *given, **more)))
 
     files = {"file": photograph}
     batch = {"files": photograph}

@@ -42,6 +42,7 @@ FIELDS = [
     "set",
     "frequency",
     "quality",
+    "novelty",
     "calibrated",
     "prevalence",
     "warnings",

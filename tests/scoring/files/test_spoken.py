@@ -15,6 +15,8 @@ ROW: dict[str, Any] = {
     "probability": 0.544,
     "melanoma_probability": 0.456,
     "flagged": True,
+    "novelty": 0.3,
+    "is_novel": False,
     "threshold": 0.042,
     "threshold_at": "sensitivity 0.95",
     "sensitivity": {"value": 0.951, "low": 0.93, "high": 0.97},
@@ -74,6 +76,14 @@ def test_all_numbers_stand_beside_what_they_refer_to() -> None:
 )
 def test_what_is_not_known_is_said_to_be_so(change: dict[str, Any], said: str) -> None:
     assert any(said in line for line in common_lines({**ROW, **change}))
+
+
+def test_a_novel_picture_is_told_first_and_a_bundle_that_cannot_tell_says_so() -> None:
+    novel = {**ROW, "verdict": "unscorable", "novelty": 4.2, "is_novel": True}
+    assert "does not look like the photographs" in image_lines(novel, ["melanoma"])[0]
+    unlike = "this bundle has no novelty score"
+    assert not any(unlike in line for line in common_lines(novel))
+    assert any(unlike in line for line in common_lines({**ROW, "novelty": None}))
 
 
 def test_without_a_melanoma_class_no_threshold_is_spoken_of() -> None:
