@@ -6,14 +6,12 @@ From the recipe's `risk` and results/ham10000_mobilenet/oof.csv it chooses and m
 of other cancers, draws the operating curve and finds the sets of possible classes and what share
 of lesions of about each score are melanomas, as `python -m melanoma.evaluate` does.
 Report, card and manifest are written anew. No other number changes, and no weights: their digests
-are as before. Where the report has no limits of a photograph's quality, they are learned from
-../shared/data's images, all of them; what they catch of spoiled melanomas is what
-results/benchmarks/quality.json says.
+are as before. The limits of a photograph's quality, and what they catch, are those of
+results/benchmarks/quality.json (python -m benchmarks.quality).
 """
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from melanoma.data.images import decode_image, make_square
-from melanoma.data.square_quality import measure_square
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import (
@@ -33,7 +29,6 @@ from melanoma.evaluation.measure.other_cancer import (
     other_cancer_statistics,
 )
 from melanoma.evaluation.measure.performance import operating_curve
-from melanoma.evaluation.measure.picture_quality import fit_quality
 from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.render.html import render_html
@@ -44,7 +39,12 @@ from melanoma.evaluation.report.schema_points import (
     NoveltySummary,
     PredictionSets,
 )
-from melanoma.evaluation.report.schema_quality import CaughtSpoiled, PictureQuality
+from melanoma.evaluation.report.schema_quality import (
+    CaughtSpoiled,
+    PictureQuality,
+    QualityLimits,
+    StoppedClass,
+)
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
@@ -52,7 +52,6 @@ from melanoma.scoring.bundle.bundle import load_bundle, make_statement
 from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.storage import sha256_of, write_json, write_text
-from melanoma.types import Floats
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "ham10000_mobilenet"
@@ -71,7 +70,7 @@ def main() -> None:
         more = {
             "prediction_sets": _sets(images, recipe, content),
             "near_scores": measure_near_scores(images),
-            "quality": _quality(content, images),
+            "quality": _quality(content),
             "novelty": _novelty(),
         }
         content = content.model_copy(update=more)
@@ -112,32 +111,29 @@ def scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
     )
 
 
-@functools.cache
-def _square_measures(names: tuple[str, ...], size: int, fit: str) -> Floats:
-    folder = ROOT.parent / "shared" / "data" / "ham10000" / "HAM10000_images"
-    pixels = (decode_image((folder / f"{name}.jpg").read_bytes()).pixels for name in names)
-    return np.array(
-        [measure_square(make_square(one, size=size, fit=fit)).as_row() for one in pixels]
+def _quality(content: ReportContent) -> PictureQuality:
+    """The benchmark's limits, of all images; what they stop, by limits without the image's fold."""
+    told = json.loads((ROOT / "results" / "benchmarks" / "quality.json").read_text())
+    good, counts = told["good"]["ham10000, held out"], content.data.classes
+    return PictureQuality(
+        limits=QualityLimits(**told["limits"]),
+        images=good["images"],
+        stopped=good["stopped"],
+        by_class=tuple(
+            StoppedClass(name=name, images=counts[name], stopped=round(share * counts[name]))
+            for name, share in good["by_class"].items()
+        ),
+        reasons={name: round(share * good["images"]) for name, share in good["reasons"].items()},
+        spoiled=tuple(
+            CaughtSpoiled(
+                name=name,
+                melanomas=one["melanomas"],
+                fell=one["fell"],
+                caught=one["fell_and_stopped"],
+            )
+            for name, one in told["spoiled"].items()
+        ),
     )
-
-
-def _quality(content: ReportContent, images: ScoredImages) -> PictureQuality:
-    found = content.quality
-    if found is None:
-        table = images.table
-        image = load_recipe(ROOT / "configs" / f"{NAME}.yaml").image
-        measures = _square_measures(tuple(table["image_name"]), image.size, image.fit)
-        found = fit_quality(measures, table["label"].tolist())
-    assert found is not None
-    measured = ROOT / "results" / "benchmarks" / "quality.json"
-    told = json.loads(measured.read_text())["spoiled"] if measured.is_file() else {}
-    spoiled = tuple(
-        CaughtSpoiled(
-            name=name, melanomas=one["melanomas"], fell=one["fell"], caught=one["fell_and_stopped"]
-        )
-        for name, one in told.items()
-    )
-    return found.model_copy(update={"spoiled": spoiled})
 
 
 def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> AnyMalignancy:
