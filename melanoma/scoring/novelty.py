@@ -28,8 +28,8 @@ MINIMUM = 200  # lesions: of fewer, one in a hundred is no share to go by
 UNSCORABLE = (
     "This picture does not look like the photographs that this model learned from, so its score "
     "means nothing. Send a sharp picture of one lesion that fills the middle of the frame, taken "
-    "as the model's training pictures were (see the model card); if it is one, have a doctor look "
-    "at the lesion."
+    "as the model's training pictures were (see the model card). If this is such a picture, have a "
+    "doctor look at the lesion soon: some melanomas look unlike all others."
 )
 
 
