@@ -93,6 +93,7 @@ def test_a_good_reply_is_believed_and_what_is_new_in_it_is_passed_over(
         answer = call_door("predict", image, "--url", address)
     assert answer.code == 0, answer.err
     assert answer.out.splitlines() == [
+        "warning: low_information",
         "prediction: nevus - 75.0%",
         "melanoma 25.0%, not flagged (threshold 50.0%)",
         # What an older service does not say is not known, and not made up.

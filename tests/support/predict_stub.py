@@ -22,6 +22,7 @@ class BytesScorer:
 
     name, views, melanoma = "stub", 1, ("melanoma",)
     threshold: float | None = None
+    prevalence: float | None = None
     size: int | None = None
     engine = "stub"
 
