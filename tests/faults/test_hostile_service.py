@@ -19,6 +19,7 @@ from melanoma.scoring.files import service_client as remote
 from melanoma.scoring.files.replies import ScoreReply
 from melanoma.scoring.files.service_client import RemoteScorer
 
+NO_NOVELTY = "no picture is called unlike the model's own: this bundle has no novelty score"
 DESCRIBED = {"name": "tiny", "digest": "d" * 64, "views": 1, "melanoma": ["melanoma"]}
 GOOD: dict[str, Any] = {
     "success": True,
@@ -101,6 +102,7 @@ def test_a_good_reply_is_believed_and_what_is_new_in_it_is_passed_over(
         "(no curve in the bundle)",
         "whether the probabilities are calibrated is not known",
         DISCLAIMER,
+        NO_NOVELTY,
     ]
     assert pd.read_csv("scores.csv")["melanoma_probability"].tolist() == [0.25]
 

@@ -73,7 +73,8 @@ def test_top_prints_the_classes_with_two_decimals(
     assert answer.code == 0
     assert json.loads(answer.out)[0]["by_class"] == pytest.approx(expected.by_class)
     answer = call_door("predict", file, *options, "--top", "2")
-    first, possible, *ranked, refers, disclaimer = answer.out.splitlines()
+    first, possible, *ranked, refers, disclaimer, unchecked = answer.out.splitlines()
+    assert "no novelty score" in unchecked
     assert expected.set is not None
     assert possible == f"it may be: {', '.join(expected.set['classes'])}"
     name, share = expected.prediction, expected.probability
@@ -81,7 +82,7 @@ def test_top_prints_the_classes_with_two_decimals(
     found = sorted(expected.by_class.items(), key=lambda item: item[1])[:0:-1]
     assert ranked == [f"{name} {100 * share:.2f} %" for name, share in found]
     assert (refers, disclaimer) == ("probabilities are calibrated", DISCLAIMER)
-    assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 2 + 3 + 2
+    assert len(call_door("predict", file, *options, "--top", "9").out.splitlines()) == 2 + 3 + 3
     table = pd.read_csv("scores.csv")
     assert table["calibrated"].tolist() == [True]
     assert table["disclaimer"].tolist() == [DISCLAIMER]
