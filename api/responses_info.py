@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from api.responses import Measured, ModelAnswer, ThresholdAnswer
+from melanoma.recipe.sections import ImageType
 
 
 class CalibrationAnswer(BaseModel):
@@ -96,7 +97,8 @@ class BundleAnswer(BaseModel):
     """One served bundle. `digest` names it in every answer: the sha256 of what its manifest says
     (JSON of sorted keys without spaces); `manifest_sha256` is what sha256sum manifest.json prints.
     `auroc` is the pooled out-of-fold one of its report, of melanoma against
-    the rest, or the classes' mean where the bundle names no melanoma class. `license` is the text
+    the rest, or the classes' mean where the bundle names no melanoma class. `image_type` is what
+    its photographs must be taken with. `license` is the text
     that came with the weights, if one did. `backend` runs its networks, in products of
     `precision`. `decoder` is the version of the decoder that made the
     pixels it was trained on, null where that was another program. `phantoms` says that it was
@@ -124,6 +126,7 @@ class BundleAnswer(BaseModel):
     warnings: list[str]
     license: str | None
     quality: QualityLimitsAnswer | None
+    image_type: ImageType
     novelty: NoveltyInfo | None
     decoder: int | None
     phantoms: bool

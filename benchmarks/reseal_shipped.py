@@ -61,7 +61,9 @@ def main() -> None:
     """Write results/NAME and weights/NAME, and print the operating point."""
     asked = load_recipe(ROOT / "configs" / f"{NAME}.yaml")
     for folder in (ROOT / "results" / NAME, ROOT / "weights" / NAME):
-        recipe = load_recipe(folder / "recipe.yaml").model_copy(update={"risk": asked.risk})
+        recipe = load_recipe(folder / "recipe.yaml").model_copy(
+            update={"risk": asked.risk, "image_type": asked.image_type}
+        )
         content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         images = scored_images(recipe, content)
         found = _measure(images, recipe, content)
@@ -88,8 +90,9 @@ def _with_risk(path: Path, recipe: Recipe) -> str:
     written = yaml.safe_load(path.read_text())
     told: dict[str, Any] = {}
     for key, value in written.items():
-        told |= {} if key == "risk" else {key: value}
+        told |= {} if key in ("risk", "image_type") else {key: value}
         told |= {"risk": dict(recipe.risk)} if key == "melanoma" else {}
+        told |= {"image_type": recipe.image_type} if key == "melanoma" else {}
     return str(yaml.safe_dump(told, sort_keys=False))
 
 

@@ -19,6 +19,7 @@ from melanoma.recipe.sections import (
     Evaluation,
     Folds,
     Image,
+    ImageType,
     Loss,
     Metric,
     Model,
@@ -75,6 +76,9 @@ class Recipe(Part):
     risk: dict[ClassName, Risk] = Field(default_factory=dict)
     """How grave each class is: class -> malignant, premalignant, benign, or none (no lesion). With
     it an answer that is not flagged for melanoma still tells of other cancers."""
+    image_type: ImageType = "any"
+    """What the photographs are taken with, and so what the model is for: dermatoscope, clinical (a
+    phone or camera), or any."""
     study: Study = Study()
     """What report and card say of where the images are from; it decides no number."""
     data: Data
@@ -198,7 +202,7 @@ class Recipe(Part):
 
     def identity(self) -> dict[str, Any]:
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
-        values = self.model_dump(mode="json", exclude={"version", "risk", "study"})
+        values = self.model_dump(mode="json", exclude={"version", "risk", "image_type", "study"})
         del values["training"]["workers"]
         values["data"].pop("keep_cols", None)
         later = (("data", key, default) for key, default in self.data.later)

@@ -29,6 +29,7 @@ BINARY_CLASSES = ("benign", "melanoma")
 # How grave a class is: what an answer's verdict and its sums go by.
 Risk = Literal["malignant", "premalignant", "benign", "none"]
 SUSPICIOUS = ("malignant", "premalignant")
+ImageType = Literal["dermatoscope", "clinical", "any"]
 
 
 class Part(BaseModel):

@@ -114,5 +114,10 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Reci
             f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
         )
     wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
-    stated = {"evaluation": wanted, "risk": asked.risk, "study": asked.study}
+    stated = {
+        "evaluation": wanted,
+        "risk": asked.risk,
+        "image_type": asked.image_type,
+        "study": asked.study,
+    }
     return first.model_copy(update=stated)

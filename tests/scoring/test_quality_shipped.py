@@ -17,3 +17,9 @@ def test_the_shipped_bundle_has_the_limits_of_the_benchmark():
     caught = {line.name: (line.caught, line.fell) for line in bundle.report.quality.spoiled}
     stopped, fell = caught["Gaussian blur of 16 px"]
     assert stopped >= 0.9 * fell > 50
+
+
+def test_the_shipped_bundle_is_for_dermatoscope_pictures_only():
+    folder = ROOT / "weights" / "ham10000_mobilenet"
+    assert load_bundle(folder).image_type == "dermatoscope"
+    assert "Dermatoscope pictures only" in (folder / "MODEL_CARD.md").read_text()

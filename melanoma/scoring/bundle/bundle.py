@@ -23,7 +23,7 @@ from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.recipe.sections import Head, Risk, Scaling
+from melanoma.recipe.sections import Head, ImageType, Risk, Scaling
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
 from melanoma.scoring.bundle.operating import sealed_intervals, served_curve, served_near_scores
@@ -97,6 +97,7 @@ class Bundle:
     manifest_sha256: str = ""
     phantoms: bool = False
     quality: QualityLimits | None = None
+    image_type: ImageType = "any"
     novelty: Novelty | None = None
 
     @property
@@ -126,6 +127,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         "classes": recipe.classes,
         "melanoma": recipe.melanoma,
         **({"risk": recipe.risk} if recipe.risk else {}),
+        **({"image_type": recipe.image_type} if recipe.image_type != "any" else {}),
         "outputs": recipe.outputs,
         "preprocessing": {
             "size": recipe.image.size,
@@ -215,6 +217,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
         risk=manifest.get("risk", {}),
+        image_type=manifest.get("image_type", "any"),
         quality=QualityLimits(**manifest["quality"]) if "quality" in manifest else None,
         other_cancer=_other_cancer(manifest.get("other_cancer")),
         sets=_sets(manifest.get("sets")),
