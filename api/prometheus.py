@@ -49,7 +49,7 @@ class Metrics:
         self._bundles = gauge(
             "melanoma_bundle_info",
             "1 for each served bundle",
-            ["model", "version", "digest", "folds"],
+            ["model", "version", "digest", "folds", "backend", "precision"],
         )
 
     def watch(
@@ -64,7 +64,8 @@ class Metrics:
         self._ready.set_function(ready)
         for name, scorer in scorers.items():
             info = scorer.info()
-            self._bundles.labels(name, info["version"], info["digest"], info["folds"]).set(1)
+            about = [info[key] for key in ("version", "digest", "folds", "backend", "precision")]
+            self._bundles.labels(name, *about).set(1)
             # From the start at 0: a rate has no gap before the first.
             self._photographs.labels(name, "scored")
             self._batches.labels(name)

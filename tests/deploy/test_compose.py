@@ -39,9 +39,13 @@ def test_without_an_environment_the_service_has_its_own_defaults() -> None:
 
 def test_compose_hands_on_every_setting_that_the_service_knows_and_no_other() -> None:
     named = {name for name in SERVICES["app"]["environment"] if name.startswith("MELANOMA_")}
-    assert named == {f"MELANOMA_{field.name.upper()}" for field in fields(Settings)}
+    # The engine is two words of the environment.
+    known = {field.name.upper() for field in fields(Settings)} - {"ENGINE"}
+    assert named == {f"MELANOMA_{name}" for name in known | {"BACKEND", "PRECISION"}}
     for name in named - {"MELANOMA_WEIGHTS", "MELANOMA_DEVICE"}:
         special = {
+            "MELANOMA_BACKEND": "torch",
+            "MELANOMA_PRECISION": "bfloat16",
             "MELANOMA_TOKEN": "s3cret",
             "MELANOMA_BODY_MB": "90",
             "MELANOMA_ROOT_PATH": "/skin",
