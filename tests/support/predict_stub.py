@@ -31,6 +31,9 @@ class BytesScorer:
         self.asked: list[bytes] = []
         self.before: Callable[[], Any] = lambda: None
 
+    def prepare(self, data: bytes) -> bytes:
+        return data
+
     def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
         self.before()
         answers: list[Mapping[str, Any] | str] = []

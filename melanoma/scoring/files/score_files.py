@@ -1,15 +1,20 @@
-"""Scoring many files: scored in order, journaled so that a killed run goes on.
+"""Scoring many files: in order, journaled so that a killed run goes on.
 
+Files are read and decoded by threads while those before them are scored, a bounded number ahead, so
+that neither waits for the other and memory does not grow with the number of files.
 Nothing here needs torch: what answers may be a Scorer in this process or a service elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
+_AHEAD = 32  # files that are read, decoded and not scored yet
 
 
 class FileScorer(Protocol):
@@ -40,7 +46,10 @@ class FileScorer(Protocol):
     prevalence: float | None
     engine: str
 
-    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+    def prepare(self, data: bytes) -> Any:
+        """What `answer` takes of a photograph; several at a time, each in a thread."""
+
+    def answer(self, photographs: Sequence[Any]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence" where it has no score."""
 
 
@@ -66,13 +75,11 @@ class LocalScorer:
         self.engine = f"{scorer.members.backend} {scorer.members.precision}"
         self.size: int | None = scorer.bundle.size
 
-    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+    def answer(self, photographs: Sequence[Photograph | str]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
-        # Decoding is the processors' work, and every thread more keeps freed memory of its own.
-        with ThreadPoolExecutor(min(len(photographs), os.cpu_count() or 1)) as pool:
-            decoded = list(pool.map(self._decode, photographs))
-        sound = [d for d in decoded if isinstance(d, Photograph)]
+        sound = [d for d in photographs if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(sound) if sound else [])
+<<<<<<< HEAD
         return [d if isinstance(d, str) else self._as_asked(next(found)) for d in decoded]
 
     def _as_asked(self, prediction: Prediction) -> dict[str, Any]:
@@ -81,8 +88,11 @@ class LocalScorer:
             if self.threshold is not None:
                 prediction = self.scorer.flag_from(prediction, self.threshold)
         return prediction.as_dict()
+=======
+        return [d if isinstance(d, str) else next(found).as_dict() for d in photographs]
+>>>>>>> d697f29 (Decode files while those before them are scored, a bounded number ahead)
 
-    def _decode(self, data: bytes) -> Photograph | str:
+    def prepare(self, data: bytes) -> Photograph | str:
         """The square alone, which scoring leaves as it is: whole photographs are far larger."""
         try:
             photograph = decode_image(data, limit=MAX_FILE_BYTES)
@@ -118,21 +128,55 @@ def score_files(
     an error excepted: they are tried again.
     """
     book = journal or Journal()
-    batches = [files[i : i + _BATCH] for i in range(0, len(files), _BATCH)]
-    rows = []
-    for batch in progress(batches, desc="score", unit=f"{_BATCH} images"):
-        rows += _score_batch(scorer, batch, book)
+    opened = _open_ahead(scorer, files, book)
+    rows: list[Row] = []
+    with closing(opened):
+        for _ in progress(range(0, len(files), _BATCH), desc="score", unit=f"{_BATCH} images"):
+            rows += _score_batch(scorer, list(itertools.islice(opened, _BATCH)), book)
     return rows
 
 
-def _score_batch(scorer: FileScorer, files: Sequence[ImageFile], journal: Journal) -> list[Row]:
-    read = [_read(file) for file in files]
+class _Opened(NamedTuple):
+    """A file, the sha256 of its bytes and what the scorer takes of it; or the error in reading."""
+
+    name: str
+    digest: str
+    prepared: Any
+    error: str = ""
+
+
+def _open_ahead(
+    scorer: FileScorer, files: Sequence[ImageFile], journal: Journal
+) -> Generator[_Opened]:
+    """The files in order, opened by threads, _AHEAD more of them than have been taken."""
+    waiting: deque[Future[_Opened]] = deque()
+    # Decoding is the processors' work, and every thread more keeps freed memory of its own.
+    pool = ThreadPoolExecutor(min(_BATCH, os.cpu_count() or 1), thread_name_prefix="decoding")
+    try:
+        for file in files:
+            waiting.append(pool.submit(_open, scorer, file, journal))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _open(scorer: FileScorer, file: ImageFile, journal: Journal) -> _Opened:
+    data = _read(file)
+    if isinstance(data, str):
+        return _Opened(file.name, "", None, data)
     # By the bytes that are scored and nothing else: copies of a photograph are scored once.
-    digests = [hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else "" for data in read]
+    digest = hashlib.sha256(data).hexdigest()
+    return _Opened(file.name, digest, None if digest in journal.rows else scorer.prepare(data))
+
+
+def _score_batch(scorer: FileScorer, files: Sequence[_Opened], journal: Journal) -> list[Row]:
     todo = {
-        digest: data
-        for digest, data in zip(digests, read, strict=True)
-        if isinstance(data, bytes) and digest not in journal.rows
+        file.digest: file.prepared
+        for file in files
+        if not file.error and file.digest not in journal.rows
     }
     faulty: dict[str, Row] = {}
     answers = scorer.answer(list(todo.values())) if todo else []
@@ -142,8 +186,10 @@ def _score_batch(scorer: FileScorer, files: Sequence[ImageFile], journal: Journa
         else:
             journal.add(digest, _row(answer))
     found = [
-        _faulty_row(data) if isinstance(data, str) else faulty.get(digest) or journal.rows[digest]
-        for digest, data in zip(digests, read, strict=True)
+        _faulty_row(file.error)
+        if file.error
+        else faulty.get(file.digest) or journal.rows[file.digest]
+        for file in files
     ]
     return [{"image_name": file.name, **row} for file, row in zip(files, found, strict=True)]
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from PIL import Image
+from predict_stub import BytesScorer, score_of, write_photographs
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.data.folds import load_folds
+from melanoma.errors import ServiceError
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.files.find import ImageFile
-from melanoma.scoring.files.score_files import LocalScorer, likeliest_classes
+from melanoma.scoring.files.score_files import LocalScorer, likeliest_classes, score_files
 from melanoma.scoring.files.score_rows import as_columns
 from melanoma.scoring.scorer import Scorer
 
@@ -119,7 +122,56 @@ def test_a_batch_of_files_keeps_their_squares_and_not_the_photographs(
         return score(photographs)
 
     monkeypatch.setattr(scorer, "score_photographs", watched)
-    answers = LocalScorer(scorer).answer([file.path.read_bytes() for file in files])
+    local = LocalScorer(scorer)
+    answers = local.answer([local.prepare(file.path.read_bytes()) for file in files])
     assert [one.pixels.nbytes for one in kept] == [3 * scorer.bundle.size**2] * 2
     for answer, file in zip(answers, files, strict=True):
         assert answer == scorer.score(file.path.read_bytes()).as_dict()
+
+
+class Overlapping(BytesScorer):
+    """Its first batch is answered once later files are prepared, and no sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared = 0
+        self.most_ahead = 0
+        self._later = threading.Event()
+        self._counting = threading.Lock()
+
+    def prepare(self, data: bytes) -> bytes:
+        with self._counting:
+            self.prepared += 1
+            self.most_ahead = max(self.most_ahead, self.prepared - len(self.asked))
+            if self.prepared > 16:
+                self._later.set()
+        return data
+
+    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+        assert self._later.wait(timeout=30), "nothing was decoded meanwhile"
+        return super().answer(photographs)
+
+
+def test_files_are_decoded_while_others_are_scored_and_a_bounded_number_ahead(
+    tmp_path: Path,
+) -> None:
+    folder = write_photographs(tmp_path, *(b"%d" % number for number in range(300)))
+    files = [ImageFile(path.stem, path) for path in sorted(folder.iterdir())]
+    scorer = Overlapping()
+    rows = score_files(scorer, files, progress=lambda items, **_: items)
+    assert [row["image_name"] for row in rows] == [file.name for file in files]
+    scores = [score_of(file.path.read_bytes()) for file in files]
+    assert [row["melanoma_probability"] for row in rows] == scores
+    assert scorer.asked == [file.path.read_bytes() for file in files]
+    # A batch that is being scored, those ahead of it, and the one that is taken next.
+    assert scorer.most_ahead <= 16 + 32 + 1
+
+
+def test_what_is_not_scored_yet_is_not_decoded_once_the_scorer_has_died(tmp_path: Path) -> None:
+    folder = write_photographs(tmp_path, *(b"%d" % number for number in range(300)))
+    files = [ImageFile(path.stem, path) for path in sorted(folder.iterdir())]
+    scorer = Overlapping()
+    scorer.healthy = 20
+    with pytest.raises(ServiceError):
+        score_files(scorer, files, progress=lambda items, **_: items)
+    assert scorer.prepared < 100
