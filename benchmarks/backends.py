@@ -4,7 +4,7 @@
 
 Three parts. `ensembles`: the logits of five members with random weights (time does not depend on
 them) in eager torch, OpenVINO float32 and bfloat16, a call of each in turn, for one square and for
-16; medians over the rounds, wall and processor time, and the ratios of the wall times of each round.
+16; medians over the rounds, wall and processor time, and the medians of each round's ratios.
 `deviations`: the largest difference of a probability from torch's, over every backbone that is
 offered, random weights and squares of noise. `shipped`: the bundle that comes with the clone:
 photographs a second by `predict DIR`, the time of one /predict, and from the start of the service
@@ -106,7 +106,9 @@ def time_ensembles(rounds: int) -> list[dict[str, Any]]:
         for batch in (1, 16):
             found = time_in_turn(engines, noise(batch, size), rounds)
             rows.append({"backbone": backbone, "size": size, "batch": batch, "engines": found})
-            print(backbone, size, batch, {k: v["times_torch"] for k, v in found.items()}, flush=True)
+            print(
+                backbone, size, batch, {k: v["times_torch"] for k, v in found.items()}, flush=True
+            )
     return rows
 
 
@@ -145,7 +147,10 @@ def time_predict(count: int, *options: str) -> dict[str, float]:
             subprocess.run(command, check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
     rate = (count - 16) / (seconds[1] - seconds[0])
-    return {"photographs_a_second": round(rate, 1), "start_seconds": round(seconds[0] - 16 / rate, 1)}
+    return {
+        "photographs_a_second": round(rate, 1),
+        "start_seconds": round(seconds[0] - 16 / rate, 1),
+    }
 
 
 def time_service(rounds: int, *options: str) -> dict[str, float]:

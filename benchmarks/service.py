@@ -88,12 +88,17 @@ def draw_photographs(count: int = 16) -> list[bytes]:
     return files
 
 
+def free_port() -> int:
+    """A port of this machine that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def running(server: str, weights: Path) -> Iterator[tuple[str, psutil.Process]]:
     """The server's address and process, once it answers; ended afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.service_servers", server]
     process = subprocess.Popen([*command, "--weights", str(weights), "--port", str(port)])
     address = f"http://127.0.0.1:{port}"
