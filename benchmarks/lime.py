@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=2 python -m benchmarks.lime --json
 
-Ours: `explain_lime` over a Scorer with one member, from decoded pixels to weights. Theirs: the lime
+Ours: `explain_lime` over a Scorer with one member, on OpenVINO where it is installed (or
+--backend torch), from decoded pixels to weights. Theirs: the lime
 package as its users run it, quickshift with the original's parameters on the photograph, a
 classifier that resizes each perturbed photograph to the same square and runs the same network in
 eager float32. Both hide with black, fit all superpixels, and are asked for the same number of
@@ -28,10 +29,11 @@ from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
 from melanoma.models.classifier import make_classifier
+from melanoma.scoring.backends.options import BACKENDS, choose_backend
 from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.scoring.explain.explainers import explain_lime
 from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
-from melanoma.scoring.members import TorchMembers
+from melanoma.scoring.members import Members, TorchMembers
 from melanoma.scoring.scorer import Scorer
 
 BACKBONE = "resnet34"
@@ -41,7 +43,7 @@ WIDTH, HEIGHT = 600, 450
 class RandomScorer(Scorer):
     """A Scorer over one network with random weights; everything else is the Scorer's own."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, backend: str = "torch") -> None:
         classes = ("benign", "melanoma")
         bundle = Bundle(
             folder=Path(),
@@ -68,7 +70,16 @@ class RandomScorer(Scorer):
             normalize=bundle.normalize,
             device=torch.device("cpu"),
         )
-        super().__init__(bundle, members=members)
+        super().__init__(bundle, members=_on(backend, members, size))
+
+
+def _on(backend: str, members: TorchMembers, size: int) -> Members:
+    if backend == "torch":
+        return members
+    from melanoma.scoring.backends.conversion import convert
+    from melanoma.scoring.backends.openvino_members import OpenVinoMembers
+
+    return OpenVinoMembers(convert(members, size=size), load=lambda: members)
 
 
 def draw_photograph() -> Pixels:
@@ -129,10 +140,10 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - cpu
 
 
-def measure(pixels: Pixels, *, size: int, rounds: int, full: bool) -> dict[str, Any]:
+def measure(pixels: Pixels, *, size: int, rounds: int, full: bool, backend: str) -> dict[str, Any]:
     """Medians over the rounds, ours and theirs alternating, by precision."""
     torch.manual_seed(0)
-    scorer = RandomScorer(size)
+    scorer = RandomScorer(size, backend)
     superpixels = len(explain_lime(scorer, pixels, precision="Low").weights)  # warms up
     found: dict[str, Any] = {}
     for precision, evaluations in PRECISIONS.items():
@@ -157,6 +168,7 @@ def measure(pixels: Pixels, *, size: int, rounds: int, full: bool) -> dict[str, 
         "photograph": f"{WIDTH} x {HEIGHT}",
         "superpixels": superpixels,
         "rounds": rounds,
+        "backend": backend,
     }
 
 
@@ -175,10 +187,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="the square that the network sees")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="the lime package at High too")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     pixels = read_photograph(args.image) if args.image else draw_photograph()
-    found = measure(pixels, size=args.size, rounds=args.rounds, full=args.full)
+    backend = choose_backend(args.backend, "cpu")
+    found = measure(pixels, size=args.size, rounds=args.rounds, full=args.full, backend=backend)
     if args.json:
         print(json.dumps(found, indent=2))
         return

@@ -5,12 +5,14 @@ python -m benchmarks.service_servers ours|fastapi|litserve --weights DIR --port 
 `fastapi` is the handler that most people write: a plain function, which FastAPI runs in its pool of
 forty threads. `litserve` batches as ours does, with as many photographs and as long a wait. All
 three are run by uvicorn with the same loop and parser; they decode, score and answer by the same
-Scorer, so that what differs is the serving alone.
+Scorer. Ours runs its networks on the backend that the service takes by itself, the other two in
+eager torch, as their users do; with MELANOMA_BACKEND=torch what differs is the serving alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +20,27 @@ import uvicorn
 from fastapi import FastAPI, File, UploadFile
 
 from api.app import create_app
-from api.settings import Settings
+from api.settings import Settings, read_settings
 from melanoma.devices import resolve_device
+from melanoma.scoring.backends.open_members import open_members
+from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 SAME = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
 
 
-def load_scorer(weights: Path) -> Scorer:
-    """The bundle on the machine's best device."""
-    return Scorer(load_bundle(weights), device=resolve_device("auto"))
+def load_scorer(weights: Path, engine: Engine | None = None) -> Scorer:
+    """The bundle on the machine's best device, in eager torch or on the engine."""
+    bundle, device = load_bundle(weights), resolve_device("auto")
+    members = open_members(bundle, device, engine or Engine("torch"))
+    return Scorer(bundle, device=device, members=members)
 
 
 def serve_ours(weights: Path, port: int) -> None:
     """The service as melanoma.serve runs it."""
-    app = create_app([load_scorer(weights)], Settings())
+    settings = read_settings(os.environ)
+    app = create_app([load_scorer(weights, settings.engine)], settings)
     uvicorn.run(app, port=port, access_log=False, **SAME)
 
 

@@ -10,6 +10,7 @@ removed. Where nothing can be written, the models are in memory alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import sys
@@ -46,6 +47,12 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@functools.cache
+def the_core() -> Any:
+    """OpenVINO's door, one for the process: each holds its own plugins."""
+    return import_openvino().Core()
 
 
 def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[int, Any]:
@@ -103,7 +110,7 @@ def _key(bundle: Bundle) -> str:
 
 def _read(folder: Path, folds: list[int]) -> dict[int, Any] | None:
     """The models that are kept, or None where there are none or a digest differs."""
-    core = import_openvino().Core()
+    core = the_core()
     try:
         listed = json.loads((folder / _LISTED).read_text())
         names = [f"fold_{fold}.{end}" for fold in folds for end in ("xml", "bin")]

@@ -22,7 +22,7 @@ from melanoma.data.images import Pixels
 from melanoma.data.transforms import dihedral_views
 from melanoma.devices import count_cores, has_bfloat16
 from melanoma.errors import WeightsError
-from melanoma.scoring.backends.conversion import import_openvino, openvino_models
+from melanoma.scoring.backends.conversion import openvino_models, the_core
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.members import Logits, Outputs, TorchMembers, load_members
 
@@ -205,7 +205,7 @@ def _compile(model: Any, precision: str, threads: int) -> Any:
         # A thread that is tied to a core waits there for whoever else is on it.
         "ENABLE_CPU_PINNING": False,
     }
-    return import_openvino().Core().compile_model(model, "CPU", options)
+    return the_core().compile_model(model, "CPU", options)
 
 
 def _behind(make: Callable[[], OpenVinoMembers]) -> OpenVinoMembers:

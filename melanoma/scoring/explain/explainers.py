@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from melanoma.data.images import Pixels, scored_part
 from melanoma.data.transforms import to_tensor
+from melanoma.devices import count_cores
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.models.seed_mean import single_networks
 from melanoma.scoring.bundle.bundle import Bundle
@@ -37,9 +37,9 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats
 
 LARGEST = 5  # superpixels in a picture
-# Pixels that a batch holds: memory does not grow with the number of evaluations. Fewer on a CPU,
-# where a caller who leaves is only noticed after one member's share of a batch.
-_BATCH_PIXELS = {"cpu": 8 * 224 * 224, "cuda": 16 * 224 * 224}
+# Pixels that a block holds: memory does not grow with the number of evaluations, and a caller who
+# leaves is noticed after one member's share of a block.
+_BATCH_PIXELS = 16 * 224 * 224
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +264,7 @@ def time_evaluation(scorer: Scorer) -> float:
     # The processor's own time, over the threads that share it: what else a machine does while a
     # service starts would otherwise be taken for its cost ever after. A GPU's time is the clock's.
     on_cpu = scorer.device.type == "cpu"
-    clock, share = (time.process_time, torch.get_num_threads()) if on_cpu else (time.monotonic, 1)
+    clock, share = (time.process_time, count_cores()) if on_cpu else (time.monotonic, 1)
     times = []
     for _ in range(3):
         start = clock()
@@ -274,7 +274,7 @@ def time_evaluation(scorer: Scorer) -> float:
 
 
 def _batch_size(scorer: Scorer) -> int:
-    return int(max(1, _BATCH_PIXELS[scorer.device.type] // scorer.bundle.size**2))
+    return int(max(1, _BATCH_PIXELS // scorer.bundle.size**2))
 
 
 def _hidden(

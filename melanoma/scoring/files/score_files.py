@@ -79,8 +79,7 @@ class LocalScorer:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
         sound = [d for d in photographs if isinstance(d, Photograph)]
         found = iter(self.scorer.score_photographs(sound) if sound else [])
-<<<<<<< HEAD
-        return [d if isinstance(d, str) else self._as_asked(next(found)) for d in decoded]
+        return [d if isinstance(d, str) else self._as_asked(next(found)) for d in photographs]
 
     def _as_asked(self, prediction: Prediction) -> dict[str, Any]:
         if self.prevalence is not None:
@@ -88,9 +87,6 @@ class LocalScorer:
             if self.threshold is not None:
                 prediction = self.scorer.flag_from(prediction, self.threshold)
         return prediction.as_dict()
-=======
-        return [d if isinstance(d, str) else next(found).as_dict() for d in photographs]
->>>>>>> d697f29 (Decode files while those before them are scored, a bounded number ahead)
 
     def prepare(self, data: bytes) -> Photograph | str:
         """The square alone, which scoring leaves as it is: whole photographs are far larger."""

@@ -106,7 +106,7 @@ def test_views_steady_the_score_and_cost_the_regression_nothing() -> None:
 def test_the_cost_of_an_evaluation_is_that_of_the_faster_networks_on_one_view() -> None:
     scorer = make_scorer([read_boxes([PATCH], size=224)] * 2, size=224, views=8)
     assert time_evaluation(scorer) > 0
-    assert (scorer.asked, scorer.viewed) == ([1, 2, 2, 2], [1] * 4)
+    assert (scorer.asked, scorer.viewed) == ([1, 4, 4, 4], [1] * 4)
 
 
 def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
@@ -215,7 +215,7 @@ def test_it_stops_within_a_batch_when_its_caller_leaves() -> None:
     scorer = make_scorer([read_boxes([PATCH], size=224)], size=224)
     with pytest.raises(ExplanationError, match="stopped after 17 of 200 evaluations"):
         explain_lime(scorer, PHOTOGRAPH, should_stop=lambda: sum(scorer.asked) > 10)
-    assert scorer.asked == [1, 8, 8], "another batch was asked for"
+    assert scorer.asked == [1, 16], "another batch was asked for"
 
 
 def test_it_ends_at_its_deadline_and_says_so() -> None:
