@@ -71,6 +71,8 @@ class ExternalAnswer(BaseModel):
     threshold: float | None
     sensitivity: Measured
     specificity: Measured
+    members_sensitivity: float | None
+    members_specificity: float | None
     warnings: list[str]
 
 

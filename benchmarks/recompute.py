@@ -127,7 +127,8 @@ def check_scores(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
 
 def _compare(path: str, stated: Any, found: Any, tolerance: float) -> Iterator[str]:
     if isinstance(stated, dict) and isinstance(found, dict):
-        for key in stated.keys() | found.keys():
+        # What a report does not state, such as one from before there was it, cannot be wrong.
+        for key in stated:
             yield from _compare(f"{path}.{key}", stated.get(key), found.get(key), tolerance)
     elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
         for number, pair in enumerate(zip(stated, found, strict=True)):

@@ -13,6 +13,7 @@ results/benchmarks/quality.json (python -m benchmarks.quality).
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.evaluation.measure.near_scores import measure_near_scores
-from melanoma.evaluation.measure.operating_points import Threshold
+from melanoma.evaluation.measure.operating_points import (
+    Threshold,
+    describe_thresholds,
+    threshold_statistics,
+)
 from melanoma.evaluation.measure.other_cancer import (
     OtherCancer,
     choose_other_cancer,
@@ -33,6 +39,8 @@ from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.assemble import measure_subgroups, with_words
+from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
@@ -55,15 +63,25 @@ from melanoma.storage import sha256_of, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "ham10000_mobilenet"
+# Beside the checkout, or beside the folder of its worktrees.
+TABLES = [folder / "shared" / "data" / "ham10000" for folder in ROOT.parents[:2]]
+TABLE = next((folder for folder in TABLES if folder.is_dir()), TABLES[0])
+# What the external sets are, by the folder of results/NAME/external.
+SOURCES = {
+    "siim_mobilenet": "SIIM-ISIC 2020, all 584 melanomas and a sample of 560 others (Rotemberg et "
+    "al. 2021)",
+    "isic2017": "ISIC 2017, training and validation parts, 700 drawn at random, whole frames "
+    "squashed (Codella et al. 2018)",
+}
 
 
 def main() -> None:
     """Write results/NAME and weights/NAME, and print the operating point."""
     asked = load_recipe(ROOT / "configs" / f"{NAME}.yaml")
     for folder in (ROOT / "results" / NAME, ROOT / "weights" / NAME):
-        recipe = load_recipe(folder / "recipe.yaml").model_copy(
-            update={"risk": asked.risk, "image_type": asked.image_type}
-        )
+        names = ("risk", "image_type", "study")
+        stated = {name: getattr(asked, name) for name in names}
+        recipe = load_recipe(folder / "recipe.yaml").model_copy(update=stated)
         content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         images = scored_images(recipe, content)
         found = _measure(images, recipe, content)
@@ -76,6 +94,7 @@ def main() -> None:
             "novelty": _novelty(),
         }
         content = content.model_copy(update=more)
+        content = _report_parts(images, recipe, content)
         write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
         write_json(folder / "report.json", content.model_dump(mode="json"))
         write_text(folder / "report.html", render_html(content))
@@ -90,9 +109,10 @@ def _with_risk(path: Path, recipe: Recipe) -> str:
     written = yaml.safe_load(path.read_text())
     told: dict[str, Any] = {}
     for key, value in written.items():
-        told |= {} if key in ("risk", "image_type") else {key: value}
-        told |= {"risk": dict(recipe.risk)} if key == "melanoma" else {}
-        told |= {"image_type": recipe.image_type} if key == "melanoma" else {}
+        told |= {} if key in ("risk", "image_type", "study") else {key: value}
+        if key == "melanoma":
+            told |= {"risk": dict(recipe.risk), "image_type": recipe.image_type}
+            told |= {"study": recipe.study.model_dump()}
     return str(yaml.safe_dump(told, sort_keys=False))
 
 
@@ -170,6 +190,41 @@ def _novelty() -> NoveltySummary:
     """As python -m benchmarks.novelty measured it, which also wrote the file that is sealed."""
     measured = json.loads((ROOT / "results" / "benchmarks" / "novelty.json").read_text())
     return NoveltySummary.model_validate_json(json.dumps(measured["summary"]))
+
+
+def _report_parts(images: ScoredImages, recipe: Recipe, content: ReportContent) -> ReportContent:
+    """The report with its study, subgroups (by the reference standard too, where the photographs'
+    table is at hand), cross-fitted thresholds, what it reached elsewhere, and its words anew."""
+    points = [Threshold(point.value, point.at) for point in content.thresholds]
+    rules = {"resamples": recipe.evaluation.resamples, "seed": recipe.seed}
+    intervals = bootstrap_intervals(
+        threshold_statistics(images, points),
+        images.groups,
+        resamples=recipe.evaluation.resamples,
+        rng=np.random.default_rng(recipe.seed),
+    )
+    more: dict[str, Any] = {"study": recipe.study.stated()}
+    # What the table's seven digits decide is stated already; only what is new is added.
+    found = describe_thresholds(images, points, intervals)
+    fields = ("crossfit_sensitivity", "crossfit_specificity")
+    more["thresholds"] = tuple(
+        stated.model_copy(update={field: getattr(point, field) for field in fields})
+        for stated, point in zip(content.thresholds, found, strict=True)
+    )
+    if TABLE.is_dir():
+        told = read_lesions(TABLE, recipe.data, classes=recipe.classes).frame
+        columns = ["image_name", "age", "sex", "site", "dx_type"]
+        table = images.table.merge(told[columns], on="image_name", how="left", validate="1:1")
+        more["subgroups"] = measure_subgroups(replace(images, table=table), points, (), **rules)
+    results = sorted((ROOT / "results" / NAME / "external").glob("*/report.json"))
+    more["external_results"] = tuple(
+        external_result(
+            ReportContent.model_validate_json(path.read_bytes()),
+            source=SOURCES.get(path.parent.name, ""),
+        )
+        for path in results
+    )
+    return with_words(content.model_copy(update=more))
 
 
 def _reseal(folder: Path, recipe: Recipe, content: ReportContent) -> None:

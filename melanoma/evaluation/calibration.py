@@ -20,7 +20,7 @@ from scipy.special import expit, log_softmax, logit, softmax
 from melanoma.errors import DataError
 from melanoma.types import Floats, Integers
 
-Method = Literal["scale", "temperature"]
+Method = Literal["scale", "temperature", "identity"]
 # One slope for all classes: with one a class, the order of two images could be reversed.
 _FLATTEST = 1e-6  # change of the log-odds over one standard deviation of the logits
 # Change of the log-odds over one logit: a float32 logit near 1 is rounded at 1e-7, which a steeper
@@ -73,6 +73,9 @@ def fit_calibration(
     """
     logits = logits.reshape(len(logits), -1)
     if logits.shape[1] == 1:
+        if method == "identity":
+            shares = _shares(target, 2)
+            return Calibration(1.0, 0.0, shares[1], shares, method)
         # Two classes of logits 0 and z: softmax is the sigmoid of z.
         pair = np.concatenate([np.zeros(logits.shape), logits], axis=1)
         fit = _fit(pair, target, method)
@@ -80,6 +83,10 @@ def fit_calibration(
         intercept = float(fit.intercepts[1] - fit.intercepts[0])
         return Calibration(fit.slope, intercept, shares[1], shares, method)
     shares = _shares(target, logits.shape[1])
+    if method == "identity":
+        nothing = (0.0,) * logits.shape[1]
+        prevalence = float(np.isin(target, list(melanoma)).mean()) if melanoma else None
+        return Calibration(1.0, nothing, prevalence, shares, method)
     prevalence = float(np.isin(target, list(melanoma)).mean()) if melanoma else None
     fit = _fit(logits, target, method)
     return Calibration(fit.slope, tuple(fit.intercepts.tolist()), prevalence, shares, method)
@@ -109,6 +116,44 @@ def crossfit_probabilities(
         others = fit_calibration(logits[~held_out], target[~held_out], method=method)
         probabilities[held_out] = others.probabilities(logits[held_out])
     return probabilities
+
+
+def choose_method(
+    logits: Floats,
+    target: Integers,
+    folds: Integers,
+    *,
+    groups: Integers,
+    melanoma: Sequence[int] = (),
+) -> Method:
+    """Scale where it helps out of fold: cross-fitted, the log loss is smaller than without it, over
+    all images and in more than half of the folds. Else identity.
+
+    The log loss is that of melanoma or not, which is what is served and judged; over all classes
+    where none is melanoma. Logits and groups are as in `crossfit_probabilities`.
+    """
+    parts = crossfit_parts(folds, groups)
+    if len(np.unique(parts)) < 2:
+        return "identity"
+    scaled = crossfit_probabilities(logits, target, folds, groups=groups)
+    plain = expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1)
+    gain = _losses(plain, target, melanoma) - _losses(scaled, target, melanoma)
+    better = [gain[parts == part].mean() > 0 for part in np.unique(parts)]
+    return "scale" if gain.mean() > 0 and sum(better) > len(better) / 2 else "identity"
+
+
+def _losses(probabilities: Floats, target: Integers, melanoma: Sequence[int]) -> Floats:
+    """(N,) minus the log of what happened, in nats."""
+    rows = np.arange(len(target))
+    if probabilities.shape[1] == 1:
+        true = np.where(target == 1, probabilities[:, 0], 1 - probabilities[:, 0])
+    elif melanoma:
+        share = probabilities[:, list(melanoma)].sum(axis=1)
+        true = np.where(np.isin(target, list(melanoma)), share, 1 - share)
+    else:
+        true = probabilities[rows, target]
+    losses: Floats = -np.log(np.clip(true, 1e-15, 1.0))
+    return losses
 
 
 def crossfit_parts(folds: Integers, groups: Integers) -> Integers:

@@ -276,8 +276,9 @@ class Evaluation(Part):
     """Sensitivities of further operating points."""
     specificities: tuple[Share, ...] = (0.8, 0.9)
     """Specificities of further operating points."""
-    calibration: Literal["scale", "temperature"] = "scale"
-    """Scale: slope and intercept (a number a class). Temperature: slope alone."""
+    calibration: Literal["auto", "scale", "temperature"] = "auto"
+    """Scale: slope and intercept (a number a class). Temperature: slope alone. Auto: scale where it
+    makes the out-of-fold log loss smaller, over all images and in most folds, else nothing."""
     set_level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """Share of every class's lesions whose set of possible classes holds the true one."""
     resamples: Annotated[int, Field(ge=100)] = 2000

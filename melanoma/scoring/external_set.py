@@ -30,7 +30,7 @@ from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, p
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.types import Floats, Progress
+from melanoma.types import Floats, Integers, Progress
 
 _BATCH = 32
 
@@ -109,10 +109,30 @@ def build_external_report(
             recalibration=_recalibration(images),
             test_part=scored_before is not None,
             scored_before=scored_before or 0,
+            **members_reach(scorer, scored.member_logits, images.positive),
         ),
         prediction_sets=_sets(scorer, scored, images, resamples=resamples, seed=seed),
     )
     return Report(content, bundle.calibration, bundle.thresholds, images)
+
+
+def members_reach(
+    scorer: Scorer, member_logits: Floats, positive: Integers
+) -> dict[str, float | None]:
+    """What single members reach at the sealed threshold, averaged: External's members_ fields.
+
+    `member_logits` are (N, K, outputs), `positive` (N,) 1 for melanoma.
+    """
+    bundle = scorer.bundle
+    if bundle.threshold is None or len(np.unique(positive)) < 2:
+        return {}
+    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    each = scorer.calibrate(member_logits)[..., columns].sum(axis=2)
+    flagged = each >= bundle.threshold.value
+    return {
+        "members_sensitivity": float(flagged[positive == 1].mean()),
+        "members_specificity": float(1 - flagged[positive == 0].mean()),
+    }
 
 
 def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:

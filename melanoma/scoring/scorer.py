@@ -241,7 +241,7 @@ class Scorer:
             frequency=None if unscorable else self._frequency(melanoma),
             quality=quality.as_dict() if quality else None,
             novelty=new,
-            calibrated=True,
+            calibrated=bundle.is_calibrated,
             prevalence=bundle.calibration.prevalence,
             warnings=[*warnings, *self._own_warnings()],
             model=self.info(),

@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from melanoma.errors import DataError
 from melanoma.evaluation.calibration import (
     Calibration,
+    choose_method,
     crossfit_probabilities,
     fit_calibration,
     prior_shift,
@@ -351,3 +352,14 @@ def test_thirty_thousand_images_of_nine_classes_take_no_three_seconds() -> None:
     start = time.process_time()
     fit_calibration(logits, target)
     assert time.process_time() - start < 3
+
+
+def test_scaling_that_does_not_help_out_of_fold_is_left_out() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(size=(600, 1)) * 2
+    target = (rng.random(600) < 1 / (1 + np.exp(-truth[:, 0]))).astype(np.int64)
+    folds, groups = np.arange(600) % 3, np.arange(600)
+    assert choose_method(truth, target, folds, groups=groups) == "identity"
+    assert choose_method(truth * 4, target, folds, groups=groups) == "scale"
+    plain = fit_calibration(truth, target, method="identity")
+    assert np.allclose(plain.probabilities(truth), 1 / (1 + np.exp(-truth)))

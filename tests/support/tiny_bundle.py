@@ -47,7 +47,7 @@ def tiny_recipe() -> Recipe:
             "schedule": {"name": "constant"},
             "training": {"epochs": 1, "workers": 0, "precision": "float32"},
             "selection": {"keep": "last"},
-            "evaluation": {"resamples": 100},
+            "evaluation": {"resamples": 100, "calibration": "scale"},
         }
     )
 

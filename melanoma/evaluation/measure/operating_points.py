@@ -29,7 +29,7 @@ from melanoma.evaluation.report.schema_points import (
 )
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.sections import Evaluation
-from melanoma.types import Floats, Integers
+from melanoma.types import Flags, Floats, Integers
 
 _AT = {
     "sensitivity": sensitivity_at,
@@ -39,6 +39,9 @@ _AT = {
     "accuracy": accuracy_at,
     "balanced_accuracy": balanced_accuracy_at,
 }
+
+
+_CROSSFIT = ("sensitivity", "specificity")
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,41 @@ def threshold_statistics(
     images: ScoredImages, thresholds: Sequence[Threshold]
 ) -> dict[str, Statistic]:
     """Every share of every threshold, by `threshold/NUMBER/NAME`."""
-    return {
+    found: dict[str, Statistic] = {
         f"threshold/{number}/{name}": make(point.value, images.positive, images.probability)
         for number, point in enumerate(thresholds)
         for name, make in _AT.items()
     }
+    for number, point in enumerate(thresholds):
+        flags = crossfit_flags(images, point.at)
+        if flags is not None:
+            score = flags.astype(np.float64)
+            for name in _CROSSFIT:
+                key = f"threshold/{number}/crossfit_{name}"
+                found[key] = _AT[name](0.5, images.positive, score)
+    return found
+
+
+def crossfit_flags(images: ScoredImages, at: str) -> Flags | None:
+    """(N,) whether each image is flagged by the threshold that the other folds' images choose for
+    the same `at`, such as "sensitivity 0.95".
+
+    None where there are no two folds with both kinds of image each, or `at` is no such rule.
+    """
+    folds = images.table["fold"].to_numpy(np.int64)
+    rule, _, text = at.partition(" ")
+    choose = {"sensitivity": threshold_at_sensitivity, "specificity": threshold_at_specificity}
+    numbers = np.unique(folds)
+    if rule not in choose or len(numbers) < 2:
+        return None
+    flags = np.zeros(len(folds), bool)
+    for fold in numbers:
+        own = folds == fold
+        if len(np.unique(images.positive[~own])) < 2:
+            return None
+        value = choose[rule](float(text), images.positive[~own], images.probability[~own])
+        flags[own] = images.probability[own] >= value
+    return flags
 
 
 def describe_thresholds(
@@ -87,6 +120,11 @@ def describe_thresholds(
                 "at": point.at,
                 "value": point.value,
                 **{name: intervals[f"threshold/{number}/{name}"].measured() for name in _AT},
+                **{
+                    f"crossfit_{name}": intervals[key].measured()
+                    for name in _CROSSFIT
+                    if (key := f"threshold/{number}/crossfit_{name}") in intervals
+                },
                 **_counts(point.value, images.positive, images.probability),
             }
         )

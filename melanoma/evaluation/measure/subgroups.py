@@ -20,13 +20,29 @@ from melanoma.evaluation.metrics.weighted_sums import mean
 from melanoma.evaluation.report.schema_parts import Measured, SubgroupLine
 from melanoma.types import Flags, Floats, Integers
 
-COLUMNS = ("age", "sex", "site")
+REFERENCE = "reference_standard"  # how the diagnosis of an image was established
+HISTOLOGY = "histology"
+COLUMNS = (REFERENCE, "age", "sex", "site")
+# What tables call it, and what they call a diagnosis by a pathologist.
+_REFERENCE_COLUMNS = (REFERENCE, "dx_type", "diagnosis_confirm_type")
+_HISTOLOGY_VALUES = ("histo", "histopathology", HISTOLOGY)
 SMALLEST = 20  # images, for any metric
 SMALLEST_CLASS = 5  # melanomas for a sensitivity, others for a specificity, both for an AUROC
 UNKNOWN = "unknown"
 _MOST_VALUES = 12
 _AGES = (30, 40, 50, 60, 70, 80)
 _NONE = Measured(value=None)
+
+
+def with_reference(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a column `reference_standard`, where the table has one of its names; what a
+    pathologist established is "histology", the rest as the table says it."""
+    column = next((name for name in _REFERENCE_COLUMNS if name in frame), None)
+    if column is None:
+        return frame
+    values = frame[column].astype("string").fillna("").str.strip()
+    known = values.str.lower().isin(_HISTOLOGY_VALUES)
+    return frame.assign(**{REFERENCE: values.mask(known, HISTOLOGY).astype(object)})
 
 
 def subgroups(

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.types import Floats, Integers
+from melanoma.types import Flags, Floats, Integers
 
 # Weights (resamples, images) -> a value a resample.
 Statistic = Callable[[Floats], Floats]
@@ -32,12 +32,14 @@ class SumStatistic:
 
     `columns` is sparse, (sums, images); `combine` turns (sums, resamples) into (resamples,).
     `recentered` says that resampling itself raises the value, so that the interval is moved back
-    by the mean rise (see expected_calibration_error).
+    by the mean rise (see expected_calibration_error). Of a share, `share_of` says which images it
+    is a share of: where all or none are, resamples all say the same, and the interval is exact.
     """
 
     columns: sparse.csr_array
     combine: Callable[[Floats], Floats]
     recentered: bool = False
+    share_of: Flags | None = None
 
     def __call__(self, weights: Floats) -> Floats:
         """(resamples, images) -> (resamples,)."""
@@ -82,9 +84,22 @@ def bootstrap_intervals(
     """
     found = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
     return {
-        name: percentile_interval(drawn, recentered=is_recentered(statistics[name]))
+        name: _exact_interval(drawn.value, statistics[name], groups)
+        or percentile_interval(drawn, recentered=is_recentered(statistics[name]))
         for name, drawn in found.items()
     }
+
+
+def _exact_interval(value: float, statistic: Statistic, groups: Integers) -> Interval | None:
+    """Clopper & Pearson's (1934) where a share is 0 or 1; None elsewhere.
+
+    Groups are counted, not images: those of one patient are alike. 14 of 14 is 0.77 to 1.
+    """
+    of = statistic.share_of if isinstance(statistic, SumStatistic) else None
+    if of is None or value not in (0.0, 1.0):
+        return None
+    reach = 0.025 ** (1 / len(np.unique(groups[of])))
+    return Interval(value, reach, 1.0) if value == 1.0 else Interval(value, 0.0, 1 - reach)
 
 
 def bootstrap_values(

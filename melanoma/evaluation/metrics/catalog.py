@@ -98,8 +98,8 @@ METRICS: dict[str, MetricSpec] = {
         card=Card(1, lambda content: "0.5 is guessing, 1 is perfect"),
     ),
     "partial_auroc_above_sensitivity_0.8": MetricSpec(
-        title="Partial AUROC above sensitivity 0.8",
-        title_fr="AUROC partielle au-dessus d'une sensibilité de 0,8",
+        title="Partial AUROC above sensitivity 0.8 (at most 0.2)",
+        title_fr="AUROC partielle au-dessus d'une sensibilité de 0,8 (au plus 0,2)",
         short="partial AUROC above sensitivity 0.8",
         explanation="Area under the ROC curve where the sensitivity is at least 0.8, at most 0.2.",
         make=_melanoma(partial(partial_auroc, 0.8)),

@@ -82,12 +82,14 @@ def class_precision(
     number: int, target: Integers, called: Integers, *, classes: int
 ) -> SumStatistic:
     """Share of images of the class among those called so; undefined where none was."""
-    return _from_confusion(target, called, classes, lambda table: _precision(table)[number])
+    del classes
+    return share(of=called == number, that=target == number)
 
 
 def class_recall(number: int, target: Integers, called: Integers, *, classes: int) -> SumStatistic:
     """Share of the class's images that were called so; undefined where there is none."""
-    return _from_confusion(target, called, classes, lambda table: _recall(table)[number])
+    del classes
+    return share(of=target == number, that=called == number)
 
 
 def class_f1(number: int, target: Integers, called: Integers, *, classes: int) -> SumStatistic:
@@ -116,10 +118,6 @@ def _right(table: Floats) -> Floats:
 
 def _recall(table: Floats) -> Floats:
     return divide(_right(table), table.sum(axis=1))
-
-
-def _precision(table: Floats) -> Floats:
-    return divide(_right(table), table.sum(axis=0))
 
 
 def _f1(table: Floats) -> Floats:

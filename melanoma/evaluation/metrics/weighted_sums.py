@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from melanoma.types import Flags, Floats, Integers
 
 def share(*, of: Flags, that: Flags) -> SumStatistic:
     """Weighted share of the images `of` that are `that`; undefined where there are none."""
-    return ratio(of & that, of)
+    return replace(ratio(of & that, of), share_of=of)
 
 
 def mean(values: Floats) -> SumStatistic:

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -17,7 +18,7 @@ from melanoma.evaluation.metrics.spec import Card as MetricCard
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.number_format import bounded, percent, plural, share
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     Confusion,
     Measured,
@@ -38,6 +39,7 @@ STUDY = {
     "ethics": "Ethics",
     "funding": "Funding and interests",
 }
+_CHANCES = (0.01, 0.02, 0.05, 0.1)  # where a clinic's threshold lies
 _MANY = 9  # classes from which a confusion matrix is set small, its headings upright
 
 
@@ -71,7 +73,10 @@ def render_html(content: ReportContent) -> str:
             heat=_heat,
             letters=LETTERS,
             subgroups=grouped(content.subgroups),
-            benefit_rows=benefit_rows(content.net_benefit),
+            benefit_rows=benefit_rows(
+                content.net_benefit, content.thresholds[0].value if content.thresholds else None
+            ),
+            errors=missed_first(content),
             confusion_heat=_confusion_heat(content.confusion),
             study=study_rows(content),
             many=len(content.confusion.classes) >= _MANY,
@@ -174,12 +179,32 @@ def shortcut_alarm(shortcuts: Shortcuts | None) -> str:
     )
 
 
-def benefit_rows(curve: NetBenefit | None) -> list[tuple[float, float, float]]:
-    """(threshold probability, model, treat all) at about six points of the decision curve."""
-    if curve is None:
+def benefit_rows(
+    curve: NetBenefit | None, threshold: float | None = None
+) -> list[tuple[float, float, float]]:
+    """(threshold probability, model, treat all) at 1, 2, 5, 10 % and at the threshold in use, as
+    far as the decision curve reaches, and at its end."""
+    if curve is None or not curve.thresholds:
         return []
-    rows = list(zip(curve.thresholds, curve.model, curve.treat_all, strict=True))
-    return rows[:: max(1, -(-len(rows) // 7))]
+    first, last = curve.thresholds[0], curve.thresholds[-1]
+    wanted = {*_CHANCES, last, *([threshold] if threshold is not None else [])}
+    return [
+        (
+            chance,
+            float(np.interp(chance, curve.thresholds, curve.model)),
+            float(np.interp(chance, curve.thresholds, curve.treat_all)),
+        )
+        for chance in sorted(wanted)
+        if first <= chance <= last
+    ]
+
+
+def missed_first(content: ReportContent) -> list[Mistake]:
+    """The largest errors, missed melanomas before all others."""
+    return sorted(
+        content.largest_errors,
+        key=lambda row: not (row.label in content.melanoma and row.predicted != row.label),
+    )
 
 
 def _cards(content: ReportContent) -> list[Card]:

@@ -37,7 +37,8 @@ def _refers(content: ReportContent) -> str:
     calibration, moved = content.calibration, content.retargeted or content.recalibrated
     share = moved.prevalence if moved else calibration.prevalence
     where = "" if share is None else f", for a place where {share:.2%} of the images are melanomas"
-    return f"probabilities are calibrated{where}; {DISCLAIMER}"
+    helps = content.recalibrated is not None or calibration.helps
+    return f"probabilities are {'' if helps else 'not '}calibrated{where}; {DISCLAIMER}"
 
 
 def spoken(metric: Measured) -> str:
@@ -124,6 +125,12 @@ def _thresholds(content: ReportContent) -> list[str]:
     return [
         f"threshold {point.value:.4f} at {point.at}: sensitivity "
         f"{spoken(point.sensitivity)}, specificity {spoken(point.specificity)}"
+        + (
+            f"; chosen on the other folds {spoken(point.crossfit_sensitivity)}, "
+            f"{spoken(point.crossfit_specificity)}"
+            if point.crossfit_sensitivity and point.crossfit_specificity
+            else ""
+        )
         for point in content.thresholds
     ]
 

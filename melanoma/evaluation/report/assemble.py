@@ -17,7 +17,7 @@ from melanoma.evaluation.measure.operating_points import Threshold, describe_els
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.performance import Performance, measure_performance
 from melanoma.evaluation.measure.shortcut_baselines import shortcut_baselines
-from melanoma.evaluation.measure.subgroups import COLUMNS, subgroups
+from melanoma.evaluation.measure.subgroups import COLUMNS, subgroups, with_reference
 from melanoma.evaluation.report.schema import External, FoldHistory, ReportContent, Retargeted
 from melanoma.evaluation.report.schema_parts import (
     CalibrationSummary,
@@ -119,7 +119,7 @@ def assemble_report(
         per_class=reached.per_class,
         confusion=reached.confusion,
         shortcuts=_shortcuts(images, whole, **rules) if images.melanoma else None,
-        subgroups=_subgroups(images, thresholds, by, **rules) if images.melanoma else (),
+        subgroups=measure_subgroups(images, thresholds, by, **rules) if images.melanoma else (),
         net_benefit=reached.net_benefit,
         retargeted=None,
         largest_errors=reached.largest_errors,
@@ -170,7 +170,7 @@ def _describe_calibration(
     )
 
 
-def _subgroups(
+def measure_subgroups(
     images: ScoredImages,
     thresholds: Sequence[Threshold],
     by: Sequence[str],
@@ -178,14 +178,16 @@ def _subgroups(
     resamples: int,
     seed: int,
 ) -> tuple[SubgroupLine, ...]:
+    """The lines of every column that a report is broken down by, and of those named in `by`."""
+    table = with_reference(images.table)
     lines = subgroups(
-        images.table,
+        table,
         images.positive,
         images.probability,
         thresholds[0].value,
         images.groups,
         crossfit=images.crossfit_probability,
-        columns=(*(c for c in COLUMNS if c in images.table), *by),
+        columns=(*(c for c in COLUMNS if c in table), *by),
         resamples=resamples,
         seed=seed,
     )

@@ -10,7 +10,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from melanoma.evaluation.calibration import Calibration, crossfit_probabilities, fit_calibration
+from melanoma.evaluation.calibration import (
+    Calibration,
+    choose_method,
+    crossfit_probabilities,
+    fit_calibration,
+)
 from melanoma.evaluation.measure.operating_points import Threshold, choose_thresholds
 from melanoma.evaluation.measure.other_cancer import choose_other_cancer
 from melanoma.evaluation.measure.prediction_sets import measure_sets
@@ -27,13 +32,13 @@ from melanoma.evaluation.report.assemble import (
     assemble_report,
     retarget_report,
 )
+from melanoma.evaluation.report.pooled_facts import pool_audits, pool_pretrained
 from melanoma.evaluation.report.schema import FoldHistory, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     FoldLine,
     LeakAudit,
     SelectedEpoch,
     Selection,
-    StartingWeights,
 )
 from melanoma.evaluation.score_spread import require_differing_scores
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
@@ -152,7 +157,7 @@ def _origin(
         versions=first.versions,
         device=first.device,
         precision=first.precision,
-        pretrained=_pool_pretrained(facts),
+        pretrained=pool_pretrained(facts),
         class_prevalence=dict(zip(recipe.classes, calibration.class_prevalence, strict=True)),
         prior_shift={str(f.fold): f.prior_shift for f in facts},
         phantoms=recipe.data.phantoms,
@@ -163,10 +168,15 @@ def _origin(
 def _calibrate(
     recipe: Recipe, scores: ScoreTable, logits: Floats, table: pd.DataFrame | None
 ) -> tuple[ScoredImages, Calibration]:
-    method = recipe.evaluation.calibration
     numbers = [recipe.classes.index(name) for name in recipe.melanoma]
     folds = scores.frame["fold"].to_numpy(np.int64)
     require_differing_scores(logits, folds, recipe.classes)
+    asked = recipe.evaluation.calibration
+    method = (
+        choose_method(logits, scores.target, folds, groups=scores.groups, melanoma=numbers)
+        if asked == "auto"
+        else asked
+    )
     calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
     crossfit = crossfit_probabilities(
         logits, scores.target, folds, groups=scores.groups, method=method
@@ -245,27 +255,6 @@ def _fold(images: ScoredImages, facts: FoldFacts) -> FoldLine:
 
 def _defined(values: Floats) -> float | None:
     return float(values[0]) if np.isfinite(values[0]) else None
-
-
-def pool_audits(facts: Sequence[FoldFacts]) -> LeakAudit:
-    """The folds' audits as one: the fold file's is the same, what each started from its own."""
-    audits = [f.audit for f in facts]
-    starts = [audit.starting_weights for audit in audits if audit.starting_weights]
-    seen = sum(start.held_out_seen for start in starts)
-    unknown = any(start.unknown for start in starts)
-    pooled = StartingWeights(held_out_seen=seen, unknown=unknown) if starts else None
-    return audits[0].model_copy(
-        update={
-            "allowed": any(audit.allowed for audit in audits),
-            "findings": tuple(dict.fromkeys(line for a in audits for line in a.findings)),
-            "starting_weights": pooled,
-        }
-    )
-
-
-def _pool_pretrained(facts: Sequence[FoldFacts]) -> Any:
-    first, *others = dict.fromkeys(f.pretrained for f in facts)
-    return f"{first}; {len(others)} folds from other files" if others else first
 
 
 def save_out_of_fold(

@@ -31,6 +31,8 @@ def external_result(content: ReportContent, *, source: str = "") -> ExternalResu
         threshold=first.value if first else None,
         sensitivity=first.sensitivity if first else unknown,
         specificity=first.specificity if first else unknown,
+        members_sensitivity=external.members_sensitivity,
+        members_specificity=external.members_specificity,
         warnings=without_names(content).warnings,
     )
 

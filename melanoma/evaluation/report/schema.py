@@ -96,6 +96,10 @@ class External(Part):
     recalibration: dict[str, float] | None  # what a fit on these images would be; never applied
     test_part: bool = False
     scored_before: Count = 0
+    # At the sealed threshold, the mean of single members: thresholds come from members' scores,
+    # an answer is their mean. Null of reports from before, and where no class is melanoma.
+    members_sensitivity: float | None = None
+    members_specificity: float | None = None
 
 
 class ExternalResult(Part):
@@ -114,6 +118,8 @@ class ExternalResult(Part):
     threshold: float | None
     sensitivity: Measured
     specificity: Measured
+    members_sensitivity: float | None = None  # the mean of single members
+    members_specificity: float | None = None
     warnings: tuple[str, ...]
 
 

@@ -127,7 +127,7 @@ class CalibrationSummary(Part):
     cross-fitted. Both of the melanoma probability where there is one, else of the top class.
     """
 
-    method: Literal["scale", "temperature"]
+    method: Literal["scale", "temperature", "identity"]
     slope: float
     intercept: float | tuple[float, ...]
     prevalence: Share | None  # the share of melanomas that the probabilities refer to
@@ -135,6 +135,12 @@ class CalibrationSummary(Part):
     prior_shift: dict[str, float | tuple[float, ...]]
     before: CalibrationState
     after: CalibrationState
+
+    @property
+    def helps(self) -> bool:
+        """Whether, out of fold, it made the log loss smaller than the network's own."""
+        before, after = self.before.log_loss.value, self.after.log_loss.value
+        return before is not None and after is not None and after < before
 
 
 class Curve(Part):

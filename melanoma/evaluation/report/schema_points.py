@@ -24,6 +24,9 @@ class OperatingPoint(Part):
     false_negatives: Count
     true_negatives: Count
     flagged: Count
+    # By the thresholds that the other folds choose; null where there are no others.
+    crossfit_sensitivity: Measured | None = None
+    crossfit_specificity: Measured | None = None
 
     @property
     def images(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
+from melanoma.evaluation.number_format import measured, percent, share
 from melanoma.evaluation.report.schema import ReportContent
 
 FEW_POSITIVES = 100
@@ -19,10 +21,31 @@ def find_caveats(content: ReportContent) -> list[str]:
     return [
         *_leaks(content),
         *([PHANTOMS] if content.phantoms else []),
+        *spectrum(content),
         *_selection(content),
         *_shortcuts(content),
         *_sample(content),
         *_small(content),
+    ]
+
+
+def spectrum(content: ReportContent) -> list[str]:
+    """A sentence where lesions without histology flatter the figures: not one of them was hard
+    enough for a biopsy."""
+    lines = [group for group in content.subgroups if group.column == REFERENCE]
+    proven = next((group for group in lines if group.value == HISTOLOGY), None)
+    point = content.thresholds[0] if content.thresholds else None
+    auroc = content.metrics.get("auroc")
+    if proven is None or point is None or auroc is None or auroc.value is None:
+        return []
+    if proven.auroc.value is None or proven.auroc.value >= (auroc.low or auroc.value):
+        return []
+    others = content.data.images - (content.data.positives or 0)
+    return [
+        f"only {proven.images - proven.positives:,} of the {others:,} images without melanoma were "
+        f"proven by histology; on histology alone the AUROC is {measured(proven.auroc)} and the "
+        f"specificity {percent(proven.specificity.value)} (all images: {share(auroc.value)} and "
+        f"{percent(point.specificity.value)}): lesions that needed no biopsy flatter it"
     ]
 
 

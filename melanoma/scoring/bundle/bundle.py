@@ -106,6 +106,11 @@ class Bundle:
         return self.thresholds[0] if self.thresholds else None
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether its calibration was seen to help, out of fold or on the set it was moved to."""
+        return self.report.recalibrated is not None or self.report.calibration.helps
+
+    @property
     def points(self) -> list[dict[str, Any]]:
         """The operating points as an answer has them: value, at, sensitivity and specificity."""
         reached = {interval["at"]: interval for interval in self.intervals}
@@ -115,7 +120,7 @@ class Bundle:
 
 def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
-    elsewhere = [result.model_dump(mode="json") for result in report.external_results]
+    elsewhere = [r.model_dump(mode="json", exclude_none=True) for r in report.external_results]
     statement = {
         "format": FORMAT,
         "name": recipe.name,
