@@ -21,6 +21,7 @@ from api.middleware import Routes, surround
 from api.routes import PAGE
 from api.routes import router as about_router
 from api.routes_explain import router as explain_router
+from api.routes_patient import router as patient_router
 from api.routes_predict import router as predict_router
 from api.service import Desk
 from api.settings import Settings, read_settings
@@ -28,7 +29,7 @@ from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.errors import MelanomaError
 from melanoma.scoring.scorer import Scorer
 
-ROUTERS = (predict_router, explain_router, about_router)
+ROUTERS = (predict_router, patient_router, explain_router, about_router)
 _OWN = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
 ROUTES = Routes(
     every=[route.path for route in _OWN],

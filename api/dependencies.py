@@ -60,7 +60,10 @@ async def _the_scorer(
         str | None, Query(description="NAME of a served bundle (newest version), or NAME@VERSION")
     ] = None,
 ) -> Scorer:
-    more = ("threshold", "prevalence") if "/predict" in request.url.path else ()
+    path = request.url.path.rstrip("/")
+    more = ["threshold", "prevalence"] if "/predict" in path else []
+    # A patient's lesions are compared as the bundle scores them.
+    more = ["threshold"] if path.endswith("/predict/patient") else more
     known = ("model", *more)
     if set(request.query_params) - set(known):
         said = ", ".join(known)

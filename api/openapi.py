@@ -6,7 +6,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api.requests import EXAMPLE_IMAGE, MAX_FILES, BatchRequest, ExplainRequest, PredictRequest
+from api.requests import (
+    EXAMPLE_IMAGE,
+    MAX_FILES,
+    MOST_OF_A_PATIENT,
+    BatchRequest,
+    ExplainRequest,
+    PatientRequest,
+    PredictRequest,
+)
 
 _FILE = {"type": "string", "format": "binary"}
 _PLAIN = {"value": {"image": EXAMPLE_IMAGE}}
@@ -67,4 +75,32 @@ BATCH_BODY = _body(
         },
     },
     {"two": {"summary": "Two photographs", "value": {"images": [EXAMPLE_IMAGE] * 2}}},
+)
+_PATIENT = PatientRequest.model_json_schema()
+PATIENT_BODY = _body(
+    _PATIENT,
+    {
+        "type": "object",
+        "required": ["files"],
+        "additionalProperties": False,
+        "properties": {
+            "files": {
+                "type": "array",
+                "items": _FILE,
+                "minItems": 2,
+                "maxItems": MOST_OF_A_PATIENT,
+            },
+            **{
+                name: _text(field)
+                for name, field in _PATIENT["properties"].items()
+                if name != "images"
+            },
+        },
+    },
+    {
+        "three": {
+            "summary": "Two lesions, one of them twice",
+            "value": {"images": [EXAMPLE_IMAGE] * 3, "lesion_id": ["a", "a", ""]},
+        }
+    },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,12 +27,18 @@ EXAMPLE_IMAGE = (
     "W8aAKPuOlQBCf/jkritTO0WrgAA="
 )
 MAX_FILES = 32
+MOST_OF_A_PATIENT = 64
+_MOST_YEARS = 120
 MAX_SEED = 2**32 - 1
 _EVALUATIONS = ", ".join(f"{name} ({count})" for name, count in PRECISIONS.items())
 # What a refusal says of a field whose value cannot be meant.
 ALLOWED = {
     "image": "the JPEG, PNG or WEBP file in base64, as one text",
     "images": f"a list of up to {MAX_FILES} files in base64",
+    "site": "one for each photograph, in their order, empty where it is not known",
+    "lesion_id": "one for each photograph, in their order, empty where each is a lesion of its own",
+    "age": f"years, from 0 to {_MOST_YEARS}",
+    "sex": "female or male",
     "explain": "true or false",
     "method": " or ".join(EXPLAINERS),
     "precision": f"LIME's evaluations: {_EVALUATIONS}",
@@ -114,6 +120,52 @@ class BatchRequest(_Body):
         json_schema_extra={"minItems": 1, "maxItems": MAX_FILES},
     )
     prevalence: float | None = _PREVALENCE
+
+
+_Text = Annotated[str, Field(max_length=100)]
+
+
+class PatientRequest(_Body):
+    """The JSON body of /predict/patient; all but `images` may be text fields of a form as well,
+    `site` and `lesion_id` once for each photograph."""
+
+    images: list[str] = Field(
+        description=f"2 to {MOST_OF_A_PATIENT} JPEG, PNG or WEBP files of one patient in base64",
+        examples=[[EXAMPLE_IMAGE] * 3],
+        json_schema_extra={"minItems": 2, "maxItems": MOST_OF_A_PATIENT},
+    )
+    site: list[_Text] | None = Field(
+        None,
+        description=f"Where each lesion is: {ALLOWED['site']}",
+        examples=[["torso", "", "arm"]],
+    )
+    lesion_id: list[_Text] | None = Field(
+        None,
+        description="Photographs of one lesion have one lesion_id: " + ALLOWED["lesion_id"],
+        examples=[["a", "a", ""]],
+    )
+    age: float | None = Field(
+        None, ge=0, le=_MOST_YEARS, description="The patient's, in years; not used by the score"
+    )
+    sex: Literal["female", "male"] | None = Field(
+        None, description="The patient's; not used by the score"
+    )
+
+
+def parse_patient(values: Mapping[str, object]) -> PatientRequest:
+    """The request that a form's text fields amount to, without its photographs. Raises Refusal."""
+    plain = dict(values)
+    age = plain.get("age")
+    if isinstance(age, str) and _DECIMAL.fullmatch(age):
+        plain["age"] = float(age)
+    if "images" in plain:
+        raise Refusal(
+            "unknown_field", "the form has fields beyond `files`, site, lesion_id, age, sex"
+        )
+    try:
+        return PatientRequest.model_validate({**plain, "images": []})
+    except ValidationError as error:
+        raise _refusal(error, PatientRequest, "") from None
 
 
 Body = TypeVar("Body", bound=_Body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
 
@@ -22,6 +23,7 @@ from api.explain import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
+from api.service import Desk
 from api.uploads import read_photograph, read_photographs
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.prediction import Prediction
@@ -85,16 +87,11 @@ async def predict_batch(
     uploads, wanted = await read_photographs(request)
     prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
     readable = [data for data in uploads if isinstance(data, bytes)]
-    scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
-    outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
-    outcomes = [
-        one if isinstance(one, Refusal) else _as_asked(scorer, one, prevalence, threshold)
-        for one in outcomes
-    ]
+    outcomes = await score_uploads(request, desk, scorer, uploads, threshold, prevalence)
     seconds = time.perf_counter() - start
     await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(
-        results=[_item(index, outcome) for index, outcome in enumerate(outcomes)],
+        results=[answer_item(index, outcome) for index, outcome in enumerate(outcomes)],
         model=ModelAnswer(**scorer.info()),
         request_id=request_id_of(request),
         milliseconds=round(1000 * seconds, 1),
@@ -113,7 +110,27 @@ def _as_asked(
     return prediction
 
 
-def _item(index: int, outcome: Prediction | Refusal) -> ItemAnswer | ItemRefusal:
+async def score_uploads(
+    request: Request,
+    desk: Desk,
+    scorer: Scorer,
+    uploads: Sequence[bytes | Refusal],
+    threshold: float | None,
+    prevalence: float | None = None,
+) -> list[Prediction | Refusal]:
+    """Of each upload its Prediction, at the prevalence and flagged from the threshold that were
+    asked for, or its Refusal. Raises Refusal without room."""
+    readable = [data for data in uploads if isinstance(data, bytes)]
+    scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
+    outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
+    return [
+        one if isinstance(one, Refusal) else _as_asked(scorer, one, prevalence, threshold)
+        for one in outcomes
+    ]
+
+
+def answer_item(index: int, outcome: Prediction | Refusal) -> ItemAnswer | ItemRefusal:
+    """One photograph's part of an answer."""
     if isinstance(outcome, Refusal):
         error = {"code": outcome.code, "message": str(outcome)}
         return ItemRefusal.model_validate({"index": index, "error": error})

@@ -7,7 +7,8 @@ import binascii
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import anyio.to_thread
 from fastapi import Request
@@ -34,7 +35,8 @@ _BATCH_BYTES = 64_000_000
 _DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # as a browser's FileReader has it
 
 
-class Accepted(NamedTuple):
+@dataclass(frozen=True)
+class Accepted:
     """What a request may hold, and what it is told that holds something else."""
 
     form_bytes: int
@@ -43,6 +45,7 @@ class Accepted(NamedTuple):
     too_large: str
     too_many: str
     missing: str
+    fields: int = 8  # texts
 
 
 ONE = Accepted(
@@ -70,12 +73,12 @@ async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes
 
     Raises Refusal when there is not exactly one, or a field that is unknown or cannot be meant.
     """
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind == "multipart/form-data":
-        async with _form(request, ONE) as form:
+        async with open_form(request, ONE) as form:
             return await _photograph_of(form, wanted)
     if kind == "application/json":
-        body = await _body(request, ONE)
+        body = await read_body(request, ONE)
         # Megabytes of base64 take long enough to be felt by the other requests.
         return await anyio.to_thread.run_sync(_photograph_in, body, wanted)
     raise Refusal("missing_file", ONE.missing)
@@ -87,21 +90,23 @@ async def read_photographs(request: Request) -> tuple[list[bytes | Refusal], Bat
 
     Raises Refusal when there is none, or more than MAX_FILES.
     """
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind == "multipart/form-data":
-        async with _form(request, BATCH) as form:
+        async with open_form(request, BATCH) as form:
             return await _photographs_of(form)
     if kind == "application/json":
-        body = await _body(request, BATCH)
+        body = await read_body(request, BATCH)
         return await anyio.to_thread.run_sync(_photographs_in, body)
     raise Refusal("missing_file", BATCH.missing)
 
 
-def _kind(request: Request) -> str:
+def kind_of(request: Request) -> str:
+    """The media type that the request says it has, in lower case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _body(request: Request, accepted: Accepted) -> bytes:
+async def read_body(request: Request, accepted: Accepted) -> bytes:
+    """A JSON body, whole. Raises Refusal when it is too large."""
     chunks = _chunks(request, accepted.json_bytes, accepted)
     return b"".join([chunk async for chunk in chunks])
 
@@ -113,13 +118,13 @@ def _chunks(request: Request, limit: int, accepted: Accepted) -> AsyncGenerator[
 
 
 @asynccontextmanager
-async def _form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData, None]:
+async def open_form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData, None]:
     """The form, its files forgotten at the end. Raises Refusal when it is broken."""
     parser = MultiPartParser(
         request.headers,
         _chunks(request, accepted.form_bytes, accepted),
         max_files=accepted.files,
-        max_fields=8,
+        max_fields=accepted.fields,
         # A file that was sent as text is told so below, whatever its size.
         max_part_size=accepted.form_bytes,
     )
@@ -141,7 +146,8 @@ async def _form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData
         await form.close()
 
 
-def _without_name(field: str) -> str:
+def without_name(field: str) -> str:
+    """What a caller is told whose file came as text."""
     return (
         f"the part `{field}` came as text, without a filename; send it as a file "
         f"(curl -F {field}=@photo.jpg, or filename= in its Content-Disposition)"
@@ -151,7 +157,7 @@ def _without_name(field: str) -> str:
 async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
     files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
     if len(files) < len(form.getlist("file")):
-        raise Refusal("missing_file", _without_name("file"))
+        raise Refusal("missing_file", without_name("file"))
     if not files:
         raise Refusal("missing_file", ONE.missing)
     if len(form.getlist("file")) > 1:
@@ -174,7 +180,7 @@ async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchR
     if len(asked) > 1 or len(asked) != ("prevalence" in texts):
         raise Refusal("invalid_field", f"prevalence: {ALLOWED['prevalence']}")
     if len(files) < len(form.multi_items()) - len(asked):
-        raise Refusal("missing_file", _without_name("files"))
+        raise Refusal("missing_file", without_name("files"))
     if not files:
         raise Refusal("missing_file", BATCH.missing)
     wanted = parse_texts(texts, BatchRequest)
@@ -183,7 +189,7 @@ async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchR
 
 def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
     parsed = parse_body(body, wanted, missing=ONE.missing)
-    data = _decode(parsed.image)
+    data = decode_base64(parsed.image)
     if isinstance(data, Refusal):
         raise data
     return data, parsed
@@ -196,10 +202,10 @@ def _photographs_in(body: bytes) -> tuple[list[bytes | Refusal], BatchRequest]:
         raise Refusal("missing_file", BATCH.missing)
     if len(images) > MAX_FILES:
         raise Refusal("too_many_files", BATCH.too_many)
-    return [_decode(image) for image in images], parsed
+    return [decode_base64(image) for image in images], parsed
 
 
-def _decode(text: str) -> bytes | Refusal:
+def decode_base64(text: str) -> bytes | Refusal:
     """The bytes of base64, wrapped or not, or of a data: address, whose type is not believed."""
     if _DATA.match(text):
         text = text.partition(",")[2]

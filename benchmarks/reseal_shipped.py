@@ -22,6 +22,9 @@ import pandas as pd
 import yaml
 
 from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.images import decode_image, make_square
+from melanoma.data.square_quality import measure_square
+from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import (
     Threshold,
@@ -37,11 +40,13 @@ from melanoma.evaluation.measure.other_cancer import (
 from melanoma.evaluation.measure.performance import operating_curve
 from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
+from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import measure_subgroups, with_words
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
     NoveltySummary,
@@ -92,6 +97,7 @@ def main() -> None:
             "near_scores": measure_near_scores(images),
             "quality": _quality(content),
             "novelty": _novelty(),
+            **_patients_and_lesions(images, recipe),
         }
         content = content.model_copy(update=more)
         content = _report_parts(images, recipe, content)
@@ -102,6 +108,30 @@ def main() -> None:
         if (folder / MANIFEST).is_file():
             _reseal(folder, recipe, content)
         print(folder.relative_to(ROOT), found.model_dump_json(exclude={"risk"}))
+
+
+def _patients_and_lesions(images: ScoredImages, recipe: Recipe) -> dict[str, Any]:
+    """What HAM10000's table says of lesions with several images, and that it names no patients.
+
+    A context stack was tried on another set's patients (benchmarks/patient.py): what it changed
+    there is stated, and nothing of it is sealed.
+    """
+    table = pd.read_csv(ROOT / "../shared/data/ham10000/HAM10000_metadata.csv")
+    lesion = images.table["image_name"].map(table.set_index("image_id")["lesion_id"])
+    known = replace(images, table=images.table.assign(lesion_id=lesion))
+    rules = {"resamples": recipe.evaluation.resamples, "seed": recipe.seed}
+    tried = json.loads((ROOT / "results" / "benchmarks" / "patient.json").read_text())
+    gain = ContextGain.model_validate(tried["context"]["of_scores"]["gain"])
+    change = measured(gain.auroc_difference, number)
+    status = (
+        "no context: the table names no patients. A stack that was tried on SIIM-ISIC 2020's "
+        f"labeled sample ({gain.patients} patients with three or more lesions) changes the AUROC "
+        f"there by {change} on withheld patients, which shows no gain, so none is sealed"
+    )
+    return {
+        "lesions": lesion_figures(known, **rules),
+        "patients": PatientContext(status=status, gain=gain),
+    }
 
 
 def _with_risk(path: Path, recipe: Recipe) -> str:

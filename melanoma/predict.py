@@ -17,6 +17,7 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.explain import Precision, add_pictures, name_pictures, require_known, split_precisions
 from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.explain.options import Question
+from melanoma.scoring.files.requirements import require_meant, require_outputs
 
 if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 
 app = t.make_app()
 # Of no meaning to a service.
-_LOCAL = ("config", "weights", "settings", "device", "backend", "views", "view_scores")
+_LOCAL = (
+    "patient_col",
+    "config",
+    "weights",
+    "settings",
+    "device",
+    "backend",
+    "views",
+    "view_scores",
+)
 _REMOTE = ("model", "token")  # of no meaning without one
 
 
@@ -49,6 +59,10 @@ def predict(
     view_scores: Annotated[
         Path | None,
         typer.Option("--view-scores", help="CSV of each view's own scores, a row a view."),
+    ] = None,
+    patient_col: Annotated[
+        str | None,
+        typer.Option("--patient-col", help="The CSV's column of patients: rank their lesions."),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -98,7 +112,7 @@ def predict(
 ) -> None:
     """Score photographs with a sealed bundle or a service; the same command resumes."""
     start = time.monotonic()
-    _require_meant(views, threshold, prevalence, array_channels)
+    require_meant(views, threshold, prevalence, array_channels, patient_col)
     evaluations, products = split_precisions(precision)
     question = Question("lime", evaluations)
     require_known(question)
@@ -110,7 +124,8 @@ def predict(
     from melanoma.scoring.files.array_rows import trained_channels
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
-    from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
+    from melanoma.scoring.files.patient_rows import add_patient_columns, read_owners
+    from melanoma.scoring.files.score_files import FIELDS, LocalScorer, journal_key, score_files
     from melanoma.scoring.files.submission import require_fillable, require_melanoma
 
     folder = None if url else t.bundle_folder(weights, config, settings)
@@ -122,12 +137,13 @@ def predict(
         channels=array_channels or (trained_channels(folder) if folder else None),
         say=t.say,
     )
+    owners = read_owners(images, patient_col, image_col=image_col)
     target = out or Path("submission.csv" if submission else "scores.csv")
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
     # Without a table to write, answers go to stdout and nothing is kept.
     keep = None if picture or (json and not out and not submission) else target
     outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
-    _require_outputs(outputs, files, [*images, submission])
+    require_outputs(outputs, files, [*images, submission])
     if submission is not None:
         require_fillable(submission, files, remote=url is not None)
     scorer = (
@@ -140,6 +156,8 @@ def predict(
         require_melanoma(scorer.melanoma, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
+        if isinstance(scorer, LocalScorer):  # with --url the option is refused
+            rows = add_patient_columns(rows, owners, scorer.scorer.bundle, say=t.say)
         errors = [row for row in rows if row["error"]]
         # The table first: neither a picture nor the journal's end may cost a score.
         _save(rows, errors, submission=submission, target=keep)
@@ -191,19 +209,6 @@ def _reach_service(
     return RemoteScorer(url, model=model, token=token, threshold=threshold, prevalence=prevalence)
 
 
-def _require_meant(
-    views: int | None, threshold: float | None, prevalence: float | None, channels: str | None
-) -> None:
-    if channels not in (None, "rgb", "bgr"):
-        raise RecipeError(f"--array-channels {channels}: rgb or bgr")
-    if views is not None and views not in (1, 2, 4, 8):
-        raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise RecipeError(f"--threshold {threshold:g}: a probability from 0 to 1, such as 0.5")
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise RecipeError(f"--prevalence {prevalence:g}: a share between 0 and 1, such as 0.02")
-
-
 def _load_scorer(
     folder: Path,
     device: str,
@@ -219,19 +224,6 @@ def _load_scorer(
     where = resolve_device(device)
     scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
     return LocalScorer(scorer, prevalence=prevalence)
-
-
-def _require_outputs(
-    outputs: Sequence[Path], files: Sequence[ImageFile], given: Sequence[Path | None]
-) -> None:
-    """Raises where an output cannot be written in the end, or would replace what is read."""
-    from melanoma.storage import require_writable
-
-    read = {path.resolve() for path in (*given, *(file.path for file in files)) if path}
-    for path in outputs:
-        if path.resolve() in read:
-            raise RecipeError(f"{path} is read here; name another file to write")
-        require_writable(path)
 
 
 def _save(

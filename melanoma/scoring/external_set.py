@@ -29,6 +29,7 @@ from melanoma.evaluation.score_spread import require_differing_members
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.patient_report import check_context
 from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats, Integers, Progress
 
@@ -113,6 +114,8 @@ def build_external_report(
         ),
         prediction_sets=_sets(scorer, scored, images, resamples=resamples, seed=seed),
     )
+    tested = check_context(images, bundle.context, resamples=resamples, seed=seed)
+    content = content.model_copy(update={"patients": tested})
     return Report(content, bundle.calibration, bundle.thresholds, images)
 
 

@@ -13,6 +13,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.seal import seal_bundle
 from melanoma.scoring.bundle.staging import staging
 from melanoma.scoring.novelty import Novelty
+from melanoma.scoring.patient_report import add_context
 from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
@@ -59,6 +60,9 @@ def evaluate_folds(
     if novelty is not None:
         content = report.content.model_copy(update={"novelty": novelty.summary})
         report = replace(report, content=content)
+    rules = trained.recipe.evaluation
+    chosen = trained.recipe.seed if seed is None else seed
+    report = add_context(report, resamples=rules.resamples, seed=chosen)
     if not names:
         report = replace(report, content=without_names(report.content))
     report = replace(report, content=add_quality(report.content, trained, arrays, watch=watch))

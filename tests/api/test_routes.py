@@ -28,7 +28,7 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
 TOKEN = "a-long-and-secret-word"
-GUARDED = ["POST /predict", "POST /predict/batch", "POST /explain"]
+GUARDED = ["POST /predict", "POST /predict/batch", "POST /predict/patient", "POST /explain"]
 PAGES = ["/info", "/classes", "/report", "/charts", "/metrics", "/report.html", "/MODEL_CARD.md"]
 GUARDED += [f"GET {path}" for path in PAGES]
 OPEN = ["/", "/static/favicon.svg", "/healthz", "/readyz"]
@@ -256,7 +256,7 @@ def test_whoever_has_no_token_sends_no_upload(locked):
 HOSTILE = b'../../etc/passwd<script>"'
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/explain"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/predict/patient", "/explain"])
 def test_names_and_metadata_stay_with_the_caller(client, pixels, caplog, path):
     caplog.set_level(logging.DEBUG, logger="melanoma")
     exif = Image.Exif()

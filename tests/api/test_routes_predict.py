@@ -307,7 +307,12 @@ def _examples(client: TestClient) -> list[tuple[str, Any]]:
 
 def test_every_example_of_the_openapi_page_works(client):
     examples = _examples(client)
-    assert {path for path, _ in examples} == {"/predict", "/predict/batch", "/explain"}
+    assert {path for path, _ in examples} == {
+        "/predict",
+        "/predict/batch",
+        "/predict/patient",
+        "/explain",
+    }
     assert len(examples) >= 5
     for path, body in examples:
         reply = client.post(path, json=body)

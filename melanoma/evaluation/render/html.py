@@ -111,7 +111,12 @@ def environment() -> Environment:
         "metric_name": metric_title,
         "count": "{:,}".format,
     }
-    made.globals |= {"share": share, "percent": percent, "form_of": metric_form}
+    made.globals |= {
+        "share": share,
+        "percent": percent,
+        "form_of": metric_form,
+        "number": number_format.number,
+    }
     made.globals["points"] = number_format.points
     return made
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration
+from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import Threshold, describe_elsewhere
 from melanoma.evaluation.measure.other_cancer import OtherCancer
@@ -121,6 +122,7 @@ def assemble_report(
         shortcuts=_shortcuts(images, whole, **rules) if images.melanoma else None,
         subgroups=measure_subgroups(images, thresholds, by, **rules) if images.melanoma else (),
         net_benefit=reached.net_benefit,
+        lesions=lesion_figures(images, **rules),
         retargeted=None,
         largest_errors=reached.largest_errors,
         external=external,

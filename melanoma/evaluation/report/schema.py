@@ -29,6 +29,7 @@ from melanoma.evaluation.report.schema_parts import (
     Shortcuts,
     SubgroupLine,
 )
+from melanoma.evaluation.report.schema_patients import LesionFigures, PatientContext
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
     NearScores,
@@ -175,6 +176,8 @@ class ReportContent(Part):
     shortcuts: Shortcuts | None
     subgroups: tuple[SubgroupLine, ...]
     net_benefit: NetBenefit | None
+    lesions: LesionFigures | None = None  # null where no lesion is known to have several images
+    patients: PatientContext | None = None  # null without melanoma classes
     retargeted: Retargeted | None
     recalibrated: Recalibrated | None = None
     largest_errors: tuple[Mistake, ...]

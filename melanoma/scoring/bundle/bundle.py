@@ -18,12 +18,15 @@ from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import SetRule
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, ImageType, Risk, Scaling
+from melanoma.recipe.sections import Head, Risk, Scaling
+from melanoma.scoring.bundle.context import context_statement, read_context
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
 from melanoma.scoring.bundle.operating import sealed_intervals, served_curve, served_near_scores
@@ -64,6 +67,7 @@ class Bundle:
     `quality` is what a photograph must reach to be scored, None of a bundle that judges none.
     `novelty` scores how unlike the training's photographs a picture is; None
     of a bundle that was sealed without.
+    `context` is the stack of a patient's other lesions, None where none was shown to help.
     """
 
     folder: Path
@@ -99,6 +103,7 @@ class Bundle:
     quality: QualityLimits | None = None
     image_type: ImageType = "any"
     novelty: Novelty | None = None
+    context: ContextStack | None = None
 
     @property
     def threshold(self) -> Threshold | None:
@@ -145,6 +150,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         "threshold_intervals": sealed_intervals(report),
         **({"external": elsewhere} if elsewhere else {}),
         **({"quality": report.quality.limits.model_dump()} if report.quality else {}),
+        **context_statement(report),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
@@ -232,6 +238,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         decoder=manifest.get("decoder", 1),
         intervals=tuple(sealed_intervals(report)),
         curve=served_curve(report),
+        context=read_context(manifest),
         manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",
         golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
         novelty=load_novelty(folder / NOVELTY, [member.fold for member in members])

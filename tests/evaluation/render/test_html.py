@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from made_content import SEVEN, TWENTY_TWO, Made, binary, changed, external, many, undefined
 
+from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.number_format import measured, percent, share, threshold
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.render.html import render_html, shortcut_alarm
@@ -173,7 +174,7 @@ def test_names_are_text_and_never_markup() -> None:
 def test_every_metric_threshold_and_count_is_the_contents(content: ReportContent) -> None:
     text = unescape(Reader(render_html(content)).text)
     for key, metric in content.metrics.items():
-        form = percent if key.startswith(("accuracy", "balanced", "top_", "sensitivity")) else share
+        form = METRICS[key].form
         assert form(metric.value) in text, key
     for point in content.thresholds:
         assert threshold(point.value) in text

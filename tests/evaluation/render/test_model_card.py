@@ -7,7 +7,8 @@ import re
 import pytest
 from made_content import SEVEN, TWENTY_TWO, Made, binary, changed, external, many, undefined
 
-from melanoma.evaluation.number_format import bounded, percent, share, threshold
+from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.number_format import bounded, threshold
 from melanoma.evaluation.render.model_card import render_card
 
 NOTHING = "\u2013"  # in a cell
@@ -45,7 +46,7 @@ def test_every_metric_and_threshold_of_the_card_is_the_contents(made: Made) -> N
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", card, re.M)
     told = {(value, interval) for _, value, interval in rows}
     for key, metric in content.metrics.items():
-        form = percent if key.startswith(("accuracy", "balanced", "top_", "sensitivity")) else share
+        form = METRICS[key].form
         assert (form(metric.value), bounded(metric, form) or NOTHING) in told, key
     for point in content.thresholds:
         assert f"| {threshold(point.value)} |" in card

@@ -1,0 +1,109 @@
+"""predict --patient-col: columns that say where each lesion stands among its patient's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from melanoma.data.csv_tables import read_table
+from melanoma.errors import DataError, RecipeError
+from melanoma.scoring.files.score_rows import Row
+
+if TYPE_CHECKING:
+    from melanoma.scoring.bundle.bundle import Bundle
+
+COLUMNS = ("context_probability", "rank_in_patient", "outlier")
+_SITES = ("site", "anatom_site_general_challenge")
+
+
+class Owner(NamedTuple):
+    """Whose an image is, its site and lesion, "" where the table does not say."""
+
+    patient: str
+    site: str
+    lesion: str
+
+
+def read_owners(
+    given: Sequence[Path], column: str | None, *, image_col: str | None
+) -> dict[str, Owner]:
+    """The owner of each image of the CSVs in `given`; empty where no `column` is asked for.
+
+    Sites and lesions are those of the columns site (or anatom_site_general_challenge) and
+    lesion_id, where there are such. Raises RecipeError where `given` has no CSV, DataError where
+    one lacks the column or names an image's patient twice.
+    """
+    if column is None:
+        return {}
+    tables = [path for path in given if path.suffix.lower() == ".csv"]
+    if not tables:
+        raise RecipeError(f"--patient-col {column}: name a CSV with that column, not its images")
+    name = image_col or "image_name"
+    found: dict[str, Owner] = {}
+    for path in tables:
+        frame = read_table(path, needed=[name, column])
+        site = next((one for one in _SITES if one in frame), None)
+        empty = [""] * len(frame)
+        columns = [
+            frame[one].fillna("").astype(str).tolist() if one in frame else empty
+            for one in (column, site, "lesion_id")
+        ]
+        for image, *values in zip(frame[name].astype(str), *columns, strict=True):
+            owner = Owner(*values)
+            if found.setdefault(image, owner) != owner:
+                raise DataError(f"{path}: {image} stands under two patients, sites or lesions")
+    return found
+
+
+def add_patient_columns(
+    rows: Sequence[Row],
+    owners: Mapping[str, Owner],
+    bundle: Bundle,
+    *,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """The rows with COLUMNS; empty for images without a score that counts, or without a patient.
+    `owners` is empty where nobody asked, and the rows stay as they are. `say` is told what to know
+    of the numbers. Raises RecipeError where the bundle names no melanoma class."""
+    if not owners:
+        return list(rows)
+    # Here alone: predict without the option, and with --url, starts without them.
+    from melanoma.scoring.patient_answer import EXPERIMENTAL, answer_patient, missing_context
+
+    if not bundle.melanoma:
+        raise RecipeError("--patient-col: the bundle's recipe names no melanoma class")
+    patients: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        owner = owners.get(row["image_name"])
+        if owner is not None and owner.patient:
+            patients.setdefault(owner.patient, []).append(number)
+    found = [{**row, **dict.fromkeys(COLUMNS)} for row in rows]
+    few = 0
+    for numbers in patients.values():
+        result = answer_patient(
+            [_comparable(rows[n]) for n in numbers],
+            [bool(rows[n]["flagged"]) for n in numbers],
+            threshold=next((rows[n]["threshold"] for n in numbers), None),
+            stack=bundle.context,
+            lesion_ids=[owners[rows[n]["image_name"]].lesion for n in numbers],
+            sites=[owners[rows[n]["image_name"]].site for n in numbers],
+        )
+        for lesion in result.lesions:
+            few += lesion.rank_in_patient is None
+            for image in lesion.images:
+                values = (lesion.context_probability, lesion.rank_in_patient, lesion.outlier)
+                found[numbers[image]] |= dict(zip(COLUMNS, values, strict=True))
+    say(f"note: {EXPERIMENTAL}")
+    if missing := missing_context(bundle):
+        say(f"note: {missing}")
+    if few:
+        say(f"note: {few:,} lesions are of patients with fewer than three: they have no rank")
+    return found
+
+
+def _comparable(row: Row) -> float | None:
+    if row["error"] or row["verdict"] == "unscorable":
+        return None
+    probability: float | None = row["melanoma_probability"]
+    return probability

@@ -1,0 +1,45 @@
+"""What must hold before a file is scored: options and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from melanoma.errors import RecipeError
+
+if TYPE_CHECKING:
+    from melanoma.scoring.files.find import ImageFile
+
+
+def require_meant(
+    views: int | None,
+    threshold: float | None,
+    prevalence: float | None,
+    channels: str | None,
+    patient_col: str | None,
+) -> None:
+    """Raises RecipeError for an option whose value cannot be meant."""
+    if channels not in (None, "rgb", "bgr"):
+        raise RecipeError(f"--array-channels {channels}: rgb or bgr")
+    if views is not None and views not in (1, 2, 4, 8):
+        raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise RecipeError(f"--threshold {threshold:g}: a probability from 0 to 1, such as 0.5")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise RecipeError(f"--prevalence {prevalence:g}: a share between 0 and 1, such as 0.02")
+    if patient_col and prevalence is not None:
+        raise RecipeError("--patient-col compares lesions as the bundle scores: no --prevalence")
+
+
+def require_outputs(
+    outputs: Sequence[Path], files: Sequence[ImageFile], given: Sequence[Path | None]
+) -> None:
+    """Raises where an output cannot be written in the end, or would replace what is read."""
+    from melanoma.storage import require_writable
+
+    read = {path.resolve() for path in (*given, *(file.path for file in files)) if path}
+    for path in outputs:
+        if path.resolve() in read:
+            raise RecipeError(f"{path} is read here; name another file to write")
+        require_writable(path)

@@ -1,0 +1,124 @@
+"""A patient's answer: each lesion's own score, and context that only adds."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
+from melanoma.scoring.patient_answer import EXPERIMENTAL, FEW, PatientResult, answer_patient
+
+NOTHING = Measured(value=None)
+GAIN = ContextGain(
+    patients=0,
+    lesions=0,
+    melanomas=0,
+    auroc_plain=NOTHING,
+    auroc_context=NOTHING,
+    auroc_difference=NOTHING,
+    concordance_plain=NOTHING,
+    concordance_context=NOTHING,
+    concordance_difference=NOTHING,
+)
+STACK = ContextStack(
+    origin="a test",
+    patients=0,
+    lesions=0,
+    melanomas=0,
+    intercept=Measured(value=0.0),
+    slope=Measured(value=1.0),
+    coefficients={"above_median": Measured(value=1.5)},
+    half_trusted=2.0,
+    gain=GAIN,
+)
+PROBABILITIES = [0.02, 0.3, 0.015, 0.025, 0.001]
+THRESHOLD = 0.4
+
+
+def _answer(
+    probabilities: list[float | None] = PROBABILITIES,  # type: ignore[assignment]
+    stack: ContextStack | None = STACK,
+    **options: object,
+) -> PatientResult:
+    flagged = [value is not None and value >= THRESHOLD for value in probabilities]
+    return answer_patient(
+        probabilities,
+        flagged,
+        threshold=THRESHOLD,
+        stack=stack,
+        missing="" if stack else "no context: none was sealed",
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_the_lesion_that_stands_out_is_ranked_first_and_told_in_words() -> None:
+    first = _answer().lesions[1]
+    assert (first.rank_in_patient, first.outlier, first.flagged) == (1, True, False)
+    assert "stands out" in first.text and "24 times" in first.text
+    assert first.odds_of_others == pytest.approx((0.3 / 0.7) / np.sqrt(0.02 / 0.98 * 0.015 / 0.985))
+    assert first.context_flags and "reaches the threshold" in first.text
+
+
+def test_the_order_of_the_files_changes_no_bit_of_the_answer() -> None:
+    ids, sites = ["a", "b", "", "a", ""], ["torso", "", "torso", "torso", "torso"]
+    first = _answer(lesion_ids=ids, sites=sites)
+    for order in list(permutations(range(5)))[::7]:
+        found = _answer(
+            [PROBABILITIES[i] for i in order],
+            lesion_ids=[ids[i] for i in order],
+            sites=[sites[i] for i in order],
+        )
+        for place, number in enumerate(order):
+            ours, theirs = found.of_image(place), first.of_image(number)
+            assert (ours.context_probability, ours.odds_of_others, ours.rank_in_patient) == (
+                theirs.context_probability,
+                theirs.odds_of_others,
+                theirs.rank_in_patient,
+            )
+
+
+def test_context_never_takes_a_flag_away() -> None:
+    """All lesions high: each is unremarkable among the others, and flagged all the same."""
+    found = _answer([0.41, 0.9, 0.95, 0.97])
+    assert found.lesions[0].context_probability < THRESHOLD  # type: ignore[operator]
+    assert all(lesion.flagged for lesion in found.lesions)
+
+
+def test_a_flagged_photograph_flags_its_lesion_whatever_the_mean_of_the_others() -> None:
+    found = _answer([0.45, 0.01, 0.02, 0.03], lesion_ids=["a", "a", "", ""])
+    lesion = found.lesions[0]
+    assert lesion.images == (0, 1) and lesion.melanoma_probability == pytest.approx(0.23)
+    assert (lesion.lowest, lesion.highest, lesion.flagged) == (0.01, 0.45, True)
+    assert "2 photographs, which range from 1.0 % to 45.0 %" in lesion.text
+
+
+def test_a_copy_of_a_benign_lesion_changes_no_other_answer() -> None:
+    first, found = _answer(), _answer([*PROBABILITIES, PROBABILITIES[0]])
+    assert found.distinct == first.distinct == 5
+    for ours, theirs in zip(found.lesions, first.lesions, strict=False):
+        assert ours.context_probability == pytest.approx(theirs.context_probability, abs=1e-9)
+        assert ours.rank_in_patient == theirs.rank_in_patient
+
+
+def test_fewer_than_three_lesions_have_the_single_image_answer_and_it_is_said() -> None:
+    for probabilities in ([0.3], [0.3, 0.001], [0.3, 0.001, 0.001]):  # two are one
+        found = _answer(probabilities)
+        assert FEW in found.notes and found.lesions[0].text == FEW
+        assert found.lesions[0].context_probability == pytest.approx(0.3)
+        assert found.lesions[0].rank_in_patient is found.lesions[0].outlier is None
+
+
+def test_without_a_stack_there_are_ranks_and_no_probability_with_context() -> None:
+    found = _answer(stack=None)
+    assert EXPERIMENTAL in found.notes and "no context: none was sealed" in found.notes
+    assert {lesion.context_probability for lesion in found.lesions} == {None}
+    assert [lesion.rank_in_patient for lesion in found.lesions] == [3, 1, 4, 2, 5]
+
+
+def test_photographs_without_a_score_are_left_out() -> None:
+    found = _answer([None, *PROBABILITIES])
+    assert [lesion.images for lesion in found.lesions] == [(n,) for n in range(1, 6)]
+    assert _answer([None, None]).lesions == ()
