@@ -11,6 +11,7 @@ import { printButton } from "./downloads.js";
 import { exportOne } from "./export.js";
 import { prepareFile } from "./files.js";
 import { startIntake } from "./intake.js";
+import { offerPatient } from "./patient.js";
 import { chosenModel, onModel, reference, reportOf, served } from "./models.js";
 import { drawSamples, startSamples } from "./samples.js";
 import { endWaiting, startWaiting } from "./waiting.js";
@@ -209,6 +210,7 @@ function showSeveral(answer) {
 function drawBatch() {
   const { files, urls, answer } = state.batch;
   showBatch(files, urls, answer, openResult);
+  offerPatient(files, urls, answer);
   if (!state.answer) $("empty").textContent = t("table");
 }
 

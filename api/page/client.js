@@ -110,6 +110,7 @@ export const askPredict = (file, { prevalence, ...how }) =>
   post("predict", form("file", [file], prevalence === undefined ? {} : { prevalence }), how);
 export const askExplain = (file, fields, how) => post("explain", form("file", [file], fields), how);
 export const askBatch = (files, how) => post("predict/batch", form("files", files), how);
+export const askPatient = (files, how) => post("predict/patient", form("files", files), how);
 
 export async function fetchSample(name) {
   const reply = await fetch(`static/samples/${name}`);

@@ -1,0 +1,117 @@
+// Several photographs of one patient: a wall of its lesions, the highest first, each with its own
+// probability. Rank and mark are beside it, and take nothing away from it.
+import { $, el, save, say } from "./dom.js";
+import { kindOf, shownShare, verdict } from "./answer.js";
+import { askPatient } from "./client.js";
+import { chosenModel } from "./models.js";
+import { told } from "./patient_words.js";
+import { count, number, percent, sentence, t } from "./words.js";
+
+const COLUMNS = ["melanoma_probability", "flagged", "rank_in_patient", "outlier", "context_probability"];
+
+let asked = null; // the last wall, and whose batch it is of: another language draws it anew
+
+// The offer below a batch's table; the wall takes its place once it is asked for. None where no
+// class is melanoma, or fewer than two photographs have a score.
+export function offerPatient(files, urls, batch) {
+  const shares = batch.results.filter(({ success }) => success).map((result) => result.melanoma_probability);
+  if (shares.length < 2 || shares.includes(null)) return;
+  const place = el("div", { id: "patient" });
+  $("batch").append(place);
+  if (asked?.batch === batch) {
+    place.append(...wall(files, urls, asked.answer));
+    return;
+  }
+  const ask = el("button", { type: "button", onclick: () => askWall(place, files, urls, batch) }, told("ask"));
+  place.append(el("div", { class: "buttons" }, ask), el("p", { class: "quiet" }, told("offer")));
+}
+
+async function askWall(place, files, urls, batch) {
+  place.querySelector("button").disabled = true;
+  say(t("scoring"));
+  try {
+    const answer = await askPatient(files, { model: chosenModel() });
+    asked = { batch, answer };
+    place.replaceChildren(...wall(files, urls, answer));
+    place.querySelector("h3").focus();
+    say(place.querySelector(".summary").textContent);
+  } catch (error) {
+    say("");
+    place.querySelector("button").disabled = false;
+    place.querySelector(".alert")?.remove();
+    place.append(el("p", { class: "alert", role: "alert" }, error.message));
+  }
+}
+
+function wall(files, urls, answer) {
+  const shown = answer.lesions.toSorted((a, b) => b.melanoma_probability - a.melanoma_probability);
+  const marked = shown.filter(({ outlier }) => outlier).length;
+  const few = answer.distinct_lesions < 3;
+  const values = { n: count(answer.distinct_lesions), marked: count(marked) };
+  const apart = answer.results.filter(({ success, lesion }) => !success || lesion === null);
+  return [
+    el("h3", { tabindex: -1 }, told("title")),
+    el("p", { class: "summary" }, few ? told("few") : told(marked ? "marked" : "none", values)),
+    el("ol", { class: "wall" }, shown.map((lesion) => card(lesion, files, urls, answer))),
+    ...apart.map(({ index, error }) =>
+      el("p", { class: "alert" }, `${files[index].name}: ${error ? sentence(error.message) : told("unscorable")}`),
+    ),
+    el("p", { class: "quiet" }, told("experimental")),
+    answer.context ? null : el("p", { class: "quiet" }, told("without")),
+    el(
+      "div",
+      { class: "buttons" },
+      el("button", { type: "button", onclick: () => saveJson(files, answer) }, "JSON"),
+      el("button", { type: "button", onclick: () => saveCsv(files, answer) }, "CSV"),
+    ),
+  ].filter(Boolean);
+}
+
+function card(lesion, files, urls, answer) {
+  const results = lesion.images.map((index) => answer.results[index]);
+  const pictures = lesion.images.map((index) => {
+    const image = el("img", { src: urls[index], alt: files[index].name, width: 112, height: 112 });
+    image.addEventListener("error", () => image.remove());
+    return image;
+  });
+  const worst = results.find(({ flagged }) => flagged) ?? results[0];
+  const rank = lesion.rank_in_patient;
+  return el(
+    "li",
+    { class: lesion.outlier ? "outlier" : null },
+    el("div", { class: "pictures" }, pictures),
+    rank === null ? null : el("b", {}, told("rank", { rank: count(rank), n: count(answer.distinct_lesions) })),
+    el("p", { class: "own" }, told("own", { share: percent(shownShare(lesion)) })),
+    verdict(worst, told(kindOf(worst))),
+    lesion.outlier ? el("p", { class: "mark" }, told("outlier", { odds: number(lesion.odds_of_others, 0) })) : null,
+    lesion.context_probability === null || rank === null
+      ? null
+      : el("p", { class: "quiet" }, told("context", { share: percent(lesion.context_probability) })),
+    lesion.context_flags ? el("p", { class: "mark" }, told("lifted")) : null,
+    lesion.images.length > 1
+      ? el("p", { class: "quiet" }, told("several", { n: count(lesion.images.length), low: percent(lesion.lowest), high: percent(lesion.highest) }))
+      : null,
+  );
+}
+
+function saveJson(files, answer) {
+  const results = answer.results.map((result) => ({ file: files[result.index].name, ...result }));
+  const told = { exported: new Date().toISOString(), ...answer, results };
+  save(new Blob([`${JSON.stringify(told, null, 2)}\n`], { type: "application/json" }), "melanoma_patient.json");
+}
+
+// A spreadsheet runs a cell that begins so; ' before it keeps it text.
+const plain = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+
+function saveCsv(files, answer) {
+  const head = ["file", ...COLUMNS, "verdict", "error"].join(",");
+  const rows = answer.results.map((result) =>
+    [
+      plain(files[result.index].name),
+      ...COLUMNS.map((name) => result[name] ?? ""),
+      result.verdict?.code ?? "",
+      plain(result.error?.message ?? ""),
+    ].join(","),
+  );
+  save(new Blob([`${[head, ...rows].join("\n")}\n`], { type: "text/csv" }), "melanoma_patient.csv");
+}

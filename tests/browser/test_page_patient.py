@@ -1,0 +1,64 @@
+"""Several photographs of one patient on the page: a ranked wall, each lesion's own number on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+def test_several_photographs_of_a_patient_become_a_ranked_wall(open_page, served):
+    at = open_page()
+    files = served.photographs[:4]
+    at.choose([str(file) for file in files])
+    at.predict()
+    at.page.locator("#patient button").click(timeout=60_000)
+    lesions = at.page.locator("#patient .wall li")
+    lesions.first.wait_for(timeout=60_000)
+    assert lesions.count() == 4
+    said = [text.replace("\xa0", " ") for text in lesions.all_inner_texts()]
+    for number, text in enumerate(said, start=1):
+        assert f"Rank {number} of 4" in text
+    shares = [float(re.search(r"Melanoma (\d+\.\d)", text)[1]) for text in said]
+    assert shares == sorted(shares, reverse=True)
+    assert all("lagged" in text for text in said), "each has its own verdict in words"
+    assert "Experimental" in at.text("#patient") and "no probability with context" in at.text(
+        "#patient"
+    )
+    assert at.page.evaluate("document.activeElement.textContent") == "One patient's lesions"
+    assert at.sideways == 0
+    with at.page.expect_download() as download:
+        at.page.locator("#patient").get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert [row["file"] for row in rows] == [file.name for file in files]
+    assert sorted(int(row["rank_in_patient"]) for row in rows) == [1, 2, 3, 4]
+    with at.page.expect_download() as download:
+        at.page.locator("#patient").get_by_role("button", name="JSON").click()
+    saved = json.loads(download.value.path().read_text())
+    assert saved["experimental"] is True and len(saved["lesions"]) == 4
+    at.page.select_option("#language", "fr")
+    assert "Rang 1 sur 4" in at.text("#patient") and "Expérimental" in at.text("#patient")
+
+
+def test_the_one_that_stands_out_is_marked_and_told_in_words(open_page, served):
+    at = open_page()
+    files = served.photographs[:3]
+    sent = [("files", file.read_bytes()) for file in files]
+    answer = httpx.post(f"{served.address}/predict/patient", files=sent, timeout=60).json()
+    answer["lesions"][1] |= {"outlier": True, "odds_of_others": 23.4, "rank_in_patient": 1}
+    at.answer("**/predict/patient*", answer)
+    at.choose([str(file) for file in files])
+    at.predict()
+    at.page.locator("#patient button").click(timeout=60_000)
+    marked = at.page.locator("#patient .wall li.outlier")
+    marked.wait_for(timeout=60_000)
+    assert marked.count() == 1
+    said = marked.inner_text().replace("\xa0", " ")
+    assert "Stands out: its odds of melanoma are 23 times" in said and "Have a doctor look" in said
+    assert "1 stands out among the others" in at.text("#patient .summary")
