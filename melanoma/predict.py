@@ -6,7 +6,7 @@ With --url a service scores them, and nothing else changes; torch is not even im
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ from melanoma.scoring.files.requirements import require_meant, require_outputs
 
 if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
+    from melanoma.scoring.files.patient_rows import Owner
     from melanoma.scoring.files.score_files import LocalScorer
     from melanoma.scoring.files.service_client import RemoteScorer
 
@@ -124,8 +125,8 @@ def predict(
     from melanoma.scoring.files.array_rows import trained_channels
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
-    from melanoma.scoring.files.patient_rows import add_patient_columns, read_owners
-    from melanoma.scoring.files.score_files import FIELDS, LocalScorer, journal_key, score_files
+    from melanoma.scoring.files.patient_rows import read_owners
+    from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
     from melanoma.scoring.files.submission import require_fillable, require_melanoma
 
     folder = None if url else t.bundle_folder(weights, config, settings)
@@ -156,8 +157,7 @@ def predict(
         require_melanoma(scorer.melanoma, submission)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
-        if isinstance(scorer, LocalScorer):  # with --url the option is refused
-            rows = add_patient_columns(rows, owners, scorer.scorer.bundle, say=t.say)
+        rows = _add_patients(rows, owners, scorer)
         errors = [row for row in rows if row["error"]]
         # The table first: neither a picture nor the journal's end may cost a score.
         _save(rows, errors, submission=submission, target=keep)
@@ -224,6 +224,17 @@ def _load_scorer(
     where = resolve_device(device)
     scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
     return LocalScorer(scorer, prevalence=prevalence)
+
+
+def _add_patients(
+    rows: list[dict[str, Any]], owners: Mapping[str, Owner], scorer: LocalScorer | RemoteScorer
+) -> list[dict[str, Any]]:
+    from melanoma.scoring.files.patient_rows import add_patient_columns
+    from melanoma.scoring.files.score_files import LocalScorer
+
+    if not isinstance(scorer, LocalScorer):
+        return rows  # with --url the option is refused
+    return add_patient_columns(rows, owners, scorer.scorer.bundle, say=t.say)
 
 
 def _save(
