@@ -25,7 +25,8 @@ from api.routes_predict import answer_item, score_uploads
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.scoring.patient_answer import PatientResult, answer_patient, missing_context
-from melanoma.scoring.scorer import Prediction, Scorer
+from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.scorer import Scorer
 
 router = APIRouter(dependencies=[Guarded])
 _NO_MELANOMA = "this bundle names no melanoma class: a patient's lesions cannot be ranked by it"

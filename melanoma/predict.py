@@ -232,9 +232,8 @@ def _add_patients(
     from melanoma.scoring.files.patient_rows import add_patient_columns
     from melanoma.scoring.files.score_files import LocalScorer
 
-    if not isinstance(scorer, LocalScorer):
-        return rows  # with --url the option is refused
-    return add_patient_columns(rows, owners, scorer.scorer.bundle, say=t.say)
+    bundle = scorer.scorer.bundle if isinstance(scorer, LocalScorer) else None
+    return add_patient_columns(rows, owners, bundle, say=t.say)
 
 
 def _save(

@@ -59,7 +59,7 @@ def read_owners(
 def add_patient_columns(
     rows: Sequence[Row],
     owners: Mapping[str, Owner],
-    bundle: Bundle,
+    bundle: Bundle | None,
     *,
     say: Callable[[str], None],
 ) -> list[Row]:
@@ -71,7 +71,7 @@ def add_patient_columns(
     # Here alone: predict without the option, and with --url, starts without them.
     from melanoma.scoring.patient_answer import EXPERIMENTAL, answer_patient, missing_context
 
-    if not bundle.melanoma:
+    if bundle is None or not bundle.melanoma:
         raise RecipeError("--patient-col: the bundle's recipe names no melanoma class")
     patients: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
