@@ -22,8 +22,6 @@ import pandas as pd
 import yaml
 
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.data.images import decode_image, make_square
-from melanoma.data.square_quality import measure_square
 from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import (

@@ -25,7 +25,6 @@ from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Head, ImageType, Risk, Scaling
-from melanoma.recipe.sections import Head, Risk, Scaling
 from melanoma.scoring.bundle.context import context_statement, read_context
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
