@@ -67,7 +67,8 @@ export function nextStep(answer) {
   const kind = kindOf(answer);
   if (kind === "none") return null;
   const blind = kind === "below" && !answer.other_cancer;
-  return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}`;
+  const all = kind === "unscorable" && answer.flagged ? ` ${t("next.flagged_all_the_same")}` : "";
+  return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}${all}`;
 }
 
 // Why a flag and the likeliest class may seem to disagree.

@@ -102,6 +102,7 @@ export const en = {
   "next.below": "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a doctor.",
   "next.unsure": "Have a doctor look at it.",
   "next.unscorable": "The numbers below mean nothing. Take another photograph, or have a doctor look at the lesion.",
+  "next.flagged_all_the_same": "Its score would flag it as a possible melanoma all the same: have a doctor look at it soon.",
   "next.blind": "Of other skin cancers this model says nothing.",
   "verdict.none": "This model has no melanoma class: its likeliest class is shown",
   "short.flagged": "Flagged",

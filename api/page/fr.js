@@ -104,6 +104,7 @@ export const fr = {
   "next.below": "Ce n'est pas un feu vert\u00a0: une lésion nouvelle, qui change, saigne ou vous inquiète doit être montrée à un médecin.",
   "next.unsure": "Faites-la examiner par un médecin.",
   "next.unscorable": "Les nombres ci-dessous ne veulent rien dire. Prenez une autre photographie, ou faites examiner la lésion par un médecin.",
+  "next.flagged_all_the_same": "Sa valeur le signalerait malgré tout comme un mélanome possible : montrez-le vite à un médecin.",
   "next.blind": "Ce modèle ne dit rien des autres cancers de la peau.",
   "verdict.none": "Ce modèle n'a pas de classe mélanome\u00a0: sa classe la plus probable est affichée",
   "short.flagged": "Signalée",

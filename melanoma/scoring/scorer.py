@@ -25,7 +25,7 @@ from melanoma.scoring.possible import doubt, possible_classes
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.quality import judge_square
 from melanoma.scoring.square_statistics import square_statistics
-from melanoma.scoring.verdict import make_verdict, sum_by_risk
+from melanoma.scoring.verdict import make_verdict, reason_of, sum_by_risk
 from melanoma.types import Floats
 
 
@@ -142,12 +142,13 @@ class Scorer:
         return self._with_verdict(move_prediction(prediction, self.bundle, prevalence))
 
     def _with_verdict(self, prediction: Prediction) -> Prediction:
-        verdict = prediction.verdict
-        # What cannot be scored cannot be scored at another threshold either.
-        if verdict is not None and verdict["code"] == "unscorable":
-            return prediction
         made = self._verdict(
-            prediction.flagged, prediction.by_class, prediction.other_cancer, prediction.set
+            prediction.flagged,
+            prediction.by_class,
+            prediction.other_cancer,
+            prediction.set,
+            # What cannot be scored cannot be scored at another threshold either.
+            reason_of(prediction.verdict),
         )
         return replace(prediction, verdict=made)
 

@@ -13,6 +13,8 @@ from melanoma.recipe.sections import Risk
 # In the order in which they go before each other, where several hold.
 Code = Literal["unscorable", "flagged", "other_cancer_likely", "unsure", "not_flagged"]
 _SEE = "have a doctor look at it"
+# Some melanomas are unlike all others, and so are blurred ones: such a score is kept in sight.
+_FLAGGED_ALL_THE_SAME = f"Its score would flag it as a possible melanoma: {_SEE} soon."
 _NO_ALL_CLEAR = (
     "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a "
     "doctor."
@@ -29,6 +31,13 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return {"code": self.code, "text": self.text}
+
+
+def reason_of(verdict: Mapping[str, Any] | None) -> str | None:
+    """Why a picture is unscorable, as make_verdict was told; None of any other verdict."""
+    if verdict is None or verdict["code"] != "unscorable":
+        return None
+    return str(verdict["text"]).removesuffix(f" {_FLAGGED_ALL_THE_SAME}")
 
 
 def sum_by_risk(by_class: Mapping[str, float], risk: Mapping[str, Risk]) -> dict[str, float]:
@@ -52,10 +61,13 @@ def make_verdict(
 
     `other_share` is melanoma.evaluation.measure.other_cancer's share, None without a `rule`.
     `unscorable` and `unsure` are the reasons, in sentences that say what to do, where they hold: no
-    score counts of a picture that cannot be scored, and no doubt takes a flag away.
+    score counts of a picture that cannot be scored, but a flag is told all the same; no doubt takes
+    a flag away.
     """
     if unscorable is not None:
-        return Verdict("unscorable", unscorable)
+        return Verdict(
+            "unscorable", f"{unscorable} {_FLAGGED_ALL_THE_SAME}" if flagged else unscorable
+        )
     if flagged:
         return Verdict("flagged", f"Flagged as a possible melanoma: {_SEE} soon.")
     if rule is not None and other_share is not None and other_share >= rule.value:

@@ -108,16 +108,24 @@ def test_of_several_reasons_the_first_counts(
             unsure=unsure,
         )
         assert made.code == code
-        assert made.text == {"unscorable": unscorable, "unsure": unsure}.get(code, made.text)
+        told = {"unscorable": unscorable, "unsure": unsure}.get(code)
+        assert told is None or made.text.startswith(told)
+        # A picture that cannot be scored may be of a melanoma: its flag is not kept back.
+        assert ("flag it as a possible melanoma" in made.text) == (code == "unscorable" and flagged)
 
 
 def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) -> None:
     members = np.full((5, 7), 1 / 7)
     answer = shipped.answer(members, unscorable="No lesion.")
-    assert answer.verdict == {"code": "unscorable", "text": "No lesion."}
+    flagged = (
+        "No lesion. Its score would flag it as a possible melanoma: have a doctor look at it soon."
+    )
+    assert answer.verdict == {"code": "unscorable", "text": f"No lesion. {told}"}
     assert answer.flagged
     assert answer.melanoma_probability == pytest.approx(1 / 7)
-    assert shipped.flag_from(answer, 0.5).verdict == answer.verdict
+    higher = shipped.flag_from(answer, 0.5)
+    assert higher.verdict == {"code": "unscorable", "text": "No lesion."}
+    assert shipped.flag_from(higher, 0.1).verdict == answer.verdict
     assert shipped.flag_from(shipped.answer(members), 0.5).verdict != answer.verdict
 
 
