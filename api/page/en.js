@@ -126,6 +126,8 @@ export const en = {
   "reason.lesion_too_small": "The lesion is too small in it: go closer, or make the square smaller.",
   "reason.lesion_off_center": "The lesion is not in the middle: move the square over the lesion.",
   frequency: "Of {of} lesions with such a score about {n} are melanomas, in a place where {share} of lesions are.",
+  "frequency.none": "Of {of} lesions with such a score fewer than 1 is a melanoma, in a place where {share} of lesions are.",
+  "frequency.nearly_all": "Of {of} lesions with such a score more than {n} are melanomas, in a place where {share} of lesions are.",
   "frequency.range": "(Here between {low} and {high}.)",
   "prevalence.field": "Share of melanomas where you are, in %",
   "prevalence.apply": "Apply",

@@ -128,6 +128,8 @@ export const fr = {
   "reason.lesion_too_small": "La lésion y est trop petite\u00a0: approchez-vous, ou réduisez le carré.",
   "reason.lesion_off_center": "La lésion n'est pas au milieu\u00a0: déplacez le carré sur la lésion.",
   frequency: "Sur {of} lésions avec un tel score, environ {n} sont des mélanomes, là où {share} des lésions en sont.",
+  "frequency.none": "Sur {of} lésions avec un tel score, moins d’une est un mélanome, là où {share} des lésions en sont.",
+  "frequency.nearly_all": "Sur {of} lésions avec un tel score, plus de {n} sont des mélanomes, là où {share} des lésions en sont.",
   "frequency.range": "(Ici entre {low} et {high}.)",
   "prevalence.field": "Part de mélanomes là où vous êtes, en %",
   "prevalence.apply": "Appliquer",

@@ -17,12 +17,16 @@ export function reasons(answer) {
 }
 
 // "Of 100 lesions with such a score about 3 are melanomas", as the answer has it.
-export function frequency({ frequency: told }) {
+export function frequency(answer) {
+  const told = answer.frequency;
   if (!told) return null;
   const { of, melanomas, low, high, prevalence } = told;
-  const values = { of: count(of), n: count(melanomas), share: percent(prevalence) };
+  const probability = answer.melanoma_probability;
+  const all = melanomas === of && probability < 1;
+  const values = { of: count(of), n: count(all ? of - 1 : melanomas), share: percent(prevalence) };
+  const words = melanomas === 0 ? "frequency.none" : all ? "frequency.nearly_all" : "frequency";
   const bounds = low === null || high === null ? "" : ` ${t("frequency.range", { low: count(low), high: count(high) })}`;
-  return el("p", { id: "frequency" }, t("frequency", values) + bounds);
+  return el("p", { id: "frequency" }, t(words, values) + bounds);
 }
 
 // What it may be, so that the true class is seldom missing.

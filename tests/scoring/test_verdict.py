@@ -117,9 +117,7 @@ def test_of_several_reasons_the_first_counts(
 def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) -> None:
     members = np.full((5, 7), 1 / 7)
     answer = shipped.answer(members, unscorable="No lesion.")
-    flagged = (
-        "No lesion. Its score would flag it as a possible melanoma: have a doctor look at it soon."
-    )
+    told = "Its score would flag it as a possible melanoma: have a doctor look at it soon."
     assert answer.verdict == {"code": "unscorable", "text": f"No lesion. {told}"}
     assert answer.flagged
     assert answer.melanoma_probability == pytest.approx(1 / 7)
