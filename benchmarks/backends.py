@@ -34,7 +34,8 @@ from melanoma.data.images import Pixels
 from melanoma.devices import count_cores, has_bfloat16
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring.backends.conversion import convert, import_openvino
+from melanoma.scoring.backends.conversion import convert
+from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.backends.openvino_members import OpenVinoMembers
 from melanoma.scoring.members import Members, TorchMembers
 from melanoma.storage import write_json

@@ -10,10 +10,8 @@ removed. Where nothing can be written, the models are in memory alone.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from melanoma.data.transforms import to_tensor
+from melanoma.scoring.backends.core import import_openvino, the_core
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.members import TorchMembers
 from melanoma.storage import digest_of, sha256_of, write_json
@@ -34,25 +33,6 @@ _FORMAT = 1  # of what is kept; another one converts anew
 _LISTED = "sha256.json"
 _PARTIAL = "partial-"
 _FORGOTTEN_SECONDS = 3600.0  # no conversion takes so long: whoever began it was killed
-
-
-def import_openvino() -> Any:
-    """The openvino package, its reports to its makers switched off.
-
-    Its import alone would send one to Google Analytics, where openvino_telemetry is installed, and
-    that is one of its requirements: a program that sees patients' photographs tells nobody.
-    """
-    if "openvino_telemetry" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
-    return openvino
-
-
-@functools.cache
-def the_core() -> Any:
-    """OpenVINO's door, one for the process: each holds its own plugins."""
-    return import_openvino().Core()
 
 
 def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[int, Any]:

@@ -22,7 +22,8 @@ from melanoma.data.images import Pixels
 from melanoma.data.transforms import dihedral_views
 from melanoma.devices import count_cores, has_bfloat16
 from melanoma.errors import WeightsError
-from melanoma.scoring.backends.conversion import openvino_models, the_core
+from melanoma.scoring.backends.conversion import openvino_models
+from melanoma.scoring.backends.core import the_core
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.members import Logits, Outputs, TorchMembers, load_members
 

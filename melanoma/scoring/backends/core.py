@@ -1,0 +1,54 @@
+"""OpenVINO in this process: its import, and its Core. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import Any
+
+from melanoma.errors import RecipeError
+
+_MAKING = threading.Lock()
+
+
+def import_openvino() -> Any:
+    """The openvino package, its reports to its makers switched off.
+
+    Its import alone would send one to Google Analytics, where openvino_telemetry is installed, and
+    that is one of its requirements: a program that sees patients' photographs tells nobody.
+    """
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+def the_core() -> Any:
+    """OpenVINO's Core, one for the process, its CPU plugin loaded.
+
+    A Core looks for the files of its plugins where the package was imported from, once, when it is
+    made. Where they are not there it says so at the first compile only, of a device that is not
+    registered: a second Core, made after an upgrade or a move of the environment under a running
+    process, would fail where the first one still compiles.
+
+    Raises RecipeError where the plugin cannot be had.
+    """
+    with _MAKING:
+        return _make_core()
+
+
+@functools.cache
+def _make_core() -> Any:
+    openvino = import_openvino()
+    try:
+        core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, which stays
+    except RuntimeError as error:
+        said = " ".join(str(error).split("\n", maxsplit=2)[-1].split())
+        raise RecipeError(
+            f"--backend openvino: OpenVINO of {openvino.__path__[0]} has no CPU plugin ({said}); "
+            "install it again, or take --backend torch"
+        ) from error
+    return core
