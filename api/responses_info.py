@@ -78,7 +78,8 @@ class ExternalAnswer(BaseModel):
 
 class QualityLimitsAnswer(BaseModel):
     """What a photograph must reach to be scored: lesion_offset and white_share at most, the others
-    at least. They stop the share `stopped` of the training images."""
+    at least. They stop the share `stopped` of the training images; where `held_out`, each
+    image is judged by limits that were learned without its own fold."""
 
     sharpness: float
     brightness: float
@@ -87,6 +88,7 @@ class QualityLimitsAnswer(BaseModel):
     lesion_offset: float
     coarse_contrast: float
     stopped: float
+    held_out: bool
 
 
 class NoveltyInfo(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
@@ -133,8 +134,12 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
     )
 
 
-def _quality(found: PictureQuality | None) -> dict[str, float] | None:
-    return {**found.limits.model_dump(), "stopped": found.stopped} if found else None
+def _quality(found: PictureQuality | None) -> dict[str, Any] | None:
+    return (
+        {**found.limits.model_dump(), **found.model_dump(include={"stopped", "held_out"})}
+        if found
+        else None
+    )
 
 
 @router.get("/classes", dependencies=[Guarded], responses=refusals(401, 404, 422))

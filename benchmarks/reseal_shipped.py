@@ -52,6 +52,7 @@ from melanoma.evaluation.report.schema_points import (
 )
 from melanoma.evaluation.report.schema_quality import (
     CaughtSpoiled,
+    PhonePhotographs,
     PictureQuality,
     QualityLimits,
     StoppedClass,
@@ -77,6 +78,9 @@ SOURCES = {
     "squashed (Codella et al. 2018)",
 }
 
+# Of good photographs in results/benchmarks/quality.json.
+ELSEWHERE = {"isic2017_train": "ISIC 2017, whole frames squashed", "siim2020": "SIIM-ISIC 2020"}
+
 
 def main() -> None:
     """Write results/NAME and weights/NAME, and print the operating point."""
@@ -95,6 +99,8 @@ def main() -> None:
             "near_scores": measure_near_scores(images),
             "quality": _quality(content),
             "novelty": _novelty(),
+            "image_type": recipe.image_type,
+            "phones": _phones(),
             **_patients_and_lesions(images, recipe),
         }
         content = content.model_copy(update=more)
@@ -175,6 +181,15 @@ def _quality(content: ReportContent) -> PictureQuality:
             for name, share in good["by_class"].items()
         ),
         reasons={name: round(share * good["images"]) for name, share in good["reasons"].items()},
+        held_out=True,
+        elsewhere=tuple(
+            StoppedClass(
+                name=title,
+                images=told["good"][name]["images"],
+                stopped=round(told["good"][name]["stopped"] * told["good"][name]["images"]),
+            )
+            for name, title in ELSEWHERE.items()
+        ),
         spoiled=tuple(
             CaughtSpoiled(
                 name=name,
@@ -218,6 +233,12 @@ def _novelty() -> NoveltySummary:
     """As python -m benchmarks.novelty measured it, which also wrote the file that is sealed."""
     measured = json.loads((ROOT / "results" / "benchmarks" / "novelty.json").read_text())
     return NoveltySummary.model_validate_json(json.dumps(measured["summary"]))
+
+
+def _phones() -> PhonePhotographs:
+    """As python -m benchmarks.smartphone counted them."""
+    counted = json.loads((ROOT / "results" / "benchmarks" / "smartphone.json").read_text())
+    return PhonePhotographs(**{name: counted[name] for name in PhonePhotographs.model_fields})
 
 
 def _report_parts(images: ScoredImages, recipe: Recipe, content: ReportContent) -> ReportContent:

@@ -153,6 +153,7 @@ def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
         class_prevalence=stated.calibration.class_prevalence,
         prior_shift=stated.calibration.prior_shift,
         phantoms=bundle.phantoms,
+        image_type=bundle.image_type,
         study=scored.recipe.study.stated(),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.recipe.recipe import Recipe
@@ -65,7 +66,8 @@ def evaluate_folds(
     report = add_context(report, resamples=rules.resamples, seed=chosen)
     if not names:
         report = replace(report, content=without_names(report.content))
-    report = replace(report, content=add_quality(report.content, trained, arrays, watch=watch))
+    content = add_quality(report.content, trained, arrays, watch=watch)
+    report = replace(report, content=with_words(content))  # of what both turn away, too
     _seal(trained, report, novelty.novelty if novelty else None)
     return report
 

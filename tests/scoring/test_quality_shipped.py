@@ -22,4 +22,19 @@ def test_the_shipped_bundle_has_the_limits_of_the_benchmark():
 def test_the_shipped_bundle_is_for_dermatoscope_pictures_only():
     folder = ROOT / "weights" / "ham10000_mobilenet"
     assert load_bundle(folder).image_type == "dermatoscope"
-    assert "Dermatoscope pictures only" in (folder / "MODEL_CARD.md").read_text()
+    for name in ("MODEL_CARD.md", "report.html"):
+        told = (folder / name).read_text()
+        assert "Dermatoscope pictures only" in told, name
+        # Whatever phone photographs were tried, and what the gates stop wholesale, is told.
+        assert "79 phone photographs" in told, name
+        assert "vascular lesion 41 of 142" in told, name
+        assert "ISIC 2017, whole frames squashed 205 of 2,150" in told, name
+        assert "without its own fold" in told or "held out from its own limits" in told, name
+
+
+def test_the_shipped_report_repeats_the_benchmark_of_phone_photographs():
+    measured = json.loads((ROOT / "results" / "benchmarks" / "smartphone.json").read_text())
+    told = load_bundle(ROOT / "weights" / "ham10000_mobilenet").report.phones
+    assert told is not None
+    assert told.model_dump() == {name: measured[name] for name in type(told).model_fields}
+    assert 0 <= measured["images"] - told.refused == sum(measured["left"].values())

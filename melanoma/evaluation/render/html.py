@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from melanoma.evaluation import number_format
+from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.catalog import METRICS, metric_form, metric_title
 from melanoma.evaluation.metrics.spec import Card as MetricCard
 from melanoma.evaluation.metrics.spec import MetricSpec
@@ -117,7 +118,7 @@ def environment() -> Environment:
         "form_of": metric_form,
         "number": number_format.number,
     }
-    made.globals["points"] = number_format.points
+    made.globals |= {"points": number_format.points, "pictures_only": PICTURES_ONLY}
     return made
 
 

@@ -32,6 +32,7 @@ from melanoma.evaluation.report.schema_points import PredictionSets
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.evaluation.scored_images import ScoredImages
+from melanoma.recipe.sections import ImageType
 from melanoma.types import Floats
 
 
@@ -40,7 +41,7 @@ class Origin:
     """What a report repeats of the model and of its training.
 
     `class_prevalence` and `prior_shift` are those of the folds' calibration; `phantoms` says that
-    it was trained on drawings.
+    it was trained on drawings, `image_type` what its photographs must be taken with.
     """
 
     recipe: str
@@ -55,6 +56,7 @@ class Origin:
     class_prevalence: dict[str, float]
     prior_shift: dict[str, float | tuple[float, ...]]
     phantoms: bool = False
+    image_type: ImageType = "any"
     study: dict[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +100,7 @@ def assemble_report(
         version=origin.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         phantoms=origin.phantoms,
+        image_type=origin.image_type,
         summary="",
         classes=images.classes,
         melanoma=images.melanoma,

@@ -161,6 +161,7 @@ def _origin(
         class_prevalence=dict(zip(recipe.classes, calibration.class_prevalence, strict=True)),
         prior_shift={str(f.fold): f.prior_shift for f in facts},
         phantoms=recipe.data.phantoms,
+        image_type=recipe.image_type,
         study=recipe.study.stated(),
     )
 

@@ -38,7 +38,8 @@ from melanoma.evaluation.report.schema_points import (
     OperatingPoint,
     PredictionSets,
 )
-from melanoma.evaluation.report.schema_quality import PictureQuality
+from melanoma.evaluation.report.schema_quality import PhonePhotographs, PictureQuality
+from melanoma.recipe.sections import ImageType
 from melanoma.storage import write_json
 
 
@@ -150,6 +151,7 @@ class ReportContent(Part):
     version: int
     created: str  # UTC, ISO 8601
     phantoms: bool = False  # the model was trained on drawings, on no photograph
+    image_type: ImageType = "any"  # what its photographs must be taken with
     summary: str  # one paragraph of plain language
     classes: tuple[str, ...]
     melanoma: tuple[str, ...]
@@ -168,6 +170,7 @@ class ReportContent(Part):
     near_scores: tuple[NearScores, ...] = ()  # reports from before them have none
     quality: PictureQuality | None = None  # null where the training images were not at hand
     novelty: NoveltySummary | None = None  # where none was fitted
+    phones: PhonePhotographs | None = None  # where none were tried
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

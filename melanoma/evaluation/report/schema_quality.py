@@ -17,7 +17,7 @@ class QualityLimits(Part):
 
 
 class StoppedClass(Part):
-    """Of the `images` of a class that were measured, how many a limit stops."""
+    """Of the `images` of a class or a set that were measured, how many a limit stops."""
 
     name: str
     images: Count
@@ -37,7 +37,9 @@ class CaughtSpoiled(Part):
 class PictureQuality(Part):
     """Limits from the training images: each is a quantile of its measure, `images` were measured.
 
-    `stopped` is the share of those same images that any limit stops, `reasons` how many by each.
+    `stopped` is the share of those images that any limit stops, `reasons` how many by each. They
+    were learned from those same images, or, where `held_out`, without the image's own fold.
+    `elsewhere` are other sets (benchmarks/quality.py, of the shipped bundle).
     """
 
     limits: QualityLimits
@@ -45,4 +47,17 @@ class PictureQuality(Part):
     stopped: Share
     by_class: tuple[StoppedClass, ...]
     reasons: dict[str, Count]
+    held_out: bool = False
     spoiled: tuple[CaughtSpoiled, ...] = ()
+    elsewhere: tuple[StoppedClass, ...] = ()
+
+
+class PhonePhotographs(Part):
+    """Phone photographs that a bundle for dermatoscope pictures was given: `refused` are those
+    without a verdict, for novelty, quality or both (benchmarks/smartphone.py)."""
+
+    source: str
+    images: Count
+    novel: Count
+    stopped: Count
+    refused: Count

@@ -8,6 +8,8 @@ from melanoma.evaluation.report.schema import ReportContent
 
 FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
+# Of a class or a set from elsewhere; 1 % and 2 % of all the training images are expected.
+TURNED_AWAY = 0.05
 # Above this share of melanomas a set was put together for training: no clinic sees so many.
 CLINIC_AT_MOST = 0.1
 PHANTOMS = (
@@ -17,13 +19,15 @@ PHANTOMS = (
 
 
 def find_caveats(content: ReportContent) -> list[str]:
-    """Sentences, gravest first: leaks, drawings, then selection effects, then small samples."""
+    """Sentences, gravest first: leaks, drawings, then selection effects, then good photographs
+    that get no verdict, then small samples."""
     return [
         *_leaks(content),
         *([PHANTOMS] if content.phantoms else []),
         *spectrum(content),
         *_selection(content),
         *_shortcuts(content),
+        *_turned_away(content),
         *_sample(content),
         *_small(content),
     ]
@@ -101,6 +105,28 @@ def _shortcuts(content: ReportContent) -> list[str]:
         f"photograph, within reach of the model's {model.value:.3f}"
         for line in rivals
     ]
+
+
+def _turned_away(content: ReportContent) -> list[str]:
+    """What the gates stop wholesale, though nothing is wrong with it."""
+    quality, novelty = content.quality, content.novelty
+    novel = [*novelty.by_class, *novelty.elsewhere] if novelty else []
+    poor = [*quality.by_class, *quality.elsewhere] if quality else []
+    return [
+        *_wholesale("called unlike the training's", [(n.name, n.novel, n.images) for n in novel]),
+        *_wholesale("called too poor to score", [(q.name, q.stopped, q.images) for q in poor]),
+    ]
+
+
+def _wholesale(why: str, counts: list[tuple[str, int, int]]) -> list[str]:
+    told = [
+        f"{name} {stopped:,} of {images:,} ({percent(stopped / images)})"
+        for name, stopped, images in counts
+        if images >= FEW_OF_A_CLASS and stopped / images > TURNED_AWAY
+    ]
+    if not told:
+        return []
+    return [f"good photographs of lesions get no verdict, being {why}: {'; '.join(told)}"]
 
 
 def _sample(content: ReportContent) -> list[str]:
