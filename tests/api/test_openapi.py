@@ -81,10 +81,8 @@ def _ask_one(
 def test_every_route_is_in_the_schema(operations: list[APIOperation]) -> None:
     labels = {operation.label for operation in operations}
     posts = {f"POST /{name}" for name in ("predict", "predict/batch", "predict/patient", "explain")}
-    gets = {
-        f"GET /{name}"
-        for name in ("info", "classes", "report", "charts", "healthz", "readyz", "metrics")
-    }
+    about = ("info", "classes", "report", "report.html", "MODEL_CARD.md", "charts")
+    gets = {f"GET /{name}" for name in (*about, "healthz", "readyz", "metrics")}
     assert labels == posts | gets
 
 

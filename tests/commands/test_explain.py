@@ -18,7 +18,7 @@ from melanoma.scoring.scorer import Scorer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPE = ("--config", CHECKOUT / "configs/demo.yaml")
-COLORS = {"green": (22, 163, 74), "red": (220, 38, 38), "yellow": (250, 204, 21)}
+COLORS = {"blue": (0, 114, 178), "orange": (213, 94, 0)}
 
 
 @pytest.fixture
