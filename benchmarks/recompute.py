@@ -82,12 +82,22 @@ def check(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
     for name, spec in METRICS.items():
         if spec.needs == "patients" and name not in stated["metrics"]:
             found["metrics"].pop(name, None)
+    found["net_benefit"] = _at_the_stated(found["net_benefit"], stated["net_benefit"])
     return [
         line
         for key in DECIDED
         if key in stated
         for line in _compare(key, stated[key], found[key], tolerance)
     ]
+
+
+def _at_the_stated(found: Any, stated: Any) -> Any:
+    """The decision curve at the points that the report states: earlier ones began further up."""
+    if not found or not stated:
+        return found
+    first = stated["thresholds"][0] - 1e-9
+    kept = sum(threshold < first for threshold in found["thresholds"])
+    return {name: values[kept:] for name, values in found.items()}
 
 
 def check_scores(folder: Path, *, tolerance: float = 1e-4) -> list[str]:

@@ -38,12 +38,14 @@ from melanoma.evaluation.measure.other_cancer import (
 from melanoma.evaluation.measure.performance import operating_curve
 from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
+from melanoma.evaluation.metrics.net_benefit import decision_curve
 from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import measure_subgroups, with_words
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Flow
 from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
 from melanoma.evaluation.report.schema_points import (
     AnyMalignancy,
@@ -265,6 +267,17 @@ def _report_parts(images: ScoredImages, recipe: Recipe, content: ReportContent) 
         columns = ["image_name", "age", "sex", "site", "dx_type"]
         table = images.table.merge(told[columns], on="image_name", how="left", validate="1:1")
         more["subgroups"] = measure_subgroups(replace(images, table=table), points, (), **rules)
+        rest = {"never_held_out": 0, "in_test_part": 0, "untrained": 0}
+        more["flow"] = Flow(read=len(told), unreadable=len(told) - len(images), **rest)
+    more["net_benefit"] = decision_curve(
+        images.positive,
+        images.crossfit_probability,
+        images.groups,
+        resamples=recipe.evaluation.resamples,
+        rng=np.random.default_rng(recipe.seed),
+    )
+    if content.data.patients is None:  # so nobody knows whether one is in two folds
+        more["leaks"] = content.leaks.model_copy(update={"patients": None})
     results = sorted((ROOT / "results" / NAME / "external").glob("*/report.json"))
     more["external_results"] = tuple(
         external_result(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from math import floor, log10
 
 from melanoma.evaluation.report.schema_parts import Measured
 
 UNDEFINED = "undefined"
+_SHARE = re.compile(r"(?<![\w.])(?:0\.\d+|1\.0+)(?![\w.]\d|\d)")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -75,8 +78,15 @@ def of_hundred(value: float | None) -> str:
 
 
 def threshold(value: float) -> str:
-    """A threshold to four significant digits: small ones matter where melanoma is rare."""
-    return f"{value:.4g}"
+    """A threshold in percent: as `percent`, below 1 % to two significant digits, since small ones
+    matter where melanoma is rare."""
+    hundred = abs(value) * 100
+    return percent(value, max(1, 1 - floor(log10(hundred)))) if hundred > 0 else percent(value)
+
+
+def in_percent(words: str) -> str:
+    """Shares within a text, in percent: "sensitivity 0.95" is "sensitivity 95 %"."""
+    return _SHARE.sub(lambda found: threshold(float(found[0])).replace(".0 %", " %"), words)
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

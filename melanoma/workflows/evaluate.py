@@ -18,6 +18,7 @@ from melanoma.scoring.patient_report import add_context
 from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
+from melanoma.workflows.flow import count_flow
 from melanoma.workflows.novelty import fit_run_novelty
 from melanoma.workflows.picture_quality import add_quality
 from melanoma.workflows.watch import SILENT, Watch
@@ -58,9 +59,8 @@ def evaluate_folds(
         history=read_histories(run.folder for run in trained.runs),
     )
     novelty = fit_run_novelty(trained, arrays, seed=seed, watch=watch)
-    if novelty is not None:
-        content = report.content.model_copy(update={"novelty": novelty.summary})
-        report = replace(report, content=content)
+    more = {"flow": count_flow(trained), "novelty": novelty.summary if novelty else None}
+    report = replace(report, content=report.content.model_copy(update=more))
     rules = trained.recipe.evaluation
     chosen = trained.recipe.seed if seed is None else seed
     report = add_context(report, resamples=rules.resamples, seed=chosen)

@@ -25,6 +25,7 @@ from melanoma.evaluation.render.files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema_parts import Flow
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
@@ -137,6 +138,8 @@ def evaluate_external(
         resamples=own.evaluation.resamples,
         seed=own.seed if seed is None else seed,
     )
+    flow = Flow(read=len(table), unreadable=len(table) - len(scored.table))
+    report = replace(report, content=report.content.model_copy(update={"flow": flow}))
     folder = weights / "external" / recipe.name
     rows = external_rows(scored, report)
     if not names:

@@ -107,6 +107,7 @@ def test_another_set_is_scored_as_the_bundle_scores_and_nothing_is_refitted(
         assert scores["prob"][row] == pytest.approx(served, abs=1e-5)
     assert [p["value"] for p in content["thresholds"]] == [p.value for p in before.thresholds]
     assert content["external"]["model_digest"] == before.digest
+    assert content["flow"]["read"] == len(scores) == 90
     assert content["external"]["overlap"]["near_duplicates"] == 0
     assert content["external"]["recalibration"]["brier_as_sealed"] == pytest.approx(brier)
     assert "nothing was changed" in found.out

@@ -89,6 +89,10 @@ def test_nothing_that_training_wrote_names_an_image_of_the_test_part(folder_run:
         assert names & tested == set()
     report = json.loads((folder_run.weights / "report.json").read_text())
     assert report["data"]["images"] == len(folds.frame)
+    flow = report["flow"]
+    assert flow["read"] == len(folds.whole) + flow["unreadable"]
+    assert flow["in_test_part"] == len(folds.test)
+    assert (flow["never_held_out"], flow["untrained"]) == (0, 0)
 
 
 def test_the_test_report_is_of_the_test_part_by_the_sealed_ensemble(run: Any) -> None:

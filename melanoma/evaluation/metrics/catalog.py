@@ -246,6 +246,7 @@ METRICS: dict[str, MetricSpec] = {
         short="ECE",
         explanation="Mean distance of predicted probability and observed share over ten bins.",
         make=_outcome(expected_calibration_error),
+        unit="share",
         better="lower",
         wins="is calibrated better",
         card=Card(8, lambda content: "0 is perfect"),

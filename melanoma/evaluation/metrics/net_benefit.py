@@ -16,6 +16,7 @@ from melanoma.evaluation.report.schema_parts import NetBenefit
 from melanoma.types import Floats, Integers
 
 _POINTS = 41
+LOW = (0.01, 0.02)
 
 
 def net_benefit_at(threshold: float, target: Integers, probability: Floats) -> SumStatistic:
@@ -53,12 +54,17 @@ def decision_curve(
     rng: np.random.Generator,
     thresholds: Floats | None = None,
 ) -> NetBenefit:
-    """Model, with its pointwise interval, and treat-all, over threshold_grid or `thresholds`.
+    """Model, with its pointwise interval, and treat-all, over `thresholds`; without them over
+    threshold_grid and LOW, where clinics act, below it.
 
     The probabilities must refer to the prevalence of these images, and be cross-fitted.
     """
     prevalence = float((target == 1).mean())
-    grid = threshold_grid(prevalence) if thresholds is None else thresholds
+    if thresholds is None:
+        grid = threshold_grid(prevalence)
+        grid = np.concatenate([[t for t in LOW if t < grid[0]], grid])
+    else:
+        grid = thresholds
     points = [float(threshold) for threshold in grid]
     statistics = {str(t): net_benefit_at(t, target, probability) for t in points}
     found = bootstrap_intervals(statistics, groups, resamples=resamples, rng=rng)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from melanoma.evaluation.number_format import UNDEFINED
+from melanoma.evaluation.number_format import UNDEFINED, in_percent
 
 FRENCH = {
     "ROC curve": "Courbe ROC",
@@ -25,7 +25,29 @@ FRENCH = {
     "observed share of melanomas": "part observée de mélanomes",
     "observed share correct": "part observée de réponses justes",
     "threshold probability": "probabilité seuil",
-    "net benefit": "bénéfice net",
+    "net benefit, images of 100": "bénéfice net, images sur 100",
+    "threshold {value}": "seuil {value}",
+    "Reliability after calibration, 0 to 10 %": "Fiabilité après calibration, 0 à 10 %",
+    "Net benefit, 0 to 10 %": "Bénéfice net, 0 à 10 %",
+    "Flow of images": "Parcours des images",
+    "From {read} images read to {scored} scored.": "De {read} images lues à {scored} évaluées.",
+    "images read": "images lues",
+    "not readable": "illisibles",
+    "not known": "non connu",
+    "excluded": "exclues",
+    "never held out": "jamais mises à part",
+    "test part": "partie de test",
+    "fold not trained": "pli non entraîné",
+    "scored": "évaluées",
+    "reference standard": "examen de référence",
+    "not recorded": "non consigné",
+    "flagged": "signalées",
+    "not flagged": "non signalées",
+    "melanomas": "mélanomes",
+    "melanomas, missed": "mélanomes manqués",
+    "others": "autres",
+    "called right": "bien classées",
+    "called wrong": "mal classées",
     "the model": "le modèle",
     "treat everyone": "tous traités",
     "treat no one": "aucun traité",
@@ -73,9 +95,9 @@ FRENCH = {
         "AUROC de chaque classe contre les autres, avec son intervalle."
     ),
     "Net benefit against the threshold probability for the model, for treating everyone and for "
-    "treating no one; the model's is highest at {best}.": (
+    "treating no one; the model's is highest at {best} images of 100.": (
         "Bénéfice net selon la probabilité seuil pour le modèle, pour traiter tout le monde et "
-        "pour ne traiter personne ; au plus {best} pour le modèle."
+        "pour ne traiter personne ; au plus {best} images sur 100 pour le modèle."
     ),
     "Loss by epoch": "Perte par époque",
     "Learning rate by epoch": "Taux d'apprentissage par époque",
@@ -177,9 +199,9 @@ class Words:
         return FRENCH_NAMES.get(row, row)
 
     def at(self, point: str) -> str:
-        """What a threshold was chosen for: "sensitivity 0.95" and the like."""
+        """What a threshold was chosen for: "sensitivity 95 %" and the like."""
         rule, _, share = point.rpartition(" ")
-        return f"{self(rule)} {self.number(share)}" if rule else point
+        return f"{self(rule)} {self.number(in_percent(share))}" if rule else point
 
 
 ENGLISH = Words()

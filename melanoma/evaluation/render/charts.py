@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from melanoma.evaluation.number_format import measured, number, percent, threshold
 from melanoma.evaluation.render.chart_words import ENGLISH, Words
+from melanoma.evaluation.render.flow import draw_flow
 from melanoma.evaluation.render.forest import draw_classes, draw_shortcuts, draw_subgroups
 from melanoma.evaluation.render.svg import (
     Axis,
@@ -29,15 +30,18 @@ from melanoma.evaluation.report.schema_parts import (
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of the thresholds, in charts and tables alike
 # Every chart that a report may have: save_figures removes what an earlier report left of them.
 NAMES = (
-    *("roc", "pr", "before", "after", "benefit", "classes", "subgroups", "shortcuts"),
-    *("losses", "rates"),
+    *("flow", "roc", "pr", "before", "after", "after_low", "benefit", "benefit_low"),
+    *("classes", "subgroups", "shortcuts", "losses", "rates"),
 )
+LOW = 0.1  # up to here the part where a threshold mostly lies is drawn once more
 _UNKNOWN = Measured(value=None)
 
 
 def draw_charts(content: ReportContent, words: Words = ENGLISH) -> dict[str, str]:
     """Name -> <svg>. A chart that the content has no numbers for is absent."""
-    charts: dict[str, str] = {}
+    charts = {"flow": draw_flow(content, words)} if content.data.images else {}
+    used = content.thresholds[0].value if content.thresholds else None
+    low = used is not None and used < LOW
     if content.curves is not None:
         charts["roc"] = draw_roc(content, content.curves, words)
         charts["pr"] = draw_precision_recall(content, content.curves, words)
@@ -47,9 +51,16 @@ def draw_charts(content: ReportContent, words: Words = ENGLISH) -> dict[str, str
         ("after", content.calibration.after),
     ):
         if state.bins:
-            charts[name] = draw_reliability(name, state, words, counted=counted)
-    if content.net_benefit is not None and len(content.net_benefit.thresholds) > 1:
-        charts["benefit"] = draw_net_benefit(content.net_benefit, words)
+            at = used if name == "after" else None
+            charts[name] = draw_reliability(name, state, words, counted=counted, used=at)
+            if at is not None and low and _bins_up_to(state, LOW) > 1:
+                drawn = draw_reliability("after-low", state, words, used=at, end=LOW)
+                charts["after_low"] = drawn
+    curve = content.net_benefit
+    if curve is not None and len(curve.thresholds) > 1:
+        charts["benefit"] = draw_net_benefit(curve, words, used=used)
+        if low and sum(t <= LOW for t in curve.thresholds) > 2:
+            charts["benefit_low"] = draw_net_benefit(curve, words, used=used, end=LOW)
     if len([row for row in content.per_class if row.auroc.value is not None]) > 2:
         charts["classes"] = draw_classes(content.per_class, words)
     if any(group.auroc.value is not None for group in content.subgroups):
@@ -118,31 +129,42 @@ def draw_precision_recall(content: ReportContent, curves: Curves, words: Words) 
     return panel.svg(words("Precision-recall curve"), told)
 
 
-def draw_reliability(name: str, state: CalibrationState, words: Words, *, counted: bool) -> str:
+def draw_reliability(
+    name: str,
+    state: CalibrationState,
+    words: Words,
+    *,
+    counted: bool = True,
+    used: float | None = None,
+    end: float = 1.0,
+) -> str:
     """Observed share against predicted probability in bins; above, how many images each holds.
 
-    `name` is before or after; `counted` where a class counts as melanoma.
+    `name` is before, after or after-low; `counted` where a class counts as melanoma; `used` is the
+    threshold in use; bins that predict more than `end` are left out.
     """
-    reach = max(max(b.predicted, b.high) for b in state.bins)
+    bins = [b for b in state.bins if b.predicted <= end]
+    reach = max(max(b.predicted, b.high) for b in bins)
     observed = "observed share of melanomas" if counted else "observed share correct"
-    across = _share_axis(words, "predicted probability", reach)
+    across = _share_axis(words, "predicted probability", min(reach, end))
     panel = Panel(
         f"reliability-{name}", across, _share_axis(words, observed, reach), top=48, height=360
     )
-    top = panel.x.high
+    top = min(panel.x.high, panel.y.high)
     panel.line([0, top], [0, top], "chance")
-    most = max(b.images for b in state.bins) or 1
-    counts = [f"{n:,}" for n in sorted({b.images for b in state.bins})]
+    _mark_threshold(panel, used, words)
+    most = max(b.images for b in bins) or 1
+    counts = [f"{n:,}" for n in sorted({b.images for b in bins})]
     sizes = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else counts[0]
     label = words("images a bin: {range}", range=sizes)
     panel.marks.append(text(panel.left, 12, label, "label soft"))
-    for b in state.bins:
+    for b in bins:
         x, _ = panel.at(b.predicted, 0)
         panel.marks.append(line(x, 42, x, 42 - 22 * b.images / most, "count"))
-    for b in state.bins:
+    for b in bins:
         panel.bar(b.predicted, b.low, b.high, "interval")
-    panel.line([b.predicted for b in state.bins], [b.observed for b in state.bins], "curve thin")
-    for b in state.bins:
+    panel.line([b.predicted for b in bins], [b.observed for b in bins], "curve thin")
+    for b in bins:
         tip = words(
             "{images} images: predicted {predicted}, observed {observed} ({range})",
             images=f"{b.images:,}",
@@ -154,25 +176,37 @@ def draw_reliability(name: str, state: CalibrationState, words: Words, *, counte
     told = words(
         "Observed share against predicted probability in {bins} bins; on the diagonal both agree. "
         "Calibration error {ece}.",
-        bins=str(len(state.bins)),
+        bins=str(len(bins)),
         ece=measured(state.ece),
     )
+    if end < 1:
+        return panel.svg(words("Reliability after calibration, 0 to 10 %"), told)
     return panel.svg(words(f"Reliability {name} calibration"), told)
 
 
-def draw_net_benefit(curve: NetBenefit, words: Words) -> str:
-    """Decision curve: the model against treating everyone and treating no one."""
+def draw_net_benefit(
+    curve: NetBenefit, words: Words, *, used: float | None = None, end: float = 1.0
+) -> str:
+    """Decision curve: the model against treating everyone and treating no one.
+
+    `used` is the threshold in use; threshold probabilities above `end` are left out.
+    """
+    curve = _curve_up_to(curve, end)
     best = max(*curve.model_high, *curve.model, curve.treat_all[0], 1e-4)
     # Treat-all falls without end; what is far below zero needs no room.
     floor = max(-0.25 * best, min(*curve.model_low, *curve.treat_all, -0.05 * best))
-    first, last = curve.thresholds[0], curve.thresholds[-1]
+    first, last = curve.thresholds[0], min(curve.thresholds[-1], end)
 
-    def axis(label: str, low: float, high: float) -> Axis:
-        ticks = ticks_between(low, high)
-        return Axis(words(label), low, high, ticks, lambda tick: words.number(f"{tick:.3g}"))
+    def axis(label: str, low: float, high: float, unit: str = "") -> Axis:
+        def form(tick: float) -> str:
+            return words.number(f"{100 * tick:.3g}{unit}")
 
-    across, up = axis("threshold probability", first, last), axis("net benefit", floor, best)
-    panel = Panel("benefit", across, up, top=28, height=340)
+        return Axis(words(label), low, high, ticks_between(low, high), form)
+
+    across = axis("threshold probability", first, last, " %")
+    up = axis("net benefit, images of 100", floor, best)
+    panel = Panel("benefit" if end == 1 else "benefit-low", across, up, top=28, height=340)
+    _mark_threshold(panel, used, words)
     lines = (("curve", "the model"), ("all", "treat everyone"), ("none", "treat no one"))
     panel.marks += legend(0, 14, [(kind, words(name)) for kind, name in lines])
     panel.band(curve.thresholds, curve.model_low, curve.model_high)
@@ -181,11 +215,33 @@ def draw_net_benefit(curve: NetBenefit, words: Words) -> str:
     panel.line(curve.thresholds, curve.model, "curve")
     told = words(
         "Net benefit against the threshold probability for the model, for treating everyone and "
-        "for treating no one; the model's is highest at {best}.",
-        best=number(max(curve.model)),
+        "for treating no one; the model's is highest at {best} images of 100.",
+        best=number(100 * max(curve.model), 1),
     )
-    return panel.svg(words("Net benefit"), told)
+    return panel.svg(words("Net benefit" if end == 1 else "Net benefit, 0 to 10 %"), told)
+
+
+def _mark_threshold(panel: Panel, used: float | None, words: Words) -> None:
+    """An upright line where the threshold in use lies, if the panel reaches there."""
+    if used is None or not panel.x.low <= used <= panel.x.high:
+        return
+    x, _ = panel.at(used, panel.y.low)
+    panel.marks.append(line(x, panel.top, x, panel.bottom, "reference"))
+    said = words("threshold {value}", value=threshold(used))
+    right = x < (panel.left + panel.right) / 2
+    at = (x + 5, "start") if right else (x - 5, "end")
+    panel.marks.append(text(at[0], panel.top + 11, said, "label soft", anchor=at[1]))
+
+
+def _bins_up_to(state: CalibrationState, end: float) -> int:
+    return sum(b.predicted <= end for b in state.bins)
+
+
+def _curve_up_to(curve: NetBenefit, end: float) -> NetBenefit:
+    """The curve's points up to `end`, and the one after it, where there is one."""
+    count = min(sum(t <= end for t in curve.thresholds) + 1, len(curve.thresholds))
+    return NetBenefit(**{name: getattr(curve, name)[:count] for name in NetBenefit.model_fields})
 
 
 def _share_axis(words: Words, label: str, high: float = 1.0) -> Axis:
-    return share_axis(words(label), high, lambda tick: words.number(f"{tick:g}"))
+    return share_axis(words(label), high, lambda tick: words.number(f"{100 * tick:g} %"))

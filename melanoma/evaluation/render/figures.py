@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from html import unescape
 from pathlib import Path
 
-from melanoma.evaluation.number_format import plural
+from melanoma.evaluation.number_format import in_percent, plural
 from melanoma.evaluation.render.charts import LETTERS, NAMES, draw_charts
 from melanoma.evaluation.render.svg import text
 from melanoma.evaluation.report.schema import ReportContent
@@ -43,7 +43,10 @@ def save_figures(content: ReportContent, folder: Path) -> list[Path]:
     either. What an earlier report left there is removed.
     """
     charts = draw_charts(content)
-    points = [f"{letter} {p.at}" for letter, p in zip(LETTERS, content.thresholds, strict=False)]
+    points = [
+        f"{letter} {in_percent(p.at)}"
+        for letter, p in zip(LETTERS, content.thresholds, strict=False)
+    ]
     files = {
         name: as_file([chart], notes=points if name in ("roc", "pr") else ())
         for name, chart in charts.items()

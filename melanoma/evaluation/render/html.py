@@ -17,7 +17,7 @@ from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.catalog import METRICS, metric_form, metric_title
 from melanoma.evaluation.metrics.spec import Card as MetricCard
 from melanoma.evaluation.metrics.spec import MetricSpec
-from melanoma.evaluation.number_format import bounded, percent, plural, share
+from melanoma.evaluation.number_format import bounded, in_percent, percent, plural, share
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
 from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
@@ -105,6 +105,7 @@ def environment() -> Environment:
         "threshold",
         "listed",
         "points",
+        "in_percent",
     ):
         made.filters[word] = getattr(number_format, word)
     made.filters |= {
@@ -223,13 +224,14 @@ def _cards(content: ReportContent) -> list[Card]:
     ]
     for point in content.thresholds[:1]:
         for name, metric, note in (
-            ("Sensitivity", point.sensitivity, f"threshold at {point.at}"),
+            ("Sensitivity", point.sensitivity, f"threshold for {in_percent(point.at)}"),
             ("Specificity", point.specificity, "at the same threshold"),
         ):
             shown = Card(name, percent(metric.value), bounded(metric, percent), note)
             cards.append((_AFTER_RANKING, shown))
     for result in content.external_results:
-        note = f"on {plural(result.images, 'image')} from elsewhere: {result.source or result.name}"
+        where = (result.source or result.name).split(",")[0].split(" (")[0]
+        note = f"on {plural(result.images, 'image')} of {where}"
         elsewhere = Card("AUROC elsewhere", share(result.auroc.value), bounded(result.auroc), note)
         cards.append((_AFTER_RANKING, elsewhere))
     found = "" if data.positives is None else plural(data.positives, "melanoma")

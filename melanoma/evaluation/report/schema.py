@@ -19,6 +19,7 @@ from melanoma.evaluation.report.schema_parts import (
     Count,
     Curves,
     DataSummary,
+    Flow,
     FoldLine,
     LeakAudit,
     Measured,
@@ -158,6 +159,7 @@ class ReportContent(Part):
     folds_expected: Count
     warnings: tuple[str, ...]  # leaks first ("LEAK: ..."), small samples, selection effects
     data: DataSummary
+    flow: Flow | None = None  # reports from before it have none
     leaks: LeakAudit
     metrics: dict[str, Measured]
     cross_checks: dict[str, Measured]  # auroc_delong: DeLong 1988, images taken as independent
@@ -199,6 +201,12 @@ class ReportContent(Part):
         images = self.data.images
         if sum(self.data.classes.values()) != images:
             raise ValueError(f"data.classes do not add up to {images} images")
+        if (
+            self.flow
+            and self.flow.read is not None
+            and self.flow.read - self.flow.left_out != images
+        ):
+            raise ValueError(f"flow: what was read does not end in {images} images")
         if sum(map(sum, self.confusion.counts)) != images:
             raise ValueError(f"confusion does not add up to {images} images")
         if self.folds and sum(fold.images for fold in self.folds) != images:

@@ -43,6 +43,24 @@ class DataSummary(Part):
     classes: dict[str, Count]
 
 
+class Flow(Part):
+    """What became of the images of the table before they were scored (STARD); null where no record
+    tells. `unreadable` ones are in no fold, the other three are in the fold file without a score.
+    """
+
+    read: Count | None = None
+    unreadable: Count | None = None
+    never_held_out: Count | None = None  # by a split of one's own
+    in_test_part: Count | None = None
+    untrained: Count | None = None  # of folds that were not trained
+
+    @property
+    def left_out(self) -> int:
+        """All that is known to be left out."""
+        parts = (self.unreadable, self.never_held_out, self.in_test_part, self.untrained)
+        return sum(count or 0 for count in parts)
+
+
 class StartingWeights(Part):
     """What is known of the weights that the folds started from."""
 

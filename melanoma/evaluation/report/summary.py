@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from melanoma.evaluation.number_format import (
     bounded,
+    in_percent,
     measured,
     of_hundred,
     percent,
@@ -90,9 +91,10 @@ def _flags(point: OperatingPoint, when: str) -> str:
         low=None if others.high is None else 1 - others.high,
         high=None if others.low is None else 1 - others.low,
     )
+    chosen = f"{threshold(point.value)}, chosen {when} for {in_percent(point.at)}"
     return (
-        f"At its threshold of {threshold(point.value)}, chosen {when} for {point.at}, of 100 "
-        f"melanomas it flags about {of_hundred(caught.value)}{_range(caught)} and misses about "
+        f"At its threshold of {chosen}, of 100 melanomas it flags about "
+        f"{of_hundred(caught.value)}{_range(caught)} and misses about "
         f"{of_hundred(1 - caught.value)}; of 100 other images it also flags about "
         f"{of_hundred(wrongly.value)}{_range(wrongly)}."
     )

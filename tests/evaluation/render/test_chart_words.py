@@ -54,5 +54,5 @@ def test_a_number_stands_as_french_writes_it(text: str, expected: str) -> None:
 
 def test_what_a_run_named_is_left_as_it_is() -> None:
     assert Words("fr")("{odd} column") == "{odd} column"
-    assert Words("fr").at("sensitivity 0.95") == "sensibilité 0,95"
+    assert Words("fr").at("sensitivity 0.95") == "sensibilité 95 %"
     assert Words("fr").at("youden") == "youden"

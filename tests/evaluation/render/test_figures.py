@@ -9,20 +9,24 @@ from xml.etree import ElementTree
 import pytest
 from made_content import SEVEN, TWENTY_TWO, binary, many, undefined
 
+from melanoma.evaluation.number_format import in_percent
 from melanoma.evaluation.render.charts import NAMES, draw_charts
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html
 
-CURVES = {"roc", "pr", "before", "after", "benefit", "subgroups", "shortcuts", "report"}
+CURVES = {
+    *("flow", "roc", "pr", "before", "after", "benefit", "subgroups", "shortcuts", "report"),
+}
+LOW = {"after_low", "benefit_low"}  # of a threshold below 10 %
 
 
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (binary, CURVES),
-        (lambda: many(SEVEN, ("melanoma",)), CURVES | {"classes"}),
-        (lambda: many(TWENTY_TWO), {"before", "after", "classes", "report"}),
-        (undefined, {"shortcuts"}),
+        (binary, CURVES | LOW),
+        (lambda: many(SEVEN, ("melanoma",)), CURVES | LOW | {"classes"}),
+        (lambda: many(TWENTY_TWO), {"flow", "before", "after", "classes", "report"}),
+        (undefined, {"flow", "shortcuts"}),
     ],
     ids=["binary", "seven", "twenty-two", "undefined"],
 )
@@ -54,7 +58,7 @@ def test_a_file_says_what_its_letters_stand_for(tmp_path: Path) -> None:
     for name in ("roc", "pr", "report"):
         svg = (tmp_path / f"{name}.svg").read_text()
         for letter, point in zip("ABCDE", content.thresholds, strict=False):
-            assert f">{letter} {point.at}</text>" in svg
+            assert f">{letter} {in_percent(point.at)}</text>" in svg
 
 
 def test_what_an_earlier_report_drew_is_removed_and_nothing_else_is(tmp_path: Path) -> None:
