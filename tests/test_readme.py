@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from api.responses import PredictAnswer
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMING = (ROOT / "docs/coming-from.md").read_text()
@@ -61,3 +63,13 @@ def test_every_linked_file_is_there(page: str) -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)", (ROOT / page).read_text())
     folder = (ROOT / page).parent
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_readme_s_answer_has_every_field_of_an_answer_and_no_other() -> None:
+    schema = PredictAnswer.model_json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    known = {name for part in parts for name in part.get("properties", {})}
+    example = README.partition('    {"success": true')[2].partition("\n\n")[0]
+    shown = {"success", *re.findall(r'"(\w+)":', example)}
+    assert set(PredictAnswer.model_fields) <= shown
+    assert shown - {"melanoma", "benign", "malignant", "premalignant"} <= known
