@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, Field
 
 from melanoma.recipe.any_of import AnyOf
-from melanoma.recipe.sections import Risk
+from melanoma.recipe.sections import ImageType, Risk
 from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.catalog import EXPLAINERS
 from melanoma.scoring.quality import Reason
@@ -112,12 +112,14 @@ class NoveltyAnswer(BaseModel):
 class ModelAnswer(BaseModel):
     """Which weights answered; `digest` is the sha256 of what the bundle's manifest says, written
     with sorted keys and no spaces. /info has manifest_sha256 beside it, as sha256sum gives it.
+    `image_type` is what its photographs must be taken with: of others nothing is claimed.
     `backend` ran the networks, torch or openvino, and `precision` is the type of their products."""
 
     name: str
     version: int
     digest: str
     folds: int
+    image_type: ImageType
     backend: str
     precision: str
 

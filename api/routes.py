@@ -106,7 +106,6 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
-            "image_type": bundle.image_type,
             "quality": _quality(bundle.report.quality),
             "novelty": {"threshold": bundle.novelty.threshold} if bundle.novelty else None,
             "decoder": bundle.decoder,

@@ -1,6 +1,6 @@
 // What this is, what it is not, and what is served here.
 import { $, el } from "./dom.js";
-import { knownInfo, metricName } from "./models.js";
+import { knownInfo, metricName, picturesOnly } from "./models.js";
 import { bytes, className, count, measured, percent, t } from "./words.js";
 
 const POINTS = ["calibration", "threshold", "folds", "explanation", "privacy"];
@@ -51,8 +51,9 @@ function model(served) {
     [metricName("auroc"), measured(served.auroc)],
     ["about.prevalence", prevalence === null ? "–" : percent(prevalence)],
   ];
+  const only = picturesOnly(served);
   const rows = facts.map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value)));
-  return el("div", { class: "served" }, el("dl", { class: "facts wide" }, rows), license(served));
+  return el("div", { class: "served" }, el("dl", { class: "facts wide" }, rows), only && el("p", {}, only), license(served));
 }
 
 // The text that came with the weights, folded up; nothing where none came.

@@ -1,5 +1,6 @@
 // One answer, told: the probability, what the threshold says of it, who says so, and how sure.
 import { el, svg } from "./dom.js";
+import { picturesOnly } from "./models.js";
 import { frequency, possible, prevalenceField, reasons } from "./reasons.js";
 import { squareFigure } from "./square.js";
 import { className, count, measured, moment, number, percent, sentence, t, has } from "./words.js";
@@ -109,6 +110,8 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
   if (why) parts.push(why);
   const next = nextStep(answer);
   if (next) parts.push(el("p", { id: "next" }, next));
+  const only = picturesOnly(answer.model);
+  if (only) parts.push(el("p", { id: "only", class: "quiet" }, only));
   const against = disagreement(answer, served);
   if (against) parts.push(el("p", { id: "why" }, against));
   parts.push(

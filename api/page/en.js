@@ -42,6 +42,8 @@ export const en = {
   "file.large": "This file has {size}; up to {most} are taken. Save it smaller, as JPEG.",
   "type.unknown": "unknown type",
   formats: "JPEG, PNG or WEBP, up to 10 MB. It is scored in memory and forgotten.",
+  "pictures.dermatoscope": "Dermatoscope pictures only: this model is not made for photographs by a phone or camera.",
+  "pictures.clinical": "Photographs by a phone or camera only: this model is not made for dermatoscope pictures.",
   model: "Model",
   predict: "Predict",
   scoring: "Scoring …",

@@ -60,6 +60,8 @@ export const report = {
   "scope.melanomas": "Melanomas",
   "scope.groups": "Independent groups",
   "scope.patients": "Patients",
+  "scope.phones": "Phone photographs",
+  "scope.phones.text": "{refused} of {images} that were tried got no verdict.",
   "scope.classes": "Images by class",
   "scope.spectrum": "{share} of these images are melanomas, far more than in a practice. What is shown here holds for such a selection of lesions; elsewhere fewer of the flagged ones are melanomas.",
   "study.context": "Context",

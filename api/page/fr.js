@@ -44,6 +44,8 @@ export const fr = {
   "file.large": "Ce fichier fait {size}\u00a0; la limite est de {most}. Enregistrez-le en plus petit, en JPEG.",
   "type.unknown": "type inconnu",
   formats: "JPEG, PNG ou WEBP, 10 Mo au plus. Elle est analysée en mémoire, puis oubliée.",
+  "pictures.dermatoscope": "Images de dermatoscope seulement\u00a0: ce modèle n'est pas fait pour les photographies de téléphone ou d'appareil photo.",
+  "pictures.clinical": "Photographies de téléphone ou d'appareil photo seulement\u00a0: ce modèle n'est pas fait pour les images de dermatoscope.",
   model: "Modèle",
   predict: "Prédire",
   scoring: "Calcul en cours …",

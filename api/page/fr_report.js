@@ -60,6 +60,8 @@ export const report = {
   "scope.melanomas": "Mélanomes",
   "scope.groups": "Groupes indépendants",
   "scope.patients": "Patients",
+  "scope.phones": "Photographies de téléphone",
+  "scope.phones.text": "{refused} sur {images} essayées n'ont reçu aucun verdict.",
   "scope.classes": "Images par classe",
   "scope.spectrum": "{share} de ces images sont des mélanomes, bien plus que dans un cabinet. Ce qui est montré ici vaut pour un tel choix de lésions\u00a0; ailleurs, moins de lésions signalées sont des mélanomes.",
   "study.context": "Contexte",

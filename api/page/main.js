@@ -4,7 +4,7 @@ import { drawAbout } from "./about.js";
 import { offer } from "./chosen.js";
 import { redrawAnalyze, startAnalyze } from "./analyze.js";
 import { setToken } from "./client.js";
-import { drawModels, loadInfo, onModel } from "./models.js";
+import { drawModels, drawPictures, loadInfo, onModel } from "./models.js";
 import { openPerformance, translatePerformance } from "./performance.js";
 import { startTheme } from "./theme.js";
 import { onLanguage, startWords } from "./words.js";
@@ -74,6 +74,7 @@ startAccess();
 drawAbout();
 meet();
 onModel(() => {
+  drawPictures();
   if (!$("performance").hidden) openPerformance();
 });
 onLanguage(() => {

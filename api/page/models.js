@@ -26,11 +26,24 @@ export const chosenModel = () => $("model").value;
 // `then` is called when another model is chosen: one choice for every part of the page.
 export const onModel = (then) => $("model").addEventListener("change", then);
 
+// What pictures the model is for, as /info or an answer has it; null where it is for any.
+export const picturesOnly = (model) =>
+  has(`pictures.${model?.image_type}`) ? t(`pictures.${model.image_type}`) : null;
+// The same of the chosen model, where a picture is chosen or taken.
+export function drawPictures() {
+  const words = picturesOnly(served(chosenModel()));
+  for (const id of ["pictures", "booth-pictures"]) {
+    $(id).hidden = words === null;
+    $(id).textContent = words ?? "";
+  }
+}
+
 // The list in the language of now; the choice stays.
 export function drawModels(kept = $("model").value) {
   if (info === null) return;
   $("model").replaceChildren(...info.models.map(option));
   if (served(kept)) $("model").value = kept;
+  drawPictures();
 }
 
 export async function loadInfo() {

@@ -24,6 +24,7 @@ export function population(report) {
     [t("scope.patients"), unknown(patients)],
     [t("scope.classes"), sizes.join(", ")],
     ...study(report.study ?? {}),
+    ...phones(report.phones),
   ];
   const high = prevalence !== null && prevalence > 0.05;
   return [
@@ -31,6 +32,13 @@ export function population(report) {
     high && el("p", { class: "alert" }, t("scope.spectrum", { share: percent(prevalence) })),
     facts(pairs),
   ].filter(Boolean);
+}
+
+// What became of phone photographs, where a model for a dermatoscope's was given some.
+function phones(tried) {
+  if (!tried) return [];
+  const told = t("scope.phones.text", { refused: count(tried.refused), images: count(tried.images) });
+  return [[t("scope.phones"), [`${told} `, el("span", { class: "quiet", lang: "en" }, tried.source)]]];
 }
 
 // What the recipe says of how the pictures came about; in its own words.

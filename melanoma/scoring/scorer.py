@@ -179,12 +179,14 @@ class Scorer:
         return self.members.reference().networks
 
     def info(self) -> dict[str, Any]:
-        """Name, version, digest, number of folds and what runs them, as every answer has them."""
+        """Name, version, digest, number of folds, what its photographs are taken with and what
+        runs it, as every answer has them."""
         return {
             "name": self.bundle.name,
             "version": self.bundle.version,
             "digest": self.bundle.digest,
             "folds": len(self._shifts),
+            "image_type": self.bundle.image_type,
             "backend": self.members.backend,
             "precision": self.members.precision,
         }

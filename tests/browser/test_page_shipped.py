@@ -37,6 +37,8 @@ def test_seven_classes_are_answered_and_the_scored_square_is_shown(open_page, sh
     at = open_page(address=shipped)
     at.score(wide)
     at.page.locator("#seen canvas").wait_for()
+    for place in ("#pictures", "#only"):
+        assert "Dermatoscope pictures only" in at.text(place)
     assert "The center square, 128" in at.text("#seen")
     seen = at.pixels("#seen canvas")
     assert seen.shape == (128, 128, 3)

@@ -253,7 +253,8 @@ def test_an_answer_is_plain_json_with_its_model_and_disclaimer(
 ) -> None:
     answer = scorer.score(trained.photograph(3)).as_dict()
     named = {"name": "tiny", "version": 1, "digest": bundle.digest, "folds": 2}
-    assert answer["model"] == {**named, "backend": "torch", "precision": "float32"}
+    runs = {"image_type": "any", "backend": "torch", "precision": "float32"}
+    assert answer["model"] == {**named, **runs}
     assert "not a medical device" in answer["disclaimer"]
     assert answer["warnings"] == []
     assert answer["calibrated"] is True

@@ -74,6 +74,7 @@ class _Threshold(_Reply):
 
 class _Model(_Reply):
     digest: Digest
+    image_type: Name | None = None  # an older service does not say it
 
 
 class _Verdict(_Reply):

@@ -208,7 +208,7 @@ def _row(answer: Mapping[str, Any]) -> Row:
     threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
     possible, frequency = answer.get("set"), answer.get("frequency") or {}
     quality = answer.get("quality") or {}
-    novelty = answer.get("novelty") or {}
+    novelty, model = answer.get("novelty") or {}, answer.get("model") or {}
     return {
         "warnings": "; ".join(answer["warnings"]),
         "melanoma_probability": answer["melanoma_probability"],
@@ -230,6 +230,7 @@ def _row(answer: Mapping[str, Any]) -> Row:
         "by_fold": answer["by_fold"],
         "calibrated": answer["calibrated"],
         "prevalence": answer["prevalence"],
+        "image_type": model.get("image_type"),
         "disclaimer": answer["disclaimer"],
         "error": "",
     }

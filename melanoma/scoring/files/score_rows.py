@@ -33,6 +33,7 @@ COLUMNS = (
     "by_fold",
     "calibrated",
     "prevalence",
+    "image_type",
     "disclaimer",
     "error",
 )

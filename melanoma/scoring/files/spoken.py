@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -59,9 +59,15 @@ def ranked_lines(row: Row, count: int) -> list[str]:
 
 
 def common_lines(row: Row) -> list[str]:
-    """What holds for all images of a bundle: what its threshold reaches, what its probabilities
-    refer to, and the disclaimer. `row` is one of them that has a score."""
-    return [*_reached(row), *probability_lines(row), *_unchecked(row)]
+    """What holds for all images of a bundle: what pictures it is for, what its threshold reaches,
+    what its probabilities refer to, and the disclaimer. `row` is one of them that has a score."""
+    only = PICTURES_ONLY.get(row.get("image_type") or "")
+    return [
+        *([only.rstrip(".")] if only else []),
+        *_reached(row),
+        *probability_lines(row),
+        *_unchecked(row),
+    ]
 
 
 def _unchecked(row: Row) -> list[str]:

@@ -91,3 +91,11 @@ def test_without_a_melanoma_class_no_threshold_is_spoken_of() -> None:
     row = {**ROW, **dict.fromkeys(names)}
     assert image_lines(row, []) == ["prediction: benign - 54.4%"]
     assert common_lines(row) == ["probabilities are calibrated", DISCLAIMER]
+
+
+def test_pictures_that_a_bundle_is_not_for_are_named_once_and_of_any_nothing_is_said() -> None:
+    first = common_lines({**ROW, "image_type": "dermatoscope"})[0]
+    assert first.startswith("Dermatoscope pictures only")
+    assert not first.endswith(".")
+    for unsaid in ("any", None):
+        assert common_lines({**ROW, "image_type": unsaid}) == common_lines(ROW)
