@@ -38,8 +38,8 @@ from benchmarks.gpu_measure import (
 )
 from benchmarks.gpu_resume import measure_resume
 from benchmarks.training import make_array
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import load_batches, plan_epoch
-from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_device
 from melanoma.models.classifier import make_classifier, make_faster
 from melanoma.recipe.sections import Sampler

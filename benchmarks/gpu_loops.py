@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from melanoma.data.arrays import ImageArray
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import Batch, BatchLoader, plan_epoch
 from melanoma.data.loader_workers import resolve_workers
-from melanoma.data.transforms import NORMALIZATIONS, Augmentation
+from melanoma.data.transforms import NORMALIZATIONS
 from melanoma.devices import autocast, resolve_precision
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy

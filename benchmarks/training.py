@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from benchmarks.facts import run_facts
 from melanoma.data.arrays import ImageArray
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import load_batches, plan_epoch
 from melanoma.data.loader_workers import resolve_workers
-from melanoma.data.transforms import NORMALIZATIONS, Augmentation
+from melanoma.data.transforms import NORMALIZATIONS
 from melanoma.devices import resolve_device, resolve_precision
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy

@@ -16,13 +16,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 if TYPE_CHECKING:
     from melanoma.data.arrays import ImageArray, load_array
+    from melanoma.data.augmentation import Augmentation
     from melanoma.data.folds import FoldTable, load_folds, make_folds
     from melanoma.data.images import decode_image
     from melanoma.data.leaks import audit_folds
     from melanoma.data.phantoms.dataset import make_phantoms
     from melanoma.data.readers.catalog import read_lesions
     from melanoma.data.readers.table import LesionTable
-    from melanoma.data.transforms import Augmentation
     from melanoma.errors import FoldError, MelanomaError
     from melanoma.evaluation.compare.evaluated_run import load_evaluated
     from melanoma.evaluation.render.text import report_lines
@@ -81,7 +81,7 @@ __all__ = [
 ]
 
 _PUBLIC = {
-    "Augmentation": "data.transforms",
+    "Augmentation": "data.augmentation",
     "Bundle": "scoring.bundle.bundle",
     "FoldError": "errors",
     "FoldTable": "data.folds",

@@ -20,9 +20,9 @@ from PIL import Image
 from toy_explanation import TOY
 from typer.testing import CliRunner
 
+from melanoma.data.augmentation import TRANSFORMS, Augmentation
 from melanoma.data.readers import catalog as readers
 from melanoma.data.readers.siim import read_siim
-from melanoma.data.transforms import TRANSFORMS, Augmentation
 from melanoma.errors import RecipeError
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.models.backbones import BACKBONES

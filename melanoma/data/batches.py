@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from melanoma.data.loader_workers import PREFETCH, fit_workers, named_worker_errors
-from melanoma.data.transforms import Augmentation
 from melanoma.recipe.sections import Sampler
+
+if TYPE_CHECKING:
+    from melanoma.data.augmentation import Augmentation
 
 Rows = npt.NDArray[np.int64]
 

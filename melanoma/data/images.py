@@ -35,6 +35,9 @@ from melanoma.data.webp_structure import decode_webp, is_webp, require_few_chunk
 from melanoma.errors import ImageError
 from melanoma.storage import read_file
 
+# OpenCV's own threads fight with torch's and with the loader's workers.
+cv2.setNumThreads(0)
+
 Pixels = npt.NDArray[np.uint8]
 
 # What arrays and bundles state. It rises when any acceptable file gives other pixels than before:

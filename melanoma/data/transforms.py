@@ -1,56 +1,21 @@
-"""From squares to tensors: augmentation for training, scaling and dihedral views for everything."""
+"""From squares to tensors: scaling and dihedral views. Augmentations: data/augmentation.py."""
 
 from __future__ import annotations
 
 import functools
-import inspect
-import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it calls home
-import albumentations as A
-
-from melanoma.data.images import Pixels
-from melanoma.data.own_augmentation import make_own
-from melanoma.data.perspective import Perspective
-from melanoma.errors import RecipeError, suggest
 from melanoma.recipe.sections import Scaling
 
-# OpenCV's own threads fight with torch's and with the loader's workers.
-cv2.setNumThreads(0)
-
-Step = dict[str, dict[str, Any]]
 Normalize = str | Scaling  # a name in NORMALIZATIONS, or own values
-Transform = Any  # albumentations publishes no types
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-
-
-class Augmentation:
-    """The recipe's list of steps; a seed decides what happens to an image, whoever asks.
-
-    `own` are the recipe's own files (Recipe.own_files), which steps called own run.
-    """
-
-    def __init__(self, steps: Sequence[Step], own: Mapping[str, bytes] | None = None) -> None:
-        made = [_make_step(s, f"augment.{i}", own or {}) for i, s in enumerate(steps)]
-        self._compose = A.Compose(made)
-
-    def __call__(self, pixels: Pixels, *, seed: int) -> Pixels:
-        """An augmented copy, same shape and type."""
-        self._compose.set_random_seed(seed)
-        augmented: Pixels = self._compose(image=pixels)["image"]
-        return augmented
 
 
 def to_tensor(
@@ -88,194 +53,3 @@ def dihedral_views(images: torch.Tensor, views: int) -> list[torch.Tensor]:
     flips: list[tuple[int, ...]] = [(), (3,), (2,), (2, 3)]
     upright = [images.flip(f) if f else images for f in flips]
     return [*upright, *(image.transpose(2, 3) for image in upright)][:views]
-
-
-def _flip_horizontal(*, p: float = 0.5) -> Transform:
-    return A.HorizontalFlip(p=p)
-
-
-def _flip_vertical(*, p: float = 0.5) -> Transform:
-    return A.VerticalFlip(p=p)
-
-
-def _transpose(*, p: float = 0.5) -> Transform:
-    return A.Transpose(p=p)
-
-
-def _shift_scale_rotate(
-    *, shift: float = 0.0625, scale: float = 0.1, rotate: float = 15.0, p: float = 0.5
-) -> Transform:
-    if not 0 <= scale < 1:
-        raise ValueError("scale is a share of the size, from 0 and below 1")
-    # Mirrored borders: a black wedge would be an artefact that no photograph has.
-    return A.Affine(
-        translate_percent={"x": (-shift, shift), "y": (-shift, shift)},
-        scale=(1 - scale, 1 + scale),
-        rotate=(-rotate, rotate),
-        keep_ratio=True,
-        border_mode=cv2.BORDER_REFLECT_101,
-        p=p,
-    )
-
-
-def _zoom(*, most: float = 1.1, p: float = 0.5) -> Transform:
-    if most < 1:
-        raise ValueError("most is a factor of the size, from 1 up")
-    # Only into the picture: out of it there is nothing but the border.
-    return A.Affine(scale=(1.0, most), keep_ratio=True, border_mode=cv2.BORDER_REFLECT_101, p=p)
-
-
-def _perspective(*, distortion: float = 0.5, p: float = 0.5) -> Transform:
-    if not 0 <= distortion < 1:
-        raise ValueError("distortion is a share of half the side, from 0 and below 1")
-    return Perspective(distortion, p=p)
-
-
-def _color_jitter(
-    *,
-    brightness: float = 0.2,
-    contrast: float = 0.2,
-    saturation: float = 0.2,
-    hue: float = 0.05,
-    p: float = 0.5,
-) -> Transform:
-    if not 0 <= hue <= 0.5:
-        raise ValueError("hue is a share of the color circle, from 0 to .5")
-    return A.ColorJitter(brightness, contrast, saturation, hue, p=p)
-
-
-def _brightness_contrast(
-    *, brightness: float = 0.2, contrast: float = 0.2, p: float = 0.5
-) -> Transform:
-    return A.RandomBrightnessContrast(brightness, contrast, p=p)
-
-
-def _hue_saturation_value(
-    *, hue: float = 10, saturation: float = 20, value: float = 10, p: float = 0.5
-) -> Transform:
-    return A.HueSaturationValue(hue, saturation, value, p=p)
-
-
-def _motion_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
-    return A.MotionBlur(blur_limit=(3, blur), p=p)
-
-
-def _median_blur(*, blur: int = 5, p: float = 0.5) -> Transform:
-    return A.MedianBlur(blur_limit=(3, blur), p=p)
-
-
-def _gaussian_blur(
-    *,
-    blur: int = 5,
-    least: int = 3,
-    sigma_least: float = 0.5,
-    sigma: float = 3.0,
-    p: float = 0.5,
-) -> Transform:
-    """A kernel of `least` to `blur` pixels (a fixed one where they are equal)."""
-    if least > blur or sigma_least > sigma:
-        raise ValueError("least is more than blur, or sigma_least than sigma")
-    return A.GaussianBlur(blur_limit=(least, blur), sigma_limit=(sigma_least, sigma), p=p)
-
-
-def _gauss_noise(*, std: float = 0.02, p: float = 0.5) -> Transform:
-    return A.GaussNoise(std_range=(std / 2, std), p=p)
-
-
-def _optical_distortion(*, limit: float = 1.0, p: float = 0.5) -> Transform:
-    return A.OpticalDistortion(distort_limit=limit, p=p)
-
-
-def _grid_distortion(*, steps: int = 5, limit: float = 1.0, p: float = 0.5) -> Transform:
-    return A.GridDistortion(num_steps=steps, distort_limit=limit, p=p)
-
-
-def _elastic(*, alpha: float = 3.0, p: float = 0.5) -> Transform:
-    return A.ElasticTransform(alpha=alpha, p=p)
-
-
-def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:
-    return A.CLAHE(clip_limit=clip, p=p)
-
-
-def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
-    if not 0 < size <= 1:
-        raise ValueError("size is a share of the side, above 0 and up to 1")
-    return A.CoarseDropout(
-        num_holes_range=(1, 1), hole_height_range=(size, size), hole_width_range=(size, size), p=p
-    )
-
-
-def _one_of(own: Mapping[str, bytes], *, of: Sequence[Step], p: float = 0.5) -> Transform:
-    if not of:
-        raise ValueError("of names no step")
-    return A.OneOf([_make_step(step, f"one_of.{i}", own) for i, step in enumerate(of)], p=p)
-
-
-def _own(
-    own: Mapping[str, bytes],
-    *,
-    file: str,
-    sha256: str,
-    arguments: Mapping[str, Any] | None = None,
-    p: float = 0.5,
-) -> Transform:
-    del sha256  # the file was held against it when the recipe was read
-    return make_own(own, file, arguments, p)
-
-
-# Adding an augmentation is one function and one line here. Those that take other steps or files
-# have a first argument for the recipe's own files.
-TRANSFORMS: dict[str, Callable[..., Transform]] = {
-    "flip_horizontal": _flip_horizontal,
-    "flip_vertical": _flip_vertical,
-    "transpose": _transpose,
-    "shift_scale_rotate": _shift_scale_rotate,
-    "zoom": _zoom,
-    "perspective": _perspective,
-    "color_jitter": _color_jitter,
-    "brightness_contrast": _brightness_contrast,
-    "hue_saturation_value": _hue_saturation_value,
-    "motion_blur": _motion_blur,
-    "median_blur": _median_blur,
-    "gaussian_blur": _gaussian_blur,
-    "gauss_noise": _gauss_noise,
-    "optical_distortion": _optical_distortion,
-    "grid_distortion": _grid_distortion,
-    "elastic": _elastic,
-    "clahe": _clahe,
-    "cutout": _cutout,
-    "one_of": _one_of,
-    "own": _own,
-}
-
-
-def _make_step(step: Step, field: str, own: Mapping[str, bytes]) -> Transform:
-    """Raises RecipeError naming the field for an unknown step or argument, or a bad value."""
-    if not isinstance(step, dict):
-        raise RecipeError(f"{field}: a step is name: {{arguments}}, found {step!r}")
-    if len(step) != 1:
-        raise RecipeError(f"{field}: one step a list item, found {', '.join(step) or 'nothing'}")
-    name, arguments = next(iter(step.items()))
-    if name not in TRANSFORMS:
-        raise RecipeError(f"{field}.{name}: unknown step; {suggest(name, TRANSFORMS)}")
-    _check_arguments(name, arguments, f"{field}.{name}")
-    files = [own] if "own" in inspect.signature(TRANSFORMS[name]).parameters else []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # albumentations only warns of what it ignores
-            return TRANSFORMS[name](*files, **arguments)
-    except (TypeError, ValueError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise RecipeError(f"{field}.{name}: {arguments} cannot be meant: {reason}") from None
-
-
-def _check_arguments(name: str, arguments: dict[str, Any], field: str) -> None:
-    known = dict(inspect.signature(TRANSFORMS[name]).parameters)
-    known.pop("own", None)  # not the recipe's to give
-    for argument, value in arguments.items():
-        if argument not in known:
-            raise RecipeError(f"{field}.{argument}: unknown argument; {suggest(argument, known)}")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(known[argument].default, int | float) and not is_number:
-            raise RecipeError(f"{field}.{argument}: a number is needed (got {value!r})")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from melanoma.data.transforms import Augmentation
+from melanoma.data.augmentation import Augmentation
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import make_classifier

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import Batch, Plan, load_batches, plan_epoch
 from melanoma.data.loader_workers import resolve_workers
-from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import BatchLoader, RowSource, plan_epoch
 from melanoma.data.loader_workers import named_worker_errors, resolve_workers
-from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, InterruptedRun
 from melanoma.models.classifier import Classifier

@@ -7,11 +7,11 @@ from typing import Any
 
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
 from melanoma.data.readers.table import LesionTable
-from melanoma.data.transforms import Augmentation
 from melanoma.devices import resolve_device
 from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbone_records import Backbone, HubWeights

@@ -13,6 +13,7 @@ import torch
 
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import (
     Batch,
     BatchLoader,
@@ -22,7 +23,6 @@ from melanoma.data.batches import (
     plan_epoch,
 )
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.data.transforms import Augmentation
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.sections import Image, Sampler
 

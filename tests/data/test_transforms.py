@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from melanoma.data.augmentation import TRANSFORMS, Augmentation
 from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.data.transforms import (
     NORMALIZATIONS,
-    TRANSFORMS,
-    Augmentation,
     dihedral_views,
     to_tensor,
 )

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from melanoma.data.augmentation import Augmentation
 from melanoma.data.images import FileFacts
 from melanoma.data.readers.table import COLUMNS as LESION_COLUMNS
-from melanoma.data.transforms import Augmentation
 from melanoma.errors import RecipeError
 from melanoma.evaluation.score_table import COLUMNS as SCORE_COLUMNS
 from melanoma.models.backbones import find_backbone

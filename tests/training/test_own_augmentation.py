@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from melanoma.data.transforms import Augmentation
+from melanoma.data.augmentation import Augmentation
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
