@@ -117,10 +117,14 @@ class MicroBatcher:
         self.require_room()
         self._present += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._network, lambda: function(*args, **kwargs))
+            return await self.run_unplaced(function, *args, **kwargs)
         finally:
             self._present -= 1
+
+    async def run_unplaced(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for the service's own work: it takes no photograph's place."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._network, lambda: function(*args, **kwargs))
 
     async def _score_one(self, scorer: Scorer, photograph: bytes | Photograph) -> Outcome:
         try:

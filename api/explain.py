@@ -76,6 +76,7 @@ async def explain_photograph(
     desk.readiness.require(scorer)
     entry = EXPLAINERS[question.method]
     if "precision" in entry.options:
+        await desk.know_costs()
         desk.costs.require(model, question.precision)
     try:
         if entry.slow:

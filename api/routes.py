@@ -59,6 +59,7 @@ async def info(desk: TheDesk) -> InfoAnswer:
         longest_side=images.MAX_SIDE,
         aspect=images.MAX_ASPECT,
     )
+    await desk.know_costs()
     described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
     metrics = {name: _describe_metric(spec) for name, spec in METRICS.items()}
     return InfoAnswer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -45,6 +46,7 @@ class Desk:
         self.readiness = Readiness(on_leave=self._leave)
         self.costs = Costs(deadline=settings.lime_seconds)
         self.reports = Reports()
+        self._measuring: asyncio.Task[None] | None = None
         self._drawing = anyio.Semaphore(1)
         self._drawings, self._most_drawings = 0, settings.queue + 1
         self.metrics.watch(
@@ -99,8 +101,17 @@ class Desk:
             self._drawings -= 1
 
     async def check(self) -> None:
-        """Ask every scorer for its golden score, in the thread that will score, and time LIME."""
-        await self.batcher.run(import_drawing)
+        """Ask every scorer for its golden score, in the thread that will score. What only
+        explanations need is done behind it: a service that can score need not wait for that."""
         await self.batcher.run(self.readiness.check, self.scorers)
+        self._measuring = asyncio.create_task(self._prepare_explanations())
+
+    async def know_costs(self) -> None:
+        """Wait until LIME has been timed, about a second after the start."""
+        if self._measuring is not None:
+            await asyncio.shield(self._measuring)
+
+    async def _prepare_explanations(self) -> None:
+        await asyncio.to_thread(import_drawing)
         if self.readiness.ready:
-            await self.batcher.run(self.costs.measure, self.scorers)
+            await self.batcher.run_unplaced(self.costs.measure, self.scorers)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import signal
+import threading
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from tiny_service import refused
 
+from api import explanation_costs
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.scorer import Scorer
@@ -82,3 +84,18 @@ def test_a_service_that_was_told_to_end_never_becomes_ready(scorer, state):
     app.state.desk.readiness.leave()
     with TestClient(app) as client:
         assert client.get("/readyz").json()["state"] == "leaving"
+
+
+def test_a_service_is_ready_before_lime_was_timed(scorer, monkeypatch):
+    ready = threading.Event()
+
+    def wait(_: Scorer) -> float:
+        assert ready.wait(10)
+        return 0.01
+
+    monkeypatch.setattr(explanation_costs, "time_evaluation", wait)
+    with TestClient(create_app([scorer], Settings())) as client:
+        assert client.get("/readyz").status_code == 200
+        ready.set()
+        (model,) = client.get("/info").json()["models"]
+        assert model["explanations"]["precision"]["Low"]["expected_seconds"] == pytest.approx(1.5)

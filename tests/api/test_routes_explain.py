@@ -196,6 +196,7 @@ def test_a_warning_about_the_photograph_is_kept(client, pixels):
 def test_lime_ends_at_its_deadline(scorer, photograph):
     app = create_app([scorer], Settings(lime_seconds=1e-6))
     with TestClient(app) as client:
+        client.get("/info")  # waits until it was timed
         app.state.desk.costs._each.clear()  # nothing says that it cannot fit
         reply = client.post("/explain", files={"file": photograph}, data=LOW)
         assert "deadline" in refused(reply, 503, "deadline")
