@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
@@ -159,6 +158,8 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
         held_out = take_share(groups[rest], target[rest], rules.validation, seed=rules.seed)
         fold[rest[held_out]] = 0
     elif plain:
+        from sklearn.model_selection import StratifiedKFold
+
         splitter = StratifiedKFold(rules.k, shuffle=True, random_state=rules.seed)
         for number, (_, rows) in enumerate(splitter.split(rest, target[rest])):
             fold[rest[rows]] = number

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit, softmax
 
 from melanoma.errors import DataError
@@ -178,6 +177,8 @@ class _Fit(NamedTuple):
 
 def _fit(logits: Floats, target: Integers, method: Method) -> _Fit:
     """Slope and intercepts of softmax(slope * logits + intercepts), the intercepts' mean 0."""
+    from scipy.optimize import minimize
+
     classes = logits.shape[1]
     # Only differences within a row count. One scale for all, so that the search meets numbers near
     # 1 whatever the network's are.

@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse.linalg import eigsh
 
 from melanoma.types import Floats
 
@@ -98,6 +97,8 @@ class Novelty:
 
 def fit_gaussian(embeddings: Embeddings, *, rank: int = RANK) -> Gaussian:
     """Of (n, D), n of 8 or more. The directions are rounded to half precision, as they are kept."""
+    from scipy.sparse.linalg import eigsh
+
     points = np.asarray(embeddings, np.float64)
     count, width = points.shape
     center = points.mean(axis=0)

@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import pdist, squareform
-from sklearn.neighbors import LocalOutlierFactor
 
 from melanoma.types import Flags, Floats, Integers
 
@@ -105,6 +102,8 @@ def _canonical_order(logits: Floats, embeddings: Floats | None, sites: list[str]
 
 def _copies(logits: Floats, directions: Floats | None) -> Integers:
     """(n,) numbers of the distinct lesions; copies of copies are copies."""
+    from scipy.sparse.csgraph import connected_components
+
     if directions is None:
         near = np.abs(logits[:, None] - logits[None]) <= COPY_LOGIT
     else:
@@ -125,6 +124,8 @@ def _of_logits(logits: Floats, sites: Sequence[str]) -> dict[str, Floats]:
 
 
 def _of_embeddings(directions: Floats, sites: Sequence[str]) -> dict[str, Floats]:
+    from sklearn.neighbors import LocalOutlierFactor
+
     count = len(directions)
     every, alike = ~np.eye(count, dtype=bool), _same_site(sites)
     apart = _distances(directions)
@@ -175,6 +176,8 @@ def _nearest(apart: Floats, others: Flags) -> Floats:
 
 def _distances(directions: Floats) -> Floats:
     """(n, n) cosine distances."""
+    from scipy.spatial.distance import pdist, squareform
+
     found: Floats = squareform(pdist(directions, "sqeuclidean")) / 2
     return found
 

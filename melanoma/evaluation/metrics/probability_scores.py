@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
-from scipy.stats import binomtest
 
 from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean
@@ -81,6 +80,8 @@ def reliability_bins(
 
     Wilson's takes the images as independent: it is a guide for the eye. (Wilson 1927.)
     """
+    from scipy.stats import binomtest
+
     bin_of = equal_count_bins(probability, bins)
     found = []
     for number in range(int(bin_of.max()) + 1):

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from skimage.segmentation import quickshift
-from sklearn.linear_model import Ridge
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError
@@ -102,6 +101,13 @@ def fit_surrogate(switches: Switches, probabilities: Floats) -> Surrogate:
     # The cosine of k ones among n and n ones is k / (sqrt(k) sqrt(n)).
     distance = 1 - np.sqrt(data.mean(axis=1))
     proximity = np.sqrt(np.exp(-(distance**2) / KERNEL_WIDTH**2))
-    model = Ridge(alpha=RIDGE).fit(data, probabilities, sample_weight=proximity)
-    r2 = model.score(data, probabilities, sample_weight=proximity)
-    return Surrogate(model.coef_, float(model.intercept_), float(r2))
+    share = proximity / proximity.sum()
+    inputs, answers = data - share @ data, probabilities - share @ probabilities
+    weighted = inputs.T * proximity
+    penalty = RIDGE * np.eye(data.shape[1])
+    weights = np.linalg.solve(weighted @ inputs + penalty, weighted @ answers)
+    intercept = float(share @ (probabilities - data @ weights))
+    left, spread = share @ (answers - inputs @ weights) ** 2, share @ answers**2
+    # Answers that are all one are explained by the intercept.
+    r2 = 1.0 if left <= 1e-24 else float(1 - left / spread)
+    return Surrogate(weights, intercept, r2)
