@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretrainedmodels.models.senet import SEResNeXtBottleneck
+from torch import nn
+from torchvision.models.mobilenetv2 import InvertedResidual
 
 from melanoma.devices import has_bfloat16
 from melanoma.errors import RecipeError, WeightsError
-from melanoma.models.classifier import make_classifier
+from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
 from melanoma.scoring.backends import conversion
 from melanoma.scoring.backends.open_members import open_members
@@ -51,6 +54,19 @@ def folder(kept: Path, tmp_path: Path) -> Path:
     """A converted bundle to spoil."""
     shutil.copytree(kept, tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+@pytest.fixture
+def conversions(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what is converted from now on, by giving what was converted before: a second."""
+    sizes: list[int] = []
+
+    def convert(_: TorchMembers, *, size: int) -> Any:
+        sizes.append(size)
+        return scorer.members._models
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    return sizes
 
 
 def _never(*_: Any, **__: Any) -> Any:
@@ -113,18 +129,20 @@ def test_an_answer_names_what_ran_it(trained: Any, scorer: Scorer) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_the_golden_score_holds_in_both_precisions(kept: Path, backend: str) -> None:
-    found = require_golden(open_scorer(kept, engine=Engine(backend)))
+def test_the_golden_score_holds_in_both_precisions(
+    kept: Path, backend: str, scorer: Scorer, reference: Scorer
+) -> None:
+    found = require_golden({"torch": reference, "openvino": scorer}[backend])
     assert found.largest is not None and found.largest < 1e-4
     half = Engine(backend, "bfloat16")
     if not has_bfloat16():
         with pytest.raises(RecipeError, match="no bfloat16 of its own"):
             open_scorer(kept, engine=half)
         return
-    scorer = open_scorer(kept, engine=half)
-    assert scorer.info()["precision"] == "bfloat16"
-    assert scorer.members.reference().precision == "float32"
-    require_golden(scorer)
+    rounded = open_scorer(kept, engine=half)
+    assert rounded.info()["precision"] == "bfloat16"
+    assert rounded.members.reference().precision == "float32"
+    require_golden(rounded)
 
 
 def test_a_conversion_is_kept_and_not_made_again(
@@ -136,7 +154,9 @@ def test_a_conversion_is_kept_and_not_made_again(
     assert "openvino" not in (folder / "manifest.json").read_text()
 
 
-def test_a_damaged_conversion_is_made_again_and_others_are_swept(folder: Path) -> None:
+def test_a_damaged_conversion_is_made_again_and_others_are_swept(
+    folder: Path, conversions: list[int]
+) -> None:
     base = folder / conversion.FOLDER
     (place,) = base.iterdir()
     file = place / "fold_0.bin"
@@ -145,6 +165,7 @@ def test_a_damaged_conversion_is_made_again_and_others_are_swept(folder: Path) -
     (base / "another").mkdir()
     (base / "partial-running").mkdir()
     open_scorer(folder, engine=OPENVINO)
+    assert len(conversions) == 1
     assert file.read_bytes() == good
     assert {path.name for path in base.iterdir()} == {place.name, "partial-running"}
 
@@ -157,10 +178,13 @@ def test_of_two_that_convert_at_once_one_is_kept(folder: Path, scorer: Scorer) -
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
-def test_without_a_place_to_write_the_conversion_is_in_memory(folder: Path) -> None:
+def test_without_a_place_to_write_the_conversion_is_in_memory(
+    folder: Path, conversions: list[int]
+) -> None:
     shutil.rmtree(folder / conversion.FOLDER)
     (folder / conversion.FOLDER).write_text("no folder")
     assert open_scorer(folder, engine=OPENVINO).info()["backend"] == "openvino"
+    assert len(conversions) == 1
 
 
 def test_gradients_are_of_the_weights_that_scored_or_of_none(folder: Path) -> None:
@@ -171,17 +195,24 @@ def test_gradients_are_of_the_weights_that_scored_or_of_none(folder: Path) -> No
         _ = scorer.classifiers
 
 
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "se_resnext50_32x4d"])
-def test_grouped_convolutions_and_gates_are_torch_s(backbone: str) -> None:
+def _tiny(*blocks: nn.Module) -> Classifier:
+    """A classifier of a stem of 64 channels and these blocks of a backbone that is offered:
+    benchmarks/backends.py compares whole ones, each of which takes seconds to convert."""
+    stem = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
+    return Classifier(nn.Sequential(stem, nn.BatchNorm2d(64), *blocks), features=64, outputs=3)
+
+
+def test_grouped_convolutions_and_gates_are_torch_s() -> None:
     torch.manual_seed(0)
-    network = make_classifier(backbone, outputs=3).eval()
-    _require_equal(TorchMembers({0: network}, normalize="half", device=CPU))
+    gated = SEResNeXtBottleneck(64, 16, groups=32, reduction=16)
+    separable = InvertedResidual(64, 64, stride=1, expand_ratio=2)
+    _require_equal(TorchMembers({0: _tiny(gated, separable)}, normalize="half", device=CPU))
 
 
 def test_networks_of_several_seeds_are_torch_s() -> None:
     torch.manual_seed(0)
-    networks = [make_classifier("resnet18", outputs=1) for _ in range(2)]
-    _require_equal(TorchMembers({0: SeedMean(networks)}, normalize="imagenet", device=CPU))
+    networks = SeedMean([_tiny(), _tiny(nn.ReLU())])
+    _require_equal(TorchMembers({0: networks}, normalize="imagenet", device=CPU))
 
 
 def _require_equal(reference: TorchMembers) -> None:
