@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -144,7 +145,8 @@ def make_scorer(
             slope=1.0, intercept=-2.0 if outputs == 1 else (0.0,) * outputs, prevalence=0.5
         ),
         thresholds=(Threshold(0.5, "sensitivity 0.95"),),
-        report={},
+        # Of a report it is only asked whether its calibration was seen to help.
+        report=SimpleNamespace(recalibrated=None, calibration=SimpleNamespace(helps=True)),
     )
     return ToyScorer(bundle, networks)
 
