@@ -103,10 +103,12 @@ def test_one_image_is_said_alike_with_a_service_and_without(
     assert sum(line.startswith(said) for line in lines) == 1
     assert table["frequency"][0].rstrip(".") in lines
     assert f"it may be: {table['set'][0].replace('; ', ', ')}" in lines
-    assert lines[-3].startswith(f"threshold {table['threshold'][0]:.1%} (sensitivity 0.95): ")
-    assert f"sensitivity {table['sensitivity'][0]:.1%} (95 % interval " in lines[-3]
-    assert lines[-2].endswith(f"where {table['prevalence'][0]:.2%} of the images are melanomas")
-    assert lines[-1] == table["disclaimer"][0]
+    reached, calibrated, disclaimer, unchecked = lines[-4:]
+    assert reached.startswith(f"threshold {table['threshold'][0]:.1%} (sensitivity 0.95): ")
+    assert f"sensitivity {table['sensitivity'][0]:.1%} (95 % interval " in reached
+    assert calibrated.endswith(f"where {table['prevalence'][0]:.2%} of the images are melanomas")
+    assert disclaimer == table["disclaimer"][0]
+    assert unchecked.endswith("this bundle has no novelty score")
 
 
 def test_a_threshold_is_asked_of_the_service_as_of_a_bundle(
@@ -160,9 +162,9 @@ def test_of_several_images_each_line_names_its_file(
 ) -> None:
     answer = call_door("predict", one, folder / "white.webp", "--url", served.address)
     first, second, *common = answer.out.splitlines()
-    assert len(common) == 3, "what holds for both is said once"
+    assert len(common) == 4, "what holds for both is said once"
     assert first.startswith(f"{one.stem}: prediction: ")
-    assert second.startswith("white: prediction: ")
+    assert second.startswith("white: warning: low_information; prediction: ")
     assert served.address in answer.err
 
 
