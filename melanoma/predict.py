@@ -171,7 +171,7 @@ def predict(
     if json:
         t.answer_json(rows)
     elif top or len(rows) <= 10:
-        _say_rows(rows, top or 0, scorer.melanoma)
+        _say_rows(rows, top or 0, scorer)
     wrote = f"; wrote {target}" if keep or (picture and not errors) else ""
     t.say(
         f"{len(rows) - len(errors):,} of {len(rows):,} images scored in {t.duration(start)} "
@@ -281,18 +281,18 @@ def _refuse_errors(errors: list[dict[str, Any]]) -> None:
         raise DataError(f"{count} no score ({shown})")
 
 
-def _say_rows(rows: list[dict[str, Any]], top: int, melanoma: Sequence[str]) -> None:
+def _say_rows(rows: list[dict[str, Any]], top: int, by: LocalScorer | RemoteScorer) -> None:
     from melanoma.scoring.files.spoken import common_lines, image_lines, ranked_lines
 
     for row in rows:
         # One image has the line of its prediction for itself; of several, each has one line.
-        lines = image_lines(row, melanoma)
+        lines = image_lines(row, by.melanoma)
         for line in lines if len(rows) == 1 else [f"{row['image_name']}: {'; '.join(lines)}"]:
             t.answer(line)
         for line in ranked_lines(row, top):
             t.answer(line)
     scored = [row for row in rows if not row["error"]]
-    for line in common_lines(scored[0]) if scored else ():
+    for line in common_lines(scored[0], by.elsewhere) if scored else ():
         t.answer(line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from melanoma.evaluation.report.build import Report, build_report, save_out_of_f
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.seal import seal_bundle
-from melanoma.scoring.bundle.staging import staging
+from melanoma.scoring.bundle.staging import MANIFEST, staging
 from melanoma.scoring.novelty import Novelty
 from melanoma.scoring.patient_report import add_context
 from melanoma.training.run.folder import hold
@@ -68,8 +69,25 @@ def evaluate_folds(
         report = replace(report, content=without_names(report.content))
     content = add_quality(report.content, trained, arrays, watch=watch)
     report = replace(report, content=with_words(content))  # of what both turn away, too
+    tell_dropped_results(folder, watch)
     _seal(trained, report, novelty.novelty if novelty else None)
     return report
+
+
+def tell_dropped_results(folder: Path, watch: Watch) -> None:
+    """Warn of results elsewhere that the bundle had and will have no more: they were measured with
+    its earlier calibration and thresholds."""
+    try:
+        had = json.loads((folder / MANIFEST).read_text()).get("external", [])
+        names = [str(result["name"]) for result in had]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # nothing was sealed here
+    if names:
+        watch.say(
+            f"warning: the results elsewhere that were sealed into {folder} ({', '.join(names)}) "
+            "are dropped, as they were measured with the bundle from before; measure each again "
+            "with --external RECIPE --attach"
+        )
 
 
 def _seal(trained: FinishedFolds, report: Report, novelty: Novelty | None) -> None:

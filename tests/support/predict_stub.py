@@ -25,6 +25,7 @@ class BytesScorer:
     prevalence: float | None = None
     size: int | None = None
     engine = "stub"
+    elsewhere = ()
 
     def __init__(self, healthy: int | None = None, digest: str = "d" * 64) -> None:
         self.healthy, self.digest = healthy, digest

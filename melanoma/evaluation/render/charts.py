@@ -30,8 +30,8 @@ from melanoma.evaluation.report.schema_parts import (
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of the thresholds, in charts and tables alike
 # Every chart that a report may have: save_figures removes what an earlier report left of them.
 NAMES = (
-    *("flow", "roc", "pr", "before", "after", "after_low", "benefit", "benefit_low"),
-    *("classes", "subgroups", "shortcuts", "losses", "rates"),
+    *("roc", "pr", "before", "after", "after_low", "benefit", "benefit_low"),
+    *("classes", "subgroups", "shortcuts", "losses", "rates", "flow"),
 )
 LOW = 0.1  # up to here the part where a threshold mostly lies is drawn once more
 _UNKNOWN = Measured(value=None)
@@ -39,7 +39,7 @@ _UNKNOWN = Measured(value=None)
 
 def draw_charts(content: ReportContent, words: Words = ENGLISH) -> dict[str, str]:
     """Name -> <svg>. A chart that the content has no numbers for is absent."""
-    charts = {"flow": draw_flow(content, words)} if content.data.images else {}
+    charts: dict[str, str] = {}
     used = content.thresholds[0].value if content.thresholds else None
     low = used is not None and used < LOW
     if content.curves is not None:
@@ -68,7 +68,8 @@ def draw_charts(content: ReportContent, words: Words = ENGLISH) -> dict[str, str
         charts["subgroups"] = draw_subgroups(content.subgroups, overall, words)
     if content.shortcuts is not None:
         charts["shortcuts"] = draw_shortcuts(content.shortcuts, words)
-    return charts | draw_training(content.history, words)
+    charts |= draw_training(content.history, words)
+    return charts | ({"flow": draw_flow(content, words)} if content.data.images else {})
 
 
 def draw_roc(content: ReportContent, curves: Curves, words: Words) -> str:

@@ -46,6 +46,25 @@ class _Reply(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+class Reached(_Reply):
+    """A value and its interval."""
+
+    value: Probability | None
+    low: Probability | None = None
+    high: Probability | None = None
+
+
+class DescribedResult(_Reply):
+    """What a bundle reached on a set that it was not trained on, as /info tells it."""
+
+    name: Text
+    source: Annotated[str, AfterValidator(_printable)] = ""
+    images: Annotated[int, Field(ge=0)]
+    auroc: Reached
+    sensitivity: Reached | None = None
+    specificity: Reached | None = None
+
+
 class DescribedModel(_Reply):
     """A bundle, as /info names it."""
 
@@ -57,19 +76,14 @@ class DescribedModel(_Reply):
     image_size: Annotated[int, Field(ge=1)] | None = None
     backend: Name | None = None  # an older service does not say it
     precision: Name | None = None
-
-
-class _Reached(_Reply):
-    value: Probability | None
-    low: Probability | None = None
-    high: Probability | None = None
+    external: Annotated[list[DescribedResult], Field(max_length=100)] = []
 
 
 class _Threshold(_Reply):
     value: Probability
     at: Text = "stated by the service"
-    sensitivity: _Reached | None = None
-    specificity: _Reached | None = None
+    sensitivity: Reached | None = None
+    specificity: Reached | None = None
 
 
 class _Model(_Reply):

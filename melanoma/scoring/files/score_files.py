@@ -36,7 +36,8 @@ _AHEAD = 32  # files that are read, decoded and not scored yet
 class FileScorer(Protocol):
     """Whatever scores files. `melanoma` are the classes that count as it, `threshold` what was
     asked for in the place of the bundle's own, and so is `prevalence`; `engine` what runs the
-    networks and how exactly."""
+    networks and how exactly; `elsewhere` what the bundle reached on other sets: name, source,
+    images, auroc, sensitivity and specificity."""
 
     name: str
     digest: str
@@ -45,6 +46,7 @@ class FileScorer(Protocol):
     threshold: float | None
     prevalence: float | None
     engine: str
+    elsewhere: Sequence[Mapping[str, Any]]
 
     def prepare(self, data: bytes) -> Any:
         """What `answer` takes of a photograph; several at a time, each in a thread."""
@@ -74,6 +76,8 @@ class LocalScorer:
         self.prevalence = prevalence
         self.engine = f"{scorer.members.backend} {scorer.members.precision}"
         self.size: int | None = scorer.bundle.size
+        results = scorer.bundle.report.external_results
+        self.elsewhere: Sequence[Mapping[str, Any]] = [one.model_dump() for one in results]
 
     def answer(self, photographs: Sequence[Photograph | str]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""

@@ -61,6 +61,7 @@ class RemoteScorer:
         self.threshold, self.prevalence = threshold, prevalence
         self.engine = f"{described.backend} {described.precision}"
         self.size = described.image_size
+        self.elsewhere: Sequence[Mapping[str, Any]] = [r.model_dump() for r in described.external]
 
     def prepare(self, data: bytes) -> bytes:
         """The bytes as they are: the service decodes them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
@@ -58,16 +58,36 @@ def ranked_lines(row: Row, count: int) -> list[str]:
     return [f"{name} {100 * probability:.2f} %" for name, probability in ranked]
 
 
-def common_lines(row: Row) -> list[str]:
+def common_lines(row: Row, elsewhere: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """What holds for all images of a bundle: what pictures it is for, what its threshold reaches,
-    what its probabilities refer to, and the disclaimer. `row` is one of them that has a score."""
+    here and `elsewhere` (see FileScorer), what its probabilities refer to, and the disclaimer.
+    `row` is one of them that has a score."""
     only = PICTURES_ONLY.get(row.get("image_type") or "")
     return [
         *([only.rstrip(".")] if only else []),
         *_reached(row),
+        *_elsewhere(elsewhere),
         *probability_lines(row),
         *_unchecked(row),
     ]
+
+
+def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line, whatever the number of results."""
+    told = []
+    for result in results:
+        source = result["source"] or result["name"]
+        figures = [
+            f"{name} {reached['value']:.1%}"
+            for name in ("sensitivity", "specificity")
+            if (reached := result[name]) and reached["value"] is not None
+        ]
+        auroc = result["auroc"]["value"]
+        figures += [] if auroc is None else [f"AUROC {auroc:.3f}"]
+        told.append(
+            f"{', '.join(figures) or 'undefined'} on {result['images']:,} images of {source}"
+        )
+    return [f"elsewhere, at the bundle's own threshold: {'; '.join(told)}"] if told else []
 
 
 def _unchecked(row: Row) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,12 @@ from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.external_result import seal_external
+from melanoma.scoring.files.score_files import LocalScorer
+from melanoma.scoring.files.spoken import common_lines
+from melanoma.scoring.scorer import Scorer
 from melanoma.training.run.survey import summarize_run
+from melanoma.workflows.evaluate import tell_dropped_results
+from melanoma.workflows.watch import SILENT
 
 RESULT = ExternalResult(
     name="elsewhere",
@@ -55,6 +61,24 @@ def test_the_bundle_scores_as_before_under_another_digest(copied: Path) -> None:
         before.calibration,
     )
     assert after.digest != before.digest
+
+
+def test_evaluate_warns_that_it_drops_it(copied: Path) -> None:
+    said: list[str] = []
+    watch = replace(SILENT, say=said.append)
+    tell_dropped_results(copied, watch)
+    assert said == [], "nothing was attached yet"
+    seal_external(load_bundle(copied), RESULT)
+    tell_dropped_results(copied, watch)
+    assert len(said) == 1
+    assert "(elsewhere) are dropped" in said[0]
+    assert "--attach" in said[0]
+
+
+def test_predict_has_it_for_its_closing_lines(copied: Path) -> None:
+    scorer = LocalScorer(Scorer(seal_external(load_bundle(copied), RESULT)))
+    line = common_lines({"threshold": None}, scorer.elsewhere)[0]
+    assert "sensitivity 62.7%, specificity 67.3%, AUROC 0.311 on 1,144 images of St. E" in line
 
 
 def test_a_later_result_of_the_same_set_takes_its_place(copied: Path) -> None:

@@ -66,6 +66,32 @@ def test_all_numbers_stand_beside_what_they_refer_to() -> None:
     ]
 
 
+def test_what_it_reached_elsewhere_stands_below_what_it_reached_here() -> None:
+    known = {"sensitivity": {"value": 0.627}, "specificity": {"value": 0.673}}
+    results = [
+        {
+            "name": "a",
+            "source": "St. Elsewhere",
+            "images": 1144,
+            "auroc": {"value": 0.711},
+            **known,
+        },
+        {
+            **{name: {"value": None} for name in ("auroc", "sensitivity")},
+            "specificity": None,
+            "name": "b",
+            "source": "",
+            "images": 20,
+        },
+    ]
+    lines = common_lines(ROW, results)
+    assert lines[0].endswith("on the bundle's held-out images")
+    assert lines[1] == (
+        "elsewhere, at the bundle's own threshold: sensitivity 62.7%, specificity 67.3%, "
+        "AUROC 0.711 on 1,144 images of St. Elsewhere; undefined on 20 images of b"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
