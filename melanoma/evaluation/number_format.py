@@ -94,6 +94,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def short_source(words: str) -> str:
+    """What a set is called, of a sentence on its images: what stands before a comma or bracket."""
+    return re.split(r",| \(", words, maxsplit=1)[0]
+
+
 def listed(names: tuple[str, ...] | list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     if len(names) < 2:

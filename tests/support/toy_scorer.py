@@ -146,7 +146,9 @@ def make_scorer(
         ),
         thresholds=(Threshold(0.5, "sensitivity 0.95"),),
         # Of a report it is only asked whether its calibration was seen to help.
-        report=SimpleNamespace(recalibrated=None, calibration=SimpleNamespace(helps=True)),
+        report=SimpleNamespace(
+            recalibrated=None, calibration=SimpleNamespace(helps=True), external_results=()
+        ),
     )
     return ToyScorer(bundle, networks)
 

@@ -17,7 +17,14 @@ from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.catalog import METRICS, metric_form, metric_title
 from melanoma.evaluation.metrics.spec import Card as MetricCard
 from melanoma.evaluation.metrics.spec import MetricSpec
-from melanoma.evaluation.number_format import bounded, in_percent, percent, plural, share
+from melanoma.evaluation.number_format import (
+    bounded,
+    in_percent,
+    percent,
+    plural,
+    share,
+    short_source,
+)
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
 from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
@@ -230,7 +237,7 @@ def _cards(content: ReportContent) -> list[Card]:
             shown = Card(name, percent(metric.value), bounded(metric, percent), note)
             cards.append((_AFTER_RANKING, shown))
     for result in content.external_results:
-        where = (result.source or result.name).split(",")[0].split(" (")[0]
+        where = short_source(result.source or result.name)
         note = f"on {plural(result.images, 'image')} of {where}"
         elsewhere = Card("AUROC elsewhere", share(result.auroc.value), bounded(result.auroc), note)
         cards.append((_AFTER_RANKING, elsewhere))

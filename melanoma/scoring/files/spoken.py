@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
+from melanoma.evaluation.number_format import short_source
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -76,7 +77,7 @@ def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line, whatever the number of results."""
     told = []
     for result in results:
-        source = result["source"] or result["name"]
+        source = short_source(result["source"] or result["name"])
         figures = [
             f"{name} {reached['value']:.1%}"
             for name in ("sensitivity", "specificity")

@@ -71,7 +71,7 @@ def test_what_it_reached_elsewhere_stands_below_what_it_reached_here() -> None:
     results = [
         {
             "name": "a",
-            "source": "St. Elsewhere",
+            "source": "St. Elsewhere, all of 2020",
             "images": 1144,
             "auroc": {"value": 0.711},
             **known,
