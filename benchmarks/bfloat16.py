@@ -1,0 +1,103 @@
+"""What bfloat16 changes of the shipped bundle's answers, on the images that its members never saw.
+
+    python -m benchmarks.bfloat16 [--every 5]
+
+HAM10000's held-out images (../shared/data), each by the one member that was trained without it, as
+it is served: OpenVINO, the bundle's views, its calibration. In float32 and in bfloat16, on the same
+squares. `--every N` takes each N-th image of results/ham10000_mobilenet/oof.csv. Writes
+results/benchmarks/bfloat16.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.facts import run_facts
+from melanoma.data.images import decode_image
+from melanoma.scoring.backends.core import import_openvino
+from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.bundle.golden import open_scorer
+from melanoma.scoring.rounding import MOST_AUROC, MOST_PROBABILITY, measure_rounding
+from melanoma.scoring.scorer import Scorer
+from melanoma.storage import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+NAME = "ham10000_mobilenet"
+_BATCH = 64
+
+
+def probabilities(
+    scorers: list[Scorer], files: list[Path], folds: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Rows, and their (B, C) probabilities by each scorer's member of their fold."""
+    with ThreadPoolExecutor(2) as pool:
+        read = lambda path: scorers[0].square(decode_image(path.read_bytes()).pixels)  # noqa: E731
+        for fold in np.unique(folds):
+            rows, alone = np.flatnonzero(folds == fold), [one.of_fold(fold) for one in scorers]
+            for part in np.array_split(rows, -(-len(rows) // _BATCH)):
+                squares = np.stack(list(pool.map(read, [files[row] for row in part])))
+                yield part, [one.member_probabilities(squares)[:, 0] for one in alone]
+
+
+def _worst(table: pd.DataFrame, found: np.ndarray) -> list[dict[str, Any]]:
+    """The five images that moved most, each in the class that did."""
+    moved = np.abs(found[1] - found[0])
+    rows = np.argsort(-moved.max(axis=1))[:5]
+    return [
+        {
+            "image": str(table["image_name"].iloc[row]),
+            "fold": int(table["fold"].iloc[row]),
+            "before": round(float(found[0, row, moved[row].argmax()]), 4),
+            "after": round(float(found[1, row, moved[row].argmax()]), 4),
+        }
+        for row in rows
+    ]
+
+
+def main() -> None:
+    """Measure, and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=ROOT / "results/benchmarks/bfloat16.json")
+    given = parser.parse_args()
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv").iloc[:: given.every]
+    places = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
+    files = [places[name] for name in table["image_name"]]
+    weights = ROOT / "weights" / NAME
+    kinds = ("float32", "bfloat16")
+    scorers = [open_scorer(weights, engine=Engine("openvino", kind)) for kind in kinds]
+    bundle = scorers[0].bundle
+    found = np.zeros((2, len(files), len(bundle.classes)))
+    for rows, answers in probabilities(scorers, files, table["fold"].to_numpy(np.int64)):
+        found[:, rows] = answers
+    assert bundle.threshold is not None
+    change = measure_rounding(
+        *found,
+        table["melanoma"].to_numpy(bool),
+        melanoma=[bundle.classes.index(name) for name in bundle.melanoma],
+        threshold=bundle.threshold.value,
+    )
+    figures = {
+        **run_facts("bfloat16"),
+        "openvino": import_openvino().__version__,
+        "views": scorers[0].views,
+        **asdict(change),
+        "allowed": {"auroc_change": MOST_AUROC, "largest_change": MOST_PROBABILITY},
+        "holds": change.holds,
+        "worst": _worst(table, found),
+    }
+    write_json(given.out, figures)
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
