@@ -15,7 +15,8 @@ from api.app import create_app
 from api.settings import Settings
 from melanoma.data.images import decode_image
 from melanoma.data.transforms import to_tensor
-from melanoma.scoring.scorer import DISCLAIMER, Scorer
+from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.scoring.scorer import Scorer
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -440,7 +440,7 @@ def test_a_file_that_is_no_npy_is_refused_unread(table: LesionTable, tmp_path: P
     path = tmp_path / "x_train_32.npy"
     for content in (b"", b"PK\x03\x04" + bytes(100), np.array([{}]).dumps()):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"not a \.npy array"):
+        with pytest.raises(DataError, match=r"no plain \.npy array|is an archive"):
             adopt(path, table, tmp_path / "arrays")
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="uint8 N x S x S x 3 is needed, found object"):

@@ -496,7 +496,10 @@ def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
             "data.labels: nv means '3', ",
         ),
         ({"data": {"reader": "ham10000", "table": "x"}}, "data.table: unknown key; known: reader"),
-        ({"evaluation": {"calibration": "platt"}}, "evaluation.calibration: Input should be 's"),
+        (
+            {"evaluation": {"calibration": "platt"}},
+            "evaluation.calibration: Input should be 'auto', 's",
+        ),
         ({"evaluation": {"sensitivities": [1.5]}}, "evaluation.sensitivities.0: "),
     ],
 )

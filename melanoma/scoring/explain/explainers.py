@@ -38,8 +38,9 @@ from melanoma.types import Floats
 
 LARGEST = 5  # superpixels in a picture
 # Pixels that a block holds: memory does not grow with the number of evaluations, and a caller who
-# leaves is noticed after one member's share of a block.
+# leaves is noticed after one member's share of a block. Small squares have more steps to leave at.
 _BATCH_PIXELS = 16 * 224 * 224
+_BATCH_IMAGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +275,7 @@ def time_evaluation(scorer: Scorer) -> float:
 
 
 def _batch_size(scorer: Scorer) -> int:
-    return int(max(1, _BATCH_PIXELS // scorer.bundle.size**2))
+    return int(min(_BATCH_IMAGES, max(1, _BATCH_PIXELS // scorer.bundle.size**2)))
 
 
 def _hidden(
