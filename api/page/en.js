@@ -4,7 +4,7 @@ import { report } from "./en_report.js";
 export const en = {
   ...report,
   title: "Melanoma score",
-  subtitle: "One photograph of a skin lesion, one calibrated probability.",
+  subtitle: "One photograph of a skin lesion, one probability, and how far to trust it.",
   skip: "Skip to the content",
   language: "Language",
   theme: "Theme",

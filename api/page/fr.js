@@ -6,7 +6,7 @@ export const fr = {
   ...report,
   ...names,
   title: "Score de mélanome",
-  subtitle: "Une photographie de lésion cutanée, une probabilité calibrée.",
+  subtitle: "Une photographie de lésion cutanée, une probabilité, et ce qu’elle vaut.",
   skip: "Aller au contenu",
   language: "Langue",
   theme: "Thème",
