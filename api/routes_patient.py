@@ -13,10 +13,9 @@ from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, TheThreshold,
 from api.errors import Refusal, request_id_of
 from api.openapi import PATIENT_BODY
 from api.patient_upload import PatientUpload, read_patient
-from api.responses import (
+from api.responses import ItemRefusal, ModelAnswer
+from api.responses_patient import (
     ContextAnswer,
-    ItemRefusal,
-    ModelAnswer,
     PatientAnswer,
     PatientItemAnswer,
     PatientLesionAnswer,

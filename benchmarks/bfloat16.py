@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.facts import run_facts
-from melanoma.data.images import decode_image
+from melanoma.data.images import Pixels, decode_image
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.golden import open_scorer
@@ -40,7 +40,10 @@ def probabilities(
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Rows, and their (B, C) probabilities by each scorer's member of their fold."""
     with ThreadPoolExecutor(2) as pool:
-        read = lambda path: scorers[0].square(decode_image(path.read_bytes()).pixels)  # noqa: E731
+
+        def read(path: Path) -> Pixels:
+            return scorers[0].square(decode_image(path.read_bytes()).pixels)
+
         for fold in np.unique(folds):
             rows, alone = np.flatnonzero(folds == fold), [one.of_fold(fold) for one in scorers]
             for part in np.array_split(rows, -(-len(rows) // _BATCH)):

@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.facts import run_facts
 from benchmarks.novelty_pictures import pictures_by_kind
-from melanoma.data.images import decode_image
+from melanoma.data.images import Pixels, decode_image
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
@@ -128,7 +128,10 @@ class _Rows:
 
 def _squares(scorer: Scorer, files: list[Path]) -> np.ndarray:
     with ThreadPoolExecutor(2) as pool:
-        read = lambda path: scorer.square(decode_image(path.read_bytes()).pixels)  # noqa: E731
+
+        def read(path: Path) -> Pixels:
+            return scorer.square(decode_image(path.read_bytes()).pixels)
+
         return np.stack(list(pool.map(read, files)))
 
 
