@@ -11,5 +11,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.uint8]
 # An iterable that shows how far it is: progress(parts, desc="score", unit="images").
 Progress = Callable[..., Iterable[Any]]

@@ -14,17 +14,16 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from melanoma.data.loader_workers import PREFETCH, fit_workers, named_worker_errors
 from melanoma.recipe.sections import Sampler
+from melanoma.types import Integers
 
 if TYPE_CHECKING:
     from melanoma.data.augmentation import Augmentation
-
-Rows = npt.NDArray[np.int64]
 
 
 class RowSource(Protocol):
     """What batches are made of: an ImageArray's pixels, or the embeddings of them."""
 
-    def rows(self, rows: Rows) -> npt.NDArray[Any]:
+    def rows(self, rows: Integers) -> npt.NDArray[Any]:
         """The named rows, copied."""
 
 
@@ -35,7 +34,7 @@ class Batch(NamedTuple):
     """
 
     pixels: torch.Tensor
-    rows: Rows
+    rows: Integers
     share: float
     closes: bool
 
@@ -53,14 +52,14 @@ class Batch(NamedTuple):
 class Plan(NamedTuple):
     """One batch to come: rows of the array, share and end of the accumulation group."""
 
-    rows: Rows
+    rows: Integers
     share: float = 1.0
     closes: bool = True
 
 
 def plan_epoch(
-    rows: Rows,
-    targets: Rows,
+    rows: Integers,
+    targets: Integers,
     *,
     sampler: Sampler,
     batch_size: int,
@@ -82,7 +81,9 @@ def plan_epoch(
     return plans
 
 
-def draw_order(rows: Rows, targets: Rows, *, sampler: Sampler, seed: Sequence[int]) -> Rows:
+def draw_order(
+    rows: Integers, targets: Integers, *, sampler: Sampler, seed: Sequence[int]
+) -> Integers:
     """As many rows as given: each once, shuffled; or drawn so that classes have their shares.
 
     Balanced: of targets 0 and 1, positives have `positive_share`; more classes have equal shares.
@@ -204,7 +205,7 @@ class _Task(NamedTuple):
     """What a worker is sent: a plan's position and rows, and the seed of its augmentation."""
 
     position: int
-    rows: Rows
+    rows: Integers
     seed: tuple[int, ...] | None
 
 
@@ -233,7 +234,7 @@ class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
         return batch, position
 
 
-def _draw(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+def _draw(rows: Integers, count: int, rng: np.random.Generator) -> Integers:
     """`count` rows: every row as often as any other to within one."""
     repeats, rest = divmod(count, len(rows))
     return np.concatenate([np.tile(rows, repeats), rng.choice(rows, rest, replace=False)])

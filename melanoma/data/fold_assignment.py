@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from melanoma.data.share_split import split_by_share, worst_share
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
-
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from melanoma.types import Floats, Integers
 
 
-def require_enough(frame: pd.DataFrame, groups: Rows, rest: Rows, rules: Folds) -> None:
+def require_enough(frame: pd.DataFrame, groups: Integers, rest: Integers, rules: Folds) -> None:
     """Raise FoldError unless the rows that are left have a group (a number in `groups`, one a row)
     of each class for each fold. The advice is one that works."""
     target, parts = frame["target"].to_numpy(), max(rules.k, 2)
@@ -37,7 +34,7 @@ def require_enough(frame: pd.DataFrame, groups: Rows, rest: Rows, rules: Folds) 
     )
 
 
-def require_each_class(fold: Rows, groups: Rows, target: Rows, rules: Folds) -> None:
+def require_each_class(fold: Integers, groups: Integers, target: Integers, rules: Folds) -> None:
     """Raise FoldError where a fold has no row of some class: it could not be scored."""
     classes = np.unique(target)
     lacking = [f for f in range(rules.k) if len(np.unique(target[fold == f])) < len(classes)]
@@ -48,7 +45,7 @@ def require_each_class(fold: Rows, groups: Rows, target: Rows, rules: Folds) -> 
         )
 
 
-def _advice(groups: Rows, target: Rows, rules: Folds, *, classes: int) -> str:
+def _advice(groups: Integers, target: Integers, rules: Folds, *, classes: int) -> str:
     """A number of folds that these groups can fill; where there is none, what is needed."""
     for k in range(rules.k - 1, 1, -1):
         if len(np.unique(groups)) < k:
@@ -63,7 +60,7 @@ def _advice(groups: Rows, target: Rows, rules: Folds, *, classes: int) -> str:
     )
 
 
-def take_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
+def take_share(groups: Integers, target: Integers, share: float, *, seed: int) -> Integers:
     """Rows of that share of every class to within one image, as far as whole groups allow. Raises
     FoldError where one class has none."""
     part = assign_groups(groups, target, np.array([1 - share, share]), seed=seed)
@@ -82,13 +79,13 @@ def take_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
     return np.flatnonzero(part == 1)
 
 
-def _both_sides(part: Rows, target: Rows) -> bool:
+def _both_sides(part: Integers, target: Integers) -> bool:
     return set(target[part == 0]) == set(target[part == 1]) == set(target)
 
 
 def assign_groups(
-    groups: Rows, target: Rows, shares: Floats, *, seed: int, by_size: bool = False
-) -> Rows:
+    groups: Integers, target: Integers, shares: Floats, *, seed: int, by_size: bool = False
+) -> Integers:
     """Rarest class first, its largest groups first, each to the part that then has the fewest
     images of that class, then the fewest images, for its share.
 
@@ -131,6 +128,6 @@ def assign_groups(
     return fold_of_group[groups]
 
 
-def _rarest_first(sizes: Rows) -> Rows:
+def _rarest_first(sizes: Integers) -> Integers:
     """Class numbers by size; of two, the positives first, even where they are the most."""
     return np.array([1, 0]) if len(sizes) == 2 else np.argsort(sizes, kind="stable")

@@ -17,7 +17,6 @@ from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from melanoma.data import jpeg_structure, png_structure
@@ -34,11 +33,10 @@ from melanoma.data.rgb import has_low_information, make_upright, read_orientatio
 from melanoma.data.webp_structure import decode_webp, is_webp, require_few_chunks
 from melanoma.errors import ImageError
 from melanoma.storage import read_file
+from melanoma.types import Pixels as Pixels  # whoever decodes finds it here
 
 # OpenCV's own threads fight with torch's and with the loader's workers.
 cv2.setNumThreads(0)
-
-Pixels = npt.NDArray[np.uint8]
 
 # What arrays and bundles state. It rises when any acceptable file gives other pixels than before:
 # 1 ignored color profiles, and took 12-bit grey in 16 bits as it stands.

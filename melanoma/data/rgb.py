@@ -15,8 +15,7 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsTransform
 
 from melanoma.data.color import to_srgb
-
-Pixels = npt.NDArray[np.uint8]
+from melanoma.types import Pixels
 
 _STRIP_PIXELS = 1 << 20
 _ORIENTATION = 0x0112

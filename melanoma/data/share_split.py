@@ -7,20 +7,18 @@ classes, may leave no such split, and then each class comes as near as they let 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from melanoma.types import Floats, Integers
 
 
-def worst_share(part: Rows, target: Rows, share: float) -> float:
+def worst_share(part: Integers, target: Integers, share: float) -> float:
     """By how many images the class that is worst off misses its share in part 1."""
     sizes = np.bincount(target)
     caught = np.bincount(target[part == 1], minlength=len(sizes))
     return float(np.abs(caught - share * sizes).max())
 
 
-def split_by_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Rows:
+def split_by_share(groups: Integers, target: Integers, share: float, *, seed: int) -> Integers:
     """(N,) of 0 and 1, the part of each row; part 1 has that share of every class.
 
     Rarest class first, its largest groups first, each to the part that has the fewest images for
@@ -50,7 +48,7 @@ def split_by_share(groups: Rows, target: Rows, share: float, *, seed: int) -> Ro
     return part[groups]
 
 
-def _give_absent_classes(part: Rows, holds: Rows, shares: Floats) -> None:
+def _give_absent_classes(part: Integers, holds: Integers, shares: Floats) -> None:
     """Move a class's smallest group into the part that lacks it, in place."""
     sizes = holds.sum(axis=0)
     for number in np.flatnonzero(sizes):

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from melanoma.errors import ImageError
-
-Pixels = npt.NDArray[np.uint8]
+from melanoma.types import Pixels
 
 MAX_CHUNKS = 1_000
 _STRIP_ROWS = 256

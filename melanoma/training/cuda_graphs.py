@@ -17,7 +17,7 @@ from melanoma.models.classifier import Classifier
 from melanoma.training.state import TrainingState
 
 Passes = Callable[[], Tensor]
-Record = Callable[[Passes, Callable[[], None]], tuple[Callable[[], object], Tensor]]
+RecordGraph = Callable[[Passes, Callable[[], None]], tuple[Callable[[], object], Tensor]]
 MOST_SHAPES = 4  # an epoch has two sizes of batches; each graph holds a batch's activations
 
 
@@ -48,7 +48,7 @@ class GraphedPasses:
         *,
         normalize: Normalize,
         precision: torch.dtype,
-        record: Record,
+        record: RecordGraph,
     ) -> None:
         self.state, self.loss, self.network, self.record = state, loss, network, record
         self.normalize, self.precision = normalize, precision

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.batches import Plan, Rows, load_batches
+from melanoma.data.batches import Plan, load_batches
 from melanoma.data.npy_file import NpyFile
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError
@@ -32,6 +32,7 @@ from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.storage import digest_of, ensure_writable, read_text, write_json
+from melanoma.types import Integers
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
 _BATCH = 32
@@ -48,9 +49,9 @@ class Embeddings:
 
     path: Path
     id: Id
-    held: Rows = field(compare=False, repr=False)  # the id knows them
+    held: Integers = field(compare=False, repr=False)  # the id knows them
 
-    def rows(self, rows: Rows) -> npt.NDArray[np.float32]:
+    def rows(self, rows: Integers) -> npt.NDArray[np.float32]:
         """(len(rows), D) float32, copied; the map lives as long as this call, as in ImageArray.
 
         `rows` are the array's. Raises DataError for one that was not embedded.
@@ -63,7 +64,7 @@ class Embeddings:
 
 
 def embedding_id(
-    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Rows | None = None
+    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Integers | None = None
 ) -> Id:
     """Everything that decides the embeddings of `rows` of the array, or of all."""
     names = array.names if rows is None else [array.names[row] for row in rows]
@@ -90,7 +91,7 @@ def make_embeddings(
     array: ImageArray,
     folder: Path,
     *,
-    rows: Rows | None = None,
+    rows: Integers | None = None,
     workers: int = 0,
     between: Callable[[], None] = lambda: None,
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None,
@@ -119,7 +120,7 @@ def make_embeddings(
 
 @torch.inference_mode()
 def _embed(
-    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Rows, *, workers: int
+    classifier: Classifier, recipe: Recipe, array: ImageArray, rows: Integers, *, workers: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     """(up to _BATCH, D) at a time, in the order of `rows`."""
     classifier.backbone.eval()

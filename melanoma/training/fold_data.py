@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.arrays import ImageArray
-from melanoma.data.batches import Rows
 from melanoma.data.folds import FoldTable, label_folds
 from melanoma.data.leaks import LeakAudit
 from melanoma.errors import DataError
 from melanoma.evaluation.score_table import ScoreTable, make_scores
 from melanoma.recipe.sections import BINARY_CLASSES
+from melanoma.types import Integers
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class FoldData:
     array: ImageArray
     folds: FoldTable
     fold: int
-    training: Rows
-    validation: Rows
-    targets: npt.NDArray[np.int64]
+    training: Integers
+    validation: Integers
+    targets: Integers
     audit: LeakAudit
     classes: tuple[str, ...] = BINARY_CLASSES
     allow_leak: bool = False
 
     @property
-    def class_counts(self) -> npt.NDArray[np.int64]:
+    def class_counts(self) -> Integers:
         """(C,): images of each class in the training part."""
         return self.count(self.training)
 
@@ -45,7 +45,7 @@ class FoldData:
         """Images of the second class, which of two is melanoma, in the training part."""
         return int(self.class_counts[1])
 
-    def count(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def count(self, rows: Integers) -> Integers:
         """(C,): images of each class in `rows` of the array."""
         return np.bincount(self.targets[rows], minlength=len(self.classes))
 

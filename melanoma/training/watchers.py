@@ -8,6 +8,8 @@ from typing import Any
 
 from melanoma.training.run.facts import RunFacts, RunStart
 
+EpochRecord = dict[str, Any]  # an epoch's line of metrics.jsonl
+
 
 @dataclass(frozen=True)
 class Watchers:
@@ -17,7 +19,7 @@ class Watchers:
     """
 
     say: Callable[[str], None] = lambda _: None
-    start: Callable[[RunStart, list[dict[str, Any]]], None] = lambda _facts, _history: None
+    start: Callable[[RunStart, list[EpochRecord]], None] = lambda _facts, _history: None
     finish: Callable[[RunFacts], None] = lambda _: None
-    epoch: Callable[[dict[str, Any]], None] = lambda _: None
+    epoch: Callable[[EpochRecord], None] = lambda _: None
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None

@@ -12,14 +12,13 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from melanoma.errors import StorageError
+from melanoma.scoring.files.score_rows import Row
 from melanoma.storage import digest_of, write_text, writing
 
-Row = dict[str, Any]
 FORMAT = "melanoma-journal/2"
 
 

@@ -20,9 +20,8 @@ from melanoma.errors import InterruptedRun, RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts, RunStart
 from melanoma.training.tracking.mlflow import MlflowTracker
-from melanoma.training.watchers import Watchers
+from melanoma.training.watchers import EpochRecord, Watchers
 
-Record = dict[str, Any]  # an epoch's line of metrics.jsonl
 DEFAULT_URI = "sqlite:///mlflow.db"
 _START_SECONDS = 60.0  # importing mlflow and making the tables of a new database take several
 _CALL_SECONDS = 10.0
@@ -33,10 +32,10 @@ class Tracker(Protocol):
 
     name: str
 
-    def start(self, facts: RunStart, recipe: Recipe, history: list[Record]) -> None:
+    def start(self, facts: RunStart, recipe: Recipe, history: list[EpochRecord]) -> None:
         """Before the first batch; `history` are the epochs before a resumed one."""
 
-    def epoch(self, record: Record) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         """After each epoch, with its line of metrics.jsonl."""
 
     def finish(self, facts: RunFacts | None, *, status: str) -> None:
@@ -78,11 +77,11 @@ def follow(
         return
     guard = _Guard(tracker, watchers.say, call_seconds)
 
-    def epoch(record: Record) -> None:
+    def epoch(record: EpochRecord) -> None:
         watchers.epoch(record)
         guard.call(tracker.epoch, record)
 
-    def start(facts: RunStart, history: list[Record]) -> None:
+    def start(facts: RunStart, history: list[EpochRecord]) -> None:
         watchers.start(facts, history)
         guard.running = True
         guard.call(tracker.start, facts, recipe, list(history), seconds=start_seconds)

@@ -18,8 +18,8 @@ from typing import Any
 from melanoma.errors import MelanomaError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts, RunStart
+from melanoma.training.watchers import EpochRecord
 
-Record = dict[str, Any]  # an epoch's line of metrics.jsonl
 _BATCH = 100  # the most parameters or tags in one request
 _VALUE = 500  # characters of a parameter that every version of MLflow takes
 _ENVIRONMENT = {
@@ -41,7 +41,7 @@ class MlflowTracker:
         self._client: Any = None
         self._run = ""
 
-    def start(self, facts: RunStart, recipe: Recipe, history: list[Record]) -> None:
+    def start(self, facts: RunStart, recipe: Recipe, history: list[EpochRecord]) -> None:
         """Make the run. Raises MelanomaError without mlflow, mlflow's errors without a server."""
         client = self._client = _connect(self.uri)
         found = client.get_experiment_by_name(recipe.name)
@@ -58,7 +58,7 @@ class MlflowTracker:
         for record in history:
             self.epoch(record)
 
-    def epoch(self, record: Record) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         """Log the epoch's numbers under its number."""
         self._log(epoch_metrics(record), step=int(record["epoch"]))
 
@@ -91,7 +91,7 @@ def flatten(recipe: Recipe) -> Iterator[tuple[str, str]]:
     return walk(recipe.model_dump(mode="json"), "")
 
 
-def epoch_metrics(record: Record) -> dict[str, float]:
+def epoch_metrics(record: EpochRecord) -> dict[str, float]:
     """The record's finite numbers by name; of the groups' rates the lowest and the highest."""
     rates = record.get("rates") or []
     spread = {"rate_low": min(rates), "rate_high": max(rates)} if rates else {}
