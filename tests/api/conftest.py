@@ -63,14 +63,23 @@ def scorer(bundle_folder: Path) -> Scorer:
     return Scorer(load_bundle(bundle_folder))
 
 
+@pytest.fixture(scope="module")
+def client(scorer: Scorer) -> Iterator[TestClient]:
+    """The service that a module's tests ask: what one of them is counted for stays counted."""
+    app = create_app([scorer], Settings())
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
 @pytest.fixture
-def app(scorer: Scorer) -> FastAPI:
+def fresh_app(scorer: Scorer) -> FastAPI:
     return create_app([scorer], Settings())
 
 
 @pytest.fixture
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, raise_server_exceptions=False) as client:
+def fresh_client(fresh_app: FastAPI) -> Iterator[TestClient]:
+    """A test's own service, for what looks at its counters or changes its state."""
+    with TestClient(fresh_app, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -41,7 +41,8 @@ def test_head_of_what_only_posts_is_refused(client: TestClient) -> None:
     assert client.head("/nowhere").status_code == 404
 
 
-def test_a_slash_at_the_end_changes_nothing(client: TestClient, photograph: bytes) -> None:
+def test_a_slash_at_the_end_changes_nothing(fresh_client: TestClient, photograph: bytes) -> None:
+    client = fresh_client
     for path in ("/info", "/healthz", "/classes", "/metrics"):
         assert client.get(path + "/").status_code == 200
     for path, field in (("/predict", "file"), ("/predict/batch", "files"), ("/explain", "file")):
@@ -59,9 +60,10 @@ def _labels(client: TestClient) -> set[str]:
 
 @pytest.mark.parametrize("prefix", ["", "/skin"])
 def test_a_prefix_changes_no_answer_label_or_header(
-    client: TestClient, below: TestClient, photograph: bytes, prefix: str
+    fresh_client: TestClient, below: TestClient, photograph: bytes, prefix: str
 ) -> None:
     """Whether the proxy takes it off or not."""
+    client = fresh_client
     for path in (*PAGES, "/static/nothing", "/nowhere"):
         plain, moved = client.get(path), below.get(prefix + path)
         assert moved.status_code == plain.status_code, path

@@ -20,7 +20,7 @@ def classes_scorer(folder_run: Any) -> Scorer:
     return Scorer(load_bundle(folder_run.weights))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def classes_client(classes_scorer: Scorer) -> Iterator[TestClient]:
     with TestClient(create_app([classes_scorer], Settings())) as client:
         yield client

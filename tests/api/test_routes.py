@@ -53,7 +53,8 @@ def test_the_report_is_the_bundles_byte_for_byte(client, bundle_folder):
     refused(client.get("/report?model=nobody"), 404, "unknown_model")
 
 
-def test_the_report_is_read_once_and_not_sent_to_whoever_has_it(client, scorer, monkeypatch):
+def test_the_report_is_read_once_and_not_sent_to_whoever_has_it(fresh_client, monkeypatch):
+    client = fresh_client
     first = client.get("/report", headers={"accept-encoding": "identity"})
 
     def read(*_: Any) -> None:
@@ -140,7 +141,8 @@ class Found:
         return self.samples.get((f"melanoma_{name}", frozenset(labels.items())))
 
 
-def test_the_metrics_count_what_was_asked_and_answered(client, app, photograph, scorer):
+def test_the_metrics_count_what_was_asked_and_answered(fresh_client, fresh_app, photograph, scorer):
+    client = fresh_client
     before = Found(client)
     assert before("photographs_total", model="tiny", outcome="scored") == 0
     assert before("ready") == 1
@@ -155,9 +157,9 @@ def test_the_metrics_count_what_was_asked_and_answered(client, app, photograph, 
     client.post("/explain", files=files)
     client.get("/secret/../nowhere<script>")
     client.get("/static/secret.js")
-    app.state.desk.batcher._present = 5
+    fresh_app.state.desk.batcher._present = 5
     after = Found(client)
-    app.state.desk.batcher._present = 0
+    fresh_app.state.desk.batcher._present = 0
     assert after("requests_total", route="/predict", code="200") == 3
     assert after("requests_total", route="/predict", code="415") == 1
     assert after("requests_total", route="/predict/batch", code="200") == 1
@@ -174,14 +176,14 @@ def test_the_metrics_count_what_was_asked_and_answered(client, app, photograph, 
     assert "secret" not in after.text
 
 
-def test_a_failing_model_is_counted(client, photograph, monkeypatch):
+def test_a_failing_model_is_counted(fresh_client, photograph, monkeypatch):
     def fail(*_: Any) -> None:
         raise RuntimeError("no")
 
     monkeypatch.setattr(Scorer, "member_probabilities", fail)
     for path in ("/predict", "/explain"):
-        refused(client.post(path, files={"file": photograph}), 500, "internal")
-    found = Found(client)
+        refused(fresh_client.post(path, files={"file": photograph}), 500, "internal")
+    found = Found(fresh_client)
     assert found("photographs_total", model="tiny", outcome="internal") == 2
     assert found("requests_total", route="/predict", code="500") == 1
 
@@ -194,7 +196,7 @@ def test_two_applications_count_apart(scorer, photograph):
         assert Found(two)("photographs_total", model="tiny", outcome="scored") == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def locked(scorer: Scorer) -> Any:
     settings = Settings(token=TOKEN)
     with TestClient(create_app([scorer], settings), raise_server_exceptions=False) as client:

@@ -253,7 +253,8 @@ def test_lime_that_cannot_be_timed_keeps_nobody_from_a_score(scorer, photograph,
         assert len(costs) == 3
 
 
-def test_while_lime_runs_only_lime_is_refused(client, app, photograph):
+def test_while_lime_runs_only_lime_is_refused(fresh_client, fresh_app, photograph):
+    client, app = fresh_client, fresh_app
     files = {"file": photograph}
     assert app.state.desk.slot._taken.acquire(blocking=False)
     reply = client.post("/explain", files=files, data=LOW)
@@ -266,7 +267,10 @@ def test_while_lime_runs_only_lime_is_refused(client, app, photograph):
     assert client.post("/explain", files=files, data=LOW).status_code == 200
 
 
-def test_beyond_the_places_gradcam_is_refused_before_anything_is_decoded(client, app, photograph):
+def test_beyond_the_places_gradcam_is_refused_before_anything_is_decoded(
+    fresh_client, fresh_app, photograph
+):
+    client, app = fresh_client, fresh_app
     app.state.desk._drawings = app.state.desk._most_drawings
     reply = client.post("/explain", files={"file": b"x"})
     refused(reply, 503, "busy")
@@ -302,7 +306,11 @@ def test_a_score_that_is_no_number_is_never_explained(bundle_folder: Path, photo
             assert "NaN" not in reply.text
 
 
-def test_info_gives_the_time_of_an_explanation_before_the_first_and_as_it_took(client, photograph):
+def test_info_gives_the_time_of_an_explanation_before_the_first_and_as_it_took(
+    fresh_client, photograph
+):
+    client = fresh_client
+
     def costs() -> Any:
         return client.get("/info").json()["models"][0]["explain"]["precisions"]
 
