@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,17 @@ SMALL = [
     *("model.backbone=resnet18", "training.epochs=1", "evaluation.views=1"),
     "evaluation.resamples=100",
 ]
+
+EACH = """
+import json, sys
+from melanoma.__main__ import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["melanoma", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (arguments, end.code)
+"""
 
 
 def test_every_package_is_named_in_setup_cfg() -> None:
@@ -90,15 +102,23 @@ def test_the_way_from_images_to_a_score_works_from_another_folder(
     for file in _call(environment / "bin/python", "-c", where, cwd=tmp_path).split():
         assert environment in Path(file).parents
     assert "evaluate" in melanoma()
+
+    def each(*lines: list[str | Path]) -> None:
+        """One import of torch for several commands, each as the console script has it."""
+        said = json.dumps([list(map(str, line)) for line in lines])
+        _call(environment / "bin/python", "-c", EACH, said, cwd=tmp_path)
+
     settings = [word for value in SMALL for word in ("--set", value)]
     demo = ["--config", "demo", *settings]
     data = [*demo, "--data", "phantoms"]
     melanoma("check", *data)
-    melanoma("split", *data)
-    melanoma("train", *data, "--fold", "all", "--device", "cpu")
-    melanoma("evaluate", *demo, "--device", "cpu")
     photographs = sorted((tmp_path / "phantoms").rglob("*.jpg"))[:2]
-    melanoma("predict", *photographs, *demo, "--device", "cpu", "--out", "scores.csv")
+    each(
+        ["split", *data],
+        ["train", *data, "--fold", "all", "--device", "cpu"],
+        ["evaluate", *demo, "--device", "cpu"],
+        ["predict", *photographs, *demo, "--device", "cpu", "--out", "scores.csv"],
+    )
     scores = pd.read_csv(tmp_path / "scores.csv")["melanoma_probability"]
     assert len(scores) == 2
     assert scores.between(0, 1).all()
