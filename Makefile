@@ -43,8 +43,9 @@ endif
 serve: setup
 	$(BIN)/python -m melanoma.serve $(addprefix --weights ,$(WEIGHTS)) --host $(HOST) --port $(PORT)
 
-# Two processes of one thread each: small networks gain nothing from a second thread.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+# Two processes of one thread each: small networks gain nothing from a second thread. In the order
+# of tests/conftest.py: what takes long comes first, so that both end together.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test: setup
 	$(PYTEST)
