@@ -14,18 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from one_epoch import weights_after_an_epoch
 
 from melanoma.data.batches import draw_order, load_batches, plan_epoch
 from melanoma.data.images import MAX_BYTES
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import make_classifier, parameter_groups
-from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.sections import Sampler
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.training.epoch import train_epoch
 from melanoma.training.run.survey import numeric_order, summarize_run
-from melanoma.training.state import start_state
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -98,27 +96,7 @@ def test_s3_4_accumulated_batches_step_as_the_large_one_with_a_ragged_last_group
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
                 module.train = lambda mode=True, m=module: m  # statistics are of a batch
-        state = start_state(network, recipe, precision=torch.float32, device=CPU)
-        plans = plan_epoch(
-            data.training,
-            data.targets[data.training],
-            sampler=recipe.sampler,
-            batch_size=recipe.training.batch_size,
-            accumulate=recipe.training.accumulate,
-            seed=(1, 2),
-        )
-        train_epoch(
-            state,
-            load_batches(trained.array, plans, workers=0),
-            targets=data.targets,
-            loss=partial(binary_cross_entropy, positive_weight=3.0, label_smoothing=0.1),
-            normalize="imagenet",
-            precision=torch.float32,
-            clip_norm=None,
-            planned=len(plans),
-            after_step=lambda: None,
-        )
-        found.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
+        found.append(weights_after_an_epoch(network, recipe, data, trained.array, smoothing=0.1))
     assert len(data.training) % 15
     assert torch.allclose(*found, atol=1e-5)
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from one_epoch import weights_after_an_epoch
 from torch import nn
 
+from melanoma.models.classifier import make_classifier
 from melanoma.training.lion import Lion
 from melanoma.training.sharpness import ascend
-from melanoma.training.state import start_state
 
 
 def test_lion_steps_by_the_sign_of_an_interpolated_momentum() -> None:
@@ -95,13 +96,6 @@ def test_a_run_that_is_interrupted_goes_on_as_if_it_had_not_been(
 
 
 def test_sam_with_accumulation_is_the_large_batch(place: Any, recipe_of: Any) -> None:
-    from functools import partial
-
-    from melanoma.data.batches import load_batches, plan_epoch
-    from melanoma.models.classifier import make_classifier
-    from melanoma.models.losses import binary_cross_entropy
-    from melanoma.training.epoch import train_epoch
-
     data, found = place.data(0), []
     for training in ({"batch_size": 16, "accumulate": 1}, {"batch_size": 4, "accumulate": 4}):
         recipe = recipe_of(
@@ -111,26 +105,5 @@ def test_sam_with_accumulation_is_the_large_batch(place: Any, recipe_of: Any) ->
         )
         torch.manual_seed(0)
         classifier = make_classifier("tiny", outputs=1)
-        device = torch.device("cpu")
-        state = start_state(classifier, recipe, precision=torch.float32, device=device)
-        plans = plan_epoch(
-            data.training,
-            data.targets[data.training],
-            sampler=recipe.sampler,
-            batch_size=recipe.training.batch_size,
-            accumulate=recipe.training.accumulate,
-            seed=(1, 2),
-        )
-        train_epoch(
-            state,
-            load_batches(place.array, plans, workers=0),
-            targets=data.targets,
-            loss=partial(binary_cross_entropy, positive_weight=3.0, label_smoothing=0.0),
-            normalize="imagenet",
-            precision=torch.float32,
-            clip_norm=None,
-            planned=len(plans),
-            after_step=lambda: None,
-        )
-        found.append(torch.cat([p.detach().flatten() for p in classifier.parameters()]))
+        found.append(weights_after_an_epoch(classifier, recipe, data, place.array, smoothing=0.0))
     assert torch.allclose(*found, atol=1e-5)
