@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -36,13 +37,27 @@ class Answer(NamedTuple):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The folders of what needs a browser or nginx say so. Those that train, serve or run whole
-    commands are slow; elsewhere `slow` stands at the test or its module."""
+    commands are slow; elsewhere `slow` stands at the test or its module.
+
+    Modules with such tests come first: one that is begun last keeps a process busy while the other
+    has nothing left.
+    """
+    long: set[Path] = set()
     for item in items:
         room = item.path.relative_to(CHECKOUT / "tests").parts[0]
         if room in ("browser", "deploy"):
             item.add_marker(room)
         if room in ("acceptance", "api", "commands", "faults", "training", "workflows"):
             item.add_marker("slow")
+        if any(item.get_closest_marker(name) for name in ("slow", "browser", "deploy")):
+            long.add(item.path)
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -155,13 +155,19 @@ def test_a_record_of_before_there_were_decoder_versions_is_of_the_first(
     assert loaded.decoder == (1 if fit else None)
 
 
+@pytest.fixture
+def saved_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is saved every 20 images, instead of every 2,048."""
+    monkeypatch.setattr(partial_array, "_SAVE_EVERY", 20)
+
+
+@pytest.mark.usefixtures("saved_often")
 def test_what_another_decoder_began_is_not_gone_on_with(
-    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: LesionTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = many(phantom_set, 2100)
     with monkeypatch.context() as older, pytest.raises(KeyboardInterrupt):
         older.setattr(partial_array, "DECODER_VERSION", DECODER_VERSION - 1)
-        build_array(table, tmp_path, SMALL, progress=stops_after(2090))
+        build_array(table, tmp_path, SMALL, progress=stops_after(50))
     read: list[Path] = []
     measured = array_build.read_measured
 
@@ -171,7 +177,7 @@ def test_what_another_decoder_began_is_not_gone_on_with(
 
     monkeypatch.setattr(array_build, "read_measured", watched)
     build_array(table, tmp_path, SMALL)
-    assert len(read) == 2100
+    assert len(read) == 60
 
 
 def test_facts_that_are_not_one_a_row_are_refused(table: LesionTable, tmp_path: Path) -> None:
@@ -199,13 +205,13 @@ def test_the_digest_changes_with_a_pixel_a_name_and_an_order(own_set: Path, tmp_
     assert len(digests) == 4
 
 
+@pytest.mark.usefixtures("saved_often")
 def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
-    phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: LesionTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = many(phantom_set, 2200)
     whole = build_array(table, tmp_path / "whole", SMALL)
     with pytest.raises(KeyboardInterrupt):
-        build_array(table, tmp_path / "cut", SMALL, progress=stops_after(2100))
+        build_array(table, tmp_path / "cut", SMALL, progress=stops_after(50))
     assert load_array(tmp_path / "cut", SMALL) is None
     read: list[Path] = []
 
@@ -215,19 +221,19 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
 
     monkeypatch.setattr(array_build, "read_measured", counted)
     resumed = build_array(table, tmp_path / "cut", SMALL)
-    assert len(read) == 2200 - 2048  # progress is saved every 2,048 images
+    assert len(read) == 60 - 40
     assert resumed.digest == whole.digest
     assert resumed.file_facts == whole.file_facts
     assert (tmp_path / "cut/x_train_32.npy").read_bytes() == whole.path.read_bytes()
     assert not list((tmp_path / "cut").glob("*.part*"))
 
 
+@pytest.mark.usefixtures("saved_often")
 def test_a_build_that_was_cut_before_facts_were_kept_begins_anew(
-    phantom_set: Path, tmp_path: Path
+    table: LesionTable, tmp_path: Path
 ) -> None:
-    table = many(phantom_set, 2100)
     with pytest.raises(KeyboardInterrupt):
-        build_array(table, tmp_path, SMALL, progress=stops_after(2090))
+        build_array(table, tmp_path, SMALL, progress=stops_after(50))
     progress = tmp_path / "x_train_32.part.json"
     saved = json.loads(progress.read_text())
     del saved["file_facts"]
@@ -236,10 +242,13 @@ def test_a_build_that_was_cut_before_facts_were_kept_begins_anew(
     assert all(facts.bytes > 0 for facts in built.file_facts)
 
 
-def test_the_remains_of_another_table_are_not_taken_up(phantom_set: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("saved_often")
+def test_the_remains_of_another_table_are_not_taken_up(
+    phantom_set: Path, table: LesionTable, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        build_array(many(phantom_set, 2100), tmp_path, SMALL, progress=stops_after(2090))
-    table = read_lesions(phantom_set, SIIM)
+        build_array(many(phantom_set, 70), tmp_path, SMALL, progress=stops_after(50))
+    assert (tmp_path / "x_train_32.part.json").is_file()
     built = build_array(table, tmp_path, SMALL)
     assert built.digest == build_array(table, tmp_path / "fresh", SMALL).digest
     assert built.path.read_bytes() == (tmp_path / "fresh/x_train_32.npy").read_bytes()
