@@ -69,7 +69,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         body_seconds=_number(given, "BODY_SECONDS", plain.body_seconds, low=1, high=3600),
         root_path=_prefix(given.get("ROOT_PATH", "")),
         engine=Engine(
-            _one_of(given, "BACKEND", plain.engine.backend, BACKENDS),
+            _one_of(given, "BACKEND", plain.engine.backend, ("auto", *BACKENDS)),
             _one_of(given, "PRECISION", plain.engine.precision, PRECISIONS),
         ),
     )

@@ -15,6 +15,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
+from melanoma.scoring.backends.options import list_backends
 from melanoma.workflows.places import weights_folder
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def serve(
         str | None, typer.Option("--device", help="auto (the default), cpu or cuda.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help="auto (the default), torch or openvino.")
+        str | None, typer.Option("--backend", help=f"{list_backends()} (default auto).")
     ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="float32 (the default) or bfloat16.")

@@ -18,6 +18,7 @@ from melanoma.errors import MelanomaError, plain_line
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.backends.options import list_backends
 from melanoma.storage import DISK_ERRORS, storage_error
 from melanoma.workflows.asked import Asked, ask_recipe
 from melanoma.workflows.places import ARRAYS, weights_folder
@@ -45,7 +46,7 @@ Pretrained = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Backend = Annotated[
     str,
-    typer.Option("--backend", envvar="MELANOMA_BACKEND", help="auto, torch or openvino."),
+    typer.Option("--backend", envvar="MELANOMA_BACKEND", help=f"{list_backends()}."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]

@@ -31,7 +31,10 @@ from melanoma.recipe import data_sections
 from melanoma.recipe.json_schema import recipe_schema
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.backends.options import BACKENDS, Backend, Engine, choose_backend
+from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.members import WatchedMembers, load_members
 from melanoma.workflows.train import check_recipe
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
@@ -183,10 +186,44 @@ def test_an_explanation_is_found_by_the_service_and_its_page(bundle_folder: Path
     assert found["foreign"] == "method: precision and seed belong to lime, not to toy"
 
 
+def open_toy(bundle: Any, device: Any, precision: str) -> Any:
+    assert precision == "float32"
+    members = WatchedMembers(load_members(bundle, device), lambda: None)
+    members.backend = "toy"
+    return members
+
+
+def test_a_scoring_backend_is_found(
+    monkeypatch: pytest.MonkeyPatch, call_door: Callable[..., Any], trained: Any, tmp_path: Path
+) -> None:
+    from api.settings import read_settings
+    from melanoma import serve
+
+    monkeypatch.setitem(BACKENDS, "toy", Backend(open_toy, package="json"))
+    said = CliRunner().invoke(serve.app, ["--help"], env={"COLUMNS": "200"})
+    assert "auto, torch, openvino or toy" in said.output
+    with pytest.raises(RecipeError, match="--backend toyy: auto, torch, openvino or toy"):
+        Engine("toyy")
+    with pytest.raises(RecipeError, match=r"MELANOMA_BACKEND .*auto, torch, openvino, toy"):
+        read_settings({"MELANOMA_BACKEND": "toyy"})
+    assert read_settings({"MELANOMA_BACKEND": "toy"}).engine == Engine("toy")
+    assert choose_backend("auto", "cpu") == choose_backend("auto", "cuda") == "toy"
+    assert open_scorer(trained.folder, engine=Engine("toy")).info()["backend"] == "toy"
+    photograph = tmp_path / "mole.jpg"
+    photograph.write_bytes(trained.photograph(3))
+    asked = ("predict", photograph, "--weights", trained.folder, "--json")
+    by_toy, by_torch = (call_door(*asked, "--backend", name) for name in ("toy", "torch"))
+    assert by_toy.code == by_torch.code == 0, by_toy.err
+    assert by_toy.out == by_torch.out
+    monkeypatch.setitem(BACKENDS, "toy", Backend(open_toy, package="no_such_toy", extra="toys"))
+    with pytest.raises(RecipeError, match=r"not installed; pip install melanoma\[toys\]"):
+        choose_backend("toy", "cpu")
+
+
 def test_the_how_to_names_dicts_that_exist() -> None:
     page = (CHECKOUT / "docs/how-to/extend.md").read_text()
     rows = re.findall(r"^\|[^|]*\| `(\w+)` \| `([\w/]+)\.py`", page, re.M)
     kinds = [row for row in rows if row[0] != "METRICS"]  # metrics have a test of their own
-    assert len(kinds) == 6
+    assert len(kinds) == 7
     for name, path in kinds:
         assert isinstance(vars(importlib.import_module(path.replace("/", ".")))[name], dict), path

@@ -48,7 +48,7 @@ def _make_source(name: str) -> nn.Module:
     return models.get_model(name, weights=None)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)  # some have 240 MB
 def _published(name: str = SMALL) -> dict[str, torch.Tensor]:
     """A state dict in the layout of the published file, old head and all."""
     torch.manual_seed(1)
