@@ -13,7 +13,6 @@ import pandas as pd
 from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
 from melanoma.data.fold_assignment import (
-    Rows,
     assign_groups,
     require_each_class,
     require_enough,
@@ -28,6 +27,7 @@ from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 from melanoma.storage import digest_of, write_text
+from melanoma.types import Integers
 
 # In place of a fold's number: rows of a single split that are never held out, and the test part.
 # The fold file has words for them, which no reader of numbers takes for a fold.
@@ -71,7 +71,7 @@ class FoldTable:
         rows = _in_words(self.whole)[["image_name", "target", "group", "fold"]].astype(str)
         return digest_of(sorted(rows.itertuples(index=False, name=None)))
 
-    def rows(self, fold: int) -> tuple[Rows, Rows]:
+    def rows(self, fold: int) -> tuple[Integers, Integers]:
         """Rows of `frame` (training, validation) for `fold`.
 
         Raises FoldError when it cannot be trained.
@@ -89,7 +89,7 @@ class FoldTable:
                 )
         return parts
 
-    def _lacking(self, rows: Rows) -> str:
+    def _lacking(self, rows: Integers) -> str:
         """What these rows lack of the table's classes (of 0 and 1 both), blank for nothing."""
         target = self.frame["target"].to_numpy()
         wanted, found = {0, 1} | set(target), set(target[rows])
@@ -175,7 +175,7 @@ def make_folds(table: LesionTable, rules: Folds, *, pairs: Sequence[Pair] = ()) 
     return _as_fold_table(frame, groups, fold)
 
 
-def _as_fold_table(frame: pd.DataFrame, groups: Rows, fold: Rows) -> FoldTable:
+def _as_fold_table(frame: pd.DataFrame, groups: Integers, fold: Integers) -> FoldTable:
     frame["group"] = [f"g{number}" for number in groups]
     frame["fold"] = fold
     return with_file_facts(FoldTable(frame), None)

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from melanoma.data import loader_workers
-from melanoma.data.batches import BatchLoader, Plan, Rows, load_batches
+from melanoma.data.batches import BatchLoader, Plan, load_batches
 from melanoma.data.loader_workers import fit_workers, resolve_workers
 from melanoma.errors import MelanomaError, StorageError
+from melanoma.types import Integers
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
@@ -26,7 +27,7 @@ class Pixels:
     def __init__(self, ending: Any = None) -> None:
         self.ending, self.home = ending, os.getpid()
 
-    def rows(self, rows: Rows) -> np.ndarray[Any, Any]:
+    def rows(self, rows: Integers) -> np.ndarray[Any, Any]:
         if self.ending is not None and os.getpid() != self.home and 3 in rows:
             self.ending()
         return np.full((len(rows), 8, 8, 3), rows[0], np.uint8)

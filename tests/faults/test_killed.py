@@ -14,6 +14,7 @@ import pytest
 import torch
 from killed import killed_before_changes
 
+from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.errors import StorageError, WeightsError
 from melanoma.evaluation.render import files as report_files
 from melanoma.evaluation.report import build as report_module
@@ -48,10 +49,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def own_set(phantom_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """60 images, one of which is missing, and that is within the share that may be left out."""
+def own_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """20 images, one of which is missing, and that is within the share that may be left out."""
     folder = tmp_path / "set"
-    shutil.copytree(phantom_set, folder)
+    make_phantoms(folder, images=20, patients=8, size=32, seed=3)
     sorted((folder / "jpeg/train").iterdir())[4].unlink()
     monkeypatch.setattr("melanoma.workflows.prepare._SKIP_SHARE", 0.05)
     return folder
