@@ -71,6 +71,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _unflushed() -> Iterator[None]:
+    """Nobody takes the disk's power away here, and to wait for it at each file is much of the time.
+    That it is waited for before a file takes its name, tests/faults/test_disks.py sees."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in Kaggle's layout: 60 phantoms of 48 px, 9 bluish melanomas, 20 patients.

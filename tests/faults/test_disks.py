@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
@@ -13,6 +14,8 @@ import pytest
 from refusals import interrupt_after, require_refusal
 
 from melanoma import train
+from melanoma.data.npy_file import NpyFile
+from melanoma.storage import write_text
 from melanoma.training.run.folder import hold
 
 Door = Callable[..., Any]
@@ -78,3 +81,32 @@ def test_a_folder_in_use_is_refused(call_door: Door, options: list[str | Path]) 
     with hold(Path("run/fold_0"), needed=0):
         answer = call_door("train", *options, "--fold", "0", "--weights", "run")
     require_refusal(answer, 6, "run/fold_0 is in use by another process", "--weights DIR")
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut would leave no test can see; the order of the calls is seen instead."""
+    done: list[str] = []
+    replace = Path.replace
+
+    def flushed(descriptor: int) -> None:
+        kept = os.readlink(f"/proc/self/fd/{descriptor}")
+        size = os.fstat(descriptor).st_size
+        done.append("the folder" if kept == str(tmp_path) else f"{size} bytes")
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("the name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_text(tmp_path / "a.txt", "what counts")
+    assert done == ["11 bytes", "the name", "the folder"]
+    done.clear()
+    file = NpyFile(tmp_path / "a.npy", 3, (4,), "u1")
+    file.open(goes_on=False)
+    file.write(1, b"abcd")
+    file.sync()
+    file.close()
+    assert done == [f"{file.bytes} bytes"]
