@@ -91,9 +91,9 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_before_it_c
     replace = Path.replace
 
     def flushed(descriptor: int) -> None:
-        kept = os.readlink(f"/proc/self/fd/{descriptor}")
+        kept = Path(f"/proc/self/fd/{descriptor}").readlink()
         size = os.fstat(descriptor).st_size
-        done.append("the folder" if kept == str(tmp_path) else f"{size} bytes")
+        done.append("the folder" if kept == tmp_path else f"{size} bytes")
 
     def renamed(path: Path, target: Path) -> Path:
         done.append("the name")
