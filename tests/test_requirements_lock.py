@@ -27,7 +27,7 @@ IMPORTS = {
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
 }
-EXTRAS = {"openvino", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"}
+EXTRAS = {"openvino", "faiss", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"}
 
 
 def requirements() -> list[Requirement]:

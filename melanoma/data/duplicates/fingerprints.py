@@ -102,6 +102,16 @@ def make_fingerprints(
     return Fingerprints(crops[0], crops, np.concatenate([grey for _, grey in parts]))
 
 
+def whole_fingerprints(
+    squares: Squares, blocks: Iterator[Integers] | Sequence[Integers]
+) -> Floats32:
+    """(N, D): those of the whole images alone, of the rows in `blocks`, in their order."""
+    parts = [
+        _fingerprint(_coarse(gray_squares(squares.rows(b))), WINDOWS[0]) for b in blocks if len(b)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, len(_KEPT[0])), np.float32)
+
+
 def blocks_of(rows: Sequence[int] | Integers) -> list[Integers]:
     """`rows` in pieces that fit into memory whatever the size of a square."""
     given = np.asarray(rows, dtype=np.int64)
@@ -128,14 +138,19 @@ def flatten_light(grey: npt.NDArray[np.generic], *, reach: float, floor: float =
 
 
 def _of_block(pixels: Pixels) -> tuple[Floats32, Pixels]:
-    grey = np.stack([_grey(square) for square in pixels])
-    coarse = np.stack(
-        [
-            flatten_light(cv2.resize(g, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA), reach=6)
-            for g in grey
-        ]
-    )
+    grey = gray_squares(pixels)
+    coarse = _coarse(grey)
     return np.stack([_fingerprint(coarse, window) for window in WINDOWS]), grey
+
+
+def gray_squares(pixels: Pixels) -> Pixels:
+    """(B, 64, 64) luminance of (B, S, S, 3) RGB."""
+    return np.stack([_grey(square) for square in pixels])
+
+
+def _coarse(grey: Pixels) -> Floats32:
+    small = [cv2.resize(one, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA) for one in grey]
+    return np.stack([flatten_light(one, reach=6) for one in small])
 
 
 def _grey(square: Pixels) -> Pixels:
