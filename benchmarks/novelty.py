@@ -32,7 +32,7 @@ from melanoma.scoring.novelty import HeldOutNovelty, fit_novelty, upper_quantile
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.square_statistics import square_statistics
 from melanoma.storage import write_json
-from melanoma.workflows.novelty import summarize_novelty
+from melanoma.workflows.fit_novelty import summarize_novelty
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

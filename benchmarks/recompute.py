@@ -30,7 +30,7 @@ from melanoma.errors import DataError
 from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.number_format import measured
-from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.recipe.overrides import load_recipe

@@ -81,9 +81,9 @@ def evaluate(
     """
     from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run.folder import read_recipe
+    from melanoma.workflows.error_pictures import save_pictures
     from melanoma.workflows.evaluate import evaluate_folds
     from melanoma.workflows.external import evaluate_external, evaluate_test
-    from melanoma.workflows.pictures import save_pictures
 
     start, watch = time.monotonic(), t.watch()
     test = None

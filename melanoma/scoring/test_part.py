@@ -19,7 +19,7 @@ from melanoma.data.folds import FoldTable
 from melanoma.data.leaks import LeakAudit
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
-from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from melanoma.recipe.overrides import load_recipe, read_values
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Image
-from melanoma.workflows.options import (
+from melanoma.workflows.data_options import (
     describe_options,
     fits_table,
     recall_options,

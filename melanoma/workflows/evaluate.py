@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from melanoma.evaluation.render.figures import remove_stale
-from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report.pseudonyms import without_names
@@ -19,9 +19,9 @@ from melanoma.scoring.patient_report import add_context
 from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
-from melanoma.workflows.flow import count_flow
-from melanoma.workflows.novelty import fit_run_novelty
-from melanoma.workflows.picture_quality import add_quality
+from melanoma.workflows.fit_novelty import fit_run_novelty
+from melanoma.workflows.image_flow import count_flow
+from melanoma.workflows.learn_quality import add_quality
 from melanoma.workflows.watch import SILENT, Watch
 
 

@@ -21,7 +21,7 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
 from melanoma.errors import DataError
-from melanoma.evaluation.render.files import save_report
+from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.pseudonyms import without_names

@@ -11,7 +11,7 @@ from melanoma.data.arrays import ImageArray
 from melanoma.data.find_array import amend_record
 from melanoma.data.fold_record import record_file
 from melanoma.storage import write_json
-from melanoma.workflows.options import keep_options, read_record
+from melanoma.workflows.data_options import keep_options, read_record
 
 
 def remember_options(

@@ -16,7 +16,7 @@ from killed import killed_before_changes
 
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.errors import StorageError, WeightsError
-from melanoma.evaluation.render import files as report_files
+from melanoma.evaluation.render import report_files
 from melanoma.evaluation.report import build as report_module
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe

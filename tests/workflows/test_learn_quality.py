@@ -7,7 +7,7 @@ import pytest
 from melanoma.data.square_quality import MEASURES, measure_square
 from melanoma.evaluation.measure import picture_quality as fitted
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.workflows import picture_quality
+from melanoma.workflows import learn_quality
 from melanoma.workflows.finished import FinishedFolds, finished_folds
 from melanoma.workflows.watch import SILENT, Watch
 from tests.support.tiny_bundle import TinyRun
@@ -21,10 +21,10 @@ def finished(trained: TinyRun) -> FinishedFolds:
 
 def test_the_limits_lie_within_what_the_array_holds(trained, finished, monkeypatch):
     monkeypatch.setattr(fitted, "FEWEST", 10)
-    monkeypatch.setattr(picture_quality, "FEWEST", 10)
+    monkeypatch.setattr(learn_quality, "FEWEST", 10)
     before = load_bundle(trained.folder).report
     arrays = trained.folder.parent / "arrays"
-    found = picture_quality.add_quality(before, finished, arrays, watch=SILENT).quality
+    found = learn_quality.add_quality(before, finished, arrays, watch=SILENT).quality
     rows = [measure_square(trained.array.rows([row])[0]) for row in range(len(trained.array.names))]
     assert found.images == len(rows)
     for limit in fitted.LIMITS:
@@ -38,6 +38,6 @@ def test_where_nothing_can_be_learned_a_note_says_so(trained, finished, tmp_path
     before = load_bundle(trained.folder).report
     arrays = trained.folder.parent / "arrays" if why == "too few images" else tmp_path
     notes: list[str] = []
-    report = picture_quality.add_quality(before, finished, arrays, watch=Watch(say=notes.append))
+    report = learn_quality.add_quality(before, finished, arrays, watch=Watch(say=notes.append))
     assert report.quality is None
     assert why in notes[0]

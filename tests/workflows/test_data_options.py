@@ -11,7 +11,7 @@ from refusals import Door, require_refusal
 
 from melanoma.data.fold_record import record_file
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.workflows.options import recall_options
+from melanoma.workflows.data_options import recall_options
 
 COLUMNS = ("--image-col", "file", "--target-col", "dx", "--group-col", "who")
 POSITIVE = ("--set", "data.positive=[True]")

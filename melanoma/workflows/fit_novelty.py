@@ -11,8 +11,8 @@ from melanoma.devices import resolve_device
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.scoring.novelty import MINIMUM, SHARE, HeldOutNovelty, Novelty, fit_novelty
 from melanoma.scoring.square_statistics import square_statistics
+from melanoma.workflows.embed_held_out import embed_finished, trained_array
 from melanoma.workflows.finished import FinishedFolds
-from melanoma.workflows.held_out import embed_finished, trained_array
 from melanoma.workflows.watch import Watch
 
 _BATCH = 256
