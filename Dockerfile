@@ -2,18 +2,19 @@
 #   docker build -t melanoma .
 #   docker run --read-only --tmpfs /tmp -v ./weights/ham10000_mobilenet:/weights:ro -p 127.0.0.1:8000:8000 melanoma
 # With nginx in front, as a public address needs it: docker compose up (docker-compose.yaml).
-# Pinned: another patch release is a change that is made on purpose.
-ARG PYTHON=3.11.14
-ARG DEBIAN=bookworm
+# `make image` builds it with whatever is there, runs it as below and scores with it.
+# Pinned: another patch release is a change that is made on purpose. Any base with python 3.11, its
+# venv and useradd will do: where no registry can be reached, make image makes one of Debian's packages.
+ARG BASE=python:3.11.14-slim-bookworm
 
-FROM python:${PYTHON}-slim-${DEBIAN} AS build
-# torch and torchvision of one index: the plain one gives several GB of CUDA.
+FROM ${BASE} AS build
+# torch and torchvision of one index: the plain one gives several GB of CUDA. Empty takes pip's own.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
-RUN pip install --index-url "$TORCH_INDEX" torch==2.14.1 torchvision==0.29.1
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.14.1 torchvision==0.29.1
 # Before the sources, so that a changed line does not install everything anew. Every file by its
 # sha256 (make lock writes the list).
 COPY requirements.lock ./
@@ -25,7 +26,7 @@ COPY api api
 COPY configs configs
 RUN pip install --no-deps .
 
-FROM python:${PYTHON}-slim-${DEBIAN}
+FROM ${BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin melanoma
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \

@@ -11,7 +11,7 @@ WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test test-quick lint docs lock clean
+.PHONY: help setup demo serve test test-quick lint docs lock image clean
 
 help:
 	@echo "make setup   .venv with everything that development needs"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    requirements.lock anew, from setup.cfg (needs uv)"
 	@echo "make docs    the documentation, into build/site"
+	@echo "make image   the container's image, by docker, buildah or podman"
 
 setup: .venv/.installed
 
@@ -61,6 +62,10 @@ lint: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# BASE=IMAGE and TORCH_INDEX=URL are deploy/image.sh's. Whatever is absent here is said.
+image:
+	bash deploy/image.sh
 
 # torch and what it brings are left out: they come from the index that fits the machine.
 UNLOCKED := torch torchvision triton cuda-toolkit cuda-bindings cuda-pathfinder $(addprefix nvidia-,\

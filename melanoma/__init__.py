@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from melanoma.scoring.bundle.bundle import Bundle, load_bundle
     from melanoma.scoring.explain.explainers import explain_gradcam, explain_lime
     from melanoma.scoring.explain.pictures import draw_explanation
+    from melanoma.scoring.load import load
     from melanoma.scoring.prediction import Prediction
     from melanoma.scoring.scorer import Scorer
     from melanoma.workflows.compare import compare_runs_in
@@ -63,6 +64,7 @@ __all__ = [
     "evaluate_test",
     "explain_gradcam",
     "explain_lime",
+    "load",
     "load_array",
     "load_bundle",
     "load_evaluated",
@@ -101,6 +103,7 @@ _PUBLIC = {
     "evaluate_test": "workflows.external",
     "explain_gradcam": "scoring.explain.explainers",
     "explain_lime": "scoring.explain.explainers",
+    "load": "scoring.load",
     "load_array": "data.arrays",
     "load_bundle": "scoring.bundle.bundle",
     "load_evaluated": "evaluation.compare.evaluated_run",

@@ -44,8 +44,12 @@ def train(
         bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
     ] = False,
     track: Annotated[
-        str | None,
-        typer.Option("--track", help="mlflow, mlflow:URI or none (default MELANOMA_MLFLOW_URI)."),
+        list[str] | None,
+        typer.Option(
+            "--track",
+            help="mlflow[:URI], tensorboard[:DIR], wandb[:PROJECT], repeatable; or none "
+            "(default MELANOMA_MLFLOW_URI).",
+        ),
     ] = None,
     image_col: t.ImageCol = None,
     target_col: t.TargetCol = None,
@@ -71,12 +75,12 @@ def train(
     from melanoma.devices import resolve_device
     from melanoma.training.run.facts import is_finished
     from melanoma.training.run.folder import fold_folder
-    from melanoma.training.tracking.follow import tracking_uri
+    from melanoma.training.tracking.catalog import tracking_places
     from melanoma.workflows.remember import remember_options
     from melanoma.workflows.train import check_recipe, fold_summary, select_folds, train_fold
 
     resolve_device(device)
-    uri = tracking_uri(track)
+    places = tracking_places(track)
     watch = t.watch(epoch=_say_epoch)
     check_recipe(recipe, watch=watch)
     parts = select_folds(
@@ -106,7 +110,7 @@ def train(
             device=device,
             resume=resume == "auto",
             force_resume=force_resume,
-            track=uri,
+            track=places,
             watch=watch,
         )
         summaries.append(fold_summary(recipe, run))

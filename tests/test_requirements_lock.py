@@ -27,7 +27,10 @@ IMPORTS = {
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
 }
-EXTRAS = {"openvino", "faiss", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"}
+EXTRAS = {
+    *("openvino", "faiss", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"),
+    *("onnx", "onnxruntime", "tensorboardX", "wandb"),
+}
 
 
 def requirements() -> list[Requirement]:

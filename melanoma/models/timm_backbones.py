@@ -108,15 +108,21 @@ class TimmBackbone(PooledBackbone):
         return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
 
 
-def _create(model: str) -> Any:
-    """Without a classifier, for images of any size where the model can."""
+def create_timm_model(model: str, *, outputs: int = 0) -> tuple[Any, dict[str, bool]]:
+    """timm's model for images of any size where it can, without a classifier where `outputs` is 0,
+    and the options that make it take them. Raises RecipeError where timm cannot build it."""
     # timm drops what a family does not take in some models, and refuses it in others.
     for options in _ANY_SIZE:
         try:
-            return import_timm().create_model(model, num_classes=0, **options)
+            made = import_timm().create_model(model, num_classes=outputs, **options)
         except TypeError:
             continue
+        return made, options
     raise RecipeError(f"model.backbone: timm cannot build {model}")
+
+
+def _create(model: str) -> Any:
+    return create_timm_model(model)[0]
 
 
 def _all_keys(model: str) -> list[str]:

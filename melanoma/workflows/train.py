@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.run.folder import FoldRun, fold_folder
 from melanoma.training.seeds import fit_seeds
 from melanoma.training.starting_weights import audit_starts, describe_random_features
-from melanoma.training.tracking.follow import follow, make_tracker
+from melanoma.training.tracking.catalog import make_trackers
+from melanoma.training.tracking.follow import follow
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.places import IMAGENET, fold_numbers
 from melanoma.workflows.prepare import prepare_array
@@ -80,16 +82,17 @@ def train_fold(
     device: str = "auto",
     resume: bool = True,
     force_resume: bool = False,
-    track: str | None = None,
+    track: Sequence[str] | str | None = None,
     watch: Watch = SILENT,
 ) -> FoldRun:
     """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
 
-    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track` is
-    the URI of an MLflow that is told of it, whose failure changes nothing.
+    `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track`
+    names the trackers that are told of it, as `tracking_places` gives them or the URI of an MLflow;
+    their failure changes nothing.
     """
     watchers = Watchers(say=watch.say, epoch=watch.epoch, bar=watch.bar)
-    with follow(make_tracker(track), watchers, recipe) as watchers:
+    with follow(make_trackers(track), watchers, recipe) as watchers:
         return fit_seeds(
             recipe,
             part,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def start_front(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         pytest.skip("nginx is not installed (apt-get install nginx)")
     started: list[Front] = []
 
-    def start(upstream: int, **changes: str) -> Front:
+    def start(upstream: int | Sequence[int], **changes: str) -> Front:
         started.append(Front(tmp_path / f"nginx_{len(started)}", upstream, changes))
         return started[-1]
 

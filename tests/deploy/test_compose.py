@@ -71,8 +71,10 @@ def test_the_service_is_reached_through_nginx_alone_and_reaches_nobody() -> None
     assert all(COMPOSE["networks"][network] == {"internal": True} for network in app["networks"])
     assert set(app["networks"]) < set(nginx["networks"])
     assert "app" in nginx["depends_on"], "nginx must start after the service, and stop before it"
+    # `--scale app=N` needs names and ports that are nobody's own.
+    assert not {"container_name", "ports", "hostname"} & set(app)
     port = app["environment"]["PORT"]
-    assert f"server app:{port};" in CONFIGURATION.read_text()
+    assert f"server app:{port} resolve " in CONFIGURATION.read_text()
     assert f"listen {nginx['ports'][0].rsplit(':', 1)[1]};" in CONFIGURATION.read_text()
     (mounted,) = nginx["volumes"]
     assert (ROOT / mounted.split(":")[0]) == CONFIGURATION

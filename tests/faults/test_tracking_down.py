@@ -33,7 +33,7 @@ def test_a_tracker_that_cannot_be_meant_is_refused_before_any_work(
     tmp_path: Path,
 ) -> None:
     options = ["--config", tiny_recipe(), "--data", phantom_set, "--device", "cpu"]
-    answer = call_door("train", *options, "--fold", "0", "--track", "wandb")
+    answer = call_door("train", *options, "--fold", "0", "--track", "clearml")
     assert answer.code == 2
-    assert "--track wandb: none, mlflow, or mlflow:URI" in answer.err
+    assert "--track clearml: none, or mlflow[:URI], tensorboard[:DIR]" in answer.err
     assert not (tmp_path / "arrays").exists()

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,17 +28,26 @@ def directive(name: str) -> str:
     return found[1]
 
 
-class Front:
-    """nginx on a free port of this machine before `upstream`; `changes` replace directives."""
+def _servers(ports: Sequence[int]) -> str:
+    """A server a port, with the options that the shipped line has, but for the look-up of names."""
+    options = [word for word in directive("server").split()[1:] if word != "resolve"]
+    return "; server ".join(" ".join([f"127.0.0.1:{port}", *options]) for port in ports)
 
-    def __init__(self, folder: Path, upstream: int, changes: Mapping[str, str]) -> None:
+
+class Front:
+    """nginx on a free port of this machine before `upstream`, a port or several; `changes` replace
+    directives."""
+
+    def __init__(
+        self, folder: Path, upstream: int | Sequence[int], changes: Mapping[str, str]
+    ) -> None:
         folder.mkdir()
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         text = CONFIGURATION.read_text().replace("/tmp/nginx", f"{folder}/nginx")
         places = {
             "listen": f"127.0.0.1:{self.port}",
-            "server": f"127.0.0.1:{upstream}",
+            "server": _servers([upstream] if isinstance(upstream, int) else upstream),
             # /dev/stderr is opened by name, which a socket in its place would not survive.
             "error_log": f"{folder}/log crit",
         }

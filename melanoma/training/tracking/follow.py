@@ -1,4 +1,4 @@
-"""Tracking a fold's run elsewhere: MLflow, when it is asked for, and never at training's cost.
+"""Tracking a fold's run elsewhere, when it is asked for, and never at training's cost.
 
 metrics.jsonl in the run folder is not a tracker: the loop writes it itself, and it is complete
 whatever happens here. A tracker that fails, or does not answer in time, is told no more; that is
@@ -7,22 +7,19 @@ said once.
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from melanoma.errors import InterruptedRun, RecipeError
+from melanoma.errors import InterruptedRun
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts, RunStart
-from melanoma.training.tracking.mlflow import MlflowTracker
 from melanoma.training.watchers import EpochRecord, Watchers
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 _START_SECONDS = 60.0  # importing mlflow and making the tables of a new database take several
 _CALL_SECONDS = 10.0
 
@@ -42,65 +39,49 @@ class Tracker(Protocol):
         """At the end: FINISHED, or without facts KILLED (to be resumed) or FAILED."""
 
 
-def tracking_uri(option: str | None, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Where MLflow keeps its runs by --track and MELANOMA_MLFLOW_URI; None for no tracking.
-
-    `option` is none, mlflow, or mlflow:URI. Raises RecipeError for anything else.
-    """
-    known = environment.get("MELANOMA_MLFLOW_URI")
-    if option is None:
-        return known or None
-    if option == "none":
-        return None
-    system, _, uri = option.partition(":")
-    if system != "mlflow":
-        raise RecipeError(f"--track {option}: none, mlflow, or mlflow:URI")
-    return uri or known or DEFAULT_URI
-
-
 @contextmanager
 def follow(
-    tracker: Tracker | None,
+    trackers: Sequence[Tracker],
     watchers: Watchers,
     recipe: Recipe,
     *,
     start_seconds: float = _START_SECONDS,
     call_seconds: float = _CALL_SECONDS,
 ) -> Iterator[Watchers]:
-    """The watchers to train with, so that the tracker is told too.
+    """The watchers to train with, so that the trackers are told too.
 
-    Leaving by an exception tells the tracker how the run ended, if it was begun. Training waits for
-    the tracker at most `start_seconds` at first and `call_seconds` later, and only once that long.
+    Leaving by an exception tells the trackers how the run ended, if it was begun. Training waits
+    for each at most `start_seconds` at first and `call_seconds` later, and only once that long.
     """
-    if tracker is None:
+    if not trackers:
         yield watchers
         return
-    guard = _Guard(tracker, watchers.say, call_seconds)
+    guards = [_Guard(tracker, watchers.say, call_seconds) for tracker in trackers]
 
     def epoch(record: EpochRecord) -> None:
         watchers.epoch(record)
-        guard.call(tracker.epoch, record)
+        for guard in guards:
+            guard.call(guard.tracker.epoch, record)
 
     def start(facts: RunStart, history: list[EpochRecord]) -> None:
         watchers.start(facts, history)
-        guard.running = True
-        guard.call(tracker.start, facts, recipe, list(history), seconds=start_seconds)
+        for guard in guards:
+            guard.running = True
+            told = (facts, recipe, list(history))
+            guard.call(guard.tracker.start, *told, seconds=start_seconds)
 
     def finish(facts: RunFacts) -> None:
         watchers.finish(facts)
-        guard.end(facts, "FINISHED")
+        for guard in guards:
+            guard.end(facts, "FINISHED")
 
     try:
         yield replace(watchers, start=start, epoch=epoch, finish=finish)
     except BaseException as error:
         stopped = isinstance(error, InterruptedRun | KeyboardInterrupt)
-        guard.end(None, "KILLED" if stopped else "FAILED")
+        for guard in guards:
+            guard.end(None, "KILLED" if stopped else "FAILED")
         raise
-
-
-def make_tracker(uri: str | None) -> Tracker | None:
-    """MLflow at `uri`, or nothing."""
-    return None if uri is None else MlflowTracker(uri)
 
 
 class _Guard:

@@ -6,18 +6,16 @@ and training goes on.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from melanoma.errors import MelanomaError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts, RunStart
+from melanoma.training.tracking.flat import epoch_metrics, flatten, version_tags
 from melanoma.training.watchers import EpochRecord
 
 _BATCH = 100  # the most parameters or tags in one request
@@ -47,7 +45,7 @@ class MlflowTracker:
         found = client.get_experiment_by_name(recipe.name)
         experiment = found.experiment_id if found else client.create_experiment(recipe.name)
         run = client.create_run(
-            experiment, run_name=f"{recipe.name} fold {facts.fold}", tags=_tags(facts)
+            experiment, run_name=f"{recipe.name} fold {facts.fold}", tags=version_tags(facts)
         )
         self._run = run.info.run_id
         from mlflow.entities import Param
@@ -78,31 +76,6 @@ class MlflowTracker:
         self._client.log_batch(self._run, metrics=metrics)
 
 
-def flatten(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Each leaf of the recipe as (section.field, value in JSON or plain text)."""
-
-    def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-        for key, value in values.items():
-            if isinstance(value, dict) and value:
-                yield from walk(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
-
-    return walk(recipe.model_dump(mode="json"), "")
-
-
-def epoch_metrics(record: EpochRecord) -> dict[str, float]:
-    """The record's finite numbers by name; of the groups' rates the lowest and the highest."""
-    rates = record.get("rates") or []
-    spread = {"rate_low": min(rates), "rate_high": max(rates)} if rates else {}
-    numbers = {**record, **spread}
-    return {
-        key: float(value)
-        for key, value in numbers.items()
-        if isinstance(value, int | float) and math.isfinite(value) and key not in ("fold", "epoch")
-    }
-
-
 def _connect(uri: str) -> Any:
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -116,9 +89,3 @@ def _connect(uri: str) -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri)
-
-
-def _tags(facts: RunStart) -> dict[str, str]:
-    plain = ("fold", "device", "recipe_digest", "folds_digest", "array_digest")
-    tags = {key: str(getattr(facts, key)) for key in plain}
-    return tags | {f"version.{key}": number for key, number in facts.versions.items()}

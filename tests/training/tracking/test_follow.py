@@ -1,4 +1,4 @@
-"""A tracker is told everything and can do no harm; MLflow is one."""
+"""A tracker is told everything and can do no harm; MLflow, TensorBoard and W&B are such."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 from safetensors.torch import load_file
 
 from melanoma.errors import InterruptedRun, RecipeError, WeightsError
-from melanoma.training.tracking.follow import DEFAULT_URI, follow, make_tracker, tracking_uri
-from melanoma.training.tracking.mlflow import MlflowTracker, epoch_metrics, flatten
+from melanoma.training.tracking.catalog import TRACKERS, make_trackers, tracking_places
+from melanoma.training.tracking.flat import epoch_metrics, flatten
+from melanoma.training.tracking.follow import follow
+from melanoma.training.tracking.mlflow import MlflowTracker
 from melanoma.training.watchers import Watchers
 
 
@@ -50,12 +52,13 @@ def fail() -> None:
 
 @pytest.fixture
 def tracked(fit: Any, recipe_of: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Trains with a tracker; gives the run, and what was said."""
+    """Trains with a tracker, or several, or None; gives the run, and what was said."""
 
-    def run(tracker: Any, name: str = "tracked", **bounds: float) -> tuple[Any, list[str]]:
+    def run(told: Any, name: str = "tracked", **bounds: float) -> tuple[Any, list[str]]:
         said: list[str] = []
         recipe = recipe_of()
-        with follow(tracker, Watchers(say=said.append), recipe, **bounds) as watchers:
+        trackers = told if isinstance(told, list) else [told] if told else []
+        with follow(trackers, Watchers(say=said.append), recipe, **bounds) as watchers:
             return fit(recipe, tmp_path / name, watchers=watchers), said
 
     return run
@@ -72,28 +75,43 @@ def _without_times(records: list[Any]) -> list[Any]:
     ]
 
 
+SQLITE = "mlflow:sqlite:///mlflow.db"
+
+
 @pytest.mark.parametrize(
-    ("option", "environment", "uri"),
+    ("options", "environment", "places"),
     [
-        (None, {}, None),
-        (None, {"MELANOMA_MLFLOW_URI": ""}, None),
-        (None, {"MELANOMA_MLFLOW_URI": "http://h:1"}, "http://h:1"),
-        ("none", {"MELANOMA_MLFLOW_URI": "http://h:1"}, None),
-        ("mlflow", {}, DEFAULT_URI),
-        ("mlflow", {"MELANOMA_MLFLOW_URI": "http://h:1"}, "http://h:1"),
-        ("mlflow:sqlite:///a.db", {"MELANOMA_MLFLOW_URI": "http://h:1"}, "sqlite:///a.db"),
+        (None, {}, ()),
+        (None, {"MELANOMA_MLFLOW_URI": ""}, ()),
+        (None, {"MELANOMA_MLFLOW_URI": "http://h:1"}, ("mlflow:http://h:1",)),
+        (["none"], {"MELANOMA_MLFLOW_URI": "http://h:1"}, ()),
+        (["mlflow"], {}, (SQLITE,)),
+        (["mlflow"], {"MELANOMA_MLFLOW_URI": "http://h:1"}, ("mlflow:http://h:1",)),
+        (["mlflow:sqlite:///a.db"], {"MELANOMA_MLFLOW_URI": "x"}, ("mlflow:sqlite:///a.db",)),
+        (["tensorboard"], {"MELANOMA_MLFLOW_URI": "x"}, ("tensorboard:runs/tensorboard",)),
+        (["wandb:skin", "mlflow"], {}, ("wandb:skin", SQLITE)),
     ],
 )
 def test_the_option_comes_before_the_environment(
-    option: str | None, environment: dict[str, str], uri: str | None
+    options: list[str] | None, environment: dict[str, str], places: tuple[str, ...]
 ) -> None:
-    assert tracking_uri(option, environment) == uri
+    assert tracking_places(options, environment) == places
 
 
-@pytest.mark.parametrize("option", ["wandb", "sqlite:///a.db", ""])
-def test_an_unknown_tracker_is_refused(option: str) -> None:
-    with pytest.raises(RecipeError, match="none, mlflow, or mlflow:URI"):
-        tracking_uri(option, {})
+@pytest.mark.parametrize("option", ["clearml", "sqlite:///a.db", ""])
+def test_an_unknown_tracker_is_refused_with_the_known(option: str) -> None:
+    with pytest.raises(RecipeError, match=r"none, or mlflow\[:URI\], tensorboard\[:DIR\], wandb"):
+        tracking_places([option], {})
+    with pytest.raises(RecipeError, match="nothing else"):
+        tracking_places(["mlflow", "none"], {})
+
+
+def test_a_place_is_a_tracker_and_a_plain_uri_is_mlflow_s() -> None:
+    names = [tracker.name for tracker in make_trackers(["tensorboard:a", "wandb:b", "mlflow:c"])]
+    assert names == ["TensorBoard in a", "W&B project b", "MLflow at c"]
+    assert make_trackers(None) == []
+    [plain] = make_trackers("sqlite:///a.db")
+    assert plain.name == "MLflow at sqlite:///a.db"
 
 
 def test_a_tracker_is_told_the_start_each_epoch_and_the_end(tracked: Any) -> None:
@@ -151,7 +169,7 @@ def test_a_run_that_breaks_is_failed_and_one_that_never_began_is_not_told(
     broken, unborn = Recorder(), Recorder()
     with (
         pytest.raises(ZeroDivisionError),
-        follow(broken, Watchers(), recipe_of()) as watchers,
+        follow([broken], Watchers(), recipe_of()) as watchers,
     ):
         watchers.start({"fold": 0}, [])
         raise ZeroDivisionError
@@ -160,7 +178,7 @@ def test_a_run_that_breaks_is_failed_and_one_that_never_began_is_not_told(
     (tmp_path / "a" / "run.json").write_text("{")
     with (
         pytest.raises(WeightsError),
-        follow(unborn, Watchers(), recipe_of()) as watchers,
+        follow([unborn], Watchers(), recipe_of()) as watchers,
     ):
         fit(recipe_of(), tmp_path / "a", watchers=watchers)
     assert unborn.told == []
@@ -193,14 +211,17 @@ def test_a_tracker_that_hangs_costs_a_bounded_time_once(tracked: Any, where: str
     assert run.facts.finished
 
 
-def test_without_the_package_training_goes_on(
+def test_without_the_packages_training_goes_on_and_each_is_said_once(
     tracked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("mlflow", "mlflow.tracking"):
+    for name in ("mlflow", "mlflow.tracking", "tensorboardX", "wandb"):
         monkeypatch.setitem(sys.modules, name, None)
-    run, said = tracked(make_tracker("sqlite:///never.db"))
-    [warning] = said
-    assert "melanoma[mlflow]" in warning
+    recorder = Recorder()
+    run, said = tracked([*make_trackers([f"{system}:never" for system in TRACKERS]), recorder])
+    for system, warning in zip(TRACKERS, said, strict=True):
+        assert f"melanoma[{system}]" in warning
+    # One that fails does not keep the others from being told.
+    assert recorder.names == ["start", "epoch", "epoch", "finish"]
     assert len(_lines(run)) == 2
 
 
@@ -228,7 +249,7 @@ def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     # Making the tables takes this machine's time, not the tracker's.
-    run, said = tracked(make_tracker(uri), start_seconds=200, call_seconds=60)
+    run, said = tracked(make_trackers(uri), start_seconds=200, call_seconds=60)
     assert said == []
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("test")
@@ -245,9 +266,72 @@ def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
 
 def test_mlflow_whose_server_is_down_is_one_warning(tracked: Any) -> None:
     pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
-    run, said = tracked(make_tracker("http://user:secret@127.0.0.1:9"), start_seconds=300)
+    run, said = tracked(make_trackers("http://user:secret@127.0.0.1:9"), start_seconds=300)
     [warning] = said
     assert "no answer in" not in warning, "it was asked again and again"
     assert warning.startswith("warning: MLflow at http://127.0.0.1:9:")
     assert "secret" not in warning
     assert [line["epoch"] for line in _lines(run)] == [1, 2]
+
+
+def test_tensorboard_s_files_hold_every_epoch_the_recipe_and_the_end(
+    tracked: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboardX", reason="needs the extra [tensorboard]")
+    run, said = tracked(make_trackers(f"tensorboard:{tmp_path / 'board'}"))
+    assert said == []
+    [folder] = (tmp_path / "board/test").iterdir()
+    assert folder.name.startswith("fold_0-")
+    numbers, texts = _events(folder)
+    assert numbers["valid_loss"] == {
+        line["epoch"]: pytest.approx(line["valid_loss"], rel=1e-6) for line in _lines(run)
+    }
+    assert "backbone: tiny" in texts["recipe/text_summary"]
+    assert texts["status/text_summary"] == "FINISHED"
+    assert texts["kept/text_summary"].startswith(run.facts.kept)
+
+
+def _events(folder: Path) -> tuple[dict[str, dict[int, float]], dict[str, str]]:
+    """Numbers by name and step, and texts by name, of TensorBoard's records in a folder."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tfrecord.reader import tfrecord_iterator
+
+    numbers: dict[str, dict[int, float]] = {}
+    texts: dict[str, str] = {}
+    for file in folder.iterdir():
+        for record in tfrecord_iterator(str(file)):
+            event = Event.FromString(bytes(record))
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    numbers.setdefault(value.tag, {})[event.step] = value.simple_value
+                else:
+                    texts[value.tag] = value.tensor.string_val[0].decode()
+    return numbers, texts
+
+
+def test_wandb_without_a_key_is_one_warning_and_never_a_question(
+    tracked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("wandb", reason="needs the extra [wandb]")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    run, said = tracked(make_trackers("wandb:skin"), start_seconds=300)
+    [warning] = said
+    assert "there is no API key" in warning
+    assert len(_lines(run)) == 2
+
+
+def test_wandb_offline_holds_the_recipe_and_every_epoch(
+    tracked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("wandb", reason="needs the extra [wandb]")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    run, said = tracked(make_trackers("wandb:skin"), start_seconds=300, call_seconds=300)
+    assert said == []
+    [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    data = file.read_bytes()
+    assert b"optimizer.rate" in data and b"valid_loss" in data and b"FINISHED" in data
+    assert str(run.facts.recipe_digest).encode() in data
+    assert str(Path.cwd()).encode() not in data, "it tells of this machine"

@@ -1,0 +1,1 @@
+"""A sealed bundle in the formats of others: ONNX, OpenVINO's IR, a Hugging Face folder."""
