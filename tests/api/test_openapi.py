@@ -92,7 +92,11 @@ def test_what_the_schema_allows_is_answered_as_it_says(operations: list[APIOpera
         case.validate_response(reply, excluded_checks=BEYOND_SCHEMA)
         return reply
 
-    found = ask_each(operations, GenerationMode.POSITIVE, ask, examples=40)
+    # Of an address alone there is little to vary.
+    gets, posts = ([o for o in operations if o.method == method] for method in ("get", "post"))
+    found = ask_each(gets, GenerationMode.POSITIVE, ask, examples=12)
+    found |= ask_each(posts, GenerationMode.POSITIVE, ask, examples=40)
+    assert found.keys() == {operation.label for operation in operations}
     for label, statuses in found.items():
         assert max(statuses) < 500, label
         assert 200 in statuses or label.startswith("POST"), label
