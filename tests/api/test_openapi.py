@@ -20,6 +20,7 @@ from api.settings import Settings
 from melanoma.scoring.scorer import Scorer
 
 TOKEN = {"Authorization": "Bearer s3cret"}
+PATIENCE = 600  # seconds; schemathesis gives up after ten, which a busy machine needs for LIME
 load_all_checks()
 # That the bytes are no photograph, and the class none of the bundle's, no schema can say.
 BEYOND_SCHEMA = [CHECKS.get_one("positive_data_acceptance")]
@@ -88,7 +89,7 @@ def test_every_route_is_in_the_schema(operations: list[APIOperation]) -> None:
 
 def test_what_the_schema_allows_is_answered_as_it_says(operations: list[APIOperation]) -> None:
     def ask(case: Case) -> Any:
-        reply = case.call(headers=TOKEN)
+        reply = case.call(headers=TOKEN, timeout=PATIENCE)
         case.validate_response(reply, excluded_checks=BEYOND_SCHEMA)
         return reply
 
@@ -105,7 +106,7 @@ def test_what_the_schema_allows_is_answered_as_it_says(operations: list[APIOpera
 def test_what_the_schema_forbids_is_refused_as_it_says(operations: list[APIOperation]) -> None:
     def ask(case: Case) -> Any:
         # Of the schema's own violations of the token there is a test below.
-        reply = case.call(headers=TOKEN)
+        reply = case.call(headers=TOKEN, timeout=PATIENCE)
         case.validate_response(reply)
         return reply
 
@@ -141,7 +142,7 @@ def test_a_photograph_with_whatever_the_schema_allows_beside_it_is_answered(
         if body.get("explain") or body.get("method") == "lime":
             body["method"], body["precision"] = "lime", "Low"  # more evaluations take too long
         case.body, case.query = body, {}
-        reply = case.call(headers=TOKEN)
+        reply = case.call(headers=TOKEN, timeout=PATIENCE)
         case.validate_response(reply, excluded_checks=CHANGED)
         assert reply.status_code == 200, reply.text
         return reply
