@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from fold_tables import held, lesions
 from interrupted import leaving_after_an_epoch
 from PIL import Image
+from sklearn.metrics import confusion_matrix, f1_score
 
 from melanoma.data.folds import make_folds
 from melanoma.data.images import decode_image
@@ -143,12 +145,17 @@ def test_s0_8_rgba_grey_cmyk_and_rotated_photographs_score(scorer: Any, photogra
 def test_s0_9_recalls_balanced_accuracy_macro_f1_and_confusion_of_each_part(
     folder_run: Any,
 ) -> None:
-    import json
-
-    report = json.loads((folder_run.weights / "report.json").read_text())
-    counts = np.array(report["confusion"]["counts"])
-    recall = counts.diagonal() / counts.sum(axis=1)
-    assert [line["recall"]["value"] for line in report["per_class"]] == pytest.approx(recall)
-    assert {"balanced_accuracy", "macro_f1", "accuracy"} <= set(report["metrics"])
-    assert report["metrics"]["accuracy"]["value"] == pytest.approx(np.trace(counts) / counts.sum())
-    assert report["folds"]
+    for part in ("oof.csv", "test/scores.csv"):
+        table = pd.read_csv(folder_run.weights / part)
+        report = json.loads((folder_run.weights / part).with_name("report.json").read_text())
+        names = report["classes"]
+        said = table[[f"prob_{name}" for name in names]].to_numpy().argmax(axis=1)
+        counts = np.array(report["confusion"]["counts"])
+        assert np.array_equal(counts, confusion_matrix(table["target"], said, labels=[0, 1, 2]))
+        recall = counts.diagonal() / counts.sum(axis=1)
+        assert [line["recall"]["value"] for line in report["per_class"]] == pytest.approx(recall)
+        metrics = {name: one["value"] for name, one in report["metrics"].items()}
+        assert metrics["accuracy"] == pytest.approx(np.trace(counts) / counts.sum())
+        assert metrics["balanced_accuracy"] == pytest.approx(recall.mean())
+        wanted = f1_score(table["target"], said, average="macro", labels=[0, 1, 2])
+        assert metrics["macro_f1"] == pytest.approx(wanted)

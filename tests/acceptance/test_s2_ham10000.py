@@ -14,6 +14,7 @@ import pytest
 import torch
 from fold_tables import held, lesions
 from PIL import Image
+from refusals import require_refusal
 from toy_scorer import Box, make_scorer, read_boxes
 
 from api.app import load_app
@@ -28,12 +29,13 @@ from melanoma.models.classifier import make_classifier
 from melanoma.scoring.explain import lime
 from melanoma.scoring.explain.explainers import explain_lime
 from melanoma.scoring.explain.options import PRECISIONS
+from melanoma.scoring.explain.pictures import tint_segments
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_s2_1_it_trains_on_the_original_s_tree_and_names_what_is_wrong(
-    tmp_path: Path, config: Any, photograph: bytes
+    tmp_path: Path, config: Any, photograph: bytes, call_door: Any
 ) -> None:
     rows = [
         (f"HAM_{n}", f"ISIC_{n}", code, "histo", 50, "male", "back")
@@ -53,6 +55,10 @@ def test_s2_1_it_trains_on_the_original_s_tree_and_names_what_is_wrong(
     assert "ISIC_3" in table.frame["image_name"][3]
     again = read_lesions(tmp_path, recipe.data, classes=recipe.classes)
     assert again.frame["source"][3] == ""
+    named = ["--config", "ham10000_resnet34", "--data", tmp_path]
+    require_refusal(call_door("check", *named), 3, "ISIC_3")
+    wrong = ["--fold", 0, "--set", "model.backbone=resnet19"]
+    require_refusal(call_door("train", *named, *wrong), 2, "resnet18", "resnet34")
     for name in ("resnet18", "resnet34"):
         find_backbone(config("ham10000_resnet34", f"model.backbone={name}").model.backbone)
     with pytest.raises(RecipeError, match="unknown backbone 'resnet19'") as refused:
@@ -70,7 +76,8 @@ def test_s2_2_seven_codes_are_seven_names_and_an_unknown_one_is_named_with_its_r
     classes = tuple(HAM10000_CLASSES.values())
     numbers, problems = read_targets(cells, classes, labels=HAM10000_CLASSES)
     assert classes[numbers[0]] == "melanoma"
-    assert len(problems) == 1 and "scc" in problems[0] and "1 rows whose dx" in problems[0]
+    assert len(problems) == 1 and "1 rows whose dx" in problems[0]
+    assert "row 3 (line 4): 'scc'" in problems[0] and "data.labels" in problems[0]
 
 
 def test_s2_3_a_frozen_backbone_is_bit_equal_after_training() -> None:
@@ -121,8 +128,8 @@ def test_s2_6_a_json_post_answers_with_the_lime_picture(client: Any, encoded: st
     picture = Image.open(io.BytesIO(base64.b64decode(explanation["picture"])))
     assert picture.format == "PNG"
     found = {tuple(pixel) for pixel in np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()}
-    near_blue = [abs(r) < 8 and abs(g - 114) < 8 and abs(b - 178) < 8 for r, g, b in found]
-    assert any(near_blue), "nothing speaks for the class, not even in the legend"
+    # Blue for, orange against, black the outline: the legend has them whatever the picture has.
+    assert {(0, 114, 178), (213, 94, 0), (0, 0, 0)} <= found
 
 
 def test_s2_7_bad_requests_are_4xx_json(client: Any, encoded: str) -> None:
@@ -172,6 +179,11 @@ def test_s2_9_the_square_that_a_toy_reads_is_green_at_medium() -> None:
     best = int(np.argmax(found.weights))
     assert found.weights[best] > 0
     assert inside[found.segments == best].mean() > 0.5
+    # What speaks for it is drawn in the color of the legend's "for": bluer, and less red.
+    part = np.full((*found.segments.shape, 3), 128, np.uint8)
+    color = tint_segments(part, found)[found.segments == best]
+    red, green, blue = np.median(color, axis=0)
+    assert red < green < 128 < blue
 
 
 def test_s2_10_predict_works_with_a_server_and_without_and_prints_its_line(
@@ -188,6 +200,12 @@ def test_s2_10_predict_works_with_a_server_and_without_and_prints_its_line(
     assert remote.out.splitlines()[0] == first
     ours, theirs = (pd.read_csv(tmp_path / f"{n}.csv") for n in "ab")
     assert ours["melanoma_probability"][0] == pytest.approx(theirs["melanoma_probability"][0])
+    why = tmp_path / "why.png"
+    for where in (given[:4], ["--url", address]):
+        options = ["--explain", "--precision", "low", "--out", why]
+        assert call_door("predict", file, *where, *options).code == 0
+        assert Image.open(why).format == "PNG"
+        why.unlink()
 
 
 def test_s2_11_the_page_offers_precisions_with_their_time_and_shows_errors(

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 import torch
 from one_epoch import weights_after_an_epoch
+from safetensors.torch import load_file
 
 from melanoma.data.batches import draw_order, load_batches, plan_epoch
 from melanoma.data.images import MAX_BYTES
+from melanoma.data.transforms import to_tensor
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import make_classifier, parameter_groups
@@ -34,7 +36,10 @@ def test_s3_1_class_folders_with_overrides_and_the_resolved_recipe_is_saved(
 ) -> None:
     for name in ("efficientnet_b0", "efficientnet_b1", "efficientnet_b3", "resnet18", "resnet50"):
         recipe = config("skin22_efficientnet_b3", f"model.backbone={name}", "training.epochs=3")
-        assert find_backbone(recipe.model.backbone).features > 0 and recipe.training.epochs == 3
+        assert recipe.training.epochs == 3
+        with torch.device("meta"):
+            network = make_classifier(name, outputs=recipe.outputs)
+        assert network.last_layer.weight.shape == (22, find_backbone(name).features)
     with pytest.raises(RecipeError, match="did you mean epochs"):
         config("skin22_efficientnet_b3", "training.epoch=3")
     saved = (folder_run.weights / "fold_0/recipe.yaml").read_text()
@@ -42,7 +47,7 @@ def test_s3_1_class_folders_with_overrides_and_the_resolved_recipe_is_saved(
 
 
 def test_s3_2_the_augmentation_is_the_original_s_and_of_training_only(
-    config: Any, trained: Any, scorer: Any, monkeypatch: pytest.MonkeyPatch
+    config: Any, trained: Any, recipe_of: Any, fit: Any
 ) -> None:
     steps = config("skin22_efficientnet_b3").augment
     assert [next(iter(step)) for step in steps] == [
@@ -50,10 +55,21 @@ def test_s3_2_the_augmentation_is_the_original_s_and_of_training_only(
         "shift_scale_rotate",
     ]  # fmt: skip
     assert steps[2]["shift_scale_rotate"] == {"shift": 0, "scale": 0, "rotate": 30, "p": 0.7}
-    rows = trained.parts[0].validation[:4]
-    array = trained.array.rows(rows)
-    (batch,) = load_batches(trained.array, [type(plan_one(rows))(rows)], workers=0)
-    assert np.array_equal(batch.pixels.numpy(), array)
+    assert [steps[0]["flip_horizontal"], steps[4]["shift_scale_rotate"]] == [
+        {"p": 0.5}, {"shift": 0.1, "scale": 0.1, "rotate": 0, "p": 0.5},
+    ]  # fmt: skip
+    jitter = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.05, "p": 0.3}
+    assert steps[3]["color_jitter"] == jitter
+    turned = fit(recipe_of(augment=[{"flip_horizontal": {"p": 1.0}}]), "turned")
+    weights = "model.safetensors"
+    assert turned.facts.files[weights] != fit(recipe_of(augment=[]), "plain").facts.files[weights]
+    network = make_classifier("tiny", outputs=1).eval()
+    network.load_state_dict(load_file(turned.folder / weights))
+    squares = trained.array.rows(trained.parts[0].validation)
+    with torch.inference_mode():
+        logits = network(to_tensor(squares, normalize="imagenet"))
+    held_out = turned.scores.logits("logit")
+    assert np.allclose(held_out, logits.numpy(), atol=1e-5)  # of the squares as they are
 
 
 def plan_one(rows: Any) -> Any:

@@ -17,6 +17,7 @@ import torch
 from fold_tables import held, lesions
 from interrupted import leaving_after_an_epoch
 from PIL import Image
+from refusals import require_refusal
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
@@ -25,8 +26,9 @@ from api.settings import Settings
 from melanoma.data.array_build import adopt_array
 from melanoma.data.arrays import check_array
 from melanoma.data.batches import draw_order
-from melanoma.data.folds import make_folds
+from melanoma.data.folds import load_folds, make_folds
 from melanoma.data.images import decode_image, make_square
+from melanoma.data.readers.labels import read_targets
 from melanoma.devices import resolve_precision
 from melanoma.errors import DataError, FoldError, RecipeError
 from melanoma.models.classifier import make_classifier
@@ -58,7 +60,7 @@ def test_s4_1_folds_are_grouped_by_patient_balanced_seeded_and_printed(
     options = [given[0], given[1], *given[4:], "--folds", tmp_path / "folds.csv"]
     answer = call_door("split", *options, "--arrays", tmp_path)
     assert answer.code == 0, answer.err
-    assert re.search(r"\b[0-9a-f]{12}", answer.out + answer.err)
+    assert f"digest {load_folds(tmp_path / 'folds.csv').digest[:12]}" in answer.out
     assert "positives" in answer.out
 
 
@@ -76,6 +78,9 @@ def test_s4_2_what_is_wrong_with_an_array_or_a_table_is_one_line_and_exit_3(
     assert "uint8 N x S x S x 3 is needed" in problem(np.zeros((4, 32, 32, 3), "f4"))
     assert "uint8 N x S x S x 3 is needed" in problem(np.zeros((4, 32, 32), "u1"))
     assert "images of 48 px, the recipe says 32" in problem(np.zeros((4, 48, 48, 3), "u1"))
+    targets = pd.Series(["0", "1", "2"], name="target")
+    _, problems = read_targets(targets, ("benign", "melanoma"))
+    assert len(problems) == 1 and "row 3 (line 4): '2'" in problems[0]
     with pytest.raises(FoldError, match="need 5 images of each class") as refused:
         make_folds(lesions([0] * 50 + [1] * 3), held(k=5))
     assert refused.value.exit_code == 3
@@ -106,8 +111,9 @@ def test_s4_4_a_fold_alone_is_the_fold_among_all_and_a_bad_one_lists_them(
     assert fit(recipe, "all", fold=1).facts.files == alone.facts.files
     base = trained.folder.parent
     there = ["--arrays", base / "arrays", "--folds", base / "folds.csv"]
-    answer = call_door("train", *given, *there, "--fold", 9)
-    assert answer.code == 2 and "the folds are 0, 1" in answer.err
+    for wrong in (9, "two"):
+        answer = call_door("train", *given, *there, "--fold", wrong)
+        require_refusal(answer, 2, "0, 1")
 
 
 def test_s4_5_the_architecture_and_its_weights_from_a_local_file(
@@ -153,7 +159,7 @@ def test_s4_6_positives_weigh_negatives_over_positives_and_nothing_keeps_it(
 
 
 def test_s4_7_a_scripted_auroc_stops_at_the_right_epoch_with_the_right_weights(
-    config: Any,
+    config: Any, recipe_of: Any, fit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = config("siim_seresnext50")
     assert (recipe.schedule.name, recipe.schedule.patience) == ("plateau", 3)
@@ -174,6 +180,16 @@ def test_s4_7_a_scripted_auroc_stops_at_the_right_epoch_with_the_right_weights(
         rates.observe(0.8)
         factors.append(rates.factor(epoch + 1))
     assert factors[:4] == [1.0] * 4 and factors[4:] == pytest.approx([0.1, 0.1])
+    # The same in a run: seven epochs are trained, and the second one's weights are kept.
+    two = fit(recipe_of(training={"epochs": 2, "batch_size": 16}), "two")
+    aurocs = iter(script)
+    monkeypatch.setattr("melanoma.training.loop.judge", lambda *_: next(aurocs))
+    rules = {"training": {"epochs": 9, "batch_size": 16}}
+    rules |= {"selection": {"keep": "best", "patience": 5}}
+    run = fit(recipe_of(**rules), "scripted")
+    assert (run.facts.best_epoch, run.facts.last_epoch, run.facts.kept) == (2, 7, "best")
+    weights = "model.safetensors"
+    assert run.facts.files[weights] == two.facts.files[weights]
 
 
 def test_s4_8_oof_csv_gives_sklearn_s_auroc_and_the_report_its_interval(
@@ -210,7 +226,22 @@ def test_s4_9_memory_does_not_grow_with_the_array_and_a_broken_run_ends_as_the_u
     assert fit(recipe, "broken").facts.files["oof.csv"] == whole.facts.files["oof.csv"]
 
 
-def test_s4_10_a_submission_has_the_sample_s_rows_in_its_order(tmp_path: Path) -> None:
+def test_s4_10_a_submission_is_the_mean_of_the_folds_in_the_sample_s_order(
+    tmp_path: Path, call_door: Any, given: Any, trained: Any, scorer: Any
+) -> None:
+    (tmp_path / "images").mkdir()
+    for row in (7, 3, 12):
+        (tmp_path / f"images/ISIC_{row}.jpg").write_bytes(trained.photograph(row))
+    asked = tmp_path / "sample.csv"
+    asked.write_text("image_name,target\nISIC_12,0\nISIC_3,0\nISIC_7,0\n")
+    options = [tmp_path / "images", *given[:4], "--submission", asked, "--out", tmp_path / "s.csv"]
+    assert call_door("predict", *options).code == 0
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert list(table) == ["image_name", "target"]
+    assert table["image_name"].tolist() == ["ISIC_12", "ISIC_3", "ISIC_7"]
+    means = [np.mean(scorer.score(trained.photograph(row)).by_fold) for row in (12, 3, 7)]
+    assert table["target"].tolist() == pytest.approx(means, abs=1e-6)
+    assert table["target"].between(0, 1).all()
     sample = tmp_path / "sample_submission.csv"
     sample.write_text("image_name,target\nISIC_2,0\nISIC_1,0\n")
     write_submission(sample, {"ISIC_1": 0.25, "ISIC_2": 0.125}, tmp_path / "out.csv")
@@ -252,7 +283,8 @@ def test_s4_12_the_page_predicts_on_asking_and_uploads_are_not_stored(
 
 
 def test_s4_13_the_notebooks_are_whole_and_stored_without_outputs() -> None:
-    """make notebooks runs them top to bottom; here each cell is read."""
+    """CI runs them top to bottom; here each cell is read."""
+    assert re.search(r"pytest --nbmake .* notebooks\n", (ROOT / ".ci/run").read_text())
     sources = {}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells

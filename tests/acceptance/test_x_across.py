@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
@@ -106,7 +107,13 @@ def test_x7_seed_versions_digests_and_recipe_are_in_every_run(bundle_folder: Pat
 
 
 def test_x8_the_disclaimer_and_whether_it_is_calibrated_stand_beside_each_probability(
-    client: Any, photograph: bytes, page: str, report: Any
+    client: Any,
+    photograph: bytes,
+    page: str,
+    report: Any,
+    call_door: Any,
+    given: Any,
+    tmp_path: Path,
 ) -> None:
     answer = client.post("/predict", files={"file": photograph}).json()
     assert answer["calibrated"] is True and answer["disclaimer"] == DISCLAIMER
@@ -114,3 +121,10 @@ def test_x8_the_disclaimer_and_whether_it_is_calibrated_stand_beside_each_probab
     assert batch["disclaimer"] == DISCLAIMER and batch["results"][0]["calibrated"] is True
     assert "not a medical device" in DISCLAIMER and "disclaimer" in page
     assert report["calibration"]["method"]
+    (tmp_path / "mole.jpg").write_bytes(photograph)
+    told = call_door("predict", tmp_path / "mole.jpg", *given[:4]).out
+    prevalence = f"{answer['prevalence']:.2%}"
+    assert "probabilities are calibrated" in told and prevalence in told and DISCLAIMER in told
+    (row,) = pd.read_csv(tmp_path / "scores.csv").to_dict("records")
+    assert (row["calibrated"], row["disclaimer"]) == (True, DISCLAIMER)
+    assert row["prevalence"] == pytest.approx(answer["prevalence"])

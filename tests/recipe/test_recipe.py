@@ -598,6 +598,7 @@ def test_skin22_efficientnet_b3_is_as_published() -> None:
     schedule = found.schedule
     assert (schedule.name, schedule.metric, schedule.factor) == ("plateau", "loss", 0.5)
     assert schedule.patience == 3
+    assert (schedule.threshold, schedule.threshold_mode) == (1e-4, "rel")
     training = found.training
     assert (training.epochs, training.batch_size, training.accumulate) == (50, 16, 2)
     assert (found.selection.keep, found.selection_metric) == ("best", "macro_f1")

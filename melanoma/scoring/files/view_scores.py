@@ -23,8 +23,8 @@ VIEWS = (*_FLIPS, *(f"{name}_transposed" for name in _FLIPS))
 
 
 def score_views(scorer: Scorer, square: Pixels) -> list[dict[str, Any]]:
-    """A row for each of the scorer's views of (S, S, 3): view, melanoma_probability, by_class and
-    by_fold, as a Prediction has them. Raises ScoreError.
+    """A row for each of the scorer's views of (S, S, 3): view, melanoma_probability, by_class,
+    by_fold and what they refer to, as a Prediction has them. Raises ScoreError.
 
     A Prediction averages its views' logits, member by member, and so is not the mean of these.
     """
@@ -39,6 +39,9 @@ def score_views(scorer: Scorer, square: Pixels) -> list[dict[str, Any]]:
             "melanoma_probability": one.melanoma_probability,
             "by_class": one.by_class,
             "by_fold": one.by_fold,
+            "calibrated": one.calibrated,
+            "prevalence": one.prevalence,
+            "disclaimer": one.disclaimer,
         }
         for name, one in zip(names, found, strict=True)
     ]

@@ -14,6 +14,7 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 
 from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.render.text import report_lines
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, make_scores
@@ -115,6 +116,8 @@ def test_the_two_pooled_aurocs_of_several_classes_are_told_apart(
     assert lines[kept].startswith("AUROC of the last epochs (kept) by uncalibrated scores: ")
     assert "what follows is by calibrated probabilities" in lines[kept + 1]
     assert "By the networks' uncalibrated scores" in Markup(render_html(content)).unescape()
+    card = render_card(content, _recipe())
+    assert "By the networks' uncalibrated scores; item 23 is by calibrated" in card
 
 
 def test_many_classes_are_written_without_a_warning_of_pandas(tmp_path: Path) -> None:

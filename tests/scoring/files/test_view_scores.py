@@ -59,6 +59,10 @@ def test_predict_writes_them_beside_its_table(
     views = pd.read_csv(tmp_path / "views.csv")
     assert views["image_name"].value_counts().to_dict() == {"mole3": 4, "mole9": 4}
     assert list(views["view"][:4]) == list(VIEWS[:4])
-    assert len(pd.read_csv(tmp_path / "a.csv")) == 3
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert len(table) == 3
+    beside = ["calibrated", "prevalence", "disclaimer"]
+    assert len(views[beside].drop_duplicates()) == 1
+    assert views[beside].iloc[0].equals(table[beside].dropna().iloc[0])
     refused = call_door("predict", files[1], "--url", "http://127.0.0.1:9", *out[2:])
     assert refused.code == 2 and "--view-scores means nothing with --url" in refused.err
