@@ -57,7 +57,7 @@ def blend(
         write_text(out, found.table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
         wrote.append(str(out))
     if scores and submission:
-        table = blend_scores(scores, found.blend, runs=len(runs))
+        table = blend_scores(scores, found, runs=len(runs))
         write_text(submission, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
         wrote.append(str(submission))
     if json:

@@ -23,11 +23,14 @@ _COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict
 
 @dataclass(frozen=True)
 class Blended:
-    """What `--json` prints (`record`), the nested out-of-fold table, and the blend of all folds."""
+    """What `--json` prints (`record`), the nested out-of-fold table, and the blend of all folds,
+    of these classes, of which `melanoma` count as it."""
 
     record: dict[str, Any]
     table: pd.DataFrame
     blend: Blend
+    classes: tuple[str, ...]
+    melanoma: tuple[str, ...]
 
 
 def blend_runs(
@@ -71,27 +74,47 @@ def blend_runs(
         "weights": _numbers(whole),
         "weights_by_fold": {str(fold): _numbers(one) for fold, one in by_fold.items()},
     }
-    return Blended(record, blended.frame, whole)
+    known = first.images
+    return Blended(record, blended.frame, whole, tuple(known.classes), tuple(known.melanoma))
 
 
-def blend_scores(paths: Sequence[Path], blend: Blend, *, runs: int) -> pd.DataFrame:
+def blend_scores(paths: Sequence[Path], found: Blended, *, runs: int) -> pd.DataFrame:
     """image_name and target, the blended melanoma probability: of a score table or submission a
-    run, in the runs' order.
+    run, in the runs' order. Where no class is melanoma, a column a class in the place of target.
 
-    Raises RecipeError for another number of tables, DataError for other images in one of them.
+    Tables with a column prob_NAME a class are blended class by class. Raises RecipeError for
+    another number of tables, or one without the classes that the blend needs; DataError for other
+    images in one of them.
     """
     if len(paths) != runs:
         raise RecipeError(f"--scores: {len(paths)} tables for {runs} runs; one a run, in order")
-    if isinstance(blend, Stacked) and len(blend.model.classes_) > 2:
-        raise RecipeError("--scores: stacking of several classes needs each class; use weights")
-    tables = [_read_scores(path) for path in paths]
+    read = [read_table(path, needed=["image_name"]) for path in paths]
+    columns = [f"prob_{name}" for name in found.classes]
+    by_class = len(columns) > 2 and all(set(columns) <= set(table) for table in read)
+    if not by_class and (not found.melanoma or _needs_classes(found.blend)):
+        raise RecipeError(
+            "--scores: this blend needs each class's probability; take the tables of predict, "
+            f"with columns {columns[0]} and so on"
+        )
+    tables = [
+        _read_scores(table, path, columns if by_class else _melanoma_column(table, path))
+        for table, path in zip(read, paths, strict=True)
+    ]
     names = tables[0].index
-    for path, table in zip(paths, tables, strict=True):
-        if len(table) != len(names) or set(table.index) != set(names):
+    for path, scores in zip(paths, tables, strict=True):
+        if len(scores) != len(names) or set(scores.index) != set(names):
             raise DataError(f"{path} and {paths[0]} hold different images")
-    melanoma = np.stack([table.loc[names].to_numpy(np.float64) for table in tables])
-    blended = blend(np.stack([1 - melanoma, melanoma], axis=2))[:, 1]
-    return pd.DataFrame({"image_name": names, "target": blended})
+    values = np.stack([scores.loc[names].to_numpy(np.float64) for scores in tables])
+    blended = found.blend(values if by_class else np.concatenate([1 - values, values], axis=2))
+    if not found.melanoma:
+        shares = dict(zip(found.classes, blended.T, strict=True))
+        return pd.DataFrame({"image_name": names, **shares})
+    ours = [found.classes.index(name) for name in found.melanoma] if by_class else [1]
+    return pd.DataFrame({"image_name": names, "target": blended[:, ours].sum(axis=1)})
+
+
+def _needs_classes(blend: Blend) -> bool:
+    return isinstance(blend, Stacked) and len(blend.model.classes_) > 2
 
 
 def _paired(folders: Sequence[Path]) -> list[EvaluatedRun]:
@@ -144,13 +167,18 @@ def _measured(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _read_scores(path: Path) -> pd.Series:
-    frame = read_table(path, needed=["image_name"])
-    column = next((name for name in _COLUMNS if name in frame), _COLUMNS[0])
-    require_columns(frame.columns, [column], origin=str(path))
-    values = pd.to_numeric(frame[column], errors="coerce")
-    if not values.between(0, 1).all():
-        raise DataError(f"{path}: column {column} holds what is no probability")
-    if frame["image_name"].duplicated().any():
+def _melanoma_column(table: pd.DataFrame, path: Path) -> list[str]:
+    column = next((name for name in _COLUMNS if name in table), _COLUMNS[0])
+    require_columns(table.columns, [column], origin=str(path))
+    return [column]
+
+
+def _read_scores(table: pd.DataFrame, path: Path, columns: list[str]) -> pd.DataFrame:
+    """The columns as probabilities, by image_name."""
+    values = table[columns].apply(pd.to_numeric, errors="coerce")
+    for column in columns:
+        if not values[column].between(0, 1).all():
+            raise DataError(f"{path}: column {column} holds what is no probability")
+    if table["image_name"].duplicated().any():
         raise DataError(f"{path}: an image stands twice")
-    return values.set_axis(frame["image_name"])
+    return values.set_axis(table["image_name"])

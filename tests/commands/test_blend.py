@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 
@@ -67,6 +68,28 @@ def test_submissions_are_blended_by_the_weights_of_all_folds(
     (tmp_path / "b.csv").write_text("image_name,melanoma_probability\nz,0.4\nx,0.6\n")
     answer = call_door("blend", bundle_folder, second, *tables, *out)
     assert answer.code == 3 and "hold different images" in answer.err
+
+
+def test_several_classes_are_stacked_class_by_class(
+    call_door: Callable[..., Any], folder_run: Any, tmp_path: Path
+) -> None:
+    run, names = folder_run.weights, folder_run.recipe.classes
+    columns = [f"prob_{name}" for name in names]
+    pd.read_csv(run / "oof.csv")[["image_name", *columns]][:9].to_csv(tmp_path / "a.csv")
+    tables = ("--scores", tmp_path / "a.csv") * 2
+    out = ("--submission", tmp_path / "s.csv", "--resamples", 100, "--method", "stacking")
+    answer = call_door("blend", run, run, *tables, *out, "--json")
+    assert answer.code == 0, answer.err
+    weights = json.loads(answer.out)["weights"]
+    logs = np.log(np.clip(pd.read_csv(tmp_path / "a.csv")[columns].to_numpy(), 1e-7, 1 - 1e-7))
+    twice = np.concatenate([logs, logs], axis=1)
+    wanted = softmax(twice @ np.array(weights["coefficients"]).T + weights["intercepts"], axis=1)
+    found = pd.read_csv(tmp_path / "s.csv")
+    assert list(found) == ["image_name", *names]
+    assert np.allclose(found[list(names)], wanted, atol=1e-5)
+    (tmp_path / "a.csv").write_text("image_name,target\nx,0.2\n")
+    refused = call_door("blend", run, run, *tables, *out)
+    assert refused.code == 2 and f"columns {columns[0]}" in refused.err
 
 
 def test_what_cannot_be_blended_is_one_line(
