@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +146,14 @@ def test_s0_8_rgba_grey_cmyk_and_rotated_photographs_score(scorer: Any, photogra
 
 
 def test_s0_9_recalls_balanced_accuracy_macro_f1_and_confusion_of_each_part(
-    folder_run: Any,
+    folder_run: Any, tmp_path: Path
 ) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(folder_run.weights, weights, copy_function=os.link)
+    replace(folder_run, weights=weights).evaluate()  # as the command does after the folds
     for part in ("oof.csv", "test/scores.csv"):
-        table = pd.read_csv(folder_run.weights / part)
-        report = json.loads((folder_run.weights / part).with_name("report.json").read_text())
+        table = pd.read_csv(weights / part)
+        report = json.loads((weights / part).with_name("report.json").read_text())
         names = report["classes"]
         said = table[[f"prob_{name}" for name in names]].to_numpy().argmax(axis=1)
         counts = np.array(report["confusion"]["counts"])
