@@ -64,8 +64,9 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # BASE=IMAGE and TORCH_INDEX=URL are deploy/image.sh's. Whatever is absent here is said.
-image:
+image: setup
 	bash deploy/image.sh
+	$(BIN)/python -m benchmarks.image
 
 # torch and what it brings are left out: they come from the index that fits the machine.
 UNLOCKED := torch torchvision triton cuda-toolkit cuda-bindings cuda-pathfinder $(addprefix nvidia-,\

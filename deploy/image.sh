@@ -4,6 +4,7 @@
 #                  made of Debian's packages (mmdebstrap), with the sources of this machine's apt.
 #   TORCH_INDEX=   pip's own index instead of PyTorch's for CPUs; taken by itself where that cannot be
 #                  reached (the image is then several GB larger, for it holds CUDA).
+# python -m benchmarks.image then runs it read-only and as nobody, probes it, scores with it, stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 NAME=${NAME:-melanoma:local}

@@ -194,6 +194,7 @@ def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> 
         timeout_graceful_shutdown=grace,
     )
     server = Server(config)
+    signal.signal(signal.SIGTERM, _end)
     with suppress(KeyboardInterrupt):  # Ctrl-C is how a service in a terminal ends
         server.run(sockets=[listener])
     if server.taken is not None:
@@ -203,10 +204,21 @@ def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> 
         )
 
 
-def _leave(number: int, frame: object) -> None:
-    # uvicorn raises the signal again once the last request is answered: that is a clean end.
+def _end(number: int, frame: object) -> None:
+    # uvicorn raises the signal again once the last request is answered: all is done. Python's own
+    # way out waits for each thread, and takes apart what torch and OpenVINO hold: on a busy machine
+    # that took more than the seconds that are left before SIGKILL, and no timer runs in it.
     del number, frame
-    # Python waits for its threads, and one amid a score that never ends would keep it for ever.
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
+
+
+def _leave(number: int, frame: object) -> None:
+    # Before there is a server: what is half written is removed on the way out.
+    del number, frame
+    # Python waits for its threads, and one that never ends would keep it for ever.
     last = threading.Timer(LAST_SECONDS, os._exit, [0])
     last.daemon = True
     last.start()

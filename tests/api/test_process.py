@@ -171,6 +171,26 @@ def test_a_score_that_never_ends_does_not_keep_the_process(start, photograph, tm
     thread.join(timeout=60)
 
 
+# What torch and OpenVINO hold is taken apart when Python ends, where no timer runs any more.
+SLOW_END = """
+import os, signal, time
+from melanoma import serve
+class Slow:
+    def __del__(self):
+        time.sleep(600)
+slow = Slow()
+signal.signal(signal.SIGTERM, serve._end)
+print("said before")
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(600)
+"""
+
+
+def test_the_end_of_python_itself_is_not_waited_for():
+    ended = subprocess.run([sys.executable, "-c", SLOW_END], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, b"said before\n")
+
+
 RACED = """
 import socket
 from melanoma import serve, terminal
