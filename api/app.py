@@ -84,12 +84,12 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
 
 def load_app(settings: Settings) -> FastAPI:
     """create_app over the settings' bundles, each file hashed once. Raises MelanomaError."""
-    from melanoma.devices import resolve_device
+    from melanoma.devices import find_device
     from melanoma.scoring.backends.open_members import open_members
     from melanoma.scoring.bundle.bundle import load_bundle
 
     give_freed_memory_back()
-    device = resolve_device(settings.device)
+    device = find_device(settings.device)
     bundles = [load_bundle(folder) for folder in settings.weights]
     scorers = [
         Scorer(bundle, device=device, members=open_members(bundle, device, settings.engine))

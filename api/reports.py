@@ -21,7 +21,6 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.run.folder import read_recipe
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,9 @@ def _page(scorer: Scorer) -> ServedReport:
 
 def _card(scorer: Scorer) -> ServedReport:
     bundle = scorer.bundle
+    # Here: it imports torch, and a service starts without.
+    from melanoma.training.run.folder import read_recipe
+
     text = render_card(without_names(bundle.report), read_recipe(bundle.folder))
     return _pack(text.encode(), "text/markdown")
 

@@ -37,7 +37,8 @@ from melanoma.models.classifier import make_classifier
 from melanoma.scoring.backends.conversion import convert
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.backends.openvino_members import OpenVinoMembers
-from melanoma.scoring.members import Members, TorchMembers
+from melanoma.scoring.backends.torch_members import TorchMembers
+from melanoma.scoring.members import Members
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/backends.json")

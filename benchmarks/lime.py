@@ -30,10 +30,11 @@ from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.backends.options import BACKENDS, choose_backend
+from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
 from melanoma.scoring.explain.explainers import explain_lime
 from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
-from melanoma.scoring.members import Members, TorchMembers
+from melanoma.scoring.members import Members
 from melanoma.scoring.scorer import Scorer
 
 BACKBONE = "resnet34"

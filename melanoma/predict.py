@@ -217,11 +217,11 @@ def _load_scorer(
     prevalence: float | None,
     engine: Engine,
 ) -> LocalScorer:
-    from melanoma.devices import resolve_device
+    from melanoma.devices import find_device
     from melanoma.scoring.bundle.golden import open_scorer
     from melanoma.scoring.files.score_files import LocalScorer
 
-    where = resolve_device(device)
+    where = find_device(device)
     scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
     return LocalScorer(scorer, prevalence=prevalence)
 

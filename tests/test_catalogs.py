@@ -32,9 +32,10 @@ from melanoma.recipe.json_schema import recipe_schema
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.backends.options import BACKENDS, Backend, Engine, choose_backend
+from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.explain.catalog import EXPLAINERS
-from melanoma.scoring.members import WatchedMembers, load_members
+from melanoma.scoring.members import WatchedMembers
 from melanoma.workflows.train import check_recipe
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs

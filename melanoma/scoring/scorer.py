@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
+from melanoma.devices import CPU, Device
 from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
-from melanoma.models.seed_mean import Network
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.flagging import flagging_point, moved_point
 from melanoma.scoring.frequency import natural_frequency
-from melanoma.scoring.members import Members, load_members
+from melanoma.scoring.members import Members
 from melanoma.scoring.novelty import UNSCORABLE
 from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import doubt, possible_classes
@@ -27,6 +26,9 @@ from melanoma.scoring.quality import judge_square
 from melanoma.scoring.square_statistics import square_statistics
 from melanoma.scoring.verdict import make_verdict, reason_of, sum_by_risk
 from melanoma.types import Floats
+
+if TYPE_CHECKING:
+    from melanoma.models.seed_mean import Network
 
 
 class MemberAnswers(NamedTuple):
@@ -48,7 +50,7 @@ class Scorer:
         self,
         bundle: Bundle,
         *,
-        device: torch.device | None = None,
+        device: Device | None = None,
         views: int | None = None,
         members: Members | None = None,
         threshold: float | None = None,
@@ -56,9 +58,9 @@ class Scorer:
         self.bundle = bundle
         self.threshold = threshold
         self._point = flagging_point(bundle, threshold)
-        self.device = device or torch.device("cpu")
+        self.device = device or CPU
         self.views = views or bundle.views
-        self.members = members or load_members(bundle, self.device)
+        self.members = members or _torch_members(bundle, self.device)
         shifts = {member.fold: member.prior_shift for member in bundle.members}
         self._shifts = [np.asarray(shifts[fold]) for fold in self.members.folds]
 
@@ -291,3 +293,9 @@ class Scorer:
         if self.views != self.bundle.views:
             found.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
         return found
+
+
+def _torch_members(bundle: Bundle, device: Device) -> Members:
+    from melanoma.scoring.backends.torch_members import load_members
+
+    return load_members(bundle, device)

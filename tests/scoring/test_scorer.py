@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.models.classifier import Classifier
-from melanoma.scoring import members
+from melanoma.scoring.backends import torch_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.epoch import predict_rows
@@ -74,7 +74,7 @@ def test_a_training_batch_s_tensor_is_the_served_tensor_bit_for_bit(
     trained: Any, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     served: list[torch.Tensor] = []
-    original = members.predict_logits
+    original = torch_members.predict_logits
 
     def catch(classifier: Any, images: torch.Tensor, *, views: int) -> torch.Tensor:
         served.append(images)
@@ -83,7 +83,7 @@ def test_a_training_batch_s_tensor_is_the_served_tensor_bit_for_bit(
     part = trained.parts[0]
     seen = _trained_tensors(trained.recipe, part, tmp_path / "run")
     assert len(seen) == len(part.training)
-    monkeypatch.setattr(members, "predict_logits", catch)
+    monkeypatch.setattr(torch_members, "predict_logits", catch)
     for row in part.training[::4]:
         served.clear()
         scorer.score(trained.photograph(int(row)))

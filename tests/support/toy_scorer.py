@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.models.classifier import Classifier
+from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, Member
-from melanoma.scoring.members import Members, Outputs, TorchMembers
+from melanoma.scoring.explain.evidence import Evidence
+from melanoma.scoring.members import Members, Outputs
 from melanoma.scoring.scorer import Scorer
 
 SIZE = 64
@@ -74,6 +76,9 @@ class CountedMembers:
         self.asked.append(len(squares))
         self.viewed.append(views)
         return self._members.outputs(squares, views=views)
+
+    def heat(self, square: np.ndarray, evidence: Evidence) -> list[np.ndarray]:
+        return self._members.heat(square, evidence)
 
     def alone(self) -> list[Members]:
         first, *others = self._members.alone()  # a question is one, whoever answers

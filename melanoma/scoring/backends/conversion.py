@@ -2,7 +2,8 @@
 convert them again.
 
 They lie in WEIGHTS/.openvino/KEY: fold_N.xml and fold_N.bin, and a list of their sha256. KEY is a
-digest of the bundle's and of the versions that convert. A folder is filled under another name and
+digest of the members' weights, of what they are the weights of, and of the versions that convert: a
+bundle that is sealed anew keeps its conversion. A folder is filled under another name and
 renamed when it is whole, so that of two processes either one's is kept; those of other keys are
 removed. Where nothing can be written, the models are in memory alone.
 """
@@ -10,26 +11,24 @@ removed. Where nothing can be written, the models are in memory alone.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
-from melanoma.data.transforms import to_tensor
 from melanoma.scoring.backends.core import import_openvino, the_core
 from melanoma.scoring.bundle.bundle import Bundle
-from melanoma.scoring.members import TorchMembers
 from melanoma.storage import digest_of, sha256_of, write_json
 
+if TYPE_CHECKING:
+    from melanoma.scoring.backends.torch_members import TorchMembers
+
 FOLDER = ".openvino"
-_FORMAT = 1  # of what is kept; another one converts anew
+_FORMAT = 2  # of what is kept; another one converts anew
 _LISTED = "sha256.json"
 _PARTIAL = "partial-"
 _FORGOTTEN_SECONDS = 3600.0  # no conversion takes so long: whoever began it was killed
@@ -51,41 +50,17 @@ def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[in
 
 def convert(members: TorchMembers, *, size: int) -> dict[int, Any]:
     """The networks of torch as OpenVINO's models, by fold."""
-    openvino = import_openvino()
-    squares = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    shape = openvino.PartialShape([-1, size, size, 3])
-    models = {}
-    for fold, network in members.networks.items():
-        # The trace is torch's own way to other formats still; its successor takes six times as
-        # long. Unchecked: the golden score checks more than a second trace does.
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            wrapped = _FromSquares(network, members).eval()
-            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-                wrapped, squares, check_trace=False
-            )
-            model = openvino.convert_model(traced, example_input=squares, input=[shape])
-        models[fold] = model
-    return models
+    from melanoma.scoring.backends.from_torch import from_torch
 
-
-class _FromSquares(nn.Module):
-    """A network that takes the squares as they are, and gives its embedding as well."""
-
-    def __init__(self, network: nn.Module, members: TorchMembers) -> None:
-        super().__init__()
-        self.network, self._normalize = network, members.normalize
-
-    def forward(self, squares: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, S, 3) uint8 to (B, outputs) and (B, D)."""
-        images = to_tensor(squares, normalize=self._normalize)
-        embeddings = self.network.embed(images)  # type: ignore[operator]
-        return self.network.classify(embeddings).float(), embeddings.float()  # type: ignore[operator]
+    return from_torch(members, size=size)
 
 
 def _key(bundle: Bundle) -> str:
-    openvino = import_openvino()
-    return digest_of([_FORMAT, bundle.digest, openvino.__version__, torch.__version__])[:32]
+    networks = [bundle.backbone, bundle.head, bundle.seeds, bundle.outputs]
+    squares = [bundle.size, bundle.normalize]
+    weights = [[member.fold, member.sha256] for member in bundle.members]
+    versions = [importlib.metadata.version(package) for package in ("openvino", "torch")]
+    return digest_of([_FORMAT, networks, squares, weights, versions])[:32]
 
 
 def _read(folder: Path, folds: list[int]) -> dict[int, Any] | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
-from melanoma.devices import require_bfloat16
+from melanoma.devices import Device, require_bfloat16
 from melanoma.scoring.backends.options import BACKENDS, Engine, choose_backend
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.members import Members
 
 
-def open_members(bundle: Bundle, device: torch.device, engine: Engine) -> Members:
+def open_members(bundle: Bundle, device: Device, engine: Engine) -> Members:
     """The bundle's networks, ready.
 
     Raises RecipeError for a backend or a precision that this machine has not, WeightsError for

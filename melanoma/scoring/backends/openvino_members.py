@@ -7,28 +7,30 @@ on one: cores that share one part wait for each other at every layer.
 from __future__ import annotations
 
 import math
-import os
-import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from melanoma.data.images import Pixels
-from melanoma.data.transforms import dihedral_views
-from melanoma.devices import count_cores, has_bfloat16
+from melanoma.devices import CPU, count_cores, has_bfloat16, step_back
 from melanoma.errors import WeightsError
 from melanoma.scoring.backends.conversion import openvino_models
 from melanoma.scoring.backends.core import the_core
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
-from melanoma.scoring.members import Logits, Outputs, TorchMembers, load_members
+from melanoma.scoring.explain.evidence import Evidence, PlainHead, map_of, read_heads
+from melanoma.scoring.members import Logits, Outputs
+from melanoma.types import Floats
 
-# Squares of a part: more are no faster, and each takes memory.
-_PART, _PART_PIXELS = 16, 16 * 224 * 224
+if TYPE_CHECKING:
+    from melanoma.scoring.backends.torch_members import TorchMembers
+
+# Squares of a part. Every model keeps the memory of the largest part that it was given, once a
+# thread: 16 take twice the memory of the whole service for 3 % of the time.
+_PART, _PART_PIXELS = 4, 4 * 224 * 224
 # Of what answers many questions: scores go first.
 _NICENESS = 5
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
@@ -37,7 +39,8 @@ _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 class OpenVinoMembers:
     """Models by fold (openvino_models), compiled for this processor in float32 or bfloat16.
 
-    `load` gives torch's members when a gradient is first asked for.
+    `heads` are those of each fold's networks. `load` gives torch's members where they are asked
+    for: by nothing that a service does, but where a network's features are no plain average.
     """
 
     backend = "openvino"
@@ -47,11 +50,12 @@ class OpenVinoMembers:
         models: Mapping[int, Any],
         *,
         load: Callable[[], TorchMembers],
+        heads: Mapping[int, Sequence[PlainHead]] | None = None,
         precision: str = "float32",
         threads: int | None = None,
     ) -> None:
         self.precision = precision
-        self._load = load
+        self._load, self._heads = load, heads or {}
         self._models, self._threads = models, threads or count_cores()
         compiled = {fold: _compile(one, precision, self._threads) for fold, one in models.items()}
         self._run = _Runner(compiled, self._threads)
@@ -72,6 +76,22 @@ class OpenVinoMembers:
         """See Members."""
         return self._outputs(squares, views, self.folds)
 
+    def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
+        """See Members."""
+        return [one for fold in self.folds for one in self._heat(square, evidence, fold)]
+
+    def _heat(self, square: Pixels, evidence: Evidence, fold: int) -> list[Floats]:
+        """Of the fold's networks. Where features are averaged, gradients are the head's alone."""
+        heads = self._heads.get(fold, ())
+        if not heads or len(self._models[fold].outputs) != 2 + len(heads):
+            return OneOpenVino(self, fold).reference().heat(square, evidence)
+        embedding, *maps = self._run.details(square[None], fold)
+        parts = np.split(embedding[0].astype(np.float64), len(heads))
+        return [
+            map_of(features[0].astype(np.float64), head.slopes(part, evidence))
+            for features, head, part in zip(maps, heads, parts, strict=True)
+        ]
+
     def alone(self) -> list[OneOpenVino]:
         """Each member by itself, on the same model."""
         return [OneOpenVino(self, fold) for fold in self.folds]
@@ -87,6 +107,7 @@ class OpenVinoMembers:
                     lambda: OpenVinoMembers(
                         self._models,
                         load=self.reference,
+                        heads=self._heads,
                         precision="bfloat16",
                         threads=self._threads,
                     )
@@ -102,8 +123,7 @@ class OpenVinoMembers:
 
     def _outputs(self, squares: Pixels, views: int, folds: tuple[int, ...]) -> Outputs:
         """Of these members, the views of all squares as one batch."""
-        seen = dihedral_views(torch.from_numpy(squares).permute(0, 3, 1, 2), views)
-        rows = torch.cat([view.permute(0, 2, 3, 1) for view in seen]).contiguous().numpy()
+        rows = np.concatenate(dihedral_squares(squares, views))
         logits, embeddings = self._run(rows, folds)
         count = len(squares)
         by_view = logits.reshape(views, count, len(folds), -1)
@@ -128,6 +148,10 @@ class OneOpenVino:
     def outputs(self, squares: Pixels, *, views: int) -> Outputs:
         """See Members."""
         return self._members._outputs(squares, views, self.folds)
+
+    def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
+        """See Members."""
+        return self._members._heat(square, evidence, self.folds[0])
 
     def alone(self) -> list[OneOpenVino]:
         """Itself."""
@@ -169,9 +193,14 @@ class _Runner:
         )
         return logits, embeddings
 
+    def details(self, rows: Pixels, fold: int) -> list[npt.NDArray[np.float32]]:
+        """What a model gives beside its logits: embeddings (B, D), maps (B, C, h, w)."""
+        outputs = range(1, len(self._compiled[fold].outputs))
+        return self._pool.submit(self._infer, fold, rows, outputs).result()
+
     def _infer(
-        self, fold: int, part: Pixels
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        self, fold: int, part: Pixels, outputs: Sequence[int] = (0, 1)
+    ) -> list[npt.NDArray[np.float32]]:
         if not hasattr(self._own, "requests"):
             self._own.requests = {}
         requests: dict[int, Any] = self._own.requests
@@ -180,22 +209,35 @@ class _Runner:
         request = requests[fold]
         request.infer([part], share_inputs=True)
         # Copies: the request's own memory is written again at the next one.
-        logits, embeddings = (request.get_output_tensor(n).data.copy() for n in (0, 1))
-        return logits, embeddings
+        return [request.get_output_tensor(number).data.copy() for number in outputs]
 
 
 def open_openvino(bundle: Bundle, *, precision: str) -> OpenVinoMembers:
     """The bundle's members on OpenVINO. Raises WeightsError for weights that cannot be them."""
-    cpu = torch.device("cpu")
-    models = openvino_models(bundle, lambda: load_members(bundle, cpu))
+    models = openvino_models(bundle, lambda: _torch_members(bundle))
 
     def load() -> TorchMembers:
         # Long after the start, perhaps: Grad-CAM must not explain other weights than have scored.
         if load_bundle(bundle.folder).digest != bundle.digest:
             raise WeightsError(f"{bundle.folder} holds another bundle since; start again")
-        return load_members(bundle, cpu)
+        return _torch_members(bundle)
 
-    return OpenVinoMembers(models, load=load, precision=precision)
+    heads = {member.fold: read_heads(member.file, bundle.head) for member in bundle.members}
+    return OpenVinoMembers(models, load=load, heads=heads, precision=precision)
+
+
+def _torch_members(bundle: Bundle) -> TorchMembers:
+    # Here: a service that answers no gradients never imports torch.
+    from melanoma.scoring.backends.torch_members import load_members
+
+    return load_members(bundle, CPU)
+
+
+def dihedral_squares(squares: Pixels, views: int) -> list[Pixels]:
+    """The first `views` symmetries of (B, S, S, 3), in the order of transforms.dihedral_views."""
+    flips: list[tuple[int, ...]] = [(), (2,), (1,), (1, 2)]
+    upright = [np.flip(squares, flip) if flip else squares for flip in flips]
+    return [*upright, *(one.swapaxes(1, 2) for one in upright)][:views]
 
 
 def _compile(model: Any, precision: str, threads: int) -> Any:
@@ -212,12 +254,5 @@ def _compile(model: Any, precision: str, threads: int) -> Any:
 def _behind(make: Callable[[], OpenVinoMembers]) -> OpenVinoMembers:
     """What `make` gives, its threads of a lower priority: they have that of the one that starts
     them, on Linux."""
-
-    def step_back() -> None:
-        if sys.platform == "linux":
-            me = threading.get_native_id()
-            now = os.getpriority(os.PRIO_PROCESS, me)
-            os.setpriority(os.PRIO_PROCESS, me, min(19, now + _NICENESS))
-
-    with ThreadPoolExecutor(1, initializer=step_back) as aside:
+    with ThreadPoolExecutor(1, initializer=step_back, initargs=(_NICENESS,)) as aside:
         return aside.submit(make).result()

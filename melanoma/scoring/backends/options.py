@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from melanoma.errors import RecipeError
 
 if TYPE_CHECKING:
-    import torch
-
+    from melanoma.devices import Device
     from melanoma.scoring.bundle.bundle import Bundle
     from melanoma.scoring.members import Members
 
@@ -31,7 +30,7 @@ class Backend:
     `devices` are the types that it runs on.
     """
 
-    open: Callable[[Bundle, torch.device, str], Members]
+    open: Callable[[Bundle, Device, str], Members]
     package: str
     extra: str | None = None
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -41,18 +40,18 @@ class Backend:
         return importlib.util.find_spec(self.package) is not None
 
 
-def _open_torch(bundle: Bundle, device: torch.device, precision: str) -> Members:
+def _open_torch(bundle: Bundle, device: Device, precision: str) -> Members:
     import torch
 
     from melanoma.devices import count_cores
-    from melanoma.scoring.members import load_members
+    from melanoma.scoring.backends.torch_members import load_members
 
-    torch.set_num_threads(count_cores())
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
     members = load_members(bundle, device)
     return members.in_precision(torch.bfloat16) if precision == "bfloat16" else members
 
 
-def _open_openvino(bundle: Bundle, device: torch.device, precision: str) -> Members:
+def _open_openvino(bundle: Bundle, device: Device, precision: str) -> Members:
     from melanoma.scoring.backends.openvino_members import open_openvino
 
     return open_openvino(bundle, precision=precision)

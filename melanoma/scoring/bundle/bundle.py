@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from melanoma.data.images import DECODER_VERSION
-from melanoma.data.transforms import Normalize
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
@@ -34,6 +33,9 @@ from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
 from melanoma.scoring.novelty import Novelty
 from melanoma.storage import digest_of, read_file, sha256_of
 
+if TYPE_CHECKING:
+    from melanoma.data.transforms import Normalize
+
 FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
@@ -41,11 +43,12 @@ LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
 
 @dataclass(frozen=True)
 class Member:
-    """One fold's weights and the shift of its logits: a number, or one a class."""
+    """One fold's weights, their sha256, and the shift of its logits: a number, or one a class."""
 
     fold: int
     file: Path
     prior_shift: float | tuple[float, ...]
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,10 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
 
 def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
     members = tuple(
-        Member(m["fold"], folder / m["file"], _shift(m["prior_shift"])) for m in manifest["members"]
+        Member(
+            m["fold"], folder / m["file"], _shift(m["prior_shift"]), manifest["sha256"][m["file"]]
+        )
+        for m in manifest["members"]
     )
     return Bundle(
         folder,

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from melanoma.data.images import Pixels, decode_image
+from melanoma.devices import CPU, Device
 from melanoma.errors import ScoreError, WeightsError
 from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.backends.options import Engine
@@ -132,7 +132,7 @@ def require_golden(scorer: Scorer) -> GoldenCheck:
 def open_scorer(
     folder: Path,
     *,
-    device: torch.device | None = None,
+    device: Device | None = None,
     views: int | None = None,
     threshold: float | None = None,
     engine: Engine | None = None,
@@ -146,7 +146,7 @@ def open_scorer(
     photographs outside a service comes through here; a service is up before, and asks the same of
     its scorers before it answers.
     """
-    bundle, device = load_bundle(folder), device or torch.device("cpu")
+    bundle, device = load_bundle(folder), device or CPU
     members = open_members(bundle, device, engine or Engine())
     scorer = Scorer(bundle, device=device, views=views, threshold=threshold, members=members)
     require_golden(scorer)

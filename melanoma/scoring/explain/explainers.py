@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from melanoma.data.images import Pixels, scored_part
-from melanoma.data.transforms import to_tensor
 from melanoma.devices import count_cores
 from melanoma.errors import ExplanationError, RecipeError
-from melanoma.models.seed_mean import single_networks
 from melanoma.scoring.bundle.bundle import Bundle
-from melanoma.scoring.explain.gradcam import Heat, map_evidence
+from melanoma.scoring.explain.evidence import Evidence
 from melanoma.scoring.explain.lime import (
     Segments,
     Switches,
@@ -131,7 +128,7 @@ class GradcamExplanation(Explanation):
     """`heat` (h, w) in [0, 1] at the feature maps' own size: the mean of the members' maps."""
 
     method: ClassVar[str] = "gradcam"
-    heat: Heat
+    heat: Floats
 
     @property
     def details(self) -> str:
@@ -222,16 +219,12 @@ def explain_gradcam(
     squares = (scorer.square(pixels) if square is None else square)[None]
     (by_member,), new = scorer.member_answers(squares)
     name, columns = _find_columns(bundle, target, default=int(by_member.mean(axis=0).argmax()))
-    image = to_tensor(squares, normalize=bundle.normalize, device=scorer.device)
-
-    def evidence(logits: Tensor) -> Tensor:
-        if bundle.outputs > 1:
-            return logits[0, columns].logsumexp(0)
+    if bundle.outputs > 1:
+        evidence = Evidence(tuple(columns))
+    else:
         # One logit says melanoma; what speaks for the other class speaks against it.
-        return logits[0, 0] if bundle.classes[columns[0]] in bundle.melanoma else -logits[0, 0]
-
-    networks = [one for model in scorer.classifiers.values() for one in single_networks(model)]
-    maps = [map_evidence(one, image, evidence=evidence) for one in networks]
+        evidence = Evidence((0,), 1.0 if bundle.classes[columns[0]] in bundle.melanoma else -1.0)
+    maps = scorer.members.heat(squares[0], evidence)
     return GradcamExplanation(
         target=name,
         prediction=scorer.answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pretrainedmodels.models.senet import SEResNeXtBottleneck
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
@@ -17,13 +19,16 @@ from melanoma.devices import has_bfloat16
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
+from melanoma.recipe.sections import Head
 from melanoma.scoring.backends import conversion
 from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.backends.openvino_members import OpenVinoMembers
 from melanoma.scoring.backends.options import Engine, choose_backend
+from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import open_scorer, require_golden
-from melanoma.scoring.members import TorchMembers, WatchedMembers
+from melanoma.scoring.explain.evidence import Evidence, read_heads
+from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Scorer
 
 CPU = torch.device("cpu")
@@ -123,6 +128,19 @@ def test_many_questions_go_to_bfloat16_where_the_processor_has_it(
     assert np.array_equal(scorer.members.alone()[0].faster().logits(squares, views=1), found[:, :1])
 
 
+def test_grad_cam_is_torch_s_and_needs_no_torch(
+    trained: Any, scorer: Scorer, reference: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square = trained.array.rows([4])[0]
+    monkeypatch.setattr(scorer.members, "_load", _never)
+    monkeypatch.setattr(scorer.members, "_reference", None)
+    for evidence in (Evidence((0,)), Evidence((0,), -1.0)):
+        found, expected = (one.members.heat(square, evidence) for one in (scorer, reference))
+        assert len(found) == len(expected) == len(scorer.members.folds)
+        assert np.allclose(found, expected, atol=1e-3)
+        assert np.array_equal(scorer.of_fold(1).members.heat(square, evidence), found[1:])
+
+
 def test_an_answer_names_what_ran_it(trained: Any, scorer: Scorer) -> None:
     model = scorer.score(trained.photograph(3)).model
     assert (model["backend"], model["precision"]) == ("openvino", "float32")
@@ -195,11 +213,12 @@ def test_gradients_are_of_the_weights_that_scored_or_of_none(folder: Path) -> No
         _ = scorer.classifiers
 
 
-def _tiny(*blocks: nn.Module) -> Classifier:
+def _tiny(*blocks: nn.Module, head: Head | None = None) -> Classifier:
     """A classifier of a stem of 64 channels and these blocks of a backbone that is offered:
     benchmarks/backends.py compares whole ones, each of which takes seconds to convert."""
     stem = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
-    return Classifier(nn.Sequential(stem, nn.BatchNorm2d(64), *blocks), features=64, outputs=3)
+    backbone = nn.Sequential(stem, nn.BatchNorm2d(64), *blocks)
+    return Classifier(backbone, features=64, outputs=3, head=head)
 
 
 def test_grouped_convolutions_and_gates_are_torch_s() -> None:
@@ -215,10 +234,32 @@ def test_networks_of_several_seeds_are_torch_s() -> None:
     _require_equal(TorchMembers({0: networks}, normalize="imagenet", device=CPU))
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
+def test_a_head_of_several_layers_and_seeds_is_torch_s(activation: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    head = Head(hidden=(24, 16), activation=activation)
+    networks = SeedMean([_tiny(head=head), _tiny(head=head)]).eval()
+    save_file(networks.state_dict(), tmp_path / "model.safetensors")
+    embedding = torch.randn(1, 128, requires_grad=True)
+    evidence = Evidence((0, 2))
+    for number, (one, found) in enumerate(
+        zip(networks.networks, read_heads(tmp_path / "model.safetensors", head), strict=True)
+    ):
+        part = embedding[:, 64 * number : 64 * (number + 1)]
+        (slopes,) = torch.autograd.grad(evidence.of_logits(one.classify(part)), part)
+        plain = part.detach().double().numpy()[0]
+        assert np.allclose(found.slopes(plain, evidence), slopes.numpy()[0], atol=1e-5)
+
+
 def _require_equal(reference: TorchMembers) -> None:
     squares = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     models = conversion.convert(reference, size=32)
     members = OpenVinoMembers(models, load=lambda: reference)
+    # Without its heads, the reference explains.
+    (heat, *_), (expected, *_) = (
+        one.heat(squares[0], Evidence((1,))) for one in (members, reference)
+    )
+    assert np.array_equal(heat, expected)
     for found, expected in zip(
         members.outputs(squares, views=2), reference.outputs(squares, views=2), strict=True
     ):
@@ -249,10 +290,14 @@ def test_an_engine_that_cannot_be_meant_is_refused(given: tuple[str, str]) -> No
         Engine(*given)
 
 
-def test_a_bundle_of_another_digest_is_converted_anew(bundle: Bundle) -> None:
-    from dataclasses import replace
-
-    assert conversion._key(bundle) != conversion._key(replace(bundle, digest="0" * 64))
+def test_a_conversion_is_of_the_weights_and_not_of_the_bundle(bundle: Bundle) -> None:
+    first, *others = bundle.members
+    moved = replace(first, prior_shift=1.0)
+    sealed_anew = replace(bundle, digest="0" * 64, members=(moved, *others))
+    assert conversion._key(sealed_anew) == conversion._key(bundle)
+    trained_anew = replace(bundle, members=(replace(first, sha256="0" * 64), *others))
+    for other in (trained_anew, replace(bundle, normalize="half"), replace(bundle, size=48)):
+        assert conversion._key(other) != conversion._key(bundle)
 
 
 @pytest.fixture

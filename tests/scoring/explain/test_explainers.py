@@ -11,7 +11,7 @@ from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring import members
+from melanoma.scoring.backends import torch_members
 from melanoma.scoring.explain.explainers import (
     LimeExplanation,
     explain_gradcam,
@@ -118,7 +118,7 @@ def test_bfloat16_for_the_hidden_images_leaves_the_weights_as_they_are(
     scorer = make_scorer([network])
     found = {}
     for precision in (torch.float32, torch.bfloat16):
-        monkeypatch.setattr(members, "resolve_precision", lambda *_, p=precision: p)
+        monkeypatch.setattr(torch_members, "resolve_precision", lambda *_, p=precision: p)
         found[precision] = explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")
     exact, quick = found.values()
     assert not np.array_equal(exact.weights, quick.weights)
@@ -132,9 +132,9 @@ def test_faster_networks_for_the_hidden_images_leave_the_weights_as_they_are(
 ) -> None:
     torch.manual_seed(0)
     scorer = make_scorer([make_classifier("resnet18", outputs=1)])
-    monkeypatch.setattr(members, "resolve_precision", lambda *_: torch.float32)
+    monkeypatch.setattr(torch_members, "resolve_precision", lambda *_: torch.float32)
     found = [explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma")]
-    monkeypatch.setattr(members.TorchMembers, "faster", lambda self: self)
+    monkeypatch.setattr(torch_members.TorchMembers, "faster", lambda self: self)
     found.append(explain_lime(scorer, PHOTOGRAPH, precision="Low", target="melanoma"))
     assert not np.array_equal(found[0].weights, found[1].weights)
     assert np.allclose(found[0].weights, found[1].weights, atol=1e-6)
