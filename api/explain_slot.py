@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from api.errors import Refusal
+from melanoma.devices import step_back
 
 _LEAVING = "the service is being stopped; ask again in a moment"
 
@@ -56,7 +55,7 @@ class ExplainSlot:
         self._stop = threading.Event()  # the running function's, or the last one's
         self._leaving = threading.Event()
         self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix="explaining", initializer=_step_back
+            1, thread_name_prefix="explaining", initializer=step_back, initargs=(_NICENESS,)
         )
 
     @property
@@ -134,11 +133,3 @@ class _Steps:
                 break
         self._since = time.monotonic()
         return self._stop.is_set()
-
-
-def _step_back() -> None:
-    # Each of Linux's threads has a priority of its own, which the threads it starts inherit.
-    if sys.platform == "linux":
-        me = threading.get_native_id()
-        before = os.getpriority(os.PRIO_PROCESS, me)
-        os.setpriority(os.PRIO_PROCESS, me, min(19, before + _NICENESS))

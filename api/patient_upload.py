@@ -10,8 +10,9 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from api.errors import Refusal
+from api.json_texts import lift_texts
 from api.requests import ALLOWED, MOST_OF_A_PATIENT, PatientRequest, parse_body, parse_patient
-from api.uploads import BATCH, decode_base64, kind_of, open_form, read_body, without_name
+from api.uploads import BATCH, kind_of, open_form, read_body, without_name
 
 _LISTS = ("site", "lesion_id")  # of the form: one field a photograph, in their order
 PATIENT = replace(
@@ -72,9 +73,10 @@ async def _of_form(form: FormData) -> PatientUpload:
 
 
 def _of_json(body: bytes) -> PatientUpload:
-    asked = parse_body(body, PatientRequest, missing=PATIENT.missing)
+    lifted = lift_texts(body)
+    asked = parse_body(lifted.rest, PatientRequest, missing=PATIENT.missing)
     _require_count(asked.images)
-    return _checked([decode_base64(image) for image in asked.images], asked)
+    return _checked([lifted.decode(image) for image in asked.images], asked)
 
 
 def _checked(photographs: list[bytes | Refusal], asked: PatientRequest) -> PatientUpload:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from contextlib import suppress
 from uuid import uuid4
 
 import h11
@@ -14,8 +17,51 @@ from api.middleware import HEADERS
 _SAID = "this is no request that is understood; /openapi.json lists what there is"
 
 
+# A body in chunks of some bytes costs a thousand times what it weighs, and all of it on the loop:
+# a quarter of a second for what is read at once. So less is read at once, and a caller whose bytes
+# take longer than those of chunks of 200 bytes is no client that there is.
+_AT_ONCE, _SMALL_AT_ONCE = 256 * 1024, 16 * 1024
+_GIVEN_SECONDS, _SECONDS_A_BYTE = 0.03, 6e-8
+
+
 class JsonProtocol(H11Protocol):
     """h11 as uvicorn runs it; malformed requests never reach an application."""
+
+    _spent, _came = 0.0, 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Little is read before it is known what comes."""
+        super().connection_made(transport)
+        self._read_at_most(_SMALL_AT_ONCE)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests. Those that take the loop's time for nothing are refused."""
+        start = time.thread_time()
+        super().data_received(data)
+        if self.headers and all(name != b"transfer-encoding" for name, _ in self.headers):
+            self._read_at_most(_AT_ONCE)
+            return
+        self._read_at_most(_SMALL_AT_ONCE)
+        self._spent += time.thread_time() - start
+        self._came += len(data)
+        if self._spent > _GIVEN_SECONDS + self._came * _SECONDS_A_BYTE:
+            self._refuse_costly()
+
+    def _refuse_costly(self) -> None:
+        if self.transport.is_closing():
+            return
+        # An answer that has begun cannot be taken back.
+        with suppress(h11.LocalProtocolError):
+            self.send_400_response("")
+        self.transport.close()
+        if self.cycle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _read_at_most(self, size: int) -> None:
+        # asyncio's own transport has it; of another loop's, each reads as it likes.
+        if hasattr(self.transport, "max_size"):
+            self.transport.max_size = size
 
     def send_400_response(self, msg: str) -> None:
         """Answer in JSON, and close. `msg` is uvicorn's own text."""

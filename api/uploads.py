@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.bodies import HELD, Body
 from api.errors import Refusal
+from api.json_texts import lift_texts
 from api.limits import JSON_BYTES, TOO_LARGE, form_bytes, json_bytes
 from api.requests import (
     ALLOWED,
@@ -32,7 +31,7 @@ from melanoma.data.images import MAX_BYTES
 Wanted = TypeVar("Wanted", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
-_DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # as a browser's FileReader has it
+_LINE, _MOST_LINES, _STEP = b"\r\n--", 64, 8192
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,9 @@ def kind_of(request: Request) -> str:
 
 async def read_body(request: Request, accepted: Accepted) -> bytes:
     """A JSON body, whole. Raises Refusal when it is too large."""
-    chunks = _chunks(request, accepted.json_bytes, accepted)
-    return b"".join([chunk async for chunk in chunks])
+    chunks = [chunk async for chunk in _chunks(request, accepted.json_bytes, accepted)]
+    # Off the loop, as all that is done to megabytes.
+    return await anyio.to_thread.run_sync(b"".join, chunks)
 
 
 def _chunks(request: Request, limit: int, accepted: Accepted) -> AsyncGenerator[bytes, None]:
@@ -117,12 +117,24 @@ def _chunks(request: Request, limit: int, accepted: Accepted) -> AsyncGenerator[
     return body.read(request, limit, too_large=accepted.too_large)
 
 
+async def _small_steps(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same bytes, those of a form that is all boundaries in pieces: Python looks at each of
+    them, and the loop answers others in between."""
+    async for chunk in chunks:
+        if chunk.count(_LINE) <= _MOST_LINES:
+            yield chunk
+            continue
+        for start in range(0, len(chunk), _STEP):
+            yield chunk[start : start + _STEP]
+            await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def open_form(request: Request, accepted: Accepted) -> AsyncGenerator[FormData, None]:
     """The form, its files forgotten at the end. Raises Refusal when it is broken."""
     parser = MultiPartParser(
         request.headers,
-        _chunks(request, accepted.form_bytes, accepted),
+        _small_steps(_chunks(request, accepted.form_bytes, accepted)),
         max_files=accepted.files,
         max_fields=accepted.fields,
         # A file that was sent as text is told so below, whatever its size.
@@ -188,28 +200,20 @@ async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchR
 
 
 def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
-    parsed = parse_body(body, wanted, missing=ONE.missing)
-    data = decode_base64(parsed.image)
+    lifted = lift_texts(body)
+    parsed = parse_body(lifted.rest, wanted, missing=ONE.missing)
+    data = lifted.decode(parsed.image)
     if isinstance(data, Refusal):
         raise data
     return data, parsed
 
 
 def _photographs_in(body: bytes) -> tuple[list[bytes | Refusal], BatchRequest]:
-    parsed = parse_body(body, BatchRequest, missing=BATCH.missing)
+    lifted = lift_texts(body)
+    parsed = parse_body(lifted.rest, BatchRequest, missing=BATCH.missing)
     images = parsed.images
     if not images:
         raise Refusal("missing_file", BATCH.missing)
     if len(images) > MAX_FILES:
         raise Refusal("too_many_files", BATCH.too_many)
-    return [decode_base64(image) for image in images], parsed
-
-
-def decode_base64(text: str) -> bytes | Refusal:
-    """The bytes of base64, wrapped or not, or of a data: address, whose type is not believed."""
-    if _DATA.match(text):
-        text = text.partition(",")[2]
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return Refusal("bad_base64", "the image is not base64 (base64 FILE makes it)")
+    return [lifted.decode(image) for image in images], parsed

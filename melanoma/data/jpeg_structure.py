@@ -22,6 +22,7 @@ MAX_STRAY = 10_000
 # Within a scan FF is followed by 00 (a coded FF) or by a restart marker; FF FF is fill.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FILL = re.compile(rb"[^\xff]")
+_WINDOW = 1 << 18
 _BARE = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts: no length follows
 _UNCODED = {*range(0xE0, 0xF0), 0xFE}  # the applications' segments and comments
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -83,7 +84,7 @@ def read_jpeg(data: bytes) -> JpegStructure:
             _read_frame(found, marker, data[position + 3 : at])
         elif marker == _SOS:
             _read_scan(found, data[position + 3 : at])
-            rest = _NEXT_MARKER.search(data, at)
+            rest = _search(_NEXT_MARKER, data, at)
             at = rest.start() if rest else len(data)
         elif marker == _JPEG_LS:
             raise _unsupported("a JPEG-LS file")
@@ -99,10 +100,20 @@ def require_affordable(found: JpegStructure) -> None:
         raise _too_complex(f"{found.scans} scans over so many pixels")
 
 
+def _search(pattern: re.Pattern[bytes], data: bytes, at: int) -> re.Match[bytes] | None:
+    """What pattern.search finds, of two bytes at most; a window at a time, since a search keeps
+    Python's lock to its end and a service has others to answer."""
+    while at < len(data):
+        if found := pattern.search(data, at, at + _WINDOW + 1):
+            return found
+        at += _WINDOW
+    return None
+
+
 def _next_marker(found: JpegStructure, data: bytes, at: int) -> int | None:
     """Where the next marker's second byte stands; what is passed over on the way is counted."""
     while (start := data.find(b"\xff", at)) >= 0:
-        after = _FILL.search(data, start)
+        after = _search(_FILL, data, start)
         if after is None:
             break
         position = after.start()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import forked
@@ -78,6 +79,17 @@ def test_a_served_request_over_the_wire(service: Served, photograph, scorer):
             connection.sendall(_chunk(b"\0" * 100_000))
         status, body = read_reply(connection)
         assert (status, body["error"]["code"]) == (413, "too_large")
+
+    with service.socket() as connection:  # a chunk a byte: the loop looks at each of them
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
+        )
+        with suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(_chunk(b"-") * 2_000)
+        status, body = read_reply(connection)
+        assert (status, body["error"]["code"]) == (400, "bad_request")
 
     with service.socket() as connection:  # as no client library would send it
         connection.sendall(b"GET /static/../app.py HTTP/1.1\r\nHost: a\r\n\r\n")
