@@ -11,6 +11,7 @@ import re
 
 import simplejpeg
 
+from melanoma.data.jpeg_shift import MIN_CLEARNESS, clearest_step
 from melanoma.data.jpeg_structure import JpegStructure
 from melanoma.errors import ImageError
 
@@ -32,12 +33,15 @@ def check_jpeg(data: bytes, structure: JpegStructure) -> tuple[str, ...]:
     needed = b"".join(data[start:end] for start, end in structure.coded)
     colorspace = "CMYK" if len(structure.components) == 4 else "GRAY"
     try:
-        simplejpeg.decode_jpeg(needed, colorspace, fastdct=True, min_height=1, min_width=1)
+        small = simplejpeg.decode_jpeg(needed, colorspace, fastdct=True, min_height=1, min_width=1)
     except ValueError as error:
         if _CANNOT in str(error):
             return ("unverified_image",)
         if not _is_padding(needed, str(error)):
             raise _damaged("its coded data is incomplete or wrong") from error
+        return ()
+    if structure.rows and clearest_step(small[..., 0], rows=structure.rows) >= MIN_CLEARNESS:
+        raise _damaged("from some place on, it is all brighter or all darker")
     return ()
 
 

@@ -27,6 +27,7 @@ _BARE = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts: no length follows
 _UNCODED = {*range(0xE0, 0xF0), 0xFE}  # the applications' segments and comments
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_BASELINE = 0xC0
 _PROGRESSIVE = {0xC2, 0xCA}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _HIERARCHICAL = {0xC5, 0xC6, 0xCD, 0xCE}
@@ -40,7 +41,8 @@ class JpegStructure:
 
     `precision` holds, for each component, how many low bits of its 64 coefficients are still to
     come: all 0 in a whole file. `coded` are the spans that decide the pixels: not the applications'
-    segments, comments and stray bytes.
+    segments, comments and stray bytes. `rows` of blocks are coded together, each as its difference
+    from the one before; 0 where they are coded otherwise.
     """
 
     kind: int = 0
@@ -50,6 +52,7 @@ class JpegStructure:
     segments: int = 0
     scans: int = 0
     blocks: int = 0
+    rows: int = 0
     stray: int = 0
     inconsistent: bool = False
     coded: list[tuple[int, int]] = field(default_factory=list)
@@ -156,6 +159,11 @@ def _read_frame(found: JpegStructure, marker: int, content: bytes) -> None:
     rows = [content[6 + 3 * n : 9 + 3 * n] for n in range(content[5])]
     widest = max((row[1] >> 4 for row in rows), default=1) or 1
     highest = max((row[1] & 15 for row in rows), default=1) or 1
+    first = rows[0][1] & 15 if rows else 0
+    # Of several scans each goes over the whole image, and of four components none is brightness.
+    found.rows = first if marker == _BASELINE and first == highest and len(rows) in (1, 3) else 0
+    if len(rows) == 1:
+        found.rows = min(found.rows, 1)
     for number, sampling, _ in rows:
         across = -(-width * (sampling >> 4) // (8 * widest))
         found.components[number] = across * -(-height * (sampling & 15) // (8 * highest))
@@ -165,6 +173,8 @@ def _read_frame(found: JpegStructure, marker: int, content: bytes) -> None:
 def _read_scan(found: JpegStructure, content: bytes) -> None:
     """Count a scan's blocks, and note which bits of which coefficients it brings."""
     found.scans += 1
+    if found.scans > 1:
+        found.rows = 0
     count = content[0] if content else 0
     if not count or len(content) < 4 + 2 * count:
         found.inconsistent = True
