@@ -46,6 +46,7 @@ class Desk:
         self.readiness = Readiness(on_leave=self._leave)
         self.costs = Costs(deadline=settings.lime_seconds)
         self.reports = Reports()
+        self.settled: Callable[[], None] = lambda: None  # called when all that starts has started
         self._measuring: asyncio.Task[None] | None = None
         self._drawing = anyio.Semaphore(1)
         self._drawings, self._most_drawings = 0, settings.queue + 1
@@ -115,3 +116,4 @@ class Desk:
         await asyncio.to_thread(import_drawing)
         if self.readiness.ready:
             await self.batcher.run_unplaced(self.costs.measure, self.scorers)
+        self.settled()

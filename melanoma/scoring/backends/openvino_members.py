@@ -174,7 +174,11 @@ class _Runner:
 
     def __init__(self, compiled: Mapping[int, Any], threads: int) -> None:
         self._compiled, self._threads = compiled, threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="openvino")
+        # Whoever has both cores for long goes behind whoever answers; the others' priority is low
+        # already, and is inherited.
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="openvino", initializer=step_back, initargs=(2,)
+        )
         self._own = threading.local()
 
     def __call__(

@@ -1,0 +1,61 @@
+"""Forms are read in small steps, and their files lie in memory once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.datastructures import Headers
+
+from api import uploads
+
+CONTENT = {
+    "a photograph": bytes(range(256)) * 400,
+    "lines": b"\r\n" * 50_000,
+    "almost boundaries": b"\r\n--a?" * 20_000,
+}
+
+
+@pytest.mark.parametrize("what", CONTENT)
+@pytest.mark.parametrize("size", [1_000, 65_536])
+def test_a_file_is_what_was_sent_however_it_came(what: str, size: int) -> None:
+    data = CONTENT[what]
+    head = b'--a\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    body = head + data + b"\r\n--a--\r\n"
+    turns = steps = 0
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    async def counted() -> AsyncGenerator[bytes, None]:
+        nonlocal steps
+        async for step in uploads._small_steps(chunks()):
+            steps += 1
+            assert what != "almost boundaries" or len(step) <= uploads._STEP
+            yield step
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read() -> bytes:
+        asker = asyncio.create_task(others())
+        headers = Headers({"content-type": "multipart/form-data; boundary=a"})
+        form = await uploads._InMemory(headers, counted()).parse()
+        asker.cancel()
+        file = form["file"]
+        assert not isinstance(file, str)
+        found = await file.read()
+        await form.close()
+        assert await file.read() == b""
+        return found
+
+    assert asyncio.run(read()) == data
+    if what == "almost boundaries" and size > uploads._STEP:
+        assert turns >= steps > len(body) / uploads._STEP
+    else:
+        assert steps == -(-len(body) // size)
