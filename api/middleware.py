@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Collection
 from uuid import uuid4
@@ -31,6 +32,8 @@ HEADERS = {
 DRAINED_BYTES = 64_000_000
 DRAINED_SECONDS = 5.0
 _IDLE_SECONDS = 1.0
+# Starlette looks for the word alone.
+_NO_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 
 
 # As the original of the 22 clinical classes had them: a route below is the same one.
@@ -63,7 +66,9 @@ async def surround(
     try:
         if path == "":  # the prefix alone: the page's own links are relative to its slash
             app = RedirectResponse(scope["root_path"] + "/")
-        elif _is_page(path):
+        elif _is_page(path) and not _NO_GZIP.search(
+            Headers(scope=scope).get("accept-encoding", "")
+        ):
             app = GZipMiddleware(app, minimum_size=1024)
         await app(scope, answer.receive, answer.send)
     finally:
@@ -81,8 +86,10 @@ def _place(scope: Scope, routes: Routes, root: str) -> tuple[Scope, str]:
     looked at, and HEAD is answered as GET."""
     root = (scope.get("root_path") or root).rstrip("/")
     path = str(scope["path"])
-    if root and (path == root or path.startswith(root + "/")):
-        path = path[len(root) :]
+    for times in range(2):
+        # Uvicorn puts its own root path before what a proxy has left the prefix on already.
+        if root and (path == root or path.startswith(root + "/")):
+            path = path[len(root) :] if times == 0 or path not in routes.every else path
     if path.endswith("/") and path.rstrip("/") in routes.every | ALIASES.keys():
         path = path.rstrip("/")
     path = ALIASES.get(path, path)

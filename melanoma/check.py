@@ -55,9 +55,13 @@ def check(
     t.answer(_counts(table, recipe, survey))
     positive = getattr(recipe.data, "positive", None)
     if positive:
-        column = getattr(recipe.data, "target_col", "target")
-        t.answer(f"melanomas are the rows whose {column} is {' or '.join(map(repr, positive))}")
-    for warning in table.warnings:
+        values = " or ".join(map(repr, positive))
+        if getattr(recipe.data, "target_cols", ()):
+            t.answer(f"melanomas are the rows with their 1 in {values}")
+        else:
+            column = getattr(recipe.data, "target_col", "target")
+            t.answer(f"melanomas are the rows whose {column} is {values}")
+    for warning in (*table.warnings, *survey.warnings):
         t.answer(f"warning: {warning}")
     faults = list(survey.problems)
     for kind, found in (("duplicates", _duplicates(table, survey)), ("unlabeled", _bare(table))):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import (
@@ -16,9 +16,9 @@ from melanoma.data.arrays import (
     require_red_skin,
     row_digest,
 )
-from melanoma.data.file_states import FileState
 from melanoma.data.groups import exact_duplicates
-from melanoma.data.images import FileFacts, Pixels, read_measured
+from melanoma.data.images import Measured, read_measured
+from melanoma.data.odd_images import OddImages
 from melanoma.data.partial_array import PartialArray
 from melanoma.data.readers.index import advice
 from melanoma.data.readers.table import LesionTable
@@ -28,7 +28,6 @@ from melanoma.storage import write_json
 from melanoma.types import Progress
 
 _CHUNK = 64
-Measured: TypeAlias = tuple[Pixels, FileFacts, FileState]
 _MISSING = " (missing)"  # the end of what is wrong with a row that has no file
 
 
@@ -38,10 +37,12 @@ def silent(items: Iterable[Any], **_: Any) -> Iterable[Any]:
 
 
 class Survey(NamedTuple):
-    """What is wrong with a table and its images, and pairs of rows that are one image."""
+    """What is wrong with a table and its images, pairs of rows that are one image, and what was
+    settled without a person as images were read."""
 
     problems: list[str]
     duplicates: list[tuple[int, int]]
+    warnings: list[str]
 
 
 def find_adoptable(arrays: Path, data: Path, image: Image, *, part: str = "train") -> Path | None:
@@ -102,15 +103,17 @@ def build_array(
     part: str = "train",
     skip_bad: float = 0.0,
     progress: Progress = silent,
+    say: Callable[[str], None] = lambda _: None,
 ) -> ImageArray:
     """Decode every image of the table into the array, over all cores; resumes where it stopped.
 
     All problems of the table and all unreadable files are found before it raises DataError with
     their counts and names. Up to the share `skip_bad` of the images may be left out instead; their
-    names are kept in `skipped`.
+    names are kept in `skipped`. `say` is told what the decoder warns of, such as colors that it
+    could not convert.
     """
     names = table.names
-    broken = []
+    broken, odd = [], OddImages()
     with hold_arrays(folder), PartialArray(folder, names, image, part=part) as work:
         sources = table.frame["source"].tolist()
         work.forget_changed([table.folder / source for source in sources])
@@ -121,8 +124,11 @@ def build_array(
             if isinstance(found, str):
                 broken.append(found)
             else:
-                work.put(row, *found)
+                work.put(row, found.square, found.facts, found.state)
+                odd.add(names[row], found.warnings)
         work.save()
+        for line in odd.lines():
+            say(f"warning: {line}")
         files = _file_problems(table, broken)
         too_many = len(broken) > skip_bad * len(names)
         if table.problems or too_many:
@@ -135,7 +141,7 @@ def build_array(
 
 def survey_images(table: LesionTable, image: Image, *, progress: Progress = silent) -> Survey:
     """Every problem of the table and its images; decodes all, keeps none."""
-    digests, broken = [""] * len(table), []
+    digests, broken, odd = [""] * len(table), [], OddImages()
     rows = list(range(len(table)))
     for row, found in progress(
         _read_squares(table, rows, image), total=len(rows), desc="check", unit="image"
@@ -143,8 +149,10 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
         if isinstance(found, str):
             broken.append(found)
         else:
-            digests[row] = row_digest(found[0])
-    return Survey([*table.problems, *_file_problems(table, broken)], exact_duplicates(digests))
+            digests[row] = row_digest(found.square)
+            odd.add(table.names[row], found.warnings)
+    problems = [*table.problems, *_file_problems(table, broken)]
+    return Survey(problems, exact_duplicates(digests), odd.lines())
 
 
 def _read_squares(

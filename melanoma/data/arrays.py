@@ -194,7 +194,10 @@ def check_array(path: Path, *, size: int, rows: int) -> None:
         with open_file(path) as file:
             shape, by_column, dtype, _ = read_npy_header(file, path)
     except OSError as error:
-        raise DataError(f"no array at {path} ({error.strerror}); run prepare again") from error
+        raise DataError(
+            f"no array at {path} ({error.strerror}); run python -m melanoma.prepare again, with "
+            "the folder of the data as it is now (--data)"
+        ) from error
     if by_column and len(shape) > 1:
         raise DataError(
             f"{path} is stored column by column (Fortran's order), and uint8 N x S x S x 3 is read "
@@ -203,6 +206,7 @@ def check_array(path: Path, *, size: int, rows: int) -> None:
     if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
         raise DataError(
             f"{path}: uint8 N x S x S x 3 is needed, found {dtype} {' x '.join(map(str, shape))}"
+            + ("; numpy.moveaxis(array, 1, 3) puts the channels last" if shape[1:2] == (3,) else "")
         )
     if shape[1] != size:
         raise DataError(

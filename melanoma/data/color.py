@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
+from melanoma.data.stated_colors import stated_profile
+
 # The largest printing profiles in use have 3 MB.
 MAX_PROFILE = 4_000_000
 IGNORED = "ignored_color_profile"
@@ -29,13 +31,15 @@ class ColorChange(NamedTuple):
 
 
 def find_color_change(image: Image.Image) -> ColorChange:
-    """What the file's profile asks for. One that is broken, huge or of another kind is ignored."""
+    """What the file's profile asks for, or what it states without one. A profile that is broken,
+    huge or of another kind is ignored."""
     profile = image.info.get("icc_profile")
-    if not profile:
-        return ColorChange(None)
-    if len(profile) > MAX_PROFILE:
+    if profile and len(profile) > MAX_PROFILE:
         return ColorChange(None, (IGNORED,))
     try:
+        profile = profile or stated_profile(image, grey=image.mode in _GREY_MODES)
+        if not profile:
+            return ColorChange(None)
         transform = _make_transform(profile, image.mode)
         if transform is None:
             return ColorChange(None, (IGNORED,))

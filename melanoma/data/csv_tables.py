@@ -15,6 +15,8 @@ from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
 _MOST_COLUMNS = 10_000
+# How .xlsx and .ods, .xls and .parquet begin.
+_FOREIGN = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1")
 
 
 def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
@@ -32,10 +34,10 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"{path} is not a table: {error}") from error
     if len(header) > _MOST_COLUMNS:
         raise DataError(f"{path} has {len(header):,} columns; at most {_MOST_COLUMNS:,} are read")
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise DataError(
-            f"{path} is not separated by commas (columns found: {header[0]!r}; "
-            f"needed: {', '.join(needed)})"
+            f"{path} is not separated by commas (columns found: {header[0]!r}{_needed(needed)}); "
+            "save it as CSV with commas"
         )
     require_columns(header, needed, origin=str(path))
     twice = [name for name in needed if header.count(name) > 1]
@@ -68,16 +70,28 @@ def _read_text(path: Path, needed: Sequence[str]) -> str:
         raise refusal(f"no table at {path} ({error.strerror})") from error
     if data.startswith(b"\xef\xbb\xbf"):
         raise DataError(
-            f"{path} starts with a byte-order mark (columns needed: {', '.join(needed)}); "
-            "save it as plain UTF-8"
+            f"{path} starts with a byte-order mark (columns found: {_first_line(data)!r}"
+            f"{_needed(needed)}); save it as plain UTF-8"
         )
+    if data.startswith(_FOREIGN):
+        raise DataError(f"{path} is no CSV but a spreadsheet or archive; save it as CSV (UTF-8)")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8 with commas") from error
     if not text.strip():
         raise DataError(f"{path} is empty; columns needed: {', '.join(needed)}")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as old Macs end their lines
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _first_line(data: bytes) -> str:
+    return data[3:500].decode("utf-8", "replace").partition("\n")[0].strip()
+
+
+def _needed(columns: Sequence[str]) -> str:
+    return f"; needed: {', '.join(columns)}" if columns else ""
 
 
 def _plain(header: str) -> str:

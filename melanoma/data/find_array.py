@@ -93,8 +93,11 @@ def require_same_files(
 ) -> None:
     """Raise DataError where image files of the table are not those that the array was made from.
 
-    Files that are gone are said: the array has them. An array of another program knows no files.
+    Files that are gone are said: the array has them. An array of another program knows no files:
+    its rows are the table's, in the order of then.
     """
+    if array.decoder is None:
+        _require_same_order(array, table, arrays)
     if not (array.files or array.file_facts):
         return
     states = array.files or [FileState(facts.bytes, 0, 0, "") for facts in array.file_facts]
@@ -123,6 +126,20 @@ def require_same_files(
         for place, state in found.renewed.items():
             files[rows[place]] = state
         amend_record(_record_path(array, arrays), files=files)
+
+
+def _require_same_order(array: ImageArray, table: LesionTable, arrays: Path) -> None:
+    """Raise DataError where the rows that both have stand in another order in the table."""
+    ours, theirs = set(table.names), set(array.names)
+    now = [name for name in table.names if name in theirs]
+    then = [name for name in array.names if name in ours]
+    moved = [f"{n} where {t} was" for n, t in zip(now, then, strict=True) if n != t]
+    if moved:
+        raise DataError(
+            f"{array.path} was adopted in the order that its table had then: {len(moved):,} rows "
+            f"of {table.folder} stand elsewhere now ({_first(moved)}); put the table back, or run "
+            f"python -m melanoma.prepare after: {_remedy(array, arrays)}"
+        )
 
 
 def amend_record(record_path: Path, **changes: Any) -> None:

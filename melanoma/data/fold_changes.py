@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.fold_record import SOURCE_COLUMNS, FoldRecord
-from melanoma.data.folds import FoldTable
+from melanoma.data.folds import NEVER, TEST, FoldTable
 from melanoma.data.images import FileFacts
+from melanoma.data.own_parts import has_own_split
 from melanoma.data.readers.identities import IDENTITIES
 from melanoma.data.readers.table import COLUMNS, LesionTable
+from melanoma.recipe.sections import Folds
 from melanoma.types import Flags
 
 _SHOWN = 5
@@ -70,6 +72,26 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
         found = {"added": len(added), "removed": len(removed)}
         kinds.update({kind: count for kind, count in found.items() if count})
     return RowChanges(sentences, kinds)
+
+
+def changed_parts(folds: FoldTable, table: LesionTable, rules: Folds) -> str:
+    """Images that stand in another part of the data now than when the folds were made by its parts:
+    the count and the first; blank where none does, or the folds are not by its parts."""
+    fold = folds.whole["fold"]
+    single = bool((fold == NEVER).any()) and has_own_split(table, rules)
+    apart = not folds.test.empty and rules.holdout in ("folders", "supplied")
+    if "part" not in table.frame or not (single or apart):
+        return ""
+    part = folds.whole["image_name"].map(dict(zip(table.names, table.frame["part"], strict=True)))
+    differ = (fold == TEST) != (part == "test")
+    if single:
+        differ |= (fold == NEVER) != (part == "train")
+    differ &= part.notna()
+    rows = zip(folds.whole["image_name"][differ], fold[differ], part[differ], strict=True)
+    words = {NEVER: "training", TEST: "test"}
+    moved = [f"{name}: {words.get(was, f'fold {was}')} -> {now}" for name, was, now in rows]
+    more = f" and {len(moved) - _SHOWN:,} more" if len(moved) > _SHOWN else ""
+    return f"{len(moved):,} images ({', '.join(moved[:_SHOWN])}{more})" if moved else ""
 
 
 def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, record: FoldRecord | None) -> list[str]:

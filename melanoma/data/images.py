@@ -39,8 +39,9 @@ from melanoma.types import Pixels as Pixels  # whoever decodes finds it here
 cv2.setNumThreads(0)
 
 # What arrays and bundles state. It rises when any acceptable file gives other pixels than before:
-# 1 ignored color profiles, and took 12-bit grey in 16 bits as it stands.
-DECODER_VERSION = 2
+# 1 ignored color profiles, and took 12-bit grey in 16 bits as it stands. 2 ignored a PNG's gAMA and
+# cHRM, and the Adobe RGB of cameras that embed no profile.
+DECODER_VERSION = 3
 
 Structure: TypeAlias = JpegStructure | PngStructure | None  # a WEBP's has nothing to ask for
 
@@ -73,6 +74,15 @@ class FileFacts(NamedTuple):
     width: int
     height: int
     bytes: int
+
+
+class Measured(NamedTuple):
+    """A file's square, what the file was, and the warnings of its photograph."""
+
+    square: Pixels
+    facts: FileFacts
+    state: FileState
+    warnings: tuple[str, ...]
 
 
 def count_pixels(data: bytes, *, limit: int = MAX_BYTES) -> int:
@@ -166,17 +176,18 @@ def scored_part(pixels: Pixels, *, fit: str) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def read_measured(path: Path, *, size: int, fit: str) -> tuple[Pixels, FileFacts, FileState]:
+def read_measured(path: Path, *, size: int, fit: str) -> Measured:
     """The photograph as a square, and what the file was before. Raises ImageError."""
     try:
         stat, data = stat_source(path), read_photograph(path)
     except OSError as error:
         raise ImageError("unreadable_file", f"cannot be read: {error.strerror}") from error
-    pixels = decode_image(data, limit=MAX_FILE_BYTES).pixels
+    pixels, warnings = decode_image(data, limit=MAX_FILE_BYTES)
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(data).hexdigest()
     state = FileState(len(data), stat.st_mtime_ns, stat.st_ctime_ns, digest)
-    return make_square(pixels, size=size, fit=fit), FileFacts(width, height, len(data)), state
+    square = make_square(pixels, size=size, fit=fit)
+    return Measured(square, FileFacts(width, height, len(data)), state, warnings)
 
 
 def read_photograph(path: Path) -> bytes:

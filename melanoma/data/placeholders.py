@@ -10,7 +10,10 @@ import pandas as pd
 _LISTED = (
     ",-,--,---,.,?,??,na,n/a,n.a.,n.a,#n/a,#na,#null!,nan,nat,null,\\n,none,nil,nothing,unknown,unk,"
     "undefined,missing,unspecified,not known,not available,not specified,not applicable,"
-    "not recorded,no data"
+    "not recorded,not provided,not reported,not given,no data,no id,blank,empty,void,tbd,tba,"
+    # De-identification writes one word for all, and spreadsheets their errors.
+    "anonymous,anonymized,anonymised,anonym,anon,deidentified,de-identified,redacted,withheld,"
+    "#ref!,#value!,#name?,#div/0!,#num!,unbekannt,inconnu,inconnue,desconocido,sconosciuto,onbekend"
 )
 _WORDS = frozenset(_LISTED.split(","))
 _BRACKETS = str.maketrans("", "", "<>()[]{}\"'")
@@ -23,6 +26,12 @@ def is_placeholder(cell: str) -> bool:
     """Whether the words of the cell mean that nothing is known; True of a blank one."""
     plain = cell.strip().translate(_BRACKETS).strip().lower()
     return plain in _WORDS
+
+
+def known_id(text: str) -> str:
+    """An id that stands alone, "" where it is a placeholder or an answer's code (-1)."""
+    plain = text.strip()
+    return "" if is_placeholder(plain) or _CODE.fullmatch(plain) else plain
 
 
 def blank_placeholders(column: pd.Series) -> pd.Series:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 
+from melanoma.data.placeholders import known_id
 from melanoma.evaluation.number_format import percent, share
 from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.scoring.patient import FEWEST, PatientFeatures, lesion_features
@@ -96,6 +97,8 @@ def answer_patient(
     no score that counts. `lesion_ids` group photographs of one lesion, "" where each is its own;
     `missing` says why there is no `stack`."""
     scored = [number for number, value in enumerate(probabilities) if value is not None]
+    # Two lesions that are both called unknown are two.
+    lesion_ids = [known_id(one) for one in lesion_ids] if lesion_ids else None
     groups = _group(scored, lesion_ids)
     notes = [EXPERIMENTAL]
     if not groups:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from melanoma.data.array_build import find_adoptable
-from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates.search import Duplicates, SharedImage, find_shared
 from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
@@ -53,7 +54,9 @@ def look_at(
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
     folder = arrays
     if folder is None:
-        there = load_array(ARRAYS, recipe.image)
+        there = None
+        with contextlib.suppress(DataError):  # of another recipe, or gone
+            there = find_array(ARRAYS, recipe.image, data=data, amend=False)
         ours = there is not None and set(table.names) - set(there.skipped) == set(there.names)
         folder = ARRAYS if ours else scratch
     seen = bool((table.frame["source"] != "").any())

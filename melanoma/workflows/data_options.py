@@ -73,7 +73,9 @@ def describe_options(recalled: dict[str, Path]) -> str:
 
 
 def _headers(folder: Path) -> Iterator[set[str]]:
-    for path in sorted(folder.glob("*.csv")):
+    from melanoma.data.readers.files import find_tables  # cv2, which --help need not wait for
+
+    for path in find_tables(folder):
         try:
             line = read_file(path)[:100_000].decode("utf-8-sig", errors="replace").splitlines()[:1]
         except OSError:

@@ -11,6 +11,7 @@ from melanoma.data.find_array import find_array, require_same_files, require_sam
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.partial_array import is_unfinished, take_up_unfinished
 from melanoma.data.readers.catalog import read_lesions, read_test_lesions
+from melanoma.data.readers.files import some_names
 from melanoma.data.readers.npy_arrays import test_arrays
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
@@ -31,6 +32,11 @@ def prepare_array(
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     for warning in table.warnings:
         watch.say(f"warning: {warning}")
+    if table.unlabeled:
+        watch.say(
+            f"note: {len(table.unlabeled):,} images have no row in the table and are not read: "
+            f"{some_names(list(table.unlabeled))}"
+        )
     array = _array_of(table, recipe, arrays, part="train", skip_bad=skip_bad, watch=watch)
     _prepare_test(recipe, data, arrays, skip_bad=skip_bad, watch=watch)
     _say_duplicates(array, watch=watch)
@@ -45,6 +51,8 @@ def _prepare_test(
     given = test_arrays(data)
     sizes = (f"x_test_{recipe.image.size}.npy", "x_test.npy")
     ours = [path for path in given if path.name in sizes]
+    for warning in test.warnings if test is not None else ():
+        watch.say(f"warning: test images: {warning}")
     if test is not None and ((test.frame["source"] != "").any() or ours):
         _array_of(test, recipe, arrays, part="test", skip_bad=skip_bad, watch=watch)
     elif ours:
@@ -115,6 +123,7 @@ def _make_array(
         part=part,
         progress=watch.progress,
         skip_bad=_SKIP_SHARE if skip_bad else 0.0,
+        say=watch.say,
     )
 
 

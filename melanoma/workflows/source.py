@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from melanoma.data.fold_changes import changed_rows, in_common
+from melanoma.data.fold_changes import changed_parts, changed_rows, in_common
 from melanoma.data.fold_record import FoldRecord, digest_rows, load_record, save_record
 from melanoma.data.folds import FoldTable
 from melanoma.data.readers.catalog import READERS, read_lesions
@@ -65,6 +65,11 @@ def require_same_source(
         raise FoldError(
             f"{path} was made from a table that {what}: of {len(folds):,} rows, {table.folder} has "
             f"other {found}; {_WAY_ON}"
+        )
+    if record is not None and (moved := changed_parts(folds, table, recipe.folds)):
+        raise FoldError(
+            f"{path} was made by the parts of {table.folder}, which have changed since: {moved}; "
+            f"{_WAY_ON}"
         )
     if record is None:
         watch.say(

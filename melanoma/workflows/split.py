@@ -54,7 +54,7 @@ def _split_folds(
         ]
         array = None
     if array is not None:
-        require_same_rows(array, table, arrays, in_order=False)
+        require_same_rows(array, table, arrays, in_order=array.decoder is None)
         require_same_files(array, table, arrays, say=watch.say)
         skipped = array.skipped
         kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)

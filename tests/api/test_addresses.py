@@ -107,6 +107,25 @@ def test_the_page_is_compressed_for_those_who_can_and_scores_are_not(
     assert "content-encoding" not in reply.headers
 
 
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "gzip; q=0.0, br"])
+def test_who_refuses_gzip_gets_none(client: TestClient, accepted: str) -> None:
+    reply = client.get("/", headers={"accept-encoding": accepted})
+    assert "content-encoding" not in reply.headers
+    packed = client.get("/", headers={"accept-encoding": "gzip;q=0.5"})
+    assert packed.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("prefix", ["", "/skin"])
+def test_uvicorn_s_own_prefix_is_known_whether_the_proxy_takes_it_off_or_not(
+    scorer: Scorer, prefix: str
+) -> None:
+    """Uvicorn puts its --root-path before the path that comes."""
+    with TestClient(create_app([scorer], Settings()), root_path="/skin") as client:
+        for path in ("/info", "/healthz/", "/static/main.js", "/"):
+            assert client.get(f"/skin{prefix}{path}").status_code == 200, path
+        assert 'route="other"' not in client.get("/skin/metrics").text
+
+
 @pytest.mark.parametrize("range_", ["x", "bytes=99999999-", "bytes=0-9"])
 def test_the_page_s_files_come_whole(client: TestClient, range_: str) -> None:
     reply = client.get("/static/main.js", headers={"range": range_})

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 from refusals import Door, require_refusal
 
 from melanoma.data import file_states
@@ -243,3 +244,48 @@ def test_an_array_that_was_adopted_in_another_order_of_channels_is_refused(
     assert call_door("prepare", *options).code == 0
     answer = call_door("prepare", *options, "--set", "data.array_channels=bgr")
     require_refusal(answer, 3, "was adopted as rgb, data.array_channels says bgr; to adopt it anew")
+
+
+def test_an_adopted_array_s_table_may_not_be_sorted_anew(
+    kaggle: LesionTable, tmp_path: Path
+) -> None:
+    """Its rows are known by the order that the table had, and by nothing else."""
+    path = kaggle.folder / "x_train_32.npy"
+    array = adopt_array(path, kaggle, tmp_path, SMALL, channels="rgb")
+    require_same_files(array, kaggle, tmp_path)
+    fewer = LesionTable(kaggle.frame[3:].reset_index(drop=True), kaggle.folder)
+    require_same_files(array, fewer, tmp_path)
+    turned = LesionTable(kaggle.frame[::-1].reset_index(drop=True), kaggle.folder)
+    said = rf"20 rows of .* \({kaggle.names[-1]} where {kaggle.names[0]} was"
+    with pytest.raises(DataError, match=said):
+        require_same_files(array, turned, tmp_path)
+
+
+# What the decoder warns of.
+
+
+def test_those_who_train_are_told_what_the_decoder_could_not_heed(
+    table: LesionTable, call_door: Door
+) -> None:
+    """Case 05 at training: a bundle's pixels are warned of as an upload's are."""
+    for row in (2, 5):
+        picture = Picture.open(image_file(table, row))
+        picture.save(image_file(table, row), icc_profile=b"no profile")
+    names = f"{table.names[2]}, {table.names[5]}"
+    said = "warning: 2 images have the warning ignored_color_profile (the colors are as stored"
+    for door in ("check", "prepare"):
+        options = OPTIONS if door == "prepare" else OPTIONS[:2]
+        answer = call_door(door, "--data", table.folder, *options)
+        assert answer.code == 0, answer.err
+        [line] = [one for one in (answer.out + answer.err).splitlines() if "warning" in one]
+        assert line.startswith(said)
+        assert line.endswith(f": {names}")
+
+
+def test_images_without_a_row_are_named_by_prepare(table: LesionTable, call_door: Door) -> None:
+    extra = image_file(table, 0).with_name("extra.jpg")
+    shutil.copy(image_file(table, 0), extra)
+    answer = call_door("prepare", "--data", table.folder, *OPTIONS)
+    assert answer.code == 0, answer.err
+    said = "note: 1 images have no row in the table and are not read: jpeg/train/extra.jpg"
+    assert said in answer.err

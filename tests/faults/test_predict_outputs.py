@@ -378,6 +378,16 @@ def test_a_sample_s_own_columns_are_kept(header: str, tmp_path: Path) -> None:
     assert out.read_text() == sample.read_text().replace("0.3", "0.5", 1).replace("0.3", "0.25")
 
 
+def test_a_sample_may_name_the_files_and_keeps_its_names(tmp_path: Path) -> None:
+    sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
+    sample.write_text("image_id,target\nb.png,0\na.jpg,0\n")
+    write_submission(sample, {"a": 0.25, "b": 0.5}, out)
+    assert out.read_text() == "image_id,target\nb.png,0.5\na.jpg,0.25\n"
+    sample.write_text("image_id,target\na.png,0\na.jpg,0\n")
+    with pytest.raises(DataError, match="1 repeated"):
+        write_submission(sample, {"a": 0.25}, out)
+
+
 def test_a_sample_of_several_columns_takes_the_classes(tmp_path: Path) -> None:
     sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
     sample.write_text("image,NV,MEL\na,0,0\nb,0,0\n")

@@ -122,3 +122,9 @@ def test_photographs_without_a_score_are_left_out() -> None:
     found = _answer([None, *PROBABILITIES])
     assert [lesion.images for lesion in found.lesions] == [(n,) for n in range(1, 6)]
     assert _answer([None, None]).lesions == ()
+
+
+def test_two_lesions_that_are_both_unknown_are_two() -> None:
+    found = _answer([0.45, 0.01, 0.02, 0.03], lesion_ids=["unknown", "Unknown", "-1", "-1"])
+    assert [lesion.images for lesion in found.lesions] == [(0,), (1,), (2,), (3,)]
+    assert {lesion.lesion_id for lesion in found.lesions} == {None}

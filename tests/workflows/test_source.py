@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from file_trees import tree
 from refusals import Door, require_refusal
 
 from melanoma.data.fold_record import load_record, record_file
@@ -157,6 +158,25 @@ def test_the_fold_file_is_the_table_it_was_and_its_record_stands_beside_it(
     assert record is not None
     assert record.meaning["data"]["positive"] == ["Malignant"]
     assert record_file(path).name == "folds.made_from.json"
+
+
+def test_an_image_that_was_moved_to_another_part_is_refused(tmp_path: Path) -> None:
+    """HAM10000's test folder decides the test part; the table does not know it."""
+    parts = {"train": range(24), "test": range(24, 30)}
+    for part, numbers in parts.items():
+        tree(tmp_path, *(f"HAM10000_images_{part}/a{n}.jpg" for n in numbers))
+    rows = [f"L{n},a{n},{'mel' if n % 3 else 'nv'},histo,50,male,back" for n in range(30)]
+    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
+    (tmp_path / "HAM10000_metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+    folds = {"name": "x", "k": 2, "holdout": "supplied"}
+    recipe = make_recipe({"name": "x", "data": {"reader": "ham10000"}, "folds": folds})
+    path = tmp_path / "folds.csv"
+    split_folds(recipe, tmp_path, NOWHERE, path)
+    assert compare(tmp_path, path, recipe) == []
+    moved = tmp_path / "HAM10000_images_test/a25.jpg"
+    moved.rename(tmp_path / "HAM10000_images_train/a25.jpg")
+    with pytest.raises(FoldError, match=r"changed since: 1 images \(a25: test -> train\)"):
+        compare(tmp_path, path, recipe)
 
 
 # Fold files without a record: of earlier versions, or of other programs.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns
+from melanoma.data.readers.files import TABLES, find_tables
 from melanoma.data.readers.identities import identity_columns, read_identity
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.joined import join_table
@@ -80,9 +81,12 @@ def _require_columns(
 
 
 def _only_csv(folder: Path) -> Path:
-    tables = sorted(folder.glob("*.csv"))
+    tables = find_tables(folder)
     if len(tables) != 1:
+        others = [p.name for p in sorted(folder.glob("*")) if p.suffix.lower() in TABLES]
         names = ", ".join(t.name for t in tables) or "none"
+        if others and not tables:
+            names = f"but {', '.join(others)}, which must be saved as CSV"
         refusal = DataError if tables else AbsentError
         raise refusal(f"{folder} has not one CSV ({names}); name it with --set data.table=FILE")
     return tables[0]

@@ -22,6 +22,10 @@ _SYSTEM = frozenset(
 )
 
 
+# Tables that are none of ours.
+TABLES = (".xlsx", ".xls", ".ods", ".tsv", ".tab", ".parquet", ".feather", ".json", ".jsonl")
+
+
 @dataclass(frozen=True)
 class FoundFiles:
     """Paths relative to the folder, sorted. Every file below it stands in one of the lists.
@@ -72,6 +76,12 @@ def find_files(folder: Path) -> FoundFiles:
     for paths in (found.images, found.others, found.passed_over, found.repeated):
         paths.sort()
     return found
+
+
+def find_tables(folder: Path) -> list[Path]:
+    """The CSVs in `folder` itself, sorted; hidden ones and those of systems (._t.csv) are none."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in found if p.suffix.lower() == ".csv" and not is_system(p.name))
 
 
 def is_system(name: str) -> bool:

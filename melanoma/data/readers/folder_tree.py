@@ -16,8 +16,9 @@ from melanoma.errors import AbsentError, DataError
 PARTS = ("train", "test")
 # What a folder at the top is, where train/ is beside another of them.
 _PART_OF = {
-    **{part: part for part in PARTS},
-    **dict.fromkeys(("valid", "val", "validation"), "valid"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 _ORDER = {"train": 0, "valid": 1, "test": 2}
@@ -47,7 +48,7 @@ class ClassTree:
 
 def find_class_images(folder: Path) -> ClassTree:
     """Every image of FOLDER/CLASS/, or of FOLDER/PART/CLASS/, where the parts are train and test,
-    train and valid (or val, validation), or all three (any case).
+    train and valid (or val, validation, dev), or all three (any case; training and testing, too).
 
     An image's name is its path in the tree without the extension, or with it where a second file
     has the same path without. Names are NFC, whatever the disk has; what is passed over is said.

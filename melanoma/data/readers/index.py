@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from melanoma.data.foreign_formats import FOREIGN_SUFFIXES
 from melanoma.data.images import SUFFIXES
-from melanoma.data.readers.files import find_files
+from melanoma.data.readers.files import find_files, some_names
 
 _SEVERAL = "files have that name"
 _ENDINGS = (*SUFFIXES, *FOREIGN_SUFFIXES)
@@ -57,6 +57,7 @@ class ImageIndex:
         return self._near(name, "")
 
     def _find_all(self, name: str) -> list[str]:
+        name = name.removeprefix("./")
         keys = self._paths if "/" in name else self._names
         for which in keys:
             if name in which:
@@ -127,13 +128,20 @@ def index_images(folder: Path, *, inside: str = "", below: str | None = None) ->
     if inside and not (folder / inside).is_dir():
         return ImageIndex(folder, (), inside)
     found = find_files(folder / inside)
-    images = [
-        PurePosixPath(inside, path.as_posix()).as_posix()
+    ours = [
+        path
         for path in found.images
         if below is None or any(fnmatchcase(part, below) for part in path.parts[:-1])
     ]
+    notes = found.notes
+    if outside := sorted(set(found.images) - set(ours)):
+        notes.append(
+            f"{len(outside):,} images in no folder {below} passed over: "
+            f"{some_names(outside, shown=3)}"
+        )
+    images = tuple(PurePosixPath(inside, path.as_posix()).as_posix() for path in ours)
     hidden = tuple(path.as_posix() for path in found.passed_over)
-    return ImageIndex(folder, tuple(images), inside, hidden, tuple(found.notes))
+    return ImageIndex(folder, images, inside, hidden, tuple(notes))
 
 
 def plain_name(name: str) -> str:

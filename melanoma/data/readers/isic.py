@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table, some_rows
-from melanoma.data.placeholders import is_placeholder
+from melanoma.data.placeholders import blank_placeholders, is_placeholder
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.labels import UNLABELED, read_targets
 from melanoma.data.readers.table import LesionTable, make_table
@@ -33,7 +33,7 @@ _KEPT = (
     *(*_DIAGNOSES, "image_type", "diagnosis_confirm_type", "concomitant_biopsy", "melanocytic"),
     *("anatom_site_special", "attribution", "fitzpatrick_skin_type"),
 )
-_MELANOMA = re.compile(r"\bmelanoma\b")
+_MELANOMA = re.compile(r"(?<!non-)(?<!non )(?<!not )(?<!no )\bmelanoma\b")
 
 
 class DiagnosisLabels(NamedTuple):
@@ -76,7 +76,8 @@ def read_isic(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     if data.undiagnosed == "refuse" and bare.any():
         shown = some_rows(bare, table["isic_id"])
         fault = (
-            f"{int(bare.sum()):,} rows without a diagnosis, or with an indeterminate one: {shown}"
+            f"{int(bare.sum()):,} rows without a diagnosis that says whether it is a melanoma "
+            f"(none, indeterminate, malignant and no more): {shown}"
         )
         found = found.but(problems=[f"{fault}; --set data.undiagnosed=leave_out leaves them out"])
         bare &= False
@@ -93,7 +94,13 @@ def find_undiagnosed(
     cells = table[columns[0]]
     known = set(meanings or ())
     says_nothing = {c: is_placeholder(c) or _is_open(c) for c in cells.unique() if c not in known}
-    return cells.map(says_nothing).fillna(False).astype(bool)
+    open_rows = cells.map(says_nothing).fillna(False).astype(bool)
+    if column is None and columns[0] in _COARSE:
+        # Malignant and no more may be a melanoma or a carcinoma.
+        finer = table[[c for c in _DIAGNOSES if c in table and c not in _COARSE]]
+        silent = finer.apply(lambda one: blank_placeholders(one) == "").all(axis=1)
+        open_rows |= silent & (cells.str.lower() == "malignant")
+    return open_rows
 
 
 def _is_open(cell: str) -> bool:
@@ -138,7 +145,11 @@ def _without(
         return found
     gone = found.frame["image_name"].isin(table["isic_id"][rows])
     named = set(found.frame["source"][gone])
-    notes = [f"{int(r.sum()):,} rows {why} left out" for why, r in left_out.items() if r.any()]
+    notes = [
+        f"{int(r.sum()):,} rows {why} left out: {some_rows(r, table['isic_id'])}"
+        for why, r in left_out.items()
+        if r.any()
+    ]
     return replace(
         found.but(warnings=notes),
         frame=found.frame[~gone].reset_index(drop=True),

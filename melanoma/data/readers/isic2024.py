@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from melanoma.data.containers import hdf5_keys, member_path
@@ -39,7 +40,7 @@ def _read(folder: Path, part: str, *, labels: ColumnLabels | None) -> LesionTabl
     if not (folder / container).is_file():
         raise DataError(f"{folder} has no {container}, whose images the table names")
     names, there = table["isic_id"], set(hdf5_keys(folder / container))
-    return make_table(
+    found = make_table(
         folder,
         table,
         image_col="isic_id",
@@ -48,3 +49,6 @@ def _read(folder: Path, part: str, *, labels: ColumnLabels | None) -> LesionTabl
         labels=labels,
         keep=[c for c in ("iddx_full",) if c in table],
     )
+    bare = dict.fromkeys(names[~names.isin(there)], f"no member of {container}")
+    unlabeled = sorted(member_path(container, name) for name in there - set(names))
+    return replace(found, unlabeled=tuple(unlabeled), unmatched=bare)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns, some_rows
+from melanoma.data.placeholders import blank_placeholders
 from melanoma.errors import DataError
 
 
@@ -19,13 +20,15 @@ def join_table(table: pd.DataFrame, path: Path, key: str) -> tuple[pd.DataFrame,
     """
     require_columns(table.columns, [key], origin=f"the table that {path.name} is joined to")
     other = read_table(path, needed=[key]).drop_duplicates()
-    twice = other[key].duplicated(keep=False) & (other[key] != "")
+    repeated = other[key].duplicated(keep=False)
+    twice = repeated & (blank_placeholders(other[key]) != "")
     if twice.any():
         raise DataError(
             f"{path}: {other[key][twice].nunique():,} values of {key} have several rows: "
             f"{', '.join(other[key][twice].unique()[:5])}"
         )
-    other = other[other[key] != ""].set_index(key)
+    # `unknown` in several rows names none of them.
+    other = other[(other[key] != "") & ~repeated].set_index(key)
     found = table[key].isin(other.index)
     for column in other:
         values = table[key].map(other[column]).fillna("")

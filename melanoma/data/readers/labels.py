@@ -156,7 +156,10 @@ def _meaning(
 # what is spelled alike (melanoma, non-melanoma) may mean the opposite.
 def _positive_hint(values: pd.Series) -> str:
     found = set(values) - {""}
-    if not found or len(found) > 50 or found & {"0", "1"}:
+    others = found - _ONE_HOT
+    # 1 and 2 are a code of their own, in which 1 is no melanoma as often as it is.
+    is_plain = {"0", "1"} <= {cell.removesuffix(".0") for cell in found}
+    if not others or len(found) > 50 or is_plain:
         return ""
     return (
         f"; the values are {counted(values)}: list those that count as melanoma, "

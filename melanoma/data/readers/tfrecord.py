@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from melanoma.data.containers import TFRECORD, member_path, tfrecords
+from melanoma.data.readers.files import is_system
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.errors import DataError
 from melanoma.recipe.container_sections import TfrecordData
@@ -39,7 +40,8 @@ def read_tfrecord_test(folder: Path) -> LesionTable | None:
 
 def _files(folder: Path, start: str) -> list[Path]:
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in found if p.suffix.lower() in TFRECORD and p.name.startswith(start))
+    ours = (p for p in found if p.suffix.lower() in TFRECORD and not is_system(p.name))
+    return sorted(p for p in ours if p.name.startswith(start))
 
 
 def _read(folder: Path, files: Sequence[Path], *, labels: ColumnLabels | None) -> LesionTable:

@@ -7,6 +7,7 @@ gives what it gave to the row at training.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from melanoma.data.arrays import (
     open_record,
     require_red_skin,
 )
+from melanoma.data.csv_tables import read_table
 from melanoma.data.readers.npy_arrays import name_rows, open_npy
 from melanoma.errors import DataError
 
@@ -53,13 +55,15 @@ def open_squares(
 ) -> ImageArray:
     """The array at `path`, a .npy file or prepare's record of one, each row with its name.
 
-    Names come from the record beside it; else from the table `names`, or a table beside it that is
-    called as the array is (test.csv of x_test_128.npy); else they are the rows' numbers. `say` is
-    told which. Raises DataError for what is no array of squares, or does not fit its names.
+    Names come from the record beside it, where its table still has them in that order; else from
+    the table `names`, or a table beside it that is called as the array is (test.csv of
+    x_test_128.npy); else they are the rows' numbers. `say` is told which. Raises DataError for what
+    is no array of squares, or does not fit its names.
     """
     record = path.with_suffix(".json")
     if names is None and record.is_file():
         array = open_record(record)
+        _require_same_names(array, column)
         changed = differing_rows(array)
         if changed:
             raise DataError(
@@ -91,6 +95,29 @@ def arrays_in(folder: Path) -> list[Path]:
     found = {path.stem: path for path in folder.glob("x_test*.json")}
     found |= {path.stem: path for path in folder.glob("x_test*.npy")}
     return [found[stem] for stem in sorted(found)]
+
+
+def own_table(path: Path) -> Path | None:
+    """What names the rows of the array at `path`: its record, or the table beside it."""
+    record = path.with_suffix(".json")
+    return record if record.is_file() else _table_beside(path)
+
+
+def _require_same_names(array: ImageArray, column: str) -> None:
+    """Raise DataError where an adopted array's table names its rows otherwise than its record."""
+    table = _table_beside(array.path)
+    if array.decoder is not None or table is None:
+        return
+    frame = read_table(table, needed=[])
+    names = frame[column].tolist() if column in frame else list(array.names)
+    if names != list(array.names):
+        pairs = itertools.zip_longest(array.names, names, fillvalue="none")
+        differ = [f"{then} -> {now}" for then, now in pairs if then != now]
+        raise DataError(
+            f"{array.path} was named by {table}, which has changed since: {len(differ):,} rows "
+            f"({', '.join(differ[:3])}); run python -m melanoma.prepare after removing the record, "
+            "or name the table with --names"
+        )
 
 
 def trained_channels(bundle: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import NamedTuple
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import SUFFIXES, read_photograph
-from melanoma.data.readers.files import FoundFiles, find_files, some_names
+from melanoma.data.readers.files import TABLES, FoundFiles, find_files, some_names
 from melanoma.data.readers.folder_tree import unique_names
 from melanoma.data.readers.index import advice, index_images, plain_name, without_ending
 from melanoma.errors import DataError
-from melanoma.scoring.files.array_rows import SUFFIX, SquareRow, arrays_in, open_squares
+from melanoma.scoring.files.array_rows import (
+    SUFFIX,
+    SquareRow,
+    arrays_in,
+    open_squares,
+    own_table,
+)
 from melanoma.scoring.files.score_rows import require_plain_names
 
 TEST_TABLE = "test.csv"  # of an array of test images, in its order
@@ -64,6 +71,8 @@ def find_images(
         elif path.suffix.lower() == SUFFIX:
             beside = data / TEST_TABLE if data and (data / TEST_TABLE).is_file() else None
             found += arrays(path, names=names or beside)
+        elif path.suffix.lower() in TABLES and path.is_file():
+            raise DataError(f"{path} is no image; a table is read as CSV: save it so")
         elif path.is_file():
             found.append(ImageFile(plain_name(path.stem), path))
         else:
@@ -76,7 +85,15 @@ def find_images(
                 f"two images are named {image.name}: {_place(seen[image.name])} and {_place(place)}"
             )
     require_plain_names([image.name for image in found])
-    return list(dict.fromkeys(found))
+    once = list(dict.fromkeys(found))
+    if len(once) < len(found):
+        count = Counter(found)
+        twice = [image.name for image in once if count[image] > 1]
+        say(
+            f"note: {len(twice):,} images are named more than once and scored once: "
+            f"{some_names(twice, shown=_SHOWN)}"
+        )
+    return once
 
 
 def tell_sizes(files: Sequence[ImageFile], size: int | None, say: Callable[[str], None]) -> None:
@@ -126,10 +143,10 @@ def _in_folder(
     arrays: Callable[..., list[ImageFile]],
 ) -> list[ImageFile]:
     files = find_files(folder)
-    for note in files.notes:
-        say(f"note: {folder}: {note}")
     if not files.images and (array := _only_array(folder)) is not None:
         return arrays(array, names=names)
+    for note in files.notes:
+        say(f"note: {folder}: {note}")
     if not files.images:
         raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     if files.others:
@@ -171,7 +188,7 @@ def _listed(
     sources = index.find_each(names)
     missing = [name for name, source in zip(names, sources, strict=True) if not source]
     if len(missing) == len(names) and (array := _only_array(folder)) is not None:
-        return arrays(array, names=path)
+        return _named_rows(array, path, names, arrays=arrays)
     if missing:
         reasons = {name: index.reason(name) for name in missing}
         shown = [f"{name} ({reasons[name]})" if reasons[name] else name for name in missing]
@@ -181,6 +198,24 @@ def _listed(
             f"{some_names(shown, shown=_SHOWN)} ({hint})"
         )
     return [ImageFile(name, folder / source) for name, source in zip(names, sources, strict=True)]
+
+
+def _named_rows(
+    array: Path, path: Path, names: Sequence[str], *, arrays: Callable[..., list[ImageFile]]
+) -> list[ImageFile]:
+    """The rows of the array that the table at `path` names. Its order is the array's only where
+    nothing else says which row is whose."""
+    own = own_table(array)
+    if own is None or (own.is_file() and own.samefile(path)):
+        return arrays(array, names=path)
+    of_name = {row.name: row for row in arrays(array, names=None)}
+    absent = [name for name in names if name not in of_name]
+    if absent:
+        raise DataError(
+            f"{len(absent):,} images of {path} are neither photographs nor rows of {array} as "
+            f"{own} has them: {some_names(absent, shown=_SHOWN)}"
+        )
+    return [of_name[name] for name in names]
 
 
 def _some(paths: Sequence[Path]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from melanoma.data.csv_tables import read_table
+from melanoma.data.placeholders import blank_placeholders
 from melanoma.errors import DataError, RecipeError
 from melanoma.scoring.files.score_rows import Row
 
@@ -46,7 +47,7 @@ def read_owners(
         site = next((one for one in _SITES if one in frame), None)
         empty = [""] * len(frame)
         columns = [
-            frame[one].fillna("").astype(str).tolist() if one in frame else empty
+            blank_placeholders(frame[one]).tolist() if one in frame else empty
             for one in (column, site, "lesion_id")
         ]
         for image, *values in zip(frame[name].astype(str), *columns, strict=True):

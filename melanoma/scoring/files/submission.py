@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES, count_pixels
+from melanoma.data.readers.index import plain_name, without_ending
 from melanoma.errors import DataError, ImageError, RecipeError
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
@@ -46,12 +47,14 @@ def read_sample(path: Path) -> Sample:
 
 
 def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
-    """The sample's image names in their order.
+    """The images that the sample's rows mean, in their order: a cell is an image's name, or its
+    name with an ending (ISIC_1.jpg).
 
     Raises DataError with both counts when the sample and the images differ.
     """
-    wanted = read_sample(sample).names
-    ours, theirs = set(names), set(wanted)
+    ours = set(names)
+    wanted = [_meant(cell, ours) for cell in read_sample(sample).names]
+    theirs = set(wanted)
     absent = [name for name in wanted if name not in ours]
     extra = [name for name in names if name not in theirs]
     twice = len(wanted) - len(theirs)
@@ -69,6 +72,11 @@ def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
             f"{formulas[0]}; rename them"
         )
     return wanted
+
+
+def _meant(cell: str, names: Set[str]) -> str:
+    bare = without_ending(plain_name(cell))
+    return bare if cell not in names and bare in names else cell
 
 
 def require_photographs(files: Sequence[ImageFile], *, limit: int) -> None:
@@ -113,7 +121,7 @@ def write_submission(
     Raises DataError where a column of several is no class.
     """
     names = require_same_images(sample, list(probabilities))
-    header, id_col, _ = found = read_sample(sample)
+    header, id_col, written = found = read_sample(sample)
     several = len(found.targets) > 1
     known = next(iter((by_class or {}).values()), {})
     foreign = [column for column in found.targets if several and column not in known]
@@ -125,7 +133,7 @@ def write_submission(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
-    for name in names:
-        cells = (by_class or {})[name] if several else dict.fromkeys(header, probabilities[name])
-        rows.writerow([name if c == id_col else f"{cells[c]:.9g}" for c in header])
+    for name, cell in zip(names, written, strict=True):
+        scores = (by_class or {})[name] if several else dict.fromkeys(header, probabilities[name])
+        rows.writerow([cell if c == id_col else f"{scores[c]:.9g}" for c in header])
     write_text(out, text.getvalue())

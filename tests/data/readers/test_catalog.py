@@ -569,6 +569,9 @@ def test_images_that_no_row_names_are_known(tmp_path: Path) -> None:
     picture(folder / "HAM10000_images_test/other.jpg")
     found = read_lesions(folder, HAM, classes=SEVEN).unlabeled
     assert found == ("HAM10000_images_test/other.jpg",)
+    picture(folder / "photos/I0.jpg")
+    [said] = read_lesions(folder, HAM, classes=SEVEN).warnings
+    assert said == "1 images in no folder HAM10000_images* passed over: photos/I0.jpg"
     folder = siim_folder(tmp_path / "siim", rows(0, 1), ("i0.jpg", "i1.jpg", "i2.jpg"))
     assert read_lesions(folder, SIIM).unlabeled == ("jpeg/train/i2.jpg",)
     folder = any_folder(tmp_path / "any")
@@ -607,3 +610,28 @@ def test_the_set_as_published_has_a_row_for_every_image(real_data: Path) -> None
     assert len(table) == 10_015
     assert table.unlabeled == ()
     assert (table.frame["source"] != "").all()
+
+
+def test_lines_that_end_as_on_old_macs_are_lines(tmp_path: Path) -> None:
+    csv = "image_name,patient_id,target\ri0,p,0\ri1,q,1\r"
+    assert len(read_lesions(siim_folder(tmp_path, csv.encode(), ()), SIIM)) == 2
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1"])
+def test_a_spreadsheet_is_refused_by_that_name(start: bytes, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_bytes(start + b"image_name,patient_id,target")
+    assert "no CSV but a spreadsheet" in refused(tmp_path)
+    (tmp_path / "train.csv").rename(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match=r"not one CSV \(but t\.xlsx, which must be saved as CSV\)"):
+        read_lesions(tmp_path, csv_data())
+
+
+def test_an_unknown_lesion_is_joined_to_no_row(tmp_path: Path) -> None:
+    """Case 04 in a table of lesions: `unknown` in two rows is not one lesion of two labels."""
+    coded_folder(tmp_path, "L1", "unknown")
+    (tmp_path / "t.csv").write_text("image_name,lesion_id\ni0,L1\ni1,unknown\n")
+    (tmp_path / "l.csv").write_text("lesion_id,dx\nL1,mel\nunknown,nv\nunknown,mel\n")
+    data = csv_data(target_col="dx", positive=("mel",), table="t.csv", join={"l.csv": "lesion_id"})
+    found = read_lesions(tmp_path, data)
+    assert found.frame["target"].tolist() == [1, -1]
+    assert "1 rows whose lesion_id is not in l.csv: row 2 (line 3): 'unknown'" in found.warnings

@@ -14,6 +14,7 @@ import pytest
 from tfrecord import TFRecordWriter
 
 from melanoma.data.containers import hdf5_keys, read_member, split_member, tfrecords
+from melanoma.data.readers.catalog import read_lesions
 from melanoma.errors import DataError
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -140,7 +141,9 @@ def test_an_absent_member_is_named(hdf5: Path, photographs: Any, tmp_path: Path)
     gone = list(photographs)[3]
     with h5py.File(hdf5 / "train-image.hdf5", "r+") as file:
         del file[gone]
-    with pytest.raises(DataError, match=f"1 of 12 images missing: {gone}"):
+        file["extra"] = np.void(next(iter(photographs.values())))
+    assert read_lesions(hdf5, recipe_of("isic2024").data).unlabeled == ("train-image.hdf5/extra",)
+    with pytest.raises(DataError, match=rf"1 of 12 images missing: {gone} \(no member of train-im"):
         prepare_array(recipe_of("isic2024"), hdf5, tmp_path / "arrays")
     (hdf5 / "train-image.hdf5").write_bytes(b"no such thing")
     with pytest.raises(DataError, match="is no HDF5 file"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from file_trees import tree
 
-from melanoma.data.readers.files import find_files, is_system
+from melanoma.data.readers.files import find_files, find_tables, is_system
 from melanoma.errors import DataError
 
 
@@ -90,3 +90,10 @@ def test_a_folder_named_as_an_image_is_searched_and_missed_as_one_where_it_is_em
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder at"):
         find_files(tmp_path / "absent")
+
+
+def test_a_table_s_ending_has_any_case_and_a_system_s_copy_is_none(tmp_path: Path) -> None:
+    """Case 07: a Mac puts ._T.CSV beside T.CSV, and a spreadsheet ~$T.csv."""
+    folder = tree(tmp_path, "T.CSV", "._T.CSV", "~$T.csv", "below/u.csv", "t.tsv")
+    assert find_tables(folder) == [folder / "T.CSV"]
+    assert find_tables(folder / "nowhere") == []

@@ -80,7 +80,7 @@ def test_train_and_test_are_parts_and_not_classes(train: str, test: str, tmp_pat
     assert frame["label"].tolist() == ["Acne", "Warts", "Acne", "Warts"]
 
 
-@pytest.mark.parametrize("valid", ["valid", "val", "Validation"])
+@pytest.mark.parametrize("valid", ["valid", "val", "Validation", "dev"])
 @pytest.mark.parametrize("test", [(), ("test/Acne/a.jpg", "test/Warts/b.jpg")])
 def test_a_validation_folder_is_a_given_single_split(
     valid: str, test: tuple[str, ...], tmp_path: Path

@@ -58,18 +58,20 @@ def test_rows_without_a_diagnosis_are_named_or_left_out(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read(folder).require_sound()
     said = str(caught.value)
-    assert "2 rows without a diagnosis, or with an indeterminate one: row 4 (line 5): 'I4'" in said
+    assert "2 rows without a diagnosis that says whether it is a melanoma" in said
+    assert "row 4 (line 5): 'I4', row 5 (line 6): 'I5'" in said
     assert "data.undiagnosed=leave_out" in said
     table = read(folder, undiagnosed="leave_out").require_sound()
     assert table.names == ["I1", "I2", "I3"]
-    assert "2 rows without a diagnosis left out" in table.warnings
+    rows = "row 4 (line 5): 'I4', row 5 (line 6): 'I5'"
+    assert f"2 rows without a diagnosis left out: {rows}" in table.warnings
     assert table.unlabeled == ()
 
 
 def test_types_of_images_are_kept_by_name(tmp_path: Path) -> None:
     table = read(export(tmp_path, *ROWS[:3]), image_types=("dermoscopic",)).require_sound()
     assert table.names == ["I1", "I2"]
-    assert "1 rows of another image_type left out" in table.warnings
+    assert "1 rows of another image_type left out: row 3 (line 4): 'I3'" in table.warnings
     assert table.unlabeled == ()
     with pytest.raises(DataError, match="found: 'dermoscopic', 'clinical: close-up'"):
         read(tmp_path, image_types=("dermoscopy",))
@@ -127,3 +129,14 @@ def test_labels_without_their_column_are_refused() -> None:
                 "loss": {"name": "cross_entropy", "positive_weight": "none"},
             }
         )
+
+
+def test_malignant_and_no_more_is_no_benign_lesion(tmp_path: Path) -> None:
+    """A melanoma or a carcinoma, and nobody knows which."""
+    bare = "I6,A,CC-0,50,,True,Malignant,unknown,,dermoscopic,,,"
+    other = "I7,A,CC-0,50,,True,Malignant,Non-melanoma skin cancer,,dermoscopic,,,"
+    benign = "I8,A,CC-0,50,,True,Benign,,,dermoscopic,,,"
+    table = read(export(tmp_path, *ROWS[:2], bare, other, benign), undiagnosed="leave_out")
+    frame = table.require_sound().frame
+    assert frame["image_name"].tolist() == ["I1", "I2", "I7", "I8"]
+    assert frame["target"].tolist() == [1, 0, 0, 0]

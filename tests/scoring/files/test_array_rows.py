@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma.data.arrays import row_digest
+from melanoma.errors import DataError
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.files.find import find_images
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
 
@@ -168,3 +171,36 @@ def test_of_several_arrays_one_must_be_named(trained: Any, given: Path, call_doo
     answer = predict(call_door, trained, given)
     assert answer.code == 3
     assert "holds several arrays: name one of" in answer.err
+
+
+def test_a_table_of_other_rows_takes_them_by_name(given: Path) -> None:
+    """The order of a table that is not the array's own says nothing of the array."""
+    (given / "some.csv").write_text(f"image_name\n{NAMES[4]}\n{NAMES[1]}\n")
+    found = find_images([given / "some.csv"])
+    assert [(file.name, file.square.row) for file in found if file.square] == [
+        (NAMES[4], 4),
+        (NAMES[1], 1),
+    ]
+    (given / "some.csv").write_text("image_name\nISIC_0\n")
+    with pytest.raises(
+        DataError, match=r"1 images of .*some\.csv are neither photographs nor rows"
+    ):
+        find_images([given / "some.csv"])
+
+
+def test_case_02_a_test_table_that_was_sorted_anew_is_refused(given: Path, tmp_path: Path) -> None:
+    squares = np.load(given / "x_test_32.npy")
+    record = {
+        "array": str(given / "x_test_32.npy"),
+        "size": 32,
+        "fit": None,
+        "channels": "rgb",
+        "skipped": [],
+        "names": NAMES,
+        "row_digests": [row_digest(row) for row in squares],
+    }
+    write_json(tmp_path / "a/x_test_32.json", record)
+    assert [file.name for file in find_images([tmp_path / "a"])] == NAMES
+    pd.DataFrame({"image_name": NAMES[::-1]}).to_csv(given / "test.csv", index=False)
+    with pytest.raises(DataError, match=rf"changed since: 12 rows \({NAMES[0]} -> {NAMES[-1]}"):
+        find_images([tmp_path / "a"])

@@ -62,3 +62,17 @@ def test_each_name_of_a_table_without_a_file_has_its_reason(tmp_path: Path) -> N
         "a (2 files have that name: one/a.jpg, two/a.jpg), b (in another case: B.jpg), none" in said
     )
     assert "--data names their folder" in said and "--data FOLDER" in said
+
+
+def test_an_image_that_is_named_twice_is_scored_once_and_said(tmp_path: Path) -> None:
+    folder = tree(tmp_path, "a.jpg", "b.jpg")
+    (folder / "t.csv").write_text("image_name\na\nb\na\na\n")
+    notes: list[str] = []
+    found = find_images([folder / "t.csv", folder / "b.jpg"], say=notes.append)
+    assert [image.name for image in found] == ["a", "b"]
+    assert notes[-1] == "note: 2 images are named more than once and scored once: a, b"
+
+
+def test_a_table_of_another_kind_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no image; a table is read as CSV"):
+        find_images([tree(tmp_path, "t.xlsx") / "t.xlsx"])

@@ -76,3 +76,10 @@ def test_a_patient_column_needs_a_table_that_has_it_once_an_image(
     with pytest.raises(RecipeError, match="no melanoma"):
         owners = {"a": Owner("p", "", "")}
         add_patient_columns(_rows(), owners, replace(bundle, melanoma=()), say=lambda _: None)
+
+
+def test_patients_that_are_not_known_are_not_one_patient(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image_name,who,lesion_id\n" + "".join(f"{n},-1,NULL\n" for n in SHARES))
+    owners = read_owners([path], "who", image_col=None)
+    assert set(owners.values()) == {Owner("", "", "")}
