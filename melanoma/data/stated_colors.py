@@ -13,13 +13,15 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image
 
+from melanoma.types import Floats
+
 _Point: TypeAlias = tuple[float, float]  # x and y, CIE 1931
 
 
 class _Space(NamedTuple):
     """White, red, green, blue, and the exponent that makes light of a sample."""
 
-    points: tuple[_Point, _Point, _Point, _Point]
+    points: tuple[_Point, ...]
     gamma: float
 
 
@@ -83,13 +85,14 @@ def _of_camera(image: Image.Image) -> _Space | None:
     return _ADOBE if space == _ADOBE_SPACE or (index == "R03" and space != 1) else None
 
 
-def _primaries(points: Sequence[_Point]) -> np.ndarray:
+def _primaries(points: Sequence[_Point]) -> Floats:
     """(3, 3): columns red, green and blue in XYZ under D50, as profiles have them."""
     white, *colors = [np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in points]
     mixed = np.stack(colors, axis=1)
     light = mixed * np.linalg.solve(mixed, white)
     scale = np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white))
-    return np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ light
+    found: Floats = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ light
+    return found
 
 
 def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
