@@ -119,14 +119,14 @@ def test_a_placeholder_in_a_foreign_fold_file_is_nobody(tmp_path: Path) -> None:
 
 
 def test_a_group_of_more_than_a_tenth_is_reported_by_what_names_it(tmp_path: Path) -> None:
-    frame = half_known().assign(patient_id=["anonymous"] * 7 + [f"P{i}" for i in range(53)])
+    frame = half_known().assign(patient_id=["archive"] * 7 + [f"P{i}" for i in range(53)])
     frame = frame.drop(columns="lesion_id")
     options: dict[str, Any] = {"image_col": "isic_id", "target_col": "diagnosis_1"}
     table = read(tmp_path / "d", frame, **options, positive=("Malignant",))
     said = [line for line in table.warnings if "one group" in line]
     assert len(said) == 1
-    assert "holds 7 of 60 images (patient_id 'anonymous' stands in 7 of them)" in said[0]
-    fewer = frame.assign(patient_id=["anonymous"] * 6 + [f"P{i}" for i in range(54)])
+    assert "holds 7 of 60 images (patient_id 'archive' stands in 7 of them)" in said[0]
+    fewer = frame.assign(patient_id=["archive"] * 6 + [f"P{i}" for i in range(54)])
     table = read(tmp_path / "e", fewer, **options, positive=("Malignant",))
     assert not any("one group" in line for line in table.warnings)
     nobody = table.frame.assign(patient_id="")
