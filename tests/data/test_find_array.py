@@ -277,7 +277,9 @@ def test_those_who_train_are_told_what_the_decoder_could_not_heed(
         options = OPTIONS if door == "prepare" else OPTIONS[:2]
         answer = call_door(door, "--data", table.folder, *options)
         assert answer.code == 0, answer.err
-        [line] = [one for one in (answer.out + answer.err).splitlines() if "warning" in one]
+        [line] = [
+            one for one in (answer.out + answer.err).splitlines() if "have the warning" in one
+        ]
         assert line.startswith(said)
         assert line.endswith(f": {names}")
 

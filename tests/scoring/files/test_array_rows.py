@@ -110,6 +110,7 @@ def test_a_prepared_or_adopted_array_is_read_by_its_record(
         "row_digests": list(digests),
     }
     write_json(arrays / "x_test_32.json", record)
+    (given / "test.csv").unlink()  # it has other names, and would be taken for one that changed
     answer = predict(call_door, trained, arrays, "--out", "scores.csv")
     assert answer.code == 0, answer.err
     table = pd.read_csv("scores.csv")
