@@ -150,7 +150,8 @@ async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Que
 
 def _explained(explanation: Explanation, photograph: Photograph) -> Explained:
     prediction = explanation.prediction
-    warnings = [*photograph.warnings, *prediction.warnings]
+    # Both tell of strong compression.
+    warnings = [*dict.fromkeys((*photograph.warnings, *prediction.warnings))]
     return Explained(
         replace(prediction, warnings=warnings),
         explanation,

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks.shipped_parts import novelty, patients_and_lesions, phones, picture_quality
 from melanoma.data.readers.catalog import read_lesions
-from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import (
     Threshold,
@@ -39,26 +39,13 @@ from melanoma.evaluation.measure.performance import operating_curve
 from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.net_benefit import decision_curve
-from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import measure_subgroups, with_words
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import Flow
-from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
-from melanoma.evaluation.report.schema_points import (
-    AnyMalignancy,
-    NoveltySummary,
-    PredictionSets,
-)
-from melanoma.evaluation.report.schema_quality import (
-    CaughtSpoiled,
-    PhonePhotographs,
-    PictureQuality,
-    QualityLimits,
-    StoppedClass,
-)
+from melanoma.evaluation.report.schema_points import AnyMalignancy, PredictionSets
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
@@ -80,64 +67,42 @@ SOURCES = {
     "squashed (Codella et al. 2018)",
 }
 
-# Of good photographs in results/benchmarks/quality.json.
-ELSEWHERE = {"isic2017_train": "ISIC 2017, whole frames squashed", "siim2020": "SIIM-ISIC 2020"}
-
 
 def main() -> None:
     """Write results/NAME and weights/NAME, and print the operating point."""
     asked = load_recipe(ROOT / "configs" / f"{NAME}.yaml")
-    for folder in (ROOT / "results" / NAME, ROOT / "weights" / NAME):
-        names = ("risk", "image_type", "study")
-        stated = {name: getattr(asked, name) for name in names}
-        recipe = load_recipe(folder / "recipe.yaml").model_copy(update=stated)
-        content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
-        images = scored_images(recipe, content)
-        found = _measure(images, recipe, content)
-        more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
-        content = content.model_copy(update=more)
-        more = {
-            "prediction_sets": _sets(images, recipe, content),
-            "near_scores": measure_near_scores(images),
-            "quality": _quality(content),
-            "novelty": _novelty(),
-            "image_type": recipe.image_type,
-            "phones": _phones(),
-            **_patients_and_lesions(images, recipe),
-        }
-        content = content.model_copy(update=more)
-        content = _report_parts(images, recipe, content)
+    first, *_ = folders = (ROOT / "results" / NAME, ROOT / "weights" / NAME)
+    stated = {name: getattr(asked, name) for name in ("risk", "image_type", "study")}
+    recipe = load_recipe(first / "recipe.yaml").model_copy(update=stated)
+    content = ReportContent.model_validate_json((first / "report.json").read_bytes())
+    content = _measured(recipe, content)
+    for folder in folders:
         write_text(folder / "recipe.yaml", _with_risk(folder / "recipe.yaml", recipe))
         write_json(folder / "report.json", content.model_dump(mode="json"))
         write_text(folder / "report.html", render_html(content))
         write_text(folder / "MODEL_CARD.md", render_card(content, recipe))
         if (folder / MANIFEST).is_file():
             _reseal(folder, recipe, content)
-        print(folder.relative_to(ROOT), found.model_dump_json(exclude={"risk"}))
+    assert content.any_malignancy is not None
+    print(content.any_malignancy.model_dump_json(exclude={"risk"}))
 
 
-def _patients_and_lesions(images: ScoredImages, recipe: Recipe) -> dict[str, Any]:
-    """What HAM10000's table says of lesions with several images, and that it names no patients.
-
-    A context stack was tried on another set's patients (benchmarks/patient.py): what it changed
-    there is stated, and nothing of it is sealed.
-    """
-    table = pd.read_csv(ROOT / "../shared/data/ham10000/HAM10000_metadata.csv")
-    lesion = images.table["image_name"].map(table.set_index("image_id")["lesion_id"])
-    known = replace(images, table=images.table.assign(lesion_id=lesion))
-    rules = {"resamples": recipe.evaluation.resamples, "seed": recipe.seed}
-    tried = json.loads((ROOT / "results" / "benchmarks" / "patient.json").read_text())
-    gain = ContextGain.model_validate(tried["context"]["of_scores"]["gain"])
-    change = measured(gain.auroc_difference, number)
-    status = (
-        "no context: the table names no patients. A stack that was tried on SIIM-ISIC 2020's "
-        f"labeled sample ({gain.patients} patients with three or more lesions) changes the AUROC "
-        f"there by {change} on withheld patients, which shows no gain, so none is sealed"
-    )
-    return {
-        "lesions": lesion_figures(known, **rules),
-        "patients": PatientContext(status=status, gain=gain),
+def _measured(recipe: Recipe, content: ReportContent) -> ReportContent:
+    """The report with its parts measured anew."""
+    images = scored_images(recipe, content)
+    found = _measure(images, recipe, content)
+    more = {"any_malignancy": found, "operating_curve": operating_curve(images)}
+    content = content.model_copy(update=more)
+    more = {
+        "prediction_sets": _sets(images, recipe, content),
+        "near_scores": measure_near_scores(images),
+        "quality": picture_quality(content),
+        "novelty": novelty(),
+        "image_type": recipe.image_type,
+        "phones": phones(),
+        **patients_and_lesions(images, recipe),
     }
+    return _report_parts(images, recipe, content.model_copy(update=more))
 
 
 def _with_risk(path: Path, recipe: Recipe) -> str:
@@ -170,40 +135,6 @@ def scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
     )
 
 
-def _quality(content: ReportContent) -> PictureQuality:
-    """The benchmark's limits, of all images; what they stop, by limits without the image's fold."""
-    told = json.loads((ROOT / "results" / "benchmarks" / "quality.json").read_text())
-    good, counts = told["good"]["ham10000, held out"], content.data.classes
-    return PictureQuality(
-        limits=QualityLimits(**told["limits"]),
-        images=good["images"],
-        stopped=good["stopped"],
-        by_class=tuple(
-            StoppedClass(name=name, images=counts[name], stopped=round(share * counts[name]))
-            for name, share in good["by_class"].items()
-        ),
-        reasons={name: round(share * good["images"]) for name, share in good["reasons"].items()},
-        held_out=True,
-        elsewhere=tuple(
-            StoppedClass(
-                name=title,
-                images=told["good"][name]["images"],
-                stopped=round(told["good"][name]["stopped"] * told["good"][name]["images"]),
-            )
-            for name, title in ELSEWHERE.items()
-        ),
-        spoiled=tuple(
-            CaughtSpoiled(
-                name=name,
-                melanomas=one["melanomas"],
-                fell=one["fell"],
-                caught=one["fell_and_stopped"],
-            )
-            for name, one in told["spoiled"].items()
-        ),
-    )
-
-
 def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> AnyMalignancy:
     points = [Threshold(point.value, point.at) for point in content.thresholds]
     rule = choose_other_cancer(images, points, recipe.evaluation)
@@ -231,18 +162,6 @@ def _sets(images: ScoredImages, recipe: Recipe, content: ReportContent) -> Predi
     )
 
 
-def _novelty() -> NoveltySummary:
-    """As python -m benchmarks.novelty measured it, which also wrote the file that is sealed."""
-    measured = json.loads((ROOT / "results" / "benchmarks" / "novelty.json").read_text())
-    return NoveltySummary.model_validate_json(json.dumps(measured["summary"]))
-
-
-def _phones() -> PhonePhotographs:
-    """As python -m benchmarks.smartphone counted them."""
-    counted = json.loads((ROOT / "results" / "benchmarks" / "smartphone.json").read_text())
-    return PhonePhotographs(**{name: counted[name] for name in PhonePhotographs.model_fields})
-
-
 def _report_parts(images: ScoredImages, recipe: Recipe, content: ReportContent) -> ReportContent:
     """The report with its study, subgroups (by the reference standard too, where the photographs'
     table is at hand), cross-fitted thresholds, what it reached elsewhere, and its words anew."""
@@ -264,7 +183,7 @@ def _report_parts(images: ScoredImages, recipe: Recipe, content: ReportContent) 
     )
     if TABLE.is_dir():
         told = read_lesions(TABLE, recipe.data, classes=recipe.classes).frame
-        columns = ["image_name", "age", "sex", "site", "dx_type"]
+        columns = ["image_name", "age", "sex", "site", "reference_standard"]
         table = images.table.merge(told[columns], on="image_name", how="left", validate="1:1")
         more["subgroups"] = measure_subgroups(replace(images, table=table), points, (), **rules)
         rest = {"never_held_out": 0, "in_test_part": 0, "untrained": 0}

@@ -3,7 +3,7 @@ export const report = {
   "report.loading": "Loading the report …",
   "report.shown": "The report of {name} is shown.",
   "report.title": "Performance of {name}",
-  "report.standing": "Out-of-fold: each image was scored by a model that was not trained on it. Calibrated probabilities. Research software, not a medical device.",
+  "report.standing": "Out-of-fold: each image was scored by a model that was not trained on it. Research software, not a medical device.",
   "report.images": "Images",
   "report.melanomas": "{n} melanomas",
   "report.points": "Operating points",

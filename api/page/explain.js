@@ -1,14 +1,12 @@
 // Why: an explanation on request, beside the photograph, with what its colors mean.
-import { $, el, save, say } from "./dom.js";
+import { $, el, say } from "./dom.js";
 import { standing } from "./answer.js";
 import { askExplain } from "./client.js";
+import { PICTURE, cut, savePicture } from "./explained_picture.js";
 import { loadInfo, reference, served } from "./models.js";
 import { className, count, has, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
-// Where the panels lie in the service's picture (melanoma.scoring.explain.pictures): both 506
-// pixels wide, 63 below the top; a picture of another width is shown whole.
-const PICTURE = { width: 1100, panel: 506, left: 22, right: 572, top: 63, rest: 193 };
 const LARGEST = 5;
 // What every service offers, should its /info not be at hand.
 const PLAIN = { method: "gradcam", title: "Grad-CAM", options: [] };
@@ -190,6 +188,9 @@ async function show(explanation) {
   const panels = whole
     ? [frame(picture, heading)]
     : [frame(cut(picture, PICTURE.left), t("explained.photograph")), frame(cut(picture, PICTURE.right), heading)];
+  const { answer } = subject;
+  const shares = [answer.prediction, explanation.class].map((one) => `${className(one)} ${percent(shareOf(answer, one))}`);
+  const told = { method, heading, panels: !whole, lines: [[...new Set(shares)].join("    "), t("disclaimer")] };
   $("explained").replaceChildren(
     el("div", { class: whole ? "panels whole" : "panels" }, panels),
     legend(explanation),
@@ -197,18 +198,12 @@ async function show(explanation) {
     el(
       "div",
       { class: "buttons" },
-      el("button", { type: "button", onclick: () => savePicture(picture) }, t("explain.save")),
+      el("button", { type: "button", onclick: () => savePicture(picture, told) }, t("explain.save")),
     ),
   );
 }
 
-function cut(picture, left) {
-  const { panel, top, rest } = PICTURE;
-  const height = picture.naturalHeight - rest;
-  const canvas = el("canvas", { width: panel, height, role: "img" });
-  canvas.getContext("2d").drawImage(picture, left, top, panel, height, 0, 0, panel, height);
-  return canvas;
-}
+const shareOf = (answer, name) => answer.by_class[name] ?? answer.melanoma_probability;
 
 function frame(picture, title) {
   if (picture instanceof Image) picture.alt = title;
@@ -251,8 +246,3 @@ function details(explanation) {
 }
 
 const cells = ({ heat }) => ({ rows: count(heat.length), columns: count(heat[0].length) });
-
-async function savePicture(picture) {
-  const data = Uint8Array.from(atob(picture.src.split(",")[1]), (c) => c.charCodeAt(0));
-  save(new Blob([data], { type: "image/png" }), "melanoma_explanation.png");
-}

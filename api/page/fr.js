@@ -1,10 +1,13 @@
-// French. The same keys as English, besides words for the service's error codes, classes and groups.
+// French. The same keys as English, besides words for the service's error codes, classes, groups and
+// warnings of a report.
+import { caveats } from "./fr_caveats.js";
 import { names } from "./fr_names.js";
 import { report } from "./fr_report.js";
 
 export const fr = {
   ...report,
   ...names,
+  ...caveats,
   title: "Score de mélanome",
   subtitle: "Une photographie de lésion cutanée, une probabilité, et ce qu’elle vaut.",
   skip: "Aller au contenu",
@@ -97,6 +100,7 @@ export const fr = {
   "quality.too_dark": "Elle est trop sombre\u00a0: éclairez davantage",
   "quality.too_bright": "Elle est trop claire\u00a0: moins de lumière, ou pas de flash",
   "quality.not_sharp": "Elle n'est pas nette\u00a0: ne bougez pas, faites la mise au point sur la lésion, et envoyez le fichier d'origine",
+  "quality.too_compressed": "Son fichier est trop compressé\u00a0: envoyez le fichier d'origine",
   "quality.lesion_too_small": "La lésion y est trop petite\u00a0: rapprochez-vous",
   "quality.lesion_off_center": "La lésion n'est pas au milieu\u00a0: placez le carré sur la lésion",
   "why.flagged": "Signalée alors que la classe la plus probable est «\u00a0{name}\u00a0»\u00a0: c'est le seuil qui décide, et il est bas pour manquer peu de mélanomes.",
@@ -127,6 +131,7 @@ export const fr = {
   "reason.too_dark": "Elle est trop sombre\u00a0: mettez plus de lumière.",
   "reason.too_bright": "Elle est trop claire\u00a0: moins de lumière, ou pas de flash.",
   "reason.not_sharp": "Elle n'est pas nette\u00a0: ne bougez pas, faites la mise au point sur la lésion, et prenez le fichier d'origine.",
+  "reason.too_compressed": "Son fichier est trop compressé\u00a0: envoyez le fichier d'origine.",
   "reason.lesion_too_small": "La lésion y est trop petite\u00a0: approchez-vous, ou réduisez le carré.",
   "reason.lesion_off_center": "La lésion n'est pas au milieu\u00a0: déplacez le carré sur la lésion.",
   frequency: "Sur {of} lésions avec un tel score, environ {n} sont des mélanomes, là où {share} des lésions en sont.",
@@ -150,6 +155,7 @@ export const fr = {
   "seen.moved": "Le carré que vous avez choisi, découpé dans ce navigateur et envoyé seul, {side} × {side} pixels.",
   "seen.squash": "Toute la photographie, ramenée à {side} × {side} pixels.",
   "warning.low_information": "Il y a peu à voir sur cette photographie\u00a0: le score peut ne rien vouloir dire",
+  "warning.strong_compression": "Le fichier est si compressé que des détails sont perdus",
   "warning.multi_frame": "Le fichier contient plusieurs images\u00a0: la première a été analysée",
   "warning.unverified_image": "Il n'a pas été possible de vérifier que ce fichier est entier",
   "warning.ignored_color_profile": "Le profil de couleurs du fichier est inutilisable\u00a0: les couleurs peuvent être fausses",
@@ -224,7 +230,7 @@ export const fr = {
   "about.lead": "Un ensemble de réseaux, entraînés sur les plis d'un jeu de photographies de peau, donne la probabilité qu'une lésion soit un mélanome.",
   "about.warning": "Logiciel de recherche, pas un dispositif médical. Un score n'est pas un diagnostic, et un score bas ne rassure pas\u00a0: une lésion qui change ou inquiète se montre à un médecin.",
   "about.calibration": "Ce que dit la probabilité",
-  "about.calibration.text": "Elle est calibrée\u00a0: parmi les lésions à 10\u00a0%, environ une sur dix était un mélanome, dans un jeu qui compte autant de mélanomes que celui de la mesure. Là où le mélanome est plus rare, la même photographie en dit moins.",
+  "about.calibration.text": "Quand une réponse dit «\u00a0calibrée\u00a0», parmi les lésions à 10\u00a0%, environ une sur dix était un mélanome, dans un jeu qui compte autant de mélanomes que celui de la mesure. Là où le mélanome est plus rare, la même photographie en dit moins.",
   "about.threshold": "Ce que fait le seuil",
   "about.threshold.text": "Une lésion est signalée quand sa probabilité atteint le seuil. Il a été choisi sur des images que le modèle n'avait pas vues, pour qu'une part fixée des mélanomes soit signalée\u00a0; il ne change jamais la probabilité.",
   "about.folds": "Ce que disent les plis",

@@ -3,7 +3,7 @@ export const report = {
   "report.loading": "Chargement du rapport …",
   "report.shown": "Le rapport de {name} est affiché.",
   "report.title": "Performances de {name}",
-  "report.standing": "Hors pli\u00a0: chaque image a été analysée par un modèle qui ne l'avait pas apprise. Probabilités calibrées. Logiciel de recherche, pas un dispositif médical. Les avertissements du rapport sont en anglais.",
+  "report.standing": "Hors pli\u00a0: chaque image a été analysée par un modèle qui ne l'avait pas apprise. Logiciel de recherche, pas un dispositif médical.",
   "report.images": "Images",
   "report.melanomas": "{n} mélanomes",
   "report.points": "Points de fonctionnement",

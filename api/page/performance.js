@@ -1,4 +1,5 @@
 // The second tab: the bundle's own report, its curves and its tables.
+import { caveat } from "./caveats.js";
 import { $, el, say } from "./dom.js";
 import { askCharts } from "./client.js";
 import { downloads } from "./downloads.js";
@@ -6,7 +7,7 @@ import { chosenModel, knownInfo, loadInfo, loadReport, metricName, metricOf } fr
 import { benefit, elsewhere, otherCancers, population } from "./report_scope.js";
 import { confusion, perClass, points, subgroups } from "./report_tables.js";
 import { tip } from "./tips.js";
-import { count, currentLanguage, number, percent, sentence, t } from "./words.js";
+import { count, currentLanguage, number, percent, t } from "./words.js";
 
 const MOST_CARDS = 5;
 let name = null; // the model whose report is shown
@@ -72,7 +73,7 @@ function head() {
     ...summary(),
     el("p", { class: "quiet" }, t("report.standing")),
     report.warnings.length > 0 &&
-      el("ul", { class: "alert", lang: "en" }, report.warnings.map((text) => el("li", {}, sentence(text)))),
+      el("ul", { class: "alert" }, report.warnings.map(caveat)),
     el("dl", { class: "cards" }, size(), ...shown.map(card)),
     ...downloads(name),
   ].filter(Boolean);

@@ -22,6 +22,7 @@ from PIL import Image
 from melanoma.data import jpeg_structure, png_structure
 from melanoma.data.bit_depth import find_bits
 from melanoma.data.color import IGNORED, find_color_change
+from melanoma.data.compression import compression_warnings
 from melanoma.data.containers import read_member, split_member, stat_source
 from melanoma.data.decoding_room import BYTES_A_PIXEL, PROGRESSIVE_BYTES_A_PIXEL, ROOM
 from melanoma.data.file_states import FileState
@@ -103,7 +104,7 @@ def decode_image(data: bytes, *, limit: int = MAX_BYTES) -> Photograph:
         pixels, found = _decode(data, limit)
     if has_low_information(pixels):
         found.append("low_information")
-    return Photograph(pixels, tuple(found))
+    return Photograph(pixels, (*found, *compression_warnings(pixels)))
 
 
 def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:

@@ -16,12 +16,14 @@ _SEE = "Have a doctor look at it."
 def possible_classes(bundle: Bundle, by_class: Mapping[str, float]) -> dict[str, Any] | None:
     """`{level, classes}`: the likeliest class first; None of a bundle from before there were sets.
 
-    `by_class` are the probabilities that the bundle serves, in the order of its classes.
+    `by_class` are the probabilities that the bundle serves, in the order of its classes. Their
+    likeliest belongs to it, moved to another prevalence or not.
     """
     if bundle.sets is None:
         return None
     shares = np.array([by_class[name] for name in bundle.classes])
     inside = bundle.sets.of(shares, bundle.calibration.class_prevalence)
+    inside[shares.argmax()] = True
     names = [name for name, held in zip(bundle.classes, inside, strict=True) if held]
     ranked = sorted(names, key=lambda name: -by_class[name])
     return {"level": bundle.sets.level, "classes": ranked}

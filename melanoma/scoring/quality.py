@@ -10,12 +10,20 @@ from melanoma.data.square_quality import SquareMeasures, measure_square
 from melanoma.evaluation.measure.picture_quality import find_reasons
 from melanoma.evaluation.report.schema_quality import QualityLimits
 
-Reason = Literal["too_dark", "too_bright", "not_sharp", "lesion_too_small", "lesion_off_center"]
+Reason = Literal[
+    "too_dark",
+    "too_bright",
+    "not_sharp",
+    "too_compressed",
+    "lesion_too_small",
+    "lesion_off_center",
+]
 # What is wrong, and what to do. Light first: without it nothing else can be judged.
 ADVICE: dict[Reason, str] = {
     "too_dark": "It is too dark: use more light.",
     "too_bright": "It is too bright: use less light, or no flash.",
     "not_sharp": "It is not sharp: hold still, focus on the lesion, and use the original file.",
+    "too_compressed": "Its file was compressed too strongly: send the original file.",
     "lesion_too_small": "The lesion is too small in it: go closer.",
     "lesion_off_center": "The lesion is not in the middle: move the square over the lesion.",
 }
@@ -51,7 +59,12 @@ class Quality:
         }
 
 
-def judge_square(square: Pixels, limits: QualityLimits) -> Quality:
-    """The quality of (S, S, 3) uint8 RGB by a bundle's limits."""
+def judge_square(square: Pixels, limits: QualityLimits, *, compressed: bool = False) -> Quality:
+    """The quality of (S, S, 3) uint8 RGB by a bundle's limits.
+
+    `compressed` says that the photograph was compressed too strongly, which its square does not
+    show (melanoma.data.compression).
+    """
     measures = measure_square(square)
-    return Quality(measures, find_reasons(measures, limits))
+    reasons = find_reasons(measures, limits)
+    return Quality(measures, (*reasons, "too_compressed") if compressed else reasons)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from melanoma.data.compression import STRONG
 from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.devices import CPU, Device
 from melanoma.errors import RecipeError, ScoreError
@@ -205,13 +206,16 @@ class Scorer:
         """The Prediction that the members' probabilities, (K, C), amount to.
 
         `novelty` is the picture's own, where the bundle has such a score. `square` is what they
-        were given, for its quality. `unscorable` says in sentences why the photograph is none to
-        be scored, where there is another reason. A novel picture goes before it, a poor one after.
+        were given, for its quality; `warnings` are its decoder's, of which strong compression is
+        one of quality too. `unscorable` says in sentences why the photograph is none to be scored,
+        where there is another reason. A novel picture goes before it, a poor one after.
         """
         bundle = self.bundle
         new = bundle.novelty.judge(novelty) if bundle.novelty and novelty is not None else None
         limits = bundle.quality
-        quality = judge_square(square, limits) if limits and square is not None else None
+        quality = None
+        if limits and square is not None:
+            quality = judge_square(square, limits, compressed=STRONG in warnings)
         if new and new["is_novel"]:
             unscorable = UNSCORABLE
         unscorable = unscorable or (quality.unscorable if quality else None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from tiny_service import encode
 
 from api.errors import STATUS
 from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.report.warnings import PHANTOMS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
@@ -256,7 +259,7 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     en, fr = at.page.evaluate(
         "async () => [(await import('/static/en.js')).en, (await import('/static/fr.js')).fr]"
     )
-    own = {key for key in fr if key.startswith(("error.", "class.", "group."))}
+    own = {key for key in fr if key.startswith(("error.", "class.", "group.", "caveat."))}
     own |= {key for key in fr if key.startswith("tip.")} - set(en)  # English has the catalog's
     assert set(fr) - own == set(en) - {"error.status"}
     for key, words in en.items():
@@ -270,6 +273,17 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     programs = {"bad_base64", "bad_json", "bad_multipart", "client_gone", "invalid_field"}
     programs |= {"method_not_allowed", "not_found", "trained_on_drawings", "unknown_field"}
     assert told - {"status"} == set(STATUS) - programs
+    # Every warning of the shipped report, and other forms of them.
+    shipped = Path(__file__).resolve().parents[2] / "weights/ham10000_mobilenet/report.json"
+    warnings = json.loads(shipped.read_text())["warnings"]
+    warnings += ["only 7 positives: the intervals are wide", PHANTOMS]
+    said = at.page.evaluate(
+        "async (all) => { const { caveat } = await import('/static/caveats.js');"
+        " return all.map((one) => [caveat(one).lang, caveat(one).textContent]); }",
+        warnings,
+    )
+    assert len(said) > 4 and not any(language for language, _ in said), said
+    assert "histologie" in said[0][1] and " to " not in said[0][1]
 
 
 def test_with_the_network_blocked_everything_works_and_nothing_leaves(open_page, served):

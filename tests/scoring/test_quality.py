@@ -3,8 +3,10 @@
 from dataclasses import asdict, replace
 
 import cv2
+import numpy as np
 import pytest
 
+from melanoma.data.compression import STRONG
 from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.scoring.quality import ADVICE, judge_square
 from melanoma.scoring.scorer import Scorer
@@ -48,6 +50,14 @@ def test_a_poor_photograph_is_unscorable_with_what_to_do(scorer, reason):
     asked = scorer.flag_from(answer, 0.0)
     assert asked.flagged
     assert asked.verdict["code"] == "unscorable"
+
+
+def test_what_was_compressed_too_strongly_is_unscorable_and_warned_of(scorer):
+    answer, good = scorer.score_squares(np.stack([draw_lesion()] * 2), [[STRONG], ["multi_frame"]])
+    assert (answer.quality["reasons"], answer.warnings) == (["too_compressed"], [STRONG])
+    assert answer.verdict["code"] == "unscorable"
+    assert ADVICE["too_compressed"] in answer.verdict["text"]
+    assert good.quality["ok"] and good.verdict["code"] != "unscorable"
 
 
 def test_what_is_no_lesion_is_said_before_its_quality(scorer):

@@ -13,6 +13,8 @@ from melanoma.data.readers.labels import ham10000_labels
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
 from melanoma.recipe.data_sections import Data, HamData
 
+REFERENCE = "reference_standard"  # how a diagnosis was established: the table's dx_type
+
 
 def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, HamData)
@@ -21,6 +23,8 @@ def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTab
     needed = ["image_id", "dx", *columns.values()]
     columns["patient_id"] = "patient_id"  # in tables that others have joined it to
     table = read_table(folder / "HAM10000_metadata.csv", needed=needed)
+    if "dx_type" in table:
+        table[REFERENCE] = table["dx_type"].replace({"histo": "histology"})
     index = index_images(folder, below="HAM10000_images*")
     sources = index.find_each(table["image_id"])
     part_of, problems = _parts(index)
@@ -33,7 +37,7 @@ def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTab
         sources=sources,
         columns=columns,
         labels=ColumnLabels("dx", classes, labels=meaning),
-        keep=[c for c in ("dx_type", "part") if c in table],
+        keep=[c for c in (REFERENCE, "part") if c in table],
     ).but(problems=problems)
     found = found.beside(index)
     absent = found.frame["source"] == ""

@@ -43,7 +43,8 @@ class LesionTable:
     All are text but `age` (years, float, NaN when unknown) and `target`, the class's number in the
     recipe's order (of two: 1 melanoma, 0 not), -1 in an unlabeled test set; `label` is the class's
     name, blank there. `source` is the image file relative to `folder`, empty where none was found.
-    Where the data has parts of its own, a column `part` says train, valid or test.
+    Where the data has parts of its own, a column `part` says train, valid or test; where it says
+    how a diagnosis was established, `reference_standard` does ("histology", or its own word).
 
     `problems` are rows that must be mended before anything is built on the table; `warnings` are
     what was settled without a person; `unlabeled` are images that no row names; `unmatched` are the

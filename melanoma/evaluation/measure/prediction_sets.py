@@ -45,13 +45,13 @@ class SetRule:
 
     def of(self, by_class: Floats, priors: Sequence[float]) -> Flags:
         """(..., C) whether a class belongs to the set of these probabilities, (..., C), that refer
-        to `priors`. Where none does, the likeliest class is the set."""
+        to `priors`. The likeliest class does whatever its threshold: no set is empty, and none
+        rules out what comes first."""
         moved = _move(by_class, priors, self.priors)
         # A threshold is some image's own score, which moving there and back rounds.
         inside: Flags = moved >= np.asarray(self.thresholds) * (1 - 1e-9)
-        empty = ~inside.any(axis=-1, keepdims=True)
         likeliest = moved.argmax(axis=-1, keepdims=True) == np.arange(moved.shape[-1])
-        filled: Flags = inside | (empty & likeliest)
+        filled: Flags = inside | likeliest
         return filled
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from melanoma.data.compression import compression_warnings
 from melanoma.data.images import Pixels, scored_part
 from melanoma.devices import count_cores
 from melanoma.errors import ExplanationError, RecipeError
@@ -186,9 +187,7 @@ def explain_lime(
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
-        prediction=scorer.answer(
-            score[0], square=square, novelty=None if new is None else float(new[0])
-        ),
+        prediction=_answer(scorer, score[0], new, square, pixels),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -209,12 +208,10 @@ def explain_gradcam(
 
     `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already.
 
-    The upright view is explained, whatever views the score
-    averages; each member's map is scaled to [0, 1] before the mean. Raises RecipeError for an
-    unknown class.
+    The upright view is explained, whatever views the score averages; each member's map is scaled
+    to [0, 1] before the mean. Raises RecipeError for an unknown class.
     """
-    start = time.monotonic()
-    bundle = scorer.bundle
+    start, bundle = time.monotonic(), scorer.bundle
     _find_columns(bundle, target, default=0)
     squares = (scorer.square(pixels) if square is None else square)[None]
     (by_member,), new = scorer.member_answers(squares)
@@ -227,14 +224,19 @@ def explain_gradcam(
     maps = scorer.members.heat(squares[0], evidence)
     return GradcamExplanation(
         target=name,
-        prediction=scorer.answer(
-            by_member, square=squares[0], novelty=None if new is None else float(new[0])
-        ),
+        prediction=_answer(scorer, by_member, new, squares[0], pixels),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
         heat=np.mean(maps, axis=0),
     )
+
+
+def _answer(
+    scorer: Scorer, by_member: Floats, new: Floats | None, square: Pixels, pixels: Pixels
+) -> Prediction:
+    novelty = None if new is None else float(new[0])
+    return scorer.answer(by_member, compression_warnings(pixels), square=square, novelty=novelty)
 
 
 def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[str, list[int]]:

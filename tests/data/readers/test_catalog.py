@@ -471,6 +471,7 @@ def test_ham10000_is_read_as_it_is_published(tmp_path: Path) -> None:
     assert frame["label"].tolist() == [*SEVEN, SEVEN[0]]
     assert frame["lesion_id"].tolist() == [*(f"L{n}" for n in range(7)), "L0"]
     assert set(frame["patient_id"]) == {""}
+    assert set(frame["reference_standard"]) == {"histology"}
     assert frame["source"].tolist()[:3] == [
         "a/HAM10000_images_part_1/I0.jpg",
         "HAM10000_images_part_2/deep/I1.jpg",
