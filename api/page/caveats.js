@@ -51,9 +51,13 @@ function counts(text) {
   return told.join("\u00a0; ");
 }
 
-const classes = (text) => text.replace(/([^,(]+) (\(\d+\))/g, (_, name, n) => `${className(name.trim())} ${n}`).replace(/,(?=\S)/g, ", ");
+function classes(text) {
+  return text.replace(/([^,(]+) (\(\d+\))/g, (_, name, n) => `${className(name.trim())} ${n}`).replace(/,(?=\S)/g, ", ");
+}
 
-const inputs = (text) => (has(`caveat.inputs.${text}`) ? t(`caveat.inputs.${text}`) : text);
+function inputs(text) {
+  return has(`caveat.inputs.${text}`) ? t(`caveat.inputs.${text}`) : text;
+}
 
 function setName(name) {
   const [first, ...rest] = name.split(", ");
