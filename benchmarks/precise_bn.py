@@ -29,7 +29,8 @@ from melanoma.data.folds import load_folds
 from melanoma.evaluation.score_table import load_scores, save_scores
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.overrides import make_recipe
-from melanoma.training.epoch import predict_rows, renew_statistics, statistics_rows
+from melanoma.training.batchnorm import renew_statistics, statistics_rows
+from melanoma.training.epoch import predict_rows
 from melanoma.training.fold_data import score_table, select_fold
 from melanoma.training.run.folder import (
     MODEL,

@@ -30,18 +30,30 @@ class RowSource(Protocol):
 class Batch(NamedTuple):
     """`pixels` (B, S, S, 3) uint8, or embeddings (B, D) float32, and the `rows` they came from.
 
-    `share` is the batch's part of its accumulation group, in (0, 1]; `closes` marks its last.
+    `share` is how much its mean loss counts in its accumulation group; `closes` marks its last. Of
+    a batch that several processes share, it is one's part: `whole` are the images of all parts.
     """
 
     pixels: torch.Tensor
     rows: Integers
     share: float
     closes: bool
+    whole: int | None = None
 
     @property
     def alone(self) -> bool:
         """Whether it is an accumulation group by itself."""
         return self.closes and self.share == 1.0
+
+    @property
+    def images(self) -> int:
+        """Images of the batch, those of the other processes with them."""
+        return len(self.rows) if self.whole is None else self.whole
+
+    @property
+    def part(self) -> float:
+        """The share of those images that is here, in (0, 1]."""
+        return len(self.rows) / self.images
 
     @property
     def embedded(self) -> bool:
@@ -50,11 +62,17 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """One batch to come: rows of the array, share and end of the accumulation group."""
+    """One batch to come: rows of the array, share and end of the accumulation group.
+
+    Of a batch that several processes share, `first` is the place of the first row in the whole one,
+    which has `whole` images.
+    """
 
     rows: Integers
     share: float = 1.0
     closes: bool = True
+    first: int = 0
+    whole: int | None = None
 
 
 def plan_epoch(
@@ -171,7 +189,9 @@ class BatchLoader:
         self._end_pass()
         key = None if seed is None else tuple(seed)
         # In place: torch's loader holds this very list.
-        self._tasks[:] = [_Task(n, plans[n].rows, key) for n in range(start, len(plans))]
+        self._tasks[:] = [
+            _Task(n, plans[n].rows, plans[n].first, key) for n in range(start, len(plans))
+        ]
         if self._loader is None:
             self._loader = self._start(max((len(plan.rows) for plan in plans), default=1))
         self._pass = self._batches(plans, self._loader)
@@ -192,7 +212,8 @@ class BatchLoader:
     ) -> Generator[Batch, None, None]:
         with named_worker_errors():
             for pixels, position in loader:
-                yield Batch(pixels, *plans[position])
+                plan = plans[position]
+                yield Batch(pixels, plan.rows, plan.share, plan.closes, plan.whole)
 
 
 def _leave_group(_: int) -> None:
@@ -202,10 +223,12 @@ def _leave_group(_: int) -> None:
 
 
 class _Task(NamedTuple):
-    """What a worker is sent: a plan's position and rows, and the seed of its augmentation."""
+    """What a worker is sent: a plan's position, its rows with the place of the first, and the seed
+    of its augmentation."""
 
     position: int
     rows: Integers
+    first: int
     seed: tuple[int, ...] | None
 
 
@@ -214,11 +237,11 @@ class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
         self.array, self.augmentation = array, augmentation
 
     def __getitem__(self, task: _Task) -> tuple[torch.Tensor, int]:
-        position, rows, key = task
+        position, rows, first, key = task
         pixels = self.array.rows(rows)
         if self.augmentation is not None and key is not None:
             # A row that is drawn twice in an epoch must look different the second time.
-            keys = [(*key, int(row), position, i) for i, row in enumerate(rows)]
+            keys = [(*key, int(row), position, i) for i, row in enumerate(rows, first)]
             seeds = [int(np.random.SeedSequence(key).generate_state(1)[0]) for key in keys]
             pixels = np.stack(
                 [

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from melanoma.data.transforms import Normalize, send, to_tensor
 from melanoma.models.classifier import Classifier
+from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.state import TrainingState
 
 Passes = Callable[[], Tensor]
@@ -134,13 +135,14 @@ def make_graphs(
     network: Callable[[Tensor], Tensor] | None,
     *,
     precision: torch.dtype,
+    ranks: Ranks = ALONE,
 ) -> GraphedPasses | None:
-    """The recipe's graphs on a GPU; None elsewhere, for float16, whose scale changes, and for SAM,
-    which passes over a batch twice."""
+    """The recipe's graphs on a GPU; None elsewhere, for float16, whose scale changes, for SAM,
+    which passes over a batch twice, and for several ranks, from which they would keep gradients."""
     recipe, classifier = state.recipe, state.classifier
     device = next(classifier.parameters()).device
     asked = recipe.training.cuda_graphs and not recipe.optimizer.sam_rho
-    if device.type != "cuda" or not asked or state.scaler.is_enabled():
+    if device.type != "cuda" or not asked or state.scaler.is_enabled() or ranks.world > 1:
         return None
     return GraphedPasses(
         state,

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from melanoma.data.batches import Batch, BatchLoader, Plan, RowSource, load_batches
 from melanoma.data.transforms import Normalize, dihedral_views, send, to_tensor
 from melanoma.devices import autocast
-from melanoma.errors import MelanomaError
+from melanoma.errors import DivergedError, MelanomaError
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
+from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.readings import start_reading
 from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Network = Callable[[Tensor], Tensor]  # images, or embeddings, to logits
 BAD_STEPS = 10  # non-finite steps in a row that end a run
 
 
@@ -45,8 +47,9 @@ def train_epoch(
     planned: int,
     after_step: Callable[[], None],
     lag: int | None = None,
-    network: Callable[[Tensor], Tensor] | None = None,
+    network: Network | None = None,
     graphs: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train on the rest of one epoch. `targets` are by array row, `planned` counts its batches.
 
@@ -54,7 +57,8 @@ def train_epoch(
     BAD_STEPS come in a row. The host reads a step's numbers `lag` steps later: by default at once,
     on a GPU one step later, which then never waits for it. `network` is another way to compute the
     classifier's logits, such as torch.compile's; `graphs` another for the loss and the gradients of
-    a batch that is a step of its own (see cuda_graphs).
+    a batch that is a step of its own (see cuda_graphs). Of several `ranks`, `batches` are this
+    process's parts and `network` averages the gradients.
     """
     model = state.classifier.train()
     network = model if network is None else network
@@ -64,23 +68,27 @@ def train_epoch(
     rho = state.plan.optimizer.sam_rho
     losses: list[Tensor] = []
     sizes: list[int] = []
+    parts: list[float] = []
     group: list[Batch] = []  # what SAM passes over once more
 
     def backward(batch: Batch) -> Tensor:
         wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
         if graphs is not None and batch.alone and not batch.embedded:
             return graphs(batch.pixels, wanted)
-        inputs = _inputs(batch, normalize=normalize, device=device)
-        with autocast(device, precision):
-            logits = model.classify(inputs) if batch.embedded else network(inputs)
-        value = loss(logits.float(), send(wanted, device))
-        state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
+        inputs = network_inputs(batch, normalize=normalize, device=device)
+        with ranks.gradients(network, averaged=batch.closes):
+            with autocast(device, precision):
+                own = batch.embedded and ranks.world == 1
+                logits = model.classify(inputs) if own else network(inputs)
+            value = loss(logits.float(), send(wanted, device))
+            state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
         return value.detach()
 
     for batch in batches:
         state.set_rates(state.epoch + state.batch / planned)
         losses.append(backward(batch))
-        sizes.append(len(batch.rows))
+        sizes.append(batch.images)
+        parts.append(batch.part)
         group += [batch] if rho else []
         state.batch += 1
         if not batch.closes:
@@ -90,8 +98,9 @@ def train_epoch(
             ascend(model, parameters, rho, partial(_each, backward, group))
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm or math.inf)
+        losses = ranks.mean_losses(losses, parts)
         state.readings.append(start_reading(losses, norm, sizes, batch.rows))
-        losses, sizes, group = [], [], []
+        losses, sizes, parts, group = [], [], [], []
         _step(state, read_first=lag == 0 or not state.optimizer.state)
         state.optimizer.zero_grad(set_to_none=True)
         state.settle(leave=lag)
@@ -136,7 +145,8 @@ def _refuse_bad_steps(state: TrainingState) -> None:
         )
 
 
-def _inputs(batch: Batch, *, normalize: Normalize, device: torch.device) -> Tensor:
+def network_inputs(batch: Batch, *, normalize: Normalize, device: torch.device) -> Tensor:
+    """(B, 3, S, S) normalised images on the device, or the embeddings."""
     if batch.embedded:
         return batch.pixels.to(device, non_blocking=True)
     return to_tensor(batch.pixels, normalize=normalize, device=device)
@@ -188,8 +198,8 @@ def predict_rows(
     device = next(classifier.parameters()).device
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
     found = []
-    for batch in _load(source, parts, workers=workers, loader=loader):
-        inputs = _inputs(batch, normalize=normalize, device=device)
+    for batch in load_parts(source, parts, workers=workers, loader=loader):
+        inputs = network_inputs(batch, normalize=normalize, device=device)
         if batch.embedded:
             assert views == 1, "an embedding is of the upright image alone"
             logits = _classify(classifier, inputs)
@@ -200,68 +210,38 @@ def predict_rows(
     return torch.cat(found).cpu().numpy().astype(np.float64)
 
 
-def _load(
+def require_finite(
+    logits: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """The logits of `rows`. Raises NonFiniteError with the rows of those that are not finite."""
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        bad = rows[~finite]
+        raise NonFiniteError(f"{len(bad)} held-out images have logits that are not finite", bad)
+    return logits
+
+
+def diverged(error: NonFiniteError, fold: int, epoch: int, names: Sequence[str]) -> DivergedError:
+    """What ends a run that gives such numbers again; `names` are those of the array's rows."""
+    some = ", ".join(names[row] for row in error.rows[:5])
+    return DivergedError(
+        f"fold {fold}: {error} in epoch {epoch + 1} (images: {some}, ...); "
+        "lower optimizer.rate or set optimizer.clip_norm=1"
+    )
+
+
+def load_parts(
     source: RowSource,
     parts: Sequence[npt.NDArray[np.int64]],
     *,
     workers: int,
     loader: BatchLoader | None,
 ) -> Iterator[Batch]:
+    """The parts as batches, by the loader where there is one."""
     plans = [Plan(part) for part in parts]
     if loader is not None:
         return loader.load(plans)
     return load_batches(source, plans, workers=workers)
-
-
-@torch.no_grad()
-def renew_statistics(
-    classifier: Classifier,
-    source: RowSource,
-    rows: npt.NDArray[np.int64],
-    *,
-    normalize: Normalize,
-    batch_size: int,
-    workers: int = 0,
-    loader: BatchLoader | None = None,
-    between: Callable[[], None] = lambda: None,
-) -> None:
-    """BatchNorm's means and variances of these weights, from images as they are scored.
-
-    Those that training leaves behind are a running mean over weights that have changed since, over
-    augmented images, in half precision. Here they are the plain mean over batches of `rows`, in
-    float32 and not augmented (PreciseBN; Wu & Johnson 2021, arXiv 2105.07576). A frozen backbone
-    keeps its own. torch's update_bn does not fit: it sets the whole network to training, so that
-    dropout draws from the generator that a resumed run must find as it was, and it leaves the
-    momenta changed where `between` stops it.
-    """
-    classifier.eval()
-    norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if classifier.frozen or not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    device = next(classifier.parameters()).device
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-        norm.train()
-    try:
-        parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-        for batch in _load(source, parts, workers=workers, loader=loader):
-            inputs = _inputs(batch, normalize=normalize, device=device)
-            classifier(inputs.contiguous(memory_format=torch.channels_last))
-            between()
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        classifier.eval()
-
-
-def statistics_rows(
-    training: npt.NDArray[np.int64], images: int, *, seed: tuple[int, ...]
-) -> npt.NDArray[np.int64]:
-    """The rows that renew_statistics sees: `images` of the training part, the same every time."""
-    drawn = np.random.default_rng(seed).permutation(training)[:images]
-    return np.asarray(drawn, np.int64)
 
 
 @torch.inference_mode()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import torch
 from melanoma.data.augmentation import Augmentation
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
-from melanoma.models.classifier import make_classifier
+from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
 from melanoma.training.loop import Loop
+from melanoma.training.ranks import ALONE, Ranks, sync_norms
 from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.folder import (
     FoldRun,
@@ -27,7 +30,7 @@ from melanoma.training.run.folder import (
     require_same_run,
     start_run,
 )
-from melanoma.training.run.resume_state import load_state, remove_states
+from melanoma.training.run.resume_state import State, load_state, remove_states
 from melanoma.training.run.signals import Interruption
 from melanoma.training.starting_weights import (
     load_start,
@@ -50,11 +53,13 @@ def fit_fold(
     resume: bool = True,
     force_resume: bool = False,
     watchers: Watchers | None = None,
+    ranks: Ranks = ALONE,
 ) -> FoldRun:
     """The fold trained, or resumed, or as it is when it was finished before.
 
     `folder` holds everything (see run_folder); `imagenet` is where published weights are kept,
-    `embeddings` where those of a frozen backbone are (beside `folder` when it is not said).
+    `embeddings` where those of a frozen backbone are (beside `folder` when it is not said). Of
+    several `ranks` all call this, and the first has the folder.
     Raises DivergedError, InterruptedRun (with the state saved), WeightsError, StorageError, and
     FoldError for starting weights that saw its held-out images, unless data.allow_leak.
     """
@@ -69,34 +74,37 @@ def fit_fold(
         **head_prior(recipe, data),
     )
     size = sum(p.numel() * 4 for p in classifier.parameters())
-    with hold(folder, needed=_room_for(folder, recipe, size)), Interruption.watch() as interruption:
-        facts = describe_run(recipe, data, device)
-        earlier = read_facts(folder)
-        if earlier is not None and not resume:
-            clear_run(folder)
-        elif earlier is not None:
-            if not force_resume:
-                require_same_run(folder, recipe, facts, earlier)
-            if earlier.finished:
-                remove_states(folder)  # a kill may have come between the last record and this
-                watchers.say(f"fold {data.fold} is finished already; nothing to do")
-                return load_run(folder)
-        saved = load_state(folder, warn=watchers.say)
-        if saved is None:
-            start = load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=folder)
-        else:
-            start = resumed_start(earlier, data, folder=folder)
-        facts = with_start(facts, data, *start)
-        start_run(folder, recipe, facts)
+    with ExitStack() as held, Interruption.watch() as interruption:
+
+        def begin() -> FoldRun | tuple[RunStart, State | None]:
+            held.enter_context(hold(folder, needed=_room_for(folder, recipe, size)))
+            return _begin(
+                recipe,
+                data,
+                folder,
+                classifier,
+                start=describe_run(recipe, data, device),
+                imagenet=imagenet,
+                resume=resume,
+                force_resume=force_resume,
+                say=watchers.say,
+            )
+
+        begun = ranks.from_first(begin)
+        if isinstance(begun, FoldRun):
+            return begun
+        facts, saved = begun
+        ranks.spread(classifier)
         loop = Loop(
             recipe,
             data,
             folder,
-            classifier.to(device).to(memory_format=torch.channels_last),
+            sync_norms(classifier, ranks).to(device).to(memory_format=torch.channels_last),
             augmentation,
             interruption,
             watchers,
             embeddings or folder.parent,
+            ranks,
         )
         if saved is not None:
             _restore(loop, saved)
@@ -105,6 +113,40 @@ def fit_fold(
                 f"batch {loop.state.batch}"
             )
         return loop.run(facts)
+
+
+def _begin(
+    recipe: Recipe,
+    data: FoldData,
+    folder: Path,
+    classifier: Classifier,
+    *,
+    start: RunStart,
+    imagenet: Path,
+    resume: bool,
+    force_resume: bool,
+    say: Callable[[str], None],
+) -> FoldRun | tuple[RunStart, State | None]:
+    """The finished run in the folder; or what a run begins with, recorded there, the classifier
+    having its starting weights, and the state to go on from, if there is one."""
+    earlier = read_facts(folder)
+    if earlier is not None and not resume:
+        clear_run(folder)
+    elif earlier is not None:
+        if not force_resume:
+            require_same_run(folder, recipe, start, earlier)
+        if earlier.finished:
+            remove_states(folder)  # a kill may have come between the last record and this
+            say(f"fold {data.fold} is finished already; nothing to do")
+            return load_run(folder)
+    saved = load_state(folder, warn=say)
+    if saved is None:
+        origin = load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=folder)
+    else:
+        origin = resumed_start(earlier, data, folder=folder)
+    facts = with_start(start, data, *origin)
+    start_run(folder, recipe, facts)
+    return facts, saved
 
 
 def _room_for(folder: Path, recipe: Recipe, size: int) -> int:

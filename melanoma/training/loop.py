@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,24 @@ from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import BatchLoader, RowSource, plan_epoch
 from melanoma.data.loader_workers import named_worker_errors, resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
-from melanoma.errors import DivergedError, InterruptedRun
+from melanoma.errors import InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.batchnorm import renew_statistics, statistics_rows
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.cuda_graphs import make_graphs
-from melanoma.training.embeddings import make_embeddings
+from melanoma.training.embeddings import embed_fold
 from melanoma.training.epoch import (
     NonFiniteError,
     compile_network,
+    diverged,
     predict_rows,
-    renew_statistics,
-    statistics_rows,
+    require_finite,
     train_epoch,
 )
 from melanoma.training.epoch_metrics import judge, validate, watched
 from melanoma.training.fold_data import FoldData, score_table
+from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.facts import RunStart
 from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.resume_state import load_state, save_state
@@ -55,9 +57,11 @@ class Loop:
         interruption: Interruption,
         watchers: Watchers,
         cache: Path,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.recipe, self.data, self.folder, self.cache = recipe, data, folder, cache
         self.augmentation, self.interruption, self.watchers = augmentation, interruption, watchers
+        self.ranks = ranks
         self.device = next(classifier.parameters()).device
         # Batches have a handful of shapes, so trying cuDNN's algorithms for each pays at once.
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
@@ -67,16 +71,18 @@ class Loop:
             classifier, recipe, precision=self.precision, device=self.device
         )
         # Training alone: what is validated and kept is computed as it is served.
-        self.network = compile_network(classifier) if recipe.training.compile else None
+        compiled = recipe.training.compile and ranks.world == 1
+        self.network, self.network_stage = compile_network(classifier) if compiled else None, -1
         self.source: RowSource = data.array
         self.loader = BatchLoader(
             data.array, workers=self.workers, augmentation=augmentation, say=watchers.say
         )
         self.loss = make_loss(recipe, data, device=self.device)
-        self.graphs = make_graphs(self.state, self.loss, self.network, precision=self.precision)
+        self.graphs = make_graphs(
+            *(self.state, self.loss, self.network), precision=self.precision, ranks=ranks
+        )
         self.prior_shift = fold_prior_shift(recipe, data)
-        self.saved_at, self.save_cost = time.monotonic(), 0.0
-        self.moment = time.monotonic()
+        self.moment, self.saved_at, self.save_cost = time.monotonic(), time.monotonic(), 0.0
 
     def run(self, facts: RunStart) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
@@ -106,28 +112,22 @@ class Loop:
 
     def _embed(self, facts: RunStart) -> RunStart:
         """A backbone that never changes sees each image once, unless augment changes the images."""
-        if self.recipe.augment:
-            self.watchers.say(
-                "the backbone is frozen, but augment changes the images: it runs for every batch"
-            )
-            return facts
         seconds = self.state.seconds
         self.moment = time.monotonic()
-        embeddings = make_embeddings(
+        embeddings = embed_fold(
             self.state.classifier,
             self.recipe,
-            self.data.array,
+            self.data,
             self.cache,
-            # Rows of a test part have no target here, and are not looked at.
-            rows=np.flatnonzero(self.data.targets >= 0),
             workers=self.workers,
-            between=self._tick,
-            bar=self.watchers.bar,
+            between=lambda: self._stop(self.interruption.signal_number),
+            watchers=self.watchers,
         )
         self.state.seconds = seconds  # of the epoch, which these are not
+        if embeddings is None:
+            return facts
         self.source, self.workers = embeddings, 0
         self.loader = BatchLoader(embeddings, workers=0)
-        self.watchers.say(f"the backbone is frozen: training on {embeddings.path}")
         return facts.model_copy(update={"embeddings": embeddings.path.name})
 
     def _train(self) -> None:
@@ -143,6 +143,9 @@ class Loop:
             accumulate=recipe.training.accumulate,
             seed=seed,
         )
+        plans = self.ranks.share_out(plans)
+        if self.ranks.world > 1 and self.network_stage != state.stage:  # it frees other parameters
+            self.network, self.network_stage = self.ranks.averaging(state.classifier), state.stage
         advance = self.watchers.bar(len(plans), state.batch, f"epoch {state.epoch + 1}")
 
         def after_step() -> None:
@@ -155,7 +158,7 @@ class Loop:
         batches = self.loader.load(plans, start=state.batch, seed=augmenting)
         train_epoch(
             state,
-            batches,
+            self.ranks.seeded(batches, seed, state.batch),
             targets=data.targets,
             loss=self.loss,
             planned=len(plans),
@@ -165,9 +168,11 @@ class Loop:
             after_step=after_step,
             network=self.network,
             graphs=self.graphs,
+            ranks=self.ranks,
         )
 
     def _validate(self) -> npt.NDArray[np.float64]:
+        self.ranks.spread_buffers(self.state.scored_model)
         if self.recipe.training.precise_bn:
             renew_statistics(
                 self.state.scored_model,
@@ -181,47 +186,35 @@ class Loop:
                 batch_size=self.recipe.training.batch_size,
                 workers=self.workers,
                 loader=self.loader if self.source is self.data.array else None,
-                between=self._tick,
+                between=self._count_time,
+                ranks=self.ranks,
             )
         logits = self._predict(self.state.scored_model, views=1)
-        finite = np.isfinite(logits).all(axis=1)
-        if not finite.all():
-            bad = self.data.validation[~finite]
-            raise NonFiniteError(f"{len(bad)} held-out images have logits that are not finite", bad)
-        return logits
+        return require_finite(logits, self.data.validation)
 
     def _close_epoch(self, logits: npt.NDArray[np.float64]) -> None:
         """Observe the epoch's metric, remember the best weights, write the line."""
         state = self.state
         target = self.data.targets[self.data.validation]
-        found = validate(self.recipe, logits, target, shift=self.prior_shift)
+        found = self.ranks.from_first(
+            lambda: validate(self.recipe, logits, target, shift=self.prior_shift)
+        )
         metric = judge(self.recipe, found)
         state.schedule.observe(watched(state.schedule.rules, found, metric))
         is_best = state.stopping.observe(state.epoch, metric)
         if is_best:
             state.best_weights = state.weights()
-        record = {
-            "fold": self.data.fold,
-            "epoch": state.epoch + 1,
-            "stage": state.stage + 1,
-            "loss": state.loss_sum / state.images if state.images else math.nan,
-            **found,
-            "best": is_best,
-            "skipped_steps": state.skipped,
-            "rates": sorted({group["lr"] for group in state.optimizer.param_groups}),
-            "seconds": round(state.seconds, 3),
-            "images_per_second": round(state.images / max(state.seconds, 1e-9), 2),
-        }
+        record = state.epoch_record(self.data.fold, found, is_best=is_best)
         state.history.append(record)
         state.next_epoch()
-        write_metrics(self.folder, state.history)
+        if self.ranks.is_first:
+            write_metrics(self.folder, state.history)
         self.watchers.epoch(record)
         self._save_if_due(within_epoch=False)
 
     def _finish(self, facts: RunStart) -> FoldRun:
         """Score the held-out images with the best and the last epoch; keep the recipe's choice."""
-        state, keep = self.state, self.recipe.selection.keep
-        views = self.recipe.evaluation.views
+        state, keep, views = self.state, self.recipe.selection.keep, self.recipe.evaluation.views
         last = self._predict(state.scored_model, views=views)
         # A copy: an interruption from here on must save the last epoch's weights, not these.
         best_model = copy.deepcopy(state.scored_model)
@@ -230,39 +223,48 @@ class Loop:
         best = last if is_last else self._predict(best_model, views=views)
         kept = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
         reached = facts.finish(
+            **state.reached(),
             kept=keep,
-            best_epoch=state.stopping.best_epoch + 1,
-            last_epoch=state.epoch,
             prior_shift=self.prior_shift,
             precision=str(self.precision).removeprefix("torch."),
-            seconds=round(sum(r["seconds"] for r in state.history), 1),
-            skipped_steps=sum(r["skipped_steps"] for r in state.history),
         )
         scores = score_table(self.data, kept=kept[0], best=best, last=last)
-        return finish_run(self.folder, kept[1], scores, reached)
+        return self.ranks.from_first(lambda: finish_run(self.folder, kept[1], scores, reached))
 
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N, outputs) logits of the held-out images."""
-        recipe = self.recipe
         source = self.source if views == 1 else self.data.array
-        return predict_rows(
-            model,
-            source,
-            self.data.validation,
-            normalize=recipe.image.normalize,
-            views=views,
-            batch_size=recipe.training.batch_size,
-            workers=self.workers,
-            loader=self.loader if source is self.source else None,
-            between=self._tick,
-        )
+
+        def predict(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+            return predict_rows(
+                model,
+                source,
+                rows,
+                normalize=self.recipe.image.normalize,
+                views=views,
+                batch_size=self.recipe.training.batch_size,
+                workers=self.workers,
+                loader=self.loader if source is self.source else None,
+                between=self._count_time,
+            )
+
+        found = self.ranks.scored(self.data.validation, predict)
+        self._tick()
+        return found
+
+    def _count_time(self) -> None:
+        """Between batches that one process computes by itself: nobody else would stop with it."""
+        if self.ranks.world == 1:
+            self._tick()
 
     def _tick(self) -> None:
-        """Count the time; stop when a signal asked for it."""
+        """Count the time; stop when a signal asked for it, all processes at one step."""
         now = time.monotonic()
         self.state.seconds += now - self.moment
         self.moment = now
-        number = self.interruption.signal_number
+        self._stop(self.ranks.signalled(self.interruption.signal_number))
+
+    def _stop(self, number: int | None) -> None:
         if number is not None:
             self._save()
             raise InterruptedRun(
@@ -278,20 +280,19 @@ class Loop:
 
     def _save(self) -> None:
         start = time.monotonic()
-        save_state(self.folder, self.state.to_dict())
-        self.saved_at = time.monotonic()
+        if self.ranks.is_first:
+            save_state(self.folder, self.state.to_dict())
+            self.watchers.saved()
+        self.moment = self.saved_at = time.monotonic()
         self.save_cost = self.saved_at - start
-        self.moment = time.monotonic()
 
     def _go_back(self, error: NonFiniteError) -> None:
         """Once: to the last saved state at half the rate. Then DivergedError names the images."""
-        saved = None if self.state.restored else load_state(self.folder, warn=self.watchers.say)
+        load = partial(load_state, self.folder, warn=self.watchers.say)
+        saved = None if self.state.restored else self.ranks.from_first(load)
         if saved is None:
-            names = [self.data.array.names[row] for row in error.rows[:5]]
-            raise DivergedError(
-                f"fold {self.data.fold}: {error} in epoch {self.state.epoch + 1} (images: "
-                f"{', '.join(names)}, ...); lower optimizer.rate or set optimizer.clip_norm=1"
-            ) from error
+            names = self.data.array.names
+            raise diverged(error, self.data.fold, self.state.epoch, names) from error
         self.state.restore(saved)
         self.state.restored = True
         self.state.rate_scale *= 0.5

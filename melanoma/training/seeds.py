@@ -21,6 +21,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.storage import copy_file
 from melanoma.training.fit import describe_run, fit_fold
 from melanoma.training.fold_data import FoldData
+from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.folder import (
     MODEL,
@@ -43,18 +44,20 @@ def fit_seeds(
     device: torch.device,
     resume: bool = True,
     force_resume: bool = False,
+    ranks: Ranks = ALONE,
     **options: Any,
 ) -> FoldRun:
     """The fold by the recipe's seeds, or fit_fold where it names none; raises as that does."""
     shared: dict[str, Any] = {"device": device, "resume": resume, "force_resume": force_resume}
     if not recipe.seeds:
-        return fit_fold(recipe, data, folder, **shared, **options)
-    _require_own_folder(recipe, data, folder, **shared)
+        return fit_fold(recipe, data, folder, ranks=ranks, **shared, **options)
+    ranks.from_first(lambda: _require_own_folder(recipe, data, folder, **shared))
+    options |= {"ranks": ranks, **shared}
     runs = [
-        fit_fold(recipe.with_seed(seed), data, folder / f"seed_{seed}", **shared, **options)
+        fit_fold(recipe.with_seed(seed), data, folder / f"seed_{seed}", **options)
         for seed in recipe.seeds
     ]
-    return _combine(recipe, folder, runs)
+    return ranks.from_first(lambda: _combine(recipe, folder, runs))
 
 
 def _require_own_folder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,30 @@ class TrainingState:
             self.bad_in_row = 0 if finite else self.bad_in_row + 1
             self.skipped += not finite
             self.last_rows = reading.rows
+
+    def epoch_record(self, fold: int, found: Mapping[str, Any], *, is_best: bool) -> dict[str, Any]:
+        """The epoch's line of metrics.jsonl; `found` are its metrics."""
+        return {
+            "fold": fold,
+            "epoch": self.epoch + 1,
+            "stage": self.stage + 1,
+            "loss": self.loss_sum / self.images if self.images else math.nan,
+            **found,
+            "best": is_best,
+            "skipped_steps": self.skipped,
+            "rates": sorted({group["lr"] for group in self._groups}),
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images / max(self.seconds, 1e-9), 2),
+        }
+
+    def reached(self) -> dict[str, Any]:
+        """Where a finished run ended, as fields of RunFacts."""
+        return {
+            "best_epoch": self.stopping.best_epoch + 1,
+            "last_epoch": self.epoch,
+            "seconds": round(sum(r["seconds"] for r in self.history), 1),
+            "skipped_steps": sum(r["skipped_steps"] for r in self.history),
+        }
 
     def next_epoch(self) -> None:
         """Start counting the next epoch."""

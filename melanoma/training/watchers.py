@@ -15,7 +15,8 @@ EpochRecord = dict[str, Any]  # an epoch's line of metrics.jsonl
 class Watchers:
     """How a caller looks on: said once, told at the ends and each epoch, shown each step.
 
-    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts.
+    `start` is told the run's facts and, of a resumed run, the epochs before; `finish` the facts;
+    `saved` that the folder has a new state.
     """
 
     say: Callable[[str], None] = lambda _: None
@@ -23,3 +24,4 @@ class Watchers:
     finish: Callable[[RunFacts], None] = lambda _: None
     epoch: Callable[[EpochRecord], None] = lambda _: None
     bar: Callable[[int, int, str], Callable[[], None]] = lambda _total, _done, _what: lambda: None
+    saved: Callable[[], None] = lambda: None

@@ -22,6 +22,7 @@ from melanoma.models.timm_backbones import require_timm_size
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fold_data import FoldData, select_fold
+from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.folder import FoldRun, fold_folder
 from melanoma.training.seeds import fit_seeds
 from melanoma.training.starting_weights import audit_starts, describe_random_features
@@ -84,20 +85,23 @@ def train_fold(
     force_resume: bool = False,
     track: Sequence[str] | str | None = None,
     watch: Watch = SILENT,
+    ranks: Ranks = ALONE,
 ) -> FoldRun:
     """The fold's run in WEIGHTS/fold_N: trained, resumed, or as it is when it was finished.
 
     `arrays` keeps a frozen backbone's embeddings, for the other folds and other recipes. `track`
     names the trackers that are told of it, as `tracking_places` gives them or the URI of an MLflow;
-    their failure changes nothing.
+    their failure changes nothing. `ranks` are the processes of torchrun, which all call this (see
+    join_ranks).
     """
-    watchers = Watchers(say=watch.say, epoch=watch.epoch, bar=watch.bar)
-    with follow(make_trackers(track), watchers, recipe) as watchers:
+    watchers = Watchers(say=watch.say, epoch=watch.epoch, bar=watch.bar, saved=watch.saved)
+    with follow(make_trackers(track if ranks.is_first else None), watchers, recipe) as watchers:
         return fit_seeds(
             recipe,
             part,
             fold_folder(weights, part.fold),
-            device=resolve_device(device),
+            device=ranks.device or resolve_device(device),
+            ranks=ranks,
             resume=resume,
             force_resume=force_resume,
             imagenet=IMAGENET,

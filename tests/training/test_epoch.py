@@ -19,14 +19,13 @@ from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.batchnorm import renew_statistics, statistics_rows
 from melanoma.training.cuda_graphs import MOST_SHAPES, GraphedPasses, make_graphs
 from melanoma.training.epoch import (
     BAD_STEPS,
     NonFiniteError,
     predict_logits,
     predict_rows,
-    renew_statistics,
-    statistics_rows,
     train_epoch,
 )
 from melanoma.training.state import TrainingState, start_state

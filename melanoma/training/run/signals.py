@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,11 @@ class Interruption:
     @classmethod
     @contextmanager
     def watch(cls) -> Iterator[Interruption]:
-        """Notice SIGINT and SIGTERM until the block ends."""
+        """Notice SIGINT and SIGTERM until the block ends; in the main thread, which alone can."""
         interruption = cls()
+        if threading.current_thread() is not threading.main_thread():
+            yield interruption
+            return
         watched = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, interruption._notice) for number in watched}
         try:

@@ -1,0 +1,71 @@
+"""BatchNorm's means and variances for weights that training has just left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from melanoma.data.batches import BatchLoader, RowSource
+from melanoma.data.transforms import Normalize
+from melanoma.models.classifier import Classifier
+from melanoma.training.epoch import load_parts, network_inputs
+from melanoma.training.ranks import ALONE, Ranks
+
+
+@torch.no_grad()
+def renew_statistics(
+    classifier: Classifier,
+    source: RowSource,
+    rows: npt.NDArray[np.int64],
+    *,
+    normalize: Normalize,
+    batch_size: int,
+    workers: int = 0,
+    loader: BatchLoader | None = None,
+    between: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
+) -> None:
+    """BatchNorm's means and variances of these weights, from images as they are scored.
+
+    Those that training leaves behind are a running mean over weights that have changed since, over
+    augmented images, in half precision. Here they are the plain mean over batches of `rows`, in
+    float32 and not augmented (PreciseBN; Wu & Johnson 2021, arXiv 2105.07576). A frozen backbone
+    keeps its own. torch's update_bn does not fit: it sets the whole network to training, so that
+    dropout draws from the generator that a resumed run must find as it was, and it leaves the
+    momenta changed where `between` stops it. Several `ranks` share the batches out.
+    """
+    classifier.eval()
+    norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if classifier.frozen or not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    device = next(classifier.parameters()).device
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    try:
+        parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
+        own = ranks.own_parts(parts, classifier)
+        for batch in load_parts(source, own, workers=workers, loader=loader):
+            inputs = network_inputs(batch, normalize=normalize, device=device)
+            classifier(inputs.contiguous(memory_format=torch.channels_last))
+            between()
+        ranks.average_norms(norms, classifier)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        classifier.eval()
+
+
+def statistics_rows(
+    training: npt.NDArray[np.int64], images: int, *, seed: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
+    """The rows that renew_statistics sees: `images` of the training part, the same every time."""
+    drawn = np.random.default_rng(seed).permutation(training)[:images]
+    return np.asarray(drawn, np.int64)
