@@ -11,7 +11,7 @@ WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo serve test test-quick lint docs lock image clean
+.PHONY: help setup demo serve test test-quick test-cluster lint docs lock image clean
 
 help:
 	@echo "make setup   .venv with everything that development needs"
@@ -19,6 +19,7 @@ help:
 	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
 	@echo "make test-quick    those that need neither a browser, nor nginx, nor much time"
+	@echo "make test-cluster  those of Ray: installs the extra [ray] (126 MB), starts two nodes"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    requirements.lock anew, from setup.cfg (needs uv)"
 	@echo "make docs    the documentation, into build/site"
@@ -53,6 +54,11 @@ test: setup
 
 test-quick: setup
 	$(PYTEST) -q -m "not slow and not browser and not deploy"
+
+# Two Ray nodes on this machine, some of whose processes are killed.
+test-cluster: setup
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -e '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cluster
 
 lint: setup
 	$(BIN)/ruff check .

@@ -48,6 +48,10 @@ Backend = Annotated[
     str,
     typer.Option("--backend", envvar="MELANOMA_BACKEND", help=f"{list_backends()}."),
 ]
+On = Annotated[str | None, typer.Option("--on", help="ray, or ray=ADDRESS: on a Ray cluster.")]
+PerTask = Annotated[
+    str | None, typer.Option("--per-task", help="With --on: what a task needs, cpus=N,gpus=N.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 ImageCol = Annotated[str | None, typer.Option("--image-col", help="csv_folder: image column.")]
 TargetCol = Annotated[str | None, typer.Option("--target-col", help="csv_folder: target column.")]

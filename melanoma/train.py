@@ -1,9 +1,15 @@
-"""python -m melanoma.train --fold N: train one fold, or all, and resume what was begun."""
+"""python -m melanoma.train --fold N: train one fold, or all, and resume what was begun.
+
+Under torchrun its processes train each fold together.
+"""
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,7 +20,9 @@ from melanoma.workflows.places import fold_file, fold_numbers, weights_folder
 
 if TYPE_CHECKING:
     from melanoma.training.fold_data import FoldData
+    from melanoma.training.ranks import Ranks
     from melanoma.training.run.folder import FoldRun
+    from melanoma.workflows.asked import Asked
 
 app = t.make_app()
 
@@ -51,6 +59,12 @@ def train(
             "(default MELANOMA_MLFLOW_URI).",
         ),
     ] = None,
+    on: t.On = None,
+    per_task: t.PerTask = None,
+    states: Annotated[
+        str | None,
+        typer.Option("--states", help="With --on: storage of the states, where nodes share none."),
+    ] = None,
     image_col: t.ImageCol = None,
     target_col: t.TargetCol = None,
     group_col: t.GroupCol = None,
@@ -59,7 +73,9 @@ def train(
     """Train one fold or all folds; the same command resumes."""
     if resume not in ("auto", "never"):
         raise RecipeError(f"--resume {resume}: auto or never")
-    asked = t.read_asked(
+    cluster = Cluster.asked(on, per_task, states)
+    ask = partial(
+        t.read_asked,
         *(config, settings, seed),
         data=data,
         arrays=arrays,
@@ -69,55 +85,141 @@ def train(
         target_col=target_col,
         group_col=group_col,
     )
-    recipe = asked.recipe
-    if fold != "all" and not fold.isdecimal():
-        fold_numbers(fold, list(range(recipe.folds.k)))
+    # What cannot be meant is refused before torch is imported; by torchrun's processes, once.
+    asked = None if "TORCHELASTIC_RUN_ID" in os.environ else ask()
+    if asked and fold != "all" and not fold.isdecimal():
+        fold_numbers(fold, list(range(asked.recipe.folds.k)))
     from melanoma.devices import resolve_device
-    from melanoma.training.run.facts import is_finished
-    from melanoma.training.run.folder import fold_folder
+    from melanoma.training.torchrun import join_ranks
     from melanoma.training.tracking.catalog import tracking_places
-    from melanoma.workflows.remember import remember_options
-    from melanoma.workflows.train import check_recipe, fold_summary, select_folds, train_fold
 
     resolve_device(device)
     places = tracking_places(track)
+    choice = Choice(data, arrays, folds, fold, allow_leak, dry_run)
+    with join_ranks(device) as ranks:
+        asked = asked or ranks.in_turn(ask)
+        parts = ranks.in_turn(partial(_select, asked.recipe, choice, ranks))
+        if dry_run:
+            _say_plan(asked.recipe, parts)
+            return
+        if ranks.is_first:
+            _remember(asked, choice, parts[0])
+        options = {
+            "arrays": arrays,
+            "device": device,
+            "resume": resume == "auto",
+            "force_resume": force_resume,
+            "track": places,
+        }
+        folder = weights_folder(weights, asked.recipe)
+        if cluster is not None:
+            summaries = _train_on(cluster, asked.recipe, parts, folder, options)
+        else:
+            summaries = _train(asked.recipe, parts, folder, ranks, options)
+        if json:
+            t.answer_json(summaries)
+
+
+class Cluster(NamedTuple):
+    """What a command line says of the cluster that it asks for."""
+
+    address: str
+    per_task: str | None
+    states: str | None
+
+    @classmethod
+    def asked(cls, on: str | None, per_task: str | None, states: str | None) -> Cluster | None:
+        """None without --on. Raises RecipeError for what cannot be meant."""
+        if on is None:
+            if per_task or states:
+                raise RecipeError("--per-task and --states mean nothing without --on ray")
+            return None
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise RecipeError("--on ray and torchrun are two ways to several processes; take one")
+        from melanoma.cluster.ray_session import import_ray, parse_on
+
+        address = parse_on(on)
+        import_ray()
+        return cls(address, per_task, states)
+
+
+class Choice(NamedTuple):
+    """What a command line says of the folds and where they come from."""
+
+    data: Path
+    arrays: Path
+    folds: Path | None
+    fold: str
+    allow_leak: bool
+    dry_run: bool
+
+
+def _select(recipe: Recipe, choice: Choice, ranks: Ranks) -> list[FoldData]:
+    from melanoma.workflows.train import check_recipe, select_folds
+
     watch = t.watch(epoch=_say_epoch)
     check_recipe(recipe, watch=watch)
-    parts = select_folds(
+    return select_folds(
         recipe,
-        data=data,
-        arrays=arrays,
-        folds=fold_file(folds, recipe),
-        fold=fold,
-        allow_leak=allow_leak,
-        dry_run=dry_run,
+        data=choice.data,
+        arrays=choice.arrays,
+        folds=fold_file(choice.folds, recipe),
+        fold=choice.fold,
+        allow_leak=choice.allow_leak,
+        # Of several processes the first one has made what was absent.
+        dry_run=choice.dry_run or not ranks.is_first,
         watch=watch,
     )
-    if dry_run:
-        _say_plan(recipe, parts)
-        return
-    path = fold_file(folds, recipe)
-    remember_options(parts[0].array, arrays, asked.base, asked.options, folds=path)
-    folder = weights_folder(weights, recipe)
+
+
+def _remember(asked: Asked, choice: Choice, part: FoldData) -> None:
+    from melanoma.workflows.remember import remember_options
+
+    path = fold_file(choice.folds, asked.recipe)
+    remember_options(part.array, choice.arrays, asked.base, asked.options, folds=path)
+
+
+def _train(
+    recipe: Recipe, parts: list[FoldData], folder: Path, ranks: Ranks, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The folds one after another, by this process or by those of torchrun."""
+    from melanoma.training.run.facts import is_finished
+    from melanoma.training.run.folder import fold_folder
+    from melanoma.workflows.train import fold_summary, train_fold
+
     summaries = []
     for part in parts:
         start, was_finished = time.monotonic(), is_finished(fold_folder(folder, part.fold))
-        run = train_fold(
-            recipe,
-            part,
-            folder,
-            arrays=arrays,
-            device=device,
-            resume=resume == "auto",
-            force_resume=force_resume,
-            track=places,
-            watch=watch,
-        )
+        watch = t.watch(epoch=_say_epoch)
+        run = train_fold(recipe, part, folder, watch=watch, ranks=ranks, **options)
         summaries.append(fold_summary(recipe, run))
-        did = "read" if was_finished and resume == "auto" else "wrote"
+        did = "read" if was_finished and options["resume"] else "wrote"
         _say_fold(recipe, run, summaries[-1], ending=f"{did} {run.folder} in {t.duration(start)}")
-    if json:
-        t.answer_json(summaries)
+    return summaries
+
+
+def _train_on(
+    cluster: Cluster, recipe: Recipe, parts: list[FoldData], folder: Path, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The folds side by side, by the cluster's nodes."""
+    from melanoma.cluster.ray_folds import train_on_ray
+    from melanoma.cluster.ray_session import ray_cluster
+    from melanoma.workflows.train import fold_summary
+
+    start = time.monotonic()
+    with ray_cluster(cluster.address) as ray:
+        runs = train_on_ray(
+            *(ray, recipe, parts, folder),
+            states=cluster.states,
+            per_task=cluster.per_task,
+            watch=t.watch(epoch=_say_epoch),
+            **options,
+        )
+    summaries = [fold_summary(recipe, run) for run in runs]
+    for run, summary in zip(runs, summaries, strict=True):
+        _say_fold(recipe, run, summary, ending=f"in {run.folder}")
+    t.say(f"{len(runs)} folds in {t.duration(start)}")
+    return summaries
 
 
 def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, ending: str) -> None:

@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(CHECKOUT / "tests").parts[0]
         if room in ("browser", "deploy"):
             item.add_marker(room)
-        if room in ("acceptance", "api", "commands", "faults", "training", "workflows"):
+        if room in ("acceptance", "api", "cluster", "commands", "faults", "training", "workflows"):
             item.add_marker("slow")
         if any(item.get_closest_marker(name) for name in ("slow", "browser", "deploy")):
             long.add(item.path)

@@ -29,7 +29,7 @@ IMPORTS = {
 }
 EXTRAS = {
     *("openvino", "faiss", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"),
-    *("onnx", "onnxruntime", "tensorboardX", "wandb"),
+    *("onnx", "onnxruntime", "tensorboardX", "wandb", "ray", "pyarrow", "optuna", "fsspec"),
 }
 
 

@@ -1,0 +1,137 @@
+"""One fold's Ray task: where it works, what array it reads, what it says and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from melanoma.cluster.held_array import hold_array, is_here
+from melanoma.cluster.stored_folder import StoredFolder
+from melanoma.errors import MelanomaError, RecipeError
+from melanoma.recipe.recipe import Recipe
+from melanoma.training.fold_data import FoldData
+from melanoma.training.run.folder import fold_folder
+from melanoma.workflows.train import train_fold
+from melanoma.workflows.watch import Watch
+
+_FREE_SECONDS = 60.0  # that a lost node's process may take to end
+
+
+@dataclass(frozen=True)
+class Order:
+    """One fold's task: what it trains, where, and with what."""
+
+    recipe: Recipe
+    part: FoldData
+    weights: Path
+    token: str  # a file in `weights` that a node which sees the folder finds
+    states: str | None
+    arrays: Path
+    device: str
+    force_resume: bool
+    track: Sequence[str] | str | None
+    threads: int
+    folder: Path  # the driver's own
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: well, without the array, or with an error's text and exit code."""
+
+    fold: int
+    absent: bool = False
+    error: str = ""
+    exit_code: int = 0
+
+
+def stored_fold(order: Order, local: Path) -> StoredFolder:
+    """The fold's folder in the order's storage, copied to `local`."""
+    assert order.states is not None
+    return StoredFolder(f"{order.states.rstrip('/')}/fold_{order.part.fold}", local)
+
+
+def fit_order(order: Order, held: list[Any], lines: Any) -> Outcome:
+    """The fold trained on this node; in a Ray task."""
+    from melanoma.cluster.ray_session import import_ray
+
+    ray = import_ray()
+    fold = order.part.fold
+    try:
+        part = _with_array(order.part, [ray.get(one) for one in held])
+        if part is None:
+            return Outcome(fold, absent=True)
+        _settle(order)
+
+        def say(line: str) -> None:
+            lines.add.remote("say", line)
+
+        node = ray.get_runtime_context().get_node_id()[:8]
+        say(f"fold {fold}: on node {node} at {ray.util.get_node_ip_address()}")
+        watch = Watch(say=say, epoch=lambda record: lines.add.remote("epoch", record))
+        with _weights(order) as (weights, saved):
+            _wait_until_free(fold_folder(weights, fold))
+            train_fold(
+                order.recipe,
+                part,
+                weights,
+                arrays=order.arrays,
+                device=order.device,
+                force_resume=order.force_resume,
+                track=order.track,
+                watch=replace(watch, saved=saved),
+            )
+        ray.get(lines.add.remote("end", None))  # what was said before has come by then
+        return Outcome(fold)
+    except MelanomaError as error:
+        return Outcome(fold, error=str(error), exit_code=error.exit_code)
+
+
+def _with_array(part: FoldData, held: Sequence[Any]) -> FoldData | None:
+    if is_here(part.array):
+        return part
+    return replace(part, array=hold_array(part.array, held[0])) if held else None
+
+
+def _settle(order: Order) -> None:
+    """Paths of the recipe mean what they mean to the command, where this node has its folder."""
+    import torch
+
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    if order.folder.is_dir():
+        os.chdir(order.folder)
+    torch.set_num_threads(order.threads)
+
+
+@contextlib.contextmanager
+def _weights(order: Order) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Where the task works, and what to call when a state is saved there."""
+    if order.states is None:
+        if not (order.weights / order.token).is_file():
+            raise RecipeError(
+                f"a node does not see {order.weights}; name a folder that all nodes see with "
+                "--weights, or storage with --states (s3://bucket/runs, or a path)"
+            )
+        yield order.weights, lambda: None
+        return
+    with tempfile.TemporaryDirectory(prefix="melanoma-") as scratch:
+        folder = fold_folder(Path(scratch), order.part.fold)
+        stored = stored_fold(order, folder)
+        stored.pull()
+        try:
+            yield Path(scratch), stored.push
+        finally:
+            stored.push()
+
+
+def _wait_until_free(folder: Path) -> None:
+    """A lost node's process may end a little later than its node."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(Timeout), FileLock(folder / ".lock").acquire(timeout=_FREE_SECONDS):
+        pass

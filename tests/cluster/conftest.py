@@ -1,0 +1,27 @@
+"""Two Ray nodes on this machine for the whole session: starting them is seconds of a core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def two_nodes() -> Iterator[Any]:
+    """A ray.cluster_utils.Cluster of two nodes of one CPU each, which this process has joined."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray = pytest.importorskip("ray", reason="needs the extra [ray]")
+    from ray.cluster_utils import Cluster
+
+    # The smallest stores that Ray allows: nothing large passes here.
+    options = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args=options)
+    cluster.add_node(**options)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    cluster.options = options
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()

@@ -1,0 +1,94 @@
+"""A fold's folder in storage: whole at any moment, and the same when it is fetched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from melanoma.cluster.held_array import hold_array, is_here, stored_pixels
+from melanoma.cluster.stored_folder import StoredFolder
+from melanoma.data.array_build import build_array
+from melanoma.data.arrays import ImageArray
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.errors import RecipeError
+from melanoma.recipe.data_sections import SiimData
+from melanoma.recipe.sections import Image
+
+
+def fill(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*"):
+        path.unlink()
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+        # Two states within a tick of the clock are told apart by their time alone.
+        os.utime(folder / name.replace("_", "."), ns=(0, len(text) * 1_000_000))
+
+
+@pytest.mark.parametrize("kind", ["path", "memory"])
+def test_what_is_stored_is_the_folder_as_it_was_pushed_last(kind: str, tmp_path: Path) -> None:
+    address = str(tmp_path / "there") if kind == "path" else f"memory://{tmp_path.name}/fold_0"
+    stored = StoredFolder(address, tmp_path / "here")
+    assert stored.is_empty
+    fill(tmp_path / "here", run_json="1", state0_pt="first", state_json="0")
+    stored.push()
+    fill(tmp_path / "here", run_json="1", state1_pt="second one", state_json="01")
+    (tmp_path / "here/.lock").touch()
+    stored.push()
+    other = StoredFolder(address, tmp_path / "other")
+    assert not other.is_empty
+    other.pull()
+    found = {path.name: path.read_text() for path in (tmp_path / "other").iterdir()}
+    assert found == {"run.json": "1", "state1.pt": "second one", "state.json": "01"}
+
+
+def test_a_state_is_stored_before_what_names_it_and_goes_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = StoredFolder(str(tmp_path / "there"), tmp_path / "here")
+    order: list[str] = []
+    move, remove = stored._files.mv, stored._files.rm_file
+
+    def mv(source: str, target: str) -> None:
+        order.append(f"+{Path(target).name}")
+        move(source, target)
+
+    def rm(path: str) -> None:
+        order.append(f"-{Path(path).name}")
+        remove(path)
+
+    fill(tmp_path / "here", state0_pt="a", run_json="b", state_json="c", metrics_jsonl="d")
+    monkeypatch.setattr(stored._files, "mv", mv)
+    monkeypatch.setattr(stored._files, "rm_file", rm)
+    stored.push()
+    fill(tmp_path / "here", state1_pt="ab", run_json="b", state_json="cc", metrics_jsonl="d")
+    stored.push()
+    first = ["+metrics.jsonl", "+state0.pt", "+run.json", "+state.json"]
+    assert order == [*first, "+state1.pt", "+state.json", "-state0.pt"]
+
+
+def test_an_address_of_no_storage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="fsspec cannot open it"):
+        StoredFolder("nowhere://x", tmp_path)
+
+
+@pytest.fixture
+def array(phantom_set: Path, tmp_path: Path) -> ImageArray:
+    recipe = SiimData(reader="siim")
+    return build_array(read_lesions(phantom_set, recipe), tmp_path, Image(size=32))
+
+
+def test_an_array_in_memory_gives_the_rows_of_the_one_on_disk(array: ImageArray) -> None:
+    held = hold_array(array, np.array(stored_pixels(array)))
+    rows = [5, 0, 5]
+    assert np.array_equal(held.rows(rows), array.rows(rows))
+    assert held.digest == array.digest
+    assert is_here(array)
+    array.path.write_bytes(array.path.read_bytes()[:-100] + bytes(100))
+    assert not is_here(array)
+    array.path.unlink()
+    assert not is_here(array)
+    assert np.array_equal(held.rows(rows)[0], held.rows([5])[0])
