@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from melanoma import terminal as t
-from melanoma.errors import DataError, RecipeError
+from melanoma.errors import RecipeError
 from melanoma.explain import Precision, add_pictures, name_pictures, require_known, split_precisions
 from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.explain.options import Question
-from melanoma.scoring.files.requirements import require_meant, require_outputs
+from melanoma.scoring.files.requirements import refuse_given, require_meant, require_outputs
 
 if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
@@ -38,6 +38,12 @@ _LOCAL = (
     "view_scores",
 )
 _REMOTE = ("model", "token")  # of no meaning without one
+# Of no meaning on a cluster, whose table is a folder of Parquet files.
+_ONE_MACHINE = (
+    *("submission", "view_scores", "patient_col", "names", "array_channels", "explain"),
+    *("top", "json", "url"),
+)
+_CLUSTER = ("per_task",)
 
 
 @app.command()
@@ -104,6 +110,8 @@ def predict(
     url: Annotated[
         str | None, typer.Option("--url", help="A melanoma service that scores instead.")
     ] = None,
+    on: t.On = None,
+    per_task: t.PerTask = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The service's bundle (default: its first).")
     ] = None,
@@ -118,13 +126,17 @@ def predict(
     question = Question("lime", evaluations)
     require_known(question)
     engine = Engine(backend, products)
-    if url and products in (precision or ()):
-        raise RecipeError(f"--precision {products} means nothing with --url; leave it out")
-    _refuse_given(context, _REMOTE if url is None else _LOCAL, "with" if url else "without")
+    _refuse_misplaced(context, url, on, precision, products)
+    if on is not None:
+        asked = t.bundle_folder(weights, config, settings)
+        how = (asked, device, views, threshold, prevalence, engine)
+        _predict_on(on, images, how, allow_errors, out, per_task, data, image_col)
+        return
     picture = _require_picture(out, explain, submission)
     from melanoma.scoring.files.array_rows import trained_channels
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
+    from melanoma.scoring.files.outputs import refuse_errors, save_outputs
     from melanoma.scoring.files.patient_rows import read_owners
     from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
     from melanoma.scoring.files.submission import require_fillable, require_melanoma
@@ -160,11 +172,11 @@ def predict(
         rows = _add_patients(rows, owners, scorer)
         errors = [row for row in rows if row["error"]]
         # The table first: neither a picture nor the journal's end may cost a score.
-        _save(rows, errors, submission=submission, target=keep)
+        save_outputs(rows, errors, submission=submission, target=keep)
         if explain:
             add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
             if submission is None:
-                _save(rows, errors, submission=None, target=keep)
+                save_outputs(rows, errors, submission=None, target=keep)
         if view_scores is not None:
             _save_views(scorer, files, rows, view_scores)
         journal.remove()
@@ -178,14 +190,48 @@ def predict(
         f"with {scorer.name} {scorer.digest[:12]}{f' at {url}' if url else ''}{wrote}"
     )
     if errors and not allow_errors:
-        _refuse_errors(errors)
+        refuse_errors(errors)
 
 
-def _refuse_given(context: typer.Context, names: tuple[str, ...], word: str) -> None:
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
-            raise RecipeError(f"{parameter.opts[0]} means nothing {word} --url; leave one out")
+def _refuse_misplaced(
+    context: typer.Context,
+    url: str | None,
+    on: str | None,
+    precision: Sequence[str] | None,
+    products: str,
+) -> None:
+    if url and products in (precision or ()):
+        raise RecipeError(f"--precision {products} means nothing with --url; leave it out")
+    refuse_given(context, _REMOTE if url is None else (), "without --url")
+    refuse_given(context, _LOCAL if url is not None else (), "with --url")
+    refuse_given(context, _CLUSTER if on is None else (), "without --on ray")
+    refuse_given(context, _ONE_MACHINE if on is not None else (), "with --on ray")
+
+
+def _load_scorer(
+    folder: Path,
+    device: str,
+    views: int | None,
+    threshold: float | None,
+    prevalence: float | None,
+    engine: Engine,
+) -> LocalScorer:
+    from melanoma.scoring.files.open_local import open_local
+
+    return open_local(
+        *(folder, device), views=views, threshold=threshold, prevalence=prevalence, engine=engine
+    )
+
+
+def _predict_on(
+    on: str, images: list[Path], how: tuple[Any, ...], allow_errors: bool, *where: Any
+) -> None:
+    """The same on a cluster; `how` are Scoring's fields."""
+    from melanoma.cluster.predict_on_ray import Scoring, predict_on_ray
+
+    scored = predict_on_ray(on, images, Scoring(*how), *where, watch=t.watch())
+    t.say(scored.line)
+    scored.require_whole(allow_errors=allow_errors)
 
 
 def _require_picture(out: Path | None, explain: bool, submission: Path | None) -> Path | None:
@@ -209,23 +255,6 @@ def _reach_service(
     return RemoteScorer(url, model=model, token=token, threshold=threshold, prevalence=prevalence)
 
 
-def _load_scorer(
-    folder: Path,
-    device: str,
-    views: int | None,
-    threshold: float | None,
-    prevalence: float | None,
-    engine: Engine,
-) -> LocalScorer:
-    from melanoma.devices import find_device
-    from melanoma.scoring.bundle.golden import open_scorer
-    from melanoma.scoring.files.score_files import LocalScorer
-
-    where = find_device(device)
-    scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
-    return LocalScorer(scorer, prevalence=prevalence)
-
-
 def _add_patients(
     rows: list[dict[str, Any]], owners: Mapping[str, Owner], scorer: LocalScorer | RemoteScorer
 ) -> list[dict[str, Any]]:
@@ -234,29 +263,6 @@ def _add_patients(
 
     bundle = scorer.scorer.bundle if isinstance(scorer, LocalScorer) else None
     return add_patient_columns(rows, owners, bundle, say=t.say)
-
-
-def _save(
-    rows: Sequence[dict[str, Any]],
-    errors: list[dict[str, Any]],
-    *,
-    submission: Path | None,
-    target: Path | None,
-) -> None:
-    """Write the submission, or the table, or nothing where there is no target."""
-    if target is None:
-        return
-    if submission is not None:
-        from melanoma.scoring.files.submission import write_submission
-
-        _refuse_errors(errors)
-        probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
-        by_class = {row["image_name"]: row["by_class"] for row in rows}
-        write_submission(submission, probabilities, target, by_class=by_class)
-        return
-    from melanoma.scoring.files.score_rows import save_rows
-
-    save_rows(rows, target)
 
 
 def _save_views(
@@ -272,13 +278,6 @@ def _save_views(
     scored = [file for file, row in zip(files, rows, strict=True) if not row["error"]]
     count = save_view_scores(scorer.scorer, t.progress(scored, desc="views", unit="image"), path)
     t.say(f"wrote {count:,} views to {path}")
-
-
-def _refuse_errors(errors: list[dict[str, Any]]) -> None:
-    if errors:
-        shown = "; ".join(f"{row['image_name']}: {row['error']}" for row in errors[:3])
-        count = f"{len(errors)} images have" if len(errors) > 1 else "1 image has"
-        raise DataError(f"{count} no score ({shown})")
 
 
 def _say_rows(rows: list[dict[str, Any]], top: int, by: LocalScorer | RemoteScorer) -> None:

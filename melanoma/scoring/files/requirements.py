@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from melanoma.errors import RecipeError
 
@@ -30,6 +30,14 @@ def require_meant(
         raise RecipeError(f"--prevalence {prevalence:g}: a share between 0 and 1, such as 0.02")
     if patient_col and prevalence is not None:
         raise RecipeError("--patient-col compares lesions as the bundle scores: no --prevalence")
+
+
+def refuse_given(context: Any, names: Sequence[str], why: str) -> None:
+    """Raise RecipeError for one of the options `names` (of a typer.Context) that was given."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise RecipeError(f"{parameter.opts[0]} means nothing {why}; leave one out")
 
 
 def require_outputs(

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
 from melanoma.errors import ImageError
-from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.journal import FORMAT, Journal
 from melanoma.scoring.files.score_rows import COLUMNS, Row
 from melanoma.storage import digest_of
@@ -31,6 +30,17 @@ if TYPE_CHECKING:
 FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
 _AHEAD = 32  # files that are read, decoded and not scored yet
+
+
+class ReadableFile(Protocol):
+    """A file that is scored: an ImageFile, or one that lies elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """The image's name."""
+
+    def read(self) -> bytes:
+        """The file's bytes. Raises OSError, ImageError."""
 
 
 class FileScorer(Protocol):
@@ -117,7 +127,7 @@ def journal_key(scorer: FileScorer) -> str:
 
 def score_files(
     scorer: FileScorer,
-    files: Sequence[ImageFile],
+    files: Sequence[ReadableFile],
     *,
     journal: Journal | None = None,
     progress: Callable[..., Iterable[Any]],
@@ -146,7 +156,7 @@ class _Opened(NamedTuple):
 
 
 def _open_ahead(
-    scorer: FileScorer, files: Sequence[ImageFile], journal: Journal
+    scorer: FileScorer, files: Sequence[ReadableFile], journal: Journal
 ) -> Generator[_Opened]:
     """The files in order, opened by threads, _AHEAD more of them than have been taken."""
     waiting: deque[Future[_Opened]] = deque()
@@ -163,7 +173,7 @@ def _open_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _open(scorer: FileScorer, file: ImageFile, journal: Journal) -> _Opened:
+def _open(scorer: FileScorer, file: ReadableFile, journal: Journal) -> _Opened:
     data = _read(file)
     if isinstance(data, str):
         return _Opened(file.name, "", None, data)
@@ -194,7 +204,7 @@ def _score_batch(scorer: FileScorer, files: Sequence[_Opened], journal: Journal)
     return [{"image_name": file.name, **row} for file, row in zip(files, found, strict=True)]
 
 
-def _read(file: ImageFile) -> bytes | str:
+def _read(file: ReadableFile) -> bytes | str:
     try:
         return file.read()
     except OSError as error:

@@ -1,0 +1,214 @@
+"""Scoring millions of files on a Ray cluster: Ray Data, and actors that hold a bundle.
+
+An actor takes a shard, reads and scores its files as predict does, and writes its Parquet file
+itself; what passes through Ray is a shard's number and how it went. A lost node's shards are done
+again elsewhere, and those that are written stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from melanoma.cluster.ray_session import node_resources, read_resources
+from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
+from melanoma.errors import DataError, MelanomaError
+from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.files.open_local import open_local
+from melanoma.scoring.files.parquet_rows import parquet_bytes
+from melanoma.scoring.files.score_files import LocalScorer, journal_key, score_files
+from melanoma.workflows.watch import SILENT, Watch
+
+SHARD = 1024  # files; whole batches, so that a batch is the one that predict scores
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The bundle's folder, which every node sees, and how it scores; as predict's options."""
+
+    bundle: Path
+    device: str = "auto"
+    views: int | None = None
+    threshold: float | None = None
+    prevalence: float | None = None
+    engine: Engine = field(default_factory=Engine)
+
+    def open(self) -> LocalScorer:
+        """The scorer. Raises as open_local does."""
+        return open_local(
+            self.bundle,
+            self.device,
+            views=self.views,
+            threshold=self.threshold,
+            prevalence=self.prevalence,
+            engine=self.engine,
+        )
+
+
+class _Timed:
+    """A scorer's answers, their seconds counted."""
+
+    def __init__(self, scorer: LocalScorer) -> None:
+        self.seconds, self._answer = 0.0, scorer.answer
+
+    def __call__(self, photographs: Sequence[Any]) -> list[Mapping[str, Any] | str]:
+        start = time.perf_counter()
+        try:
+            return self._answer(photographs)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How a run went: files and errors in OUT, and of those scored now the seconds of each worker
+    that were the model's and all that it worked, and of the whole run."""
+
+    out: str
+    files: int
+    errors: int
+    now: int
+    workers: int
+    model_seconds: float
+    work_seconds: float
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """What came of it, for a person."""
+        told = f"{self.files - self.errors:,} of {self.files:,} images scored; wrote {self.out}"
+        if not self.now:
+            return f"{told}; all were there already"
+        rest = self.work_seconds - self.model_seconds
+        return (
+            f"{told}; {self.now:,} of them now, by {self.workers} workers in {self.seconds:.1f} s: "
+            f"each worked {self.work_seconds / self.workers:.1f} s, {self.model_seconds:.1f} s in "
+            f"all in the model and {rest:.1f} s in reading, decoding and writing beside it"
+        )
+
+    def require_whole(self, *, allow_errors: bool) -> None:
+        """Raise DataError where images have no score, unless they may."""
+        if self.errors and not allow_errors:
+            raise DataError(f"{self.errors:,} images have no score: column error of {self.out}")
+
+
+class ScoreShard:
+    """What an actor of Ray Data does: a shard's number in, how it went out."""
+
+    def __init__(self, scoring: Scoring, out: str) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        self.folder = ShardFolder(out)
+        self.failure: MelanomaError | None = None
+        try:
+            self.scorer = scoring.open()
+            self.timed = _Timed(self.scorer)
+            self.scorer.answer = self.timed  # type: ignore[method-assign]
+        except MelanomaError as error:
+            self.failure = error  # said once, by the command
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """rows, errors, seconds, model_seconds and worker; or failure and exit_code."""
+        shard, start = int(row["shard"]), time.perf_counter()
+        try:
+            if self.failure is not None:
+                raise self.failure
+            before = self.timed.seconds
+            files = self.folder.files_of(shard)
+            rows = score_files(self.scorer, files, progress=lambda items, **_: items)
+            errors = sum(bool(one["error"]) for one in rows)
+            classes = self.scorer.scorer.bundle.classes
+            facts = {"rows": str(len(rows)), "errors": str(errors), "digest": self.scorer.digest}
+            self.folder.write(shard, parquet_bytes(rows, classes, facts))
+        except MelanomaError as error:
+            return _answer(shard, failure=str(error), exit_code=error.exit_code)
+        return _answer(
+            shard,
+            rows=len(rows),
+            errors=errors,
+            seconds=time.perf_counter() - start,
+            model_seconds=self.timed.seconds - before,
+        )
+
+
+def _answer(shard: int, **values: Any) -> dict[str, Any]:
+    blank = {"rows": 0, "errors": 0, "seconds": 0.0, "model_seconds": 0.0}
+    return {**blank, "shard": shard, "failure": "", "exit_code": 0, "worker": os.getpid(), **values}
+
+
+def score_on_ray(
+    ray: Any,
+    files: Sequence[NamedFile],
+    scoring: Scoring,
+    out: str,
+    *,
+    shard_size: int = SHARD,
+    per_task: str | None = None,
+    watch: Watch = SILENT,
+) -> Scored:
+    """The files' scores in OUT, a row each; what is there already is not done again.
+
+    Raises MelanomaError with the exit code of what an actor raised, RecipeError where OUT holds
+    other scores.
+    """
+    start, folder = time.monotonic(), ShardFolder(out)
+    wanted = read_resources(per_task or None, node_resources(ray), gpu=scoring.device != "cpu")
+    if per_task is None and "GPU" not in wanted:
+        wanted = {"CPU": 1.0}  # small batches: a core each scores more than many for one
+    plan = make_plan(files, journal_key(scoring.open()), shard_size)
+    folder.begin(plan, files)
+    todo = sorted(set(range(plan.shards)) - folder.finished())
+    if len(todo) < plan.shards:
+        watch.say(f"{plan.shards - len(todo):,} of {plan.shards:,} shards are there already")
+    found = []
+    for answer in watch.progress(
+        _answers(ray, todo, scoring, out, wanted), desc="score", total=len(todo), unit="shard"
+    ):
+        if answer["failure"]:
+            error = MelanomaError(answer["failure"])
+            error.exit_code = answer["exit_code"]
+            raise error
+        found.append(answer)
+    counts = list(folder.counts())
+    return Scored(
+        out=out,
+        files=sum(rows for rows, _ in counts),
+        errors=sum(errors for _, errors in counts),
+        now=sum(answer["rows"] for answer in found),
+        workers=len({answer["worker"] for answer in found}),
+        model_seconds=sum(answer["model_seconds"] for answer in found),
+        work_seconds=sum(answer["seconds"] for answer in found),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _answers(
+    ray: Any, todo: Sequence[int], scoring: Scoring, out: str, resources: Mapping[str, float]
+) -> Any:
+    """What the actors answer, as it comes."""
+    if not todo:
+        return iter(())
+    import ray.data as data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    data.DataContext.get_current().enable_progress_bars = False
+    most = max(1, int(min(_fitting(ray, resources), len(todo))))
+    shards = data.from_items([{"shard": n} for n in todo], override_num_blocks=len(todo))
+    return shards.map(
+        ScoreShard,
+        fn_constructor_args=(scoring, out),
+        compute=data.ActorPoolStrategy(min_size=1, max_size=most),
+        num_cpus=resources.get("CPU", 0),
+        num_gpus=resources.get("GPU", 0),
+    ).iter_rows()
+
+
+def _fitting(ray: Any, resources: Mapping[str, float]) -> float:
+    return sum(
+        min(node.get(key, 0) // value for key, value in resources.items())
+        for node in node_resources(ray)
+    )

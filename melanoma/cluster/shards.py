@@ -1,0 +1,194 @@
+"""The folder of scores on a cluster: a plan that is frozen, and a Parquet file a shard.
+
+OUT/  plan.json       the key of weights and options, the digest of the files, shards
+      files.parquet   every image's name and address, a row group a shard
+      part-00000.parquet ...   a shard's rows, there whole or not at all
+OUT is a path that every node sees, or any address of fsspec (s3://bucket/scores).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from melanoma.data.images import MAX_FILE_BYTES, read_photograph
+from melanoma.errors import ImageError, RecipeError, StorageError
+from melanoma.storage import digest_of
+
+_PLAN, _FILES = "plan.json", "files.parquet"
+
+
+class NamedFile(NamedTuple):
+    """An image's name, and its path or its address as fsspec takes it."""
+
+    name: str
+    address: str
+
+    def read(self) -> bytes:
+        """The file's bytes. Raises OSError, ImageError."""
+        if "://" not in self.address:
+            return read_photograph(Path(self.address))
+        import fsspec
+
+        with fsspec.open(self.address, "rb") as file:
+            data: bytes = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ImageError("too_large", f"more than {MAX_FILE_BYTES:,} bytes")
+        return data
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What the shards are of: `key` of weights and options, `digest` of the files, their number."""
+
+    key: str
+    digest: str
+    files: int
+    size: int
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.files // self.size)
+
+
+class ShardFolder:
+    """OUT. Raises RecipeError for an address that fsspec cannot open, StorageError as it fails."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        try:
+            from fsspec.core import url_to_fs
+
+            self._files, self._root = url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise RecipeError(f"--out {address}: fsspec cannot open it ({error})") from error
+        self._local = "file" in self._files.protocol
+
+    def begin(self, plan: ShardPlan, files: Sequence[NamedFile]) -> None:
+        """Freeze the plan, or find the same. Raises RecipeError where another's scores lie."""
+        found = self._read_plan()
+        if found is None:
+            if self.finished():
+                raise RecipeError(f"{self.address} holds parts without a plan; name another --out")
+            self._write(_FILES, _files_bytes(files, plan.size))
+            self._write(_PLAN, json.dumps(asdict(plan), indent=2).encode())
+        elif found != plan:
+            what = "files" if found.key == plan.key else "weights or options"
+            raise RecipeError(
+                f"{self.address} holds scores of other {what}; name another --out, or remove it"
+            )
+
+    def _read_plan(self) -> ShardPlan | None:
+        try:
+            text = self._files.cat_file(f"{self._root}/{_PLAN}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{self.address} cannot be read: {error}") from error
+        try:
+            return ShardPlan(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise StorageError(
+                f"{self.address}/{_PLAN} is damaged; remove {self.address}"
+            ) from error
+
+    def finished(self) -> set[int]:
+        """The shards that are there."""
+        if not self._files.exists(self._root):
+            return set()
+        names = [Path(name).name for name in self._files.ls(self._root, detail=False)]
+        return {int(n[5:-8]) for n in names if n.startswith("part-") and n.endswith(".parquet")}
+
+    def files_of(self, shard: int) -> list[NamedFile]:
+        """The images of a shard."""
+        from pyarrow import parquet
+
+        with self._files.open(f"{self._root}/{_FILES}", "rb") as file:
+            table = parquet.ParquetFile(file).read_row_group(shard)
+        return [NamedFile(**row) for row in table.to_pylist()]
+
+    def write(self, shard: int, data: bytes) -> None:
+        """Put a shard's Parquet file in its place."""
+        self._write(_part(shard), data)
+
+    def counts(self) -> Iterator[tuple[int, int]]:
+        """Rows and errors of each part, as its metadata has them."""
+        from pyarrow import parquet
+
+        for shard in sorted(self.finished()):
+            with self._files.open(f"{self._root}/{_part(shard)}", "rb") as file:
+                facts = parquet.read_schema(file).metadata
+            yield int(facts[b"rows"]), int(facts[b"errors"])
+
+    def _write(self, name: str, data: bytes) -> None:
+        target = f"{self._root}/{name}"
+        try:
+            self._files.makedirs(self._root, exist_ok=True)
+            if not self._local:  # an object store shows an object when it is whole
+                self._files.pipe_file(target, data)
+                return
+            # Two may write one shard, when a node was only thought lost: the same bytes.
+            part = Path(f"{self._root}/.{name}.{secrets.token_hex(4)}.tmp")
+            try:
+                with part.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.address} cannot be written: {error}") from error
+
+
+def make_plan(files: Sequence[NamedFile], key: str, size: int) -> ShardPlan:
+    """The plan of `size` files a shard."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{file.address}\0".encode(errors="surrogateescape"))
+    return ShardPlan(digest_of([key, size]), digest.hexdigest(), len(files), size)
+
+
+def read_parquet_files(path: Path, *, column: str, data: Path | None) -> list[NamedFile]:
+    """The images that a Parquet table names: column `path` (or an address), and their names.
+
+    A path that is not whole lies under `data`, or beside the table. Raises RecipeError without
+    that column.
+    """
+    from pyarrow import parquet
+
+    names = parquet.read_schema(path).names
+    if "path" not in names:
+        raise RecipeError(f"{path}: no column path (it has {', '.join(names)})")
+    wanted = ["path", *([column] if column in names else [])]
+    table = parquet.read_table(path, columns=wanted)
+    folder = (data or path.parent).resolve()
+    paths = [str(one) for one in table["path"].to_pylist()]
+    addresses = [one if "://" in one else str(folder / one) for one in paths]
+    called = table[column].to_pylist() if column in names else paths
+    return [NamedFile(str(n), a) for n, a in zip(called, addresses, strict=True)]
+
+
+def _part(shard: int) -> str:
+    return f"part-{shard:05d}.parquet"
+
+
+def _files_bytes(files: Sequence[NamedFile], size: int) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, list[Any]] = {
+        "name": [file.name for file in files],
+        "address": [file.address for file in files],
+    }
+    out = io.BytesIO()
+    parquet.write_table(pa.table(columns), out, row_group_size=size)
+    return out.getvalue()
