@@ -15,6 +15,7 @@ COMMANDS = (
     "audit",
     "train",
     "lr_range",
+    "sweep",
     "evaluate",
     "compare",
     "blend",

@@ -1,0 +1,118 @@
+"""Searching a space by Optuna on this machine (the extra [sweep]); its sqlite file resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from melanoma.cluster.trials import Sweep
+from melanoma.errors import DivergedError, RecipeError
+from melanoma.recipe.space import Range, Settings, Space
+from melanoma.training.watchers import Watchers
+
+Found = tuple[Settings, float]  # the best settings of a search, and their value
+
+
+def search_by_optuna(
+    sweep: Sweep,
+    search: str,
+    space: Space,
+    *,
+    seed: int,
+    watchers: Watchers,
+    say: Callable[[str], None],
+) -> Found:
+    """The best settings of `space.trials`, those that an earlier run tried counted in.
+
+    Half of the settings are given up after each fold (successive halving, as ASHA on a cluster).
+    Raises RecipeError without Optuna, or where no settings could be trained.
+    """
+    optuna = import_optuna()
+    study = optuna.create_study(
+        study_name=search,
+        storage=f"sqlite:///{sweep.folder / 'study.db'}",
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+    )
+    states = optuna.trial.TrialState
+    broken = study.get_trials(states=[states.RUNNING])  # of a run that was killed
+    ended = [states.COMPLETE, states.PRUNED]
+    failures = 0
+    while (done := len(study.get_trials(states=ended)) + failures) < space.trials:
+        # By the number of trials, so that a search that is resumed draws what an unbroken one does.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + done)
+        trial = optuna.trial.Trial(study, broken.pop()._trial_id) if broken else study.ask()
+        settings = {name: _suggest(trial, name, what) for name, what in space.space.items()}
+        value, failures = _try(sweep, search, trial, settings, failures, watchers)
+        outcome = "diverged" if value is None else f"{value:.4f}"
+        say(f"{_named(search)}: trial {done + 1} of {space.trials}: {outcome} {spoken(settings)}")
+    if not study.get_trials(states=[states.COMPLETE]):
+        raise RecipeError(f"{_named(search)}: no settings of the space could be trained")
+    return dict(study.best_trial.params), float(study.best_trial.value)
+
+
+def _try(
+    sweep: Sweep,
+    search: str,
+    trial: Any,
+    settings: Settings,
+    failures: int,
+    watchers: Watchers,
+) -> tuple[float | None, int]:
+    """The trial's value, and the failures with this one counted in."""
+    optuna = import_optuna()
+    pruned = False
+    known = trial.study.trials[trial.number].intermediate_values
+
+    def report(folds: int, value: float) -> bool:
+        nonlocal pruned
+        if folds in known:  # told before the run was killed
+            return False
+        trial.report(value, folds)
+        pruned = bool(trial.should_prune()) and folds < len(sweep.inner(search))
+        return pruned
+
+    try:
+        value = sweep.score(search, settings, report, watchers)
+    except DivergedError:
+        trial.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return None, failures + 1
+    if pruned:
+        trial.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        trial.study.tell(trial, value)
+    return value, failures
+
+
+def import_optuna() -> Any:
+    """Optuna, silent. Raises RecipeError naming the extra where it is not installed."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise RecipeError(
+            "melanoma.sweep: Optuna is not installed; pip install 'melanoma[sweep]', or search on "
+            "a cluster with --on ray"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _suggest(trial: Any, name: str, what: Range | list[Any]) -> Any:
+    if not isinstance(what, Range):
+        return trial.suggest_categorical(name, what)
+    if what.whole:
+        return trial.suggest_int(name, what.low, what.high, step=int(what.step or 1), log=what.log)
+    return trial.suggest_float(name, what.low, what.high, step=what.step, log=what.log)
+
+
+def spoken(settings: Settings) -> str:
+    """The settings as one line."""
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in settings.items()
+    )
+
+
+def _named(search: str) -> str:
+    return "all folds" if search == "all" else f"without fold {search}"
