@@ -175,10 +175,11 @@ def _melanoma_column(table: pd.DataFrame, path: Path) -> list[str]:
 
 def _read_scores(table: pd.DataFrame, path: Path, columns: list[str]) -> pd.DataFrame:
     """The columns as probabilities, by image_name."""
-    values = table[columns].apply(pd.to_numeric, errors="coerce")
+    values: pd.DataFrame = table[columns].apply(pd.to_numeric, errors="coerce")
     for column in columns:
         if not values[column].between(0, 1).all():
             raise DataError(f"{path}: column {column} holds what is no probability")
     if table["image_name"].duplicated().any():
         raise DataError(f"{path}: an image stands twice")
-    return values.set_axis(table["image_name"])
+    named: pd.DataFrame = values.set_axis(table["image_name"])
+    return named
