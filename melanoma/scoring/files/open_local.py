@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from melanoma.devices import resolve_device
+from melanoma.devices import find_device
 from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.files.score_files import LocalScorer
@@ -20,6 +20,6 @@ def open_local(
     engine: Engine,
 ) -> LocalScorer:
     """The scorer of the bundle in `folder`. Raises as open_scorer and LocalScorer do."""
-    where = resolve_device(device)
+    where = find_device(device)
     scorer = open_scorer(folder, device=where, views=views, threshold=threshold, engine=engine)
     return LocalScorer(scorer, prevalence=prevalence)
