@@ -119,10 +119,10 @@ def measure_deviations() -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for backbone in BACKBONES:
         engines = beside(make_members(backbone, 1), 64)
-        answers = {
-            name: softmax(members.logits(noise(8, 64), views=2), axis=2)
-            for name, members in engines.items()
-        }
+        logits = {name: one.logits(noise(8, 64), views=2) for name, one in engines.items()}
+        # Random weights give logits of any size: at a spread of 1 no probability is certain.
+        spread = float(logits[TORCH].std()) or 1.0
+        answers = {name: softmax(found / spread, axis=2) for name, found in logits.items()}
         found[backbone] = {
             name: float(f"{np.abs(answer - answers[TORCH]).max():.2g}")
             for name, answer in answers.items()

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from api.responses import PredictAnswer
+from benchmarks import speed_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,3 +74,7 @@ def test_the_readme_s_answer_has_every_field_of_an_answer_and_no_other() -> None
     shown = {"success", *re.findall(r'"(\w+)":', example)}
     assert set(PredictAnswer.model_fields) <= shown
     assert shown - {"melanoma", "benign", "malignant", "premalignant"} <= known
+
+
+def test_the_table_of_speed_is_that_of_the_results() -> None:
+    assert speed_table.with_table(README) == README, "run python -m benchmarks.speed_table"

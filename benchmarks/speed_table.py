@@ -1,0 +1,140 @@
+"""README's table of speed, made from the files in results/benchmarks.
+
+    python -m benchmarks.speed_table            # writes it between README's two marks
+    python -m benchmarks.speed_table --check    # exits 1 where README says something else
+
+A row is a ratio to what a user would run instead, in the same run on the same machine, or a time
+where there is nothing to compare with. A row whose file is absent is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "benchmarks"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- speed: python -m benchmarks.speed_table -->", "<!-- /speed -->"
+_NAMES = {
+    "se_resnext50_32x4d": "SE-ResNeXt50",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet34": "ResNet34",
+}
+
+Facts = dict[str, Any]
+Rows = Iterator[tuple[str, str]]
+
+
+def backends(found: Facts) -> Rows:
+    """Ensembles against eager torch, and the shipped bundle."""
+    for row in found["ensembles"]:
+        engines = {k: v["times_torch"] for k, v in row["engines"].items() if k != "torch float32"}
+        said = ", ".join(f"{name}: {times:.1f} times" for name, times in engines.items())
+        model = f"five {_NAMES[row['backbone']]} at {row['size']} px, {row['batch']} at once"
+        yield f"{model}, against eager torch in float32", said
+    ours, torch = found["shipped"]["openvino float32"], found["shipped"]["torch float32"]
+    for what, key, unit in (
+        ("`predict DIR`", "photographs_a_second", "photographs a second"),
+        ("one `/predict`, median", "predict_ms_p50", "ms"),
+        ("ready to serve", "ready_seconds", "s"),
+    ):
+        said = f"{ours[key]:,.5g} {unit}; on torch {torch[key]:,.5g}"
+        yield f"the shipped bundle (five members, eight views): {what}", said
+
+
+def service(found: Facts) -> Rows:
+    """Answers a second, beside other servers over the same models."""
+    others = {"fastapi": "a plain FastAPI handler in eager torch", "litserve": "LitServe"}
+    present = {said: found[key] for key, said in others.items() if key in found}
+    for part, what in (("capacity", "8 clients"), ("three_times", "three times its capacity")):
+        ours = found["ours"][part]
+        said = f"{ours['answers_per_second']:.1f} answers a second"
+        if "healthz" in ours:
+            health = ours["healthz"]
+            said += f", `/healthz` p95 {health['p95']:.0f} ms, at most {health['most']:.0f}"
+        for name, theirs in present.items():
+            said += f"; {name} {theirs[part]['answers_per_second']:.1f}"
+        yield f"{found['bundle']} behind HTTP, {what}", said
+
+
+def siege(found: Facts) -> Rows:
+    """Everything at once."""
+    health, memory = found["healthz"], found["megabytes"]
+    said = f"`/healthz` p95 {health['p95']:.0f} ms, at most {health['most']:.0f}; "
+    said += f"memory at most {memory['peak']:,} MB; other answers than 200, 4xx, 503: "
+    yield (
+        "the shipped bundle at three times its capacity, with LIME, batches and bombs",
+        said + str(sum(sum(wrong.values()) for wrong in found["wrong"].values())),
+    )
+
+
+def lime_224(found: Facts) -> Rows:
+    """LIME beside the lime package."""
+    by = found["precisions"]
+    said = ", ".join(f"{name} {one['seconds']:.1f} s" for name, one in by.items())
+    theirs = [f"{n} {one['lime']['seconds']:.1f} s" for n, one in by.items() if one["lime"]]
+    said += f"; the lime package {', '.join(theirs)}"
+    yield f"LIME, ResNet34 at {found['size']} px, a photograph of {found['photograph']}", said
+
+
+def training_cpu(found: Facts) -> Rows:
+    """Training on a CPU."""
+    said = f"{found['ratio']:.2f} times its images a second ({found['precision']})"
+    yield "training SE-ResNeXt50 at 128 px on CPU, against a plain float32 loop", said
+
+
+def many_duplicates(found: Facts) -> Rows:
+    """The near-duplicate search among many."""
+    for row in found["rows"]:
+        said = f"{row['seconds']:.0f} s, {row['planted_found']} of {row['planted']} planted found"
+        yield f"near-duplicates among {row['images']:,} images", said
+
+
+FILES: dict[str, Callable[[Facts], Rows]] = {
+    "backends": backends,
+    "service": service,
+    "siege": siege,
+    "lime_224": lime_224,
+    "training_cpu": training_cpu,
+    "many_duplicates": many_duplicates,
+}
+
+
+def make_table() -> str:
+    """The table, with its marks."""
+    lines = [BEGIN, "| what | measured | file, date, machine, commit |", "|---|---|---|"]
+    for name, rows in FILES.items():
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        place = f"[{path.name}]({path.relative_to(ROOT).as_posix()})"
+        where = f"{place}, {found['date']}, {found['machine']}, {found['commit']}"
+        lines += [f"| {what} | {said} | {where} |" for what, said in rows(found)]
+    return "\n".join([*lines, END])
+
+
+def with_table(text: str) -> str:
+    """`text` with the table in the place of the one between the marks."""
+    before, rest = text.split(BEGIN)
+    return before + make_table() + rest.split(END)[1]
+
+
+def main() -> None:
+    """Write it, or hold README against it."""
+    text = README.read_text()
+    made = with_table(text)
+    if "--check" not in sys.argv[1:]:
+        README.write_text(made)
+    elif made != text:
+        sys.exit(
+            "README's table of speed is not that of results/benchmarks: run it without --check"
+        )
+
+
+if __name__ == "__main__":
+    main()
