@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from melanoma.data.images import Pixels
 from melanoma.data.transforms import dihedral_views, to_tensor
 from melanoma.errors import MelanomaError
+from melanoma.scoring.backends.torch_members import TorchMembers, load_members
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.golden import draw_golden
 from melanoma.scoring.export.options import TOLERANCE
-from melanoma.scoring.members import TorchMembers, load_members
 from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats
 

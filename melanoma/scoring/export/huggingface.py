@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.scored_images import by_class
+from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.ship import ship_bundle
@@ -28,7 +29,6 @@ from melanoma.scoring.export.timm_folder import (
     write_timm_member,
 )
 from melanoma.scoring.load import BUNDLE
-from melanoma.scoring.members import load_members
 from melanoma.storage import copy_file, write_bytes, write_json, write_text
 
 _PATIENTS = "oof.csv"  # a table of the training's images and patients: never published

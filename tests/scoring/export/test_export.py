@@ -259,8 +259,8 @@ def test_a_shipped_bundle_goes_along_byte_by_byte_with_its_license(
 def test_a_network_that_timm_has_not_becomes_no_timm_folder(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from melanoma.scoring.backends.torch_members import load_members
     from melanoma.scoring.export import timm_folder
-    from melanoma.scoring.members import load_members
 
     network = load_members(bundle, torch.device("cpu")).networks[0]
     member = bundle.members[0]
