@@ -31,7 +31,8 @@ class Batch(NamedTuple):
     """`pixels` (B, S, S, 3) uint8, or embeddings (B, D) float32, and the `rows` they came from.
 
     `share` is how much its mean loss counts in its accumulation group; `closes` marks its last. Of
-    a batch that several processes share, it is one's part: `whole` are the images of all parts.
+    a batch that several processes share, it is one's part: `whole` are the images of all parts. `wanted` are its
+    targets where the rows alone do not tell them.
     """
 
     pixels: torch.Tensor
@@ -39,6 +40,7 @@ class Batch(NamedTuple):
     share: float
     closes: bool
     whole: int | None = None
+    wanted: torch.Tensor | None = None
 
     @property
     def alone(self) -> bool:
@@ -84,12 +86,17 @@ def plan_epoch(
     accumulate: int,
     seed: Sequence[int],
 ) -> list[Plan]:
-    """The batches of one epoch. `targets` are those of `rows`.
+    """The batches of one epoch. `targets` are those of `rows`."""
+    order = draw_order(rows, targets, sampler=sampler, seed=seed)
+    return cut_order(order, batch_size=batch_size, accumulate=accumulate)
+
+
+def cut_order(order: Integers, *, batch_size: int, accumulate: int) -> list[Plan]:
+    """The batches of an epoch whose rows are drawn already.
 
     Groups of at most batch_size * accumulate images are made equal in size to within one, so no
     ragged last batch feeds BatchNorm a single image; each group is cut into `accumulate` batches.
     """
-    order = draw_order(rows, targets, sampler=sampler, seed=seed)
     count = math.ceil(len(order) / (batch_size * accumulate))
     plans = []
     for group in np.array_split(order, count):
@@ -255,6 +262,11 @@ class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
             # which shared memory has no room would be lost, and waited for without end.
             batch.share_memory_()  # type: ignore[no-untyped-call]
         return batch, position
+
+
+def draw_often(rows: Integers, often: float, rng: np.random.Generator) -> Integers:
+    """The rows `often` times on average: every row as often as any other to within one."""
+    return _draw(rows, round(often * len(rows)), rng)
 
 
 def _draw(rows: Integers, count: int, rng: np.random.Generator) -> Integers:
