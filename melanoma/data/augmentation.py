@@ -16,6 +16,7 @@ import albumentations as A
 from melanoma.data.images import Pixels
 from melanoma.data.own_augmentation import make_own
 from melanoma.data.perspective import Perspective
+from melanoma.data.scene_augmentation import Aspect, CameraColor, Hair, Vignette
 from melanoma.errors import RecipeError, suggest
 
 Step = dict[str, dict[str, Any]]
@@ -155,6 +156,30 @@ def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
     )
 
 
+def _aspect(*, least: float = 0.75, p: float = 0.5) -> Transform:
+    if not 0.25 <= least < 1:
+        raise ValueError("least is a ratio of the sides, from 0.25 and below 1")
+    return Aspect(least, p=p)
+
+
+def _camera_color(*, gain: float = 0.1, gamma: float = 0.2, p: float = 0.5) -> Transform:
+    if not (0 <= gain <= 1 and 0 <= gamma <= 1):
+        raise ValueError("gain and gamma are logarithms of a factor, from 0 to 1")
+    return CameraColor(gain, gamma, p=p)
+
+
+def _vignette(*, darkness: float = 0.8, p: float = 0.5) -> Transform:
+    if not 0 < darkness <= 1:
+        raise ValueError("darkness is a share of the light, above 0 and up to 1")
+    return Vignette(darkness, p=p)
+
+
+def _hair(*, most: int = 8, p: float = 0.5) -> Transform:
+    if not 1 <= most <= 100:
+        raise ValueError("most is a number of hairs, from 1 to 100")
+    return Hair(int(most), p=p)
+
+
 def _one_of(own: Mapping[str, bytes], *, of: Sequence[Step], p: float = 0.5) -> Transform:
     if not of:
         raise ValueError("of names no step")
@@ -194,6 +219,10 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "elastic": _elastic,
     "clahe": _clahe,
     "cutout": _cutout,
+    "aspect": _aspect,
+    "camera_color": _camera_color,
+    "vignette": _vignette,
+    "hair": _hair,
     "one_of": _one_of,
     "own": _own,
 }

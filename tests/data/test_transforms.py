@@ -97,7 +97,10 @@ def test_moving_and_turning_leave_no_black_border() -> None:
         assert abs(moved.astype(int) - skin).max() <= 1
 
 
-@pytest.mark.parametrize("step", [{"zoom": {"most": 1.5}}, {"perspective": {"distortion": 0.9}}])
+@pytest.mark.parametrize(
+    "step",
+    [{"zoom": {"most": 1.5}}, {"perspective": {"distortion": 0.9}}, {"aspect": {"least": 0.5}}],
+)
 def test_looking_closer_or_from_a_slant_shows_nothing_that_was_not_there(
     step: dict[str, Any],
 ) -> None:
