@@ -37,6 +37,11 @@ def blend(
     submission: Annotated[
         Path | None, typer.Option("--submission", help="CSV of the blended --scores to write.")
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="Stacking: age, sex or site of the fold file too; repeat."),
+    ] = None,
+    folds: t.FoldFile = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=100, help="Bootstrap resamples of patients.")
     ] = 2000,
@@ -51,7 +56,19 @@ def blend(
     start = time.monotonic()
     if bool(scores) != bool(submission):
         raise RecipeError("--scores and --submission go together: what to blend, and where to")
-    found = blend_runs(runs, method=method, metric=metric, resamples=resamples, seed=seed)
+    if beside and scores:
+        raise RecipeError(
+            "--scores: such tables have no age, sex and site; not together with --with"
+        )
+    found = blend_runs(
+        runs,
+        method=method,
+        metric=metric,
+        resamples=resamples,
+        seed=seed,
+        beside=beside or (),
+        folds=folds,
+    )
     wrote = []
     if out is not None:
         write_text(out, found.table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
@@ -80,6 +97,8 @@ def _say(found: dict[str, Any]) -> None:
     t.answer(f"equal mean: {title} {_spoken(mean['other'])}")
     t.answer(f"{found['method']}, nested: {title} {_spoken(mean['blend'])}")
     t.answer(f"{found['method']} - equal mean: {_spoken(mean['difference'])}")
+    if found["beside"]:
+        t.answer(f"beside the scores: {', '.join(found['beside'])}")
     for name, numbers in found["weights"].items():
         t.answer(f"{name}, of all folds: {_list(numbers)}")
     by_fold = found["weights_by_fold"].items()

@@ -7,7 +7,6 @@ trained on this fold, as in every stacking; they were not told its labels' score
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,9 +22,18 @@ RIDGE = 1.0  # of the stacking's coefficients, as scikit-learn's C
 
 
 class Blend(Protocol):
-    """From (K, N, C) probabilities of K models to (N, C), each row summing to 1."""
+    """From (K, N, C) probabilities of K models, and (N, F) of what else is known where it was
+    fitted with that, to (N, C), each row summing to 1."""
 
-    def __call__(self, probabilities: Floats) -> Floats: ...
+    def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats: ...
+
+
+class Fit(Protocol):
+    """A blend of (K, N, C) probabilities and (N,) class numbers, with (N, F) context if it can."""
+
+    def __call__(
+        self, probabilities: Floats, target: Integers, context: Floats | None = None
+    ) -> Blend: ...
 
 
 class Weighted(NamedTuple):
@@ -33,35 +41,38 @@ class Weighted(NamedTuple):
 
     weights: tuple[float, ...]
 
-    def __call__(self, probabilities: Floats) -> Floats:
+    def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats:
         """(K, N, C) -> (N, C)."""
+        del context
         mean: Floats = np.tensordot(np.asarray(self.weights), probabilities, axes=1)
         return mean
 
 
 class Stacked(NamedTuple):
-    """A logistic regression on the models' log-odds (of two classes) or log-probabilities."""
+    """A logistic regression on the models' log-odds (of two classes) or log-probabilities, and on
+    the context that it was fitted with."""
 
     model: LogisticRegression
 
-    def __call__(self, probabilities: Floats) -> Floats:
+    def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats:
         """(K, N, C) -> (N, C)."""
-        found: Floats = self.model.predict_proba(_features(probabilities))
+        found: Floats = self.model.predict_proba(_features(probabilities, context))
         return found
 
 
-def equal_mean(probabilities: Floats, target: Integers) -> Weighted:
+def equal_mean(probabilities: Floats, target: Integers, context: Floats | None = None) -> Weighted:
     """Every model alike: nothing is fitted."""
-    del target
+    del target, context
     return Weighted((1 / len(probabilities),) * len(probabilities))
 
 
-def fit_weights(probabilities: Floats, target: Integers) -> Weighted:
+def fit_weights(probabilities: Floats, target: Integers, context: Floats | None = None) -> Weighted:
     """The weights, 0 or more and 1 together, whose mean makes the true classes most likely.
 
     (K, N, C) probabilities and (N,) class numbers. The likelihood of a mixture is concave in its
     weights, and expectation-maximization climbs it (Dempster, Laird and Rubin 1977).
     """
+    del context
     likely = np.take_along_axis(probabilities, target[None, :, None], axis=2)[..., 0]
     likely = np.clip(likely, _LEAST, 1.0)
     weights = np.full(len(likely), 1 / len(likely))
@@ -75,14 +86,14 @@ def fit_weights(probabilities: Floats, target: Integers) -> Weighted:
     return Weighted(tuple((weights / weights.sum()).tolist()))
 
 
-def fit_stacking(probabilities: Floats, target: Integers) -> Stacked:
+def fit_stacking(probabilities: Floats, target: Integers, context: Floats | None = None) -> Stacked:
     """The logistic regression (Wolpert 1992), its coefficients held down by a ridge."""
     model = LogisticRegression(C=RIDGE, max_iter=2000)
-    return Stacked(model.fit(_features(probabilities), target))
+    return Stacked(model.fit(_features(probabilities, context), target))
 
 
 # Adding a blend is one function and one line here.
-BLENDS: dict[str, Callable[[Floats, Integers], Blend]] = {
+BLENDS: dict[str, Fit] = {
     "equal": equal_mean,
     "weights": fit_weights,
     "stacking": fit_stacking,
@@ -90,10 +101,11 @@ BLENDS: dict[str, Callable[[Floats, Integers], Blend]] = {
 
 
 def blend_nested(
-    fit: Callable[[Floats, Integers], Blend],
+    fit: Fit,
     probabilities: Floats,
     target: Integers,
     folds: Integers,
+    context: Floats | None = None,
 ) -> tuple[Floats, dict[int, Blend]]:
     """(N, C): each fold's images by the blend that was fitted on the others, and these blends.
 
@@ -107,16 +119,18 @@ def blend_nested(
         held_out = folds == number
         if set(target[~held_out]) != set(target):
             raise DataError(f"without fold {number} a class has no image; a blend needs some")
-        fitted[number] = fit(probabilities[:, ~held_out], target[~held_out])
-        blended[held_out] = fitted[number](probabilities[:, held_out])
+        parts = [None if context is None else context[rows] for rows in (~held_out, held_out)]
+        fitted[number] = fit(probabilities[:, ~held_out], target[~held_out], parts[0])
+        blended[held_out] = fitted[number](probabilities[:, held_out], parts[1])
     return blended, fitted
 
 
-def _features(probabilities: Floats) -> Floats:
-    """(N, K) log-odds of the second of two classes, or (N, K * C) log-probabilities."""
+def _features(probabilities: Floats, context: Floats | None) -> Floats:
+    """(N, K) log-odds of the second of two classes, or (N, K * C) log-probabilities; the context
+    beside them."""
     clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
     if probabilities.shape[2] == 2:
-        odds: Floats = logit(clipped[..., 1]).T
-        return odds
-    logs: Floats = np.log(clipped).transpose(1, 0, 2).reshape(probabilities.shape[1], -1)
-    return logs
+        found: Floats = logit(clipped[..., 1]).T
+    else:
+        found = np.log(clipped).transpose(1, 0, 2).reshape(probabilities.shape[1], -1)
+    return found if context is None else np.column_stack([found, context])

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns
-from melanoma.errors import DataError, RecipeError, suggest
+from melanoma.data.folds import load_folds
+from melanoma.errors import DataError, FoldError, RecipeError, suggest
+from melanoma.evaluation.blend_context import context_features, require_context
 from melanoma.evaluation.blending import BLENDS, Blend, Stacked, Weighted, blend_nested
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
@@ -34,14 +36,23 @@ class Blended:
 
 
 def blend_runs(
-    folders: Sequence[Path], *, method: str, metric: str | None, resamples: int, seed: int
+    folders: Sequence[Path],
+    *,
+    method: str,
+    metric: str | None,
+    resamples: int,
+    seed: int,
+    beside: Sequence[str] = (),
+    folds: Path | None = None,
 ) -> Blended:
     """Each run, the equal mean and the blend by `method` on the same images, compared in pairs.
 
-    The blend's scores are nested (see blend_nested). Raises RecipeError for fewer than two runs or
-    an unknown method or metric, FoldError and DataError for runs that cannot be paired.
+    The blend's scores are nested (see blend_nested). `beside` are columns of the fold file (age,
+    sex, site) that stacking learns from as well; one run is enough then. Raises RecipeError for
+    fewer than two runs or an unknown method or metric, FoldError and DataError for runs that cannot
+    be paired.
     """
-    if len(folders) < 2:
+    if len(folders) < 2 and not beside:
         raise RecipeError("a blend is of two runs or more; name their folders")
     if method not in BLENDS:
         raise RecipeError(f"--method {method}: unknown; {suggest(method, BLENDS)}")
@@ -49,10 +60,12 @@ def blend_runs(
     first = runs[0]
     name = _metric(runs, metric)
     probabilities = np.stack([run.images.by_class for run in runs])
-    folds = first.frame["fold"].to_numpy(np.int64)
+    numbers = first.frame["fold"].to_numpy(np.int64)
+    context, names = _context(first, method, beside, folds)
     mean = _as_run(first, BLENDS["equal"](probabilities, first.target)(probabilities))
-    nested, by_fold = blend_nested(BLENDS[method], probabilities, first.target, folds)
-    blended, whole = _as_run(first, nested), BLENDS[method](probabilities, first.target)
+    fit = BLENDS[method]
+    nested, by_fold = blend_nested(fit, probabilities, first.target, numbers, context)
+    blended, whole = _as_run(first, nested), fit(probabilities, first.target, context)
 
     def against(other: EvaluatedRun) -> dict[str, Any]:
         make = METRICS[name].make
@@ -73,9 +86,28 @@ def blend_runs(
         "against_mean": against(mean),
         "weights": _numbers(whole),
         "weights_by_fold": {str(fold): _numbers(one) for fold, one in by_fold.items()},
+        "beside": names,
     }
     known = first.images
     return Blended(record, blended.frame, whole, tuple(known.classes), tuple(known.melanoma))
+
+
+def _context(
+    run: EvaluatedRun, method: str, beside: Sequence[str], folds: Path | None
+) -> tuple[Floats | None, list[str]]:
+    """What stacking learns from beside the scores, in the run's order, and the names of it."""
+    if not beside:
+        return None, []
+    require_context(beside)
+    if method != "stacking":
+        raise RecipeError(f"--with: --method stacking learns from it, {method} does not")
+    if folds is None:
+        raise RecipeError("--with: --folds names the fold file, which knows age, sex and site")
+    table = load_folds(folds)
+    if table.digest != run.folds_digest:
+        raise FoldError(f"{folds} is not the fold file that {run.folder} was trained on")
+    frame = table.frame.set_index("image_name").loc[run.frame["image_name"]].reset_index()
+    return context_features(frame, beside)
 
 
 def blend_scores(paths: Sequence[Path], found: Blended, *, runs: int) -> pd.DataFrame:

@@ -106,3 +106,24 @@ def test_what_cannot_be_blended_is_one_line(
     (second / "report.json").write_text(json.dumps(report))
     other = call_door("blend", bundle_folder, second)
     assert other.code == 3 and "trained on different folds" in other.err
+
+
+def test_one_run_is_stacked_with_what_the_fold_file_knows_of_its_patients(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    folds = bundle_folder.parent / "folds.csv"
+    options = ("--method", "stacking", "--with", "age", "--with", "sex", "--resamples", 100)
+    answer = call_door("blend", bundle_folder, *options, "--folds", folds, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found["beside"][:2] == ["age", "age not known"]
+    assert len(found["weights"]["coefficients"][0]) == 1 + len(found["beside"])
+    without = call_door("blend", bundle_folder, *options)
+    assert without.code == 2 and "--folds names the fold file" in without.err
+    weights = call_door("blend", bundle_folder, "--with", "age", "--folds", folds)
+    assert weights.code == 2 and "--method stacking learns from it" in weights.err
+    size = call_door("blend", bundle_folder, "--method", "stacking", "--with", "bytes")
+    assert size.code == 2 and "never inputs" in size.err
+    table = ("--scores", tmp_path / "a.csv", "--submission", tmp_path / "s.csv")
+    both = call_door("blend", bundle_folder, *options, "--folds", folds, *table)
+    assert both.code == 2 and "not together with --with" in both.err
