@@ -22,8 +22,9 @@ from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.overrides import make_recipe
 from melanoma.training.cuda_graphs import make_graphs
-from melanoma.training.epoch import compile_network, train_epoch
+from melanoma.training.epoch import train_epoch
 from melanoma.training.state import start_state
+from melanoma.training.training_network import compile_network
 
 BACKBONE = "se_resnext50_32x4d"
 TIMM_NAME = "legacy_seresnext50_32x4d"

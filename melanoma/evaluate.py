@@ -57,6 +57,14 @@ def evaluate(
             "--attach", help="External: seal the result into the bundle, beside its own figures."
         ),
     ] = False,
+    left_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--left-out",
+            help="Run of this recipe without one source: its results elsewhere go into the report; "
+            "repeatable.",
+        ),
+    ] = None,
     pictures: Annotated[
         bool,
         typer.Option(
@@ -87,7 +95,7 @@ def evaluate(
 
     start, watch = time.monotonic(), t.watch()
     test = None
-    _check_options(prevalence, external, recalibrate, pretrained, attach=attach)
+    _check_options(prevalence, external, recalibrate, pretrained, attach=attach, left_out=left_out)
     if external is not None:
         external = find_recipe(external)
     if external is not None and weights is not None:
@@ -111,6 +119,7 @@ def evaluate(
             names=names,
             data=data,
             arrays=arrays,
+            left_out=left_out or (),
         )
         test = evaluate_test(
             folder,
@@ -161,9 +170,12 @@ def _check_options(
     pretrained: str | None,
     *,
     attach: bool,
+    left_out: list[Path] | None,
 ) -> None:
     if attach and external is None:
         raise RecipeError("--attach: only with --external, whose result goes into the bundle")
+    if left_out and external is not None:
+        raise RecipeError("--left-out: not with --external, whose result it would stand beside")
     if pretrained is not None and external is not None:
         raise RecipeError("--pretrained: not with --external, which scores the sealed bundle")
     if prevalence is not None and not 0 < prevalence < 1:

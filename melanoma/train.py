@@ -252,22 +252,30 @@ def _say_epoch(record: dict[str, Any]) -> None:
 
 
 def _say_plan(recipe: Recipe, parts: list[FoldData]) -> None:
+    from melanoma.training.source_rows import drawn_images
+
     rules = recipe.training
     for part in parts:
-        steps = -(-len(part.training) // (rules.batch_size * rules.accumulate))
+        steps = -(-drawn_images(recipe, part) // (rules.batch_size * rules.accumulate))
         held = f"{part.positives:,} positive"
         if not recipe.is_binary:
             counts = zip(part.classes, part.class_counts.tolist(), strict=True)
             held = ", ".join(f"{count:,} {name}" for name, count in counts)
         t.answer(
             f"fold {part.fold}: {len(part.training):,} images ({held}) "
-            f"for training, {len(part.validation):,} held out, up to {rules.epochs} epochs of "
-            f"{steps} steps of {rules.batch_size} x {rules.accumulate} images"
+            f"{_more(part)}for training, {len(part.validation):,} held out, up to {rules.epochs} "
+            f"epochs of {steps} steps of {rules.batch_size} x {rules.accumulate} images"
         )
     t.answer(
-        f"{recipe.model.backbone} at {recipe.image.size} px, recipe {recipe.digest()[:12]}; "
+        f"{recipe.model.network} at {recipe.image.size} px, recipe {recipe.digest()[:12]}; "
         "nothing was written"
     )
+
+
+def _more(part: FoldData) -> str:
+    """What its sources have, in a few words."""
+    sources = [f"{len(source.rows):,} of {source.name} " for source in part.sources]
+    return f"and {', '.join(sources)}" if sources else ""
 
 
 if __name__ == "__main__":

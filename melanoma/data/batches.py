@@ -31,8 +31,8 @@ class Batch(NamedTuple):
     """`pixels` (B, S, S, 3) uint8, or embeddings (B, D) float32, and the `rows` they came from.
 
     `share` is how much its mean loss counts in its accumulation group; `closes` marks its last. Of
-    a batch that several processes share, it is one's part: `whole` are the images of all parts. `wanted` are its
-    targets where the rows alone do not tell them.
+    a batch that several processes share, it is one's part: `whole` are the images of all parts.
+    `wanted` are its targets where the rows alone do not tell them.
     """
 
     pixels: torch.Tensor

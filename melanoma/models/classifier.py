@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.backbones import find_backbone
+from melanoma.models.checkpointing import run_checkpointed, start_checkpointing
 from melanoma.models.fusion import fuse_norms
+from melanoma.models.pooling import GeM
 from melanoma.recipe.sections import Head
 
 # Adding an activation is one line here and its name in the recipe.
@@ -27,7 +29,10 @@ class Classifier(nn.Module):
 
     `backbone` gives feature maps (B, features, h, w), whose mean is the embedding, or pools its
     own way; `head` is the linear layer on it, or linear layers with the hidden ones between.
-    Raises RecipeError for a dropout outside [0, 1) or less than one output.
+    `pooling` gem takes a generalized mean in the place of the mean; `dropout_samples` draws of the
+    dropout are averaged in training. In training alone, `auxiliary` further logits come behind.
+    Raises RecipeError for a dropout outside [0, 1), less than one output, or gem on a backbone that
+    pools its own way.
     """
 
     def __init__(
@@ -38,16 +43,27 @@ class Classifier(nn.Module):
         outputs: int,
         dropout: float = 0.0,
         head: Head | None = None,
+        pooling: str = "mean",
+        dropout_samples: int = 1,
+        auxiliary: int = 0,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise RecipeError(f"model.dropout: {dropout} is not in [0, 1)")
         if outputs < 1:
             raise RecipeError(f"a classifier needs at least one output, got {outputs}")
+        if pooling == "gem" and isinstance(backbone, PooledBackbone):
+            raise RecipeError(
+                "model.pooling: gem is for feature maps; timm's models pool their own way"
+            )
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = _make_head(features, outputs, head)
-        self.frozen = False
+        self.gem = GeM() if pooling == "gem" else None
+        self.dropout_samples = dropout_samples
+        # Last, so that the numbers drawn for the head are the same with and without it.
+        self.auxiliary = nn.Linear(features, auxiliary) if auxiliary else None
+        self.frozen = self.checkpointing = False
 
     @property
     def last_layer(self) -> nn.Linear:
@@ -62,6 +78,12 @@ class Classifier(nn.Module):
         self.backbone.requires_grad_(not frozen)
         self.train(self.training)
 
+    def start_checkpointing(self) -> None:
+        """Compute the backbone's activations twice in training. Raises RecipeError where it
+        cannot."""
+        start_checkpointing(self.backbone)
+        self.checkpointing = True
+
     def train(self, mode: bool = True) -> Classifier:
         """As Module.train; a frozen backbone stays in evaluation."""
         super().train(mode)
@@ -72,12 +94,17 @@ class Classifier(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, D): the backbone's features, averaged over space or pooled its own way."""
+        if self.checkpointing and self.training and not self.frozen:
+            return self.pool(run_checkpointed(self.backbone, images))
         return self.pool(self.backbone(images))
 
     def pool(self, features: Tensor) -> Tensor:
         """(B, D) of what the backbone gave."""
         if isinstance(self.backbone, PooledBackbone):
             return self.backbone.pool(features)
+        if self.gem is not None:
+            pooled: Tensor = self.gem(features)
+            return pooled
         return F.adaptive_avg_pool2d(features, 1).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -86,8 +113,19 @@ class Classifier(nn.Module):
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """(B, outputs) logits of what `embed` gave."""
-        logits: Tensor = self.head(self.dropout(embeddings))
-        return logits
+        if not self.training:
+            logits: Tensor = self.head(self.dropout(embeddings))
+            return logits
+        draws = [self.head(self.dropout(embeddings)) for _ in range(self.dropout_samples)]
+        mean = draws[0] if len(draws) == 1 else torch.stack(draws).mean(dim=0)
+        if self.auxiliary is None:
+            return mean
+        return torch.cat([mean, self.auxiliary(self.dropout(embeddings))], dim=1)
+
+    def drop_auxiliary(self) -> Classifier:
+        """Itself, without what training alone has."""
+        self.auxiliary = None
+        return self
 
 
 def _make_head(features: int, outputs: int, head: Head | None) -> nn.Linear | nn.Sequential:
@@ -108,12 +146,16 @@ def make_classifier(
     head: Head | None = None,
     positive_share: float | None = None,
     class_shares: Sequence[float] | None = None,
+    embedding_width: int | None = None,
+    **options: Any,
 ) -> Classifier:
     """A Classifier with fresh weights from torch's generator.
 
     The head's bias starts at the prior that the loss will see, sampler and weights counted in:
     `positive_share` in (0, 1) with one output, `class_shares` (outputs,), each above 0, with
-    several. Raises RecipeError for an unknown backbone and DataError for shares that are none.
+    several. With `embedding_width` it is a head alone, for embeddings so wide. `options` are the
+    Classifier's own. Raises RecipeError for an unknown backbone and DataError for shares that are
+    none.
     """
     entry = find_backbone(backbone)
     if positive_share is not None and not 0.0 < positive_share < 1.0:
@@ -121,7 +163,12 @@ def make_classifier(
     if class_shares is not None and not all(0.0 < share < 1.0 for share in class_shares):
         raise DataError(f"class shares {[*class_shares]}: training needs every class")
     classifier = Classifier(
-        entry.build(), features=entry.features, outputs=outputs, dropout=dropout, head=head
+        nn.Identity() if embedding_width else entry.build(),
+        features=embedding_width or entry.features,
+        outputs=outputs,
+        dropout=dropout,
+        head=head,
+        **options,
     )
     # Start at the prior: else the first epochs only learn how rare melanoma is.
     if outputs == 1 and positive_share is not None:
@@ -152,7 +199,7 @@ def make_faster(classifier: Classifier, precision: torch.dtype) -> Classifier:
                 module.to(precision)
         backbone = nn.Sequential(fused, _AsFloat())
     faster = Classifier(backbone, features=1, outputs=1)
-    faster.head = classifier.head
+    faster.head, faster.gem = classifier.head, classifier.gem
     return faster.eval().to(memory_format=torch.channels_last)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from melanoma.recipe.sections import Part
+from melanoma.recipe.source_section import Source
 
 # Columns of the fold file and of oof.csv that mean something of their own.
 RESERVED = (
@@ -27,6 +28,9 @@ class DataSection(Part):
     phantoms: ClassVar[bool] = False
     later: ClassVar[tuple[tuple[str, Any], ...]] = ()
     reader: str
+    """The layout of the table and the images."""
+    sources: tuple[Source, ...] = ()
+    """Other tables whose rows train as well, and are never held out."""
 
     def problem(self, classes: Sequence[str], *, binary: bool) -> str | None:
         """What is wrong with the section beside these classes, as a sentence."""

@@ -22,6 +22,7 @@ from melanoma.recipe.data_section import (
 )
 from melanoma.recipe.plain_text import as_text
 from melanoma.recipe.sections import ClassName
+from melanoma.recipe.source_section import Source
 
 
 class SiimData(DataSection):
@@ -55,8 +56,8 @@ class CsvFolderData(DataSection):
     """Folder of the images below the data folder; the whole of it when absent."""
     image_col: str = "image_name"
     """Column of the image names, with or without folder and ending."""
-    target_col: str = "target"
-    """Column of the labels."""
+    target_col: str | None = "target"
+    """Column of the labels; null in a source that has none."""
     target_cols: tuple[str, ...] = ()
     """Columns of labels, one a class, with exactly one 1 a row; in place of `target_col`."""
     join: Annotated[dict[str, str], Field(default_factory=dict)]
@@ -266,3 +267,8 @@ READERS: dict[str, type[DataSection]] = {
 
 
 Data = Annotated[DataSection, AnyOf(lambda: READERS.values(), by="reader")]
+
+# A section has sources, and a source has a section: known only here.
+Source.model_rebuild(_types_namespace={"Data": Data})
+for _section in READERS.values():
+    _section.model_rebuild()

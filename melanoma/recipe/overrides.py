@@ -33,6 +33,8 @@ from melanoma.recipe.sections import (
     StageOptimizer,
     Training,
 )
+from melanoma.recipe.source_section import SoftTarget, Source
+from melanoma.recipe.training_options import Auxiliary, Mix
 from melanoma.storage import read_text
 
 # A long one has a few thousand; the reader takes a second for 100,000.
@@ -124,7 +126,7 @@ def _item(items: list[Any], number: str, override: str) -> Any:
     return items[int(number)]
 
 
-_SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs")
+_SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs", "checkpointing")
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -173,14 +175,19 @@ def _known_keys(location: tuple[str | int, ...]) -> list[str]:
         "optimizer": Optimizer,
         "schedule": Schedule,
         "head": Head,
+        "auxiliary": Auxiliary,
+        "mix": Mix,
         "training": Training,
         "selection": Selection,
+        "soft_target": SoftTarget,
         "evaluation": Evaluation,
         **READERS,
     }
     if location[:1] == ("stages",):
         sections = {"optimizer": StageOptimizer, "schedule": Schedule}
         owner = sections.get(str(location[-1]), Stage)
+    elif location[-2:-1] == ("sources",):
+        owner = Source
     else:
         owner = sections.get(str(location[-1]), Recipe) if location else Recipe
     return list(owner.model_fields)

@@ -12,7 +12,11 @@ from typing import Any
 import yaml
 
 # Paths of fields, without the items of their lists and maps.
-_TEXT = re.compile(r"classes|melanoma|data\.(positive|labels|table|\w+_cols?)")
+_DATA = r"data(\.sources\.data)?"
+_TEXT = re.compile(
+    rf"classes|melanoma|{_DATA}\.(positive|labels|labels\..+|table|\w+_cols?)"
+    r"|data\.sources\.(classes|means|means\..+|name)"
+)
 _NOTHING = ("", "~", "null", "Null", "NULL")
 _STRING = "tag:yaml.org,2002:str"
 
@@ -35,13 +39,16 @@ def read_yaml(text: str, *, below: str = "") -> Any:
 
 def _keep_text(node: yaml.Node, path: str) -> None:
     """Mark every scalar in a field of text as text, in place."""
-    if _TEXT.fullmatch(path) or re.fullmatch(r"data\.labels\..+", path):
+    if _TEXT.fullmatch(path):
         if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NOTHING:
             return
         _mark(node)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             _keep_text(value, f"{path}.{key.value}".lstrip("."))
+    elif isinstance(node, yaml.SequenceNode) and path == "data.sources":
+        for item in node.value:
+            _keep_text(item, path)
 
 
 def _mark(node: yaml.Node) -> None:

@@ -9,9 +9,18 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from melanoma.recipe.data_section import DataSection
 from melanoma.recipe.data_sections import Data
 from melanoma.recipe.plain_text import as_text
-from melanoma.recipe.rules import binary_problem, class_problem, risk_problem, stage_problem
+from melanoma.recipe.rules import (
+    binary_problem,
+    class_problem,
+    embedding_problem,
+    option_problem,
+    risk_problem,
+    source_problem,
+    stage_problem,
+)
 from melanoma.recipe.sections import (
     BINARY_CLASSES,
     ClassName,
@@ -55,6 +64,12 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("training", "precise_bn", 0),
     ("training", "compile", False),
     ("training", "cuda_graphs", True),
+    ("training", "checkpointing", False),
+    ("training", "mix", None),
+    ("model", "pooling", "mean"),
+    ("model", "embeddings", None),
+    ("model", "dropout_samples", 1),
+    ("loss", "auxiliary", None),
 )
 
 
@@ -159,6 +174,9 @@ class Recipe(Part):
             or risk_problem(self)
             or self.data.problem(self.classes, binary=self.is_binary)
             or binary_problem(self)
+            or source_problem(self)
+            or option_problem(self)
+            or embedding_problem(self)
         )
         if problem:
             raise ValueError(problem)
@@ -186,14 +204,15 @@ class Recipe(Part):
                 stage.frozen,
                 self.optimizer.model_copy(update=stage.optimizer.model_dump(exclude_none=True)),
                 stage.schedule or self.schedule,
+                stage.size,
             )
             for stage in self.stages
         )
 
     @property
     def is_frozen(self) -> bool:
-        """Whether no stage lets the backbone learn."""
-        return all(plan.frozen for plan in self.stage_plans)
+        """Whether no stage lets the backbone learn, or there is none."""
+        return self.model.embeddings is not None or all(plan.frozen for plan in self.stage_plans)
 
     @property
     def selection_metric(self) -> Metric:
@@ -204,16 +223,24 @@ class Recipe(Part):
         """What decides a fold's numbers: the recipe without what only changes speed or wording."""
         values = self.model_dump(mode="json", exclude={"version", "risk", "image_type", "study"})
         del values["training"]["workers"]
-        values["data"].pop("keep_cols", None)
-        later = (("data", key, default) for key, default in self.data.later)
-        for section, key, default in (*_LATER, *later):
+        _drop_later(values["data"], self.data)
+        for value, source in zip(values["data"].get("sources", ()), self.data.sources, strict=True):
+            del value["folder"]  # where it lies decides nothing
+            (value["soft_target"] or {}).pop("teacher", None)
+            _drop_later(value["data"], source.data)
+        for section, key, default in _LATER:
             if key in values[section] and values[section][key] == default:
                 del values[section][key]
+        for stage in values["stages"]:
+            if stage["size"] is None:
+                del stage["size"]
         for key in ("stages", "seeds"):
             if not values[key]:
                 del values[key]
         # Where a file of weights lies decides nothing; which one does.
         values["model"]["pretrained"] = Path(self.model.pretrained).name
+        if self.model.embeddings is not None:
+            values["model"]["embeddings"] = Path(self.model.embeddings).name
         values["evaluation"] = {"views": self.evaluation.views}
         return values
 
@@ -224,6 +251,14 @@ class Recipe(Part):
     def to_yaml(self) -> str:
         """The recipe with every default written out, readable by load_recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _drop_later(values: dict[str, Any], section: DataSection) -> None:
+    """Take out of a data section's values what decides nothing: that which came later, unused."""
+    values.pop("keep_cols", None)
+    for key, default in (*section.later, ("sources", [])):
+        if key in values and values[key] == default:
+            del values[key]
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from melanoma.recipe.sections import SUSPICIOUS, Sampler
+from melanoma.recipe.source_section import sources_problem
 
 if TYPE_CHECKING:
     from melanoma.recipe.recipe import Recipe
+
+# The losses that are a log-likelihood, which alone says what a set of classes is worth.
+PLAIN_LOSSES = ("bce", "cross_entropy")
 
 
 def stage_problem(recipe: Recipe, total: int) -> str | None:
@@ -64,6 +68,56 @@ def risk_problem(recipe: Recipe) -> str | None:
     mild = [name for name in recipe.melanoma if risk[name] not in SUSPICIOUS]
     if mild:
         return f"risk: {mild[0]!r} counts as melanoma and cannot be {risk[mild[0]]}"
+    return None
+
+
+def source_problem(recipe: Recipe) -> str | None:
+    """What is wrong with `data.sources`, and with labels that only a source may lack."""
+    if getattr(recipe.data, "target_col", "") is None:
+        return "data.target_col: null is for a source (data.sources) whose rows have no labels"
+    if not recipe.data.sources:
+        return None
+    if recipe.loss.name not in PLAIN_LOSSES:
+        return (
+            f"data.sources: labels of several possible classes and soft targets need loss.name "
+            f"{' or '.join(PLAIN_LOSSES)} (got {recipe.loss.name!r})"
+        )
+    return sources_problem(recipe.data.sources, recipe.classes, recipe.melanoma)
+
+
+def option_problem(recipe: Recipe) -> str | None:
+    """What is wrong with options of the network and the training beside each other."""
+    model, training = recipe.model, recipe.training
+    if model.dropout_samples > 1 and model.dropout == 0:
+        return "model.dropout_samples: without model.dropout every draw is the same"
+    if recipe.is_frozen and model.pooling != "mean":
+        return f"model.pooling: {model.pooling} learns with the backbone, which stays frozen"
+    if recipe.is_frozen and training.mix is not None and not recipe.augment:
+        return "training.mix: embeddings of a frozen backbone are not mixed; it needs augment"
+    for number, plan in enumerate(recipe.stage_plans):
+        if plan.size is not None and plan.size >= recipe.image.size:
+            return (
+                f"stages.{number}.size: {plan.size} is not below image.size ({recipe.image.size}); "
+                "leave it out for whole squares"
+            )
+    return None
+
+
+def embedding_problem(recipe: Recipe) -> str | None:
+    """What cannot be meant beside another model's embeddings, which no image is read for."""
+    if recipe.model.embeddings is None:
+        return None
+    unused = {
+        "augment": recipe.augment,
+        "data.sources": recipe.data.sources,
+        "model.pretrained": recipe.model.pretrained != "none",
+        "training.precise_bn": recipe.training.precise_bn,
+        "training.mix": recipe.training.mix,
+        "evaluation.views": recipe.evaluation.views > 1,
+    }
+    asked = [name for name, value in unused.items() if value]
+    if asked:
+        return f"model.embeddings: there are no images, so {', '.join(asked)} cannot be meant"
     return None
 
 

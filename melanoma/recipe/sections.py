@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StrictBool,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
+from pydantic import Discriminator, Field, StrictBool, Tag, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
-# Cells of a table are stripped too, so a name with a space at its end would fit none.
-ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+from melanoma.recipe.part import ClassName as ClassName
+from melanoma.recipe.part import Count as Count
+from melanoma.recipe.part import Part as Part
+from melanoma.recipe.part import Positive as Positive
+from melanoma.recipe.part import Share as Share
+from melanoma.recipe.training_options import Auxiliary, Mix
+
 Metric = Literal[
     "auroc", "auprc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "loss"
 ]
@@ -30,17 +24,6 @@ BINARY_CLASSES = ("benign", "melanoma")
 Risk = Literal["malignant", "premalignant", "benign", "none"]
 SUSPICIOUS = ("malignant", "premalignant")
 ImageType = Literal["dermatoscope", "clinical", "any"]
-
-
-class Part(BaseModel):
-    """A section of the recipe: unknown keys refused, nothing changed after reading.
-
-    The docstring below a field is its description in the schema and in the documentation.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class Scaling(Part):
@@ -124,18 +107,32 @@ class Model(Part):
     """Name of the backbone; an unknown one is refused with the known ones."""
     pretrained: str = "none"
     """Weights to start from: none, imagenet, or a file."""
+    embeddings: str | None = None
+    """Another model's embeddings (.npy, a row an image; names beside it) in the place of images and
+    backbone: the head alone is trained, and no bundle is made."""
     freeze_backbone: StrictBool = False
     """Whether the backbone stays as it is in every epoch; stages say it one by one."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Dropout on the pooled features."""
     head: Head | None = None
     """Hidden layers before the logits; none: one linear layer."""
+    pooling: Literal["mean", "gem"] = "mean"
+    """From feature maps to one embedding: their mean, or a generalized mean that is learned."""
+    dropout_samples: Count = 1
+    """Draws of the dropout a training image, whose logits are averaged (multi-sample dropout)."""
+
+    @property
+    def network(self) -> str:
+        """What sees the images, in a word or two."""
+        if self.embeddings is None:
+            return self.backbone
+        return f"embeddings of another model ({Path(self.embeddings).name})"
 
 
 class Loss(Part):
     name: str = "bce"
     """Name of the loss; an unknown one is refused with the known ones."""
-    parameters: dict[str, float] = {}
+    parameters: Annotated[dict[str, float], Field(default_factory=dict)]
     """The loss's own parameters, such as gamma of focal; an unknown one is refused."""
     positive_weight: Literal["ratio", "effective", "none"] | Positive = "none"
     """Weight of the positives: negatives / positives (ratio), the same of effective numbers, or a
@@ -148,6 +145,8 @@ class Loss(Part):
     """Largest weight that ratio, balanced, sqrt or effective may give."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
     """Share of the target that is spread over the classes."""
+    auxiliary: Auxiliary | None = None
+    """A second target, such as the diagnosis beside melanoma; none: the classes alone."""
 
 
 class Sampler(Part):
@@ -223,6 +222,8 @@ class Stage(Part):
     """What differs from the recipe's optimizer."""
     schedule: Schedule | None = None
     """A schedule in the place of the recipe's."""
+    size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    """Side of the squares that train in this stage, pixels, below image.size (progressive size)."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,7 @@ class StagePlan:
     frozen: bool
     optimizer: Optimizer
     schedule: Schedule
+    size: int | None = None
 
 
 class Training(Part):
@@ -252,6 +254,10 @@ class Training(Part):
     """Whether torch.compile makes the training passes: minutes once, then faster."""
     cuda_graphs: StrictBool = True
     """Whether a GPU is given forward and backward as one (CUDA graphs)."""
+    checkpointing: StrictBool = False
+    """Whether activations are computed twice instead of kept: less memory, a third more time."""
+    mix: Mix | None = None
+    """Mixup and cutmix; none: each image alone."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that load images; auto: none on a CPU."""
 

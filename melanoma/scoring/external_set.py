@@ -155,6 +155,7 @@ def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
         phantoms=bundle.phantoms,
         image_type=bundle.image_type,
         study=scored.recipe.study.stated(),
+        sources=stated.sources,
     )
 
 

@@ -10,15 +10,30 @@ import torch
 
 from melanoma.evaluation.calibration import prior_shift
 from melanoma.models.losses import class_weights, find_loss, positive_weight
+from melanoma.models.mixed_targets import MixedTargets
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.auxiliary import AuxiliaryLoss
 from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
+from melanoma.training.mixing import MixedLoss
 from melanoma.types import Floats
 
 
 def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
-    """The recipe's loss with its weights. Raises RecipeError for one that does not fit."""
+    """The loss of batch_targets (mixed ones where the recipe mixes). Raises RecipeError for one
+    that does not fit."""
+    loss = _class_loss(recipe, data, device=device)
+    rules = recipe.loss.auxiliary
+    if rules is not None:
+        loss = AuxiliaryLoss(loss, outputs=recipe.outputs, weight=rules.weight)
+    return loss if recipe.training.mix is None else MixedLoss(loss)
+
+
+def _class_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+    """The recipe's loss with its weights."""
     rules = recipe.loss
+    if data.sources:
+        return _mixed_loss(recipe, data, device=device)
     entry = find_loss(rules.name, rules.parameters, outputs=recipe.outputs)
     counts = {"class_counts": data.class_counts.tolist()} if entry.counts else {}
     if entry.binary is not None and recipe.is_binary:
@@ -39,6 +54,20 @@ def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
         label_smoothing=rules.label_smoothing,
         **counts,
         **rules.parameters,
+    )
+
+
+def _mixed_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+    """The same likelihood over targets of the sources as well; see batch_targets."""
+    shift = np.atleast_1d(np.asarray(fold_prior_shift(recipe, data), np.float64))
+    binary = recipe.is_binary
+    return MixedTargets(
+        counts=data.class_counts.tolist(),
+        weights=(1.0, loss_weight(recipe, data)) if binary else loss_weights(recipe, data),
+        shift=(0.0, float(shift[0])) if binary else shift.tolist(),
+        melanoma=[recipe.classes.index(name) for name in recipe.melanoma],
+        label_smoothing=recipe.loss.label_smoothing,
+        device=device,
     )
 
 

@@ -142,6 +142,7 @@ def make_graphs(
     recipe, classifier = state.recipe, state.classifier
     device = next(classifier.parameters()).device
     asked = recipe.training.cuda_graphs and not recipe.optimizer.sam_rho
+    asked = asked and not recipe.training.checkpointing  # it restores generators as it recomputes
     if device.type != "cuda" or not asked or state.scaler.is_enabled() or ranks.world > 1:
         return None
     return GraphedPasses(

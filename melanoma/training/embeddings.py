@@ -32,8 +32,6 @@ from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.storage import digest_of, ensure_writable, read_text, write_json
-from melanoma.training.fold_data import FoldData
-from melanoma.training.watchers import Watchers
 from melanoma.types import Integers
 
 # Fixed, and rows are done in whole batches: a batch's size shows in an embedding's last bits.
@@ -237,35 +235,3 @@ def _weights_digest(backbone: nn.Module) -> str:
         plain = value.detach().cpu().contiguous().reshape(-1)
         digest.update(plain.view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def embed_fold(
-    classifier: Classifier,
-    recipe: Recipe,
-    data: FoldData,
-    folder: Path,
-    *,
-    workers: int,
-    between: Callable[[], None],
-    watchers: Watchers,
-) -> Embeddings | None:
-    """A frozen backbone's embeddings of what the fold reads; None where augment changes the images,
-    so that it must run for every batch. Raises as make_embeddings does."""
-    if recipe.augment:
-        watchers.say(
-            "the backbone is frozen, but augment changes the images: it runs for every batch"
-        )
-        return None
-    found = make_embeddings(
-        classifier,
-        recipe,
-        data.array,
-        folder,
-        # Rows of a test part have no target here, and are not looked at.
-        rows=np.flatnonzero(data.targets >= 0),
-        workers=workers,
-        between=between,
-        bar=watchers.bar,
-    )
-    watchers.say(f"the backbone is frozen: training on {found.path}")
-    return found

@@ -39,7 +39,7 @@ def train_epoch(
     state: TrainingState,
     batches: Iterable[Batch],
     *,
-    targets: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64 | np.float32],
     loss: Loss,
     normalize: Normalize,
     precision: torch.dtype,
@@ -72,7 +72,9 @@ def train_epoch(
     group: list[Batch] = []  # what SAM passes over once more
 
     def backward(batch: Batch) -> Tensor:
-        wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
+        wanted = batch.wanted
+        if wanted is None:
+            wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
         if graphs is not None and batch.alone and not batch.embedded:
             return graphs(batch.pixels, wanted)
         inputs = network_inputs(batch, normalize=normalize, device=device)
@@ -222,8 +224,8 @@ def require_finite(
 
 
 def diverged(error: NonFiniteError, fold: int, epoch: int, names: Sequence[str]) -> DivergedError:
-    """What ends a run that gives such numbers again; `names` are those of the array's rows."""
-    some = ", ".join(names[row] for row in error.rows[:5])
+    """What ends a run that gives such numbers again; `names` are those of the error's rows."""
+    some = ", ".join(names[:5])
     return DivergedError(
         f"fold {fold}: {error} in epoch {epoch + 1} (images: {some}, ...); "
         "lower optimizer.rate or set optimizer.clip_norm=1"
@@ -247,10 +249,3 @@ def load_parts(
 @torch.inference_mode()
 def _classify(classifier: Classifier, embeddings: Tensor) -> Tensor:
     return classifier.classify(embeddings).float()
-
-
-def compile_network(classifier: Classifier) -> Callable[[Tensor], Tensor]:
-    """The classifier's logits by torch.compile, with the same parameters."""
-    # An epoch has two sizes of batches, so two programs beat one for any size.
-    compiled: Callable[[Tensor], Tensor] = torch.compile(classifier, dynamic=False)
-    return compiled

@@ -17,8 +17,10 @@ from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.auxiliary import auxiliary_values
 from melanoma.training.class_balance import head_prior
 from melanoma.training.fold_data import FoldData
+from melanoma.training.given_embeddings import embedding_facts, embedding_width
 from melanoma.training.loop import Loop
 from melanoma.training.ranks import ALONE, Ranks, sync_norms
 from melanoma.training.run.facts import RunStart, read_facts
@@ -32,6 +34,7 @@ from melanoma.training.run.folder import (
 )
 from melanoma.training.run.resume_state import State, load_state, remove_states
 from melanoma.training.run.signals import Interruption
+from melanoma.training.source_rows import describe_source
 from melanoma.training.starting_weights import (
     load_start,
     resumed_start,
@@ -66,13 +69,20 @@ def fit_fold(
     watchers = watchers or Watchers()
     augmentation = Augmentation(recipe.augment, recipe.own_files)
     seed_everything(recipe.seed, data.fold)
+    given = recipe.model.embeddings
     classifier = make_classifier(
         recipe.model.backbone,
         outputs=recipe.outputs,
         dropout=recipe.model.dropout,
         head=recipe.model.head,
+        pooling=recipe.model.pooling,
+        dropout_samples=recipe.model.dropout_samples,
+        auxiliary=len(auxiliary_values(recipe, data)),
+        embedding_width=None if given is None else embedding_width(Path(given)),
         **head_prior(recipe, data),
     )
+    if recipe.training.checkpointing:
+        classifier.start_checkpointing()
     size = sum(p.numel() * 4 for p in classifier.parameters())
     with ExitStack() as held, Interruption.watch() as interruption:
 
@@ -181,6 +191,7 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+    given = recipe.model.embeddings
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
     numbers = {
         **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
@@ -203,6 +214,8 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
                 name: hashlib.sha256(file).hexdigest() for name, file in recipe.own_files.items()
             }
             or None,
+            "embeddings": None if given is None else embedding_facts(Path(given)),
+            "sources": tuple(describe_source(source, recipe) for source in data.sources) or None,
             "leaks": data.audit.findings,
             "audit": data.audit.as_facts(),
             "device": device.type,

@@ -14,6 +14,8 @@ from melanoma.data.leaks import LeakAudit
 from melanoma.errors import DataError
 from melanoma.evaluation.score_table import ScoreTable, make_scores
 from melanoma.recipe.sections import BINARY_CLASSES
+from melanoma.training.source_rows import SourceRows
+from melanoma.training.weights_origin import DIGITS
 from melanoma.types import Integers
 
 
@@ -23,6 +25,7 @@ class FoldData:
 
     Targets are numbers in `classes`. The array's rows of a test part are in neither part, and have
     no target here. `allow_leak`: starting weights that saw held-out images are stated, not refused.
+    `sources` have further rows that train, none of which is in the array.
     """
 
     array: ImageArray
@@ -34,6 +37,24 @@ class FoldData:
     audit: LeakAudit
     classes: tuple[str, ...] = BINARY_CLASSES
     allow_leak: bool = False
+    sources: tuple[SourceRows, ...] = ()
+
+    @property
+    def seen_in_sources(self) -> dict[str, str]:
+        """Names of the sources' training images, with the first digits of their digests."""
+        return {
+            source.table.array.names[row]: source.table.array.row_digests[row][:DIGITS]
+            for source in self.sources
+            for row in source.rows
+        }
+
+    def name_of(self, row: int) -> str:
+        """The image of that row, counted through the array and then the sources'."""
+        for array in (self.array, *(source.table.array for source in self.sources)):
+            if row < len(array):
+                return array.names[row]
+            row -= len(array)
+        raise IndexError(row)
 
     @property
     def class_counts(self) -> Integers:

@@ -16,16 +16,20 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.batches import Batch, Plan, load_batches, plan_epoch
+from melanoma.data.batches import Batch, Plan, load_batches
 from melanoma.data.loader_workers import resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.auxiliary import auxiliary_values
+from melanoma.training.batch_targets import batch_targets
 from melanoma.training.class_balance import head_prior, make_loss
 from melanoma.training.epoch import NonFiniteError, train_epoch
 from melanoma.training.fold_data import FoldData
+from melanoma.training.mixing import mix_batches
 from melanoma.training.schedule import RateSchedule
+from melanoma.training.source_rows import plan_fold, row_source
 from melanoma.training.starting_weights import load_start
 from melanoma.training.state import TrainingState, start_state
 from melanoma.types import Floats
@@ -79,6 +83,10 @@ def sweep_rates(
     its minimum, or is not finite. Raises RecipeError for limits that cannot be meant, DivergedError
     when not even the first steps gave finite losses.
     """
+    if recipe.model.embeddings is not None:
+        raise RecipeError(
+            "model.embeddings: a head alone is trained in minutes; try rates with train"
+        )
     if not 0 < low < high:
         raise RecipeError(f"--low {low:g} --high {high:g}: 0 < low < high is needed")
     if steps < _MIN_STEPS:
@@ -91,7 +99,7 @@ def sweep_rates(
         train_epoch(
             state,
             watch.until_diverged(_batches(recipe, data, plans, device)),
-            targets=data.targets,
+            targets=batch_targets(recipe, data),
             loss=make_loss(recipe, data, device=device),
             planned=len(plans) - 1,  # so that the last batch has the highest rate
             normalize=recipe.image.normalize,
@@ -205,6 +213,9 @@ def _fresh_state(
         outputs=recipe.outputs,
         dropout=model.dropout,
         head=model.head,
+        pooling=model.pooling,
+        dropout_samples=model.dropout_samples,
+        auxiliary=len(auxiliary_values(recipe, data)),
         **head_prior(recipe, data),
     )
     load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=None)
@@ -226,14 +237,7 @@ def _plan_steps(recipe: Recipe, data: FoldData, steps: int) -> list[Plan]:
     plans: list[Plan] = []
     epoch, closed = 0, 0
     while closed < steps:
-        more = plan_epoch(
-            data.training,
-            data.targets[data.training],
-            sampler=recipe.sampler,
-            batch_size=recipe.training.batch_size,
-            accumulate=recipe.training.accumulate,
-            seed=(recipe.seed, data.fold, epoch),
-        )
+        more = plan_fold(recipe, data, seed=(recipe.seed, data.fold, epoch))
         for plan in more:
             if closed < steps:
                 plans.append(plan)
@@ -245,13 +249,18 @@ def _plan_steps(recipe: Recipe, data: FoldData, steps: int) -> list[Plan]:
 def _batches(
     recipe: Recipe, data: FoldData, plans: list[Plan], device: torch.device
 ) -> Iterator[Batch]:
-    return load_batches(
-        data.array,
+    seed = (recipe.seed, data.fold, 0)
+    batches = load_batches(
+        row_source(data),
         plans,
         workers=resolve_workers(recipe.training.workers, device),
         augmentation=Augmentation(recipe.augment, recipe.own_files),
-        seed=(recipe.seed, data.fold, 0),
+        seed=seed,
     )
+    if recipe.training.mix is None:
+        return batches
+    targets = batch_targets(recipe, data)
+    return mix_batches(batches, targets, recipe.training.mix, seed=seed, start=0)
 
 
 def _conclude(watch: _Watch) -> RateSweep:

@@ -12,19 +12,19 @@ import numpy.typing as npt
 import torch
 
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.batches import BatchLoader, RowSource, plan_epoch
+from melanoma.data.batches import BatchLoader, RowSource
 from melanoma.data.loader_workers import named_worker_errors, resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.batch_targets import batch_targets
 from melanoma.training.batchnorm import renew_statistics, statistics_rows
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.cuda_graphs import make_graphs
-from melanoma.training.embeddings import embed_fold
+from melanoma.training.embedded_source import embedded_source
 from melanoma.training.epoch import (
     NonFiniteError,
-    compile_network,
     diverged,
     predict_rows,
     require_finite,
@@ -32,12 +32,15 @@ from melanoma.training.epoch import (
 )
 from melanoma.training.epoch_metrics import judge, validate, watched
 from melanoma.training.fold_data import FoldData, score_table
+from melanoma.training.mixing import mix_batches
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.facts import RunStart
 from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.resume_state import load_state, save_state
 from melanoma.training.run.signals import Interruption
+from melanoma.training.source_rows import plan_fold, row_source, training_rows
 from melanoma.training.state import TrainingState, start_state
+from melanoma.training.training_network import training_network
 from melanoma.training.watchers import Watchers
 
 # Saving may cost a tenth of the time; within an epoch it waits at least this many seconds.
@@ -71,11 +74,12 @@ class Loop:
             classifier, recipe, precision=self.precision, device=self.device
         )
         # Training alone: what is validated and kept is computed as it is served.
-        compiled = recipe.training.compile and ranks.world == 1
-        self.network, self.network_stage = compile_network(classifier) if compiled else None, -1
-        self.source: RowSource = data.array
+        self.network = training_network(self.state) if ranks.world == 1 else None
+        self.network_stage = -1
+        self.pixels, self.targets = row_source(data), batch_targets(recipe, data)
+        self.source: RowSource = self.pixels
         self.loader = BatchLoader(
-            data.array, workers=self.workers, augmentation=augmentation, say=watchers.say
+            self.pixels, workers=self.workers, augmentation=augmentation, say=watchers.say
         )
         self.loss = make_loss(recipe, data, device=self.device)
         self.graphs = make_graphs(
@@ -114,38 +118,31 @@ class Loop:
         """A backbone that never changes sees each image once, unless augment changes the images."""
         seconds = self.state.seconds
         self.moment = time.monotonic()
-        embeddings = embed_fold(
-            self.state.classifier,
+        found = embedded_source(
             self.recipe,
             self.data,
+            self.state.classifier,
             self.cache,
             workers=self.workers,
             between=lambda: self._stop(self.interruption.signal_number),
             watchers=self.watchers,
         )
         self.state.seconds = seconds  # of the epoch, which these are not
-        if embeddings is None:
+        if found is None:
             return facts
-        self.source, self.workers = embeddings, 0
-        self.loader = BatchLoader(embeddings, workers=0)
-        return facts.model_copy(update={"embeddings": embeddings.path.name})
+        (self.source, name), self.workers = found, 0
+        self.loader = BatchLoader(self.source, workers=0)
+        return facts if name is None else facts.model_copy(update={"embeddings": name})
 
     def _train(self) -> None:
         state, recipe, data = self.state, self.recipe, self.data
         seed = (recipe.seed, data.fold, state.epoch)
         if state.batch == 0:
             seed_everything(*seed)
-        plans = plan_epoch(
-            data.training,
-            data.targets[data.training],
-            sampler=recipe.sampler,
-            batch_size=recipe.training.batch_size,
-            accumulate=recipe.training.accumulate,
-            seed=seed,
-        )
-        plans = self.ranks.share_out(plans)
+        plans = self.ranks.share_out(plan_fold(recipe, data, seed=seed))
         if self.ranks.world > 1 and self.network_stage != state.stage:  # it frees other parameters
-            self.network, self.network_stage = self.ranks.averaging(state.classifier), state.stage
+            network = self.ranks.averaging(state.classifier)
+            self.network, self.network_stage = training_network(state, network), state.stage
         advance = self.watchers.bar(len(plans), state.batch, f"epoch {state.epoch + 1}")
 
         def after_step() -> None:
@@ -156,10 +153,13 @@ class Loop:
         self.moment = time.monotonic()
         augmenting = seed if recipe.augment else None
         batches = self.loader.load(plans, start=state.batch, seed=augmenting)
+        mix = recipe.training.mix
+        if mix is not None:
+            batches = mix_batches(batches, self.targets, mix, seed=seed, start=state.batch)
         train_epoch(
             state,
             self.ranks.seeded(batches, seed, state.batch),
-            targets=data.targets,
+            targets=self.targets,
             loss=self.loss,
             planned=len(plans),
             normalize=recipe.image.normalize,
@@ -176,16 +176,16 @@ class Loop:
         if self.recipe.training.precise_bn:
             renew_statistics(
                 self.state.scored_model,
-                self.data.array,
+                self.pixels,
                 statistics_rows(
-                    self.data.training,
+                    training_rows(self.data),
                     self.recipe.training.precise_bn,
                     seed=(self.recipe.seed, self.data.fold),
                 ),
                 normalize=self.recipe.image.normalize,
                 batch_size=self.recipe.training.batch_size,
                 workers=self.workers,
-                loader=self.loader if self.source is self.data.array else None,
+                loader=self.loader if self.source is self.pixels else None,
                 between=self._count_time,
                 ranks=self.ranks,
             )
@@ -217,7 +217,7 @@ class Loop:
         state, keep, views = self.state, self.recipe.selection.keep, self.recipe.evaluation.views
         last = self._predict(state.scored_model, views=views)
         # A copy: an interruption from here on must save the last epoch's weights, not these.
-        best_model = copy.deepcopy(state.scored_model)
+        best_model = copy.deepcopy(state.scored_model).drop_auxiliary()
         best_model.load_state_dict(state.best_weights)
         is_last = state.stopping.best_epoch == state.epoch - 1
         best = last if is_last else self._predict(best_model, views=views)
@@ -233,7 +233,7 @@ class Loop:
 
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N, outputs) logits of the held-out images."""
-        source = self.source if views == 1 else self.data.array
+        source = self.source if views == 1 else self.pixels
 
         def predict(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
             return predict_rows(
@@ -291,7 +291,7 @@ class Loop:
         load = partial(load_state, self.folder, warn=self.watchers.say)
         saved = None if self.state.restored else self.ranks.from_first(load)
         if saved is None:
-            names = self.data.array.names
+            names = [self.data.name_of(int(row)) for row in error.rows]
             raise diverged(error, self.data.fold, self.state.epoch, names) from error
         self.state.restore(saved)
         self.state.restored = True

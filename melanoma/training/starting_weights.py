@@ -64,6 +64,8 @@ def audit_starts(
 def describe_random_features(recipe: Recipe) -> str | None:
     """A warning where the head learns from a backbone that nobody has trained; None elsewhere."""
     plans = recipe.stage_plans
+    if recipe.model.embeddings is not None:
+        return None
     if recipe.model.pretrained != "none" or not plans[0].frozen:
         return None
     if all(plan.frozen for plan in plans):
@@ -96,7 +98,7 @@ def load_start(
         )
         provenance += f", {more}"
     if folder is not None:
-        write_seen(folder, _own(data), origin.seen)
+        write_seen(folder, _own(data), origin.seen, data.seen_in_sources)
     return provenance, start
 
 
@@ -121,7 +123,7 @@ def resumed_start(
     if start.overlap:
         here = start.model_copy(update={"source": f"the run in {folder}"})
         here.require_clean(allow=data.allow_leak)
-    write_seen(folder, _own(data), before)
+    write_seen(folder, _own(data), before, data.seen_in_sources)
     return provenance, start
 
 

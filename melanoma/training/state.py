@@ -100,7 +100,11 @@ class TrainingState:
     def weights(self) -> Weights:
         """A copy of the scored model's weights, on the CPU."""
         state = self.scored_model.state_dict()
-        return {key: value.detach().to("cpu", copy=True) for key, value in state.items()}
+        return {
+            key: value.detach().to("cpu", copy=True)
+            for key, value in state.items()
+            if not key.startswith("auxiliary.")  # of training alone
+        }
 
     def set_rates(self, epochs_done: float) -> None:
         """Give every group its rate at this time, in epochs."""

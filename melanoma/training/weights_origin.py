@@ -1,9 +1,10 @@
 """Which images a file of weights was trained on, from the records of runs and bundles.
 
 A fold's folder has training_images.csv from its start: image_name, digest (the first digits of the
-prepared row's) and seen_by, `run` for its own images or `start` for those that the weights it
-started from had seen. Of a folder from before, the fold file or the other folds' oof.csv say it. A
-bundle has oof.csv, or shipped its own training_images.csv with the fold that held an image out.
+prepared row's) and seen_by, `run` for its own images, `source` for those of data.sources, or
+`start` for those that the weights it started from had seen. Of a folder from before, the fold file
+or the other folds' oof.csv say it. A bundle has oof.csv, or shipped its own training_images.csv
+with the fold that held an image out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from melanoma.storage import read_text, sha256_of, write_text
 TRAINING_IMAGES = "training_images.csv"
 DIGITS = 16  # of a row's digest: two photographs in 10^9 sets of 10^5 would share them
 _MANIFEST = "manifest.json"  # melanoma.scoring, which stands above, seals it
-_RUN, _START = "run", "start"
+_RUN, _SOURCE, _START = "run", "source", "start"
 
 Seen = dict[str, str]  # names of images, and the digits of their digests, blank where not known
 
@@ -44,10 +45,13 @@ class Origin:
 UNKNOWN = Origin(unknown=True)
 
 
-def write_seen(folder: Path, own: Seen, before: Seen) -> None:
-    """FOLDER/training_images.csv: a run's own training images, and those seen before it."""
-    rows = [(name, digest, _RUN) for name, digest in own.items()]
-    rows += [(name, digest, _START) for name, digest in before.items() if name not in own]
+def write_seen(folder: Path, own: Seen, before: Seen, sources: Seen | None = None) -> None:
+    """FOLDER/training_images.csv: a run's own training images, its sources' (a name that is both is
+    the run's own), and those seen before it."""
+    found: dict[str, tuple[str, str]] = {}
+    for seen, by in ((before, _START), (sources or {}, _SOURCE), (own, _RUN)):
+        found |= {name: (digest, by) for name, digest in seen.items()}
+    rows = [(name, digest, by) for name, (digest, by) in found.items()]
     frame = pd.DataFrame(sorted(rows), columns=["image_name", "digest", "seen_by"])
     write_text(folder / TRAINING_IMAGES, frame.to_csv(index=False, lineterminator="\n"))
 
@@ -62,11 +66,12 @@ def read_seen(folder: Path) -> Seen:
 
 
 def seen_before(weights: Path) -> list[str]:
-    """Names that the weights had seen which the run or bundle in `weights` started from."""
+    """Names that the weights had seen which the run or bundle in `weights` started from, and those
+    of its sources."""
     names: set[str] = set()
     for path in sorted(weights.glob(f"fold_*/{TRAINING_IMAGES}")):
         table = read_table(path, needed=["image_name", "seen_by"])
-        names |= set(table["image_name"][table["seen_by"] == _START])
+        names |= set(table["image_name"][table["seen_by"].isin([_SOURCE, _START])])
     if (weights / TRAINING_IMAGES).is_file():
         table = read_table(weights / TRAINING_IMAGES, needed=["image_name"])
         if "fold" in table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
+from melanoma.evaluation.report.pooled_facts import pool_sources
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.seal import seal_bundle
+from melanoma.scoring.bundle.seal import lay_report, seal_bundle
 from melanoma.scoring.bundle.staging import MANIFEST, staging
 from melanoma.scoring.novelty import Novelty
 from melanoma.scoring.patient_report import add_context
@@ -22,6 +24,7 @@ from melanoma.workflows.finished import FinishedFolds, finished_folds, require_s
 from melanoma.workflows.fit_novelty import fit_run_novelty
 from melanoma.workflows.image_flow import count_flow
 from melanoma.workflows.learn_quality import add_quality
+from melanoma.workflows.left_out import left_out_results
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -37,10 +40,12 @@ def evaluate_folds(
     names: bool = False,
     data: Path | None = None,
     arrays: Path | None = None,
+    left_out: Sequence[Path] = (),
     watch: Watch = SILENT,
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
 
+    `left_out` are runs of the same training without one source, whose results elsewhere it repeats.
     Its images stand there under digests of their names, unless `names` are asked for. Raises
     FoldError where the table that the folds were made from (in `data`, or where it lay then) has
     changed since, DataError where image files of the array in `arrays` have, if it is the one that
@@ -59,8 +64,14 @@ def evaluate_folds(
         by=by,
         history=read_histories(run.folder for run in trained.runs),
     )
-    novelty = fit_run_novelty(trained, arrays, seed=seed, watch=watch)
-    more = {"flow": count_flow(trained), "novelty": novelty.summary if novelty else None}
+    alone = trained.recipe.model.embeddings is not None
+    novelty = None if alone else fit_run_novelty(trained, arrays, seed=seed, watch=watch)
+    more = {
+        "flow": count_flow(trained),
+        "novelty": novelty.summary if novelty else None,
+        "sources": pool_sources(trained.facts),
+        "external_results": left_out_results(trained.recipe, left_out),
+    }
     report = replace(report, content=report.content.model_copy(update=more))
     rules = trained.recipe.evaluation
     chosen = trained.recipe.seed if seed is None else seed
@@ -70,6 +81,11 @@ def evaluate_folds(
     content = add_quality(report.content, trained, arrays, watch=watch)
     report = replace(report, content=with_words(content))  # of what both turn away, too
     tell_dropped_results(folder, watch)
+    if alone:
+        watch.say(
+            "note: no bundle is sealed: photographs cannot be scored without the model of the "
+            "embeddings"
+        )
     _seal(trained, report, novelty.novelty if novelty else None)
     return report
 
@@ -96,5 +112,8 @@ def _seal(trained: FinishedFolds, report: Report, novelty: Novelty | None) -> No
     with hold(folder, needed=0), staging(folder) as stage:
         save_out_of_fold(report, trained.scores, trained.facts, stage / "oof.csv")
         figures = save_report(report, trained.recipe, stage)
-        seal_bundle(folder, stage, trained.recipe, trained.runs, report, novelty)
+        if trained.recipe.model.embeddings is None:
+            seal_bundle(folder, stage, trained.recipe, trained.runs, report, novelty)
+        else:
+            lay_report(folder, stage, trained.recipe, report)
         remove_stale(folder / "figures", [path.name for path in figures])

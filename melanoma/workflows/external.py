@@ -63,7 +63,11 @@ def evaluate_test(
     table = load_folds(fold_path)
     if table.test.empty:
         return None
-    bundle, recipe = load_bundle(folder), read_recipe(folder)
+    recipe = read_recipe(folder)
+    if recipe.model.embeddings is not None:
+        watch.say(f"note: the test part ({len(table.test):,} images) needs a bundle; not scored")
+        return None
+    bundle = load_bundle(folder)
     if len(bundle.members) < bundle.folds_expected:
         watch.say(
             f"note: the test part ({len(table.test):,} images) waits until all "
@@ -191,7 +195,8 @@ def _overlap(
     trained = frame
     if before:
         watch.say(
-            f"note: its starting weights had seen {len(before):,} images more: overlap by name"
+            f"note: its starting weights or sources had seen {len(before):,} images more: overlap "
+            "by name"
         )
         more = pd.DataFrame({"image_name": before, "patient_id": "", "lesion_id": ""})
         frame = pd.concat([frame, more], ignore_index=True)

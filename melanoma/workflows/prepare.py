@@ -22,12 +22,19 @@ _SKIP_SHARE = 0.01
 
 
 def prepare_array(
-    recipe: Recipe, data: Path, arrays: Path, *, skip_bad: bool = False, watch: Watch = SILENT
+    recipe: Recipe,
+    data: Path,
+    arrays: Path,
+    *,
+    skip_bad: bool = False,
+    test: bool = True,
+    watch: Watch = SILENT,
 ) -> ImageArray:
     """The training array for the recipe: the one that is there, an adopted one, or a new one.
 
-    Kaggle's test images, where there are any, are prepared beside it. Where another process is at
-    it, it is waited for and its array is used. Raises DataError with all problems at once.
+    Kaggle's test images, where there are any and `test` asks for them, are prepared beside it.
+    Where another process is at it, it is waited for and its array is used. Raises DataError with
+    all problems at once.
     """
     table = read_lesions(data, recipe.data, classes=recipe.classes)
     for warning in table.warnings:
@@ -38,7 +45,8 @@ def prepare_array(
             f"{some_names(list(table.unlabeled))}"
         )
     array = _array_of(table, recipe, arrays, part="train", skip_bad=skip_bad, watch=watch)
-    _prepare_test(recipe, data, arrays, skip_bad=skip_bad, watch=watch)
+    if test:
+        _prepare_test(recipe, data, arrays, skip_bad=skip_bad, watch=watch)
     _say_duplicates(array, watch=watch)
     return array
 

@@ -22,6 +22,7 @@ from melanoma.models.timm_backbones import require_timm_size
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fold_data import FoldData, select_fold
+from melanoma.training.given_embeddings import embedding_width
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.folder import FoldRun, fold_folder
 from melanoma.training.seeds import fit_seeds
@@ -29,6 +30,7 @@ from melanoma.training.starting_weights import audit_starts, describe_random_fea
 from melanoma.training.tracking.catalog import make_trackers
 from melanoma.training.tracking.follow import follow
 from melanoma.training.watchers import Watchers
+from melanoma.workflows.fold_sources import add_sources
 from melanoma.workflows.places import IMAGENET, fold_numbers
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.source import require_same_source
@@ -70,6 +72,8 @@ def select_folds(
         )
         for number in numbers
     ]
+    if recipe.data.sources:
+        parts = add_sources(recipe, parts, data, arrays, dry_run=dry_run, watch=watch)
     audit_starts(recipe, parts, imagenet=IMAGENET, say=watch.say)
     return parts
 
@@ -118,6 +122,8 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
     if recipe.model.pretrained == "imagenet":
         _say_scaling(backbone, recipe, watch)
     Augmentation(recipe.augment, recipe.own_files)
+    if recipe.model.embeddings is not None:
+        embedding_width(Path(recipe.model.embeddings))
     warning = describe_random_features(recipe)
     if warning:
         watch.say(f"warning: {warning}")

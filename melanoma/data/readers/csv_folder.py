@@ -28,7 +28,7 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
         notes += more
     optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
     _require_columns(table, data, [c for c in optional.values() if c], origin=str(path))
-    taken = (data.image_col, *(data.target_cols or (data.target_col,)))
+    taken = (data.image_col, *_target_columns(data))
     free = [str(c) for c in table if c not in taken]
     identities = identity_columns(free, data.group_cols, named_are=data.group_is)
     # Under names that no header has: the images may be named by patient_id.
@@ -51,8 +51,15 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
     )
 
 
-def _labels(data: CsvFolderData, classes: Sequence[str]) -> Labels:
+def _target_columns(data: CsvFolderData) -> tuple[str, ...]:
+    """The columns of the labels; none where the table has no labels."""
+    return data.target_cols or (() if data.target_col is None else (data.target_col,))
+
+
+def _labels(data: CsvFolderData, classes: Sequence[str]) -> Labels | None:
     if not data.target_cols:
+        if data.target_col is None:
+            return None
         return ColumnLabels(data.target_col, classes, data.positive, data.labels)
     means = class_columns(data.target_cols, classes, positive=data.positive, labels=data.labels)
     return OneHotLabels(means, classes)
@@ -62,8 +69,7 @@ def _require_columns(
     table: pd.DataFrame, data: CsvFolderData, optional: Sequence[str], *, origin: str
 ) -> None:
     """Raise DataError for a column that is not there, or that stands twice."""
-    targets = data.target_cols or (data.target_col,)
-    needed = [data.image_col, *targets, *data.group_cols]
+    needed = [data.image_col, *_target_columns(data), *data.group_cols]
     header = [str(column) for column in table]
     twice = [name for name in (*needed, *optional) if f"{name}.1" in header]
     if twice:

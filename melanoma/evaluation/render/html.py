@@ -34,6 +34,7 @@ from melanoma.evaluation.report.schema_parts import (
     Shortcuts,
     SubgroupLine,
 )
+from melanoma.evaluation.report.source_words import describe_source_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _AFTER_RANKING = 7  # of the cards' ranks: operating points stand there
@@ -119,6 +120,7 @@ def environment() -> Environment:
         "plural": plural,
         "metric_name": metric_title,
         "count": "{:,}".format,
+        "source_line": describe_source_line,
     }
     made.globals |= {
         "share": share,

@@ -10,6 +10,7 @@ from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_points import NoveltyLine
+from melanoma.evaluation.report.source_words import describe_source_line
 
 
 def report_lines(content: ReportContent) -> list[str]:
@@ -17,6 +18,7 @@ def report_lines(content: ReportContent) -> list[str]:
     return [
         *(f"warning: {warning}" for warning in content.warnings),
         _scored(content),
+        *(f"trained beside it: {describe_source_line(line)}" for line in content.sources),
         *_folds(content),
         *_selection(content),
         *_metrics(content),

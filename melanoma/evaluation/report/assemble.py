@@ -26,6 +26,7 @@ from melanoma.evaluation.report.schema_parts import (
     LeakAudit,
     Selection,
     Shortcuts,
+    SourceLine,
     SubgroupLine,
 )
 from melanoma.evaluation.report.schema_points import PredictionSets
@@ -58,6 +59,7 @@ class Origin:
     phantoms: bool = False
     image_type: ImageType = "any"
     study: dict[str, str] = field(default_factory=dict)
+    sources: tuple[SourceLine, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def assemble_report(
         folds_expected=origin.folds_expected,
         warnings=(),
         data=reached.data,
+        sources=origin.sources,
         leaks=origin.leaks,
         metrics=reached.metrics,
         cross_checks=reached.cross_checks,

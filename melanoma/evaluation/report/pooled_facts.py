@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from melanoma.evaluation.report.schema_parts import LeakAudit, StartingWeights
+from melanoma.evaluation.report.schema_parts import LeakAudit, SourceLine, StartingWeights
 
 
 class Started(Protocol):
@@ -40,3 +40,48 @@ def pool_pretrained(facts: Sequence[Started]) -> Any:
     """The folds' starting weights in a few words."""
     first, *others = dict.fromkeys(f.pretrained for f in facts)
     return f"{first}; {len(others)} folds from other files" if others else first
+
+
+class SourceCounts(Protocol):
+    """What a fold's facts say of a source."""
+
+    name: str
+    images: int
+    left_out: int
+    weight: float
+    classes: dict[str, int]
+    of_several: int
+    soft: int
+    unlabeled: int
+    teacher: str
+
+
+class WithSources(Protocol):
+    """A fold, and what its sources brought."""
+
+    fold: int
+
+    @property
+    def sources(self) -> Sequence[SourceCounts] | None:
+        """The facts' sources."""
+
+
+def pool_sources(facts: Sequence[WithSources]) -> tuple[SourceLine, ...]:
+    """The folds' sources, each once: its table is the same in all, what is left out is a fold's."""
+    lines = []
+    for number, source in enumerate(facts[0].sources or ()):
+        by_fold = {str(f.fold): f.sources[number].left_out for f in facts if f.sources}
+        lines.append(
+            SourceLine(
+                name=source.name,
+                images=source.images + source.left_out,
+                weight=source.weight,
+                classes=source.classes,
+                of_several=source.of_several,
+                soft=source.soft,
+                unlabeled=source.unlabeled,
+                left_out=by_fold,
+                teacher=source.teacher,
+            )
+        )
+    return tuple(lines)

@@ -28,6 +28,7 @@ from melanoma.evaluation.report.schema_parts import (
     Selection,
     Share,
     Shortcuts,
+    SourceLine,
     SubgroupLine,
 )
 from melanoma.evaluation.report.schema_patients import LesionFigures, PatientContext
@@ -108,7 +109,8 @@ class External(Part):
 class ExternalResult(Part):
     """What the finished model reached on a set that it was not trained on, sealed beside its own
     figures. Sensitivity and specificity are at the sealed threshold; `warnings` are that report's.
-    Of a bundle moved to another prevalence `threshold` is the one from before."""
+    Of a bundle moved to another prevalence `threshold` is the one from before. `without` names a
+    source (data.sources): then the result is of the same training without it."""
 
     name: str  # of the set's recipe
     source: str  # what its images are; blank where its recipe does not say it
@@ -123,6 +125,7 @@ class ExternalResult(Part):
     specificity: Measured
     members_sensitivity: float | None = None  # the mean of single members
     members_specificity: float | None = None
+    without: str | None = None
     warnings: tuple[str, ...]
 
 
@@ -160,6 +163,7 @@ class ReportContent(Part):
     warnings: tuple[str, ...]  # leaks first ("LEAK: ..."), small samples, selection effects
     data: DataSummary
     flow: Flow | None = None  # reports from before it have none
+    sources: tuple[SourceLine, ...] = ()  # other tables that trained as well
     leaks: LeakAudit
     metrics: dict[str, Measured]
     cross_checks: dict[str, Measured]  # auroc_delong: DeLong 1988, images taken as independent

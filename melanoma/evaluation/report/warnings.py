@@ -5,6 +5,7 @@ from __future__ import annotations
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.number_format import measured, percent, share
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.source_words import teacher_caveats
 
 FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
@@ -24,6 +25,7 @@ def find_caveats(content: ReportContent) -> list[str]:
     return [
         *_leaks(content),
         *([PHANTOMS] if content.phantoms else []),
+        *teacher_caveats(content.sources),
         *spectrum(content),
         *_selection(content),
         *_shortcuts(content),

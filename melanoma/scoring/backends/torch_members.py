@@ -149,10 +149,14 @@ def load_network(
 
     Raises WeightsError for weights that cannot be it.
     """
-    made = [make_classifier(backbone, outputs=outputs, head=head) for _ in range(seeds)]
-    classifier = SeedMean(made) if seeds > 1 else made[0]
     try:
         weights = load_file(file)
+        pooling = "gem" if any(name.endswith("gem.p") for name in weights) else "mean"
+        made = [
+            make_classifier(backbone, outputs=outputs, head=head, pooling=pooling)
+            for _ in range(seeds)
+        ]
+        classifier = SeedMean(made) if seeds > 1 else made[0]
         classifier.load_state_dict(weights)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise WeightsError(

@@ -19,7 +19,7 @@ from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
 from melanoma.scoring.bundle.staging import commit
 from melanoma.scoring.novelty import Novelty
-from melanoma.storage import sha256_of, write_json, write_text
+from melanoma.storage import sha256_of, write_json, write_text, writing
 from melanoma.training.run.folder import MODEL, FoldRun
 
 
@@ -56,6 +56,18 @@ def seal_bundle(
         digests[NOVELTY] = sha256_of(stage / NOVELTY)
     commit(folder, stage, manifest)
     return load_bundle(folder)
+
+
+def lay_report(folder: Path, stage: Path, recipe: Recipe, report: Report) -> None:
+    """What is staged, the recipe and report.json into `folder`, without a bundle: no network of
+    its own scores photographs."""
+    write_text(stage / "recipe.yaml", recipe.to_yaml())
+    write_json(stage / "report.json", report.content.model_dump(mode="json"))
+    with writing(folder):
+        for path in sorted(path for path in stage.rglob("*") if path.is_file()):
+            target = folder / path.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
 
 
 def add_golden(stage: Path, manifest: dict[str, Any], draft: Bundle) -> None:

@@ -57,6 +57,25 @@ class StartingWeights(BaseModel):
         )
 
 
+class SourceFacts(BaseModel):
+    """What a source brought to a fold: `images` that trained, and those left out because they show
+    what is held out. The other counts are of its table: `classes` are the recipe's, of rows that
+    are of one for certain."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    digest: str
+    images: int
+    left_out: int
+    weight: float
+    classes: dict[str, int] = {}
+    of_several: int = 0  # labeled with several classes, of which each row is one
+    soft: int = 0  # with a teacher's probability
+    unlabeled: int = 0
+    teacher: str = ""
+
+
 class RunStart(BaseModel):
     """What is known before the first batch, in the order of run.json.
 
@@ -85,6 +104,7 @@ class RunStart(BaseModel):
     starting_weights: StartingWeights | None = None
     own_files: dict[str, str] | None = None  # sha256 of the recipe's own Python files
     embeddings: str | None = None  # the file of a frozen backbone's, where there is one
+    sources: tuple[SourceFacts, ...] | None = None
     finished: bool = False
 
     def finish(self, **reached: Any) -> RunFacts:
@@ -94,7 +114,7 @@ class RunStart(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """run.json's values; `embeddings` only where there are some, `finished` last."""
         values = self.model_dump(mode="json")
-        for optional in ("starting_weights", "own_files", "embeddings"):
+        for optional in ("starting_weights", "own_files", "embeddings", "sources"):
             if values[optional] is None:
                 del values[optional]
         return values | {"finished": values.pop("finished")}

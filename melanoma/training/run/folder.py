@@ -118,11 +118,21 @@ def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: Run
         before, now = (str(getattr(made, key)) for made in (earlier, facts))
         if before != now:
             found.append(f"{key}: {before[:12]} -> {now[:12]}")
+    before, now = (_digests(made) for made in (earlier, facts))
+    if before != now:
+        found.append(f"data.sources: {before or 'none'} -> {now or 'none'}")
+    if recipe.model.embeddings is not None and earlier.embeddings != facts.embeddings:
+        found.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
     if found:
         raise WeightsError(
             f"{folder} holds another run ({'; '.join(found)}); train into another --weights DIR, "
             "start again with --resume never, or insist with --force-resume"
         )
+
+
+def _digests(facts: RunStart) -> str:
+    """The sources and their digests, blank without any."""
+    return ", ".join(f"{s.name} {s.digest[:12]}" for s in facts.sources or ())
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:

@@ -1,0 +1,172 @@
+"""Tables of other sources (data.sources): their rows, frozen beside their array, and which of them
+show what a fold holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.csv_tables import read_table, some_rows
+from melanoma.data.duplicates.search import SharedImage
+from melanoma.data.folds import NEVER, TEST, FoldTable
+from melanoma.data.groups import join_groups
+from melanoma.data.readers.table import LesionTable
+from melanoma.errors import DataError
+from melanoma.recipe.source_section import Source
+from melanoma.storage import digest_of, write_text
+from melanoma.types import Floats
+
+ROWS = "rows.csv"
+_COLUMNS = ["image_name", "patient_id", "lesion_id", "label", "soft_target"]
+_KEYS = ["image_name", "patient_id", "lesion_id"]
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A source's rows, in the order of its array: text, blank for what is not known.
+
+    `label` is its own class, `soft_target` the teacher's melanoma probability as it is drawn to,
+    shift included.
+    """
+
+    source: Source
+    array: ImageArray
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over its pixels, names, labels and soft targets."""
+        rows = self.frame[_COLUMNS].itertuples(index=False, name=None)
+        return digest_of([self.source.name, self.array.digest, sorted(rows)])
+
+    @property
+    def soft(self) -> Floats:
+        """(N,) the teacher's melanoma probabilities, NaN where there is none."""
+        values = pd.to_numeric(self.frame["soft_target"], errors="coerce")
+        return np.asarray(values, np.float64)
+
+    def possible(self, classes: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(N, C) of 0 and 1: the recipe's classes that a row may be of; all 0 without a label."""
+        rows = {"": np.zeros(len(classes), np.float32)}
+        for own, meant in self.source.meaning(classes).items():
+            rows[own] = np.isin(classes, meant).astype(np.float32)
+        labels = self.frame["label"].tolist()
+        return np.stack([rows[label] for label in labels]).reshape(len(labels), len(classes))
+
+
+def source_rows(source: Source, table: LesionTable, array: ImageArray) -> SourceTable:
+    """The table's rows that the array has. Raises DataError for a soft target that is none."""
+    frame = table.frame.set_index("image_name", drop=False).loc[list(array.names)]
+    frame = frame.reset_index(drop=True)
+    soft = pd.Series("", frame.index)
+    if source.soft_target is not None:
+        soft = _soft(frame[source.soft_target.column], source)
+    if not source.labeled and (soft == "").all():
+        raise DataError(f"{table.folder}: no row of source {source.name} has a soft target")
+    return SourceTable(source, array, frame.assign(soft_target=soft)[_COLUMNS])
+
+
+def _soft(cells: pd.Series, source: Source) -> pd.Series:
+    """The column's probabilities as text, shift included. Raises DataError naming the first bad."""
+    assert source.soft_target is not None
+    rules = source.soft_target
+    numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+    bad = (cells != "") & ~np.isfinite(numbers)
+    if rules.scale == "probability":
+        bad |= (numbers < 0) | (numbers > 1)
+    if bad.any():
+        raise DataError(
+            f"source {source.name}: {int(bad.sum())} rows whose {rules.column} is no "
+            f"{rules.scale}: {some_rows(bad, cells)}"
+        )
+    if rules.scale == "probability":
+        clipped = numbers.clip(1e-6, 1 - 1e-6)
+        numbers = np.log(clipped / (1 - clipped))
+    found = 1 / (1 + np.exp(-(numbers + rules.shift)))
+    return found.map(lambda value: "" if np.isnan(value) else f"{value:.9g}")
+
+
+def save_rows(table: SourceTable, folder: Path) -> None:
+    """FOLDER/rows.csv: what training reads, so that it needs the table no more."""
+    text = table.frame[_COLUMNS].to_csv(index=False, lineterminator="\n")
+    write_text(folder / ROWS, text)
+
+
+def load_rows(source: Source, array: ImageArray, folder: Path) -> SourceTable | None:
+    """The rows as they were frozen; None where there are none. Raises DataError."""
+    if not (folder / ROWS).is_file():
+        return None
+    frame = read_table(folder / ROWS, needed=_COLUMNS)
+    if frame["image_name"].tolist() != list(array.names):
+        raise DataError(f"{folder / ROWS} and {array.path} hold different images; remove both")
+    foreign = sorted(set(frame["label"]) - {"", *source.classes})
+    if foreign:
+        raise DataError(
+            f"{folder / ROWS}: {foreign[0]!r} is none of the classes of source {source.name}; "
+            "remove it to read the table again"
+        )
+    return SourceTable(source, array, frame[_COLUMNS])
+
+
+@dataclass(frozen=True)
+class JoinedSources:
+    """What sources share with the fold file: of each, (N, 1) the folds that a row touches.
+
+    `bridged` counts groups of sources that join images of several folds.
+    """
+
+    touched: tuple[tuple[frozenset[int], ...], ...]
+    bridged: int
+
+    def may_train(self, number: int, fold: int) -> npt.NDArray[np.bool_]:
+        """(N,): rows of that source which show nothing that the fold, or the test part, holds
+        out."""
+        held_out = {fold, TEST}
+        return np.array([not (folds & held_out) for folds in self.touched[number]], np.bool_)
+
+
+def join_sources(
+    folds: FoldTable, tables: Sequence[SourceTable], shared: Iterable[tuple[int, int, SharedImage]]
+) -> JoinedSources:
+    """Patients, lesions, names and photographs joined over the fold file and all sources.
+
+    `shared` are photographs of two of them: the numbers of both (0 the fold file, 1 and up the
+    sources in order), and the pair. Joining is transitive: a row of the same patient as a copy of a
+    held-out image shows that patient too.
+    """
+    whole = folds.whole
+    blocks = [whole[_KEYS], *(table.frame[_KEYS] for table in tables)]
+    starts = np.cumsum([0, *(len(block) for block in blocks)])
+    row_of = [
+        {name: int(start) + row for row, name in enumerate(block["image_name"])}
+        for start, block in zip(starts[:-1], blocks, strict=True)
+    ]
+    keys = [[str(cell) for block in blocks for cell in block[key]] for key in _KEYS]
+    groups = [*whole["group"].astype(str), *([""] * int(starts[-1] - starts[1]))]
+    pairs = [
+        (row_of[one][pair.first], row_of[other][pair.second])
+        for one, other, pair in shared
+        if pair.first in row_of[one] and pair.second in row_of[other]
+    ]
+    joined = np.asarray(join_groups([*keys, groups], pairs))
+    held: dict[int, set[int]] = {}
+    for group, fold in zip(joined[: len(whole)], whole["fold"], strict=True):
+        if fold != NEVER:
+            held.setdefault(int(group), set()).add(int(fold))
+    alone = pd.Series(whole["fold"]).groupby(whole["group"].to_numpy()).nunique()
+    touched = tuple(
+        tuple(frozenset(held.get(int(group), ())) for group in joined[start:end])
+        for start, end in pairwise(starts[1:])
+    )
+    wide = sum(len(found) > 1 for found in held.values())
+    return JoinedSources(touched, max(0, wide - int((alone > 1).sum())))

@@ -1,0 +1,32 @@
+"""What other tables brought to the training, as sentences for report, card and terminal."""
+
+from __future__ import annotations
+
+from melanoma.evaluation.number_format import plural
+from melanoma.evaluation.report.schema_parts import SourceLine
+
+
+def describe_source_line(line: SourceLine) -> str:
+    """`isic2017: 2,150 images (404 melanoma; ...), each drawn once an epoch; ...`."""
+    held = [f"{count:,} {name}" for name, count in line.classes.items()]
+    held += [f"{line.of_several:,} of one of several classes"] if line.of_several else []
+    held += [f"{line.soft:,} with a teacher's probability of melanoma"] if line.soft else []
+    held += [f"{line.unlabeled:,} without a label"] if line.unlabeled else []
+    often = "once" if line.weight == 1 else f"{line.weight:g} times"
+    found = (
+        f"{line.name}: {plural(line.images, 'image')} ({'; '.join(held)}), drawn {often} an epoch"
+    )
+    if not any(line.left_out.values()):
+        return f"{found}; none shows a patient, lesion or photograph that a fold holds out"
+    by_fold = ", ".join(f"{count:,} of fold {fold}" for fold, count in line.left_out.items())
+    return f"{found}; left out for showing what is held out: {by_fold}"
+
+
+def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:
+    """What a teacher was trained on, where the recipe says it: that tests nothing here."""
+    return [
+        f"source {line.name} teaches by another model's scores ({line.teacher}): what that model "
+        "was trained on is no external test of this one"
+        for line in lines
+        if line.soft and line.teacher
+    ]

@@ -1,0 +1,67 @@
+"""A second target of the training: another column of the table, by a head that is dropped after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from melanoma.errors import DataError
+from melanoma.recipe.recipe import Recipe
+from melanoma.training.fold_data import FoldData
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+_UNKNOWN = -1
+
+
+def auxiliary_values(recipe: Recipe, data: FoldData) -> tuple[str, ...]:
+    """The column's values in the fold file, in the order of their letters; none where no column is
+    asked for. Raises DataError for a column that the fold file has not, or of fewer than two."""
+    rules = recipe.loss.auxiliary
+    if rules is None:
+        return ()
+    frame = data.folds.frame
+    if rules.column not in frame:
+        raise DataError(
+            f"loss.auxiliary: the fold file has no column {rules.column!r}; name it in "
+            "data.keep_cols before split"
+        )
+    values = sorted(set(frame[rules.column].astype(str)) - {"", "nan"})
+    if len(values) < 2:
+        raise DataError(f"loss.auxiliary: column {rules.column!r} has fewer than two values")
+    return tuple(values)
+
+
+def auxiliary_targets(recipe: Recipe, data: FoldData, length: int) -> npt.NDArray[np.float32]:
+    """(length,) the number of each row's value among auxiliary_values, -1 where it has none: as in
+    a test part, and in every source."""
+    values, rules = auxiliary_values(recipe, data), recipe.loss.auxiliary
+    found = np.full(length, _UNKNOWN, np.float32)
+    if rules is None:
+        return found
+    number = {value: n for n, value in enumerate(values)}
+    frame = data.folds.frame
+    for name, value in zip(frame["image_name"], frame[rules.column].astype(str), strict=True):
+        found[data.array.row_of[name]] = number.get(value, _UNKNOWN)
+    return found
+
+
+class AuxiliaryLoss:
+    """A loss of the first `outputs` logits, and `weight` times the cross-entropy of the others
+    against the last column of the targets, over the rows that have a value there."""
+
+    def __init__(self, loss: Loss, *, outputs: int, weight: float) -> None:
+        self.loss, self.outputs, self.weight = loss, outputs, weight
+
+    def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """`logits` (B, outputs + values) against `wanted` (B, T + 1)."""
+        own, value = wanted[:, :-1], wanted[:, -1]
+        main = self.loss(logits[:, : self.outputs], own[:, 0] if own.shape[1] == 1 else own)
+        known = (value >= 0).to(logits.dtype)
+        number = value.clamp(min=0).to(torch.int64)
+        other = F.cross_entropy(logits[:, self.outputs :].float(), number, reduction="none")
+        return main + self.weight * (other * known).sum() / len(wanted)

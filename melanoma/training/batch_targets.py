@@ -1,0 +1,44 @@
+"""What each row of a fold's batches is to be: a class, what a source says, a second target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from melanoma.data.sources import SourceTable
+from melanoma.recipe.recipe import Recipe
+from melanoma.training.auxiliary import auxiliary_targets
+from melanoma.training.fold_data import FoldData
+
+Targets = npt.NDArray[np.int64 | np.float32]
+
+
+def batch_targets(recipe: Recipe, data: FoldData) -> Targets:
+    """Targets by row of `row_source`: (N,) class numbers; with sources (N, C + 2), the classes that
+    it may be of (0 or 1), the soft target and its weight (see mixed_targets). With loss.auxiliary
+    one column more, (N, 2) or (N, C + 3)."""
+    targets: Targets = _with_sources(data) if data.sources else data.targets
+    if recipe.loss.auxiliary is None:
+        return targets
+    more = auxiliary_targets(recipe, data, len(targets))
+    return np.column_stack([targets.astype(np.float32), more])
+
+
+def _with_sources(data: FoldData) -> npt.NDArray[np.float32]:
+    classes = len(data.classes)
+    own = np.zeros((len(data.targets), classes + 2), np.float32)
+    known = np.flatnonzero(data.targets >= 0)
+    own[known, data.targets[known]] = 1.0
+    return np.concatenate([own, *(_source_targets(s.table, data.classes) for s in data.sources)])
+
+
+def _source_targets(table: SourceTable, classes: Sequence[str]) -> npt.NDArray[np.float32]:
+    found = np.zeros((len(table), len(classes) + 2), np.float32)
+    found[:, : len(classes)] = table.possible(classes)
+    rules, soft = table.source.soft_target, table.soft
+    if rules is not None:
+        taught = np.isfinite(soft)
+        found[taught, -2], found[taught, -1] = soft[taught], rules.weight
+    return found

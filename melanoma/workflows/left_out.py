@@ -1,0 +1,78 @@
+"""What the same training reached elsewhere without one of its sources: the honest estimate for a
+place like that source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from melanoma.errors import RecipeError, WeightsError
+from melanoma.evaluation.report.schema import ExternalResult, ReportContent
+from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.source_section import Source
+from melanoma.storage import read_text
+from melanoma.training.run.folder import read_recipe
+
+
+def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
+    """The results elsewhere of the runs in `folders`, each trained as `recipe` without one source.
+
+    Raises RecipeError for a run that differs in more, WeightsError for one that was not evaluated,
+    or scored nowhere else.
+    """
+    found: list[ExternalResult] = []
+    for folder in folders:
+        without = _left_out(recipe, read_recipe(_a_fold(folder)), folder)
+        results = _results(folder)
+        if not results:
+            raise WeightsError(
+                f"{folder} has no result elsewhere; evaluate --external RECIPE --attach makes one"
+            )
+        for result in results:
+            where = f"{result.source or result.name}, by the same training without {without}"
+            found.append(result.model_copy(update={"source": where, "without": without}))
+    return tuple(found)
+
+
+def _a_fold(folder: Path) -> Path:
+    folds = sorted(folder.glob("fold_*/recipe.yaml"))
+    if not folds:
+        raise WeightsError(f"{folder} holds no run: no fold_N/recipe.yaml")
+    return folds[0].parent
+
+
+def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
+    """The name of the one source that the other recipe lacks."""
+    told = [
+        line
+        for line in differences(ours.identity(), theirs.identity())
+        if not line.startswith(("name:", "data.sources:"))
+    ]
+    own = {source.name: source for source in ours.data.sources}
+    kept = {source.name: source for source in theirs.data.sources}
+    changed = [n for n, s in kept.items() if n not in own or not _same(s, own[n])]
+    absent = [name for name in own if name not in kept]
+    if told or changed or len(absent) != 1:
+        what = "; ".join([*told, *(f"source {n} differs" for n in changed)])
+        raise RecipeError(
+            f"--left-out {folder}: it is not this recipe without one source "
+            f"({what or f'without {len(absent)} of them'})"
+        )
+    return absent[0]
+
+
+def _same(one: Source, other: Source) -> bool:
+    """Whether two sources are read and drawn alike, wherever they lie."""
+    anywhere = {"folder": ""}
+    return one.model_copy(update=anywhere) == other.model_copy(update=anywhere)
+
+
+def _results(folder: Path) -> tuple[ExternalResult, ...]:
+    try:
+        return ReportContent.model_validate_json(read_text(folder / "report.json")).external_results
+    except (OSError, ValidationError) as error:
+        raise WeightsError(
+            f"{folder} has no sound report.json; run evaluate on it first"
+        ) from error

@@ -1,0 +1,160 @@
+"""The sources of a recipe (data.sources): prepared, read, and joined with the fold file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.duplicates.search import SharedImage, find_shared
+from melanoma.data.folds import FoldTable
+from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.sources import (
+    ROWS,
+    JoinedSources,
+    SourceTable,
+    join_sources,
+    load_rows,
+    save_rows,
+    source_rows,
+)
+from melanoma.errors import AbsentError, DataError
+from melanoma.recipe.recipe import Recipe
+from melanoma.recipe.source_section import Source
+from melanoma.training.fold_data import FoldData
+from melanoma.training.source_rows import SourceRows
+from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.watch import SILENT, Watch
+
+
+def source_folder(arrays: Path, source: Source) -> Path:
+    """ARRAYS/sources/NAME, where a source's array and rows lie."""
+    return arrays / "sources" / source.name
+
+
+def open_sources(
+    recipe: Recipe, data: Path, arrays: Path, *, dry_run: bool = False, watch: Watch = SILENT
+) -> list[SourceTable]:
+    """Each source's rows and array, made where they are absent, and said.
+
+    Where the source's table is not at hand the frozen rows do. Raises DataError for a table that is
+    no longer what was frozen, or for neither.
+    """
+    return [
+        _open(recipe, source, data / source.place, arrays, dry_run=dry_run, watch=watch)
+        for source in recipe.data.sources
+    ]
+
+
+def _open(
+    recipe: Recipe, source: Source, data: Path, arrays: Path, *, dry_run: bool, watch: Watch
+) -> SourceTable:
+    folder = source_folder(arrays, source)
+    own = recipe.model_copy(update={"data": source.section(), "classes": source.classes})
+    array = load_array(folder, recipe.image)
+    kept = None if array is None else load_rows(source, array, folder)
+    try:
+        table = read_lesions(data, own.data, classes=own.classes).require_sound()
+    except DataError as error:
+        if kept is None or (not isinstance(error, AbsentError) and data.is_dir()):
+            raise DataError(f"source {source.name}: {error}") from error
+        watch.say(f"note: source {source.name} is taken as it was prepared ({error})")
+        return kept
+    if array is None:
+        if dry_run:
+            raise DataError(f"--dry-run: source {source.name} has no array yet; run prepare first")
+        watch.say(f"source {source.name}: preparing its array from {data}")
+    array = prepare_array(own, data, folder, test=False, watch=watch)
+    found = source_rows(source, table, array)
+    if kept is not None and kept.digest != found.digest:
+        raise DataError(
+            f"source {source.name}: {data} is no longer what {folder / ROWS} was made from; put it "
+            f"back, or read it anew after: rm {folder / ROWS}"
+        )
+    if kept is None and not dry_run:
+        save_rows(found, folder)
+    return found
+
+
+def add_sources(
+    recipe: Recipe,
+    parts: Sequence[FoldData],
+    data: Path,
+    arrays: Path,
+    *,
+    dry_run: bool = False,
+    watch: Watch = SILENT,
+) -> list[FoldData]:
+    """The folds with what their sources may train; what is left out of each is said."""
+    tables = open_sources(recipe, data, arrays, dry_run=dry_run, watch=watch)
+    array, folds = parts[0].array, parts[0].folds
+    joined = join_folds(array, folds, tables, arrays, watch=watch)
+    found = []
+    for part in parts:
+        sources = rows_of_fold(tables, joined, part.fold)
+        for source in sources:
+            watch.say(
+                f"fold {part.fold}: {len(source.rows):,} images of source {source.name} train; "
+                f"{source.dropped:,} show a patient, lesion or photograph that is held out"
+            )
+        found.append(replace(part, sources=sources))
+    return found
+
+
+def join_folds(
+    array: ImageArray,
+    folds: FoldTable,
+    tables: Sequence[SourceTable],
+    arrays: Path,
+    *,
+    watch: Watch = SILENT,
+) -> JoinedSources:
+    """Photographs, patients and lesions that the sources share with the fold file and each other;
+    what is found is said."""
+    found = list(_shared(array, tables, arrays, watch=watch))
+    for number, table in enumerate(tables, start=1):
+        copies = len({pair.second for _, other, pair in found if other == number})
+        watch.say(
+            f"source {table.source.name}: {len(table):,} images, {copies:,} of them elsewhere"
+        )
+    joined = join_sources(folds, tables, found)
+    if joined.bridged:
+        watch.say(
+            f"note: {joined.bridged} patients, lesions or photographs of the sources show that "
+            "images of different folds belong together; the fold file does not know it"
+        )
+    return joined
+
+
+def _shared(
+    array: ImageArray, tables: Sequence[SourceTable], arrays: Path, *, watch: Watch
+) -> Iterator[tuple[int, int, SharedImage]]:
+    """Photographs of two of them, with the numbers of both: 0 the array, 1 and up the sources."""
+    every = [array, *(table.array for table in tables)]
+    folders = [arrays, *(source_folder(arrays, table.source) for table in tables)]
+    for one in range(len(every)):
+        for other in range(one + 1, len(every)):
+            watch.say(
+                f"comparing {len(every[one]):,} images with {len(every[other]):,} of a source"
+            )
+            pairs = find_shared(every[one], every[other], folders[one], progress=watch.progress)
+            yield from ((one, other, pair) for pair in pairs)
+
+
+def rows_of_fold(
+    tables: Sequence[SourceTable], joined: JoinedSources, fold: int
+) -> tuple[SourceRows, ...]:
+    """Each source's rows that train while `fold` is held out. Raises DataError where none is
+    left."""
+    parts = []
+    for number, table in enumerate(tables):
+        part = SourceRows(table, np.flatnonzero(joined.may_train(number, fold)))
+        if not len(part.rows):
+            raise DataError(
+                f"source {part.name}: every row shows what fold {fold} or the test part holds out"
+            )
+        parts.append(part)
+    return tuple(parts)

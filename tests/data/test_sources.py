@@ -1,0 +1,138 @@
+"""Sources: soft targets as they are meant, rows frozen, and nobody held out among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma.data.arrays import ImageArray
+from melanoma.data.duplicates.search import IDENTICAL, SharedImage
+from melanoma.data.folds import TEST, FoldTable
+from melanoma.data.readers.table import LesionTable
+from melanoma.data.sources import (
+    SourceTable,
+    join_sources,
+    load_rows,
+    save_rows,
+    source_rows,
+)
+from melanoma.errors import DataError
+from melanoma.recipe.source_section import Source
+
+CLASSES = ("nevus", "melanoma", "other")
+
+
+def source_of(name: str = "year", **changes: Any) -> Source:
+    values: dict[str, Any] = {
+        "name": name,
+        "data": {"reader": "csv_folder"},
+        "means": {"benign": ["nevus", "other"]},
+    }
+    return Source.model_validate({**values, **changes})
+
+
+def array_of(*names: str) -> ImageArray:
+    return ImageArray(Path("none.npy"), 32, names, tuple(f"d{name}" for name in names))
+
+
+def table_of(source: Source, rows: list[tuple[str, str, str, str]]) -> SourceTable:
+    columns = ["image_name", "patient_id", "lesion_id", "label"]
+    frame = pd.DataFrame(rows, columns=columns).assign(soft_target="")
+    return SourceTable(source, array_of(*frame["image_name"]), frame)
+
+
+def lesions(**columns: list[str]) -> LesionTable:
+    frame = pd.DataFrame(
+        {"image_name": ["a", "b", "c"], "patient_id": "", "lesion_id": "", "label": "", **columns}
+    )
+    return LesionTable(frame, Path("year"))
+
+
+def test_labels_are_the_classes_that_a_row_may_be_of() -> None:
+    rows = [("a", "", "", "melanoma"), ("b", "", "", "benign"), ("c", "", "", "")]
+    found = table_of(source_of(), rows).possible(CLASSES)
+    assert found.tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0]]
+
+
+def test_soft_targets_are_read_as_probability_or_logit_and_moved_by_the_shift() -> None:
+    rules = {"column": "p", "scale": "logit", "shift": 1.0}
+    source = source_of(data={"reader": "csv_folder", "target_col": None}, soft_target=rules)
+    found = source_rows(source, lesions(p=["0", "", "-1"]), array_of("c", "a", "b")).soft
+    assert found[:2] == pytest.approx([0.5, 1 / (1 + np.exp(-1))])
+    assert np.isnan(found[2])
+    plain = source_of(soft_target={"column": "p"})
+    found = source_rows(plain, lesions(p=["0.25", "0", "1"]), array_of("a", "b", "c")).soft
+    assert found == pytest.approx([0.25, 0, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["1.5", "high", "inf"])
+def test_what_is_no_probability_is_refused_with_its_row(cell: str) -> None:
+    source = source_of(soft_target={"column": "p"})
+    with pytest.raises(DataError, match="1 rows whose p is no probability"):
+        source_rows(source, lesions(p=["0.5", cell, ""]), array_of("a", "b", "c"))
+
+
+def test_rows_are_frozen_and_another_array_is_refused(tmp_path: Path) -> None:
+    table = table_of(source_of(), [("a", "p", "", "melanoma"), ("b", "", "l", "benign")])
+    save_rows(table, tmp_path)
+    again = load_rows(table.source, table.array, tmp_path)
+    assert again is not None
+    assert again.digest == table.digest
+    with pytest.raises(DataError, match="hold different images"):
+        load_rows(table.source, array_of("b", "a"), tmp_path)
+    with pytest.raises(DataError, match="'benign' is none of the classes"):
+        load_rows(source_of(classes=["naevus", "melanoma"]), table.array, tmp_path)
+
+
+def folds_of(*rows: tuple[str, str, str, int]) -> FoldTable:
+    frame = pd.DataFrame(rows, columns=["image_name", "patient_id", "group", "fold"])
+    return FoldTable(frame.assign(lesion_id="", target=0))
+
+
+OURS = folds_of(
+    ("m0", "p0", "g0", 0), ("m1", "p1", "g1", 1), ("m2", "p2", "g2", 2), ("t", "pt", "g3", TEST)
+)
+
+
+def copy(one: int, first: str, other: int, second: str) -> tuple[int, int, SharedImage]:
+    return one, other, SharedImage(first, second, 1.0, IDENTICAL)
+
+
+def test_a_row_of_a_held_out_patient_name_or_photograph_does_not_train_in_that_fold() -> None:
+    rows = [
+        ("x", "p1", "", ""),  # the patient
+        ("m2", "", "", ""),  # the name
+        ("y", "", "", ""),  # the photograph, of the test part
+        ("z", "", "", ""),  # nothing in common
+    ]
+    found = join_sources(OURS, [table_of(source_of(), rows)], [copy(0, "t", 1, "y")])
+    trains = [found.may_train(0, fold).tolist() for fold in (0, 1, 2)]
+    assert trains == [
+        [True, True, False, True],
+        [False, True, False, True],
+        [True, False, False, True],
+    ]
+    assert found.bridged == 0
+
+
+def test_joining_goes_on_through_patients_and_other_sources() -> None:
+    """A copy of a held-out image is of that patient, and so are the patient's other images."""
+    one = table_of(source_of("one"), [("x", "q", "", ""), ("y", "q", "", "")])
+    two = table_of(source_of("two"), [("z", "", "", ""), ("free", "", "", "")])
+    shared = [copy(0, "m1", 1, "x"), copy(1, "y", 2, "z")]
+    found = join_sources(OURS, [one, two], shared)
+    assert found.may_train(0, 1).tolist() == [False, False]
+    assert found.may_train(1, 1).tolist() == [False, True]
+    assert found.may_train(1, 0).all()
+
+
+def test_what_a_source_tells_of_images_in_two_folds_is_counted() -> None:
+    rows = [("x", "p0", "same", ""), ("y", "p1", "same", "")]
+    found = join_sources(OURS, [table_of(source_of(), rows)], [])
+    assert found.bridged == 1
+    assert not found.may_train(0, 0).any()
+    assert not found.may_train(0, 1).any()

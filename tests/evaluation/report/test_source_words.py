@@ -1,0 +1,55 @@
+"""What sources brought, in report, card and terminal; and what their teacher had seen, on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.text import report_lines
+from melanoma.evaluation.report.assemble import with_words
+from melanoma.evaluation.report.pooled_facts import pool_sources
+from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.source_words import describe_source_line
+from melanoma.training.run.facts import SourceFacts
+
+REPORT = Path(__file__).resolve().parents[3] / "weights" / "ham10000_mobilenet" / "report.json"
+
+
+class Fold:
+    def __init__(self, fold: int, left_out: int) -> None:
+        self.fold = fold
+        self.sources = [
+            SourceFacts(
+                name="year",
+                digest="d",
+                images=100 - left_out,
+                left_out=left_out,
+                weight=0.5,
+                classes={"melanoma": 30},
+                of_several=50,
+                soft=20,
+                unlabeled=20,
+                teacher="a network that saw SIIM",
+            )
+        ]
+
+
+def test_a_source_is_counted_once_and_what_it_lost_by_fold() -> None:
+    (line,) = pool_sources([Fold(0, 3), Fold(1, 0)])
+    assert line.images == 100
+    assert line.left_out == {"0": 3, "1": 0}
+    assert describe_source_line(line) == (
+        "year: 100 images (30 melanoma; 50 of one of several classes; 20 with a teacher's "
+        "probability of melanoma; 20 without a label), drawn 0.5 times an epoch; left out for "
+        "showing what is held out: 3 of fold 0, 0 of fold 1"
+    )
+
+
+def test_report_terminal_and_warnings_tell_of_it() -> None:
+    content = ReportContent.model_validate_json(REPORT.read_bytes())
+    assert "Other tables in the training" not in render_html(content)
+    sources = pool_sources([Fold(0, 3)])
+    content = with_words(content.model_copy(update={"sources": sources}))
+    assert any("a network that saw SIIM" in warning for warning in content.warnings)
+    assert "Other tables in the training" in render_html(content)
+    assert any(line.startswith("trained beside it: year: 100") for line in report_lines(content))

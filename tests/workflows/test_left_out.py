@@ -1,0 +1,66 @@
+"""Results of the same training without a source, taken into the report as what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from melanoma.errors import RecipeError, WeightsError
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.left_out import left_out_results
+
+REPORT = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet" / "report.json"
+
+
+def recipe_of(*sources: str, **changes: Any) -> Recipe:
+    listed = [{"name": name, "data": {"reader": "csv_folder"}} for name in sources]
+    values = {
+        "name": f"with_{len(sources)}",
+        "data": {"reader": "csv_folder", "sources": listed},
+        "folds": {"name": "x"},
+        **changes,
+    }
+    return make_recipe(values)
+
+
+def run_of(folder: Path, recipe: Recipe, *, results: bool = True) -> Path:
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "fold_0" / "recipe.yaml").write_text(recipe.to_yaml())
+    report = json.loads(REPORT.read_text())
+    report["external_results"] = report["external_results"][:1] if results else []
+    (folder / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+def test_a_result_says_what_its_training_left_out(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", recipe_of("a"))
+    (found,) = left_out_results(recipe_of("a", "b"), [folder])
+    assert found.without == "b"
+    assert found.source.endswith(", by the same training without b")
+    assert left_out_results(recipe_of("a", "b"), []) == ()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        (recipe_of("a", "b"), "without 0 of them"),
+        (recipe_of(), "without 2 of them"),
+        (recipe_of("a", seed=9), "seed: 9 -> 0"),
+    ],
+)
+def test_another_training_is_no_estimate(theirs: Recipe, said: str, tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", theirs)
+    with pytest.raises(RecipeError, match=said):
+        left_out_results(recipe_of("a", "b"), [folder])
+
+
+def test_a_run_that_was_scored_nowhere_else_is_refused(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", recipe_of("a"), results=False)
+    with pytest.raises(WeightsError, match="has no result elsewhere"):
+        left_out_results(recipe_of("a", "b"), [folder])
+    with pytest.raises(WeightsError, match="holds no run"):
+        left_out_results(recipe_of("a", "b"), [tmp_path])
