@@ -1,0 +1,235 @@
+"""The shipped model's second edition: several sources, its folds trained, and measured elsewhere.
+
+    python -m benchmarks.second_edition --work DIR [--shared ../shared] [--fold 0] [--only VARIANT]
+    python -m benchmarks.second_edition --work DIR --tiny     # the same code in minutes, to try it
+
+DIR keeps the arrays, the fold file and the weights of each variant: the same command goes on where
+it was stopped. A variant is configs/dermoscopy_lite0.yaml as it is (`all`), or without one of its
+sources: what that source brings, and, on the source that was left out, the honest estimate of
+elsewhere. Each is trained on the folds asked for, evaluated, and scored on sets that it did not
+train on. What is measured is written to --out (results/benchmarks/second_edition.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.facts import run_facts
+from melanoma.storage import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs" / "dermoscopy_lite0.yaml"
+_TINY = (
+    "image.size=32",
+    "training.epochs=1",
+    "training.precise_bn=64",
+    "evaluation.views=1",
+    "evaluation.resamples=100",
+)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A labeled set that some variants never saw: its recipe's data section and folder."""
+
+    folder: str
+    data: dict[str, Any]
+    source: str
+    seen_by: str = ""  # the source of ours that it is
+
+
+ELSEWHERE: dict[str, Elsewhere] = {
+    "siim2020": Elsewhere(
+        "siim2020",
+        {"reader": "siim"},
+        "SIIM-ISIC 2020, all 584 melanomas and a sample of 560 others (Rotemberg et al. 2021)",
+    ),
+    "isic2017_train": Elsewhere(
+        "isic2017_train",
+        {
+            "reader": "csv_folder",
+            "table": "metadata.csv",
+            "images": "images",
+            "image_col": "image_id",
+            "target_col": "melanoma",
+            "age_col": "age_approximate",
+            "sex_col": "sex",
+        },
+        "ISIC 2017, training and validation parts, whole frames squashed (Codella et al. 2018)",
+        seen_by="isic2017_train",
+    ),
+}
+# The source that each leaves out; all of them last, for its report repeats the others' results.
+VARIANTS: dict[str, str | None] = {
+    "without_siim2020_test": "siim2020_test",
+    "without_isic2017_train": "isic2017_train",
+    "all": None,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything lies."""
+
+    work: Path
+    data: Path
+    tiny: bool
+
+    @property
+    def arrays(self) -> Path:
+        """The arrays of HAM10000 and, below sources/, of the others."""
+        return self.work / ("arrays_tiny" if self.tiny else "arrays")
+
+    @property
+    def folds(self) -> Path:
+        """The fold file, the same of all variants."""
+        return self.work / "folds" / "ham10000.csv"
+
+    @property
+    def suffix(self) -> str:
+        """Of what is tried only."""
+        return "_tiny" if self.tiny else ""
+
+    def weights(self, variant: str) -> Path:
+        """The folder of a variant's run."""
+        return self.work / "weights" / f"{variant}{self.suffix}"
+
+
+def write_config(place: Place, variant: str) -> Path:
+    """DIR/VARIANT.yaml: the recipe without the source that the variant leaves out."""
+    values = yaml.safe_load(CONFIG.read_text())
+    left_out = VARIANTS[variant]
+    sources = values["data"]["sources"]
+    values["data"]["sources"] = [one for one in sources if one["name"] != left_out]
+    if left_out is not None:
+        values["name"] = f"{values['name']}_{variant}"
+    place.work.mkdir(parents=True, exist_ok=True)
+    path = place.work / f"{variant}.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def places(place: Place, variant: str) -> list[str]:
+    """The options that every command of the variant has."""
+    options = [
+        *("--config", str(write_config(place, variant)), "--data", str(place.data / "ham10000")),
+        *("--arrays", str(place.arrays), "--folds", str(place.folds)),
+        *("--weights", str(place.weights(variant))),
+    ]
+    for setting in _TINY if place.tiny else ():
+        options += ["--set", setting]
+    return options
+
+
+def train(place: Place, variant: str, folds: Sequence[str]) -> None:
+    """The variant's folds, made or resumed."""
+    for fold in folds:
+        _door("train", "--fold", fold, *places(place, variant))
+
+
+def evaluate(place: Place, variant: str) -> dict[str, Any]:
+    """The variant's own report, and its results on the sets that it did not train on."""
+    # The data sets are public, and so are their images' names.
+    left_out: list[str] = []
+    for other, source in VARIANTS.items() if variant == "all" else ():
+        if source and (place.weights(other) / "external").is_dir():
+            left_out += ["--left-out", str(place.weights(other))]
+    _door("evaluate", "--names", "--allow-missing", *left_out, *places(place, variant))
+    folder = place.weights(variant)
+    found: dict[str, Any] = {"own": _figures(folder / "report.json"), "elsewhere": {}}
+    for name, other in ELSEWHERE.items():
+        if other.seen_by and other.seen_by != VARIANTS[variant]:
+            continue
+        recipe = _external_recipe(place, name)
+        arrays = place.work / f"arrays_{name}{place.suffix}"
+        _door(
+            *("evaluate", "--external", str(recipe), "--data", str(place.data / other.folder)),
+            *("--external-arrays", str(arrays), "--attach", "--names"),
+            *("--arrays", str(place.arrays), "--folds", str(place.folds)),
+            *("--weights", str(folder)),
+        )
+        found["elsewhere"][name] = _figures(folder / "external" / name / "report.json")
+    return found
+
+
+def _external_recipe(place: Place, name: str) -> Path:
+    other = ELSEWHERE[name]
+    path = place.work / f"{name}.yaml"
+    values = {
+        "name": name,
+        "data": other.data,
+        "folds": {"name": name},
+        "study": {"source": other.source},
+    }
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """What the targets are about: ranking, the stored threshold, calibration."""
+    report = json.loads(path.read_text())
+    point = report["thresholds"][0]
+    return {
+        "images": report["data"]["images"],
+        "positives": report["data"]["positives"],
+        "auroc": report["metrics"]["auroc"],
+        "macro_auroc": report["metrics"].get("macro_auroc"),
+        "within_patient_concordance": report["metrics"].get("within_patient_concordance"),
+        "ece": report["calibration"]["after"]["ece"],
+        "at": point["at"],
+        "threshold": point["value"],
+        "sensitivity": point["sensitivity"],
+        "specificity": point["specificity"],
+        "folds": len(report["folds"]),
+        "warnings": report["warnings"],
+    }
+
+
+def _door(verb: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
+    print("$", " ".join(["python", *command[1:]]), file=sys.stderr, flush=True)
+    subprocess.run(command, check=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="arrays, folds, weights")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="with data/")
+    parser.add_argument("--only", action="append", choices=VARIANTS, help="a variant; repeatable")
+    parser.add_argument("--fold", action="append", help="a fold; repeatable (default all)")
+    parser.add_argument("--train-only", action="store_true", help="evaluate nothing")
+    parser.add_argument("--tiny", action="store_true", help="small squares, one epoch")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "results" / "benchmarks" / "second_edition.json"
+    )
+    given = parser.parse_args(arguments)
+    place = Place(given.work, given.shared / "data", given.tiny)
+    found: dict[str, Any] = {**run_facts("second_edition"), "variants": {}}
+    if given.out.is_file() and not given.tiny:
+        found["variants"] = json.loads(given.out.read_text())["variants"]
+    for variant in given.only or VARIANTS:
+        start = time.monotonic()
+        train(place, variant, given.fold or ["all"])
+        if given.train_only:
+            continue
+        line = {**evaluate(place, variant), "seconds": round(time.monotonic() - start)}
+        found["variants"][variant] = line
+        if given.tiny:
+            print(json.dumps(line))
+        else:
+            write_json(given.out, found)
+
+
+if __name__ == "__main__":
+    main()
