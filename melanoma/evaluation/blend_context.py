@@ -37,14 +37,14 @@ def context_features(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Float
     for name in dict.fromkeys(columns):
         if name == "age":
             years = pd.to_numeric(frame["age"], errors="coerce").to_numpy(np.float64)
-            known = np.isfinite(years)
+            known = np.asarray(np.isfinite(years), np.bool_)
             found["age"] = np.where(known, (np.nan_to_num(years) - _MIDDLE) / _SPREAD, 0.0)
             found["age not known"] = (~known).astype(np.float64)
         else:
             cells = frame[name].fillna("").astype(str)
             for value in sorted(set(cells) - {""}):
                 found[f"{name} {value}"] = (cells == value).to_numpy(np.float64)
-            known = (cells != "").to_numpy()
+            known = np.asarray(cells != "", np.bool_)
         if not known.any():
             raise DataError(f"--with {name}: the fold file knows it of no image")
     return np.column_stack(list(found.values())), list(found)

@@ -132,7 +132,7 @@ class Model(Part):
 class Loss(Part):
     name: str = "bce"
     """Name of the loss; an unknown one is refused with the known ones."""
-    parameters: Annotated[dict[str, float], Field(default_factory=dict)]
+    parameters: dict[str, float] = Field(default_factory=dict)
     """The loss's own parameters, such as gamma of focal; an unknown one is refused."""
     positive_weight: Literal["ratio", "effective", "none"] | Positive = "none"
     """Weight of the positives: negatives / positives (ratio), the same of effective numbers, or a

@@ -58,7 +58,10 @@ def written(tmp_path: Path, text: str | None = None) -> Path:
         ({"optimizer": {"lr": 1}}, "optimizer.lr: unknown key; known: name, rate, weight_decay"),
         ({"data": {"chanels": 1}}, "data.chanels: unknown key; "),
         ({"data": {"arraychannels": "bgr"}}, "did you mean array_channels?"),
-        ({"data": {"images": 30}}, "data.images: unknown key; known: reader, array_channels"),
+        (
+            {"data": {"images": 30}},
+            "data.images: unknown key; known: reader, sources, array_channels",
+        ),
         ({"training": {"batch-size": 4}}, "training.batch-size: unknown key; did you mean batch_"),
         (
             {"data": {"reader": "sim"}},
