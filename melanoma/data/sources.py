@@ -32,8 +32,8 @@ _KEYS = ["image_name", "patient_id", "lesion_id"]
 class SourceTable:
     """A source's rows, in the order of its array: text, blank for what is not known.
 
-    `label` is its own class, `soft_target` the teacher's melanoma probability as it is drawn to,
-    shift included.
+    `label` is its own class, `soft_target` the teacher's cell as the table has it: what both mean
+    is the recipe's, so that another shift or class needs no other record.
     """
 
     source: Source
@@ -51,9 +51,16 @@ class SourceTable:
 
     @property
     def soft(self) -> Floats:
-        """(N,) the teacher's melanoma probabilities, NaN where there is none."""
-        values = pd.to_numeric(self.frame["soft_target"], errors="coerce")
-        return np.asarray(values, np.float64)
+        """(N,) the teacher's melanoma probabilities, shift included, NaN where there is none."""
+        rules = self.source.soft_target
+        numbers = pd.to_numeric(self.frame["soft_target"], errors="coerce").to_numpy(np.float64)
+        if rules is None:
+            return np.full(len(numbers), np.nan)
+        if rules.scale == "probability":
+            clipped = np.clip(numbers, 1e-6, 1 - 1e-6)
+            numbers = np.log(clipped / (1 - clipped))
+        probabilities: Floats = 1 / (1 + np.exp(-(numbers + rules.shift)))
+        return probabilities
 
     def possible(self, classes: Sequence[str]) -> npt.NDArray[np.float32]:
         """(N, C) of 0 and 1: the recipe's classes that a row may be of; all 0 without a label."""
@@ -70,14 +77,14 @@ def source_rows(source: Source, table: LesionTable, array: ImageArray) -> Source
     frame = frame.reset_index(drop=True)
     soft = pd.Series("", frame.index)
     if source.soft_target is not None:
-        soft = _soft(frame[source.soft_target.column], source)
+        soft = _checked(frame[source.soft_target.column], source)
     if not source.labeled and (soft == "").all():
         raise DataError(f"{table.folder}: no row of source {source.name} has a soft target")
     return SourceTable(source, array, frame.assign(soft_target=soft)[_COLUMNS])
 
 
-def _soft(cells: pd.Series, source: Source) -> pd.Series:
-    """The column's probabilities as text, shift included. Raises DataError naming the first bad."""
+def _checked(cells: pd.Series, source: Source) -> pd.Series:
+    """The column as it is. Raises DataError naming the first cells that are no soft target."""
     assert source.soft_target is not None
     rules = source.soft_target
     numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
@@ -89,11 +96,7 @@ def _soft(cells: pd.Series, source: Source) -> pd.Series:
             f"source {source.name}: {int(bad.sum())} rows whose {rules.column} is no "
             f"{rules.scale}: {some_rows(bad, cells)}"
         )
-    if rules.scale == "probability":
-        clipped = numbers.clip(1e-6, 1 - 1e-6)
-        numbers = np.log(clipped / (1 - clipped))
-    found = 1 / (1 + np.exp(-(numbers + rules.shift)))
-    return found.map(lambda value: "" if np.isnan(value) else f"{value:.9g}")
+    return cells
 
 
 def save_rows(table: SourceTable, folder: Path) -> None:

@@ -1,0 +1,113 @@
+"""Sources from a folder to a fold: prepared once, frozen, and nothing of what is held out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from melanoma.data.phantoms.drawing import draw_phantom
+from melanoma.errors import DataError
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.fold_sources import open_sources, source_folder
+from melanoma.workflows.train import select_folds
+from melanoma.workflows.watch import Watch
+
+
+def recipe_of(**source: Any) -> Recipe:
+    values = {
+        "name": "several",
+        "data": {
+            "reader": "csv_folder",
+            "group_col": "patient_id",
+            "sources": [
+                {
+                    "name": "year",
+                    "data": {"reader": "csv_folder"},
+                    "soft_target": {"column": "p"},
+                    **source,
+                }
+            ],
+        },
+        "image": {"size": 32},
+        "folds": {"name": "several", "k": 2},
+        "model": {"backbone": "resnet18"},
+    }
+    return make_recipe(values)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """own/ has eight phantoms of eight patients; year/ has the second of them, and two others."""
+    home = tmp_path_factory.mktemp("several")
+    rng = np.random.default_rng(0)
+    own, year = home / "own", home / "year"
+    for folder in (own, year):
+        folder.mkdir()
+    rows = ["image_name,patient_id,target"]
+    for n in range(8):
+        picture = Image.fromarray(draw_phantom(melanoma=n % 2 == 0, rng=rng, size=48))
+        picture.save(own / f"i{n}.png")
+        rows.append(f"i{n},p{n},{(n + 1) % 2}")
+        if n == 1:
+            picture.save(year / "copy.png")
+    (own / "train.csv").write_text("\n".join(rows) + "\n")
+    for name in ("a", "b"):
+        Image.fromarray(draw_phantom(melanoma=False, rng=rng, size=48)).save(year / f"{name}.png")
+    (year / "train.csv").write_text("image_name,target,p\ncopy,0,0.1\na,1,0.9\nb,0,\n")
+    return home
+
+
+def test_a_photograph_that_is_held_out_trains_nowhere_in_that_fold(
+    folders: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    parts = select_folds(
+        recipe_of(),
+        data=folders / "own",
+        arrays=tmp_path / "arrays",
+        folds=tmp_path / "folds.csv",
+        watch=Watch(say=said.append),
+    )
+    assert len(parts) == 2
+    for part in parts:
+        (source,) = part.sources
+        held_out = {part.array.names[row] for row in part.validation}
+        names = {source.table.array.names[row] for row in source.rows}
+        assert names == {"a", "b"} | ({"copy"} if "i1" not in held_out else set())
+    assert sum("1 show a patient, lesion or photograph that is held out" in s for s in said) == 1
+    table = parts[0].sources[0].table
+    taught = dict(zip(table.array.names, table.soft, strict=True))
+    assert taught["copy"] == pytest.approx(0.1) and np.isnan(taught["b"])
+
+
+def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(folders, home)
+    arrays, said = tmp_path / "arrays", list[str]()
+    watch = Watch(say=said.append)
+    with pytest.raises(DataError, match="has no array yet"):
+        open_sources(recipe_of(), home / "own", arrays, dry_run=True)
+    (first,) = open_sources(recipe_of(), home / "own", arrays, watch=watch)
+    # What a label or a teacher means is the recipe's: no other record is needed.
+    shifted = {"soft_target": {"column": "p", "shift": 1.0}}
+    (moved,) = open_sources(recipe_of(**shifted), home / "own", arrays)
+    assert moved.digest == first.digest
+    assert (moved.soft > first.soft)[:2].all()
+    table = home / "year" / "train.csv"
+    table.write_text(table.read_text().replace("a,1", "a,0"))
+    rows = source_folder(arrays, first.source) / "rows.csv"
+    with pytest.raises(DataError, match=rf"no longer what {rows} was made from.*rm {rows}"):
+        open_sources(recipe_of(), home / "own", arrays)
+    shutil.rmtree(home / "year")
+    (again,) = open_sources(recipe_of(), home / "own", arrays, watch=watch)
+    assert again.digest == first.digest
+    assert any("taken as it was prepared" in line for line in said)
+    shutil.rmtree(arrays)
+    with pytest.raises(DataError, match="source year: "):
+        open_sources(recipe_of(), home / "own", arrays)
