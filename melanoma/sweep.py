@@ -51,8 +51,8 @@ def sweep(
 ) -> None:
     """Search a recipe's settings on inner folds; the same command resumes."""
     start, path = time.monotonic(), find_recipe(config)
-    recipe = t.read_recipe_options(config, settings, seed)
-    overrides = tuple(settings or ())
+    asked = t.read_asked(config, settings, seed, data=data, arrays=arrays, folds=folds)
+    recipe, overrides = asked.recipe, (*(settings or ()), *asked.options)
     wanted = load_space(space, path, overrides)
     wanted = wanted if trials is None else wanted.model_copy(update={"trials": trials})
     from melanoma.cluster.searches import import_optuna

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,3 +148,13 @@ def test_a_broken_sweep_goes_on_and_says_what_an_unbroken_one_says(
     other = call_door("sweep", *options, "--out", tmp_path / "broken")
     assert other.code == 2
     assert "holds a sweep of another space" in other.err
+
+
+def test_without_optuna_one_line_says_what_to_install(
+    recipe: Path, tmp_path: Path, call_door: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    ended = call_door("sweep", "--config", recipe, "--space", tmp_path / "space.yaml")
+    assert ended.code == 2
+    assert "pip install 'melanoma[sweep]'" in ended.err
