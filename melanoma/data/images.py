@@ -31,7 +31,7 @@ from melanoma.data.jpeg_damage import check_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
 from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
 from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
-from melanoma.data.webp_structure import decode_webp, is_webp, require_few_chunks
+from melanoma.data.webp_structure import decode_webp, is_webp, require_few_chunks, require_spent
 from melanoma.errors import ImageError
 from melanoma.storage import read_file
 from melanoma.types import Pixels as Pixels  # whoever decodes finds it here
@@ -248,12 +248,14 @@ def _read_structure(data: bytes) -> Structure:
 def _check_damage(data: bytes, structure: Structure) -> tuple[str, ...]:
     """Warnings. Raises ImageError for damage that Pillow says nothing of.
 
-    A WEBP has no checksum, and what is damaged but of the right length looks like any other.
+    A decoder may be content with what is none: each format has its own signs.
     """
     if isinstance(structure, JpegStructure):
         return check_jpeg(data, structure)
     if isinstance(structure, PngStructure):
         require_sound(data, structure)
+    else:
+        require_spent(data)
     return ()
 
 

@@ -1,4 +1,4 @@
-"""A WEBP's chunks, counted without decoding, and its pixels.
+"""A WEBP's chunks, counted without decoding, its pixels, and whether they make sense.
 
 OpenCV decodes, with the same libwebp as Pillow and so to the same values. Pillow keeps Python's
 lock meanwhile, a quarter of a second for 50 megapixels in which no other thread answers anybody,
@@ -15,6 +15,8 @@ from melanoma.types import Pixels
 
 MAX_CHUNKS = 1_000
 _STRIP_ROWS = 256
+_PIXELS, _FRAME_HEADER = (b"VP8 ", b"VP8L"), 16
+_SPARE = 8  # bytes
 
 # OpenCV would write a line of its own to stderr for each file that it refuses.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -34,6 +36,34 @@ def require_few_chunks(data: bytes) -> None:
         if at + 8 > len(data):
             return
     raise ImageError("too_complex", f"a WEBP with more than {MAX_CHUNKS:,} chunks; save it again")
+
+
+def require_spent(data: bytes) -> None:
+    """Raise ImageError (`corrupt_image`) where the pixels need less coded data than there is.
+
+    A WEBP has no checksum, and libwebp decodes whatever comes. But who has lost his place in it
+    ends too late, which libwebp says, or too early: then the same data without its last bytes
+    decodes just as well. What is whole needs all but two or three of them.
+    """
+    found = _coded(data)
+    if found is None or len(found[1]) < 4 * _SPARE:
+        return
+    kind, coded = found[0], found[1][:-_SPARE]
+    content = kind + len(coded).to_bytes(4, "little") + coded + b"\0" * (len(coded) % 2)
+    alone = b"RIFF" + (len(content) + 4).to_bytes(4, "little") + b"WEBP" + content
+    if cv2.imdecode(np.frombuffer(alone, np.uint8), cv2.IMREAD_UNCHANGED) is not None:
+        raise ImageError("corrupt_image", "the image is damaged: its coded data is wrong")
+
+
+def _coded(data: bytes) -> tuple[bytes, bytes] | None:
+    """The kind and the content of the chunk that holds the first frame's pixels."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in _PIXELS:
+            return kind, data[at + 8 : at + 8 + size]
+        at += 8 + (_FRAME_HEADER if kind == b"ANMF" else size + size % 2)
+    return None
 
 
 def decode_webp(data: bytes) -> Pixels:
