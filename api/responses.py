@@ -24,7 +24,8 @@ class Measured(BaseModel):
 
 class ThresholdAnswer(BaseModel):
     """The operating point; `flagged` is melanoma_probability >= value. Its sensitivity and
-    specificity are those of the bundle's own held-out images, null where they are not known."""
+    specificity are those of the bundle's own held-out images, null where they are not known. Of one
+    that was asked for they are known to about a percentage point, without an interval."""
 
     value: float
     at: str = Field(examples=["sensitivity 0.95"])

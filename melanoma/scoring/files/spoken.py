@@ -132,8 +132,9 @@ def _share(reached: Mapping[str, float | None]) -> str:
     value, low, high = (reached.get(key) for key in ("value", "low", "high"))
     if value is None:
         return "undefined"
-    ends = "" if low is None or high is None else f" (95 % interval {low:.1%} to {high:.1%})"
-    return f"{value:.1%}{ends}"
+    if low is None or high is None:  # read off the curve, which has some hundred points
+        return f"about {value:.1%}"
+    return f"{value:.1%} (95 % interval {low:.1%} to {high:.1%})"
 
 
 def _calibrated(answer: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ def test_warnings_come_first_and_under_a_verdict_stands_what_to_do() -> None:
 def test_all_numbers_stand_beside_what_they_refer_to() -> None:
     assert common_lines(ROW) == [
         "threshold 4.2% (sensitivity 0.95): sensitivity 95.1% (95 % interval 93.0% to 97.0%), "
-        "specificity 60.0%, on the bundle's held-out images",
+        "specificity about 60.0%, on the bundle's held-out images",
         "probabilities are calibrated, for a place where 1.80% of the images are melanomas",
         DISCLAIMER,
     ]
