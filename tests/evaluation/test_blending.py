@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
@@ -36,6 +37,22 @@ def test_fitted_weights_are_the_likeliest_of_all_and_sum_to_one(classes: int) ->
     assert blend.weights[0] > max(blend.weights[1:])
     mean = equal_mean(probabilities, target)(probabilities)
     assert np.allclose(mean, probabilities.mean(axis=0))
+
+
+def test_the_weights_reach_the_top_where_it_is_flat() -> None:
+    """A hundred images and two models alike: there expectation-maximization alone gives up."""
+    rng = np.random.default_rng(2)
+    target = (rng.random(100) < 0.15).astype(int)
+    odds = -1.7 + rng.normal(0, 0.3, (2, 100)) + 0.15 * np.array([[0], [1]]) * target
+    both = np.stack([1 - expit(odds), expit(odds)], axis=2)
+    likely = both[:, np.arange(100), target]
+    ends = minimize_scalar(
+        lambda w: -np.log(w * likely[0] + (1 - w) * likely[1]).mean(),
+        bounds=(0, 1),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    assert fit_weights(both, target).weights[0] == pytest.approx(ends.x, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", BLENDS)
