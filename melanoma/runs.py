@@ -149,7 +149,7 @@ def _notes(run: RunSummary) -> list[str]:
     if run.folds and not run.evaluated:
         notes.append("AUROC of each fold; not evaluated yet: python -m melanoma.evaluate")
     if run.leaks:
-        notes.append("LEAK: trained on a leaking fold file")
+        notes.append("LEAK: what was held out had been trained on; the report says which")
     if run.phantoms:
         notes.append("trained on drawings: its figures say nothing of photographs")
     for found in run.external:

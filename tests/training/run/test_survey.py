@@ -94,12 +94,14 @@ def test_a_report_of_the_second_format_is_read(evaluated: Path) -> None:
     assert found.value("macro_auroc") == 0.9 and found.value("auroc") is None
 
 
-def test_a_leak_is_told(evaluated: Path) -> None:
+def test_a_leak_is_told(evaluated: Path, call_door: Callable[..., Any]) -> None:
     path = evaluated / "report.json"
     report = json.loads(path.read_text())
     assert not summarize_run(evaluated).leaks
     path.write_text(json.dumps({**report, "warnings": ["LEAK: a patient in two folds"]}))
     assert summarize_run(evaluated).leaks
+    listed = call_door("runs", evaluated)
+    assert "  LEAK: what was held out had been trained on; the report says which" in listed.out
 
 
 def test_a_recipe_of_another_version_is_kept_as_it_stands(evaluated: Path) -> None:
