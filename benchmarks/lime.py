@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="the square that the network sees")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="the lime package at High too")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--backend", choices=("auto", *BACKENDS), default="auto")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     pixels = read_photograph(args.image) if args.image else draw_photograph()
