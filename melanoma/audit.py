@@ -112,7 +112,10 @@ def _answer(found: Audited, *, start: float, as_json: bool, allowed: bool) -> No
             key: None if values is None else [_plain(one) for one in values]
             for key, values in lists.items()
         }
-        t.answer_json({**facts, **listed, "pairs": [pair._asdict() for pair in found.pairs]})
+        sources = {"sources": list(found.sources)} if found.sources else {}
+        t.answer_json(
+            {**facts, **listed, **sources, "pairs": [pair._asdict() for pair in found.pairs]}
+        )
         return
     for line in found.audit.lines():
         t.answer(line if line.startswith(" ") else f"LEAK: {line}")
@@ -123,6 +126,8 @@ def _answer(found: Audited, *, start: float, as_json: bool, allowed: bool) -> No
     else:
         t.answer(f"identical images: {_some(identical)}")
         t.answer(f"near-duplicates: {_some(near)}")
+    for line in found.sources:
+        t.answer(line)
     t.answer(f"looked at {found.looked_at}, {t.duration(start)}")
 
 

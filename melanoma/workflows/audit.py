@@ -18,6 +18,7 @@ from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.fold_sources import audit_sources
 from melanoma.workflows.places import ARRAYS, fold_file
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.source import require_same_source
@@ -33,6 +34,7 @@ class Audited(NamedTuple):
     looked_at: str
     array: ImageArray | None
     other: ImageArray | None
+    sources: tuple[str, ...] = ()  # what data.sources share with each fold, and so leave out
     sides: bool = True  # False without a fold file: there is nothing that a pair could be parted by
 
 
@@ -84,7 +86,9 @@ def audit_fold_file(
     if not path.is_file():
         none = None if duplicates is None else ()
         looked_at += f", no fold file ({_joined(table, array, duplicates)})"
-        return Audited(LeakAudit(identical=none, near=none), pairs, looked_at, array, array, False)
+        return Audited(
+            LeakAudit(identical=none, near=none), pairs, looked_at, array, array, sides=False
+        )
     split = load_folds(path, classes=recipe.classes)
     require_same_source(recipe, split, path, table.folder, table=table, watch=watch)
     split = with_identities(split, table)
@@ -100,7 +104,10 @@ def audit_fold_file(
     leaking = [*(result.identical or ()), *(result.near or ())]
     pairs = [*leaking, *(pair for pair in pairs if pair not in set(leaking))]
     looked_at += f", {len(split.folds)} folds of {path} (digest {split.digest[:12]})"
-    return Audited(result, pairs, looked_at, array, array)
+    sources: tuple[str, ...] = ()
+    if array is not None:
+        sources = audit_sources(recipe, array, split, table.folder, folder, watch=watch)
+    return Audited(result, pairs, looked_at, array, array, sources)
 
 
 def _joined(table: LesionTable, array: ImageArray | None, found: Duplicates | None) -> str:

@@ -96,12 +96,35 @@ def add_sources(
     for part in parts:
         sources = rows_of_fold(tables, joined, part.fold)
         for source in sources:
-            watch.say(
-                f"fold {part.fold}: {len(source.rows):,} images of source {source.name} train; "
-                f"{source.dropped:,} show a patient, lesion or photograph that is held out"
-            )
+            watch.say(_told(source, part.fold))
         found.append(replace(part, sources=sources))
     return found
+
+
+def audit_sources(
+    recipe: Recipe,
+    array: ImageArray,
+    folds: FoldTable,
+    data: Path,
+    arrays: Path,
+    *,
+    watch: Watch = SILENT,
+) -> tuple[str, ...]:
+    """A line a fold and source: how many rows train, and how many show what is held out."""
+    if not recipe.data.sources:
+        return ()
+    tables = open_sources(recipe, data, arrays, watch=watch)
+    joined = join_folds(array, folds, tables, arrays, watch=watch)
+    return tuple(
+        _told(source, fold) for fold in folds.folds for source in rows_of_fold(tables, joined, fold)
+    )
+
+
+def _told(source: SourceRows, fold: int) -> str:
+    return (
+        f"fold {fold}: {len(source.rows):,} images of source {source.name} train; "
+        f"{source.dropped:,} show a patient, lesion or photograph that is held out"
+    )
 
 
 def join_folds(

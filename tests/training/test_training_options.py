@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from melanoma.errors import DataError, RecipeError
+from melanoma.models.classifier import Classifier
+from melanoma.scoring.backends.torch_members import load_network
 from melanoma.training.auxiliary import AuxiliaryLoss, auxiliary_targets, auxiliary_values
 from melanoma.training.batch_targets import batch_targets
 from melanoma.training.training_network import shrink
@@ -78,6 +80,9 @@ def test_a_fold_trains_with_it_and_keeps_what_scores_alone(
     plain = recipe_of(training={"epochs": 1})
     assert recipe.digest() != plain.digest()
     assert not any("auxiliary" in name for name in load_file(run.folder / "model.safetensors"))
+    served = load_network(run.folder / "model.safetensors", "tiny", outputs=1)
+    assert isinstance(served, Classifier)
+    assert (served.gem is not None) == (case == "gem")
     other = fit(plain, tmp_path / "plain")
     same = np.allclose(run.scores.logits(), other.scores.logits(), atol=1e-6)
     assert same == (case == "checkpointing")
@@ -110,8 +115,6 @@ def test_options_that_are_not_used_change_no_identity(recipe_of: Any) -> None:
 def test_the_stages_of_a_fold_see_the_sizes_that_they_say(
     fit: Any, place: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from melanoma.models.classifier import Classifier
-
     seen: list[tuple[bool, int]] = []
     embed = Classifier.embed
 

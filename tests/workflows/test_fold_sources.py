@@ -14,6 +14,7 @@ from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.errors import DataError
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.workflows.audit import audit_fold_file, look_at
 from melanoma.workflows.fold_sources import open_sources, source_folder
 from melanoma.workflows.train import select_folds
 from melanoma.workflows.watch import Watch
@@ -81,6 +82,13 @@ def test_a_photograph_that_is_held_out_trains_nowhere_in_that_fold(
         names = {source.table.array.names[row] for row in source.rows}
         assert names == {"a", "b"} | ({"copy"} if "i1" not in held_out else set())
     assert sum("1 show a patient, lesion or photograph that is held out" in s for s in said) == 1
+    audited = audit_fold_file(
+        recipe_of(),
+        look_at(recipe_of(), folders / "own", tmp_path / "arrays", tmp_path / "scratch"),
+        tmp_path / "folds.csv",
+    )
+    assert len(audited.sources) == 2
+    assert sum("; 1 show" in line for line in audited.sources) == 1
     table = parts[0].sources[0].table
     taught = dict(zip(table.array.names, table.soft, strict=True))
     assert taught["copy"] == pytest.approx(0.1) and np.isnan(taught["b"])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from melanoma.errors import RecipeError, WeightsError
+from melanoma.evaluation.report.external_results import with_external
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.workflows.left_out import left_out_results
@@ -42,6 +44,10 @@ def test_a_result_says_what_its_training_left_out(tmp_path: Path) -> None:
     assert found.without == "b"
     assert found.source.endswith(", by the same training without b")
     assert left_out_results(recipe_of("a", "b"), []) == ()
+    report = ReportContent.model_validate_json(REPORT.read_bytes())
+    own = report.external_results[0]
+    both = with_external(report.model_copy(update={"external_results": (found, own)}), own)
+    assert [result.without for result in both.external_results] == ["b", None]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def external_result(content: ReportContent, *, source: str = "") -> ExternalResu
 
 
 def with_external(content: ReportContent, result: ExternalResult) -> ReportContent:
-    """The model's own report with the result beside it, in place of an earlier one of that name."""
-    others = [one for one in content.external_results if one.name != result.name]
+    """The model's own report with the result beside it, in place of an earlier one of that name;
+    those of a training without a source stay."""
+    others = [one for one in content.external_results if one.name != result.name or one.without]
     return with_words(content.model_copy(update={"external_results": (*others, result)}))
