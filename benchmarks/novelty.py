@@ -1,9 +1,11 @@
 """The shipped bundle's novelty score: fitted on HAM10000's held-out images, and measured.
 
-    python -m benchmarks.novelty [--cache FILE.npz]
+    python -m benchmarks.novelty [--pictures FOLDER] [--cache FILE.npz]
 
-Against pictures of other things (benchmarks/novelty_pictures.py), smartphone photographs, and two
-sets from elsewhere; beside it the usual scores of the same members (pytorch-ood's detectors by
+Against pictures of other things (benchmarks/novelty_pictures.py; and of a folder, in the forms that
+benchmarks/novelty_forms.py makes: here 398 of the repository EliSchwartz/imagenet-sample-images,
+scikit-image's tutorials, faces, and what packages and documents hold), smartphone photographs, and
+two sets from elsewhere; beside it the usual scores of the same members (pytorch-ood's detectors by
 their formulas). Writes results/benchmarks/novelty.json and weights/NAME/novelty.safetensors, which
 benchmarks/reseal_shipped.py then seals. `--cache` keeps the embeddings, which take the most time.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.facts import run_facts
+from benchmarks.novelty_forms import HALVES, pictures_in_forms
 from benchmarks.novelty_pictures import pictures_by_kind
 from melanoma.data.images import Pixels, decode_image
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
@@ -40,19 +44,22 @@ NAME = "ham10000_mobilenet"
 OUT = ROOT / "results" / "benchmarks" / "novelty.json"
 Sets = dict[str, np.ndarray]
 EXTERNAL = 400  # images of a class, at most
+KINDS = ("other", "phone", "isic", "siim", *HALVES)
 
 
 def main() -> None:
     """Measure, and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path)
-    cache = parser.parse_args().cache
+    parser.add_argument("--pictures", type=Path)
+    asked = parser.parse_args()
+    cache = asked.cache
     table = pd.read_csv(ROOT / "results" / NAME / "oof.csv")
     scorer = Scorer(load_bundle(ROOT / "weights" / NAME))
     if cache is not None and cache.is_file():
         sets: Sets = dict(np.load(cache))
     else:
-        sets = gather(scorer, table)
+        sets = gather(scorer, table, asked.pictures)
         if cache is not None:
             np.savez(cache, **sets)  # type: ignore[arg-type]
     folds = table["fold"].to_numpy(np.int64)
@@ -69,6 +76,8 @@ def main() -> None:
             **_rivals(sets, folds, groups),
             **{name: _half(found, sets, groups, folds, half) for name, half in halves.items()},
         },
+        "pictures": {half: _by_form(found, sets, half) for half in HALVES if f"{half}.E" in sets},
+        "ensemble": _ensemble(found, sets),
         "run": run_facts("novelty"),
     }
     write_json(OUT, measured)
@@ -77,7 +86,7 @@ def main() -> None:
         print(line.model_dump())
 
 
-def gather(scorer: Scorer, table: pd.DataFrame) -> Sets:
+def gather(scorer: Scorer, table: pd.DataFrame, pictures: Path | None) -> Sets:
     """NAME.E embeddings, NAME.L logits and NAME.S statistics of each set, NAME.label their kinds:
     of the held-out images by their own member, of others by all."""
     files = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
@@ -88,7 +97,7 @@ def gather(scorer: Scorer, table: pd.DataFrame) -> Sets:
     )
     found: Sets = {"held.E": held, "held.S": square_statistics(squares)}
     found["held.L"] = table.filter(regex="^logit_(?!best|last)").to_numpy(np.float32)
-    for name, (others, label) in _others(scorer):
+    for name, (others, label) in chain(_others(scorer), _pictures(scorer, pictures)):
         outputs = [
             scorer.members.outputs(others[i : i + 32], views=1) for i in range(0, len(others), 32)
         ]
@@ -118,6 +127,18 @@ def _others(scorer: Scorer) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]
         yield name, (_squares(scorer, [files[one] for one in rows[key]]), label)
 
 
+def _pictures(
+    scorer: Scorer, folder: Path | None
+) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
+    """Of each half of a folder's pictures, in their forms."""
+    if folder is None:
+        return
+    made = [(scorer.square(one), *what) for one, *what in pictures_in_forms(folder)]
+    for half in HALVES:
+        own = [(square, form) for square, form, its in made if its == half]
+        yield half, (np.stack([square for square, _ in own]), [form for _, form in own])
+
+
 class _Rows:
     def __init__(self, squares: np.ndarray) -> None:
         self._squares = squares
@@ -140,7 +161,10 @@ def summarize(
 ) -> NoveltySummary:
     """The report's part, with the pictures of other things and the sets from elsewhere."""
     lines: dict[str, list[NoveltyLine]] = {}
-    for name in ("other", "phone", "isic", "siim"):
+    for name in KINDS:
+        if f"{name}.E" not in sets:
+            lines[name] = []
+            continue
         scores = _served(found, sets, name)
         lines[name] = [
             NoveltyLine(
@@ -154,10 +178,41 @@ def summarize(
             for label in dict.fromkeys(sets[f"{name}.label"].tolist())
         ]
     summary = summarize_novelty(found, labels, groups)
-    others = tuple(lines["other"] + lines["phone"])
+    once = [
+        line.model_copy(update={"name": f"photographs looked at once, {line.name}"})
+        for line in lines[HALVES[1]]
+    ]
+    others = tuple(lines["other"] + lines["phone"] + once)
     return summary.model_copy(
         update={"others": others, "elsewhere": tuple(lines["isic"] + lines["siim"])}
     )
+
+
+def _by_form(found: HeldOutNovelty, sets: Sets, half: str) -> dict[str, list[int]]:
+    """Of each form: how many are novel, and how many there are."""
+    novel, forms = _served(found, sets, half) >= found.novelty.threshold, sets[f"{half}.label"]
+    return {
+        str(form): [int(novel[forms == form].sum()), int((forms == form).sum())]
+        for form in np.unique(forms)
+    }
+
+
+def _ensemble(found: HeldOutNovelty, sets: Sets) -> dict[str, dict[str, float]]:
+    """What the mean of the members calls novel, and what single members do, of sets that none of
+    them saw: the threshold stands on single members' held-out scores."""
+    novelty, rates = found.novelty, {}
+    for name in ("isic", "siim"):
+        plain = novelty.plain_scores(sets[f"{name}.S"])
+        single = [
+            np.mean(
+                (novelty.member_scores(sets[f"{name}.E"][:, n], fold) + plain) / 2
+                >= novelty.threshold
+            )
+            for n, fold in enumerate(novelty.folds)
+        ]
+        served = _served(found, sets, name) >= novelty.threshold
+        rates[name] = {"served": float(served.mean()), "single members": float(np.mean(single))}
+    return rates
 
 
 def _served(found: HeldOutNovelty, sets: Sets, name: str) -> np.ndarray:
@@ -202,8 +257,8 @@ def _half(
     """One half of the score alone. The held-out ones are scored by what was fitted on them too."""
     novelty = found.novelty
     if half:
-        one, other = (novelty.plain.distances(sets[f"{name}.S"]) for name in ("held", "other"))
-        return _compared(np.log(one), np.log(other), sets, groups)
+        one, other = (novelty.plain_scores(sets[f"{name}.S"]) for name in ("held", "other"))
+        return _compared(one, other, sets, groups)
     inside = np.zeros(len(folds))
     for fold in novelty.folds:
         inside[folds == fold] = novelty.member_scores(sets["held.E"][folds == fold], fold)

@@ -5,7 +5,8 @@ rank plus an even rest (probabilistic PCA, Tipping and Bishop 1999). An image's 
 Mahalanobis' under it, as in Lee et al. 2018 (arXiv 1807.03888): its logarithm, in standard
 deviations of the member's own held-out images; the half is the mean over the members. Embeddings
 alone let through what no network was trained to tell apart (faces, textures, an even color), so the
-other half is the same distance of plain statistics of the square (see square_statistics).
+other half is the same distance of plain statistics of the square, the mean over their groups (see
+square_statistics).
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from melanoma.scoring.square_statistics import GROUPS
 from melanoma.types import Floats
 
 Embeddings: TypeAlias = npt.NDArray[np.floating[Any]]
 RANK = 32
 SHARE = 0.01  # of the held-out lesions that the threshold calls novel
+PARTS = 5  # of the lesions: each is judged by what was fitted to the others
 MINIMUM = 200  # lesions: of fewer, one in a hundred is no share to go by
 UNSCORABLE = (
     "This picture does not look like the photographs that this model learned from, so its score "
@@ -65,13 +68,13 @@ class Whitened:
 
 @dataclass(frozen=True)
 class Novelty:
-    """A Gaussian a member and one of the plain statistics, and the threshold at or above which a
-    picture is novel. `means` and `spreads`, (K + 1,), are those of the logarithms of held-out
-    images' distances, the plain statistics' last."""
+    """A Gaussian a member and one a group of the plain statistics, and the threshold at or above
+    which a picture is novel. `means` and `spreads`, (K + groups,), are those of the logarithms of
+    held-out images' distances, the members' first."""
 
     folds: tuple[int, ...]
     gaussians: tuple[Gaussian, ...]
-    plain: Whitened
+    plain: tuple[Whitened, ...]
     means: Floats
     spreads: Floats
     threshold: float
@@ -80,8 +83,17 @@ class Novelty:
         """(B,) of the embeddings, (B, K, D), by the members of these folds, in their order, and
         the squares' statistics, (B, F)."""
         seen = [self.member_scores(embeddings[:, n], fold) for n, fold in enumerate(folds)]
-        plain = (np.log(self.plain.distances(statistics)) - self.means[-1]) / self.spreads[-1]
-        return np.asarray((np.mean(seen, axis=0) + plain) / 2)
+        return np.asarray((np.mean(seen, axis=0) + self.plain_scores(statistics)) / 2)
+
+    def plain_scores(self, statistics: Floats) -> Floats:
+        """(B,) of the squares' statistics, (B, F): the other half of the score."""
+        found, first = [], 0
+        for number, group in enumerate(self.plain, start=len(self.folds)):
+            last = first + len(group.center)
+            logs = np.log(group.distances(statistics[:, first:last]))
+            found.append((logs - self.means[number]) / self.spreads[number])
+            first = last
+        return np.asarray(np.mean(found, axis=0))
 
     def member_scores(self, embeddings: Embeddings, fold: int) -> Floats:
         """(B,) of one member's embeddings, (B, D): its half of the score."""
@@ -123,7 +135,10 @@ def fit_gaussian(embeddings: Embeddings, *, rank: int = RANK) -> Gaussian:
 
 def fit_whitened(statistics: Floats) -> Whitened:
     """Of (n, F), n above F."""
-    covariance = np.cov(statistics.T) + 1e-6 * np.eye(statistics.shape[1])
+    covariance = np.cov(statistics.T)
+    width = len(covariance)
+    # Fields add up to nothing: one direction of each plane has no width.
+    covariance += (1e-3 * np.trace(covariance) / width + 1e-9) * np.eye(width)
     return Whitened(statistics.mean(axis=0), np.linalg.cholesky(np.linalg.inv(covariance)))
 
 
@@ -144,18 +159,19 @@ def fit_novelty(
     *,
     rank: int = RANK,
     share: float = SHARE,
+    columns: Sequence[int] = GROUPS,
     seed: int,
 ) -> HeldOutNovelty | None:
     """Of the held-out images' embeddings, (N, D), and statistics, (N, F), their folds and what
     they share, such as a lesion, (N,).
 
-    The threshold leaves `share` of the groups at or above it, each counting once. None with fewer
-    than MINIMUM groups.
+    `columns` counts those of each group of statistics. The threshold leaves `share` of the groups
+    (lesions) at or above it, each counting once. None with fewer than MINIMUM of them.
     """
     if len(np.unique(groups)) < MINIMUM:
         return None
     numbers = [int(fold) for fold in np.unique(folds)]
-    part = _halves(groups, rng=np.random.default_rng(seed))
+    part = _parts(groups, rng=np.random.default_rng(seed))
     scores = np.zeros(len(folds))
     gaussians, means, spreads = [], [], []
     for fold in numbers:
@@ -166,15 +182,19 @@ def fit_novelty(
         spreads.append(max(logs.std(), 1e-6))
         scores[held] = (logs - means[-1]) / spreads[-1]
         gaussians.append(fit(embeddings[held]))
-    logs = _crossfit_logs(fit_whitened, statistics, part)
-    means.append(logs.mean())
-    spreads.append(max(logs.std(), 1e-6))
-    scores = (scores + (logs - means[-1]) / spreads[-1]) / 2
+    plain, halves = [], []
+    for group in np.split(statistics, np.cumsum(columns)[:-1], axis=1):
+        logs = _crossfit_logs(fit_whitened, group, part)
+        means.append(logs.mean())
+        spreads.append(max(logs.std(), 1e-6))
+        halves.append((logs - means[-1]) / spreads[-1])
+        plain.append(fit_whitened(group))
+    scores = (scores + np.mean(halves, axis=0)) / 2
     threshold = upper_quantile(scores, groups, share)
     fitted = Novelty(
         tuple(numbers),
         tuple(gaussians),
-        fit_whitened(statistics),
+        tuple(plain),
         np.array(means),
         np.array(spreads),
         threshold,
@@ -195,19 +215,20 @@ def upper_quantile(scores: Floats, groups: npt.NDArray[Any], share: float) -> fl
     return float(ranked[last - 1] if last else np.nextafter(ranked[0], np.inf))
 
 
-def _halves(groups: npt.NDArray[Any], *, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(N,) 0 or 1, a group in one half."""
+def _parts(groups: npt.NDArray[Any], *, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(N,) 0 to PARTS - 1, a group in one part."""
     names, number = np.unique(groups, return_inverse=True)
-    halves: npt.NDArray[np.int64] = rng.permutation(len(names))[number] % 2
-    return halves
+    parts: npt.NDArray[np.int64] = rng.permutation(len(names))[number] % PARTS
+    return parts
 
 
 def _crossfit_logs(
-    fit: Callable[[Any], Gaussian | Whitened], points: Any, half: npt.NDArray[np.int64]
+    fit: Callable[[Any], Gaussian | Whitened], points: Any, part: npt.NDArray[np.int64]
 ) -> Floats:
-    """Each image's logarithm of the distance under what is fitted to the other half."""
+    """Each image's logarithm of the distance under what is fitted to the other parts."""
     logs = np.zeros(len(points))
-    for one in (0, 1):
-        here = half == one
-        logs[here] = np.log(fit(points[~here]).distances(points[here]))
+    for one in range(PARTS):
+        here = part == one
+        if here.any():
+            logs[here] = np.log(fit(points[~here]).distances(points[here]))
     return logs

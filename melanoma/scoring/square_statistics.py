@@ -1,12 +1,14 @@
-"""Plain statistics of a square: its colors, its contrasts, and how fine its structures are.
+"""Plain statistics of a square: its colors, its contrasts, how fine its structures are and where.
 
-What no network needs to tell a gray page, a noise or an even color from a photograph of skin.
+What no network needs to tell a gray page, a noise, a scene or an even color from a photograph of
+skin. Three groups, each to be described by itself.
 """
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -15,17 +17,24 @@ from melanoma.types import Floats
 
 Planes: TypeAlias = npt.NDArray[np.float32]
 
-COUNT = 33
 _SCALES = 4
 _ENDS = (2, 25, 75, 98)
+_GRID = 4
+# Colors and contrasts, shapes of the structures, and what is where.
+GROUPS = (33, 9 * _SCALES, 3 * _GRID**2)
+COUNT = sum(GROUPS)
+_PAIRS = ((0, 1), (0, 2), (1, 2))
 
 
 def square_statistics(squares: Pixels) -> Floats:
-    """(B, COUNT) of (B, S, S, 3) uint8 RGB, S of 32 or more.
+    """(B, COUNT) of (B, S, S, 3) uint8 RGB, S of 64 or more; the columns of GROUPS in their order.
 
     Of lightness, red against green, and yellow against blue: the mean, the logarithms of the
     spread and of what each of four scales holds, four percentiles, and the middle against the rim.
-    The finest scale is left out: it tells how a file was resized and compressed.
+    Then of each scale how much its edges run along the sides, in one direction, and in few places,
+    how its details agree between the planes, and how rare they are. Then the mean of each of 4 x 4
+    fields against the square's. The finest scale is left out: it tells how a file was resized and
+    compressed.
     """
     return np.stack([_of_one(square) for square in squares])
 
@@ -37,13 +46,42 @@ def _of_one(square: Pixels) -> Floats:
     level, inner = flat.mean(axis=1), _middle(planes)
     found = [level, np.log(flat.std(axis=1) + 0.01), inner - level]
     found += list(np.percentile(flat, _ENDS, axis=1) - level)
+    shapes: list[Floats] = []
     coarse = _halve(planes)
     for _ in range(_SCALES):
         halved = _halve(coarse)
-        detail = coarse[:, : 2 * halved.shape[1], : 2 * halved.shape[2]] - _double(halved)
+        side = 2 * halved.shape[1]
+        detail = coarse[:, :side, :side] - _double(halved)
         found.append(np.log(np.sqrt((detail**2).mean(axis=(1, 2))) + 0.003))
+        shapes += [_edges(coarse[0]), _details(detail.reshape(3, -1))]
         coarse = halved
-    return np.concatenate(found).astype(np.float64)
+    return np.concatenate([*found, *shapes, _fields(planes, level)]).astype(np.float64)
+
+
+def _edges(lightness: npt.NDArray[np.float32]) -> Floats:
+    """(3,) of one scale: edges along the sides beside those across, the strongest direction beside
+    the weakest, and how few places hold them; logarithms."""
+    right = (lightness[:, 1:] - lightness[:, :-1])[:-1]
+    down = (lightness[1:] - lightness[:-1])[:, :-1]
+    across = (lightness[1:, 1:] - lightness[:-1, :-1], lightness[1:, :-1] - lightness[:-1, 1:])
+    powers = np.array([(one**2).mean() for one in (right, down, *across)]) + 1e-6
+    places = right**2 + down**2 + 1e-6
+    shares = (powers[:2].sum() / powers[2:].sum(), powers.max() / powers.min())
+    return np.log(np.array([*shares, (places**2).mean() / places.mean() ** 2]))
+
+
+def _details(detail: Planes) -> Floats:
+    """(6,) of one scale's (3, P): how the planes' details agree, and how rare they are in each."""
+    spread = detail.std(axis=1) + 0.003
+    agree = [(detail[a] * detail[b]).mean() / (spread[a] * spread[b]) for a, b in _PAIRS]
+    fourth, second = (detail**4).mean(axis=1), (detail**2).mean(axis=1)
+    return np.array([*agree, *(np.log(fourth + 1e-9) - 2 * np.log(second + 3e-5))])
+
+
+def _fields(planes: Planes, level: npt.NDArray[np.float32]) -> Floats:
+    size = (_GRID, _GRID)
+    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes])
+    return np.asarray((small.reshape(3, -1) - level[:, None]).ravel())
 
 
 def _middle(planes: Planes) -> Planes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from melanoma.errors import WeightsError
 from melanoma.scoring.bundle.novelty_file import load_novelty, save_novelty
@@ -20,7 +21,7 @@ from melanoma.scoring.novelty import (
     upper_quantile,
 )
 from melanoma.scoring.scorer import Scorer
-from melanoma.scoring.square_statistics import COUNT, square_statistics
+from melanoma.scoring.square_statistics import COUNT, GROUPS, square_statistics
 
 IMAGES, WIDTH = 600, 24
 
@@ -80,6 +81,37 @@ def test_members_are_taken_by_their_fold_and_not_by_their_place(fitted: HeldOutN
     assert not np.allclose(novelty.scores(both, (1, 0), plain), here)
 
 
+def test_each_group_of_statistics_counts_alike(fitted: HeldOutNovelty) -> None:
+    novelty, rng = fitted.novelty, np.random.default_rng(6)
+    assert [len(group.center) for group in novelty.plain] == [*GROUPS]
+    plain = rng.normal(size=(50, COUNT))
+    usual = novelty.plain_scores(plain).mean()
+    for first, width in zip(np.cumsum([0, *GROUPS]), GROUPS, strict=False):
+        moved = plain.copy()
+        moved[:, first : first + width] += 4
+        assert novelty.plain_scores(moved).mean() > usual + 2
+
+
+def test_a_file_from_before_the_groups_is_read_with_its_one(
+    fitted: HeldOutNovelty, tmp_path: Path
+) -> None:
+    path, first = tmp_path / "novelty.safetensors", fitted.novelty.plain[0]
+    old = replace(
+        fitted.novelty,
+        plain=(first,),
+        means=fitted.novelty.means[:3],
+        spreads=fitted.novelty.spreads[:3],
+    )
+    save_novelty(old, path)
+    arrays = load_file(path)
+    for name in ("center", "factor"):
+        arrays[f"plain.{name}"] = arrays.pop(f"plain.0.{name}")
+    save_file(arrays, path)
+    plain = np.random.default_rng(7).normal(size=(5, COUNT))
+    again = load_novelty(path, [0, 1])
+    assert np.array_equal(again.plain_scores(plain), old.plain_scores(plain))
+
+
 def test_each_lesion_counts_once_however_many_images_it_has() -> None:
     scores = np.r_[np.full(50, 10.0), np.arange(99) / 100]
     groups = np.r_[np.zeros(50), np.arange(1, 100)]
@@ -113,7 +145,7 @@ def test_the_file_gives_the_same_scores_and_refuses_what_is_none(
     assert again.threshold == fitted.novelty.threshold
     with pytest.raises(WeightsError, match="is of the folds"):
         load_novelty(path, [0, 1, 2])
-    spoiled = replace(fitted.novelty, means=np.array([0.0, np.nan, 0.0]))
+    spoiled = replace(fitted.novelty, means=np.full(5, np.nan))
     save_novelty(spoiled, path)
     with pytest.raises(WeightsError, match="not finite"):
         load_novelty(path, [0, 1])
@@ -136,9 +168,14 @@ def test_a_novel_picture_is_unscorable_and_keeps_its_probability(
         seed=0,
     )
     assert found is not None
-    knowing = Scorer(replace(scorer.bundle, novelty=found.novelty))
     noise = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     squares = np.concatenate([trained.array.rows([3]), noise])
+    knowing = Scorer(replace(scorer.bundle, novelty=found.novelty))
+    scores = knowing.member_answers(squares).novelty
+    assert scores is not None and scores[1] > scores[0] + 5
+    # Of images this few, none of which is another lesion, no share is a threshold.
+    between = replace(found.novelty, threshold=float(scores.mean()))
+    knowing = Scorer(replace(scorer.bundle, novelty=between))
     known, new = knowing.score_squares(squares)
     before, plain = scorer.score_squares(squares)
     assert before.novelty is None

@@ -21,12 +21,13 @@ def save_novelty(novelty: Novelty, path: Path) -> None:
     """Write it; the directions in half precision, as they were rounded when fitted."""
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "folds": np.array(novelty.folds, np.int64),
-        "plain.center": novelty.plain.center,
-        "plain.factor": novelty.plain.factor,
         "means": novelty.means,
         "spreads": novelty.spreads,
         "threshold": np.array([novelty.threshold]),
     }
+    for number, group in enumerate(novelty.plain):
+        arrays[f"plain.{number}.center"] = group.center
+        arrays[f"plain.{number}.factor"] = group.factor
     for fold, one in zip(novelty.folds, novelty.gaussians, strict=True):
         arrays[f"{fold}.center"] = one.center.astype(np.float32)
         arrays[f"{fold}.directions"] = one.directions.astype(np.float16)
@@ -43,7 +44,7 @@ def load_novelty(path: Path, folds: Sequence[int]) -> Novelty:
         found = Novelty(
             numbers,
             tuple(_gaussian(arrays, fold) for fold in numbers),
-            Whitened(arrays["plain.center"], arrays["plain.factor"]),
+            _plain(arrays),
             arrays["means"],
             arrays["spreads"],
             float(arrays["threshold"][0]),
@@ -55,6 +56,14 @@ def load_novelty(path: Path, folds: Sequence[int]) -> Novelty:
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise WeightsError(f"{path} holds numbers that are not finite")
     return found
+
+
+def _plain(arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[Whitened, ...]:
+    if "plain.center" in arrays:  # as it was with one group, whose columns are still the first
+        return (Whitened(arrays["plain.center"], arrays["plain.factor"]),)
+    count = sum(name.startswith("plain.") for name in arrays) // 2
+    stems = [f"plain.{number}" for number in range(count)]
+    return tuple(Whitened(arrays[f"{stem}.center"], arrays[f"{stem}.factor"]) for stem in stems)
 
 
 def _gaussian(arrays: dict[str, np.ndarray[Any, Any]], fold: int) -> Gaussian:
