@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from melanoma.errors import DataError, RecipeError, suggest
@@ -37,13 +38,13 @@ def context_features(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Float
     for name in dict.fromkeys(columns):
         if name == "age":
             years = pd.to_numeric(frame["age"], errors="coerce").to_numpy(np.float64)
-            known = np.asarray(np.isfinite(years), np.bool_)
+            known: npt.NDArray[np.bool_] = np.isfinite(years)
             found["age"] = np.where(known, (np.nan_to_num(years) - _MIDDLE) / _SPREAD, 0.0)
             found["age not known"] = (~known).astype(np.float64)
         else:
             cells = frame[name].fillna("").astype(str)
             for value in sorted(set(cells) - {""}):
-                found[f"{name} {value}"] = (cells == value).to_numpy(np.float64)
+                found[f"{name} {value}"] = np.asarray(cells == value, np.float64)
             known = np.asarray(cells != "", np.bool_)
         if not known.any():
             raise DataError(f"--with {name}: the fold file knows it of no image")

@@ -22,6 +22,14 @@ Logits: TypeAlias = npt.NDArray[np.float64]
 MemberEmbeddings: TypeAlias = npt.NDArray[np.float32]
 
 
+class MemberAnswers(NamedTuple):
+    """The members' calibrated probabilities, (B, K, C), and the pictures' novelty, (B,): None where
+    the bundle has no such score."""
+
+    probabilities: Floats
+    novelty: Floats | None
+
+
 class Outputs(NamedTuple):
     """Of one pass through the members: their logits, (B, K, outputs), and their embeddings of the
     upright squares, (B, K, D) float32, from which those of the first view were made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from melanoma.evaluation.scored_images import by_class
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.flagging import flagging_point, moved_point
 from melanoma.scoring.frequency import natural_frequency
-from melanoma.scoring.members import Members
+from melanoma.scoring.members import MemberAnswers, Members
 from melanoma.scoring.novelty import UNSCORABLE
 from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import doubt, possible_classes
@@ -30,14 +30,6 @@ from melanoma.types import Floats
 
 if TYPE_CHECKING:
     from melanoma.models.seed_mean import Network
-
-
-class MemberAnswers(NamedTuple):
-    """The members' calibrated probabilities, (B, K, C), and the pictures' novelty, (B,): None where
-    the bundle has no such score."""
-
-    probabilities: Floats
-    novelty: Floats | None
 
 
 class Scorer:

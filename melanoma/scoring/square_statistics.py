@@ -67,7 +67,7 @@ def _edges(lightness: npt.NDArray[np.float32]) -> Floats:
     powers = np.array([(one**2).mean() for one in (right, down, *across)]) + 1e-6
     places = right**2 + down**2 + 1e-6
     shares = (powers[:2].sum() / powers[2:].sum(), powers.max() / powers.min())
-    return np.log(np.array([*shares, (places**2).mean() / places.mean() ** 2]))
+    return np.asarray(np.log([*shares, (places**2).mean() / places.mean() ** 2]))
 
 
 def _details(detail: Planes) -> Floats:

@@ -145,8 +145,8 @@ def _config(made: TimmMember, bundle: Bundle, facts: Mapping[str, Any]) -> dict[
             "num_classes": bundle.outputs,
             "input_size": [3, bundle.size, bundle.size],
             "fixed_input_size": False,
-            # Of Pillow's ways the nearest to OpenCV's INTER_AREA (benchmarks/exports.py): its box
-            # takes a pixel whole or not at all.
+            # Of Pillow's ways the nearest to OpenCV's INTER_AREA: its box takes a pixel whole or
+            # not at all.
             "interpolation": "bilinear",
             "crop_pct": 1.0,
             "crop_mode": "center" if bundle.fit == "center" else "squash",
