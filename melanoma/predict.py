@@ -139,7 +139,7 @@ def predict(
     from melanoma.scoring.files.outputs import refuse_errors, save_outputs
     from melanoma.scoring.files.patient_rows import read_owners
     from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
-    from melanoma.scoring.files.submission import require_fillable, require_melanoma
+    from melanoma.scoring.files.submission import require_answers, require_fillable
 
     folder = None if url else t.bundle_folder(weights, config, settings)
     files = find_images(
@@ -166,7 +166,7 @@ def predict(
     )
     tell_sizes(files, scorer.size, t.say)
     if submission is not None:
-        require_melanoma(scorer.melanoma, submission)
+        require_answers(submission, melanoma=scorer.melanoma, classes=scorer.classes)
     with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
         rows = _add_patients(rows, owners, scorer)

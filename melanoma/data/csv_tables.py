@@ -25,7 +25,8 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     Headers are stripped as cells are, and letters are composed (Unicode's NFC).
 
     Raises DataError when the file is absent, empty, not UTF-8, starts with a byte-order mark,
-    is separated by something else than commas, or lacks a needed column.
+    is separated by something else than commas, lacks a needed column, or has a row that ends
+    early.
     """
     text = _read_text(path, needed)
     try:
@@ -47,6 +48,7 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{path} is not a table: {error}") from error
+    _require_whole_rows(text, path, cells=len(header))
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take the surplus for an index and shift every column.
         raise DataError(f"{path} has more cells in a row than the header has columns")
@@ -59,6 +61,21 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         lambda column: column.str.strip().replace({"NA": "", "nan": "", "NaN": ""})
     )
     return cleaned
+
+
+def _require_whole_rows(text: str, path: Path, *, cells: int) -> None:
+    """Refuse rows that end early: blanks in their place would be a guess. Blank lines are none."""
+    rows = enumerate(csv.reader(io.StringIO(text)), start=1)
+    short = [
+        (number, len(row)) for number, row in rows if len(row) < cells and any(map(str.strip, row))
+    ]
+    if short:
+        number, found = short[0]
+        more = f", and {len(short) - 1} more rows" if len(short) > 1 else ""
+        raise DataError(
+            f"{path}: row {number - 1} has {found} cells where the header has {cells}{more}; "
+            "is the file cut off?"
+        )
 
 
 def _read_text(path: Path, needed: Sequence[str]) -> str:

@@ -51,6 +51,15 @@ def test_a_table_with_a_monstrous_header_is_one_line(tmp_path: Path, text: str, 
         read_table(path, needed=["image_name"])
 
 
+def test_a_row_that_ends_early_is_refused_and_a_blank_line_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text('image_name,target,site\na,1,"x,\ny"\n\nb,0\nc\n')
+    with pytest.raises(DataError, match="row 3 has 2 cells where the header has 3, and 1 more"):
+        read_table(path, needed=["image_name"])
+    path.write_text('image_name,target,site\na,1,"x,\ny"\n\nb,0,\n')
+    assert read_table(path, needed=["image_name"])["site"].tolist() == ["x,\ny", ""]
+
+
 def test_records_that_are_pipes_are_not_waited_for(tmp_path: Path) -> None:
     for name in ("x_train_32.json", "run.json"):
         os.mkfifo(tmp_path / name)

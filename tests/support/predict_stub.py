@@ -21,6 +21,7 @@ class BytesScorer:
     """Scores by the bytes, and fails after `healthy` photographs, as when the process is killed."""
 
     name, views, melanoma = "stub", 1, ("melanoma",)
+    classes = ("benign", "melanoma")
     threshold: float | None = None
     prevalence: float | None = None
     size: int | None = None

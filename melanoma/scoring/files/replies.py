@@ -73,6 +73,7 @@ class DescribedModel(_Reply):
     digest: Digest
     views: Annotated[int, Field(ge=1, le=8)]
     melanoma: list[Name]
+    classes: list[Name] = []  # an older service does not say it
     image_size: Annotated[int, Field(ge=1)] | None = None
     backend: Name | None = None  # an older service does not say it
     precision: Name | None = None

@@ -44,15 +44,17 @@ class ReadableFile(Protocol):
 
 
 class FileScorer(Protocol):
-    """Whatever scores files. `melanoma` are the classes that count as it, `threshold` what was
-    asked for in the place of the bundle's own, and so is `prevalence`; `engine` what runs the
-    networks and how exactly; `elsewhere` what the bundle reached on other sets: name, source,
-    images, auroc, sensitivity and specificity."""
+    """Whatever scores files. `classes` are the bundle's (none where a service does not say),
+    `melanoma` those that count as it; `threshold` is what was asked for in the place of the
+    bundle's own, and so is `prevalence`; `engine` what runs the networks and how exactly;
+    `elsewhere` what the bundle reached on other sets: name, source, images, auroc, sensitivity and
+    specificity."""
 
     name: str
     digest: str
     views: int
     melanoma: Sequence[str]
+    classes: Sequence[str]
     threshold: float | None
     prevalence: float | None
     engine: str
@@ -82,6 +84,7 @@ class LocalScorer:
         self.digest = scorer.bundle.digest
         self.views = scorer.views
         self.melanoma: Sequence[str] = scorer.bundle.melanoma
+        self.classes: Sequence[str] = scorer.bundle.classes
         self.threshold = scorer.threshold
         self.prevalence = prevalence
         self.engine = f"{scorer.members.backend} {scorer.members.precision}"

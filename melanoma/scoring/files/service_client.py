@@ -55,9 +55,9 @@ class RemoteScorer:
         self._headers = {"User-Agent": "melanoma", **_authorization(token)}
         self._opener = urllib.request.build_opener(_NoRedirect)
         self.name, described = _choose_model(self._read_info(), model, self.address)
-        self.digest = described.digest
-        self.views = described.views
+        self.digest, self.views = described.digest, described.views
         self.melanoma: Sequence[str] = described.melanoma
+        self.classes: Sequence[str] = described.classes
         self.threshold, self.prevalence = threshold, prevalence
         self.engine = f"{described.backend} {described.precision}"
         self.size = described.image_size

@@ -102,10 +102,24 @@ def require_fillable(sample: Path, files: Sequence[ImageFile], *, remote: bool) 
     require_photographs(files, limit=MAX_BYTES if remote else MAX_FILE_BYTES)
 
 
-def require_melanoma(melanoma: Sequence[str], sample: Path) -> None:
-    """Raise RecipeError where the sample asks for a melanoma probability and no class is one."""
-    if not melanoma and len(read_sample(sample).targets) == 1:
+def require_answers(sample: Path, *, melanoma: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise where the bundle has no such numbers, before one is scored: RecipeError where the
+    sample asks for a melanoma probability and no class is one, DataError where one of several
+    columns is none of `classes` (empty: not known)."""
+    targets = read_sample(sample).targets
+    if not melanoma and len(targets) == 1:
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
+    if classes and len(targets) > 1:
+        _require_classes(sample, targets, classes)
+
+
+def _require_classes(sample: Path, targets: Sequence[str], classes: Sequence[str]) -> None:
+    foreign = [column for column in targets if column not in classes]
+    if foreign:
+        raise DataError(
+            f"{sample}: {', '.join(foreign)} are no classes of the bundle ({', '.join(classes)}); "
+            "a sample with one column beside the names takes the melanoma probability"
+        )
 
 
 def write_submission(
@@ -123,13 +137,8 @@ def write_submission(
     names = require_same_images(sample, list(probabilities))
     header, id_col, written = found = read_sample(sample)
     several = len(found.targets) > 1
-    known = next(iter((by_class or {}).values()), {})
-    foreign = [column for column in found.targets if several and column not in known]
-    if foreign:
-        raise DataError(
-            f"{sample}: {', '.join(foreign)} are no classes of the bundle ({', '.join(known)}); "
-            "a sample with one column beside the names takes the melanoma probability"
-        )
+    if several:
+        _require_classes(sample, found.targets, list(next(iter((by_class or {}).values()), {})))
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)

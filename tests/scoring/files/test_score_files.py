@@ -101,6 +101,12 @@ def test_a_submission_needs_a_melanoma_class(
     answer = call_door("predict", "one.jpg", *options, "--submission", "sample.csv")
     assert answer.code == 2
     assert "--submission: the bundle's recipe names no melanoma class" in answer.err
+    Path("sample.csv").write_text("image_name,a,NO_CLASS\none,0,0\n")
+    answer = call_door("predict", "one.jpg", *options, "--submission", "sample.csv")
+    assert (
+        answer.code == 3 and "NO_CLASS" in answer.err and "no classes of the bundle" in answer.err
+    )
+    assert not Path("submission.csv.journal").exists(), "refused before the work"
 
 
 @pytest.mark.parametrize("fit", ["squash", "center"])
