@@ -17,7 +17,7 @@ MIN_CLEARNESS = 3.5
 _MIN_LEVELS = 3.0  # of the step; less is no harm
 _LIKELY = 1.5  # levels, in the mean; steps below are not looked at
 _MOST = 10.0
-_MIN_BLOCKS = 8
+_MIN_BLOCKS = 16  # along a row; in smaller pictures a drawn line may run so
 
 
 def clearest_step(blocks: npt.NDArray[np.uint8], *, rows: int) -> float:

@@ -41,7 +41,7 @@ def guarded(scorer: Scorer) -> Iterator[FastAPI]:
     """With a token, since the schema says that there is one."""
     with pytest.MonkeyPatch.context() as patch:
         # An explanation gives way to whatever else this machine does; here it is waited for.
-        patch.setattr("api.explain_slot._step_back", lambda: None)
+        patch.setattr("api.explain_slot.step_back", lambda niceness: None)
         yield create_app([scorer], Settings(token="s3cret", lime_seconds=600))
 
 

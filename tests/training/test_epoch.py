@@ -507,7 +507,12 @@ def test_a_precision_by_name_is_that_type() -> None:
 def test_auto_takes_bfloat16_only_where_the_cpu_multiplies_it(
     able: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("melanoma.devices._processor_flags", frozenset)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert resolve_precision("auto", CPU) == expected
+    listed = frozenset({"avx2", *(name for name, has in able.items() if has)})
+    monkeypatch.setattr("melanoma.devices._processor_flags", lambda: listed)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert resolve_precision("auto", CPU) == expected
 
 
