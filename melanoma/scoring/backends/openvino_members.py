@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ _PART, _PART_PIXELS = 4, 4 * 224 * 224
 _NICENESS = 5
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
+Made = TypeVar("Made")
+
 
 class OpenVinoMembers:
     """Models by fold (openvino_models), compiled for this processor in float32 or bfloat16.
@@ -57,7 +59,10 @@ class OpenVinoMembers:
         self.precision = precision
         self._load, self._heads = load, heads or {}
         self._models, self._threads = models, threads or count_cores()
-        compiled = {fold: _compile(one, precision, self._threads) for fold, one in models.items()}
+        # Their threads are started here, and behind those that answer.
+        compiled = _behind(
+            lambda: {fold: _compile(m, precision, self._threads) for fold, m in models.items()}
+        )
         self._run = _Runner(compiled, self._threads)
         self._faster: OpenVinoMembers | None = None
         self._reference: TorchMembers | None = None
@@ -255,7 +260,7 @@ def _compile(model: Any, precision: str, threads: int) -> Any:
     return the_core().compile_model(model, "CPU", options)
 
 
-def _behind(make: Callable[[], OpenVinoMembers]) -> OpenVinoMembers:
+def _behind(make: Callable[[], Made]) -> Made:
     """What `make` gives, its threads of a lower priority: they have that of the one that starts
     them, on Linux."""
     with ThreadPoolExecutor(1, initializer=step_back, initargs=(_NICENESS,)) as aside:
