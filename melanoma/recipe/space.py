@@ -80,9 +80,9 @@ def load_space(path: Path, config: Path, overrides: tuple[str, ...] = ()) -> Spa
         values = yaml.safe_load(read_text(path))
         space = Space.model_validate(values)
     except FileNotFoundError as error:
-        raise RecipeError(f"no space at {path}") from error
+        raise RecipeError(f"no search space at {path}") from error
     except OSError as error:
-        raise RecipeError(f"no space at {path}: {error.strerror}") from error
+        raise RecipeError(f"no search space at {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

@@ -75,5 +75,5 @@ def test_what_cannot_be_searched_is_refused(
 
 
 def test_an_absent_space_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no space at"):
+    with pytest.raises(RecipeError, match="no search space at"):
         load_space(tmp_path / "none.yaml", tmp_path / "none.yaml")
