@@ -12,7 +12,7 @@ from torch import nn
 
 from melanoma.data.batches import BatchLoader, RowSource
 from melanoma.data.transforms import Normalize
-from melanoma.models.classifier import Classifier
+from melanoma.models.classifier import Classifier, is_kept
 from melanoma.training.epoch import load_parts, network_inputs
 from melanoma.training.ranks import ALONE, Ranks
 
@@ -35,12 +35,14 @@ def renew_statistics(
     Those that training leaves behind are a running mean over weights that have changed since, over
     augmented images, in half precision. Here they are the plain mean over batches of `rows`, in
     float32 and not augmented (PreciseBN; Wu & Johnson 2021, arXiv 2105.07576). A frozen backbone
-    keeps its own. torch's update_bn does not fit: it sets the whole network to training, so that
-    dropout draws from the generator that a resumed run must find as it was, and it leaves the
-    momenta changed where `between` stops it. Several `ranks` share the batches out.
+    keeps its own, and so do frozen stages. torch's update_bn does not fit: it sets the whole
+    network to training, so that dropout draws from the generator that a resumed run must find as it
+    was, and it leaves the momenta changed where `between` stops it. Several `ranks` share the
+    batches out.
     """
     classifier.eval()
-    norms = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    every = [m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [norm for norm in every if not is_kept(norm)]
     if classifier.frozen or not norms:
         return
     momenta = [norm.momentum for norm in norms]

@@ -17,6 +17,7 @@ from melanoma.devices import autocast
 from melanoma.errors import DivergedError, MelanomaError
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
+from melanoma.training.depthwise import faster_depthwise
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.readings import start_reading
 from melanoma.training.sharpness import ascend
@@ -65,7 +66,7 @@ def train_epoch(
     device = next(model.parameters()).device
     lag = int(device.type == "cuda") if lag is None else lag
     parameters = [p for p in model.parameters() if p.requires_grad]
-    rho = state.plan.optimizer.sam_rho
+    rho, compiled = state.plan.optimizer.sam_rho, state.recipe.training.compile
     losses: list[Tensor] = []
     sizes: list[int] = []
     parts: list[float] = []
@@ -79,7 +80,10 @@ def train_epoch(
             return graphs(batch.pixels, wanted)
         inputs = network_inputs(batch, normalize=normalize, device=device)
         with ranks.gradients(network, averaged=batch.closes):
-            with autocast(device, precision):
+            with (
+                autocast(device, precision),
+                faster_depthwise(model, device, precision, compiled=compiled),
+            ):
                 own = batch.embedded and ranks.world == 1
                 logits = model.classify(inputs) if own else network(inputs)
             value = loss(logits.float(), send(wanted, device))

@@ -77,6 +77,7 @@ def fit_fold(
         head=recipe.model.head,
         pooling=recipe.model.pooling,
         dropout_samples=recipe.model.dropout_samples,
+        frozen_stages=recipe.model.frozen_stages,
         auxiliary=len(auxiliary_values(recipe, data)),
         embedding_width=None if given is None else embedding_width(Path(given)),
         **head_prior(recipe, data),

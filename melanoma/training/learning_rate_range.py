@@ -215,6 +215,7 @@ def _fresh_state(
         head=model.head,
         pooling=model.pooling,
         dropout_samples=model.dropout_samples,
+        frozen_stages=model.frozen_stages,
         auxiliary=len(auxiliary_values(recipe, data)),
         **head_prior(recipe, data),
     )

@@ -66,9 +66,12 @@ def describe_random_features(recipe: Recipe) -> str | None:
     plans = recipe.stage_plans
     if recipe.model.embeddings is not None:
         return None
-    if recipe.model.pretrained != "none" or not plans[0].frozen:
+    if recipe.model.pretrained != "none" or not (plans[0].frozen or recipe.model.frozen_stages):
         return None
-    if all(plan.frozen for plan in plans):
+    if recipe.model.frozen_stages:
+        count = recipe.model.frozen_stages
+        what = f"the first {count} stages start from random weights and stay so"
+    elif all(plan.frozen for plan in plans):
         what = "the backbone is frozen and starts from random weights, so its features are noise"
     else:
         number = next(n for n, plan in enumerate(plans) if not plan.frozen)

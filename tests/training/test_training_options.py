@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from melanoma.errors import DataError, RecipeError
-from melanoma.models.classifier import Classifier
+from melanoma.models.backbones import find_backbone
+from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.scoring.backends.torch_members import load_network
 from melanoma.training.auxiliary import AuxiliaryLoss, auxiliary_targets, auxiliary_values
 from melanoma.training.batch_targets import batch_targets
+from melanoma.training.starting_weights import describe_random_features
 from melanoma.training.training_network import shrink
 
 OTHER = {"auxiliary": {"column": "sex", "weight": 0.5}}
@@ -131,3 +133,30 @@ def test_the_stages_of_a_fold_see_the_sizes_that_they_say(
     half = len(trained) // 2
     assert trained == [16] * half + [32] * half
     assert {size for training, size in seen if not training} == {32}
+
+
+def test_frozen_stages_keep_their_weights_and_their_statistics(
+    fit: Any, recipe_of: Any, tmp_path: Path
+) -> None:
+    networks = []
+    for epochs in (1, 2):
+        training = {"epochs": epochs, "ema_decay": 0.9, "precise_bn": 10}
+        recipe = recipe_of(model={"frozen_stages": 1}, training=training)
+        run = fit(recipe, tmp_path / f"epochs_{epochs}")
+        networks.append(load_file(run.folder / "model.safetensors"))
+    stage = find_backbone("tiny").stage
+    moved = {name for name, value in networks[0].items() if not value.equal(networks[1][name])}
+    inside = {name for name in networks[0] if name.startswith("backbone.")}
+    kept = {name for name in inside if stage(name.removeprefix("backbone.")) < 1}
+    assert kept and not kept & moved
+    assert {name for name in inside - kept if name.endswith("running_mean")} <= moved
+
+
+def test_every_stage_frozen_is_another_option(recipe_of: Any) -> None:
+    stages = find_backbone("tiny").stages
+    with pytest.raises(RecipeError, match="freeze_backbone: true"):
+        make_classifier("tiny", outputs=1, frozen_stages=stages)
+    with pytest.raises(RecipeError, match="the whole backbone stays frozen"):
+        recipe_of(model={"frozen_stages": 1, "freeze_backbone": True})
+    recipe = recipe_of(model={"frozen_stages": 1, "pretrained": "none"})
+    assert "first 1 stages start from random weights" in (describe_random_features(recipe) or "")
