@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -64,6 +64,7 @@ class Classifier(nn.Module):
         # Last, so that the numbers drawn for the head are the same with and without it.
         self.auxiliary = nn.Linear(features, auxiliary) if auxiliary else None
         self.frozen = self.checkpointing = False
+        self.kept: frozenset[str] = frozenset()
 
     @property
     def last_layer(self) -> nn.Linear:
@@ -75,8 +76,14 @@ class Classifier(nn.Module):
     def freeze_backbone(self, frozen: bool = True) -> None:
         """Keep the backbone as it is, BatchNorm statistics included, or let it learn again."""
         self.frozen = frozen
-        self.backbone.requires_grad_(not frozen)
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(not frozen and name not in self.kept)
         self.train(self.training)
+
+    def keep_stages(self, names: Iterable[str]) -> None:
+        """Keep these parameters of the backbone, and the statistics of their norms, for good."""
+        self.kept = frozenset(names)
+        self.freeze_backbone(self.frozen)
 
     def start_checkpointing(self) -> None:
         """Compute the backbone's activations twice in training. Raises RecipeError where it
@@ -85,11 +92,14 @@ class Classifier(nn.Module):
         self.checkpointing = True
 
     def train(self, mode: bool = True) -> Classifier:
-        """As Module.train; a frozen backbone stays in evaluation."""
+        """As Module.train; a frozen backbone, or frozen stages of it, stay in evaluation."""
         super().train(mode)
         # requires_grad does not stop BatchNorm, which moves its statistics in every forward pass.
         if self.frozen:
             self.backbone.eval()
+        elif self.kept:
+            for module in filter(is_kept, self.backbone.modules()):
+                module.train(False)
         return self
 
     def embed(self, images: Tensor) -> Tensor:
@@ -128,6 +138,12 @@ class Classifier(nn.Module):
         return self
 
 
+def is_kept(module: nn.Module) -> bool:
+    """Whether the layer has parameters of its own and none of them learns."""
+    own = [*module.parameters(recurse=False)]
+    return bool(own) and not any(one.requires_grad for one in own)
+
+
 def _make_head(features: int, outputs: int, head: Head | None) -> nn.Linear | nn.Sequential:
     if head is None:
         return nn.Linear(features, outputs)
@@ -147,17 +163,24 @@ def make_classifier(
     positive_share: float | None = None,
     class_shares: Sequence[float] | None = None,
     embedding_width: int | None = None,
+    frozen_stages: int = 0,
     **options: Any,
 ) -> Classifier:
     """A Classifier with fresh weights from torch's generator.
 
     The head's bias starts at the prior that the loss will see, sampler and weights counted in:
     `positive_share` in (0, 1) with one output, `class_shares` (outputs,), each above 0, with
-    several. With `embedding_width` it is a head alone, for embeddings so wide. `options` are the
-    Classifier's own. Raises RecipeError for an unknown backbone and DataError for shares that are
-    none.
+    several. With `embedding_width` it is a head alone, for embeddings so wide. The first
+    `frozen_stages` of the backbone never learn. `options` are the Classifier's own. Raises
+    RecipeError for an unknown backbone or more frozen stages than it can spare, and DataError for
+    shares that are none.
     """
     entry = find_backbone(backbone)
+    if frozen_stages >= entry.stages:
+        raise RecipeError(
+            f"model.frozen_stages: {backbone} has {entry.stages} stages (got {frozen_stages}); "
+            "model.freeze_backbone: true freezes all of them"
+        )
     if positive_share is not None and not 0.0 < positive_share < 1.0:
         raise DataError(f"positive share {positive_share}: training needs both classes")
     if class_shares is not None and not all(0.0 < share < 1.0 for share in class_shares):
@@ -170,6 +193,9 @@ def make_classifier(
         head=head,
         **options,
     )
+    if frozen_stages and not embedding_width:
+        names = (name for name, _ in classifier.backbone.named_parameters())
+        classifier.keep_stages(name for name in names if entry.stage(name) < frozen_stages)
     # Start at the prior: else the first epochs only learn how rare melanoma is.
     if outputs == 1 and positive_share is not None:
         nn.init.constant_(

@@ -69,6 +69,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("model", "pooling", "mean"),
     ("model", "embeddings", None),
     ("model", "dropout_samples", 1),
+    ("model", "frozen_stages", 0),
     ("loss", "auxiliary", None),
 )
 

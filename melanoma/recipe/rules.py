@@ -90,6 +90,8 @@ def option_problem(recipe: Recipe) -> str | None:
     model, training = recipe.model, recipe.training
     if model.dropout_samples > 1 and model.dropout == 0:
         return "model.dropout_samples: without model.dropout every draw is the same"
+    if recipe.is_frozen and model.frozen_stages:
+        return "model.frozen_stages: the whole backbone stays frozen"
     if recipe.is_frozen and model.pooling != "mean":
         return f"model.pooling: {model.pooling} learns with the backbone, which stays frozen"
     if recipe.is_frozen and training.mix is not None and not recipe.augment:

@@ -112,6 +112,9 @@ class Model(Part):
     backbone: the head alone is trained, and no bundle is made."""
     freeze_backbone: StrictBool = False
     """Whether the backbone stays as it is in every epoch; stages say it one by one."""
+    frozen_stages: Annotated[int, Field(ge=0)] = 0
+    """Stages of the backbone, from the stem on, that keep their starting weights and BatchNorm
+    statistics; they are the finest in space and the dearest to train."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Dropout on the pooled features."""
     head: Head | None = None
