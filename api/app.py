@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from api.errors import add_handlers
+from api.error_answers import add_handlers
 from api.middleware import Routes, surround
 from api.routes import PAGE
 from api.routes import router as about_router

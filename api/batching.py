@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from api.decoding import decode_square
-from api.errors import Refusal
+from api.error_answers import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels
 from melanoma.devices import step_back
 from melanoma.scoring.prediction import Prediction

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from fastapi import Request
 
-from api.errors import Refusal
+from api.error_answers import Refusal
 
 MEGABYTE = 1_000_000
 # Whoever is told to end has ten seconds from `docker stop`; a busy machine needs some for the rest.

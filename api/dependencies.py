@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
 
-from api.errors import Refusal, request_id_of
+from api.error_answers import Refusal, request_id_of
 from api.responses import ErrorAnswer
 from api.service import Desk
 from melanoma.errors import ImageError, RecipeError, ScoreError

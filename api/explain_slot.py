@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from api.errors import Refusal
+from api.error_answers import Refusal
 from melanoma.devices import step_back
 
 _LEAVING = "the service is being stopped; ask again in a moment"

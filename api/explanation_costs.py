@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from api.errors import Refusal
-from melanoma.scoring.explain.catalog import EXPLAINERS
+from api.error_answers import Refusal
+from melanoma.scoring.explain.explain_options import PRECISIONS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import time_evaluation
-from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.scorer import Scorer
 
 log = logging.getLogger("melanoma.api")

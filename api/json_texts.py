@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from api.errors import Refusal
+from api.error_answers import Refusal
 
 PIECE = 1 << 20
 # Shorter texts are left where they are: of the largest request they are some megabytes at most.

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import HELD, Bodies, Body
-from api.errors import REQUEST_ID
+from api.error_answers import REQUEST_ID
 from api.service import Desk
 
 _CSP = (

@@ -9,7 +9,7 @@ import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.json_texts import lift_texts
 from api.requests import ALLOWED, MOST_OF_A_PATIENT, PatientRequest, parse_body, parse_patient
 from api.uploads import BATCH, kind_of, open_form, read_body, without_name

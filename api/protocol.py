@@ -11,7 +11,7 @@ from uuid import uuid4
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from api.errors import error_body
+from api.error_answers import error_body
 from api.middleware import HEADERS
 
 _SAID = "this is no request that is understood; /openapi.json lists what there is"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, TypeAlias
 
-from api.errors import Refusal
+from api.error_answers import Refusal
 from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.scorer import Scorer
 

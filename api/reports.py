@@ -94,7 +94,7 @@ def _page(scorer: Scorer) -> ServedReport:
 def _card(scorer: Scorer) -> ServedReport:
     bundle = scorer.bundle
     # Here: it imports torch, and a service starts without.
-    from melanoma.training.run.folder import read_recipe
+    from melanoma.training.run.run_folder import read_recipe
 
     text = render_card(without_names(bundle.report), read_recipe(bundle.folder))
     return _pack(text.encode(), "text/markdown")

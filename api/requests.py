@@ -16,9 +16,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from api.errors import Refusal
-from melanoma.scoring.explain.catalog import EXPLAINERS
-from melanoma.scoring.explain.options import PRECISIONS, Precision, as_precision
+from api.error_answers import Refusal
+from melanoma.scoring.explain.explain_options import PRECISIONS, Precision, as_precision
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 
 # A procedural phantom of 32 px as WEBP: small enough to stand here, and it scores.
 EXAMPLE_IMAGE = (

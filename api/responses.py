@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from melanoma.recipe.any_of import AnyOf
 from melanoma.recipe.sections import ImageType, Risk
 from melanoma.scoring.explain.answers import ExplanationAnswer
-from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.quality import Reason
 from melanoma.scoring.verdict import Code
 

@@ -27,13 +27,13 @@ from api.responses_info import (
 from api.service import Desk
 from melanoma.data import images
 from melanoma.evaluation.disclaimer import DISCLAIMER
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_quality import PictureQuality
-from melanoma.scoring.explain.catalog import EXPLAINERS
-from melanoma.scoring.explain.options import PRECISIONS
+from melanoma.scoring.explain.explain_options import PRECISIONS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.scorer import Scorer
 
 router = APIRouter()

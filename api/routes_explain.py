@@ -7,8 +7,8 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer
-from api.errors import request_id_of
-from api.explain import answer_explanation, explain_photograph, make_question
+from api.error_answers import request_id_of
+from api.explain_answer import answer_explanation, explain_photograph, make_question
 from api.openapi import EXPLAIN_BODY
 from api.requests import ExplainRequest
 from api.responses import ExplainAnswer, PredictionAnswer

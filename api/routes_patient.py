@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, TheThreshold, log_answer
-from api.errors import Refusal, request_id_of
+from api.error_answers import Refusal, request_id_of
 from api.openapi import PATIENT_BODY
 from api.patient_upload import PatientUpload, read_patient
 from api.responses import ItemRefusal, ModelAnswer

@@ -18,8 +18,8 @@ from api.dependencies import (
     log_answer,
     score_each,
 )
-from api.errors import Refusal, request_id_of
-from api.explain import answer_explanation, explain_photograph, make_question
+from api.error_answers import Refusal, request_id_of
+from api.explain_answer import answer_explanation, explain_photograph, make_question
 from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer

@@ -11,7 +11,7 @@ import anyio
 
 from api.batching import MicroBatcher, Outcome
 from api.bodies import MEGABYTE, Bodies
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.explain_slot import Explaining, ExplainSlot
 from api.explanation_costs import Costs
 from api.prometheus import Metrics

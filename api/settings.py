@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from melanoma.errors import RecipeError
-from melanoma.scoring.backends.options import BACKENDS, PRECISIONS, Engine
+from melanoma.scoring.backends.backend_catalog import BACKENDS, PRECISIONS, Engine
 
 DEVICES = ("auto", "cpu", "cuda")
 

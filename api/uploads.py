@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.bodies import HELD, Body
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.json_texts import lift_texts
 from api.limits import JSON_BYTES, TOO_LARGE, form_bytes, json_bytes
 from api.requests import (

@@ -22,8 +22,8 @@ import pandas as pd
 
 from benchmarks.facts import run_facts
 from melanoma.data.images import Pixels, decode_image
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.core import import_openvino
-from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.rounding import MOST_AUROC, MOST_PROBABILITY, measure_rounding
 from melanoma.scoring.scorer import Scorer

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from melanoma.data.folds import FoldTable, make_folds
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import build_report, save_out_of_fold
 from melanoma.evaluation.score_table import LOGITS, ScoreTable

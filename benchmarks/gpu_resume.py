@@ -16,7 +16,7 @@ from benchmarks.gpu_loops import BACKBONE, PLAIN_STEPS
 from melanoma.data.array_build import build_array
 from melanoma.data.folds import make_folds
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.errors import InterruptedRun
 from melanoma.recipe.overrides import make_recipe
 from melanoma.training.fit import fit_fold

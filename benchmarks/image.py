@@ -29,7 +29,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.facts import run_facts
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle.golden import draw_golden, open_scorer
 from melanoma.storage import write_json
 

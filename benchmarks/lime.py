@@ -29,7 +29,7 @@ from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
 from melanoma.models.classifier import make_classifier
-from melanoma.scoring.backends.options import BACKENDS, choose_backend
+from melanoma.scoring.backends.backend_catalog import BACKENDS, choose_backend
 from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
 from melanoma.scoring.explain.explainers import explain_lime

@@ -35,7 +35,7 @@ from melanoma.data.duplicates.near import (
 )
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.images import Pixels, decode_image, make_square
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe

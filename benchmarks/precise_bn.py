@@ -32,7 +32,7 @@ from melanoma.recipe.overrides import make_recipe
 from melanoma.training.batchnorm import renew_statistics, statistics_rows
 from melanoma.training.epoch import predict_rows
 from melanoma.training.fold_data import score_table, select_fold
-from melanoma.training.run.folder import (
+from melanoma.training.run.run_folder import (
     MODEL,
     finish_run,
     fold_folder,

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.reseal_shipped import NAME, ROOT, TABLE
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.report.build import build_report, save_out_of_fold
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import LeakAudit

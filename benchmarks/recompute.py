@@ -27,7 +27,7 @@ from melanoma.data.duplicates.search import find_duplicates
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds
 from melanoma.errors import DataError
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.number_format import measured
 from melanoma.evaluation.render.report_files import save_report

@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.shipped_parts import novelty, patients_and_lesions, phones, picture_quality
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.measure.near_scores import measure_near_scores
 from melanoma.evaluation.measure.operating_points import (
     Threshold,

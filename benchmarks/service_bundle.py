@@ -15,7 +15,7 @@ from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import select_fold
-from melanoma.training.run.folder import fold_folder
+from melanoma.training.run.run_folder import fold_folder
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import split_folds

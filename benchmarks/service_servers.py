@@ -22,8 +22,8 @@ from fastapi import FastAPI, File, UploadFile
 from api.app import create_app
 from api.settings import Settings, read_settings
 from melanoma.devices import resolve_device
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.open_members import open_members
-from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 

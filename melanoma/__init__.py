@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from melanoma.data.images import decode_image
     from melanoma.data.leaks import audit_folds
     from melanoma.data.phantoms.dataset import make_phantoms
-    from melanoma.data.readers.catalog import read_lesions
+    from melanoma.data.readers.reader_catalog import read_lesions
     from melanoma.data.readers.table import LesionTable
     from melanoma.errors import FoldError, MelanomaError
     from melanoma.evaluation.compare.evaluated_run import load_evaluated
@@ -113,7 +113,7 @@ _PUBLIC = {
     "make_phantoms": "data.phantoms.dataset",
     "make_recipe": "recipe.overrides",
     "prepare_array": "workflows.prepare",
-    "read_lesions": "data.readers.catalog",
+    "read_lesions": "data.readers.reader_catalog",
     "report_lines": "evaluation.render.text",
     "select_folds": "workflows.train",
     "split_folds": "workflows.split",

@@ -86,7 +86,7 @@ def blend(
 
 
 def _say(found: dict[str, Any]) -> None:
-    from melanoma.evaluation.metrics.catalog import METRICS
+    from melanoma.evaluation.metrics.metric_catalog import METRICS
 
     for leak in found["leaks"]:
         t.answer(f"warning: {leak}")

@@ -37,7 +37,7 @@ def check(
 ) -> None:
     """Read the table and decode every image; report all problems at once."""
     from melanoma.data.array_build import survey_images
-    from melanoma.data.readers.catalog import read_lesions
+    from melanoma.data.readers.reader_catalog import read_lesions
 
     unknown = [kind for kind in warn_only or () if kind not in LENIENT]
     if unknown:

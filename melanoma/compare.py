@@ -47,7 +47,7 @@ def compare(
 
 
 def _say_comparison(found: dict[str, Any]) -> None:
-    from melanoma.evaluation.metrics.catalog import METRICS
+    from melanoma.evaluation.metrics.metric_catalog import METRICS
 
     for leak in found["leaks"]:
         t.answer(f"warning: {leak}")

@@ -88,7 +88,7 @@ def evaluate(
     --attach puts the result into it.
     """
     from melanoma.evaluation.render.text import report_lines
-    from melanoma.training.run.folder import read_recipe
+    from melanoma.training.run.run_folder import read_recipe
     from melanoma.workflows.error_pictures import save_pictures
     from melanoma.workflows.evaluate import evaluate_folds
     from melanoma.workflows.external import evaluate_external, evaluate_test

@@ -11,11 +11,11 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
-from melanoma.scoring.backends.options import PRECISIONS as PRODUCTS
-from melanoma.scoring.backends.options import Engine
-from melanoma.scoring.explain.catalog import EXPLAINERS, find_explainer
-from melanoma.scoring.explain.catalog import explain as explain_pixels
-from melanoma.scoring.explain.options import PRECISIONS, Question, as_precision
+from melanoma.scoring.backends.backend_catalog import PRECISIONS as PRODUCTS
+from melanoma.scoring.backends.backend_catalog import Engine
+from melanoma.scoring.explain.explain_options import PRECISIONS, Question, as_precision
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, find_explainer
+from melanoma.scoring.explain.explainer_catalog import explain as explain_pixels
 
 if TYPE_CHECKING:
     from melanoma.data.images import Pixels

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from melanoma import terminal as t
-from melanoma.scoring.export.options import FORMATS, ExportOptions
+from melanoma.scoring.export.export_options import FORMATS, ExportOptions
 
 app = t.make_app()
 
@@ -36,7 +36,7 @@ def export(
     start = time.monotonic()
     options = ExportOptions(views=views, license=license_id)
     from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.scoring.export.catalog import find_export
+    from melanoma.scoring.export.export_catalog import find_export
 
     write = find_export(to)
     bundle = load_bundle(t.bundle_folder(weights, config, settings))

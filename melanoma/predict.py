@@ -15,8 +15,8 @@ import typer
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
 from melanoma.explain import Precision, add_pictures, name_pictures, require_known, split_precisions
-from melanoma.scoring.backends.options import Engine
-from melanoma.scoring.explain.options import Question
+from melanoma.scoring.backends.backend_catalog import Engine
+from melanoma.scoring.explain.explain_options import Question
 from melanoma.scoring.files.requirements import refuse_given, require_meant, require_outputs
 
 if TYPE_CHECKING:

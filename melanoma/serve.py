@@ -15,7 +15,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError, StorageError
-from melanoma.scoring.backends.options import list_backends
+from melanoma.scoring.backends.backend_catalog import list_backends
 from melanoma.workflows.places import weights_folder
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def ship(
     """Copy a sealed bundle with its members in half precision, and say what the rounding does."""
     start = time.monotonic()
     from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.scoring.bundle.ship import ship_bundle
+    from melanoma.scoring.bundle.shipped_copy import ship_bundle
 
     bundle = load_bundle(t.bundle_folder(weights, config, settings))
     shipped = ship_bundle(bundle, out, notes=note or [], prevalence=prevalence, names=names)

@@ -19,7 +19,7 @@ from melanoma.recipe.space import as_overrides, load_space
 from melanoma.workflows.places import fold_file
 
 if TYPE_CHECKING:
-    from melanoma.cluster.sweep import SweepResult
+    from melanoma.cluster.nested_sweep import SweepResult
     from melanoma.cluster.trials import Sweep
     from melanoma.recipe.space import Space
 
@@ -55,8 +55,8 @@ def sweep(
     recipe, overrides = asked.recipe, (*(settings or ()), *asked.options)
     wanted = load_space(space, path, overrides)
     wanted = wanted if trials is None else wanted.model_copy(update={"trials": trials})
+    from melanoma.cluster.nested_sweep import begin_sweep, folder_of, outer_folds, trainings
     from melanoma.cluster.searches import import_optuna
-    from melanoma.cluster.sweep import begin_sweep, folder_of, outer_folds, trainings
     from melanoma.cluster.trials import Sweep
     from melanoma.devices import resolve_device
     from melanoma.workflows.train import check_recipe, select_folds
@@ -95,7 +95,7 @@ def sweep(
 def _search(
     sweep: Sweep, space: Space, outer: list[int], seed: int, on: str | None, per_task: str | None
 ) -> SweepResult:
-    from melanoma.cluster.sweep import run_sweep
+    from melanoma.cluster.nested_sweep import run_sweep
     from melanoma.training.watchers import Watchers
 
     watchers = Watchers(say=t.say)

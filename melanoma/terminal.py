@@ -18,7 +18,7 @@ from melanoma.errors import MelanomaError, plain_line
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.backends.options import list_backends
+from melanoma.scoring.backends.backend_catalog import list_backends
 from melanoma.storage import DISK_ERRORS, storage_error
 from melanoma.workflows.asked import Asked, ask_recipe
 from melanoma.workflows.places import ARRAYS, weights_folder

@@ -21,7 +21,7 @@ from melanoma.workflows.places import fold_file, fold_numbers, weights_folder
 if TYPE_CHECKING:
     from melanoma.training.fold_data import FoldData
     from melanoma.training.ranks import Ranks
-    from melanoma.training.run.folder import FoldRun
+    from melanoma.training.run.run_folder import FoldRun
     from melanoma.workflows.asked import Asked
 
 app = t.make_app()
@@ -91,7 +91,7 @@ def train(
         fold_numbers(fold, list(range(asked.recipe.folds.k)))
     from melanoma.devices import resolve_device
     from melanoma.training.torchrun import join_ranks
-    from melanoma.training.tracking.catalog import tracking_places
+    from melanoma.training.tracking.tracker_catalog import tracking_places
 
     resolve_device(device)
     places = tracking_places(track)
@@ -184,7 +184,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """The folds one after another, by this process or by those of torchrun."""
     from melanoma.training.run.facts import is_finished
-    from melanoma.training.run.folder import fold_folder
+    from melanoma.training.run.run_folder import fold_folder
     from melanoma.workflows.train import fold_summary, train_fold
 
     summaries = []

@@ -21,7 +21,7 @@ from toy_explanation import TOY
 from typer.testing import CliRunner
 
 from melanoma.data.augmentation import TRANSFORMS, Augmentation
-from melanoma.data.readers import catalog as readers
+from melanoma.data.readers import reader_catalog as readers
 from melanoma.data.readers.siim import read_siim
 from melanoma.errors import RecipeError
 from melanoma.evaluation.render.model_card import render_card
@@ -31,10 +31,10 @@ from melanoma.recipe import data_sections
 from melanoma.recipe.json_schema import recipe_schema
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.backends.options import BACKENDS, Backend, Engine, choose_backend
+from melanoma.scoring.backends.backend_catalog import BACKENDS, Backend, Engine, choose_backend
 from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.members import WatchedMembers
 from melanoma.workflows.train import check_recipe
 

@@ -48,6 +48,19 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert found.stdout == "False\n"
 
 
+def test_no_two_modules_have_one_name_but_a_command_and_its_workflow() -> None:
+    commands = {file.name for file in (ROOT / "melanoma").glob("*.py")}
+    files = [
+        file.relative_to(ROOT)
+        for room in ("melanoma", "api")
+        for file in (ROOT / room).rglob("*.py")
+        if file.stem != "__init__"
+        and not (file.parent.name == "workflows" and file.name in commands)
+    ]
+    names = [file.name for file in files]
+    assert [str(file) for file in files if names.count(file.name) > 1] == []
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = melanoma.no_such_name

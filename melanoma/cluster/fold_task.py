@@ -15,7 +15,7 @@ from melanoma.cluster.stored_folder import StoredFolder
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
-from melanoma.training.run.folder import fold_folder
+from melanoma.training.run.run_folder import fold_folder
 from melanoma.workflows.train import train_fold
 from melanoma.workflows.watch import Watch
 

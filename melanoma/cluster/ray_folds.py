@@ -18,7 +18,7 @@ from melanoma.cluster.ray_session import here, node_resources, read_resources
 from melanoma.errors import InterruptedRun, MelanomaError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
-from melanoma.training.run.folder import FoldRun, clear_run, fold_folder, hold, load_run
+from melanoma.training.run.run_folder import FoldRun, clear_run, fold_folder, hold, load_run
 from melanoma.training.run.signals import Interruption
 from melanoma.workflows.watch import SILENT, Watch
 

@@ -18,7 +18,7 @@ from typing import Any
 from melanoma.cluster.ray_session import node_resources, read_resources
 from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
 from melanoma.errors import DataError, MelanomaError
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.files.open_local import open_local
 from melanoma.scoring.files.parquet_rows import parquet_bytes
 from melanoma.scoring.files.score_files import LocalScorer, journal_key, score_files

@@ -23,7 +23,7 @@ from melanoma.recipe.space import Settings, as_overrides
 from melanoma.storage import digest_of, read_text, write_json
 from melanoma.training.epoch_metrics import judge, validate
 from melanoma.training.fold_data import FoldData
-from melanoma.training.run.folder import MODEL, FoldRun, fold_folder
+from melanoma.training.run.run_folder import MODEL, FoldRun, fold_folder
 from melanoma.training.seeds import fit_seeds
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.places import IMAGENET

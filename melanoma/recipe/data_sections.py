@@ -1,6 +1,6 @@
 """The data section of a recipe: one record a reader, listed in READERS.
 
-melanoma.data.readers.catalog has the function that reads for each of them.
+melanoma.data.readers.reader_catalog has the function that reads for each of them.
 """
 
 from __future__ import annotations

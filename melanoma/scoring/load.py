@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.scorer import Scorer

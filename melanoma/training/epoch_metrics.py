@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Schedule
 from melanoma.types import Floats, Integers

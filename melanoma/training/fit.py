@@ -24,7 +24,8 @@ from melanoma.training.given_embeddings import embedding_facts, embedding_width
 from melanoma.training.loop import Loop
 from melanoma.training.ranks import ALONE, Ranks, sync_norms
 from melanoma.training.run.facts import RunStart, read_facts
-from melanoma.training.run.folder import (
+from melanoma.training.run.resume_state import State, load_state, remove_states
+from melanoma.training.run.run_folder import (
     FoldRun,
     clear_run,
     hold,
@@ -32,7 +33,6 @@ from melanoma.training.run.folder import (
     require_same_run,
     start_run,
 )
-from melanoma.training.run.resume_state import State, load_state, remove_states
 from melanoma.training.run.signals import Interruption
 from melanoma.training.source_rows import describe_source
 from melanoma.training.starting_weights import (

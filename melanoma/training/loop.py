@@ -35,8 +35,8 @@ from melanoma.training.fold_data import FoldData, score_table
 from melanoma.training.mixing import mix_batches
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.facts import RunStart
-from melanoma.training.run.folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.resume_state import load_state, save_state
+from melanoma.training.run.run_folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.signals import Interruption
 from melanoma.training.source_rows import plan_fold, row_source, training_rows
 from melanoma.training.state import TrainingState, start_state

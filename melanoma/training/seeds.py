@@ -23,7 +23,7 @@ from melanoma.training.fit import describe_run, fit_fold
 from melanoma.training.fold_data import FoldData
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.run.facts import RunStart, read_facts
-from melanoma.training.run.folder import (
+from melanoma.training.run.run_folder import (
     MODEL,
     FoldRun,
     clear_run,

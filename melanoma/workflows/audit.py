@@ -14,7 +14,7 @@ from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
 from melanoma.data.groups import join_groups
 from melanoma.data.leaks import LeakAudit, audit_external, audit_folds, with_identities
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe

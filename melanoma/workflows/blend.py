@@ -17,7 +17,7 @@ from melanoma.evaluation.blend_context import context_features, require_context
 from melanoma.evaluation.blending import BLENDS, Blend, Stacked, Weighted, blend_nested
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.types import Floats
 
 _COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict's table

@@ -11,8 +11,8 @@ import numpy as np
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
-from melanoma.evaluation.metrics.catalog import METRICS
 from melanoma.evaluation.metrics.delong import delong_difference
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import differences

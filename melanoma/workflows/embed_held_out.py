@@ -12,7 +12,7 @@ from melanoma.data.find_array import find_array
 from melanoma.errors import DataError
 from melanoma.scoring.backends.torch_members import TorchMembers, load_network
 from melanoma.scoring.held_out import HalfFloats, embed_held_out
-from melanoma.training.run.folder import MODEL, fold_folder
+from melanoma.training.run.run_folder import MODEL, fold_folder
 from melanoma.workflows.finished import FinishedFolds
 from melanoma.workflows.watch import Watch
 

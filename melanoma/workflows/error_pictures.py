@@ -10,7 +10,7 @@ from melanoma.data.name_digests import with_known_names
 from melanoma.evaluation.compare.evaluated_run import load_evaluated
 from melanoma.evaluation.compare.mistake_figures import save_mistakes
 from melanoma.evaluation.report.build import Report
-from melanoma.training.run.folder import read_recipe
+from melanoma.training.run.run_folder import read_recipe
 from melanoma.workflows.watch import SILENT, Watch
 
 

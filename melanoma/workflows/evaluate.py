@@ -18,8 +18,8 @@ from melanoma.scoring.bundle.seal import lay_report, seal_bundle
 from melanoma.scoring.bundle.staging import MANIFEST, staging
 from melanoma.scoring.novelty import Novelty
 from melanoma.scoring.patient_report import add_context
-from melanoma.training.run.folder import hold
 from melanoma.training.run.history import read_histories
+from melanoma.training.run.run_folder import hold
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
 from melanoma.workflows.fit_novelty import fit_run_novelty
 from melanoma.workflows.image_flow import count_flow

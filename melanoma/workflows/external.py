@@ -17,7 +17,7 @@ from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
 from melanoma.data.leaks import LeakAudit, audit_external, audit_test
 from melanoma.data.name_digests import with_known_names
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
 from melanoma.errors import DataError
@@ -36,7 +36,7 @@ from melanoma.scoring.external_set import build_external_report, external_rows, 
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
-from melanoma.training.run.folder import read_recipe
+from melanoma.training.run.run_folder import read_recipe
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates

@@ -12,7 +12,7 @@ from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, concat_scores
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.training.run.facts import RunFacts, read_facts
-from melanoma.training.run.folder import FoldRun, fold_folder, load_run, read_recipe
+from melanoma.training.run.run_folder import FoldRun, fold_folder, load_run, read_recipe
 from melanoma.workflows.source import require_same_source
 from melanoma.workflows.watch import Watch
 

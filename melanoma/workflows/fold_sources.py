@@ -11,7 +11,7 @@ import numpy as np
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.duplicates.search import SharedImage, find_shared
 from melanoma.data.folds import FoldTable
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.sources import (
     ROWS,
     JoinedSources,

@@ -13,7 +13,7 @@ from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.source_section import Source
 from melanoma.storage import read_text
-from melanoma.training.run.folder import read_recipe
+from melanoma.training.run.run_folder import read_recipe
 
 
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:

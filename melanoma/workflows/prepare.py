@@ -10,9 +10,9 @@ from melanoma.data.arrays import ImageArray, array_file
 from melanoma.data.find_array import find_array, require_same_files, require_same_rows
 from melanoma.data.groups import exact_duplicates
 from melanoma.data.partial_array import is_unfinished, take_up_unfinished
-from melanoma.data.readers.catalog import read_lesions, read_test_lesions
 from melanoma.data.readers.files import some_names
 from melanoma.data.readers.npy_arrays import test_arrays
+from melanoma.data.readers.reader_catalog import read_lesions, read_test_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe

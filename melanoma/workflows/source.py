@@ -8,7 +8,7 @@ from typing import Any
 from melanoma.data.fold_changes import changed_parts, changed_rows, in_common
 from melanoma.data.fold_record import FoldRecord, digest_rows, load_record, save_record
 from melanoma.data.folds import FoldTable
-from melanoma.data.readers.catalog import READERS, read_lesions
+from melanoma.data.readers.reader_catalog import READERS, read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import AbsentError, DataError, FoldError
 from melanoma.recipe.recipe import Recipe

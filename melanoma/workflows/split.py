@@ -15,8 +15,8 @@ from melanoma.data.folds import FoldTable, make_folds, save_folds, with_file_fac
 from melanoma.data.groups import Pair
 from melanoma.data.leaks import audit_folds
 from melanoma.data.own_parts import describe_own_parts
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.identities import count_known, describe_large_groups
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.recipe import Recipe
 from melanoma.workflows.source import record_source

@@ -24,11 +24,11 @@ from melanoma.training.epoch_metrics import metric_names, validate
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.given_embeddings import embedding_width
 from melanoma.training.ranks import ALONE, Ranks
-from melanoma.training.run.folder import FoldRun, fold_folder
+from melanoma.training.run.run_folder import FoldRun, fold_folder
 from melanoma.training.seeds import fit_seeds
 from melanoma.training.starting_weights import audit_starts, describe_random_features
-from melanoma.training.tracking.catalog import make_trackers
 from melanoma.training.tracking.follow import follow
+from melanoma.training.tracking.tracker_catalog import make_trackers
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.fold_sources import add_sources
 from melanoma.workflows.places import IMAGENET, fold_numbers

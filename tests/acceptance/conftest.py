@@ -25,7 +25,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.fit import fit_fold
-from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.run_folder import FoldRun
 
 ROOT = Path(__file__).resolve().parents[2]
 

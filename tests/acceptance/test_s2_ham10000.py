@@ -21,14 +21,14 @@ from api.app import load_app
 from api.settings import Settings, read_settings
 from melanoma.data.folds import FoldTable, make_folds
 from melanoma.data.leaks import audit_folds
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES, read_targets
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.errors import DataError, RecipeError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.explain import lime
+from melanoma.scoring.explain.explain_options import PRECISIONS
 from melanoma.scoring.explain.explainers import explain_lime
-from melanoma.scoring.explain.options import PRECISIONS
 from melanoma.scoring.explain.pictures import tint_segments
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from api import responses, responses_info
 from api.app import create_app
 from api.settings import Settings
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.scorer import Scorer
 
 

@@ -14,7 +14,7 @@ from tiny_service import encode
 
 import api.batching
 from api.batching import MicroBatcher
-from api.errors import Refusal
+from api.error_answers import Refusal
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
 from melanoma.scoring.prediction import Prediction

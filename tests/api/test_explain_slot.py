@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from api import explain_slot
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.explain_slot import ExplainSlot
 from melanoma.data.images import decode_image
 from melanoma.errors import ExplanationError

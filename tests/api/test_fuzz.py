@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_service import ROOT, encode, refused
 
-from api.errors import STATUS
+from api.error_answers import STATUS
 from melanoma.data.images import MAX_PIXELS, decode_image
 from melanoma.errors import ImageError
 

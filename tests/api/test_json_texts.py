@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from api import json_texts
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.json_texts import lift_texts
 
 DATA = np.random.default_rng(0).integers(0, 256, 5_000, dtype=np.uint8).tobytes()

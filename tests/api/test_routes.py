@@ -19,7 +19,7 @@ from tiny_service import encode, refused
 from api import reports
 from api.app import create_app
 from api.settings import Settings
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.render.chart_words import Words
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.render.html import render_html

@@ -9,7 +9,7 @@ from tiny_service import run_command
 
 from api.settings import Settings, read_settings
 from melanoma.errors import RecipeError
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 
 ENVIRONMENT = {
     "WEIGHTS": "a:b/c",

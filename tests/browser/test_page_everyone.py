@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from tiny_service import encode
 
-from api.errors import STATUS
-from melanoma.evaluation.metrics.catalog import METRICS
+from api.error_answers import STATUS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.report.warnings import PHANTOMS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT

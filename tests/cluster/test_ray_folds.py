@@ -13,7 +13,7 @@ from melanoma.cluster.ray_folds import train_on_ray
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
-from melanoma.training.run.folder import fold_folder
+from melanoma.training.run.run_folder import fold_folder
 from melanoma.workflows.train import select_folds, train_fold
 from melanoma.workflows.watch import Watch
 

@@ -12,7 +12,7 @@ from melanoma.cluster.held_array import hold_array, is_here, stored_pixels
 from melanoma.cluster.stored_folder import StoredFolder
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.errors import RecipeError
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.sections import Image

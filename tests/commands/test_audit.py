@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.training.run.folder import load_run
+from melanoma.training.run.run_folder import load_run
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]

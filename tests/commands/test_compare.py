@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
 from melanoma.errors import DataError, FoldError, RecipeError, WeightsError
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.workflows.compare import compare_runs_in
 
 Door = Callable[..., Any]

@@ -19,7 +19,7 @@ from melanoma.data.array_build import adopt_array, build_array, find_adoptable, 
 from melanoma.data.array_lock import LOCK
 from melanoma.data.arrays import ImageArray, array_file, load_array
 from melanoma.data.images import DECODER_VERSION, FileFacts, read_measured
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
 from melanoma.recipe.data_sections import SiimData

@@ -22,7 +22,7 @@ from melanoma.data.batches import (
     load_batches,
     plan_epoch,
 )
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.sections import Image, Sampler
 

@@ -19,7 +19,7 @@ from melanoma.data import file_states
 from melanoma.data.array_build import adopt_array, build_array
 from melanoma.data.find_array import find_array, require_same_files, require_same_rows
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import SiimData

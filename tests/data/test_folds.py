@@ -28,8 +28,8 @@ from melanoma.data.folds import (
 )
 from melanoma.data.groups import Pair, exact_duplicates, join_groups
 from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_leaks
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, FoldError
 from melanoma.recipe.data_sections import HamData, SiimData

@@ -16,7 +16,7 @@ from refusals import interrupt_after, require_refusal
 from melanoma import train
 from melanoma.data.npy_file import NpyFile
 from melanoma.storage import write_text
-from melanoma.training.run.folder import hold
+from melanoma.training.run.run_folder import hold
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]

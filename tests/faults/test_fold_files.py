@@ -13,7 +13,7 @@ from PIL import Image
 from refusals import require_refusal
 
 from melanoma.data.readers.labels import HAM10000_CLASSES
-from melanoma.training.run.folder import load_run
+from melanoma.training.run.run_folder import load_run
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]

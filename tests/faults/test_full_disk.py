@@ -24,7 +24,7 @@ from melanoma import storage, train
 from melanoma.data.array_build import build_array
 from melanoma.data.npy_file import NpyFile
 from melanoma.data.partial_array import PartialArray
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DiskError
 from melanoma.recipe.data_sections import SiimData

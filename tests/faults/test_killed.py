@@ -21,10 +21,10 @@ from melanoma.evaluation.report import build as report_module
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle import seal
-from melanoma.scoring.bundle import ship as shipping
+from melanoma.scoring.bundle import shipped_copy as shipping
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.new_folder import new_folder
-from melanoma.scoring.bundle.ship import ship_bundle
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.bundle.staging import finish_sealing
 from melanoma.storage import copy_file
 from melanoma.workflows.evaluate import evaluate_folds

@@ -18,7 +18,7 @@ from api.settings import Settings
 from melanoma.data.name_digests import training_name_digest, with_known_names
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.bundle.ship import TRAINING_IMAGES, ship_bundle
+from melanoma.scoring.bundle.shipped_copy import TRAINING_IMAGES, ship_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
 

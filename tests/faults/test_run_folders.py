@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from refusals import require_refusal
 
-from melanoma.training.run.folder import load_run
 from melanoma.training.run.resume_state import load_state
+from melanoma.training.run.run_folder import load_run
 
 Door = Callable[..., Any]
 Recipes = Callable[..., Path]

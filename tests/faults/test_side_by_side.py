@@ -20,7 +20,7 @@ from melanoma.data import array_build, arrays
 from melanoma.data.array_build import adopt_array, build_array
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray, load_array
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
 from melanoma.recipe.data_sections import SiimData

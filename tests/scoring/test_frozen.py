@@ -23,7 +23,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.embeddings import Embeddings, embeddings_file
 from melanoma.training.fit import fit_fold
-from melanoma.training.run.folder import fold_folder
+from melanoma.training.run.run_folder import fold_folder
 from melanoma.workflows.evaluate import evaluate_folds
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs

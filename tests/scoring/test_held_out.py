@@ -13,7 +13,7 @@ from melanoma.evaluation.score_table import concat_scores
 from melanoma.scoring.held_out import embed_held_out
 from melanoma.scoring.members import Outputs
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.run.folder import fold_folder, load_run
+from melanoma.training.run.run_folder import fold_folder, load_run
 from melanoma.workflows.embed_held_out import embed_finished, trained_array
 from melanoma.workflows.finished import finished_folds
 from melanoma.workflows.watch import Watch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.rounding import measure_rounding
 
 POSITIVE = np.arange(60) % 3 == 0

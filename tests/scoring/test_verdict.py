@@ -10,7 +10,7 @@ import pytest
 
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.bundle.ship import ship_bundle
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 

@@ -11,7 +11,7 @@ from benchmarks.service_bundle import make_bundle
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.folds import load_folds
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe

@@ -22,9 +22,9 @@ from PIL import Image
 from melanoma.data.images import Pixels
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.explain.answers import ExplanationAnswer
-from melanoma.scoring.explain.catalog import EXPLAINERS, Explainer
+from melanoma.scoring.explain.explain_options import Question
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, Explainer
 from melanoma.scoring.explain.explainers import Explanation
-from melanoma.scoring.explain.options import Question
 from melanoma.scoring.scorer import Scorer
 
 

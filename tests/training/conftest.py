@@ -15,14 +15,14 @@ from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.folds import FoldTable, make_folds, save_folds
 from melanoma.data.phantoms.dataset import make_phantoms
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import BINARY_CLASSES
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
-from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.run_folder import FoldRun
 
 BASE: dict[str, Any] = {
     "name": "test",

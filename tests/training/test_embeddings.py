@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from melanoma.data.arrays import ImageArray
 from melanoma.data.batches import load_batches
 from melanoma.data.folds import make_folds
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError, InterruptedRun, StorageError
 from melanoma.models.classifier import Classifier, make_classifier
@@ -28,7 +28,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Folds, Head
 from melanoma.training import embeddings, loop
 from melanoma.training.embeddings import embedding_id, embeddings_file, make_embeddings
-from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.run_folder import FoldRun
 from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]

@@ -34,8 +34,8 @@ from melanoma.models.losses import LOSSES, LossEntry, binary_cross_entropy
 from melanoma.training import epoch_metrics, loop
 from melanoma.training.class_balance import fold_prior_shift, shown_share
 from melanoma.training.fold_data import select_fold
-from melanoma.training.run.folder import FoldRun, load_run
 from melanoma.training.run.resume_state import load_state
+from melanoma.training.run.run_folder import FoldRun, load_run
 from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]

@@ -26,7 +26,7 @@ from melanoma.training import loop
 from melanoma.training.batchnorm import renew_statistics
 from melanoma.training.fit import fit_fold
 from melanoma.training.ranks import Ranks
-from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.run_folder import FoldRun
 from melanoma.training.watchers import Watchers
 
 # Batches of 7 and 6 images: no process has half of one. 32 held-out images, 33 in the third shard.

@@ -26,7 +26,7 @@ from melanoma.training.class_balance import (
     shown_shares,
 )
 from melanoma.training.fold_data import select_fold
-from melanoma.training.run.folder import FoldRun, load_run
+from melanoma.training.run.run_folder import FoldRun, load_run
 from melanoma.training.watchers import Watchers
 
 Fit = Callable[..., FoldRun]

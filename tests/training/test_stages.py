@@ -19,8 +19,8 @@ from melanoma.errors import InterruptedRun, WeightsError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.training import epoch_metrics, loop
-from melanoma.training.run.folder import FoldRun
 from melanoma.training.run.resume_state import load_state
+from melanoma.training.run.run_folder import FoldRun
 from melanoma.training.state import TrainingState, start_state
 from melanoma.workflows.train import check_recipe
 from melanoma.workflows.watch import Watch

@@ -24,7 +24,7 @@ from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.learning_rate_range import sweep_rates
 from melanoma.training.run.facts import read_facts
-from melanoma.training.run.folder import FoldRun
+from melanoma.training.run.run_folder import FoldRun
 from melanoma.training.starting_weights import audit_start, audit_starts
 from melanoma.training.watchers import Watchers
 from melanoma.training.weights_origin import (

@@ -22,7 +22,6 @@ from melanoma.evaluation.measure.other_cancer import (
     other_cancer_statistics,
 )
 from melanoma.evaluation.metrics.bootstrap import Interval, Statistic, bootstrap_intervals
-from melanoma.evaluation.metrics.catalog import CALIBRATION, METRICS
 from melanoma.evaluation.metrics.decisions import (
     class_f1,
     class_precision,
@@ -30,6 +29,7 @@ from melanoma.evaluation.metrics.decisions import (
     confusion_matrix,
 )
 from melanoma.evaluation.metrics.delong import delong_interval
+from melanoma.evaluation.metrics.metric_catalog import CALIBRATION, METRICS
 from melanoma.evaluation.metrics.net_benefit import decision_curve
 from melanoma.evaluation.metrics.probability_scores import calibration_line, reliability_bins
 from melanoma.evaluation.metrics.ranking import auroc, average_precision

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from melanoma.evaluation import number_format
 from melanoma.evaluation.disclaimer import PICTURES_ONLY
-from melanoma.evaluation.metrics.catalog import METRICS, metric_form, metric_title
+from melanoma.evaluation.metrics.metric_catalog import METRICS, metric_form, metric_title
 from melanoma.evaluation.metrics.spec import Card as MetricCard
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.number_format import (

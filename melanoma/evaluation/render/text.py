@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured

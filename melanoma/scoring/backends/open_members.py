@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from melanoma.devices import Device, require_bfloat16
-from melanoma.scoring.backends.options import BACKENDS, Engine, choose_backend
+from melanoma.scoring.backends.backend_catalog import BACKENDS, Engine, choose_backend
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.members import Members
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.ship puts it there, by --note
+LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.shipped_copy puts it there, by --note
 
 
 @dataclass(frozen=True)

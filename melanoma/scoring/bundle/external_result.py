@@ -11,7 +11,7 @@ from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
 from melanoma.scoring.bundle.staging import MANIFEST, commit, staging
 from melanoma.storage import sha256_of, write_json, write_text
-from melanoma.training.run.folder import hold, read_recipe
+from melanoma.training.run.run_folder import hold, read_recipe
 
 
 def seal_external(bundle: Bundle, result: ExternalResult) -> Bundle:

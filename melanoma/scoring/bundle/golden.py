@@ -20,8 +20,8 @@ from PIL import Image
 from melanoma.data.images import Pixels, decode_image
 from melanoma.devices import CPU, Device
 from melanoma.errors import ScoreError, WeightsError
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.open_members import open_members
-from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.scorer import Scorer

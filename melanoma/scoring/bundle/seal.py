@@ -20,7 +20,7 @@ from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
 from melanoma.scoring.bundle.staging import commit
 from melanoma.scoring.novelty import Novelty
 from melanoma.storage import sha256_of, write_json, write_text, writing
-from melanoma.training.run.folder import MODEL, FoldRun
+from melanoma.training.run.run_folder import MODEL, FoldRun
 
 
 def seal_bundle(

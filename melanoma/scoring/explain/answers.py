@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from melanoma.scoring.explain.options import Precision
+from melanoma.scoring.explain.explain_options import Precision
 
 
 class ExplanationAnswer(BaseModel):

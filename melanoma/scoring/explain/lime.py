@@ -19,7 +19,7 @@ from skimage.segmentation import quickshift
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError
-from melanoma.scoring.explain.options import PRECISIONS
+from melanoma.scoring.explain.explain_options import PRECISIONS
 from melanoma.types import Floats
 
 Segments = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from skimage.segmentation import find_boundaries
 
 from melanoma.data.images import Pixels, scored_part
-from melanoma.scoring.explain.catalog import EXPLAINERS
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
 
 if TYPE_CHECKING:

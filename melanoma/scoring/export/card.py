@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from melanoma.evaluation.disclaimer import PICTURES_ONLY
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import LICENSE, Bundle
-from melanoma.scoring.export.folder import template
+from melanoma.scoring.export.export_folder import template
 
 # The hub's identifiers of licenses, by what LICENSE.md must name.
 _LICENSES = {

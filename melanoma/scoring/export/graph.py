@@ -16,7 +16,7 @@ from melanoma.errors import MelanomaError
 from melanoma.scoring.backends.torch_members import TorchMembers, load_members
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.golden import draw_golden
-from melanoma.scoring.export.options import TOLERANCE
+from melanoma.scoring.export.export_options import TOLERANCE
 from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats
 

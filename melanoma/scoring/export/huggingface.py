@@ -16,12 +16,12 @@ from melanoma.evaluation.scored_images import by_class
 from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.new_folder import new_folder
-from melanoma.scoring.bundle.ship import ship_bundle
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.export.card import UNKNOWN_LICENSE, find_license, render_hub_card
-from melanoma.scoring.export.folder import Exported, copy_license, describe, folder_bytes
+from melanoma.scoring.export.export_folder import Exported, copy_license, describe, folder_bytes
+from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.graph import check_squares, require_equal
-from melanoma.scoring.export.options import ExportOptions
 from melanoma.scoring.export.timm_folder import (
     TimmMember,
     make_timm_member,

@@ -13,7 +13,8 @@ import torch
 from melanoma.errors import RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.new_folder import new_folder
-from melanoma.scoring.export.folder import Exported, describe, folder_bytes, write_folder
+from melanoma.scoring.export.export_folder import Exported, describe, folder_bytes, write_folder
+from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.graph import (
     INPUT,
     OUTPUTS,
@@ -21,7 +22,6 @@ from melanoma.scoring.export.graph import (
     make_graph,
     require_equal,
 )
-from melanoma.scoring.export.options import ExportOptions
 from melanoma.types import Floats
 
 FILE = "model.onnx"

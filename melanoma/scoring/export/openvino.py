@@ -15,7 +15,8 @@ from melanoma.errors import RecipeError
 from melanoma.scoring.backends.core import import_openvino, the_core
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.new_folder import new_folder
-from melanoma.scoring.export.folder import Exported, describe, folder_bytes, write_folder
+from melanoma.scoring.export.export_folder import Exported, describe, folder_bytes, write_folder
+from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.graph import (
     INPUT,
     OUTPUTS,
@@ -23,7 +24,6 @@ from melanoma.scoring.export.graph import (
     make_graph,
     require_equal,
 )
-from melanoma.scoring.export.options import ExportOptions
 from melanoma.types import Floats
 
 FILE = "model.xml"

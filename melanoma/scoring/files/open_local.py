@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from melanoma.devices import find_device
-from melanoma.scoring.backends.options import Engine
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.files.score_files import LocalScorer
 

@@ -23,7 +23,7 @@ from melanoma.data.duplicates.search import (
     find_shared,
     has_duplicates,
 )
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.recipe import sections
 from melanoma.recipe.data_sections import SiimData
 

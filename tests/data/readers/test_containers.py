@@ -14,7 +14,7 @@ import pytest
 from tfrecord import TFRecordWriter
 
 from melanoma.data.containers import hdf5_keys, read_member, split_member, tfrecords
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.errors import DataError
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -114,7 +114,7 @@ def test_their_squares_are_those_of_the_files_and_resume_knows_them(
 def test_the_table_has_its_patients_labels_and_what_is_unknown(
     kind: str, folder: Path, table: pd.DataFrame
 ) -> None:
-    from melanoma.data.readers.catalog import read_lesions, read_test_lesions
+    from melanoma.data.readers.reader_catalog import read_lesions, read_test_lesions
 
     found = read_lesions(folder, recipe_of(kind).data).require_sound().frame
     wanted = table.set_index("image_name")["target"]

@@ -11,8 +11,8 @@ from class_lists import DERMNET23, SKIN22, SKIN22_FOLDERS
 from PIL import Image
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.folder_tree import find_class_images, read_groups
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import ClassFolderData

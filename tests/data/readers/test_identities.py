@@ -10,13 +10,13 @@ import pytest
 from refusals import Door
 
 from melanoma.data.folds import load_folds, make_folds
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.identities import (
     count_known,
     describe_large_groups,
     identity_columns,
     read_identity,
 )
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.data_sections import CsvFolderData
 from melanoma.recipe.sections import Folds

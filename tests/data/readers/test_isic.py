@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from file_trees import tree
 
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.recipe.data_sections import IsicData

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melanoma.data.readers.catalog import read_lesions, read_test_lesions
+from melanoma.data.readers.reader_catalog import read_lesions, read_test_lesions
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import NpyArrayData
 

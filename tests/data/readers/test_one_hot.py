@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from melanoma.data.readers.catalog import read_lesions
 from melanoma.data.readers.labels import read_targets
 from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.recipe.data_sections import CsvFolderData

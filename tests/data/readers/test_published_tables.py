@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from file_trees import tree
 
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.recipe.overrides import load_recipe
 

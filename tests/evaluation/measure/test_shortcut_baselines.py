@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from melanoma.data.folds import load_folds, make_folds
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.measure.shortcut_baselines import (
     IMAGES_PER_PATIENT,
     held_out_scores,

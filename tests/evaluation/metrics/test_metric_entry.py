@@ -9,7 +9,7 @@ import pytest
 from made_content import binary, recipe_of
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import Card, MetricSpec
 from melanoma.evaluation.metrics.weighted_sums import mean
 from melanoma.evaluation.render.html import render_html

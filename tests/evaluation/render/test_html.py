@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from made_content import SEVEN, TWENTY_TWO, Made, binary, changed, external, many, undefined
 
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import measured, percent, share, threshold
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.render.html import render_html, shortcut_alarm

@@ -7,7 +7,7 @@ import re
 import pytest
 from made_content import SEVEN, TWENTY_TWO, Made, binary, changed, external, many, undefined
 
-from melanoma.evaluation.metrics.catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import bounded, threshold
 from melanoma.evaluation.render.model_card import render_card
 

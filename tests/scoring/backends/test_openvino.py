@@ -21,9 +21,9 @@ from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
 from melanoma.recipe.sections import Head
 from melanoma.scoring.backends import conversion
+from melanoma.scoring.backends.backend_catalog import Engine, choose_backend
 from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.backends.openvino_members import OpenVinoMembers
-from melanoma.scoring.backends.options import Engine, choose_backend
 from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import open_scorer, require_golden

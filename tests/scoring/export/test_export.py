@@ -19,10 +19,10 @@ from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsErr
 from melanoma.export import export
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.export import graph, huggingface
-from melanoma.scoring.export.catalog import EXPORTS, find_export
+from melanoma.scoring.export.export_catalog import EXPORTS, find_export
+from melanoma.scoring.export.export_options import FORMATS, ExportOptions
 from melanoma.scoring.export.huggingface import export_huggingface
 from melanoma.scoring.export.openvino import export_openvino
-from melanoma.scoring.export.options import FORMATS, ExportOptions
 from melanoma.scoring.export.timm_folder import ARCHITECTURES
 from melanoma.scoring.scorer import Scorer
 

@@ -185,7 +185,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 from melanoma.training.run.resume_state import load_state, save_state
-from melanoma.training.run.folder import hold
+from melanoma.training.run.run_folder import hold
 
 folder, random_ = Path(sys.argv[1]), random.Random(0)
 tensor = torch.zeros(1 << 20)

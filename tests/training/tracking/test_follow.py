@@ -13,10 +13,10 @@ import pytest
 from safetensors.torch import load_file
 
 from melanoma.errors import InterruptedRun, RecipeError, WeightsError
-from melanoma.training.tracking.catalog import TRACKERS, make_trackers, tracking_places
 from melanoma.training.tracking.flat import epoch_metrics, flatten
 from melanoma.training.tracking.follow import follow
 from melanoma.training.tracking.mlflow import MlflowTracker
+from melanoma.training.tracking.tracker_catalog import TRACKERS, make_trackers, tracking_places
 from melanoma.training.watchers import Watchers
 
 

@@ -13,15 +13,15 @@ from fastapi import Request
 
 from api.decoding import decode_to_draw
 from api.dependencies import as_refusal
-from api.errors import Refusal
+from api.error_answers import Refusal
 from api.requests import ExplainRequest
 from api.service import Desk
 from melanoma.data.images import Photograph
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.answers import ExplanationAnswer
-from melanoma.scoring.explain.catalog import EXPLAINERS, explain
+from melanoma.scoring.explain.explain_options import Question
+from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, explain
 from melanoma.scoring.explain.explainers import Explanation
-from melanoma.scoring.explain.options import Question
 from melanoma.scoring.explain.pictures import draw_explanation
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melanoma.data.readers.catalog import READERS, read_lesions, read_test_lesions
 from melanoma.data.readers.labels import HAM10000_CLASSES
+from melanoma.data.readers.reader_catalog import READERS, read_lesions, read_test_lesions
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.data_sections import CsvFolderData, Data, HamData, PhantomData, SiimData

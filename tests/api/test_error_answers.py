@@ -20,7 +20,7 @@ from PIL import EpsImagePlugin, Image
 from tiny_service import ROOT, encode, refused
 
 from api.app import create_app
-from api.errors import STATUS
+from api.error_answers import STATUS
 from api.settings import Settings
 from melanoma.data.images import MAX_BYTES
 from melanoma.scoring.bundle.bundle import load_bundle

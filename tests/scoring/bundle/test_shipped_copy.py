@@ -16,7 +16,7 @@ from melanoma.data.name_digests import training_name_digest
 from melanoma.errors import RecipeError, StorageError
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import check_golden
-from melanoma.scoring.bundle.ship import Shipped, ship_bundle
+from melanoma.scoring.bundle.shipped_copy import Shipped, ship_bundle
 from melanoma.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs

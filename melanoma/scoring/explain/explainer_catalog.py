@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from melanoma.errors import RecipeError, suggest
 from melanoma.scoring.explain.answers import ExplanationAnswer, GradcamAnswer, LimeAnswer
-from melanoma.scoring.explain.options import Question
+from melanoma.scoring.explain.explain_options import Question
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from melanoma.errors import RecipeError, suggest
 from melanoma.scoring.bundle.bundle import Bundle
-from melanoma.scoring.export.folder import Exported
+from melanoma.scoring.export.export_folder import Exported
+from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.huggingface import export_huggingface
 from melanoma.scoring.export.onnx import export_onnx
 from melanoma.scoring.export.openvino import export_openvino
-from melanoma.scoring.export.options import ExportOptions
 
 Export = Callable[[Bundle, Path, ExportOptions], Exported]
 

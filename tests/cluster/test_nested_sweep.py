@@ -14,7 +14,7 @@ import pytest
 import torch
 from tiny_backbone import make_tiny_backbone
 
-from melanoma.cluster.sweep import outer_folds, trainings
+from melanoma.cluster.nested_sweep import outer_folds, trainings
 from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import FoldError, InterruptedRun, RecipeError
 from melanoma.models.backbones import BACKBONES
