@@ -19,7 +19,8 @@ def blend(
         list[Path], typer.Argument(metavar="A B ...", help="Evaluated runs on the same folds.")
     ],
     method: Annotated[
-        str, typer.Option("--method", help="weights, stacking, or equal (nothing is fitted).")
+        str,
+        typer.Option("--method", help="weights, stacking, equal (nothing is fitted), or ranks."),
     ] = "weights",
     metric: Annotated[
         str | None,
@@ -56,6 +57,8 @@ def blend(
     start = time.monotonic()
     if bool(scores) != bool(submission):
         raise RecipeError("--scores and --submission go together: what to blend, and where to")
+    if method == "ranks" and out is not None:
+        raise RecipeError("--method ranks: --out writes probabilities, which ranks are not")
     if beside and scores:
         raise RecipeError(
             "--scores: such tables have no age, sex and site; not together with --with"
@@ -77,6 +80,8 @@ def blend(
         table = blend_scores(scores, found, runs=len(runs))
         write_text(submission, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
         wrote.append(str(submission))
+        if method == "ranks":
+            t.say(f"note: {submission} holds places among these images, not probabilities")
     if json:
         t.answer_json(found.record)
     else:

@@ -1,4 +1,4 @@
-"""Blends of several models' probabilities: their mean, fitted weights, and stacking.
+"""Blends of several models' probabilities: their mean, fitted weights, stacking, and mean ranks.
 
 Nested: the blend of a fold's images is fitted on the other folds' out-of-fold scores alone, so that
 no image's label has a part in its own score. (The other folds' scores come from networks that were
@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logit
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from melanoma.errors import DataError
@@ -24,7 +25,7 @@ RIDGE = 1.0  # of the stacking's coefficients, as scikit-learn's C
 
 class Blend(Protocol):
     """From (K, N, C) probabilities of K models, and (N, F) of what else is known where it was
-    fitted with that, to (N, C), each row summing to 1."""
+    fitted with that, to (N, C), each row summing to 1 (but for ranks)."""
 
     def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats: ...
 
@@ -59,6 +60,25 @@ class Stacked(NamedTuple):
         """(K, N, C) -> (N, C)."""
         found: Floats = self.model.predict_proba(_features(probabilities, context))
         return found
+
+
+class Ranked(NamedTuple):
+    """The mean place of an image among those that it is blended with, a class at a time: above 0,
+    at most 1. It orders them and is no probability: the same image among others has another."""
+
+    models: int
+
+    def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats:
+        """(K, N, C) -> (N, C), whose rows do not sum to 1."""
+        del context
+        places: Floats = rankdata(probabilities, axis=1).mean(axis=0) / probabilities.shape[1]
+        return places
+
+
+def mean_ranks(probabilities: Floats, target: Integers, context: Floats | None = None) -> Ranked:
+    """Every model's order alike, whatever its scale: nothing is fitted."""
+    del target, context
+    return Ranked(len(probabilities))
 
 
 def equal_mean(probabilities: Floats, target: Integers, context: Floats | None = None) -> Weighted:
@@ -105,6 +125,7 @@ BLENDS: dict[str, Fit] = {
     "equal": equal_mean,
     "weights": fit_weights,
     "stacking": fit_stacking,
+    "ranks": mean_ranks,
 }
 
 

@@ -14,10 +14,10 @@ from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.data.folds import load_folds
 from melanoma.errors import DataError, FoldError, RecipeError, suggest
 from melanoma.evaluation.blend_context import context_features, require_context
-from melanoma.evaluation.blending import BLENDS, Blend, Stacked, Weighted, blend_nested
+from melanoma.evaluation.blending import BLENDS, Blend, Ranked, Stacked, Weighted, blend_nested
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
-from melanoma.evaluation.metrics.metric_catalog import METRICS
+from melanoma.evaluation.metrics.metric_catalog import METRICS, RANKING
 from melanoma.types import Floats
 
 _COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict's table
@@ -49,7 +49,8 @@ def blend_runs(
 
     The blend's scores are nested (see blend_nested). `beside` are columns of the fold file (age,
     sex, site) that stacking learns from as well; one run is enough then. Raises RecipeError for
-    fewer than two runs or an unknown method or metric, FoldError and DataError for runs that cannot
+    fewer than two runs, an unknown method or metric, or ranks where a metric or the classes ask for
+    probabilities, FoldError and DataError for runs that cannot
     be paired.
     """
     if len(folders) < 2 and not beside:
@@ -59,6 +60,8 @@ def blend_runs(
     runs = _paired(folders)
     first = runs[0]
     name = _metric(runs, metric)
+    if method == "ranks":
+        _require_ranking(first, name)
     probabilities = np.stack([run.images.by_class for run in runs])
     numbers = first.frame["fold"].to_numpy(np.int64)
     context, names = _context(first, method, beside, folds)
@@ -166,6 +169,20 @@ def _metric(runs: Sequence[EvaluatedRun], wanted: str | None) -> str:
     return wanted or ("auroc" if "auroc" in possible else "macro_auroc")
 
 
+def _require_ranking(run: EvaluatedRun, metric: str) -> None:
+    """Ranks give an order of one class alone."""
+    if metric not in RANKING:
+        raise RecipeError(
+            f"--method ranks: ranks are no probabilities, which {metric} asks for; "
+            f"--metric {', '.join(RANKING)}"
+        )
+    if len(run.images.melanoma) != 1:
+        raise RecipeError(
+            "--method ranks: it orders by one class, and here "
+            f"{len(run.images.melanoma)} count as melanoma"
+        )
+
+
 def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
     """The run with these probabilities in the place of its own."""
     images = run.images
@@ -185,6 +202,8 @@ def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
 def _numbers(blend: Blend) -> Mapping[str, Any]:
     if isinstance(blend, Weighted):
         return {"weights": list(blend.weights)}
+    if isinstance(blend, Ranked):
+        return {}
     assert isinstance(blend, Stacked)
     model = blend.model
     return {"coefficients": model.coef_.tolist(), "intercepts": model.intercept_.tolist()}

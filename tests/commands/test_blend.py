@@ -70,6 +70,26 @@ def test_submissions_are_blended_by_the_weights_of_all_folds(
     assert answer.code == 3 and "hold different images" in answer.err
 
 
+def test_mean_ranks_order_a_submission_and_are_no_probabilities(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("image_name,target\nx,0.001\ny,0.8\nz,0.9\n")
+    (tmp_path / "b.csv").write_text("image_name,target\nz,0.4\nx,0.6\ny,0.5\n")
+    tables = ("--scores", tmp_path / "a.csv", "--scores", tmp_path / "b.csv")
+    out = ("--submission", tmp_path / "s.csv", "--resamples", 100, "--method", "ranks")
+    answer = call_door("blend", bundle_folder, second, *tables, *out)
+    assert answer.code == 0, answer.err
+    assert "places among these images, not probabilities" in answer.err
+    written = pd.read_csv(tmp_path / "s.csv").set_index("image_name")["target"]
+    assert np.allclose(written.loc[["x", "y", "z"]] * 3, [(1 + 3) / 2, (2 + 2) / 2, (3 + 1) / 2])
+    for more, said in (
+        (("--metric", "brier"), "ranks are no probabilities"),
+        (("--out", tmp_path / "oof.csv"), "--out writes probabilities"),
+    ):
+        answer = call_door("blend", bundle_folder, second, *out[2:], *more)
+        assert answer.code == 2 and said in answer.err
+
+
 def test_several_classes_are_stacked_class_by_class(
     call_door: Callable[..., Any], folder_run: Any, tmp_path: Path
 ) -> None:

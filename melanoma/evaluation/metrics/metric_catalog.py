@@ -276,6 +276,13 @@ METRICS: dict[str, MetricSpec] = {
         terminal=False,
     ),
 }
+# What asks for the order of the images alone.
+RANKING = (
+    "auroc",
+    "partial_auroc_above_sensitivity_0.8",
+    "pr_auc",
+    "sensitivity_at_specificity_0.9",
+)
 # The three that are measured before scaling too.
 CALIBRATION = ("brier", "log_loss", "ece")
 _WORDS = {"auroc": "AUROC", "f1": "F1", "ppv": "PPV", "npv": "NPV", "brier": "Brier score"}
