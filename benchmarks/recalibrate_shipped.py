@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from benchmarks.reseal_shipped import NAME, ROOT, TABLE
+from benchmarks.reseal_shipped import DIGITS, NAME, ROOT, TABLE, cut_off
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.report.build import build_report, save_out_of_fold
 from melanoma.evaluation.report.schema import ReportContent
@@ -29,7 +29,6 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json, write_text
 
 RESULTS, WEIGHTS = ROOT / "results" / NAME, ROOT / "weights" / NAME
-DIGITS = 7  # as benchmarks/reference.py publishes scores
 # Of the training and its parts: what no calibration changes.
 KEPT = ("selection", "flow", "leaks", "history", "quality", "novelty", "phones", "patients")
 
@@ -69,13 +68,22 @@ def main() -> None:
         recipe, scores, facts, table=_table(recipe), folds_expected=recipe.folds.k
     )
     kept = {name: getattr(before, name) for name in KEPT}
-    content = report.content.model_copy(update=kept)
+    content = _with_short_thresholds(report.content.model_copy(update=kept))
     save_out_of_fold(report, scores, facts, RESULTS / "oof.csv")
     table = pd.read_csv(RESULTS / "oof.csv", dtype={"patient_id": str, "group": str})
     table.to_csv(RESULTS / "oof.csv", index=False, float_format=f"%.{DIGITS}g")
     for folder in (RESULTS, WEIGHTS):
         write_json(folder / "report.json", content.model_dump(mode="json"))
     print(content.calibration.method, content.thresholds[0].model_dump_json())
+
+
+def _with_short_thresholds(content: ReportContent) -> ReportContent:
+    """The thresholds cut off at as many digits as oof.csv has: a threshold is an image's score, and
+    that score, rounded, has to reach it for whoever recomputes the report from the file."""
+    points = tuple(
+        point.model_copy(update={"value": cut_off(point.value)}) for point in content.thresholds
+    )
+    return content.model_copy(update={"thresholds": points})
 
 
 def _fold(content: ReportContent, number: int) -> Fold:

@@ -13,6 +13,7 @@ results/benchmarks/quality.json (python -m benchmarks.quality).
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ from melanoma.storage import sha256_of, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "ham10000_mobilenet"
+DIGITS = 7  # of oof.csv, as benchmarks/reference.py publishes scores
 # Beside the checkout, or beside the folder of its worktrees.
 TABLES = [folder / "shared" / "data" / "ham10000" for folder in ROOT.parents[:2]]
 TABLE = next((folder for folder in TABLES if folder.is_dir()), TABLES[0])
@@ -63,8 +65,8 @@ TABLE = next((folder for folder in TABLES if folder.is_dir()), TABLES[0])
 SOURCES = {
     "siim_mobilenet": "SIIM-ISIC 2020, all 584 melanomas and a sample of 560 others (Rotemberg et "
     "al. 2021)",
-    "isic2017": "ISIC 2017, training and validation parts, 700 drawn at random, whole frames "
-    "squashed (Codella et al. 2018)",
+    "isic2017": "ISIC 2017, training and validation parts, whole frames squashed (Codella et al. "
+    "2018)",
 }
 
 
@@ -138,6 +140,8 @@ def scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
 def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> AnyMalignancy:
     points = [Threshold(point.value, point.at) for point in content.thresholds]
     rule = choose_other_cancer(images, points, recipe.evaluation)
+    assert rule is not None
+    rule = replace(rule, value=cut_off(rule.value))
     intervals = bootstrap_intervals(
         other_cancer_statistics(images, points, rule),
         images.groups,
@@ -147,6 +151,13 @@ def _measure(images: ScoredImages, recipe: Recipe, content: ReportContent) -> An
     found = describe_any_malignancy(images, points, rule, intervals)
     assert found is not None
     return found
+
+
+def cut_off(value: float) -> float:
+    """The value at as many digits as oof.csv has, no larger: a threshold is an image's own score,
+    and that score, rounded, has to reach it for whoever recomputes the report from the file."""
+    step = 10.0 ** (math.floor(math.log10(value)) + 1 - DIGITS)
+    return float(f"{math.floor(value / step) * step:.{DIGITS}g}")
 
 
 def _sets(images: ScoredImages, recipe: Recipe, content: ReportContent) -> PredictionSets:

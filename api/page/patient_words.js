@@ -9,7 +9,7 @@ const WORDS = {
     few: "Fewer than three distinct lesions: there is nothing to compare. Each lesion's own result stands.",
     marked: "{n} lesions, the highest first; {marked} stands out among the others.",
     none: "{n} lesions, the highest first; none stands out among the others. That is no all-clear.",
-    experimental: "Experimental: ranks and marks are not shown to find more melanomas. Each lesion's own probability and verdict stand as they are; a lesion that worries you belongs before a doctor.",
+    experimental: "Experimental: ranks and marks are not shown to find more melanomas. Each lesion's own probability and verdict stand as they are; show a lesion that worries you to a doctor.",
     without: "This model has no probability with context: none was shown to help on patients with known diagnoses.",
     rank: "Rank {rank} of {n}",
     own: "Melanoma {share}",

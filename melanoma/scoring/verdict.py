@@ -16,8 +16,8 @@ _SEE = "have a doctor look at it"
 # Some melanomas are unlike all others, and so are blurred ones: such a score is kept in sight.
 _FLAGGED_ALL_THE_SAME = f"Its score would flag it as a possible melanoma: {_SEE} soon."
 _NO_ALL_CLEAR = (
-    "This is no all-clear: a lesion that is new, changes, bleeds or worries you belongs before a "
-    "doctor."
+    "This is no all-clear: have a doctor look at a lesion that is new, changes, bleeds or worries "
+    "you."
 )
 
 

@@ -190,7 +190,7 @@ class _Part:
         few = [
             f"{count} {what} ({SMALLEST_CLASS} are needed for a {metric})"
             for count, what, metric in (
-                (self.positives, "melanomas", "sensitivity"),
+                (self.positives, "melanoma" if self.positives == 1 else "melanomas", "sensitivity"),
                 (self.negatives, "without melanoma", "specificity"),
             )
             if count < SMALLEST_CLASS

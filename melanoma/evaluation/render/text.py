@@ -85,7 +85,8 @@ def _selection(content: ReportContent) -> list[str]:
     if not selection:
         return []
     # One number with two classes: there the calibration leaves the ranking as it is.
-    raw = " by uncalibrated scores" if len(content.classes) > 2 else ""
+    scaled = content.calibration.method != "identity"
+    raw = " by uncalibrated scores" if scaled and len(content.classes) > 2 else ""
     lines = [
         f"AUROC of the {which} epochs{' (kept)' if selection.kept == which else ''}{raw}: "
         f"{spoken(getattr(selection, which).auroc)}"

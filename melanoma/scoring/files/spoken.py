@@ -19,8 +19,8 @@ VERDICT_LINES = {
 }
 _NEXT = {
     "flagged": "have a doctor look at it soon",
-    "not_flagged": "this is no all-clear: a lesion that is new, changes, bleeds or worries you "
-    "belongs before a doctor",
+    "not_flagged": "this is no all-clear: have a doctor look at a lesion that is new, changes, "
+    "bleeds or worries you",
 }
 NOVEL = (
     "unscorable: this picture does not look like the photographs that the model learned from; "
