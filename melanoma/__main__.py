@@ -18,6 +18,7 @@ COMMANDS = (
     "sweep",
     "evaluate",
     "compare",
+    "distill",
     "blend",
     "runs",
     "predict",

@@ -71,6 +71,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("model", "dropout_samples", 1),
     ("model", "frozen_stages", 0),
     ("loss", "auxiliary", None),
+    ("loss", "teacher", None),
 )
 
 
@@ -242,6 +243,8 @@ class Recipe(Part):
         values["model"]["pretrained"] = Path(self.model.pretrained).name
         if self.model.embeddings is not None:
             values["model"]["embeddings"] = Path(self.model.embeddings).name
+        if self.loss.teacher is not None:
+            del values["loss"]["teacher"]["folder"]  # run.json has the digest of what lies there
         values["evaluation"] = {"views": self.evaluation.views}
         return values
 

@@ -13,7 +13,7 @@ from melanoma.recipe.part import Count as Count
 from melanoma.recipe.part import Part as Part
 from melanoma.recipe.part import Positive as Positive
 from melanoma.recipe.part import Share as Share
-from melanoma.recipe.training_options import Auxiliary, Mix
+from melanoma.recipe.training_options import Auxiliary, Mix, Teacher
 
 Metric = Literal[
     "auroc", "auprc", "macro_auroc", "accuracy", "balanced_accuracy", "macro_f1", "loss"
@@ -150,6 +150,8 @@ class Loss(Part):
     """Share of the target that is spread over the classes."""
     auxiliary: Auxiliary | None = None
     """A second target, such as the diagnosis beside melanoma; none: the classes alone."""
+    teacher: Teacher | None = None
+    """Soft targets of a teacher beside the labels (distillation); none: the labels alone."""
 
 
 class Sampler(Part):

@@ -1,4 +1,4 @@
-"""Sections of what a training may do besides: a second target, and mixed images."""
+"""Sections of what a training may do besides: a second target, a teacher, and mixed images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ class Auxiliary(Part):
     """Column of the fold file, such as the diagnosis, kept by data.keep_cols."""
     weight: Positive = 0.3
     """Weight of its cross-entropy beside the loss itself."""
+
+
+class Teacher(Part):
+    """Soft targets, what another model says of the training images: melanoma.distill makes them."""
+
+    folder: str
+    """Folder of the soft targets, a file a fold."""
+    weight: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of the loss that goes by the teacher; the rest goes by the labels."""
+    temperature: Positive = 1.0
+    """What both sides' log-odds are divided by; above 1 small probabilities count for more."""
 
 
 class Mix(Part):

@@ -11,15 +11,19 @@ from melanoma.data.sources import SourceTable
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_targets
 from melanoma.training.fold_data import FoldData
+from melanoma.training.teacher import teacher_targets
 
 Targets = npt.NDArray[np.int64 | np.float32]
 
 
 def batch_targets(recipe: Recipe, data: FoldData) -> Targets:
     """Targets by row of `row_source`: (N,) class numbers; with sources (N, C + 2), the classes that
-    it may be of (0 or 1), the soft target and its weight (see mixed_targets). With loss.auxiliary
-    one column more, (N, 2) or (N, C + 3)."""
+    it may be of (0 or 1), the soft target and its weight (see mixed_targets). With loss.teacher C
+    columns more (see teacher_targets), with loss.auxiliary one more behind them."""
     targets: Targets = _with_sources(data) if data.sources else data.targets
+    if recipe.loss.teacher is not None:
+        soft = teacher_targets(recipe, data, len(targets))
+        targets = np.column_stack([targets.astype(np.float32), soft])
     if recipe.loss.auxiliary is None:
         return targets
     more = auxiliary_targets(recipe, data, len(targets))

@@ -16,6 +16,7 @@ from melanoma.training.auxiliary import AuxiliaryLoss
 from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
 from melanoma.training.mixing import MixedLoss
+from melanoma.training.teacher import TaughtLoss
 from melanoma.types import Floats
 
 
@@ -23,6 +24,10 @@ def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
     """The loss of batch_targets (mixed ones where the recipe mixes). Raises RecipeError for one
     that does not fit."""
     loss = _class_loss(recipe, data, device=device)
+    teacher = recipe.loss.teacher
+    if teacher is not None:
+        shift = _logit_shift(recipe, data)
+        loss = TaughtLoss(loss, shift, teacher.weight, teacher.temperature, device=device)
     rules = recipe.loss.auxiliary
     if rules is not None:
         loss = AuxiliaryLoss(loss, outputs=recipe.outputs, weight=rules.weight)
@@ -59,16 +64,21 @@ def _class_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss
 
 def _mixed_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
     """The same likelihood over targets of the sources as well; see batch_targets."""
-    shift = np.atleast_1d(np.asarray(fold_prior_shift(recipe, data), np.float64))
     binary = recipe.is_binary
     return MixedTargets(
         counts=data.class_counts.tolist(),
         weights=(1.0, loss_weight(recipe, data)) if binary else loss_weights(recipe, data),
-        shift=(0.0, float(shift[0])) if binary else shift.tolist(),
+        shift=_logit_shift(recipe, data),
         melanoma=[recipe.classes.index(name) for name in recipe.melanoma],
         label_smoothing=recipe.loss.label_smoothing,
         device=device,
     )
+
+
+def _logit_shift(recipe: Recipe, data: FoldData) -> list[float]:
+    """What weights and sampler add to the logit of each class."""
+    shift = np.atleast_1d(np.asarray(fold_prior_shift(recipe, data), np.float64)).tolist()
+    return [0.0, *shift] if recipe.is_binary else list(shift)
 
 
 def loss_weight(recipe: Recipe, data: FoldData) -> float:

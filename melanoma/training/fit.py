@@ -40,6 +40,7 @@ from melanoma.training.starting_weights import (
     resumed_start,
     with_start,
 )
+from melanoma.training.teacher import open_teacher, teacher_facts, teacher_findings
 from melanoma.training.watchers import Watchers
 
 _GENERATIONS = 3  # of the state: two that are kept, and the one that is being written
@@ -192,7 +193,7 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
-    given = recipe.model.embeddings
+    given, taught = recipe.model.embeddings, open_teacher(recipe, data)
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
     numbers = {
         **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
@@ -217,7 +218,8 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
             or None,
             "embeddings": None if given is None else embedding_facts(Path(given)),
             "sources": tuple(describe_source(source, recipe) for source in data.sources) or None,
-            "leaks": data.audit.findings,
+            "teacher": teacher_facts(recipe, data),
+            "leaks": (*data.audit.findings, *teacher_findings(taught, data.fold)),
             "audit": data.audit.as_facts(),
             "device": device.type,
             "versions": {"python": platform.python_version(), **{n: version(n) for n in libraries}},

@@ -19,6 +19,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.storage import sha256_of
 from melanoma.training.fold_data import FoldData
 from melanoma.training.run.facts import RunStart, StartingWeights
+from melanoma.training.teacher import Teacher, open_teacher
 from melanoma.training.weights_origin import (
     DIGITS,
     Origin,
@@ -93,6 +94,7 @@ def load_start(
     """
     start, origin = _audit(recipe, data, imagenet=imagenet)
     start.require_clean(allow=data.allow_leak)
+    taught = open_teacher(recipe, data)
     source = start.source
     provenance = load_pretrained(backbone, recipe.model.backbone, source=source, folder=imagenet)
     if start.unknown:
@@ -100,8 +102,10 @@ def load_start(
             f"of unknown origin ({start.seen:,} images known)" if start.seen else "unknown origin"
         )
         provenance += f", {more}"
+    if taught is not None:
+        provenance += f"; taught by {taught.name}"
     if folder is not None:
-        write_seen(folder, _own(data), origin.seen, data.seen_in_sources)
+        write_seen(folder, _own(data), origin.seen | _taught(taught), data.seen_in_sources)
     return provenance, start
 
 
@@ -133,13 +137,13 @@ def resumed_start(
 def with_start(
     facts: RunStart, data: FoldData, provenance: str, start: StartingWeights
 ) -> RunStart:
-    """The facts with what the fold starts from, and its leaks among the fold file's."""
-    findings = (*data.audit.findings, *start.findings)
+    """The facts with what the fold starts from, and its leaks behind those that they have."""
+    findings = (*facts.leaks, *start.findings)
     told = Told(held_out_seen=len(start.overlap), unknown=start.unknown)
     audit = facts.audit.model_copy(
         update={
             "findings": findings,
-            "allowed": facts.audit.allowed or bool(start.overlap),
+            "allowed": bool(findings),
             "starting_weights": told,
         }
     )
@@ -184,6 +188,11 @@ def _overlap(data: FoldData, seen: Seen) -> tuple[str, ...]:
 def _held_out(data: FoldData) -> list[str]:
     frame = data.folds.frame
     return [*frame["image_name"][frame["fold"] == data.fold], *data.folds.test["image_name"]]
+
+
+def _taught(teacher: Teacher | None) -> Seen:
+    """What the teacher had seen beside the folds, and the student through it."""
+    return dict.fromkeys(teacher.seen, "") if teacher else {}
 
 
 def _own(data: FoldData) -> Seen:

@@ -105,6 +105,7 @@ class RunStart(BaseModel):
     own_files: dict[str, str] | None = None  # sha256 of the recipe's own Python files
     embeddings: str | None = None  # the file of a frozen backbone's, where there is one
     sources: tuple[SourceFacts, ...] | None = None
+    teacher: str | None = None  # what taught it beside the labels, and the digest of what it said
     finished: bool = False
 
     def finish(self, **reached: Any) -> RunFacts:
@@ -114,7 +115,7 @@ class RunStart(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """run.json's values; `embeddings` only where there are some, `finished` last."""
         values = self.model_dump(mode="json")
-        for optional in ("starting_weights", "own_files", "embeddings", "sources"):
+        for optional in ("starting_weights", "own_files", "embeddings", "sources", "teacher"):
             if values[optional] is None:
                 del values[optional]
         return values | {"finished": values.pop("finished")}

@@ -123,6 +123,8 @@ def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: Run
         found.append(f"data.sources: {before or 'none'} -> {now or 'none'}")
     if recipe.model.embeddings is not None and earlier.embeddings != facts.embeddings:
         found.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
+    if earlier.teacher != facts.teacher:
+        found.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
     if found:
         raise WeightsError(
             f"{folder} holds another run ({'; '.join(found)}); train into another --weights DIR, "
