@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cv2
+import numpy as np
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it calls home
 import albumentations as A
 
+from melanoma.data.elastic import Elastic
 from melanoma.data.images import Pixels
 from melanoma.data.own_augmentation import make_own
 from melanoma.data.perspective import Perspective
@@ -32,10 +35,15 @@ class Augmentation:
     def __init__(self, steps: Sequence[Step], own: Mapping[str, bytes] | None = None) -> None:
         made = [_make_step(s, f"augment.{i}", own or {}) for i, s in enumerate(steps)]
         self._compose = A.Compose(made)
+        # One of each for all steps. albumentations' set_random_seed gives every step its own with
+        # the same seed: two flips of p .5 then happen together or not at all.
+        self._numbers, self._random = np.random.default_rng(0), random.Random(0)
+        self._compose.set_random_state(self._numbers, self._random)
 
     def __call__(self, pixels: Pixels, *, seed: int) -> Pixels:
         """An augmented copy, same shape and type."""
-        self._compose.set_random_seed(seed)
+        self._numbers.bit_generator.state = np.random.PCG64(seed).state
+        self._random.seed(seed)
         augmented: Pixels = self._compose(image=pixels)["image"]
         return augmented
 
@@ -141,7 +149,7 @@ def _grid_distortion(*, steps: int = 5, limit: float = 1.0, p: float = 0.5) -> T
 
 
 def _elastic(*, alpha: float = 3.0, p: float = 0.5) -> Transform:
-    return A.ElasticTransform(alpha=alpha, p=p)
+    return Elastic(alpha=alpha, p=p)
 
 
 def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:
