@@ -17,8 +17,8 @@ from melanoma.errors import FoldError, RecipeError
 from melanoma.evaluation.scored_images import plain_probabilities
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.open_members import open_members
-from melanoma.scoring.backends.options import Engine
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
 from melanoma.storage import sha256_of, write_atomic, write_json
 from melanoma.training.fold_data import FoldData
