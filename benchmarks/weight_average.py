@@ -24,7 +24,7 @@ from benchmarks.facts import run_facts
 from benchmarks.paired import compare_statistics
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.groups import join_groups
-from melanoma.data.readers.catalog import read_lesions
+from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.scored_images import plain_probabilities
 from melanoma.models.classifier import make_classifier

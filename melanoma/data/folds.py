@@ -65,7 +65,7 @@ class FoldTable:
         """The folds that occur, ascending."""
         return sorted(int(f) for f in self.frame["fold"].unique() if f != NEVER)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over image_name, target, group and fold, whatever the order of the rows."""
         rows = _in_words(self.whole)[["image_name", "target", "group", "fold"]].astype(str)
