@@ -19,11 +19,12 @@ help:
 	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
 	@echo "make test-quick    those that need neither a browser, nor nginx, nor much time"
-	@echo "make test-cluster  those of Ray: installs the extra [ray] (126 MB), starts two nodes"
+	@echo "make test-cluster  those of Ray: installs the extras [ray] and [ray-serve] (150 MB), starts two nodes"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    requirements.lock anew, from setup.cfg (needs uv)"
 	@echo "make docs    the documentation, into build/site"
 	@echo "make image   the container's image, by docker, buildah or podman"
+	@echo "make kaggle  build/kaggle: a data set of wheels and a model, and the notebook that runs from it offline"
 
 setup: .venv/.installed
 
@@ -57,7 +58,7 @@ test-quick: setup
 
 # Two Ray nodes on this machine, some of whose processes are killed.
 test-cluster: setup
-	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -e '.[ray]'
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -e '.[ray,ray-serve]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cluster
 
 lint: setup
@@ -73,6 +74,12 @@ docs: setup
 image: setup
 	bash deploy/image.sh
 	$(BIN)/python -m benchmarks.image
+
+# KAGGLE_PYTHON is what `!python --version` says there; OWNER the account.
+KAGGLE_PYTHON ?=
+OWNER ?= OWNER
+kaggle: setup
+	$(BIN)/python deploy/kaggle/build.py build/kaggle --owner $(OWNER) $(addprefix --python ,$(KAGGLE_PYTHON))
 
 # torch and what it brings are left out: they come from the index that fits the machine.
 UNLOCKED := torch torchvision triton cuda-toolkit cuda-bindings cuda-pathfinder $(addprefix nvidia-,\
