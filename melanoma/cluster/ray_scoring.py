@@ -15,13 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from melanoma.cluster.attempts import forget_attempts, score_shard
 from melanoma.cluster.ray_session import node_resources, read_resources
 from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
 from melanoma.errors import DataError, MelanomaError
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.files.open_local import open_local
 from melanoma.scoring.files.parquet_rows import parquet_bytes
-from melanoma.scoring.files.score_files import LocalScorer, journal_key, score_files
+from melanoma.scoring.files.score_files import (
+    LocalScorer,
+    ReadableFile,
+    journal_key,
+    score_files,
+)
+from melanoma.scoring.files.score_rows import Row
 from melanoma.workflows.watch import SILENT, Watch
 
 SHARD = 1024  # files; whole batches, so that a batch is the one that predict scores
@@ -119,11 +126,12 @@ class ScoreShard:
                 raise self.failure
             before = self.timed.seconds
             files = self.folder.files_of(shard)
-            rows = score_files(self.scorer, files, progress=lambda items, **_: items)
+            rows = score_shard(self.folder, shard, files, self._score)
             errors = sum(bool(one["error"]) for one in rows)
             classes = self.scorer.scorer.bundle.classes
             facts = {"rows": str(len(rows)), "errors": str(errors), "digest": self.scorer.digest}
             self.folder.write(shard, parquet_bytes(rows, classes, facts))
+            forget_attempts(self.folder, shard)
         except MelanomaError as error:
             return _answer(shard, failure=str(error), exit_code=error.exit_code)
         return _answer(
@@ -133,6 +141,9 @@ class ScoreShard:
             seconds=time.perf_counter() - start,
             model_seconds=self.timed.seconds - before,
         )
+
+    def _score(self, files: Sequence[ReadableFile]) -> list[Row]:
+        return score_files(self.scorer, files, progress=lambda items, **_: items)
 
 
 def _answer(shard: int, **values: Any) -> dict[str, Any]:

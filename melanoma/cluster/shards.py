@@ -3,11 +3,13 @@
 OUT/  plan.json       the key of weights and options, the digest of the files, shards
       files.parquet   every image's name and address, a row group a shard
       part-00000.parquet ...   a shard's rows, there whole or not at all
+      tries-00000.json ...     of shards that are not there yet: melanoma.cluster.attempts
 OUT is a path that every node sees, or any address of fsspec (s3://bucket/scores).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -78,8 +80,8 @@ class ShardFolder:
         if found is None:
             if self.finished():
                 raise RecipeError(f"{self.address} holds parts without a plan; name another --out")
-            self._write(_FILES, _files_bytes(files, plan.size))
-            self._write(_PLAN, json.dumps(asdict(plan), indent=2).encode())
+            self.put(_FILES, _files_bytes(files, plan.size))
+            self.put(_PLAN, json.dumps(asdict(plan), indent=2).encode())
         elif found != plan:
             what = "files" if found.key == plan.key else "weights or options"
             raise RecipeError(
@@ -87,12 +89,9 @@ class ShardFolder:
             )
 
     def _read_plan(self) -> ShardPlan | None:
-        try:
-            text = self._files.cat_file(f"{self._root}/{_PLAN}")
-        except FileNotFoundError:
+        text = self.read(_PLAN)
+        if text is None:
             return None
-        except OSError as error:
-            raise StorageError(f"{self.address} cannot be read: {error}") from error
         try:
             return ShardPlan(**json.loads(text))
         except (ValueError, TypeError) as error:
@@ -117,7 +116,22 @@ class ShardFolder:
 
     def write(self, shard: int, data: bytes) -> None:
         """Put a shard's Parquet file in its place."""
-        self._write(_part(shard), data)
+        self.put(_part(shard), data)
+
+    def read(self, name: str) -> bytes | None:
+        """A file of the folder; None where there is none."""
+        try:
+            data: bytes = self._files.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{self.address} cannot be read: {error}") from error
+        return data
+
+    def remove(self, name: str) -> None:
+        """A file is there no more; it may be gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(f"{self._root}/{name}")
 
     def counts(self) -> Iterator[tuple[int, int]]:
         """Rows and errors of each part, as its metadata has them."""
@@ -128,7 +142,8 @@ class ShardFolder:
                 facts = parquet.read_schema(file).metadata
             yield int(facts[b"rows"]), int(facts[b"errors"])
 
-    def _write(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file of the folder, whole or not at all."""
         target = f"{self._root}/{name}"
         try:
             self._files.makedirs(self._root, exist_ok=True)

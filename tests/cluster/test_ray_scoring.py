@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,7 +19,7 @@ from melanoma.cluster.ray_scoring import ScoreShard, Scoring, score_on_ray
 from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.files.find import find_images
-from melanoma.scoring.files.score_files import score_files
+from melanoma.scoring.files.score_files import LocalScorer, score_files
 from melanoma.scoring.files.score_rows import COLUMNS, Row, as_columns
 from melanoma.workflows.watch import SILENT
 
@@ -144,3 +147,45 @@ def test_a_file_has_one_row_although_actors_are_killed_and_the_run_is_begun_agai
     assert_same(rows_of(tmp_path / "out"), expected(folder, scoring))
     with pytest.raises(MelanomaError, match="scores of other"):
         score_on_ray(ray, files[:-1], scoring, out, shard_size=4)
+
+
+FATAL = b"ends the process that decodes it"
+
+
+class FatalScoring(Scoring):
+    """A scorer whose decoder crashes on one file, as a fault in a library does."""
+
+    def open(self) -> LocalScorer:
+        scorer = super().open()
+        prepare = scorer.prepare
+
+        def crash(data: bytes) -> Any:
+            if data == FATAL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return prepare(data)
+
+        scorer.prepare = crash  # type: ignore[method-assign]
+        return scorer
+
+
+def test_a_file_that_crashes_its_process_is_a_row_with_an_error(
+    bundle_folder: Path, folder: Path, two_nodes: Any, tmp_path: Path
+) -> None:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    (folder / "fatal.jpg").write_bytes(FATAL)
+    for path in sorted(folder.glob("[1-3]*.jpg")):
+        path.unlink()
+    files = find_named([folder], data=None, image_col=None, watch=SILENT)
+    out = tmp_path / "out"
+    scored = score_on_ray(ray, files, FatalScoring(bundle_folder, "cpu"), str(out), shard_size=4)
+    assert (scored.files, scored.errors) == (12, 2)
+    errors = {row["image_name"]: row["error"] for row in rows_of(out) if row["error"]}
+    assert errors["fatal"].startswith("process_died: ")
+    assert not list(out.glob("tries-*"))
+    (folder / "fatal.jpg").unlink()
+    wanted = {row["image_name"]: row for row in expected(folder, Scoring(bundle_folder, "cpu"))}
+    found = [row for row in rows_of(out) if row["image_name"] != "fatal"]
+    assert_same(found, [wanted[row["image_name"]] for row in found])
+    assert len(found) == len(wanted)
