@@ -188,6 +188,7 @@ def _run(served: FastAPI, listener: socket.socket, what: str, *, grace: int) -> 
     config = uvicorn.Config(
         served,
         http=JsonProtocol,
+        loop="asyncio",  # whatever else is installed
         log_level="warning",
         access_log=False,
         server_header=False,
