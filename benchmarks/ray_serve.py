@@ -150,7 +150,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ |= {"MELANOMA_WEIGHTS": str(WEIGHTS), "MELANOMA_DEVICE": "cpu"}
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "NO_ALBUMENTATIONS_UPDATE": "1"}
-    os.environ["RAY_worker_niceness"] = "0"  # not behind whatever else runs here
+    os.environ |= {"RAY_worker_niceness": "0"}  # not behind whatever else runs here
     import ray
     from ray import serve
 

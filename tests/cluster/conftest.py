@@ -13,7 +13,7 @@ import pytest
 def two_nodes() -> Iterator[Any]:
     """A ray.cluster_utils.Cluster of two nodes of one CPU each, which this process has joined."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # not behind whatever else runs here
+    os.environ |= {"RAY_worker_niceness": "0"}  # not behind whatever else runs here
     ray = pytest.importorskip("ray", reason="needs the extra [ray]")
     from ray.cluster_utils import Cluster
 
