@@ -1,8 +1,9 @@
-"""albumentations' elastic transform, its smooth field made some ten times faster."""
+"""albumentations' elastic transform, drawn as what its blur leaves of the noise."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any
 
 import albumentations as A
@@ -15,10 +16,12 @@ _NOTHING = 1e-6  # of the largest singular value: less than a float32 of the fie
 
 
 class Elastic(A.ElasticTransform):  # type: ignore[misc]
-    """The same noise, blurred by the same Gaussian to rounding.
+    """The same in distribution: normal noise, divided by its largest value, blurred by a Gaussian.
 
-    A Gaussian of 50 pixels over a square of 128 leaves a dozen shapes of the field, so that the
-    blur is two thin matrix products instead of a convolution with 401 numbers a pixel and axis.
+    A Gaussian of 50 pixels over a square of 128 leaves a dozen shapes of the field. Their weights
+    are normal numbers as the noise itself is, for the shapes are orthonormal; so they are drawn in
+    the place of 32,768 numbers and a convolution with 401 a pixel and axis. The largest value is
+    drawn from its own distribution: that it depends on a dozen sums of all numbers is neglected.
     """
 
     def get_params_dependent_on_data(
@@ -26,13 +29,20 @@ class Elastic(A.ElasticTransform):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """The two maps of cv2.remap."""
         height, width = params["shape"][:2]
-        noise = self.random_generator.standard_normal((2, height, width), dtype=np.float32)
-        noise /= max(float(np.abs(noise).max()), 1e-6)
         # As albumentations does, both fields are blurred as one picture of twice the height.
-        fields = _blur(noise.reshape(2 * height, width), self.sigma)
-        fields *= self.alpha
-        across, down = _grid(height, width)
-        return {"map_x": fields[:height] + across, "map_y": fields[height:] + down}
+        down, across = (_shapes(length, self.sigma) for length in (2 * height, width))
+        weights = self.random_generator.standard_normal(
+            (down.shape[1], across.shape[1]), dtype=np.float32
+        )
+        most = _largest(2 * height * width, self.random_generator.random())
+        fields = down @ (weights * np.float32(self.alpha / most)) @ across.T
+        x, y = _grid(height, width)
+        return {"map_x": fields[:height] + x, "map_y": fields[height:] + y}
+
+
+def _largest(count: int, share: float) -> float:
+    """The quantile of the largest of so many normal numbers' absolute values."""
+    return NormalDist().inv_cdf((1 + max(share, 1e-12) ** (1 / count)) / 2)
 
 
 @lru_cache(maxsize=16)
@@ -41,22 +51,21 @@ def _grid(height: int, width: int) -> tuple[_Field, _Field]:
     return across, down
 
 
-def _blur(field: _Field, sigma: float) -> _Field:
-    """cv2.GaussianBlur(field, (0, 0), sigma) with replicated borders."""
-    (left, down), (right, across) = (_factors(n, sigma) for n in field.shape)
-    found: _Field = left @ (down @ field @ across.T) @ right.T
+@lru_cache(maxsize=16)
+def _shapes(length: int, sigma: float) -> _Field:
+    """(length, r): what is left of a line of normal numbers is this times r normal numbers."""
+    u, s, _ = np.linalg.svd(_blur_matrix(length, sigma))
+    rank = int((s > _NOTHING * s[0]).sum())
+    found: _Field = (u[:, :rank] * s[:rank]).astype(np.float32)
     return found
 
 
-@lru_cache(maxsize=16)
-def _factors(length: int, sigma: float) -> tuple[_Field, _Field]:
-    """(length, r) and (r, length), whose product blurs a line of that length."""
+def _blur_matrix(length: int, sigma: float) -> npt.NDArray[np.float64]:
+    """(length, length): cv2.GaussianBlur of a line of floats, its borders replicated."""
     size = round(sigma * 8 + 1) | 1  # what OpenCV takes for floats
     kernel = cv2.getGaussianKernel(size, sigma)[:, 0]
     reach = np.arange(length)[:, None] + np.arange(size) - size // 2
-    matrix = np.zeros((length, length))
     rows = np.broadcast_to(np.arange(length)[:, None], reach.shape)
+    matrix = np.zeros((length, length))
     np.add.at(matrix, (rows, reach.clip(0, length - 1)), np.broadcast_to(kernel, reach.shape))
-    u, s, v = np.linalg.svd(matrix)
-    rank = int((s > _NOTHING * s[0]).sum())
-    return (u[:, :rank] * s[:rank]).astype(np.float32), v[:rank].astype(np.float32)
+    return matrix

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.elastic import Elastic
+from melanoma.data.elastic import Elastic, _blur_matrix, _largest
 
 FLIPS = [{"flip_horizontal": {"p": 0.5}}, {"flip_vertical": {"p": 0.5}}, {"transpose": {"p": 0.5}}]
 
@@ -50,20 +50,35 @@ def test_the_seed_decides_whoever_asks_and_in_whatever_order() -> None:
 
 
 @pytest.mark.parametrize("sigma", [50.0, 4.0])
-def test_the_fast_elastic_field_is_albumentations_own(sigma: float) -> None:
-    pixels = cv2.GaussianBlur(
-        np.random.default_rng(1).integers(0, 256, (40, 48, 3), dtype=np.uint8), (0, 0), 2
-    )
+def test_the_blur_of_the_elastic_field_is_that_of_opencv(sigma: float) -> None:
+    field = np.random.default_rng(0).standard_normal((24, 20)).astype(np.float32)
+    theirs = cv2.GaussianBlur(field, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    ours = _blur_matrix(24, sigma) @ field @ _blur_matrix(20, sigma).T
+    assert np.abs(theirs - ours).max() < 1e-4 * np.abs(field).max()
+
+
+def test_the_elastic_field_has_albumentations_own_distribution() -> None:
+    """Spread at a corner and in the middle, and how two places and the two directions go along."""
     found = {}
     for kind in (A.ElasticTransform, Elastic):
-        step = kind(alpha=60.0, sigma=sigma, p=1.0)
+        step = kind(alpha=60.0, sigma=6.0, p=1.0)
         step.set_random_seed(5)
-        maps = step.get_params_dependent_on_data({"shape": pixels.shape}, {})
-        step.set_random_seed(5)
-        found[kind] = maps, step(image=pixels)["image"]
-    (theirs, one), (ours, two) = found.values()
-    for name in ("map_x", "map_y"):
-        assert np.abs(theirs[name] - ours[name]).max() < 1e-3
-        assert ours[name].dtype == np.float32
-    apart = np.abs(one.astype(int) - two.astype(int))
-    assert apart.max() <= 1 and (apart > 0).mean() < 0.01
+        grid = step.get_params_dependent_on_data
+        maps = [grid({"shape": (12, 12, 3)}, {}) for _ in range(1500)]
+        moved = np.array(
+            [[m["map_x"][0, 0], m["map_x"][6, 6] - 6, m["map_x"][6, 9] - 9] for m in maps]
+        )
+        down = np.array([m["map_y"][6, 6] - 6 for m in maps])
+        spread = moved.std(axis=0)
+        along = np.corrcoef(moved.T)[1, 2], np.corrcoef(moved[:, 1], down)[0, 1]
+        found[kind] = spread, along, np.abs(moved.mean(axis=0) / spread).max()
+    (theirs, with_theirs, _), (ours, with_ours, mean) = found.values()
+    assert np.allclose(ours / theirs, 1, atol=0.08)  # 4 deviations of a ratio of 1,500 draws
+    assert np.allclose(with_theirs, with_ours, atol=0.1) and mean < 0.11
+
+
+def test_the_largest_of_many_numbers_is_drawn_as_it_falls() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.sort([np.abs(rng.standard_normal(500)).max() for _ in range(800)])
+    made = np.sort([_largest(500, share) for share in rng.random(800)])
+    assert np.abs(drawn - made)[80:-80].max() < 0.1  # of 3.1 on average
