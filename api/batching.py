@@ -10,17 +10,16 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
+from api.aside import make_pool
 from api.decoding import decode_square
 from api.error_answers import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels
-from melanoma.devices import step_back
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer
 
@@ -35,9 +34,6 @@ PATIENCE_SECONDS = 10.0
 # Photographs of more pixels are decoded one at a time, in a lane of their own: seconds and
 # hundreds of megabytes each, they keep neither the others nor the memory waiting.
 BIG_PIXELS = 16_000_000
-# The loop, which answers everybody, gets the processor at once. Not more: where one of these is
-# pushed aside by another program while it holds Python's lock, the loop waits for it.
-NICENESS = 2
 _BIG_SHARE = 4  # at most one place in so many is a big photograph's
 _BUSY = "too many photographs are waiting; try again in a moment"
 
@@ -81,10 +77,10 @@ class MicroBatcher:
         self._arrived = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         decoders = max(2, (os.cpu_count() or 1) // 2)
-        self._decoders = _behind_the_loop(decoders, "decoding")
-        self._big_decoder = _behind_the_loop(1, "decoding-big")
+        self._decoders = make_pool(decoders, "decoding")
+        self._big_decoder = make_pool(1, "decoding-big")
         # A thread of its own and always the same: torch keeps a team of threads for each caller.
-        self._network = _behind_the_loop(1, "scoring")
+        self._network = make_pool(1, "scoring")
 
     @property
     def present(self) -> int:
@@ -222,12 +218,6 @@ class MicroBatcher:
         self.on_batch(len(group), scorer)
         squares = np.stack([item.square for item in group])
         return scorer.score_squares(squares, [item.warnings for item in group])
-
-
-def _behind_the_loop(threads: int, name: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(
-        threads, thread_name_prefix=name, initializer=step_back, initargs=(NICENESS,)
-    )
 
 
 def _square(scorer: Scorer, photograph: Photograph) -> tuple[Pixels, tuple[str, ...]]:

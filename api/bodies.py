@@ -12,6 +12,9 @@ from api.error_answers import Refusal
 MEGABYTE = 1_000_000
 # Whoever is told to end has ten seconds from `docker stop`; a busy machine needs some for the rest.
 LEAVING_SECONDS = 4.0
+# The system hands over up to a quarter of a megabyte at once. Twenty uploads that come together
+# would keep everybody else waiting for five of them in one step of the loop.
+_LARGE_CHUNK = 32 * 1024
 
 HELD = "melanoma.body"  # where the ASGI scope keeps a request's Body
 _BUSY = "too many uploads are on their way; try again in a moment"
@@ -31,6 +34,7 @@ class Bodies:
         self._ends: float | None = None  # by the loop's clock, once the service is leaving
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Timeout] = set()
+        self._turns = asyncio.Lock()
 
     @property
     def leaving(self) -> bool:
@@ -47,6 +51,13 @@ class Bodies:
             self._ends = loop.time() + LEAVING_SECONDS
         for timeout in self._waiting:
             timeout.reschedule(min(timeout.when() or self._ends, self._ends))
+
+    async def take_turn(self, size: int) -> None:
+        """After a chunk of `size` bytes: large ones come one at a time, each in a step of the loop
+        of its own, with all others' requests in between."""
+        if size >= _LARGE_CHUNK:
+            async with self._turns:
+                await asyncio.sleep(0)
 
     async def next_chunk(self, stream: AsyncGenerator[bytes, None], until: float) -> bytes | None:
         """The stream's next chunk, None at its end. Raises Refusal where it does not come."""
@@ -92,6 +103,7 @@ class Body:
                 self._held += len(chunk)
                 self._bodies.held += len(chunk)
                 yield chunk
+                await self._bodies.take_turn(len(chunk))
         except BaseException:
             self.let_go()  # the reader drops what it has
             raise

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
 
+from api.aside import run_aside
 from api.error_answers import Refusal, request_id_of
 from api.responses import ErrorAnswer
 from api.service import Desk
@@ -43,7 +43,7 @@ def _digest(*parts: bytes) -> bytes:
     return found.digest()
 
 
-def _the_desk(request: Request) -> Desk:
+async def _the_desk(request: Request) -> Desk:
     desk = request.app.state.desk
     assert isinstance(desk, Desk)
     return desk
@@ -83,7 +83,7 @@ async def _the_scorer(
 TheScorer = Annotated[Scorer, Depends(_the_scorer)]
 
 
-def _the_threshold(
+async def _the_threshold(
     scorer: TheScorer,
     threshold: Annotated[
         float | None,
@@ -98,7 +98,7 @@ def _the_threshold(
 TheThreshold = Annotated[float | None, Depends(_the_threshold)]
 
 
-def _the_prevalence(
+async def _the_prevalence(
     scorer: TheScorer,
     prevalence: Annotated[
         float | None,
@@ -173,7 +173,7 @@ async def log_answer(
 ) -> None:
     """One line of log: sizes, times and the start of a hash; no names, no scores, no bytes."""
     # Off the loop: a batch is hashed for as long as some photographs are scored.
-    digest = await anyio.to_thread.run_sync(_digest, *photographs)
+    digest = await run_aside(_digest, *photographs)
     log.info(
         "request %s: %s of %d bytes, sha256 %s, in %.0f ms",
         request_id_of(request),

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import anyio.to_thread
 from fastapi import Request
 
+from api.aside import run_aside
 from api.decoding import decode_to_draw
 from api.dependencies import as_refusal
 from api.error_answers import Refusal
@@ -114,9 +114,9 @@ async def _in_slot(
         if await request.is_disconnected():
             raise Refusal("client_gone", "nobody waits for this explanation any more") from error
         raise Refusal("deadline", str(error)) from error
-    # Drawn at everybody's priority: the slot's thread, pushed aside while it holds Python's lock,
-    # would keep the event loop waiting, and drawing is all Python.
-    return await anyio.to_thread.run_sync(_explained, *found)
+    # Not drawn by the slot's thread: pushed aside while it holds Python's lock it would keep the
+    # event loop waiting, and drawing is all Python.
+    return await run_aside(_explained, *found)
 
 
 def _explain_bytes(
@@ -142,10 +142,10 @@ def _explain_bytes(
 async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:
     # Only the networks' part goes through the queue of the scores, which it takes as one of them.
     async with desk.drawing():
-        photograph, square = await anyio.to_thread.run_sync(decode_to_draw, scorer, data)
+        photograph, square = await run_aside(decode_to_draw, scorer, data)
         function = partial(explain, scorer, photograph.pixels, question, square=square)
         explanation = await desk.batcher.run(function)
-        return await anyio.to_thread.run_sync(_explained, explanation, photograph)
+        return await run_aside(_explained, explanation, photograph)
 
 
 def _explained(explanation: Explanation, photograph: Photograph) -> Explained:

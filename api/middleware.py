@@ -161,3 +161,4 @@ class _Answer:
             except TimeoutError:
                 return
             left -= len(message.get("body", b""))
+            await self._bodies.take_turn(len(message.get("body", b"")))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from api.aside import run_aside
 from api.error_answers import Refusal
 from api.json_texts import lift_texts
 from api.requests import ALLOWED, MOST_OF_A_PATIENT, PatientRequest, parse_body, parse_patient
-from api.uploads import BATCH, kind_of, open_form, read_body, without_name
+from api.uploads import BATCH, kind_of, open_form, read_body, read_files, without_name
 
 _LISTS = ("site", "lesion_id")  # of the form: one field a photograph, in their order
 PATIENT = replace(
@@ -46,7 +46,7 @@ async def read_patient(request: Request) -> PatientUpload:
             return await _of_form(form)
     if kind == "application/json":
         body = await read_body(request, PATIENT)
-        return await anyio.to_thread.run_sync(_of_json, body)
+        return await run_aside(_of_json, body)
     raise Refusal("missing_file", PATIENT.missing)
 
 
@@ -69,7 +69,7 @@ async def _of_form(form: FormData) -> PatientUpload:
     }:
         raise Refusal("unknown_field", "the form has files in other fields than `files`")
     asked = parse_patient(values)
-    return _checked([await file.read() for file in files], asked)
+    return _checked([*await read_files(files)], asked)
 
 
 def _of_json(body: bytes) -> PatientUpload:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
+from api.aside import run_aside
 from api.dependencies import Guarded, TheDesk, TheScorer, refusals
 from api.reports import answer_report, preferred_language
 from api.responses import ModelAnswer
@@ -164,7 +164,7 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
 )
 async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
-    found = await anyio.to_thread.run_sync(desk.reports.read, scorer)
+    found = await run_aside(desk.reports.read, scorer)
     return answer_report(request, found)
 
 
@@ -181,7 +181,7 @@ async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
 async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """The charts of a bundle's report, those of report.html; in French by Accept-Language: fr."""
     language = preferred_language(request)
-    drawn = await anyio.to_thread.run_sync(desk.reports.draw, scorer, language)
+    drawn = await run_aside(desk.reports.draw, scorer, language)
     return answer_report(request, drawn)
 
 
@@ -193,7 +193,7 @@ async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
 )
 async def report_page(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """A bundle's report.html, to be saved; images' names as digests at most."""
-    found = await anyio.to_thread.run_sync(desk.reports.page, scorer)
+    found = await run_aside(desk.reports.page, scorer)
     return answer_report(request, found, name=f"{scorer.bundle.name}_report.html")
 
 
@@ -205,7 +205,7 @@ async def report_page(request: Request, desk: TheDesk, scorer: TheScorer) -> Res
 )
 async def model_card(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
     """A bundle's MODEL_CARD.md, to be saved."""
-    found = await anyio.to_thread.run_sync(desk.reports.card, scorer)
+    found = await run_aside(desk.reports.card, scorer)
     return answer_report(request, found, name=f"{scorer.bundle.name}_MODEL_CARD.md")
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import anyio
 
+from api.aside import run_aside
 from api.batching import MicroBatcher, Outcome
 from api.bodies import MEGABYTE, Bodies
 from api.error_answers import Refusal
@@ -113,7 +114,7 @@ class Desk:
             await asyncio.shield(self._measuring)
 
     async def _prepare_explanations(self) -> None:
-        await asyncio.to_thread(import_drawing)
+        await run_aside(import_drawing)
         if self.readiness.ready:
             await self.batcher.run_unplaced(self.costs.measure, self.scorers)
         self.settled()

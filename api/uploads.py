@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from api.aside import run_aside
 from api.bodies import HELD, Body
 from api.error_answers import Refusal
 from api.json_texts import lift_texts
@@ -31,6 +31,7 @@ from melanoma.data.images import MAX_BYTES
 Wanted = TypeVar("Wanted", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
+_FEW_BYTES = 1_000_000
 _LINE, _MOST_LINES, _STEP = b"\r\n--", 64, 8192
 
 
@@ -79,7 +80,7 @@ async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes
     if kind == "application/json":
         body = await read_body(request, ONE)
         # Megabytes of base64 take long enough to be felt by the other requests.
-        return await anyio.to_thread.run_sync(_photograph_in, body, wanted)
+        return await run_aside(_photograph_in, body, wanted)
     raise Refusal("missing_file", ONE.missing)
 
 
@@ -95,7 +96,7 @@ async def read_photographs(request: Request) -> tuple[list[bytes | Refusal], Bat
             return await _photographs_of(form)
     if kind == "application/json":
         body = await read_body(request, BATCH)
-        return await anyio.to_thread.run_sync(_photographs_in, body)
+        return await run_aside(_photographs_in, body)
     raise Refusal("missing_file", BATCH.missing)
 
 
@@ -108,7 +109,7 @@ async def read_body(request: Request, accepted: Accepted) -> bytes:
     """A JSON body, whole. Raises Refusal when it is too large."""
     chunks = [chunk async for chunk in _chunks(request, accepted.json_bytes, accepted)]
     # Off the loop, as all that is done to megabytes.
-    return await anyio.to_thread.run_sync(b"".join, chunks)
+    return await run_aside(b"".join, chunks)
 
 
 def _chunks(request: Request, limit: int, accepted: Accepted) -> AsyncGenerator[bytes, None]:
@@ -223,7 +224,8 @@ async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, W
         raise Refusal("unknown_field", f"the form has fields beyond `file`, {', '.join(known)}")
     if len(form.multi_items()) > len(form):
         raise Refusal("invalid_field", "the form has a text field twice")
-    return await files[0].read(), parse_texts(texts, wanted)
+    (data,) = await read_files(files)
+    return data, parse_texts(texts, wanted)
 
 
 async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchRequest]:
@@ -239,7 +241,14 @@ async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchR
     if not files:
         raise Refusal("missing_file", BATCH.missing)
     wanted = parse_texts(texts, BatchRequest)
-    return [await file.read() for file in files], wanted
+    return [*await read_files(files)], wanted
+
+
+async def read_files(files: list[UploadFile]) -> list[bytes]:
+    """Their bytes. Megabytes are put together off the loop, a file at a time."""
+    if sum(file.size or 0 for file in files) <= _FEW_BYTES:
+        return [file.file.read() for file in files]
+    return await run_aside(lambda: [file.file.read() for file in files])
 
 
 def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:

@@ -6,6 +6,9 @@ digest of the members' weights, of what they are the weights of, and of the vers
 bundle that is sealed anew keeps its conversion. A folder is filled under another name and
 renamed when it is whole, so that of two processes either one's is kept; those of other keys are
 removed. Where nothing can be written, the models are in memory alone.
+
+A process that has no torch leaves the conversion to a child, or it would keep torch's memory, and
+what the conversion takes, for its life: 800 MB for the shipped bundle.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,11 +47,39 @@ def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[in
     kept = base / _key(bundle)
     folds = [member.fold for member in bundle.members]
     models = _read(kept, folds)
+    if models is None and "torch" not in sys.modules:
+        models = _convert_aside(bundle, kept, folds)
     if models is None:
         models = convert(load(), size=bundle.size)
         _keep(models, kept)
     _sweep(base, kept)
     return models
+
+
+def _convert_aside(bundle: Bundle, kept: Path, folds: list[int]) -> dict[int, Any] | None:
+    """The models that a child has made; None where it failed, whose reason is then met here."""
+    root = Path(__file__).parents[3]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as spare:
+        command = [sys.executable, "-m", __name__, str(bundle.folder.absolute()), spare]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        with contextlib.suppress(OSError):
+            subprocess.run(command, env=environment, capture_output=True, check=False)
+        return _read(kept, folds) or _read(Path(spare) / kept.name, folds)
+
+
+def _convert_for_parent(folder: Path, spare: Path) -> None:
+    """Convert the bundle in `folder`, and keep it there, or in `spare` where that cannot be."""
+    from melanoma.devices import CPU
+    from melanoma.scoring.backends.torch_members import load_members
+    from melanoma.scoring.bundle.bundle import load_bundle
+
+    bundle = load_bundle(folder)
+    models = convert(load_members(bundle, CPU), size=bundle.size)
+    kept = bundle.folder / FOLDER / _key(bundle)
+    _keep(models, kept)
+    if _read(kept, list(models)) is None:
+        _keep(models, spare / kept.name)
 
 
 def convert(members: TorchMembers, *, size: int) -> dict[int, Any]:
@@ -104,3 +138,7 @@ def _sweep(base: Path, kept: Path) -> None:
             running = path.name.startswith(_PARTIAL) and age < _FORGOTTEN_SECONDS
             if path != kept and not running:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _convert_for_parent(Path(sys.argv[1]), Path(sys.argv[2]))
