@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from melanoma import terminal as t
+from melanoma.storage import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = t.make_app()
 
@@ -51,7 +55,6 @@ def blend(
 ) -> None:
     """Blend runs by their out-of-fold scores; each fold's blend is fitted on the other folds."""
     from melanoma.errors import RecipeError
-    from melanoma.storage import write_text
     from melanoma.workflows.blend import blend_runs, blend_scores
 
     start = time.monotonic()
@@ -74,11 +77,11 @@ def blend(
     )
     wrote = []
     if out is not None:
-        write_text(out, found.table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        _save(found.table, out)
         wrote.append(str(out))
     if scores and submission:
         table = blend_scores(scores, found, runs=len(runs))
-        write_text(submission, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+        _save(table, submission)
         wrote.append(str(submission))
         if method == "ranks":
             t.say(f"note: {submission} holds places among these images, not probabilities")
@@ -88,6 +91,13 @@ def blend(
         _say(found.record)
     said = f"; wrote {', '.join(wrote)}" if wrote else ""
     t.say(f"{found.record['images']:,} images in {t.duration(start)}{said}")
+
+
+def _save(table: pd.DataFrame, path: Path) -> None:
+    from melanoma.scoring.files.score_rows import plain_table
+
+    text = plain_table(table).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    write_text(path, text)
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from melanoma.scoring.bundle.external_result import seal_external
 from melanoma.scoring.bundle.golden import require_golden
 from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.external_set import build_external_report, external_rows, score_external
+from melanoma.scoring.files.score_rows import plain_table
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
@@ -148,7 +149,7 @@ def evaluate_external(
     rows = external_rows(scored, report)
     if not names:
         report = replace(report, content=without_names(report.content))
-    write_text(folder / "scores.csv", rows.to_csv(index=False, float_format="%.17g"))
+    write_text(folder / "scores.csv", plain_table(rows).to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
     if attach:
         result = external_result(report.content, source=recipe.study.source)

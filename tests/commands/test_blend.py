@@ -55,6 +55,20 @@ def test_runs_their_mean_and_a_nested_blend_are_measured_on_the_same_images(
     assert "stacking, nested: AUROC" in said.out and "stacking - equal mean:" in said.out
 
 
+def test_no_cell_of_a_blend_begins_as_a_formula_does(
+    call_door: Callable[..., Any], second: Path, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(second / "oof.csv")
+    frame.loc[:1, "image_name"] = ['=HYPERLINK("a")', "+1"]
+    frame.to_csv(second / "oof.csv", index=False)
+    out = tmp_path / "blend.csv"
+    answer = call_door(
+        "blend", second, second, "--method", "equal", "--resamples", 20, "--out", out
+    )
+    assert answer.code == 0, answer.err
+    assert list(pd.read_csv(out)["image_name"][:2]) == ['\'=HYPERLINK("a")', "'+1"]
+
+
 def test_submissions_are_blended_by_the_weights_of_all_folds(
     call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
 ) -> None:

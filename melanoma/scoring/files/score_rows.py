@@ -5,10 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melanoma.errors import DataError
 from melanoma.storage import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -81,6 +84,11 @@ def _flat(row: Row) -> Row:
 def plain_cell(value: Any) -> Any:
     """The value; a text that a spreadsheet would run has ' before it, so that it stays text."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def plain_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as people open it: its texts and column names as plain_cell has them."""
+    return table.map(plain_cell).rename(columns=plain_cell)
 
 
 def require_plain_names(names: Sequence[str]) -> None:

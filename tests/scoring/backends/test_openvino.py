@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,43 @@ def test_without_a_place_to_write_the_conversion_is_in_memory(
     (folder / conversion.FOLDER).write_text("no folder")
     assert open_scorer(folder, engine=OPENVINO).info()["backend"] == "openvino"
     assert len(conversions) == 1
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_a_process_without_torch_leaves_the_conversion_to_a_child(
+    folder: Path, conversions: list[int], monkeypatch: pytest.MonkeyPatch, is_writable: bool
+) -> None:
+    shutil.rmtree(folder / conversion.FOLDER)
+    if not is_writable:
+        (folder / conversion.FOLDER).write_text("no folder")
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> None:
+        commands.append(command)
+        conversion._convert_for_parent(Path(command[3]), Path(command[4]))
+
+    monkeypatch.setattr(conversion.subprocess, "run", run)
+    monkeypatch.delitem(sys.modules, "torch")
+    bundle = load_bundle(folder)
+    models = conversion.openvino_models(bundle, _never)
+    assert sorted(models) == [member.fold for member in bundle.members]
+    assert [command[1:4] for command in commands] == [["-m", conversion.__name__, str(folder)]]
+    assert (folder / conversion.FOLDER).is_dir() == is_writable
+
+
+def test_a_child_that_fails_leaves_the_reason_to_the_parent(
+    folder: Path, conversions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder / conversion.FOLDER)
+    monkeypatch.setattr(conversion.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.delitem(sys.modules, "torch")
+
+    def load() -> TorchMembers:
+        raise WeightsError("no networks")
+
+    with pytest.raises(WeightsError, match="no networks"):
+        conversion.openvino_models(load_bundle(folder), load)
+    assert conversions == []
 
 
 def test_gradients_are_of_the_weights_that_scored_or_of_none(folder: Path) -> None:
