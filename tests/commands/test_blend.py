@@ -63,7 +63,7 @@ def test_no_cell_of_a_blend_begins_as_a_formula_does(
     frame.to_csv(second / "oof.csv", index=False)
     out = tmp_path / "blend.csv"
     answer = call_door(
-        "blend", second, second, "--method", "equal", "--resamples", 20, "--out", out
+        "blend", second, second, "--method", "equal", "--resamples", 100, "--out", out
     )
     assert answer.code == 0, answer.err
     assert list(pd.read_csv(out)["image_name"][:2]) == ['\'=HYPERLINK("a")', "'+1"]
