@@ -86,7 +86,8 @@ class FrequencyAnswer(BaseModel):
 class QualityAnswer(BaseModel):
     """The photograph itself, measured on the square that is scored; /info has the limits.
 
-    sharpness and coarse_contrast are decibels, brightness is 0 to 255, the rest are shares.
+    sharpness and coarse_contrast are decibels, brightness is 0 to 255, chroma is
+    CIELAB's, the rest are shares.
     `reasons` says why it is not `ok`; `advice`, in sentences, what to do.
     """
 
@@ -96,6 +97,7 @@ class QualityAnswer(BaseModel):
     lesion_share: float
     lesion_offset: float
     coarse_contrast: float
+    chroma: float
     ok: bool
     reasons: list[Reason]
     advice: str | None

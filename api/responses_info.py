@@ -87,6 +87,7 @@ class QualityLimitsAnswer(BaseModel):
     lesion_share: float
     lesion_offset: float
     coarse_contrast: float
+    chroma: float | None
     stopped: float
     held_out: bool
 

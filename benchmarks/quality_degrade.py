@@ -1,4 +1,4 @@
-"""What spoils a photograph, for benchmarks/quality.py: blur, distance, light, small files.
+"""What spoils a photograph, for benchmarks/quality.py: blur, distance, light, fog, small files.
 
 Lengths are in pixels of HAM10000's own photographs, 450 high; the squares here may be smaller, and
 every length is scaled to them.
@@ -76,6 +76,20 @@ def light(times: float) -> Degrade:
     return expose
 
 
+def fog(share: float) -> Degrade:
+    """Behind fog: this share of the photograph is even light gray."""
+
+    def veil(square: Pixels, rng: np.random.Generator) -> Pixels:
+        return (200 * share + square * (1 - share)).astype(np.uint8)
+
+    return veil
+
+
+def colorless(square: Pixels, rng: np.random.Generator) -> Pixels:
+    """In shades of gray."""
+    return np.repeat(cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
 def tiny(side: int) -> Degrade:
     """The whole in a file of side x side pixels."""
 
@@ -104,6 +118,8 @@ DEGRADATIONS: dict[str, Degrade] = {
     "moved by 0.45 of the side": off(0.45),
     "moved by 0.45 of the side, mirrored": off(0.45, mirrored=True),
     **{f"light times {times}": light(times) for times in (0.5, 0.25, 0.1, 1.5, 2, 3)},
+    "fog of 80 %": fog(0.8),
+    "in shades of gray": colorless,
     **{f"file of {side} x {side}": tiny(side) for side in (16, 32, 64)},
     **{f"JPEG of quality {quality}": jpeg(quality) for quality in (5, 10)},
 }

@@ -3,14 +3,14 @@ import { el, svg } from "./dom.js";
 import { picturesOnly } from "./models.js";
 import { frequency, possible, prevalenceField, reasons } from "./reasons.js";
 import { squareFigure } from "./square.js";
-import { className, count, measured, moment, number, percent, sentence, t, has } from "./words.js";
+import { className, count, measured, moment, percent, sentence, t, has } from "./words.js";
 
 const TOP = 5;
 
-// The words of an operating point's name, "sensitivity 0.95".
+// The words of an operating point's name, "sensitivity 0.95", as "sensitivity 95 %".
 export function pointName(at) {
   const [, kind, share] = at.match(/^(sensitivity|specificity) ([\d.]+)$/) ?? [];
-  return kind ? `${t(`metric.${kind}`)} ${number(Number(share), share.length - 2)}` : at;
+  return kind ? `${t(`metric.${kind}`)} ${percent(Number(share), Math.max(0, share.length - 4))}` : at;
 }
 
 // Enough digits that a small threshold does not read as zero.
@@ -47,11 +47,12 @@ export function kindOf({ flagged, verdict: made }) {
   return flagged ? "flagged" : "below";
 }
 
-export function judge(answer) {
+// With the advice, where it is not listed below.
+export function judge(answer, { advice: told = true } = {}) {
   const kind = kindOf(answer);
   if (kind === "none") return t("verdict.none");
   if (kind === "unscorable") {
-    const advice = (answer.quality?.reasons ?? []).map((code) => t(`quality.${code}`));
+    const advice = told ? (answer.quality?.reasons ?? []).map((code) => t(`quality.${code}`)) : [];
     return [t("verdict.unscorable"), ...advice].join(". ");
   }
   return t(`verdict.${kind}`, kind === "other" ? otherCancer(answer) : {});
@@ -104,7 +105,7 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
   // What may spoil the score stands before it, for the ear as well.
   const parts = [
     el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))),
-    Object.assign(verdict(answer, judge(answer)), { id: "verdict" }),
+    Object.assign(verdict(answer, judge(answer, { advice: false })), { id: "verdict" }),
   ];
   const why = reasons(answer);
   if (why) parts.push(why);
@@ -179,7 +180,8 @@ function meaning({ threshold }, report) {
 }
 
 // The same on a set from elsewhere, wherever the own one is told.
-function elsewhere({ name, images, sensitivity, auroc }) {
+function elsewhere({ name: set, source, images, sensitivity, auroc }) {
+  const name = source?.split(",")[0] || set;
   const share = measured(sensitivity, (value) => percent(value, 0));
   return t("elsewhere", { name, images: count(images), share, auroc: measured(auroc) });
 }

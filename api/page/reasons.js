@@ -24,7 +24,8 @@ export function frequency(answer) {
   const probability = answer.melanoma_probability;
   const all = melanomas === of && probability < 1;
   const values = { of: count(of), n: count(all ? of - 1 : melanomas), share: percent(prevalence) };
-  const words = melanomas === 0 ? "frequency.none" : all ? "frequency.nearly_all" : "frequency";
+  const few = { 0: "frequency.none", 1: "frequency.one" }[melanomas] ?? "frequency";
+  const words = all ? "frequency.nearly_all" : few;
   const bounds = low === null || high === null ? "" : ` ${t("frequency.range", { low: count(low), high: count(high) })}`;
   return el("p", { id: "frequency" }, t(words, values) + bounds);
 }

@@ -1,7 +1,7 @@
 """How good a photograph is to score, measured on the square that the model sees.
 
-Six plain numbers and no network: focus, light (two), and how large and where the lesion is
-(three). Outside the circle that touches the square's sides nothing counts but for focus, so that
+Seven plain numbers and no network: focus, light (two), how large and where the lesion is (three),
+and color. Outside the circle that touches the square's sides nothing counts but for focus, so that
 dark corners say nothing. What is too little or too much is learned from training images, by
 melanoma.evaluation.measure.picture_quality.
 """
@@ -45,6 +45,8 @@ class SquareMeasures:
     `lesion_offset`: distance of what differs from the common color from the middle, in sides.
     `coarse_contrast`: contrast of spots wider than a tenth of the side beside that of smaller
     ones, in decibels; a lesion far away, or many of them, has little.
+    `chroma`: distance from gray that half of the pixels exceed, in units of CIELAB; a picture
+    without color, or behind fog, has little.
     """
 
     sharpness: float
@@ -53,6 +55,7 @@ class SquareMeasures:
     lesion_share: float
     lesion_offset: float
     coarse_contrast: float
+    chroma: float
 
     def as_row(self) -> tuple[float, ...]:
         """The values in the order of MEASURES."""
@@ -77,6 +80,7 @@ def measure_square(square: Pixels) -> SquareMeasures:
         lesion_share=_lesion_share(lab[..., 0]),
         lesion_offset=_lesion_offset(lab),
         coarse_contrast=_coarse_contrast(lab),
+        chroma=float(np.median(np.hypot(lab[..., 1], lab[..., 2])[_circle(_GRID).inside])),
     )
 
 

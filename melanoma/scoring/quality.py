@@ -13,6 +13,7 @@ from melanoma.evaluation.report.schema_quality import QualityLimits
 Reason = Literal[
     "too_dark",
     "too_bright",
+    "no_color",
     "not_sharp",
     "too_compressed",
     "lesion_too_small",
@@ -22,6 +23,7 @@ Reason = Literal[
 ADVICE: dict[Reason, str] = {
     "too_dark": "It is too dark: use more light.",
     "too_bright": "It is too bright: use less light, or no flash.",
+    "no_color": "It has hardly any color: send it in color, and wipe the lens.",
     "not_sharp": "It is not sharp: hold still, focus on the lesion, and use the original file.",
     "too_compressed": "Its file was compressed too strongly: send the original file.",
     "lesion_too_small": "The lesion is too small in it: go closer.",

@@ -15,11 +15,12 @@ from tests.support.toy_scorer import Box, make_scorer, read_boxes
 
 LIMITS = QualityLimits(
     sharpness=-40, brightness=100, white_share=0.01, lesion_share=0.05, lesion_offset=0.15,
-    coarse_contrast=0,
+    coarse_contrast=0, chroma=5,
 )  # fmt: skip
 SPOILED = {
     "not_sharp": cv2.GaussianBlur(draw_lesion(), (0, 0), 4.0),
     "too_dark": (draw_lesion() * 0.3).astype("uint8"),
+    "no_color": (0.15 * draw_lesion() + 170).astype("uint8"),
     "lesion_too_small": draw_lesion(radius=0.03),
     "lesion_off_center": draw_lesion(right=-0.3, down=0.25),
 }

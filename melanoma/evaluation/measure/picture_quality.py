@@ -37,7 +37,8 @@ class Limit:
 LIMITS = (
     Limit("sharpness", "least", 0.003, "not_sharp"),
     Limit("brightness", "least", 0.002, "too_dark"),
-    Limit("white_share", "most", 0.003, "too_bright"),
+    Limit("white_share", "most", 0.001, "too_bright"),
+    Limit("chroma", "least", 0.001, "no_color"),
     Limit("lesion_share", "least", 0.004, "lesion_too_small"),
     Limit("coarse_contrast", "least", 0.003, "lesion_too_small"),
     Limit("lesion_offset", "most", 0.004, "lesion_off_center"),
@@ -87,6 +88,8 @@ def beyond_limits(measures: Floats, limits: QualityLimits) -> dict[str, Flags]:
     for limit in LIMITS:
         values = measures[:, MEASURES.index(limit.measure)]
         bound = getattr(limits, limit.measure)
+        if bound is None:
+            continue
         hit = values < bound if limit.side == "least" else values > bound
         found[limit.reason] = found.get(limit.reason, np.zeros(len(values), bool)) | hit
     return found

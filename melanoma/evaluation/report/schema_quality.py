@@ -14,6 +14,7 @@ class QualityLimits(Part):
     lesion_share: float  # at least
     lesion_offset: float  # at most
     coarse_contrast: float  # at least
+    chroma: float | None = None  # at least; None in bundles from before it was measured
 
 
 class StoppedClass(Part):

@@ -10,8 +10,8 @@ from melanoma.evaluation.measure.picture_quality import (
     fit_quality,
 )
 
-MIDDLE = SquareMeasures(-30.0, 170.0, 0.0, 0.3, 0.05, 6.0)
-SPREAD = (3.0, 10.0, 0.001, 0.05, 0.02, 1.0)
+MIDDLE = SquareMeasures(-30.0, 170.0, 0.0, 0.3, 0.05, 6.0, 20.0)
+SPREAD = (3.0, 10.0, 0.001, 0.05, 0.02, 1.0, 3.0)
 
 
 def draw(count: int) -> np.ndarray:
