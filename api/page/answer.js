@@ -179,9 +179,12 @@ function meaning({ threshold }, report) {
   return `${said} ${t("meaning.did", values)}`;
 }
 
+// A set from elsewhere by its source, "ISIC 2017, ...", rather than by its recipe.
+export const setName = ({ name, source }) => source?.split(",")[0] || name;
+
 // The same on a set from elsewhere, wherever the own one is told.
 function elsewhere({ name: set, source, images, sensitivity, auroc }) {
-  const name = source?.split(",")[0] || set;
+  const name = setName({ name: set, source });
   const share = measured(sensitivity, (value) => percent(value, 0));
   return t("elsewhere", { name, images: count(images), share, auroc: measured(auroc) });
 }

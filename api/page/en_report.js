@@ -77,7 +77,7 @@ export const report = {
   "external.text": "Measured with the finished model and its own threshold on pictures that it was not trained on. Expect this, rather than the figures above, at another place.",
 
   "other.title": "Other cancers",
-  "other.text": "By both rules together, {sensitivity} of all malignant and premalignant lesions are told of, and {specificity} of the benign ones are left in peace. By melanoma's threshold alone it would be {alone}. AUROC for any malignancy: {auroc}.",
+  "other.text": "By both rules together, {sensitivity} of all malignant and premalignant lesions are pointed out, and {specificity} of the benign ones are not. By melanoma's threshold alone it would be {alone}. AUROC for any malignancy: {auroc}.",
   "other.flagged": "Flagged as melanoma",
   "other.likely": "Another cancer likely",
   "other.left": "Not flagged",

@@ -1,7 +1,7 @@
 // French: the report's warnings, by the forms of caveats.js.
 export const caveats = {
   "caveat.to": "à",
-  "caveat.histology": "Seulement {a} des {b} images sans mélanome ont été prouvées par l'histologie\u00a0; sur elles seules, l'AUROC est de {c} et la spécificité de {d} (toutes les images\u00a0: {e} et {f})\u00a0: les lésions qui n'ont pas demandé de biopsie embellissent les chiffres.",
+  "caveat.histology": "Seulement {a} des {b} images sans mélanome ont été prouvées par l'histologie\u00a0; sur les seules images prouvées ainsi, mélanomes compris, l'AUROC est de {c} et la spécificité de {d} (toutes les images\u00a0: {e} et {f})\u00a0: les lésions qui n'ont pas demandé de biopsie embellissent les chiffres.",
   "caveat.novel": "De bonnes photographies de lésions ne reçoivent aucun verdict, jugées trop différentes de celles de l'apprentissage\u00a0: {a}.",
   "caveat.poor": "De bonnes photographies de lésions ne reçoivent aucun verdict, jugées de qualité insuffisante\u00a0: {a}.",
   "caveat.count": "{name} {few} sur {all} ({share})",

@@ -77,7 +77,7 @@ export const report = {
   "external.text": "Mesuré avec le modèle fini et son propre seuil, sur des images qu'il n'avait pas apprises. Ailleurs, attendez-vous à cela plutôt qu'aux chiffres ci-dessus.",
 
   "other.title": "Autres cancers",
-  "other.text": "Par les deux règles ensemble, {sensitivity} de toutes les lésions malignes et prémalignes sont annoncées, et {specificity} des bénignes laissées tranquilles. Par le seul seuil du mélanome, ce serait {alone}. AUROC pour toute malignité\u00a0: {auroc}.",
+  "other.text": "Par les deux règles ensemble, {sensitivity} de toutes les lésions malignes et prémalignes sont repérées, et {specificity} des bénignes ne le sont pas. Par le seul seuil du mélanome, ce serait {alone}. AUROC pour toute malignité\u00a0: {auroc}.",
   "other.flagged": "Signalée, mélanome",
   "other.likely": "Autre cancer probable",
   "other.left": "Non signalée",

@@ -1,4 +1,5 @@
 // Where the numbers hold: the data, the population, other sets, other cancers, the benefit.
+import { setName } from "./answer.js";
 import { el } from "./dom.js";
 import { knownInfo, reference } from "./models.js";
 import { heatTable } from "./table.js";
@@ -62,7 +63,7 @@ export function elsewhere(report, name) {
     el(
       "div",
       { class: "served" },
-      el("h3", {}, one.name),
+      el("h3", {}, setName(one)),
       one.source && el("p", { class: "quiet", lang: "en" }, one.source),
       facts([
         [t("report.images"), `${count(one.images)}${one.positives === null ? "" : `, ${t("report.melanomas", { n: count(one.positives) })}`}`],
