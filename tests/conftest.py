@@ -159,8 +159,20 @@ def copied(trained: TinyRun, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny_recipe(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe that trains in seconds; a section's keys replace those written here."""
+def tiny_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[..., Path]:
+    """Writes a recipe that trains at once; a section's keys replace those written here.
+
+    Its backbone has a thousand weights, which this process and its forks know; a process of another
+    kind needs a real one. What `set_by_hand` sets is a ResNet-18.
+    """
+    from tiny_backbone import make_tiny_backbone
+
+    from melanoma.models.backbones import BACKBONES
+
+    monkeypatch.setitem(BACKBONES, "tiny_norm", make_tiny_backbone(norm=True))
+    backbone = "resnet18" if "set_by_hand" in request.fixturenames else "tiny_norm"
 
     def write(**sections: Any) -> Path:
         values: dict[str, Any] = {
@@ -168,7 +180,7 @@ def tiny_recipe(tmp_path: Path) -> Callable[..., Path]:
             "data": {"reader": "siim"},
             "image": {"size": 32},
             "folds": {"name": "tiny", "k": 3},
-            "model": {"backbone": "resnet18", "pretrained": "none"},
+            "model": {"backbone": backbone, "pretrained": "none"},
             "augment": [{"flip_horizontal": {"p": 0.5}}],
             "optimizer": {"name": "adamw", "rate": 1.0e-3},
             "schedule": {"name": "constant"},

@@ -41,7 +41,7 @@ def test_scores_batches_and_heat_maps_beside_lime_never_fail(
     ]
     for thread in threads:
         thread.start()
-    for _ in range(3):
+    for _ in range(2):
         ask("lime", "/explain", one, {"method": "lime", "precision": "Low"})
     ended.set()
     for thread in threads:

@@ -90,7 +90,7 @@ def test_the_decoder_gives_pixels_or_a_refusal_that_the_service_knows() -> None:
     outcomes: Counter[str] = Counter()
     before = _peak_bytes()
 
-    @settings(steady, max_examples=2500)
+    @settings(steady, max_examples=800)
     @given(data=damaged())
     def run(data: bytes) -> None:
         try:
@@ -129,7 +129,7 @@ def test_the_service_answers_a_damaged_photograph_with_a_score_or_a_refusal(
 ) -> None:
     found: Counter[int] = Counter()
 
-    @settings(steady, max_examples=400)
+    @settings(steady, max_examples=150)
     @given(data=damaged())
     def run(data: bytes) -> None:
         found[_check(client.post("/predict", files={"file": data}))] += 1

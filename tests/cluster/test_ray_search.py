@@ -19,7 +19,7 @@ def test_a_search_on_two_nodes_trains_what_the_space_says_and_resumes(
     tmp_path: Path,
     call_door: Callable[..., Any],
 ) -> None:
-    recipe = tiny_recipe(training={"epochs": 1})
+    recipe = tiny_recipe(model={"backbone": "resnet18"}, training={"epochs": 1})
     (tmp_path / "space.yaml").write_text(SPACE)
     options = [
         *("--config", recipe, "--data", phantom_set, "--space", tmp_path / "space.yaml"),

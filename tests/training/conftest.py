@@ -42,8 +42,10 @@ BASE: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backbone of a thousand weights and no BatchNorm, for what no backbone decides."""
+    """A backbone of a thousand weights and no BatchNorm, for what no backbone decides; and one with
+    it, which forks know too."""
     monkeypatch.setitem(BACKBONES, "tiny", make_tiny_backbone(norm=False))
+    monkeypatch.setitem(BACKBONES, "tiny_norm", make_tiny_backbone(norm=True))
 
 
 @dataclass(frozen=True)

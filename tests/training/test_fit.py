@@ -252,7 +252,7 @@ def test_a_run_killed_in_mid_epoch_gives_the_unbroken_run(
     fit: Fit, place: Any, recipe_of: Any, tmp_path: Path
 ) -> None:
     recipe = recipe_of(
-        model={"backbone": "resnet18", "dropout": 0.4},
+        model={"backbone": "tiny_norm", "dropout": 0.4},
         training={"ema_decay": 0.9, "batch_size": 8},
     )
     # Four steps an epoch: saved after the sixth, killed in the seventh.

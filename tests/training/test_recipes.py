@@ -39,14 +39,12 @@ ONE = (*SMALL, "training.epochs=1")
 TWO = (*SMALL, "stages.0.epochs=1", "stages.1.epochs=1")
 RUNS = {
     "ham10000_resnet34": ("ham10000_resnet34", ONE),
-    "ham10000 resnet18": ("ham10000_resnet34", (*ONE, "model.backbone=resnet18")),
     "ham10000 frozen": ("ham10000_resnet34", (*ONE, "model.freeze_backbone=true")),
     "isic_densenet161": ("isic_densenet161", TWO),
-    "isic resnet34": ("isic_densenet161", (*TWO, "model.backbone=resnet34")),
     "skin22_efficientnet_b3": ("skin22_efficientnet_b3", ONE),
     **{
         f"skin22 {name}": ("skin22_efficientnet_b3", (*ONE, f"model.backbone={name}"))
-        for name in ("efficientnet_b0", "efficientnet_b1", "resnet18", "resnet50")
+        for name in ("efficientnet_b0", "resnet50")
     },
     "dermnet_resnet152": ("dermnet_resnet152", ONE),
 }

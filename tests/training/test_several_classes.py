@@ -92,8 +92,7 @@ def test_a_finished_fold_is_read_again_with_its_classes(
         fit(three_of(classes=["melanoma", "nevus", "some other lesion"]), run.folder, at=three)
 
 
-@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("sampler", "workers"), [("shuffle", 0), ("balanced", 2)])
 def test_a_run_interrupted_at_every_step_gives_the_unbroken_run(
     sampler: str, workers: int, fit: Fit, three: Any, three_of: Any, tmp_path: Path
 ) -> None:

@@ -248,7 +248,7 @@ def test_a_staged_run_that_is_killed_gives_the_unbroken_run(
     fit: Fit, place: Any, recipe_of: Any, tmp_path: Path
 ) -> None:
     """Saved where the first stage passes into the second; killed a step later."""
-    recipe = recipe_of(**{**STAGED, "model": {"backbone": "resnet18"}})
+    recipe = recipe_of(**{**STAGED, "model": {"backbone": "tiny_norm"}})
     train_and_kill(recipe, place, tmp_path / "killed", saved=4)
     state = load_state(tmp_path / "killed", warn=pytest.fail)
     assert state is not None
