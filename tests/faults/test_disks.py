@@ -45,10 +45,10 @@ def test_prepare_and_split_name_a_place_that_cannot_be_written(
 def test_too_little_room_is_found_before_training(
     call_door: Door, options: list[str | Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000)
     monkeypatch.setattr("melanoma.storage.shutil.disk_usage", lambda _: usage)
     answer = call_door("train", *options, "--fold", "0", "--weights", "run")
-    require_refusal(answer, 6, "run/fold_0: 1,000,000 bytes free, ", " needed; make room")
+    require_refusal(answer, 6, "run/fold_0: 1,000 bytes free, ", " needed; make room")
     assert "epoch" not in answer.err
 
 
@@ -65,7 +65,7 @@ def test_a_disk_that_fills_up_leaves_the_previous_state_whole(
     with monkeypatch.context() as patched:
         patched.setattr(train, "_say_epoch", interrupt_after(2, signal.SIGTERM))
         try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
             answer = call_door(*command)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -26,7 +26,7 @@ def test_another_recipe_or_another_split_in_the_folder_is_refused_by_its_differe
         ),
         5,
         str(interrupted.relative_to(tmp_path)),
-        "model.backbone: resnet18 -> resnet50",
+        "model.backbone: tiny_norm -> resnet50",
         "optimizer.rate: 0.001 -> 0.01",
         "--force-resume",
     )
