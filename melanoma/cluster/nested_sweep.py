@@ -13,7 +13,7 @@ import numpy as np
 from melanoma.cluster.searches import Found
 from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import RecipeError
-from melanoma.recipe.space import Settings, Space
+from melanoma.recipe.space import Space, TrialSettings
 from melanoma.storage import read_text, write_json
 from melanoma.training.watchers import Watchers
 
@@ -28,7 +28,7 @@ class OuterFold:
     """
 
     fold: int
-    settings: Settings
+    settings: TrialSettings
     promised: float
     kept: float
     last: float
@@ -39,7 +39,7 @@ class SweepResult:
     """The settings to use with what their search saw, and the outer folds."""
 
     metric: str
-    settings: Settings
+    settings: TrialSettings
     promised: float
     outer: tuple[OuterFold, ...]
 

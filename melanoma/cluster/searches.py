@@ -7,10 +7,10 @@ from typing import Any
 
 from melanoma.cluster.trials import Sweep
 from melanoma.errors import DivergedError, RecipeError
-from melanoma.recipe.space import Range, Settings, Space
+from melanoma.recipe.space import Range, Space, TrialSettings
 from melanoma.training.watchers import Watchers
 
-Found = tuple[Settings, float]  # the best settings of a search, and their value
+Found = tuple[TrialSettings, float]  # the best settings of a search, and their value
 
 
 def search_by_optuna(
@@ -56,7 +56,7 @@ def _try(
     sweep: Sweep,
     search: str,
     trial: Any,
-    settings: Settings,
+    settings: TrialSettings,
     failures: int,
     watchers: Watchers,
 ) -> tuple[float | None, int]:
@@ -106,7 +106,7 @@ def _suggest(trial: Any, name: str, what: Range | list[Any]) -> Any:
     return trial.suggest_float(name, what.low, what.high, step=what.step, log=what.log)
 
 
-def spoken(settings: Settings) -> str:
+def spoken(settings: TrialSettings) -> str:
     """The settings as one line."""
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"

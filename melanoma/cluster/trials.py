@@ -19,7 +19,7 @@ from melanoma.errors import FoldError
 from melanoma.evaluation.score_table import ScoreTable
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.recipe.space import Settings, as_overrides
+from melanoma.recipe.space import TrialSettings, as_overrides
 from melanoma.storage import digest_of, read_text, write_json
 from melanoma.training.epoch_metrics import judge, validate
 from melanoma.training.fold_data import FoldData
@@ -48,7 +48,7 @@ class Sweep:
     device: torch.device
     arrays: Path
 
-    def recipe(self, settings: Settings) -> Recipe:
+    def recipe(self, settings: TrialSettings) -> Recipe:
         """The recipe with the settings. Raises RecipeError where they do not go together."""
         given = (*self.overrides, *as_overrides(settings))
         return load_recipe(self.config, given, seed=self.seed)
@@ -60,7 +60,9 @@ class Sweep:
         (outer,) = [part for part in self.parts if str(part.fold) == search]
         return [_without(part, outer) for part in self.parts if part.fold != outer.fold]
 
-    def score(self, search: str, settings: Settings, report: Report, watchers: Watchers) -> float:
+    def score(
+        self, search: str, settings: TrialSettings, report: Report, watchers: Watchers
+    ) -> float:
         """The mean of the selection metric over the search's folds, the higher the better.
 
         After each fold `report` is told; where it gives the trial up, the mean so far. Raises
@@ -79,7 +81,7 @@ class Sweep:
                 return float(np.mean(values[:number]))
         return float(np.mean(values))
 
-    def tried(self, search: str) -> list[tuple[Settings, float]]:
+    def tried(self, search: str) -> list[tuple[TrialSettings, float]]:
         """The settings that were trained on all folds of a search, with their values."""
         found, folds = [], len(self.inner(search))
         for path in sorted(self._folder(search, {}).parent.glob("*/values.json")):
@@ -88,7 +90,7 @@ class Sweep:
                 found.append((trial["settings"], float(np.mean(trial["values"]))))
         return found
 
-    def outer(self, fold: int, settings: Settings, watchers: Watchers) -> tuple[float, float]:
+    def outer(self, fold: int, settings: TrialSettings, watchers: Watchers) -> tuple[float, float]:
         """The metric on an outer fold, of the epoch that is kept and of the last one.
 
         The kept one is picked by this fold where selection.keep is best: the last is not.
@@ -100,7 +102,7 @@ class Sweep:
         kept, last = (value_of(recipe, run.scores, shift, by) for by in ("logit", "logit_last"))
         return kept, last
 
-    def _folder(self, search: str, settings: Settings) -> Path:
+    def _folder(self, search: str, settings: TrialSettings) -> Path:
         name = ALL if search == ALL else f"without_{search}"
         return self.folder / name / _key(settings)
 
@@ -137,7 +139,7 @@ def _without(part: FoldData, outer: FoldData) -> FoldData:
     return inner
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: TrialSettings) -> str:
     return digest_of(settings)[:16]
 
 

@@ -21,7 +21,7 @@ from melanoma.errors import RecipeError
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import digest_of, read_text
 
-Settings = dict[str, Any]
+TrialSettings = dict[str, Any]
 # They decide who is held out, which array is read, or nothing: no setting of a search.
 _REFUSED = (
     *("name", "version", "classes", "melanoma", "risk", "seed", "selection.metric"),
@@ -96,7 +96,7 @@ def load_space(path: Path, config: Path, overrides: tuple[str, ...] = ()) -> Spa
     return space
 
 
-def as_overrides(settings: Settings) -> tuple[str, ...]:
+def as_overrides(settings: TrialSettings) -> tuple[str, ...]:
     """The settings as --set takes them."""
     return tuple(f"{name}={json.dumps(value)}" for name, value in settings.items())
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,8 +11,8 @@ from torch.nn import functional as F
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
+from melanoma.training.function_types import LossFunction
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 _UNKNOWN = -1
 
 
@@ -54,7 +52,7 @@ class AuxiliaryLoss:
     """A loss of the first `outputs` logits, and `weight` times the cross-entropy of the others
     against the last column of the targets, over the rows that have a value there."""
 
-    def __init__(self, loss: Loss, *, outputs: int, weight: float) -> None:
+    def __init__(self, loss: LossFunction, *, outputs: int, weight: float) -> None:
         self.loss, self.outputs, self.weight = loss, outputs, weight
 
     def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:

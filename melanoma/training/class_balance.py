@@ -13,14 +13,14 @@ from melanoma.models.losses import class_weights, find_loss, positive_weight
 from melanoma.models.mixed_targets import MixedTargets
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import AuxiliaryLoss
-from melanoma.training.epoch import Loss
 from melanoma.training.fold_data import FoldData
+from melanoma.training.function_types import LossFunction
 from melanoma.training.mixing import MixedLoss
 from melanoma.training.teacher import TaughtLoss
 from melanoma.types import Floats
 
 
-def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> LossFunction:
     """The loss of batch_targets (mixed ones where the recipe mixes). Raises RecipeError for one
     that does not fit."""
     loss = _class_loss(recipe, data, device=device)
@@ -34,7 +34,7 @@ def make_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
     return loss if recipe.training.mix is None else MixedLoss(loss)
 
 
-def _class_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+def _class_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> LossFunction:
     """The recipe's loss with its weights."""
     rules = recipe.loss
     if data.sources:
@@ -62,7 +62,7 @@ def _class_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss
     )
 
 
-def _mixed_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss:
+def _mixed_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> LossFunction:
     """The same likelihood over targets of the sources as well; see batch_targets."""
     binary = recipe.is_binary
     return MixedTargets(

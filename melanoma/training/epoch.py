@@ -18,13 +18,12 @@ from melanoma.errors import DivergedError, MelanomaError
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
 from melanoma.training.depthwise import faster_depthwise
+from melanoma.training.function_types import LossFunction, NetworkFunction
 from melanoma.training.ranks import ALONE, Ranks
 from melanoma.training.readings import start_reading
 from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Network = Callable[[Tensor], Tensor]  # images, or embeddings, to logits
 BAD_STEPS = 10  # non-finite steps in a row that end a run
 
 
@@ -41,14 +40,14 @@ def train_epoch(
     batches: Iterable[Batch],
     *,
     targets: npt.NDArray[np.int64 | np.float32],
-    loss: Loss,
+    loss: LossFunction,
     normalize: Normalize,
     precision: torch.dtype,
     clip_norm: float | None,
     planned: int,
     after_step: Callable[[], None],
     lag: int | None = None,
-    network: Network | None = None,
+    network: NetworkFunction | None = None,
     graphs: Callable[[Tensor, Tensor], Tensor] | None = None,
     ranks: Ranks = ALONE,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,7 @@ from torch import Tensor
 
 from melanoma.data.batches import Batch
 from melanoma.recipe.training_options import Mix
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+from melanoma.training.function_types import LossFunction
 
 
 def mix_batches(
@@ -78,7 +77,7 @@ class MixedLoss:
     """A loss of batches that mix_batches gave: each image's own target and the other's, by their
     shares. (Zhang et al., mixup, ICLR 2018; Yun et al., CutMix, ICCV 2019.)"""
 
-    def __init__(self, loss: Loss) -> None:
+    def __init__(self, loss: LossFunction) -> None:
         self.loss = loss
 
     def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ members that said it never saw fold N (`own`), or some of them did (`all`): that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +22,8 @@ from melanoma.errors import DataError, FoldError
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import read_text, sha256_of
 from melanoma.training.fold_data import FoldData
+from melanoma.training.function_types import LossFunction
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Soft = npt.NDArray[np.float32]
 Members = Literal["own", "all"]
 TEACHER = "teacher.json"
@@ -151,7 +151,7 @@ class TaughtLoss:
 
     def __init__(
         self,
-        loss: Loss,
+        loss: LossFunction,
         shift: Sequence[float],
         weight: float,
         temperature: float,

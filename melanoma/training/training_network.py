@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from melanoma.models.classifier import Classifier
+from melanoma.training.function_types import NetworkFunction
 from melanoma.training.state import TrainingState
 
-Network = Callable[[Tensor], Tensor]
 
-
-def training_network(state: TrainingState, shared: Network | None = None) -> Network | None:
+def training_network(
+    state: TrainingState, shared: NetworkFunction | None = None
+) -> NetworkFunction | None:
     """torch.compile's program where the recipe asks for it, on smaller squares in a stage that has
     a size of its own; None where it is the classifier itself. `shared` is several processes' one,
     in the place of either. What is validated and kept is always
@@ -24,7 +25,7 @@ def training_network(state: TrainingState, shared: Network | None = None) -> Net
         network = compile_network(state.classifier)
     if all(plan.size is None for plan in recipe.stage_plans):
         return network
-    whole: Network = state.classifier if network is None else network
+    whole: NetworkFunction = state.classifier if network is None else network
 
     def sized(images: Tensor) -> Tensor:
         return whole(shrink(images, state.plan.size))
