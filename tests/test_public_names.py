@@ -61,6 +61,12 @@ def test_no_two_modules_have_one_name_but_a_command_and_its_workflow() -> None:
     assert [str(file) for file in files if names.count(file.name) > 1] == []
 
 
+def test_no_module_has_more_than_three_hundred_lines() -> None:
+    files = [file for room in ("melanoma", "api") for file in (ROOT / room).rglob("*.py")]
+    lines = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = melanoma.no_such_name

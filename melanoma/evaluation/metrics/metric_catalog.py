@@ -32,11 +32,10 @@ from melanoma.evaluation.metrics.ranking import (
 )
 from melanoma.evaluation.metrics.spec import Card, MetricSpec, Need
 from melanoma.evaluation.metrics.within_patient import (
-    Lesions,
     caught_in_top,
     concordance,
-    lesions_of,
     melanoma_rank,
+    within_patients,
 )
 from melanoma.evaluation.number_format import percent, share
 from melanoma.types import Floats, Integers
@@ -66,11 +65,6 @@ def _top(k: int, needs: Need) -> MetricSpec:
     )
 
 
-def _within(metric: Callable[[Lesions], Statistic]) -> Callable[..., Statistic]:
-    """Of the lesions of known patients."""
-    return lambda images: metric(lesions_of(images))
-
-
 def _looked_at(count: int, title: str, title_fr: str) -> MetricSpec:
     return MetricSpec(
         title=f"Sensitivity of a patient's {title}",
@@ -78,7 +72,7 @@ def _looked_at(count: int, title: str, title_fr: str) -> MetricSpec:
         short=f"sensitivity of a patient's {title}",
         explanation="Share of melanomas found where no other lesion of a patient is looked at; "
         f"patients with more than {count}.",
-        make=_within(partial(caught_in_top, count)),
+        make=within_patients(partial(caught_in_top, count)),
         needs="patients",
         unit="share",
         wins="finds more within patients",
@@ -256,7 +250,7 @@ METRICS: dict[str, MetricSpec] = {
         title_fr="Concordance au sein d'un patient",
         short="concordance within patients",
         explanation="Chance that a melanoma is ranked above another lesion of the same patient.",
-        make=_within(concordance),
+        make=within_patients(concordance),
         needs="patients",
         wins="ranks better within patients",
     ),
@@ -269,7 +263,7 @@ METRICS: dict[str, MetricSpec] = {
         title_fr="Rang d'un mélanome chez son patient",
         short="rank of a melanoma in its patient",
         explanation="Mean place among its patient's lesions, 1 the highest.",
-        make=_within(melanoma_rank),
+        make=within_patients(melanoma_rank),
         needs="patients",
         better="lower",
         wins="ranks melanomas higher within patients",

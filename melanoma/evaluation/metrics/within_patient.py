@@ -7,13 +7,13 @@ Photographs of one lesion (`lesion_id`) count as one lesion with the mean of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from melanoma.evaluation.metrics.bootstrap import SumStatistic
+from melanoma.evaluation.metrics.bootstrap import Statistic, SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import ratio
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.types import Floats, Integers
@@ -30,6 +30,11 @@ class Lesions(NamedTuple):
     score: Floats
     images: int
     lesion: Integers
+
+
+def within_patients(metric: Callable[[Lesions], Statistic]) -> Callable[[ScoredImages], Statistic]:
+    """The metric of the lesions of known patients, as an entry of METRICS makes it."""
+    return lambda images: metric(lesions_of(images))
 
 
 def lesions_of(images: ScoredImages) -> Lesions:
