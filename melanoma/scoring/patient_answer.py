@@ -68,10 +68,6 @@ class PatientResult:
     distinct: int
     notes: tuple[str, ...]
 
-    def of_image(self, number: int) -> PatientLesion:
-        """The lesion that a photograph shows."""
-        return next(lesion for lesion in self.lesions if number in lesion.images)
-
 
 def missing_context(bundle: Bundle) -> str:
     """Why a bundle has no context stack; empty where it has one."""
@@ -131,11 +127,6 @@ def answer_patient(
         for number, rows in enumerate(groups)
     )
     return PatientResult(lesions, features.others + 1, tuple(notes))
-
-
-def _first_known(sites: Sequence[str], rows: Sequence[int]) -> str:
-    """A lesion's site, where its photographs have one; the alphabet's first where they differ."""
-    return min((sites[number] for number in rows if sites[number]), default="")
 
 
 def _group(scored: Sequence[int], lesion_ids: Sequence[str] | None) -> list[tuple[int, ...]]:

@@ -9,7 +9,13 @@ import pytest
 
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
-from melanoma.scoring.patient_answer import EXPERIMENTAL, FEW, PatientResult, answer_patient
+from melanoma.scoring.patient_answer import (
+    EXPERIMENTAL,
+    FEW,
+    PatientLesion,
+    PatientResult,
+    answer_patient,
+)
 
 NOTHING = Measured(value=None)
 GAIN = ContextGain(
@@ -36,6 +42,11 @@ STACK = ContextStack(
 )
 PROBABILITIES = [0.02, 0.3, 0.015, 0.025, 0.001]
 THRESHOLD = 0.4
+
+
+def _lesion(result: PatientResult, number: int) -> PatientLesion:
+    """The lesion that a photograph shows."""
+    return next(lesion for lesion in result.lesions if number in lesion.images)
 
 
 def _answer(
@@ -72,7 +83,7 @@ def test_the_order_of_the_files_changes_no_bit_of_the_answer() -> None:
             sites=[sites[i] for i in order],
         )
         for place, number in enumerate(order):
-            ours, theirs = found.of_image(place), first.of_image(number)
+            ours, theirs = _lesion(found, place), _lesion(first, number)
             assert (ours.context_probability, ours.odds_of_others, ours.rank_in_patient) == (
                 theirs.context_probability,
                 theirs.odds_of_others,
