@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -32,6 +34,9 @@ Wanted = TypeVar("Wanted", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
 _FEW_BYTES = 1_000_000
+# A file's name as RFC 5987 writes letters beyond ASCII; the parser passes it over. What it says is
+# of no use here.
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=", re.IGNORECASE)
 _LINE, _MOST_LINES, _STEP = b"\r\n--", 64, 8192
 
 
@@ -169,6 +174,9 @@ class _InMemory(MultiPartParser):
     spool_max_size = 0  # of no limit: nothing goes to the disk
 
     def on_headers_finished(self) -> None:
+        said = self._current_part.content_disposition or b""
+        if _EXTENDED_NAME.search(said) and b"filename" not in parse_options_header(said)[1]:
+            self._current_part.content_disposition = said + b'; filename="f"'
         super().on_headers_finished()
         if self._current_part.file is not None:
             self._current_part.file.file.close()

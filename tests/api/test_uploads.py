@@ -59,3 +59,24 @@ def test_a_file_is_what_was_sent_however_it_came(what: str, size: int) -> None:
         assert turns >= steps > len(body) / uploads._STEP
     else:
         assert steps == -(-len(body) // size)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_file"),
+    [
+        (b"filename*=UTF-8''l%C3%A9sion.jpg", True),
+        (b"FileName* = UTF-8''a.jpg", True),
+        (b"filename=\"a.jpg\"; filename*=UTF-8''b.jpg", True),
+        (b"file=a.jpg", False),
+    ],
+)
+def test_a_name_in_other_letters_alone_makes_a_part_a_file(name: bytes, is_file: bool) -> None:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        head = b'--a\r\nContent-Disposition: form-data; name="file"; %s\r\n\r\n' % name
+        yield head + b"bytes\r\n--a--\r\n"
+
+    async def read() -> object:
+        headers = Headers({"content-type": "multipart/form-data; boundary=a"})
+        return (await uploads._InMemory(headers, chunks()).parse())["file"]
+
+    assert isinstance(asyncio.run(read()), str) != is_file
