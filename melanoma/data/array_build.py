@@ -124,9 +124,10 @@ def build_array(
             if isinstance(found, str):
                 broken.append(found)
             else:
-                work.put(row, found.square, found.facts, found.state)
-                odd.add(names[row], found.warnings)
+                work.put(row, found)
         work.save()
+        for name, warnings in zip(names, work.warnings, strict=True):
+            odd.add(name, warnings)
         for line in odd.lines():
             say(f"warning: {line}")
         files = _file_problems(table, broken)

@@ -15,13 +15,14 @@ from typing import Any
 
 from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
 from melanoma.data.file_states import FileState, compare_files
-from melanoma.data.images import DECODER_VERSION, FileFacts, Pixels
+from melanoma.data.images import DECODER_VERSION, FileFacts, Measured
 from melanoma.data.npy_file import NpyFile
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
 from melanoma.storage import digest_of, read_text, write_json, writing
 
 _SAVE_EVERY = 2048
+_SAVED = {"file_facts", "files", "warnings"}
 
 
 class PartialArray:
@@ -36,6 +37,7 @@ class PartialArray:
         self.digests = [""] * len(names)
         self.facts = [FileFacts(0, 0, 0)] * len(names)
         self.files = [FileState(0, 0, 0, "")] * len(names)
+        self.warnings: list[tuple[str, ...]] = [()] * len(names)  # the decoder's
         self.pixels = NpyFile(self.path, len(names), (image.size, image.size, 3), "u1")
         self._take_up_earlier()
         self.since_save = 0
@@ -54,16 +56,17 @@ class PartialArray:
         try:
             saved = json.loads(read_text(self.progress_file))
             # Before these were kept, a cut build saved none: its images are read once more.
-            if saved["key"] != self.key or not {"file_facts", "files"} <= saved.keys():
+            if saved["key"] != self.key or not saved.keys() >= _SAVED:
                 return
             digests, facts = saved["digests"], [FileFacts(*row) for row in saved["file_facts"]]
             files = [FileState(*row) for row in saved["files"]]
+            warnings = [tuple(map(str, row)) for row in saved["warnings"]]
             with self.path.open("rb") as file:
                 for row, digest in enumerate(digests):
                     file.seek(self.pixels.offset(row)) if digest else None
                     if digest and row_digest(file.read(self.pixels.row_bytes)) == digest:
                         self.digests[row], self.facts[row] = digest, facts[row]
-                        self.files[row] = files[row]
+                        self.files[row], self.warnings[row] = files[row], warnings[row]
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return  # nothing to go on from
 
@@ -72,13 +75,14 @@ class PartialArray:
         done = [row for row, digest in enumerate(self.digests) if digest]
         found = compare_files([(paths[row], self.files[row]) for row in done])
         for place in (*found.other, *found.absent):
-            self.digests[done[place]] = ""
+            self.digests[done[place]], self.warnings[done[place]] = "", ()
 
-    def put(self, row: int, pixels: Pixels, facts: FileFacts, state: FileState) -> None:
+    def put(self, row: int, found: Measured) -> None:
         """Write one row."""
-        self.pixels.write(row, pixels.tobytes())
-        self.digests[row] = row_digest(pixels)
-        self.facts[row], self.files[row] = facts, state
+        self.pixels.write(row, found.square.tobytes())
+        self.digests[row] = row_digest(found.square)
+        self.facts[row], self.files[row] = found.facts, found.state
+        self.warnings[row] = found.warnings
         self.since_save += 1
         if self.since_save >= _SAVE_EVERY:
             self.save()
@@ -87,7 +91,7 @@ class PartialArray:
         """Put on disk what is done, and record it."""
         self.pixels.sync()
         done = {"key": self.key, "digests": self.digests, "file_facts": self.facts}
-        write_json(self.progress_file, {**done, "files": self.files})
+        write_json(self.progress_file, {**done, "files": self.files, "warnings": self.warnings})
         self.since_save = 0
 
     def finish(self) -> ImageArray:

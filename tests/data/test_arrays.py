@@ -229,6 +229,19 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
 
 
 @pytest.mark.usefixtures("saved_often")
+def test_a_resumed_build_says_what_was_warned_of_before_it_was_cut(
+    own_set: Path, tmp_path: Path
+) -> None:
+    table = read_lesions(own_set, SIIM)
+    PIL.Image.new("RGB", (64, 64)).save(own_set / table.frame["source"][0])
+    with pytest.raises(KeyboardInterrupt):
+        build_array(table, tmp_path / "cut", SMALL, progress=stops_after(50))
+    messages: list[str] = []
+    build_array(table, tmp_path / "cut", SMALL, say=messages.append)
+    assert any("low_information" in line and table.names[0] in line for line in messages)
+
+
+@pytest.mark.usefixtures("saved_often")
 def test_a_build_that_was_cut_before_facts_were_kept_begins_anew(
     table: LesionTable, tmp_path: Path
 ) -> None:
