@@ -136,6 +136,8 @@ def _pictures(
     made = [(scorer.square(one), *what) for one, *what in pictures_in_forms(folder)]
     for half in HALVES:
         own = [(square, form) for square, form, its in made if its == half]
+        if not own:  # a small folder may have none of a half
+            continue
         yield half, (np.stack([square for square, _ in own]), [form for _, form in own])
 
 
