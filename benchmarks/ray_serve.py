@@ -28,6 +28,7 @@ import psutil
 
 from benchmarks.facts import run_facts
 from benchmarks.service import draw_photographs, free_port
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.storage import write_json
 
@@ -131,9 +132,6 @@ def largest_difference(address: str, photographs: list[bytes]) -> float:
     differences = []
     for photograph in photographs:
         answer = httpx.post(f"{address}/predict", files={"file": photograph}, timeout=120).json()
-        # On the engine that the service has by default.
-        from melanoma.scoring.backends.options import Engine
-
         scorer = open_scorer(WEIGHTS, engine=Engine(answer["model"]["backend"]))
         ours = scorer.score(photograph).by_class
         differences += [abs(answer["by_class"][name] - p) for name, p in ours.items()]
