@@ -129,13 +129,17 @@ def kill_at_random(serve: Any, count: int, times: int, rng: random.Random) -> li
 
 def largest_difference(address: str, photographs: list[bytes]) -> float:
     """Between an answer of the service and the bundle's own, over photographs and classes."""
-    differences = []
-    for photograph in photographs:
-        answer = httpx.post(f"{address}/predict", files={"file": photograph}, timeout=120).json()
-        scorer = open_scorer(WEIGHTS, engine=Engine(answer["model"]["backend"]))
-        ours = scorer.score(photograph).by_class
-        differences += [abs(answer["by_class"][name] - p) for name, p in ours.items()]
-    return max(differences)
+    answers = [
+        httpx.post(f"{address}/predict", files={"file": data}, timeout=120).json()
+        for data in photographs
+    ]
+    engine = Engine(answers[0]["model"]["backend"])  # the one that the service has by default
+    scorer = open_scorer(WEIGHTS, engine=engine)
+    return max(
+        abs(answer["by_class"][name] - p)
+        for data, answer in zip(photographs, answers, strict=True)
+        for name, p in scorer.score(data).by_class.items()
+    )
 
 
 def main() -> int:
