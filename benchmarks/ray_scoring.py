@@ -29,7 +29,7 @@ SHARD = 128  # files: small enough that both workers have several
 def measure(files: list[Any], weights: Path, workers: int) -> dict[str, Any]:
     """Images a second of the workers' own time and of the whole run, and the largest memory."""
     ray = import_ray()
-    ray.init(num_cpus=workers, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=workers, log_to_driver=False, logging_level="ERROR")
     try:
         with tempfile.TemporaryDirectory() as out:
             scored = score_on_ray(

@@ -162,7 +162,7 @@ def main() -> int:
     if options.images:
         photographs = [path.read_bytes() for path in sorted(options.images.rglob("*.jpg"))[:8]]
     count, port = options.replicas, free_port()
-    ray.init(num_cpus=2 * count + 2, include_dashboard=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2 * count + 2, include_dashboard=False, logging_level="ERROR")
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         scale = Scale(least=count, most=count)
