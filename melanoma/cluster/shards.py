@@ -101,6 +101,8 @@ class ShardFolder:
 
     def finished(self) -> set[int]:
         """The shards that are there."""
+        # A listing that fsspec keeps knows nothing of what other processes have written since.
+        self._files.invalidate_cache(self._root)
         if not self._files.exists(self._root):
             return set()
         names = [Path(name).name for name in self._files.ls(self._root, detail=False)]

@@ -68,6 +68,8 @@ class StoredFolder:
 
     def _stored(self) -> list[str]:
         root = self._root.rstrip("/")
+        # A listing that fsspec keeps knows nothing of what other processes have written since.
+        self._files.invalidate_cache()
         found: list[Any] = self._files.find(root) if self._files.exists(root) else []
         names = [str(name)[len(root) :].lstrip("/") for name in found]
         return [name for name in names if not name.endswith(".part")]

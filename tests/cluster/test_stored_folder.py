@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from melanoma.cluster.held_array import hold_array, is_here, stored_pixels
+from melanoma.cluster.shards import ShardFolder
 from melanoma.cluster.stored_folder import StoredFolder
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
@@ -92,3 +96,35 @@ def test_an_array_in_memory_gives_the_rows_of_the_one_on_disk(array: ImageArray)
     array.path.unlink()
     assert not is_here(array)
     assert np.array_equal(held.rows(rows)[0], held.rows([5])[0])
+
+
+class KeptListings(MemoryFileSystem):
+    """Lists a folder once, as s3fs does, until it is told that somebody else writes there."""
+
+    protocol = "kept"
+    cachable = False
+    kept: dict[str, Any]
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        kept = self.__dict__.setdefault("kept", {})
+        key = f"{path} {detail}"
+        if key not in kept:
+            kept[key] = super().ls(path, detail=detail, **options)
+        return kept[key]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.__dict__["kept"] = {}
+
+
+def test_what_another_process_has_written_since_is_seen(tmp_path: Path) -> None:
+    fsspec.register_implementation("kept", KeptListings, clobber=True)
+    folder = ShardFolder(f"kept://{tmp_path.name}/out")
+    folder.write(0, b"x")
+    assert folder.finished() == {0}
+    ShardFolder(f"kept://{tmp_path.name}/out").write(1, b"x")
+    assert folder.finished() == {0, 1}
+    fill(tmp_path / "a", one="1")
+    here = StoredFolder(f"kept://{tmp_path.name}/fold", tmp_path / "b")
+    assert here.is_empty
+    StoredFolder(f"kept://{tmp_path.name}/fold", tmp_path / "a").push()
+    assert not here.is_empty
