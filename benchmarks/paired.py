@@ -56,9 +56,9 @@ class Pair:
         """Plain values."""
         return {
             **{key: getattr(self, key) for key in ("question", "metric", "images", "p_value")},
-            "a": {"run": self.first_name, **self.first.as_dict()},
-            "b": {"run": self.second_name, **self.second.as_dict()},
-            "difference": self.difference.as_dict(),
+            "a": {"run": self.first_name, **self.first.measured().model_dump()},
+            "b": {"run": self.second_name, **self.second.measured().model_dump()},
+            "difference": self.difference.measured().model_dump(),
         }
 
 

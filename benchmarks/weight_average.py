@@ -105,7 +105,11 @@ def measure_set(bundle: Bundle, networks: dict[str, TorchMembers], given: str, m
             continue
         own = auroc(target, score(networks[key], bundle, array, rows, mean_shift)[:, 0])
         value, _, less, p = compare_statistics([own], [ensemble], np.asarray(groups))
-        found[key] = {"auroc": value.as_dict(), "less_ensemble": less.as_dict(), "p_value": p}
+        found[key] = {
+            "auroc": value.measured().model_dump(),
+            "less_ensemble": less.measured().model_dump(),
+            "p_value": p,
+        }
     return found
 
 
