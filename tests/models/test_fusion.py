@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from melanoma.models.backbones import BACKBONES, find_backbone
 from melanoma.models.fusion import fuse_norms
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 
 def _norms(network: nn.Module) -> int:
     return sum(isinstance(m, nn.BatchNorm2d) for m in network.modules())

@@ -27,6 +27,8 @@ from melanoma.evaluation.compare.mistakes import (
     find_mistakes,
 )
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 # Row:                 0               1               2               3               4
 THREE = np.array(
     [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.4, 0.25, 0.35], [0.45, 0.1, 0.45], [0.9, 0.05, 0.05]]

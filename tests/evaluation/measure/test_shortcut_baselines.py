@@ -23,6 +23,8 @@ from melanoma.evaluation.report.schema_parts import Shortcuts
 from melanoma.recipe.data_sections import CsvFolderData
 from melanoma.recipe.sections import Folds
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 
 def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:
     """Patients of 1 to 5 images in five folds, a label by chance, and all that a table can hold."""

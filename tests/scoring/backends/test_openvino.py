@@ -32,6 +32,8 @@ from melanoma.scoring.explain.evidence import Evidence, read_heads
 from melanoma.scoring.members import WatchedMembers
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 CPU = torch.device("cpu")
 OPENVINO = Engine("openvino")
 

@@ -15,6 +15,8 @@ from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 from melanoma.scoring.explain.explainers import LimeExplanation, explain_gradcam, explain_lime
 from melanoma.scoring.explain.pictures import draw_explanation, tint_segments
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 PATCH = Box(0.55, 0.60, 0.67, 0.70)
 PHOTOGRAPH = draw_marked_photograph(PATCH)
 

@@ -26,6 +26,8 @@ from melanoma.scoring.export.openvino import export_openvino
 from melanoma.scoring.export.timm_folder import ARCHITECTURES
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 # Imports of ours are no longer to be had: what runs after it knows nothing of this library.
 APART = """
 import sys

@@ -18,6 +18,8 @@ from melanoma.scoring.files.find import find_images
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 Door = Callable[..., Any]
 ROWS = range(20, 32)
 NAMES = [f"ISIC_{row}" for row in ROWS]

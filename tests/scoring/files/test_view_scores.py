@@ -15,6 +15,8 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.files.view_scores import VIEWS, score_views
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow  # together they take many seconds
+
 
 @pytest.mark.parametrize("views", [1, 4, 8])
 def test_the_views_logits_average_to_the_prediction_s(trained: Any, views: int) -> None:
