@@ -6,6 +6,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,10 @@ def test_without_a_place_to_write_the_conversion_is_in_memory(
     assert len(conversions) == 1
 
 
+# As conversion sees it; a process whose torch is forgotten would import a second one.
+WITHOUT_TORCH = SimpleNamespace(modules={}, executable=sys.executable)
+
+
 @pytest.mark.parametrize("is_writable", [True, False])
 def test_a_process_without_torch_leaves_the_conversion_to_a_child(
     folder: Path, conversions: list[int], monkeypatch: pytest.MonkeyPatch, is_writable: bool
@@ -222,7 +227,7 @@ def test_a_process_without_torch_leaves_the_conversion_to_a_child(
         conversion._convert_for_parent(Path(command[3]), Path(command[4]))
 
     monkeypatch.setattr(conversion.subprocess, "run", run)
-    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(conversion, "sys", WITHOUT_TORCH)
     bundle = load_bundle(folder)
     models = conversion.openvino_models(bundle, _never)
     assert sorted(models) == [member.fold for member in bundle.members]
@@ -235,7 +240,7 @@ def test_a_child_that_fails_leaves_the_reason_to_the_parent(
 ) -> None:
     shutil.rmtree(folder / conversion.FOLDER)
     monkeypatch.setattr(conversion.subprocess, "run", lambda *_, **__: None)
-    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(conversion, "sys", WITHOUT_TORCH)
 
     def load() -> TorchMembers:
         raise WeightsError("no networks")
