@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PART, _PART_PIXELS = 4, 4 * 224 * 224
 # They only multiply, and go behind whoever holds Python's lock: pushed aside by them, he would keep
 # the loop of a service waiting. What answers many questions has it twice: scores go first.
-_NICENESS = 7
+_NICENESS = 5
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 Made = TypeVar("Made")
