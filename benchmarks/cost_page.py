@@ -93,7 +93,7 @@ def spoken(hours: float) -> str:
 def with_tables(text: str) -> str:
     """`text` with both tables in the place of those between the marks."""
     for name, lines in (("growth", growth_lines()), ("siim", siim_lines())):
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        begin, end = f"<!-- table: {name} -->", f"<!-- /{name} -->"
         before, rest = text.split(begin)
         text = "\n".join([before + begin, *lines, end]) + rest.split(end)[1]
     return text

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from api.responses import PredictAnswer
-from benchmarks import speed_table
+from benchmarks import cost_page, speed_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -78,3 +78,8 @@ def test_the_readme_s_answer_has_every_field_of_an_answer_and_no_other() -> None
 
 def test_the_table_of_speed_is_that_of_the_results() -> None:
     assert speed_table.with_table(README) == README, "run python -m benchmarks.speed_table"
+
+
+def test_the_page_of_costs_is_of_the_measured_points() -> None:
+    text = cost_page.PAGE.read_text()
+    assert cost_page.with_tables(text) == text, "run python -m benchmarks.cost_page"
