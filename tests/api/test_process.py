@@ -85,9 +85,11 @@ def test_a_served_request_over_the_wire(service: Served, photograph, scorer):
             b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
             b"Content-Type: multipart/form-data; boundary=B\r\n\r\n"
         )
+        connection.sendall(_chunk(b'--B\r\nContent-Disposition: form-data; name="file"; '))
+        connection.sendall(_chunk(b'filename="f"\r\n\r\n'))
         with suppress(ConnectionError):
             for _ in range(100):
-                connection.sendall(_chunk(b"-") * 2_000)
+                connection.sendall(_chunk(b"\0") * 2_000)
         status, body = read_reply(connection)
         assert (status, body["error"]["code"]) == (400, "bad_request")
 

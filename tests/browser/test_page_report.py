@@ -41,7 +41,8 @@ def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
         assert warning[1:] in at.page.inner_text("#performance ul.alert")
     points = table(at, "Operating points").inner_text().replace("\xa0", " ")
     for point in report["thresholds"]:
-        assert f"{point['at'].split()[0]} {point['at'].split()[1]}" in points
+        what, share, *_ = point["at"].split()
+        assert f"{what} {float(share) * 100:g} %" in points
     classes = table(at, "Classes")
     assert sorted(names(classes)) == sorted(line["name"] for line in report["per_class"])
     assert "not a medical device" in at.text("#performance")
