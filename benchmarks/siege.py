@@ -4,9 +4,11 @@
     python -m benchmarks.siege --seconds 600   # longer
 
 The service runs as its users start it, the load comes from a process of its own, and /healthz is
-asked ten times a second by a third. It holds when every answer is 200, a 4xx or 503, no look at
-/healthz took 100 ms, memory stayed below 2 GB, and the service scores as before when all is over;
-the exit code is 1 otherwise. The figures go to results/benchmarks/siege.json.
+asked ten times a second by a third, as is a server that does nothing: on a machine whose load and
+service share two cores, that is the part of the wait which no service can help. It holds when every
+answer is 200, a 4xx or 503, no look at /healthz took 100 ms, memory stayed below 2 GB, and the
+service scores as before when all is over; the exit code is 1 otherwise. The figures go to
+results/benchmarks/siege.json.
 """
 
 from __future__ import annotations
@@ -187,6 +189,23 @@ def look(port: int, seconds: float, answers: multiprocessing.Queue[dict[int, lis
     answers.put(tally.milliseconds)
 
 
+def idle(port: multiprocessing.Queue[int]) -> None:
+    """A server that does nothing but answer: what a look at it takes is the machine's part."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
 @contextmanager
 def serving(weights: Path) -> Iterator[tuple[int, psutil.Process]]:
     """The service's port and process; it is told to end afterwards, and must within a minute."""
@@ -230,22 +249,28 @@ def measure(weights: Path, seconds: float) -> dict[str, Any]:
         before = process.memory_info().rss
         load: multiprocessing.Queue[Any] = multiprocessing.Queue()
         health: multiprocessing.Queue[Any] = multiprocessing.Queue()
+        other: multiprocessing.Queue[Any] = multiprocessing.Queue()
+        beside = multiprocessing.Process(target=idle, args=(other,), daemon=True)
+        beside.start()
+        idle_port = other.get()
         workers = [
             multiprocessing.Process(target=besiege, args=(port, seconds, 3 * capacity, load)),
             multiprocessing.Process(target=look, args=(port, seconds, health)),
+            multiprocessing.Process(target=look, args=(idle_port, seconds, other)),
         ]
         memory: list[int] = []
         over = threading.Event()
         watch = threading.Thread(target=_watch, args=(process, memory, over))
         for each in (*workers, watch):
             each.start()
-        kinds, looks = load.get(), health.get()
+        kinds, looks, idles = load.get(), health.get(), other.get()
         over.set()
+        beside.terminate()
         time.sleep(5)
         after, _ = asyncio.run(
             ask_in_turn(Callers(f"http://127.0.0.1:{port}", photographs), clients=1, seconds=3)
         )
-        return _summary(kinds, looks, memory, capacity, before, process, after)
+        return _summary(kinds, looks, idles, memory, capacity, before, process, after)
 
 
 def _watch(process: psutil.Process, memory: list[int], over: threading.Event) -> None:
@@ -256,6 +281,7 @@ def _watch(process: psutil.Process, memory: list[int], over: threading.Event) ->
 def _summary(
     kinds: dict[str, dict[int, list[float]]],
     looks: dict[int, list[float]],
+    idles: dict[int, list[float]],
     memory: list[int],
     capacity: float,
     before: int,
@@ -269,6 +295,7 @@ def _summary(
         if (found := {s: len(t) for s, t in by.items() if not (s in (200, 503) or 400 <= s < 500)})
     }
     healthz = percentiles([ms for times in looks.values() for ms in times])
+    idle_server = percentiles([ms for times in idles.values() for ms in times])
     peak = round(max(memory) / 1e6)
     assert healthz is not None
     return {
@@ -284,6 +311,7 @@ def _summary(
         "scores": percentiles(kinds["score"].get(200, [])),
         "refused": percentiles(kinds["score"].get(503, [])),
         "healthz": healthz,
+        "idle_server": idle_server,
         "megabytes": {
             "before": round(before / 1e6),
             "peak": peak,

@@ -64,7 +64,10 @@ def service(found: Facts) -> Rows:
 def siege(found: Facts) -> Rows:
     """Everything at once."""
     health, memory = found["healthz"], found["megabytes"]
-    said = f"`/healthz` p95 {health['p95']:.0f} ms, at most {health['most']:.0f}; "
+    said = f"`/healthz` p99 {health['p99']:.0f} ms, at most {health['most']:.0f}"
+    if "idle_server" in found:
+        said += f" (an idle server beside it {found['idle_server']['most']:.0f})"
+    said += "; "
     said += f"memory at most {memory['peak']:,} MB; other answers than 200, 4xx, 503: "
     yield (
         "the shipped bundle at three times its capacity, with LIME, batches and bombs",

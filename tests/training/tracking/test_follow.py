@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -331,7 +332,10 @@ def test_wandb_offline_holds_the_recipe_and_every_epoch(
     run, said = tracked(make_trackers("wandb:skin"), start_seconds=300, call_seconds=300)
     assert said == []
     [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    data = file.read_bytes()
+    # W&B's own process writes it, and may still do when the run has been told that it is over.
+    end = time.monotonic() + 60
+    while b"FINISHED" not in (data := file.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.05)
     assert b"optimizer.rate" in data and b"valid_loss" in data and b"FINISHED" in data
     assert str(run.facts.recipe_digest).encode() in data
     assert str(Path.cwd()).encode() not in data, "it tells of this machine"
