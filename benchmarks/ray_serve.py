@@ -104,11 +104,13 @@ def replicas() -> list[psutil.Process]:
     return found
 
 
-def wait_running(serve: Any, count: int) -> None:
-    """Until so many replicas serve, and none starts or stops."""
+def wait_running(serve: Any, count: int, *, without: int | None = None) -> None:
+    """Until so many replicas serve, and none starts or stops, nor is the process `without`, whose
+    end Ray sees seconds later."""
     for _ in range(STARTED_SECONDS * 5):
         states = serve.status().applications["default"].deployments["melanoma"].replica_states
-        if states == {"RUNNING": count}:
+        present = {one.pid for one in replicas()}
+        if states == {"RUNNING": count} and len(present) == count and without not in present:
             return
         time.sleep(0.2)
     sys.exit(f"the replicas do not come back: {states}")
@@ -116,14 +118,13 @@ def wait_running(serve: Any, count: int) -> None:
 
 def kill_at_random(serve: Any, count: int, times: int, rng: random.Random) -> list[float]:
     moments = []
+    wait_running(serve, count)
     for _ in range(times):
-        wait_running(serve, count)
         time.sleep(rng.uniform(0.5, 2.0))
         one = rng.choice(replicas())
         moments.append(time.monotonic())
         one.send_signal(signal.SIGKILL)
-        time.sleep(1)
-    wait_running(serve, count)
+        wait_running(serve, count, without=one.pid)
     return moments
 
 

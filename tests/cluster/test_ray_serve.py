@@ -50,7 +50,7 @@ def test_photographs_are_scored_as_by_predict_also_after_a_replica_was_killed(
 
     assert_scored()
     refused = httpx.post(f"{address}/predict", files={"file": b"no photograph"}, timeout=60)
-    assert refused.status_code == 400 and refused.json()["success"] is False
+    assert refused.status_code == 415 and refused.json()["success"] is False
     replicas = [one for one in psutil.process_iter(["cmdline"]) if _is_replica(one)]
     assert len(replicas) == 2
     os.kill(replicas[0].pid, signal.SIGKILL)
