@@ -85,7 +85,7 @@ def distill(
     if not config:
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
     folder = weights_folder(weights, asked)
-    rules = Distillation(members, weight, temperature)  # type: ignore[arg-type]
+    rules = Distillation("all" if members == "all" else "own", weight, temperature)
     recipe = student_recipe(asked, folder, rules)
     bundles = load_teachers(teachers, same_as=recipe)
     check_recipe(recipe, watch=watch)

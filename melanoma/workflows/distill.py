@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
 from melanoma.storage import sha256_of, write_atomic, write_json
 from melanoma.training.fold_data import FoldData
-from melanoma.training.teacher import TEACHER, Members, Teacher, fold_name
+from melanoma.training.teacher import TEACHER, Members, Teacher, fold_name, read_teacher
 from melanoma.training.weights_origin import seen_before
 from melanoma.workflows.compare import compare_runs_in
 from melanoma.workflows.watch import SILENT, Watch
@@ -110,7 +110,7 @@ def write_soft_targets(
         if name in files:
             continue
         soft = _soft_targets(bundles, part, members, device, backend, watch)
-        write_atomic(folder / name, lambda file, values=soft: np.save(file, values))  # type: ignore[misc]
+        write_atomic(folder / name, partial(np.save, arr=soft))
         files[name] = sha256_of(folder / name)
         write_json(folder / TEACHER, replace(teacher, files=files).to_json())
     return replace(teacher, files=files)
@@ -134,20 +134,19 @@ def _require_folds(bundle: Bundle, part: FoldData, numbers: Sequence[int]) -> No
 
 
 def _kept_files(folder: Path, teacher: Teacher) -> dict[str, str]:
-    """The files of an earlier call that are sound. Raises RecipeError for another teacher's."""
-    path = folder / TEACHER
-    if not path.is_file():
+    """The files of an earlier call that are sound. Raises RecipeError for another teacher's, and
+    DataError for a teacher.json that cannot be read."""
+    if not (folder / TEACHER).is_file():
         return {}
-    values = json.loads(path.read_text())
-    files = dict(values.pop("files"))
-    if json.loads(json.dumps(replace(teacher, files={}).to_json())) != {**values, "files": {}}:
+    found = read_teacher(folder)
+    if replace(found, files={}) != teacher:
         raise RecipeError(
             f"{folder} holds what other teachers, members or folds said; distill into another "
             "--weights DIR"
         )
     return {
         name: digest
-        for name, digest in files.items()
+        for name, digest in found.files.items()
         if (folder / name).is_file() and sha256_of(folder / name) == digest
     }
 
