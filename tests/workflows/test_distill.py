@@ -21,7 +21,13 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.batch_targets import batch_targets
-from melanoma.training.teacher import TaughtLoss, fold_name, open_teacher, teacher_targets
+from melanoma.training.teacher import (
+    TEACHER,
+    TaughtLoss,
+    fold_name,
+    open_teacher,
+    teacher_targets,
+)
 from melanoma.workflows.distill import (
     Distillation,
     load_teachers,
@@ -51,6 +57,9 @@ def test_a_fold_is_taught_by_the_member_that_never_saw_it(trained: TinyRun, tmp_
     with pytest.raises(RecipeError, match="other teachers"):
         write_soft_targets([bundle], [part], soft, members="all", backend="torch")
     _refuses_what_is_held_out(recipe, part, soft)
+    (soft / TEACHER).write_text("{")
+    with pytest.raises(DataError, match=r"teacher.json is damaged"):
+        write_soft_targets([bundle], [part], soft, members="own", backend="torch")
 
 
 def _refuses_what_is_held_out(recipe: Any, part: Any, soft: Path) -> None:
