@@ -74,7 +74,8 @@ class _Timed:
 @dataclass(frozen=True)
 class Scored:
     """How a run went: files and errors in OUT, and of those scored now the seconds of each worker
-    that were the model's and all that it worked, and of the whole run."""
+    that were the model's and all that it worked, those that it had a processor for (`busy_seconds`,
+    all its threads together), and of the whole run."""
 
     out: str
     files: int
@@ -83,6 +84,7 @@ class Scored:
     workers: int
     model_seconds: float
     work_seconds: float
+    busy_seconds: float
     seconds: float
 
     @property
@@ -119,8 +121,9 @@ class ScoreShard:
             self.failure = error  # said once, by the command
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """rows, errors, seconds, model_seconds and worker; or failure and exit_code."""
-        shard, start = int(row["shard"]), time.perf_counter()
+        """rows, errors, seconds, model_seconds, busy_seconds and worker; or failure and
+        exit_code."""
+        shard, start, busy = int(row["shard"]), time.perf_counter(), time.process_time()
         try:
             if self.failure is not None:
                 raise self.failure
@@ -140,6 +143,7 @@ class ScoreShard:
             errors=errors,
             seconds=time.perf_counter() - start,
             model_seconds=self.timed.seconds - before,
+            busy_seconds=time.process_time() - busy,
         )
 
     def _score(self, files: Sequence[ReadableFile]) -> list[Row]:
@@ -147,7 +151,7 @@ class ScoreShard:
 
 
 def _answer(shard: int, **values: Any) -> dict[str, Any]:
-    blank = {"rows": 0, "errors": 0, "seconds": 0.0, "model_seconds": 0.0}
+    blank = {"rows": 0, "errors": 0, "seconds": 0.0, "model_seconds": 0.0, "busy_seconds": 0.0}
     return {**blank, "shard": shard, "failure": "", "exit_code": 0, "worker": os.getpid(), **values}
 
 
@@ -193,6 +197,7 @@ def score_on_ray(
         workers=len({answer["worker"] for answer in found}),
         model_seconds=sum(answer["model_seconds"] for answer in found),
         work_seconds=sum(answer["seconds"] for answer in found),
+        busy_seconds=sum(answer["busy_seconds"] for answer in found),
         seconds=time.monotonic() - start,
     )
 
@@ -212,7 +217,8 @@ def _answers(
     return shards.map(
         ScoreShard,
         fn_constructor_args=(scoring, out),
-        compute=data.ActorPoolStrategy(min_size=1, max_size=most),
+        # All from the start, since each opens a bundle first; one is enough to go on with.
+        compute=data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
         num_cpus=resources.get("CPU", 0),
         num_gpus=resources.get("GPU", 0),
     ).iter_rows()

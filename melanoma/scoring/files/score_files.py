@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
+from melanoma.devices import count_cores
 from melanoma.errors import ImageError
 from melanoma.scoring.files.journal import FORMAT, Journal
 from melanoma.scoring.files.score_rows import COLUMNS, Row
@@ -164,7 +164,7 @@ def _open_ahead(
     """The files in order, opened by threads, _AHEAD more of them than have been taken."""
     waiting: deque[Future[_Opened]] = deque()
     # Decoding is the processors' work, and every thread more keeps freed memory of its own.
-    pool = ThreadPoolExecutor(min(_BATCH, os.cpu_count() or 1), thread_name_prefix="decoding")
+    pool = ThreadPoolExecutor(min(_BATCH, count_cores()), thread_name_prefix="decoding")
     try:
         for file in files:
             waiting.append(pool.submit(_open, scorer, file, journal))
