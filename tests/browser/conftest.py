@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--disable-gpu",
     # The network is blocked: no name resolves, and the page must not mind.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     # A camera that shows a moving disk; whether a page may use it, its context says.
@@ -72,12 +73,26 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def person(browser: Any, served: Any) -> Iterator[Any]:
+    """The browser's context that a module's tests share, each of which finds nothing remembered.
+
+    A page that stays open keeps its renderer: to start one anew is half of what a page costs.
+    """
+    context = browser.new_context(locale="en-US")
+    context.new_page().goto(f"{served.address}/static/favicon.svg")
+    yield context
+    context.close()
+
+
 class Page:
     """A page of the service, and what it logged and asked for meanwhile."""
 
-    def __init__(self, browser: Any, address: str, **context: Any) -> None:
-        self.address = address
-        self.context = browser.new_context(**context)
+    def __init__(
+        self, context: Any, address: str, *, size: tuple[int, int], scheme: str = "light"
+    ) -> None:
+        self.context, self.address = context, address
+        self.size, self.scheme = size, scheme
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page = self.visit()
@@ -85,6 +100,8 @@ class Page:
     def visit(self, part: str = "") -> Any:
         """A page of the same person: what the browser remembers is kept."""
         self.page = self.context.new_page()
+        self.page.set_viewport_size(dict(zip(("width", "height"), self.size, strict=True)))
+        self.page.emulate_media(color_scheme=self.scheme)
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -141,10 +158,11 @@ class Page:
 
 
 @pytest.fixture
-def open_page(browser: Any, served: Any) -> Iterator[Any]:
+def open_page(browser: Any, person: Any, served: Any) -> Iterator[Any]:
     """A function that opens the page; every page must end without a complaint.
 
     A breach of the content security policy, an exception, or a request to another host is one.
+    `fresh`, an address or an option gives the page a context of its own.
     """
     opened: list[Page] = []
 
@@ -154,18 +172,26 @@ def open_page(browser: Any, served: Any) -> Iterator[Any]:
         height: int = 800,
         scheme: str = "light",
         address: str = "",
-        **context: Any,
+        fresh: bool = False,
+        **options: Any,
     ) -> Page:
-        viewport = {"width": width, "height": height}
-        context = {"viewport": viewport, "color_scheme": scheme, "locale": "en-US", **context}
-        opened.append(Page(browser, address or served.address, **context))
+        alone = fresh or address or options
+        context = browser.new_context(**{"locale": "en-US", **options}) if alone else person
+        at = address or served.address
+        opened.append(Page(context, at, size=(width, height), scheme=scheme))
         return opened[-1]
 
     yield open_
     for page in opened:
+        if page.context is not person:
+            page.context.close()
+    for page in person.pages[1:]:
+        page.close()
+    person.unroute_all(behavior="ignoreErrors")
+    person.pages[0].evaluate("localStorage.clear()")
+    for page in opened:
         assert page.foreign == []
         assert [text for text in page.complaints if REFUSAL not in text] == []
-        page.context.close()
 
 
 @pytest.fixture

@@ -325,7 +325,7 @@ def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(open_page, serve
 
 
 def test_a_hidden_storage_does_not_stop_the_page(open_page, served):
-    at = open_page()
+    at = open_page(fresh=True)
     at.context.add_init_script(
         "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, "
         "name, { get() { throw new DOMException('', 'SecurityError'); } });"
