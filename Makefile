@@ -19,7 +19,7 @@ help:
 	@echo "make serve   the page and POST /predict over $(WEIGHTS) (WEIGHTS='DIR DIR' for others)"
 	@echo "make test    set-up, then the tests"
 	@echo "make test-quick    those that need neither a browser, nor nginx, nor much time"
-	@echo "make test-cluster  those of Ray: installs the extras [ray] and [ray-serve] (150 MB), starts two nodes"
+	@echo "make test-cluster  those of Ray: installs the extras [ray], [ray-serve], [s3] and moto (250 MB), starts two nodes"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make lock    requirements.lock anew, from setup.cfg (needs uv)"
 	@echo "make docs    the documentation, into build/site"
@@ -56,9 +56,9 @@ test: setup
 test-quick: setup
 	$(PYTEST) -q -m "not slow and not browser and not deploy"
 
-# Two Ray nodes on this machine, some of whose processes are killed.
+# Two Ray nodes on this machine, some of whose processes are killed, and a server that speaks S3.
 test-cluster: setup
-	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -e '.[ray,ray-serve]'
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -e '.[ray,ray-serve,s3]' 'moto[server]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cluster
 
 lint: setup

@@ -10,6 +10,7 @@ OUT is a path that every node sees, or any address of fsspec (s3://bucket/scores
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from melanoma.cluster.stored_files import failures, make_folder, open_files
 from melanoma.data.images import MAX_FILE_BYTES, read_photograph
 from melanoma.errors import ImageError, RecipeError, StorageError
 from melanoma.storage import digest_of
@@ -34,13 +36,19 @@ class NamedFile(NamedTuple):
     address: str
 
     def read(self) -> bytes:
-        """The file's bytes. Raises OSError, ImageError."""
+        """The file's bytes. Raises OSError, ImageError; StorageError where storage fails."""
         if "://" not in self.address:
             return read_photograph(Path(self.address))
-        import fsspec
-
-        with fsspec.open(self.address, "rb") as file:
-            data: bytes = file.read(MAX_FILE_BYTES + 1)
+        files, path = open_files(self.address)
+        with failures(self.address, "read"):
+            try:
+                with files.open(path, "rb") as file:
+                    data: bytes = file.read(MAX_FILE_BYTES + 1)
+            except (FileNotFoundError, PermissionError) as error:
+                # This file's; another failure is the storage's, and no row should say so for ever.
+                absent = isinstance(error, FileNotFoundError)
+                reason = os.strerror(errno.ENOENT if absent else errno.EACCES)
+                raise ImageError("unreadable_file", reason) from error
         if len(data) > MAX_FILE_BYTES:
             raise ImageError("too_large", f"more than {MAX_FILE_BYTES:,} bytes")
         return data
@@ -66,12 +74,7 @@ class ShardFolder:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        try:
-            from fsspec.core import url_to_fs
-
-            self._files, self._root = url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            raise RecipeError(f"--out {address}: fsspec cannot open it ({error})") from error
+        self._files, self._root = open_files(address)
         self._local = "file" in self._files.protocol
 
     def begin(self, plan: ShardPlan, files: Sequence[NamedFile]) -> None:
@@ -101,18 +104,23 @@ class ShardFolder:
 
     def finished(self) -> set[int]:
         """The shards that are there."""
-        # A listing that fsspec keeps knows nothing of what other processes have written since.
-        self._files.invalidate_cache(self._root)
-        if not self._files.exists(self._root):
-            return set()
-        names = [Path(name).name for name in self._files.ls(self._root, detail=False)]
+        with failures(self.address, "read"):
+            # A listing that fsspec keeps knows nothing of what others have written since.
+            self._files.invalidate_cache(self._root)
+            try:
+                names = [Path(name).name for name in self._files.ls(self._root, detail=False)]
+            except FileNotFoundError:
+                return set()
         return {int(n[5:-8]) for n in names if n.startswith("part-") and n.endswith(".parquet")}
 
     def files_of(self, shard: int) -> list[NamedFile]:
         """The images of a shard."""
         from pyarrow import parquet
 
-        with self._files.open(f"{self._root}/{_FILES}", "rb") as file:
+        with (
+            failures(self.address, "read"),
+            self._files.open(f"{self._root}/{_FILES}", "rb") as file,
+        ):
             table = parquet.ParquetFile(file).read_row_group(shard)
         return [NamedFile(**row) for row in table.to_pylist()]
 
@@ -122,17 +130,16 @@ class ShardFolder:
 
     def read(self, name: str) -> bytes | None:
         """A file of the folder; None where there is none."""
-        try:
-            data: bytes = self._files.cat_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{self.address} cannot be read: {error}") from error
+        with failures(self.address, "read"):
+            try:
+                data: bytes = self._files.cat_file(f"{self._root}/{name}")
+            except FileNotFoundError:
+                return None
         return data
 
     def remove(self, name: str) -> None:
         """A file is there no more; it may be gone already."""
-        with contextlib.suppress(FileNotFoundError):
+        with failures(self.address, "written"), contextlib.suppress(FileNotFoundError):
             self._files.rm_file(f"{self._root}/{name}")
 
     def counts(self) -> Iterator[tuple[int, int]]:
@@ -140,15 +147,18 @@ class ShardFolder:
         from pyarrow import parquet
 
         for shard in sorted(self.finished()):
-            with self._files.open(f"{self._root}/{_part(shard)}", "rb") as file:
+            with (
+                failures(self.address, "read"),
+                self._files.open(f"{self._root}/{_part(shard)}", "rb") as file,
+            ):
                 facts = parquet.read_schema(file).metadata
             yield int(facts[b"rows"]), int(facts[b"errors"])
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file of the folder, whole or not at all."""
         target = f"{self._root}/{name}"
-        try:
-            self._files.makedirs(self._root, exist_ok=True)
+        with failures(self.address, "written"):
+            make_folder(self._files, self._root)
             if not self._local:  # an object store shows an object when it is whole
                 self._files.pipe_file(target, data)
                 return
@@ -162,8 +172,6 @@ class ShardFolder:
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self.address} cannot be written: {error}") from error
 
 
 def make_plan(files: Sequence[NamedFile], key: str, size: int) -> ShardPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from melanoma.errors import RecipeError, StorageError
+from melanoma.cluster.stored_files import failures, is_object_store, make_folder, open_files
 
 # What names other files comes after them, and goes before them.
 _LAST = ("run.json", "state.json")
@@ -21,28 +21,22 @@ class StoredFolder:
     def __init__(self, address: str, local: Path) -> None:
         self.address, self.local = address, local
         self._sent: dict[str, tuple[int, int]] = {}
-        try:
-            from fsspec.core import url_to_fs
-
-            self._files, self._root = url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            raise RecipeError(f"{address}: fsspec cannot open it ({error})") from error
+        self._files, self._root = open_files(address)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is stored yet."""
-        return not self._stored()
+        """Whether nothing is stored yet. Raises StorageError."""
+        with failures(self.address, "read"):
+            return not self._stored()
 
     def pull(self) -> None:
         """Copy what is stored here."""
-        try:
+        with failures(self.address, "read"):
             for name in self._stored():
                 target = self.local / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._files.get_file(f"{self._root}/{name}", str(target))
                 self._sent[name] = _state(target)
-        except OSError as error:
-            raise StorageError(f"{self.address} cannot be read: {error}") from error
 
     def push(self) -> None:
         """Store what has changed here, so that what is stored is whole at any moment."""
@@ -51,26 +45,32 @@ class StoredFolder:
             for path in self.local.rglob("*")
             if path.is_file() and path.name not in _NEVER and not path.name.endswith(".tmp")
         }
-        try:
+        with failures(self.address, "written"):
             for name in sorted(here, key=_rank):
                 state = _state(here[name])
                 if self._sent.get(name) != state:
-                    self._files.makedirs(
-                        str(PurePosixPath(f"{self._root}/{name}").parent), exist_ok=True
-                    )
-                    self._files.put_file(str(here[name]), f"{self._root}/{name}.part")
-                    self._files.mv(f"{self._root}/{name}.part", f"{self._root}/{name}")
+                    self._put(here[name], f"{self._root}/{name}")
                     self._sent[name] = state
             for name in sorted(set(self._stored()) - here.keys(), key=_rank, reverse=True):
                 self._files.rm_file(f"{self._root}/{name}")
-        except OSError as error:
-            raise StorageError(f"{self.address} cannot be written: {error}") from error
+
+    def _put(self, source: Path, target: str) -> None:
+        """There whole or not at all."""
+        if is_object_store(self._files):
+            self._files.put_file(str(source), target)
+            return
+        make_folder(self._files, str(PurePosixPath(target).parent))
+        self._files.put_file(str(source), f"{target}.part")
+        self._files.mv(f"{target}.part", target)
 
     def _stored(self) -> list[str]:
         root = self._root.rstrip("/")
         # A listing that fsspec keeps knows nothing of what other processes have written since.
         self._files.invalidate_cache()
-        found: list[Any] = self._files.find(root) if self._files.exists(root) else []
+        try:
+            found: list[Any] = self._files.find(root)
+        except FileNotFoundError:
+            return []
         names = [str(name)[len(root) :].lstrip("/") for name in found]
         return [name for name in names if not name.endswith(".part")]
 

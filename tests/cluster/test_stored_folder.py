@@ -12,12 +12,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from melanoma.cluster.held_array import hold_array, is_here, stored_pixels
-from melanoma.cluster.shards import ShardFolder
+from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
 from melanoma.cluster.stored_folder import StoredFolder
 from melanoma.data.array_build import build_array
 from melanoma.data.arrays import ImageArray
 from melanoma.data.readers.reader_catalog import read_lesions
-from melanoma.errors import RecipeError
+from melanoma.errors import ImageError, MelanomaError, RecipeError, StorageError
 from melanoma.recipe.data_sections import SiimData
 from melanoma.recipe.sections import Image
 
@@ -128,3 +128,82 @@ def test_what_another_process_has_written_since_is_seen(tmp_path: Path) -> None:
     assert here.is_empty
     StoredFolder(f"kept://{tmp_path.name}/fold", tmp_path / "a").push()
     assert not here.is_empty
+
+
+class UnansweredError(Exception):
+    """What a client raises that has errors of its own, as botocore has."""
+
+
+class Absent(MemoryFileSystem):
+    """Storage that does not answer."""
+
+    protocol = "absent"
+    cachable = False
+
+    def _fail(self, *given: Any, **options: Any) -> Any:
+        raise UnansweredError("Could not\nconnect")
+
+    info = open = ls = find = cat_file = rm_file = pipe_file = put_file = makedirs = _fail
+
+
+def test_what_a_client_raises_is_one_line_with_the_address(tmp_path: Path) -> None:
+    fsspec.register_implementation("absent", Absent, clobber=True)
+    scores, runs = ShardFolder("absent://bucket/scores"), StoredFolder("absent://b/runs", tmp_path)
+    (tmp_path / "run.json").touch()
+    file = NamedFile("a", "absent://bucket/a.jpg")
+    for attempt, what in (
+        (
+            lambda: scores.begin(make_plan([file], "key", 16), [file]),
+            "bucket/scores cannot be read",
+        ),
+        (lambda: scores.finished(), "bucket/scores cannot be read"),
+        (lambda: scores.files_of(0), "bucket/scores cannot be read"),
+        (lambda: scores.write(0, b"x"), "bucket/scores cannot be written"),
+        (lambda: scores.remove("x"), "bucket/scores cannot be written"),
+        (lambda: runs.is_empty, "b/runs cannot be read"),
+        (runs.pull, "b/runs cannot be read"),
+        (runs.push, "b/runs cannot be written"),
+        # Not a row of the file: storage that answers again has its score.
+        (file.read, "bucket/a.jpg cannot be read"),
+    ):
+        with pytest.raises(StorageError) as raised:
+            attempt()
+        assert str(raised.value) == f"absent://{what}: Could not connect"
+
+
+def test_a_file_that_storage_does_not_have_is_its_rows_error() -> None:
+    with pytest.raises(ImageError, match="No such file") as raised:
+        NamedFile("a", "memory://none/x.jpg").read()
+    assert raised.value.code == "unreadable_file"
+
+
+class Buckets(MemoryFileSystem):
+    """An object store: making a folder would make a bucket."""
+
+    protocol = "s3"
+    cachable = False
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        raise MelanomaError(f"makes the bucket of {path}")
+
+    def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+    def mv(self, *paths: str, **options: Any) -> None:
+        raise MelanomaError("copies what is whole")
+
+
+def test_no_bucket_is_made_and_nothing_moved_in_an_object_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, run_json="1")
+    files = Buckets()
+    for folder in (
+        scores := ShardFolder("memory://b/s"),
+        runs := StoredFolder("memory://b/r", tmp_path),
+    ):
+        monkeypatch.setattr(folder, "_files", files)
+    scores.write(0, b"x")
+    runs.push()
+    assert scores.finished() == {0}
+    assert not runs.is_empty
