@@ -7,7 +7,6 @@ so that under load the cost of a batch is shared; a lone one never waits for com
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from api.aside import make_pool
-from api.decoding import decode_square
+from api.decoding import LANES, decode_square
 from api.error_answers import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels
 from melanoma.scoring.prediction import Prediction
@@ -76,8 +75,7 @@ class MicroBatcher:
         self._pending: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
-        decoders = max(2, (os.cpu_count() or 1) // 2)
-        self._decoders = make_pool(decoders, "decoding")
+        self._decoders = make_pool(LANES, "decoding")
         self._big_decoder = make_pool(1, "decoding-big")
         # A thread of its own and always the same: torch keeps a team of threads for each caller.
         self._network = make_pool(1, "scoring")

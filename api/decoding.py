@@ -1,25 +1,36 @@
 """From a photograph's bytes to the square that is scored, so many pixels at a time.
 
-Whole photographs are what fills a service's memory. The decoder bounds those that are being
-decoded; here they are bounded until nobody holds them any more.
+Whole photographs are what fills a service's memory. A decoder bounds those that it decodes; here
+they are bounded until nobody holds them any more, in this process and in those that decode.
 """
 
 from __future__ import annotations
 
+import os
+
+from api.aside import NICENESS
+from melanoma.data.decoding_process import DecodingProcesses, Wanted
 from melanoma.data.decoding_room import DecodingRoom
-from melanoma.data.images import MAX_PIXELS, Photograph, Pixels, count_pixels, decode_image
-from melanoma.data.rgb import shrink
+from melanoma.data.images import MAX_PIXELS, Photograph, Pixels, count_pixels
 from melanoma.scoring.scorer import Scorer
 
 KEPT_SIDE = 2048  # of a photograph that is drawn; three times the side of the picture
+LANES = max(2, (os.cpu_count() or 1) // 2)  # photographs of a usual size at a time
 _WHOLE = DecodingRoom(MAX_PIXELS)
+# One beside the lanes for large photographs, one for those that are explained.
+_PROCESSES = DecodingProcesses(LANES + 2, niceness=NICENESS)
+
+
+def start_decoding() -> None:
+    """Have a process ready for the first photograph."""
+    _PROCESSES.warm()
 
 
 def decode_square(scorer: Scorer, data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     """The square and its warnings. Raises ImageError."""
     with _WHOLE.hold(count_pixels(data)):
-        photograph = decode_image(data)
-        return scorer.square(photograph.pixels), photograph.warnings
+        square, warnings, _ = _PROCESSES.decode(data, _wanted(scorer))
+        return square, warnings
 
 
 def decode_to_draw(scorer: Scorer, data: bytes) -> tuple[Photograph, Pixels]:
@@ -29,6 +40,10 @@ def decode_to_draw(scorer: Scorer, data: bytes) -> tuple[Photograph, Pixels]:
     Raises ImageError.
     """
     with _WHOLE.hold(count_pixels(data)):
-        photograph = decode_image(data)
-        square = scorer.square(photograph.pixels)
-        return photograph._replace(pixels=shrink(photograph.pixels, KEPT_SIDE)), square
+        square, warnings, pixels = _PROCESSES.decode(data, _wanted(scorer, kept=KEPT_SIDE))
+    assert pixels is not None
+    return Photograph(pixels, warnings), square
+
+
+def _wanted(scorer: Scorer, *, kept: int | None = None) -> Wanted:
+    return Wanted(scorer.bundle.size, scorer.bundle.fit, kept)

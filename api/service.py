@@ -12,6 +12,7 @@ import anyio
 from api.aside import run_aside
 from api.batching import MicroBatcher, Outcome
 from api.bodies import MEGABYTE, Bodies
+from api.decoding import start_decoding
 from api.error_answers import Refusal
 from api.explain_slot import Explaining, ExplainSlot
 from api.explanation_costs import Costs
@@ -105,6 +106,7 @@ class Desk:
     async def check(self) -> None:
         """Ask every scorer for its golden score, in the thread that will score. What only
         explanations need is done behind it: a service that can score need not wait for that."""
+        start_decoding()
         await self.batcher.run(self.readiness.check, self.scorers)
         self._measuring = asyncio.create_task(self._prepare_explanations())
 

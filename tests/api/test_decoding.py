@@ -9,6 +9,7 @@ import pytest
 from image_bytes import encoded
 
 from api import decoding
+from melanoma.data.decoding_process import Decoded, Wanted
 from melanoma.data.decoding_room import DecodingRoom
 from melanoma.data.images import decode_image
 from melanoma.scoring.scorer import Scorer
@@ -19,17 +20,17 @@ def test_a_whole_photograph_counts_until_its_square_is_made(
 ) -> None:
     room = DecodingRoom(50 * 60)
     monkeypatch.setattr(decoding, "_WHOLE", room)
-    square, inside, go = scorer.square, threading.Event(), threading.Event()
+    decode, inside, go = decoding._PROCESSES.decode, threading.Event(), threading.Event()
 
-    def slow_square(pixels: np.ndarray) -> np.ndarray:
+    def slow_decode(data: bytes, wanted: Wanted) -> Decoded:
         inside.set()
         assert go.wait(20)
         assert room._free == 0
-        return square(pixels)
+        return decode(data, wanted)
 
     data = encoded(np.full((50, 60, 3), 90, np.uint8), "PNG")
-    expected = square(decode_image(data).pixels)
-    monkeypatch.setattr(scorer, "square", slow_square)
+    expected = scorer.square(decode_image(data).pixels)
+    monkeypatch.setattr(decoding._PROCESSES, "decode", slow_decode)
     found: list[np.ndarray] = []
     work = [
         threading.Thread(target=lambda: found.append(decoding.decode_square(scorer, data)[0])),
