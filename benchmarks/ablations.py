@@ -31,6 +31,7 @@ from melanoma.evaluation.metrics.probability_scores import (
     log_loss,
 )
 from melanoma.evaluation.metrics.ranking import auroc, macro_auroc
+from melanoma.evaluation.score_table import find_out_of_fold
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import write_json, write_text
 from melanoma.types import Floats, Integers
@@ -55,7 +56,7 @@ class Run:
 
     def oof(self) -> pd.DataFrame:
         """oof.csv, with the melanoma column of a two-class run made of its target."""
-        frame = _read(self.folder / "oof.csv")
+        frame = _read(find_out_of_fold(self.folder))
         return frame if "melanoma" in frame else frame.assign(melanoma=frame["target"])
 
     def members(self) -> pd.DataFrame:

@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "results/benchmarks/bfloat16.json")
     given = parser.parse_args()
-    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv").iloc[:: given.every]
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv.gz").iloc[:: given.every]
     places = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
     files = [places[name] for name in table["image_name"]]
     weights = ROOT / "weights" / NAME

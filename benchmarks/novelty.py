@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     asked = parser.parse_args()
     cache = asked.cache
-    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv")
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv.gz")
     scorer = Scorer(load_bundle(ROOT / "weights" / NAME))
     if cache is not None and cache.is_file():
         sets: Sets = dict(np.load(cache))

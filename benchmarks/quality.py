@@ -38,7 +38,7 @@ from melanoma.storage import write_json
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 WEIGHTS = ROOT / "weights" / "ham10000_mobilenet"
-OOF = ROOT / "results" / "ham10000_mobilenet" / "oof.csv"
+OOF = ROOT / "results" / "ham10000_mobilenet" / "oof.csv.gz"
 HAM10000 = DATA / "ham10000" / "HAM10000_images"
 HOME = "ham10000, held out"
 OTHERS = {

@@ -29,6 +29,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json, write_text
 
 RESULTS, WEIGHTS = ROOT / "results" / NAME, ROOT / "weights" / NAME
+OOF = RESULTS / "oof.csv.gz"
 # Of the training and its parts: what no calibration changes.
 KEPT = ("selection", "flow", "leaks", "history", "quality", "novelty", "phones", "patients")
 
@@ -62,16 +63,16 @@ def main() -> None:
         write_text(folder / "recipe.yaml", yaml.safe_dump(written, sort_keys=False))
     recipe = load_recipe(path)
     before = ReportContent.model_validate_json((RESULTS / "report.json").read_bytes())
-    scores = load_scores(RESULTS / "oof.csv", recipe.classes)
+    scores = load_scores(OOF, recipe.classes)
     facts = [_fold(before, number) for number in range(len(before.folds))]
     report = build_report(
         recipe, scores, facts, table=_table(recipe), folds_expected=recipe.folds.k
     )
     kept = {name: getattr(before, name) for name in KEPT}
     content = _with_short_thresholds(report.content.model_copy(update=kept))
-    save_out_of_fold(report, scores, facts, RESULTS / "oof.csv")
-    table = pd.read_csv(RESULTS / "oof.csv", dtype={"patient_id": str, "group": str})
-    table.to_csv(RESULTS / "oof.csv", index=False, float_format=f"%.{DIGITS}g")
+    save_out_of_fold(report, scores, facts, OOF)
+    table = pd.read_csv(OOF, dtype={"patient_id": str, "group": str})
+    table.to_csv(OOF, index=False, float_format=f"%.{DIGITS}g")
     for folder in (RESULTS, WEIGHTS):
         write_json(folder / "report.json", content.model_dump(mode="json"))
     print(content.calibration.method, content.thresholds[0].model_dump_json())

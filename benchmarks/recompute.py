@@ -32,7 +32,12 @@ from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.number_format import measured
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
-from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
+from melanoma.evaluation.score_table import (
+    LOGITS,
+    ScoreTable,
+    find_out_of_fold,
+    logit_columns,
+)
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts
@@ -53,7 +58,7 @@ def recompute(folder: Path, fold_file: Path, *, arrays: Path | None, out: Path) 
     if folds.digest != stated["digests"]["folds_digest"]:
         raise DataError(f"{folder} was made on other folds than {fold_file}")
     facts = _facts(stated, _audit(folds, recipe, arrays))
-    scores = _scores(folder / "oof.csv", recipe, facts)
+    scores = _scores(find_out_of_fold(folder), recipe, facts)
     report = build_report(
         recipe,
         scores,
@@ -61,7 +66,7 @@ def recompute(folder: Path, fold_file: Path, *, arrays: Path | None, out: Path) 
         table=folds.frame,
         folds_expected=stated["folds_expected"],
     )
-    save_out_of_fold(report, scores, facts, out / "oof.csv")
+    save_out_of_fold(report, scores, facts, find_out_of_fold(out))
     save_report(report, recipe, out)
     return report
 
@@ -75,7 +80,7 @@ def check(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
     recipe = load_recipe(folder / "recipe.yaml")
     stated = json.loads((folder / "report.json").read_text())
     facts = _facts(stated, stated["leaks"])
-    scores = _scores(folder / "oof.csv", recipe, facts)
+    scores = _scores(find_out_of_fold(folder), recipe, facts)
     report = build_report(recipe, scores, facts, folds_expected=stated["folds_expected"])
     found = report.content.model_dump(mode="json")
     # Reports from before there were figures within patients have none of these to be wrong.
@@ -214,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write (default: the folder itself)")
     given = parser.parse_args()
     if given.check:
-        sys.exit(_check_all([f for f in given.folder if (f / "oof.csv").is_file()]))
+        sys.exit(_check_all([f for f in given.folder if find_out_of_fold(f).is_file()]))
     if len(given.folder) > 1 or given.folds is None:
         parser.error("one folder, and its fold file by --folds; or --check")
     (folder,) = given.folder

@@ -30,6 +30,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.facts import run_facts
+from melanoma.evaluation.score_table import OUT_OF_FOLD
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_json
@@ -277,10 +278,12 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
             if (source / file).is_file():
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, target / file)
-        for file in ("oof.csv", "scores.csv"):
+        for file in (OUT_OF_FOLD, "scores.csv"):
             if (source / file).is_file():
                 table = pd.read_csv(source / file, dtype={"patient_id": str, "group": str})
-                table.to_csv(target / file, index=False, float_format=f"%.{_DIGITS}g")
+                packed = {"method": "gzip", "mtime": 0} if file == OUT_OF_FOLD else None
+                to = target / (f"{file}.gz" if packed else file)
+                table.to_csv(to, index=False, float_format=f"%.{_DIGITS}g", compression=packed)
     _publish_members(weights / "test", folder / "test")
     report = json.loads((weights / "report.json").read_text())
     line: dict[str, object] = {

@@ -120,7 +120,7 @@ def _with_risk(path: Path, recipe: Recipe) -> str:
 
 
 def scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
-    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv", dtype={"patient_id": str})
+    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv.gz", dtype={"patient_id": str})
     both = ("prob", "prob_crossfit")
     served, crossfit = (
         table[[f"{column}_{name}" for name in recipe.classes]].to_numpy(np.float64)

@@ -6,6 +6,7 @@ import csv
 import difflib
 import io
 import unicodedata
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
 _MOST_COLUMNS = 10_000
+_MOST_BYTES = 1 << 30  # of a compressed table, unpacked
+_GZIP = 16 + zlib.MAX_WBITS
 # How .xlsx and .ods, .xls and .parquet begin.
 _FOREIGN = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1")
 
@@ -22,7 +25,8 @@ _FOREIGN = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1")
 def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     """All columns as stripped text, blank where empty; row i stands on line i + 2 of the file.
 
-    Headers are stripped as cells are, and letters are composed (Unicode's NFC).
+    Headers are stripped as cells are, and letters are composed (Unicode's NFC). A file whose name
+    ends in .gz is unpacked.
 
     Raises DataError when the file is absent, empty, not UTF-8, starts with a byte-order mark,
     is separated by something else than commas, lacks a needed column, or has a row that ends
@@ -85,6 +89,8 @@ def _read_text(path: Path, needed: Sequence[str]) -> str:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
         refusal = AbsentError if absent else DataError
         raise refusal(f"no table at {path} ({error.strerror})") from error
+    if path.suffix == ".gz":
+        data = _unpack(data, path)
     if data.startswith(b"\xef\xbb\xbf"):
         raise DataError(
             f"{path} starts with a byte-order mark (columns found: {_first_line(data)!r}"
@@ -101,6 +107,19 @@ def _read_text(path: Path, needed: Sequence[str]) -> str:
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as old Macs end their lines
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _unpack(data: bytes, path: Path) -> bytes:
+    unpacking = zlib.decompressobj(_GZIP)
+    try:
+        text = unpacking.decompress(data, _MOST_BYTES)
+    except zlib.error as error:
+        raise DataError(f"{path} is no gzip file, or a damaged one ({error})") from error
+    if unpacking.unconsumed_tail:
+        raise DataError(f"{path} has more than {_MOST_BYTES:,} bytes when it is unpacked")
+    if not unpacking.eof:
+        raise DataError(f"{path} is cut off")
+    return text
 
 
 def _first_line(data: bytes) -> str:

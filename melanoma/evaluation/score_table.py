@@ -17,6 +17,7 @@ from melanoma.types import Floats, Integers
 
 COLUMNS = ("image_name", "patient_id", "group", "label", "target", "fold")
 LOGITS = ("logit", "logit_best", "logit_last")
+OUT_OF_FOLD = "oof.csv"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class ScoreTable:
     def logits(self, column: str = "logit") -> Floats:
         """(N, outputs) float64: one of the second of two classes, or one a class."""
         return self.frame[self.columns(column)].to_numpy(np.float64)
+
+
+def find_out_of_fold(folder: Path) -> Path:
+    """A run's oof.csv: as evaluate writes it, or oof.csv.gz, as it is published."""
+    packed = folder / f"{OUT_OF_FOLD}.gz"
+    return packed if packed.is_file() else folder / OUT_OF_FOLD
 
 
 def logit_columns(column: str, classes: Sequence[str]) -> list[str]:

@@ -366,11 +366,11 @@ def test_the_committed_run_from_another_data_set_passes(place: Any) -> None:
     digest = json.loads((result / "report.json").read_text())["pretrained"]
     origin = find_origin(weights, place.folds, library=CHECKOUT / "weights")
     assert len(origin.seen) == 10_015
-    judged = pd.read_csv(result / "oof.csv")["image_name"]
+    judged = pd.read_csv(result / "oof.csv.gz")["image_name"]
     assert len(judged) > 1000
     assert not set(judged) & set(origin.seen)
     # Nothing says what its own start, a file, had seen.
     assert origin.unknown
     assert "fold_0.safetensors" in digest
-    ham = pd.read_csv(CHECKOUT / "results" / "ham10000_mobilenet" / "oof.csv")["image_name"]
+    ham = pd.read_csv(CHECKOUT / "results" / "ham10000_mobilenet" / "oof.csv.gz")["image_name"]
     assert set(ham) <= set(origin.seen)

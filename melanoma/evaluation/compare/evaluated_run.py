@@ -13,6 +13,7 @@ import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.errors import DataError, FoldError, WeightsError
+from melanoma.evaluation.score_table import find_out_of_fold
 from melanoma.evaluation.scored_images import ScoredImages, by_class
 from melanoma.storage import read_text
 from melanoma.types import Floats, Integers
@@ -110,9 +111,12 @@ def load_evaluated(folder: Path) -> EvaluatedRun:
 
     Raises WeightsError naming what is absent or broken, DataError for a table that is no oof.csv.
     """
-    for name in ("oof.csv", "report.json"):
-        if not (folder / name).is_file():
-            raise WeightsError(f"{folder} has no {name}; run python -m melanoma.evaluate first")
+    path = find_out_of_fold(folder)
+    for file in (path, folder / "report.json"):
+        if not file.is_file():
+            raise WeightsError(
+                f"{folder} has no {file.name}; run python -m melanoma.evaluate first"
+            )
     try:
         report: dict[str, Any] = json.loads(read_text(folder / "report.json"))
         name, digest = str(report["recipe"]), str(report["digests"]["folds_digest"])
@@ -122,7 +126,6 @@ def load_evaluated(folder: Path) -> EvaluatedRun:
             f"{folder / 'report.json'} is damaged or not of an out-of-fold run "
             f"({type(error).__name__}: {error}); run python -m melanoma.evaluate again"
         ) from error
-    path = folder / "oof.csv"
     frame = read_table(path, needed=_NEEDED)
     whole = ("target", "melanoma", "fold")
     numbers = [c for c in map(str, frame) if c in whole or c.startswith("prob")]

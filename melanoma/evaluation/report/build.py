@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ from melanoma.evaluation.score_spread import require_differing_scores
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
 from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
 from melanoma.recipe.recipe import Recipe
-from melanoma.storage import write_text
+from melanoma.storage import write_bytes
 from melanoma.types import Floats, Integers
 
 
@@ -268,6 +269,7 @@ def save_out_of_fold(
     `prob_crossfit` by the calibration of the other folds (of the other half of the groups, where
     there is one fold). With several outputs the logits and probabilities have a column a class,
     `logit_NAME` and `prob_NAME`, and `melanoma` is 1 where the class is one of the melanoma ones.
+    A path that ends in .gz is compressed.
     """
     images = report.images
     frame = images.table[["image_name", "patient_id", "group", "label", "target", "fold"]]
@@ -285,4 +287,5 @@ def save_out_of_fold(
     # At once: a frame that grows by hundreds of columns is one that pandas warns of.
     frame = pd.concat([frame, pd.DataFrame(columns, frame.index)], axis=1)
     # Every digit: two scores that differ must still differ in the file.
-    write_text(path, frame.to_csv(index=False, float_format="%.17g", lineterminator="\n"))
+    data = frame.to_csv(index=False, float_format="%.17g", lineterminator="\n").encode()
+    write_bytes(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)

@@ -13,7 +13,7 @@ from benchmarks.recompute import check, check_scores
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-RUNS = sorted(path.parent for path in RESULTS.glob("*/oof.csv"))
+RUNS = sorted(path.parent for path in RESULTS.glob("*/oof.csv.gz"))
 SCORED = sorted(path.parent for path in RESULTS.glob("*/**/scores.csv"))
 
 

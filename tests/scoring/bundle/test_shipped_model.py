@@ -71,7 +71,7 @@ def test_its_preprocessing_of_a_wide_photograph_is_the_centre_square(scorer: Sco
 def test_a_held_out_photograph_scores_as_in_the_published_table(
     real_data: Path, scorer: Scorer
 ) -> None:
-    oof = pd.read_csv(RESULTS / "oof.csv", keep_default_na=False)
+    oof = pd.read_csv(RESULTS / "oof.csv.gz", keep_default_na=False)
     for fold, frame in oof.groupby("fold"):
         for row in frame.sample(8, random_state=1).itertuples():
             path = next((real_data / "ham10000").rglob(f"{row.image_name}.jpg"))

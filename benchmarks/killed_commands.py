@@ -1,0 +1,372 @@
+"""SIGKILL before every change on the disk of every command, and what is made of what is left.
+
+    python -m benchmarks.killed_commands --work DIR              # all of them, hours on two cores
+    python -m benchmarks.killed_commands --work DIR --only ship blend --every 3
+
+Each command is run once to its end on a tiny run. Then again, in a process that copies DIR/run
+before each file or folder there is opened for writing, renamed or removed: that is what SIGKILL at
+that moment leaves. From every copy a bundle that loads must give its golden score, and the same
+command must end as it did, with the same files; a refusal must name what to do. A line is printed
+for each that does not, and the exit code is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from melanoma.storage import TEMPORARY
+
+SETTINGS = (
+    *("data.images=160", "data.patients=40", "data.size=32", "image.size=32", "name=small"),
+    *("model.backbone=resnet18", "model.pretrained=none", "folds.k=2", "folds.name=small"),
+    *("training.epochs=1", "evaluation.views=1"),
+    "evaluation.resamples=100",
+)
+_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
+_PRELOADED = ("torchvision.models", "melanoma.workflows.train", "melanoma.workflows.evaluate")
+SPACE = "trials: 2\nsettings:\n  optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
+# What differs between two runs of one command: dates, durations, times of files, and the digests of
+# what states them.
+_MOMENTS = re.compile(
+    rb"\b1\d{18}\b|\b[0-9a-f]{64}\b|\d{4}-\d\d-\d\d[T ]?[\d:.+Z]*|[\d.,]+ (s|min|images/s)\b|"
+    rb"\"[a-z_]*(seconds|per_second|memory|time|date|started|finished)[a-z_]*\": *[^,\n}]*"
+)
+
+
+def recipe(folder: Path) -> list[str]:
+    """The options that say which run."""
+    given = ["--config", "demo"]
+    for setting in SETTINGS:
+        given += ["--set", setting]
+    return [*given, "--data", f"{folder}/data", "--arrays", f"{folder}/arrays"]
+
+
+def run_of(folder: Path, weights: str = "w") -> list[str]:
+    """The same with its folds and its weights."""
+    return [*recipe(folder), "--folds", f"{folder}/folds.csv", "--weights", f"{folder}/{weights}"]
+
+
+def commands(folder: Path) -> dict[str, tuple[str, list[str], str]]:
+    """By name: the module, its arguments, and the state that it starts from."""
+    given = recipe(folder)
+    sealed = [*given[: given.index("--data")], "--weights", f"{folder}/w"]
+    few = ["--resamples", "100"]
+    trained = [*run_of(folder), "--device", "cpu", "--fold"]
+    blended = [f"{folder}/w", f"{folder}/w2", "--folds", f"{folder}/folds.csv"]
+    return {
+        "prepare": ("prepare", recipe(folder), "new"),
+        "split": ("split", [*recipe(folder), "--folds", f"{folder}/folds.csv"], "prepared"),
+        "train": ("train", [*trained, "0"], "split"),
+        "evaluate": ("evaluate", run_of(folder), "trained"),
+        "evaluate again": ("evaluate", [*run_of(folder), "--views", "2"], "evaluated"),
+        "external": (
+            "evaluate",
+            [
+                *("--external", f"{folder}/other.yaml", "--data", f"{folder}/other", "--attach"),
+                *("--external-arrays", f"{folder}/other_arrays", *run_of(folder)[-4:]),
+            ],
+            "evaluated",
+        ),
+        "ship": ("ship", ["--out", f"{folder}/shipped", *sealed], "evaluated"),
+        "export onnx": ("export", [f"{folder}/o", "--to", "onnx", *sealed], "evaluated"),
+        "export hf": (
+            "export",
+            [f"{folder}/h", "--to", "huggingface", *sealed],
+            "evaluated",
+        ),
+        "compare": ("compare", [f"{folder}/w", f"{folder}/w2", *few], "two"),
+        "blend": ("blend", [*blended, *few, "--out", f"{folder}/b.csv"], "two"),
+        "distill": (
+            "distill",
+            [f"{folder}/w", *run_of(folder, "student"), "--fold", "0", "--device", "cpu"],
+            "evaluated",
+        ),
+        "sweep": (
+            "sweep",
+            [
+                *(*run_of(folder)[:-2], "--space", f"{folder}/space.yaml"),
+                *("--out", f"{folder}/sweep", "--outer", "none", "--device", "cpu"),
+            ],
+            "split",
+        ),
+        "predict": (
+            "predict",
+            [
+                *(f"{folder}/data/jpeg/train", "--weights", f"{folder}/w", "--views", "2"),
+                *("--out", f"{folder}/scores.csv"),
+            ],
+            "evaluated",
+        ),
+        "audit": ("audit", [*run_of(folder)[:-2], "--pictures", f"{folder}/pairs"], "split"),
+        "runs": ("runs", [f"{folder}/w", "--curves", f"{folder}/curves"], "evaluated"),
+        "lr_range": (
+            "lr_range",
+            [*run_of(folder)[:-2], "--fold", "0", "--out", f"{folder}/rate.png", "--device", "cpu"],
+            "split",
+        ),
+    }
+
+
+class Watched:
+    """A folder and the copies of it as it was before each change."""
+
+    def __init__(self, folder: Path, states: Path, every: int) -> None:
+        self.folder, self.states, self.every = folder, states, every
+        self.changes = self.kept = 0
+        self._keeping = False
+
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """For sys.addaudithook."""
+        if self._keeping or not self._is_change(event, arguments):
+            return
+        self.changes += 1
+        if self.changes % self.every:
+            return
+        self.kept, self._keeping = self.kept + 1, True
+        shutil.copytree(self.folder, self.states / str(self.kept), symlinks=True)
+        what = [os.fsdecode(one) for one in arguments[:2] if isinstance(one, (str, bytes, Path))]
+        said = f"{event} {' '.join(what)}".replace(str(self.folder), "")
+        (self.states / f"{self.kept}.txt").write_text(said)
+        self._keeping = False
+
+    def _is_change(self, event: str, arguments: tuple[Any, ...]) -> bool:
+        if event == "open":
+            path, mode, flags = arguments
+            writes = isinstance(mode, str) and any(c in mode for c in "wax+")
+            flagged = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            return bool(writes or flagged) and self._is_below(path)
+        return event in _CHANGES and any(self._is_below(path) for path in arguments[:2])
+
+    def _is_below(self, path: Any) -> bool:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return False
+        return Path.cwd().joinpath(os.fsdecode(path)).is_relative_to(self.folder)
+
+
+def in_fork(work: Callable[[], Any], log: Path) -> int:
+    """The exit status of `work` in a process of its own, whose words go to `log`."""
+    process = os.fork()
+    if process == 0:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
+        code = 1
+        try:
+            work()
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def run_module(module: str, arguments: list[str]) -> None:
+    """As `python -m melanoma.MODULE ARGUMENTS`."""
+    sys.argv = [f"melanoma.{module}", *arguments]
+    runpy.run_module(f"melanoma.{module}", run_name="__main__", alter_sys=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What stands there, without moments, by relative path."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        orphan = path.name.startswith(".") and path.name.endswith(TEMPORARY)  # swept after minutes
+        is_ours = path.is_file() and path.name != ".lock" and not orphan
+        if is_ours and not name.startswith(("data/", "other/")):
+            data = path.read_bytes()
+            is_text = path.suffix in {".json", ".csv", ".html", ".md", ".yaml", ".svg", ".txt"}
+            found[name] = _MOMENTS.sub(b"", data) if is_text else data
+    return found
+
+
+def check_bundles(folder: Path) -> None:
+    """Every sealed bundle below gives its golden score, or is refused by name."""
+    from melanoma.errors import WeightsError
+    from melanoma.scoring.bundle.bundle import load_bundle
+    from melanoma.scoring.bundle.golden import check_golden
+    from melanoma.scoring.bundle.staging import MANIFEST
+    from melanoma.scoring.scorer import Scorer
+
+    for manifest in folder.rglob(MANIFEST):
+        try:
+            bundle = load_bundle(manifest.parent)
+        except WeightsError as error:
+            print("refused:", error)
+            continue
+        if bundle.golden is None:
+            raise SystemExit(f"{manifest.parent.name} loads without a golden score")
+        found = check_golden(Scorer(bundle))
+        if not found.holds:
+            raise SystemExit(f"{manifest.parent.name}: {found.says}")
+
+
+class Campaign:
+    """The folder DIR/run, its states by name, and what was found."""
+
+    def __init__(self, work: Path, every: int) -> None:
+        self.work, self.every = work, every
+        self.folder, self.log = work / "run", work / "log.txt"
+        self.found: list[str] = []
+
+    def prepare(self) -> None:
+        """The states that commands start from, made once."""
+        base = self.work / "states"
+        if (base / "two").exists():
+            return
+        shutil.rmtree(base, ignore_errors=True)
+        base.mkdir(parents=True)
+        self._restore(None)
+        from melanoma.data.phantoms.dataset import make_phantoms
+
+        make_phantoms(self.folder / "data", images=160, patients=40, size=32, seed=3)
+        make_phantoms(self.folder / "other", images=60, patients=20, size=32, seed=4)
+        (self.folder / "other.yaml").write_text(
+            "name: other\ndata: {reader: siim}\nfolds: {name: other}\nstudy: {source: phantoms}\n"
+        )
+        (self.folder / "space.yaml").write_text(SPACE)
+        steps = commands(self.folder)
+        self._keep("new")
+        self._must(*steps["prepare"][:2])
+        self._keep("prepared")
+        self._must(*steps["split"][:2])
+        self._keep("split")
+        self._must("train", [*run_of(self.folder), "--device", "cpu", "--fold", "all"])
+        self._keep("trained")
+        self._must(*steps["evaluate"][:2])
+        self._keep("evaluated")
+        second = run_of(self.folder, "w2")
+        self._must("train", [*second, "--device", "cpu", "--fold", "all", "--seed", "5"])
+        self._must("evaluate", [*second, "--seed", "5"])
+        self._keep("two")
+
+    def _keep(self, state: str) -> None:
+        shutil.copytree(self.folder, self.work / "states" / state, symlinks=True)
+
+    def _restore(self, source: Path | None) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if source is None:
+            self.folder.mkdir(parents=True)
+        else:
+            shutil.copytree(source, self.folder, symlinks=True)
+
+    def _must(self, module: str, arguments: list[str]) -> None:
+        if in_fork(lambda: run_module(module, arguments), self.log):
+            raise SystemExit(f"{module} failed: {self.log.read_text()[-2000:]}")
+
+    def try_command(self, name: str) -> None:
+        """Kill one command everywhere."""
+        module, arguments, state = commands(self.folder)[name]
+        start = self.work / "states" / state
+        self._restore(start)
+        self._must(module, arguments)
+        expected = contents(self.folder)
+        self._restore(start)
+        killed = self.work / "killed"
+        shutil.rmtree(killed, ignore_errors=True)
+        killed.mkdir()
+        watched = Watched(self.folder, killed, self.every)
+
+        def work() -> None:
+            sys.addaudithook(watched.hook)
+            run_module(module, arguments)
+
+        if in_fork(work, self.log):
+            raise SystemExit(f"{name} failed: {self.log.read_text()[-2000:]}")
+        self._compare(name, "unbroken twice", expected)
+        points = sorted((path for path in killed.iterdir() if path.is_dir()), key=_number)
+        ends: dict[str, int] = {}
+        for point in points:
+            end = self._go_on(name, point, module, arguments, expected)
+            ends[end] = ends.get(end, 0) + 1
+        print(f"{name}: {len(points)} kills; {ends}", flush=True)
+
+    def _go_on(
+        self,
+        name: str,
+        point: Path,
+        module: str,
+        arguments: list[str],
+        expected: dict[str, bytes],
+    ) -> str:
+        self._restore(point)
+        shutil.rmtree(point)
+        before = point.with_suffix(".txt").read_text()
+        where = f"killed before {before}"
+        if in_fork(lambda: check_bundles(self.folder), self.log):
+            self._note(name, where, f"half-made: {self.log.read_text()[-300:]}")
+        code = in_fork(lambda: run_module(module, arguments), self.log)
+        if code:
+            said = self.log.read_text().strip().splitlines() or [""]
+            print(f"  {name}, {where}: exit {code}: {said[-1][:300]}", flush=True)
+            return f"exit {code}"
+        return "same" if self._compare(name, where, expected) else "differs"
+
+    def _compare(self, name: str, where: str, expected: dict[str, bytes]) -> bool:
+        found = contents(self.folder)
+        names = sorted(expected.keys() | found.keys())
+        differ = [one for one in names if expected.get(one) != found.get(one)]
+        if differ:
+            self._note(name, where, f"differ: {differ[:8]}")
+            print(f"    {first_difference(expected.get(differ[0]), found.get(differ[0]))}")
+        return not differ
+
+    def _note(self, name: str, where: str, what: str) -> None:
+        self.found.append(f"{name}, {where}: {what}")
+        print("  " + self.found[-1], flush=True)
+
+
+def first_difference(one: bytes | None, other: bytes | None) -> str:
+    """The first line that is not the same, of both."""
+    if one is None or other is None:
+        return "missing" if other is None else "too much"
+    for left, right in zip(one.splitlines(), other.splitlines(), strict=False):
+        if left != right:
+            return f"{left[:150]!r} is {right[:150]!r}"
+    return f"{len(one)} bytes are {len(other)}"
+
+
+def _number(path: Path) -> int:
+    return int(path.name)
+
+
+def main() -> None:
+    """Try the commands that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--every", type=int, default=1)
+    given = parser.parse_args()
+    np.random.seed(0)
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    campaign = Campaign(given.work.resolve(), given.every)
+    campaign.prepare()
+    for name in given.only or commands(campaign.folder):
+        campaign.try_command(name)
+    print(f"{len(campaign.found)} points where something is wrong")
+    sys.exit(bool(campaign.found))
+
+
+if __name__ == "__main__":
+    main()

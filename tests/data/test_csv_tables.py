@@ -1,0 +1,43 @@
+"""Tables that are compressed: read as the plain file is, or refused by name."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import pytest
+
+from melanoma.data import csv_tables
+from melanoma.data.csv_tables import read_table
+from melanoma.errors import DataError
+
+TEXT = "image_name,target\nä,1\nb,0\n".encode()
+
+
+def test_a_compressed_table_is_read_as_the_plain_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TEXT)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TEXT))
+    plain, packed = (read_table(tmp_path / f"a.csv{end}", needed=["target"]) for end in ("", ".gz"))
+    assert plain.equals(packed)
+    assert list(packed["image_name"]) == ["ä", "b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (TEXT, "no gzip file, or a damaged one"),
+        (zlib.compress(TEXT), "no gzip file, or a damaged one"),
+        (gzip.compress(TEXT)[:-9], "cut off"),
+        (gzip.compress(TEXT + b" " * 1000), "more than 500 bytes"),
+        (gzip.compress(b""), "is empty"),
+    ],
+)
+def test_what_cannot_be_unpacked_whole_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, said: str
+) -> None:
+    monkeypatch.setattr(csv_tables, "_MOST_BYTES", 500)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=said):
+        read_table(path, needed=["target"])
