@@ -5,7 +5,8 @@
 
 Docker or podman runs it with a root that cannot be written, no rights, and the shipped bundle. It
 holds when it runs as the Dockerfile's user, nothing can be written but /tmp, /healthz and /readyz
-say 200, the golden picture's probabilities are this checkout's to 1e-5, and `stop` ends it within
+say 200, the probabilities of the golden picture and of a photograph (a phantom's JPEG, or
+--photograph) are those of `predict` in this checkout to 1e-5, and `stop` ends it within
 ten seconds by SIGTERM, exit code 0, with a score in flight that is answered. The exit code is 1
 otherwise. The figures go to results/benchmarks/image.json.
 """
@@ -19,6 +20,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -29,8 +31,8 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.facts import run_facts
-from melanoma.scoring.backends.backend_catalog import Engine
-from melanoma.scoring.bundle.golden import draw_golden, open_scorer
+from benchmarks.service import draw_photographs
+from melanoma.scoring.bundle.golden import draw_golden
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/image.json")
@@ -132,17 +134,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", default=NAME)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-    parser.add_argument("--photograph", type=Path, help="instead of the golden picture")
+    parser.add_argument("--photograph", type=Path, help="instead of a phantom")
     options = parser.parse_args()
     tool, extra = find_tool(options.name)
-    photograph = options.photograph.read_bytes() if options.photograph else golden_picture()
+    given = options.photograph
+    photographs = [golden_picture(), given.read_bytes() if given else draw_photographs(1)[0]]
     with Container(tool, extra, options.name, options.weights) as container:
         found = {"tool": " ".join(tool), "options": extra}
         found |= {"seconds_to_ready": round(container.wait_ready(), 1)}
         found |= {"healthz": container.get("/healthz"), "readyz": container.get("/readyz")}
         found |= container.inside()
-        found |= compare(container, photograph, options.weights)
-        found |= stop(container, photograph)
+        found |= compare(container, photographs, options.weights)
+        found |= stop(container, photographs[-1])
     found["image_megabytes"] = image_megabytes(tool, options.name)
     failed = judge(found)
     write_json(OUT, {**run_facts("image"), **found, "failed": failed})
@@ -152,18 +155,34 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def compare(container: Container, photograph: bytes, weights: Path) -> dict[str, Any]:
-    """The image's probabilities beside this checkout's, on the same backend."""
-    answer = container.score(photograph)
-    engine = Engine(answer["model"]["backend"])
-    ours = open_scorer(weights, engine=engine).score(photograph)
-    differences = [abs(answer["by_class"][name] - p) for name, p in ours.by_class.items()]
+def compare(container: Container, photographs: list[bytes], weights: Path) -> dict[str, Any]:
+    """The image's probabilities beside those of this checkout's predict, on the same backend."""
+    answers = [container.score(one) for one in photographs]
+    backend = answers[0]["model"]["backend"]
+    rows = predict(photographs, weights, backend)
+    differences = [
+        abs(answer["by_class"][name] - p)
+        for answer, row in zip(answers, rows, strict=True)
+        for name, p in row["by_class"].items()
+    ]
     return {
-        "backend": answer["model"]["backend"],
-        "digest": answer["model"]["digest"],
-        "melanoma_probability": answer["melanoma_probability"],
+        "backend": backend,
+        "digest": answers[0]["model"]["digest"],
+        "melanoma_probabilities": [answer["melanoma_probability"] for answer in answers],
         "largest_difference": max(differences),
     }
+
+
+def predict(photographs: list[bytes], weights: Path, backend: str) -> list[dict[str, Any]]:
+    """What the command says of them as files, a row each."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.jpg" for number in range(len(photographs))]
+        for file, data in zip(files, photographs, strict=True):
+            file.write_bytes(data)
+        command = [sys.executable, "-m", "melanoma.predict", *map(str, files), "--json"]
+        options = ["--weights", str(weights), "--backend", backend, "--device", "cpu"]
+        rows: list[dict[str, Any]] = json.loads(run([*command, *options]))
+    return rows
 
 
 def stop(container: Container, photograph: bytes) -> dict[str, Any]:

@@ -127,7 +127,9 @@ class _Tasks:
 
     def __init__(self, ray: Any, resources: dict[str, float], watch: Watch) -> None:
         self.ray, self.watch = ray, watch
-        self.lines = ray.remote(num_cpus=0)(_Lines).options(scheduling_strategy=here(ray)).remote()
+        # Where its process ends a few lines may be unsaid; no fold ends for it.
+        lines = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Lines)
+        self.lines = lines.options(scheduling_strategy=here(ray)).remote()
         self.fit = ray.remote(
             num_cpus=resources.get("CPU", 0),
             num_gpus=resources.get("GPU", 0),

@@ -36,9 +36,12 @@ def ray_cluster(address: str) -> Iterator[Any]:
     """Ray, joined to the cluster at `address`; blank: the one that RAY_ADDRESS names or that runs
     on this machine, or one of this machine alone that ends with the block.
 
-    Raises ServiceError where no cluster answers.
+    Raises ServiceError where no cluster answers, or it is lost: its head, or the node of this
+    process.
     """
     ray = import_ray()
+    from ray.exceptions import RayError, RayTaskError
+
     joined = ray.is_initialized()
     if not joined:
         try:
@@ -48,6 +51,13 @@ def ray_cluster(address: str) -> Iterator[Any]:
             raise ServiceError(f"--on ray={address}: no cluster there ({text})") from error
     try:
         yield ray
+    except RayError as error:
+        if isinstance(error, RayTaskError):
+            raise  # what a task raised is a fault of ours
+        text = " ".join(str(error).split())[:200]
+        raise ServiceError(
+            f"--on ray: the cluster is lost; on another one the same command resumes ({text})"
+        ) from error
     finally:
         if not joined:
             ray.shutdown()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from melanoma.cluster.ray_folds import train_on_ray
@@ -63,6 +64,9 @@ def test_folds_on_two_nodes_are_the_folds_without_ray_although_a_node_is_killed(
         if not killed:
             time.sleep(moment)
             killed.append(moment)
+            for process in psutil.process_iter(["cmdline"]):
+                if "ray::_Lines" in " ".join(process.info["cmdline"] or ()):
+                    process.kill()  # who gathers what all say
             two_nodes.remove_node(third, allow_graceful=False)
 
     runs = train_on_ray(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from melanoma.cluster.ray_session import parse_on, read_resources
-from melanoma.errors import RecipeError
+from melanoma.cluster.ray_session import parse_on, ray_cluster, read_resources
+from melanoma.errors import RecipeError, ServiceError
 
 CPUS = [{"CPU": 4.0}, {"CPU": 8.0}]
 GPUS = [*CPUS, {"CPU": 16.0, "GPU": 2.0}]
@@ -77,3 +77,19 @@ def test_the_commands_refuse_what_they_cannot_do_in_one_line(
     assert ended.code == 2
     assert re.search(reason, ended.err), ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_a_cluster_that_is_lost_is_one_line_and_a_tasks_own_error_stays_what_it_is(
+    two_nodes: Any,
+) -> None:
+    from ray.exceptions import LocalRayletDiedError, RayTaskError
+
+    said = "is lost; on another one the same command resumes"
+    with pytest.raises(ServiceError, match=said), ray_cluster(""):
+        raise LocalRayletDiedError
+
+    def fail() -> None:
+        raise ValueError("of a task")
+
+    with pytest.raises(RayTaskError, match="of a task"), ray_cluster("") as ray:
+        ray.get(ray.remote(num_cpus=0)(fail).remote())
