@@ -14,7 +14,7 @@ from melanoma.scoring.quality import Reason
 from melanoma.scoring.verdict import Code
 
 
-class Measured(BaseModel):
+class MeasuredAnswer(BaseModel):
     """A metric and its 95 % interval; null where it is undefined."""
 
     value: float | None
@@ -29,8 +29,8 @@ class ThresholdAnswer(BaseModel):
 
     value: float
     at: str = Field(examples=["sensitivity 0.95"])
-    sensitivity: Measured | None = None
-    specificity: Measured | None = None
+    sensitivity: MeasuredAnswer | None = None
+    specificity: MeasuredAnswer | None = None
 
 
 class OperatingPointAnswer(ThresholdAnswer):

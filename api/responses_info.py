@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from api.responses import Measured, ModelAnswer, ThresholdAnswer
+from api.responses import MeasuredAnswer, ModelAnswer, ThresholdAnswer
 from melanoma.recipe.sections import ImageType
 
 
@@ -66,11 +66,11 @@ class ExternalAnswer(BaseModel):
     images: int
     positives: int | None
     patients: int | None
-    auroc: Measured
+    auroc: MeasuredAnswer
     at: str | None
     threshold: float | None
-    sensitivity: Measured
-    specificity: Measured
+    sensitivity: MeasuredAnswer
+    specificity: MeasuredAnswer
     members_sensitivity: float | None
     members_specificity: float | None
     warnings: list[str]
@@ -127,7 +127,7 @@ class BundleAnswer(BaseModel):
     views: int
     threshold: ThresholdAnswer | None
     calibration: CalibrationAnswer
-    auroc: Measured
+    auroc: MeasuredAnswer
     warnings: list[str]
     license: str | None
     quality: QualityLimitsAnswer | None

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from api.responses import (
     ItemAnswer,
     ItemRefusal,
-    Measured,
+    MeasuredAnswer,
     ModelAnswer,
     _Request,
     _Succeeded,
@@ -61,7 +61,7 @@ class ContextAnswer(BaseModel):
     patients: int
     lesions: int
     melanomas: int
-    auroc_difference: Measured
+    auroc_difference: MeasuredAnswer
 
 
 class PatientAnswer(_Request, _Succeeded):

@@ -124,7 +124,7 @@ def make_photographs(source: Path, folder: Path, count: int) -> list[Path]:
 
 def measure_decoding(source: Path, count: int) -> dict[str, Any]:
     """Photographs a second of one core's own time, files in memory's cache, one thread."""
-    from melanoma.data.images import read_measured
+    from melanoma.data.images import read_file_square
 
     def pillow(path: Path) -> None:
         Image.open(path).load()
@@ -133,7 +133,7 @@ def measure_decoding(source: Path, count: int) -> dict[str, Any]:
         cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
 
     def ours(path: Path) -> None:
-        read_measured(path, size=128, fit="squash")
+        read_file_square(path, size=128, fit="squash")
 
     ways = {"prepare": ours, "pillow_alone": pillow, "opencv_alone": opencv}
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -17,7 +17,7 @@ from melanoma.data.arrays import (
     row_digest,
 )
 from melanoma.data.groups import exact_duplicates
-from melanoma.data.images import Measured, read_measured
+from melanoma.data.images import FileSquare, read_file_square
 from melanoma.data.odd_images import OddImages
 from melanoma.data.partial_array import PartialArray
 from melanoma.data.readers.index import advice
@@ -158,19 +158,20 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
 
 def _read_squares(
     table: LesionTable, rows: list[int], image: Image
-) -> Iterator[tuple[int, Measured | str]]:
+) -> Iterator[tuple[int, FileSquare | str]]:
     """(row, its square, facts and state, or what is wrong with it), in the order of `rows`.
 
     Threads, not processes: decoding and resampling leave Python's lock.
     """
     names, sources = table.names, table.frame["source"].tolist()
 
-    def read(row: int) -> tuple[int, Measured | str]:
+    def read(row: int) -> tuple[int, FileSquare | str]:
         if not sources[row]:
             reason = table.unmatched.get(names[row], "")
             return row, f"{names[row]}{f' ({reason})' if reason else ''}{_MISSING}"
         try:
-            return row, read_measured(table.folder / sources[row], size=image.size, fit=image.fit)
+            path = table.folder / sources[row]
+            return row, read_file_square(path, size=image.size, fit=image.fit)
         except ImageError as error:
             return row, f"{names[row]} ({error})"
 

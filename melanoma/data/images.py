@@ -77,7 +77,7 @@ class FileFacts(NamedTuple):
     bytes: int
 
 
-class Measured(NamedTuple):
+class FileSquare(NamedTuple):
     """A file's square, what the file was, and the warnings of its photograph."""
 
     square: Pixels
@@ -177,7 +177,7 @@ def scored_part(pixels: Pixels, *, fit: str) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def read_measured(path: Path, *, size: int, fit: str) -> Measured:
+def read_file_square(path: Path, *, size: int, fit: str) -> FileSquare:
     """The photograph as a square, and what the file was before. Raises ImageError."""
     try:
         stat, data = stat_source(path), read_photograph(path)
@@ -188,7 +188,7 @@ def read_measured(path: Path, *, size: int, fit: str) -> Measured:
     digest = hashlib.sha256(data).hexdigest()
     state = FileState(len(data), stat.st_mtime_ns, stat.st_ctime_ns, digest)
     square = make_square(pixels, size=size, fit=fit)
-    return Measured(square, FileFacts(width, height, len(data)), state, warnings)
+    return FileSquare(square, FileFacts(width, height, len(data)), state, warnings)
 
 
 def read_photograph(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 
 from melanoma.data.arrays import ImageArray, array_file, differing_rows, read_record, row_digest
 from melanoma.data.file_states import FileState, compare_files
-from melanoma.data.images import DECODER_VERSION, FileFacts, Measured
+from melanoma.data.images import DECODER_VERSION, FileFacts, FileSquare
 from melanoma.data.npy_file import NpyFile
 from melanoma.errors import DataError
 from melanoma.recipe.sections import Image
@@ -77,7 +77,7 @@ class PartialArray:
         for place in (*found.other, *found.absent):
             self.digests[done[place]], self.warnings[done[place]] = "", ()
 
-    def put(self, row: int, found: Measured) -> None:
+    def put(self, row: int, found: FileSquare) -> None:
         """Write one row."""
         self.pixels.write(row, found.square.tobytes())
         self.digests[row] = row_digest(found.square)

@@ -18,7 +18,7 @@ from melanoma.data import array_build, partial_array
 from melanoma.data.array_build import adopt_array, build_array, find_adoptable, survey_images
 from melanoma.data.array_lock import LOCK
 from melanoma.data.arrays import ImageArray, array_file, load_array
-from melanoma.data.images import DECODER_VERSION, FileFacts, read_measured
+from melanoma.data.images import DECODER_VERSION, FileFacts, read_file_square
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, StorageError
@@ -80,7 +80,8 @@ def test_rows_stand_in_csv_order_and_hold_the_decoded_images(
     assert list(array.names) == table.names
     for row in (0, 7, 59):
         path = table.folder / table.frame["source"][row]
-        assert np.array_equal(array.rows([row])[0], read_measured(path, size=32, fit="squash")[0])
+        square = read_file_square(path, size=32, fit="squash").square
+        assert np.array_equal(array.rows([row])[0], square)
     backwards = array.rows(range(59, -1, -1))
     assert np.array_equal(backwards[::-1], array.rows(range(60)))
 
@@ -169,13 +170,13 @@ def test_what_another_decoder_began_is_not_gone_on_with(
         older.setattr(partial_array, "DECODER_VERSION", DECODER_VERSION - 1)
         build_array(table, tmp_path, SMALL, progress=stops_after(50))
     read: list[Path] = []
-    measured = array_build.read_measured
+    measured = array_build.read_file_square
 
     def watched(path: Path, **how: Any) -> Any:
         read.append(path)
         return measured(path, **how)
 
-    monkeypatch.setattr(array_build, "read_measured", watched)
+    monkeypatch.setattr(array_build, "read_file_square", watched)
     build_array(table, tmp_path, SMALL)
     assert len(read) == 60
 
@@ -217,9 +218,9 @@ def test_an_interrupted_build_goes_on_and_ends_in_the_same_bytes(
 
     def counted(path: Path, **options: Any) -> Any:
         read.append(path)
-        return read_measured(path, **options)
+        return read_file_square(path, **options)
 
-    monkeypatch.setattr(array_build, "read_measured", counted)
+    monkeypatch.setattr(array_build, "read_file_square", counted)
     resumed = build_array(table, tmp_path / "cut", SMALL)
     assert len(read) == 60 - 40
     assert resumed.digest == whole.digest
@@ -306,9 +307,9 @@ def test_a_mended_image_is_all_that_a_second_build_reads(
 
     def counted(path: Path, **options: Any) -> Any:
         read.append(path)
-        return read_measured(path, **options)
+        return read_file_square(path, **options)
 
-    monkeypatch.setattr(array_build, "read_measured", counted)
+    monkeypatch.setattr(array_build, "read_file_square", counted)
     assert build_array(table, tmp_path, SMALL).names == tuple(table.names)
     assert read == [path]
 

@@ -27,7 +27,7 @@ from melanoma.data.images import (
     Photograph,
     decode_image,
     make_square,
-    read_measured,
+    read_file_square,
 )
 from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.errors import ImageError
@@ -144,7 +144,7 @@ def test_lossy_formats_come_back_in_rgb_order_with_a_small_loss(
 
 
 def test_the_golden_photograph_still_decodes_to_the_same_colors() -> None:
-    square = read_measured(GOLDEN, size=4, fit="squash")[0]
+    square = read_file_square(GOLDEN, size=4, fit="squash")[0]
     assert abs(square.astype(int) - GOLDEN_SQUARE).max() <= 2
 
 
@@ -281,11 +281,11 @@ def test_a_data_set_s_files_may_be_larger_than_an_upload(tmp_path: Path) -> None
     path = tmp_path / "large.png"
     path.write_bytes(data + bytes(MAX_BYTES))  # what follows IEND is not read
     assert refusal(path.read_bytes()) == "too_large"
-    assert read_measured(path, size=20, fit="squash")[0].mean() == 99
+    assert read_file_square(path, size=20, fit="squash")[0].mean() == 99
     with path.open("r+b") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(ImageError, match=f"the limit is {MAX_FILE_BYTES:,}"):
-        read_measured(path, size=20, fit="squash")[0]
+        read_file_square(path, size=20, fit="squash")[0]
 
 
 OTHERS: dict[str, Callable[[], bytes]] = {
@@ -402,10 +402,10 @@ def test_the_smallest_and_the_longest_accepted_shapes_pass() -> None:
 
 def test_a_file_that_cannot_be_opened_is_a_refusal_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        read_measured(tmp_path / "absent.jpg", size=32, fit="squash")[0]
+        read_file_square(tmp_path / "absent.jpg", size=32, fit="squash")[0]
     assert caught.value.code == "unreadable_file"
     with pytest.raises(ImageError):
-        read_measured(tmp_path, size=32, fit="squash")[0]
+        read_file_square(tmp_path, size=32, fit="squash")[0]
 
 
 @pytest.mark.parametrize(("down", "across"), [(2, 2), (3, 3), (5, 2), (1, 4)])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from melanoma.data.csv_tables import read_table
-from melanoma.data.images import read_measured
+from melanoma.data.images import read_file_square
 from melanoma.errors import DataError, ImageError, WeightsError
 from melanoma.models.pretrained import read_weights
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -41,7 +41,7 @@ def test_no_reader_waits_for_what_is_no_file(kind: str) -> None:
         read_file(Path("image.jpg"))
     assert refused.value.strerror == kind
     with pytest.raises(ImageError, match=kind[:8]):
-        read_measured(Path("image.jpg"), size=8, fit="squash")[0]
+        read_file_square(Path("image.jpg"), size=8, fit="squash")[0]
     with pytest.raises(DataError, match=kind[:8]):
         read_table(Path("table.csv"), needed=["image_name"])
     for name in ("weights.safetensors", "weights.pth"):

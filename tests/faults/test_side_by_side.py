@@ -286,8 +286,8 @@ def test_rows_that_are_claimed_but_not_there_are_decoded_again(
         read.append(path)
         return decode(path, **options)
 
-    decode = array_build.read_measured
-    monkeypatch.setattr(array_build, "read_measured", counted)
+    decode = array_build.read_file_square
+    monkeypatch.setattr(array_build, "read_file_square", counted)
     assert build_array(table, folder, SMALL).digest == whole.digest
     assert len(read) == 60 - 30 + 2
     assert (folder / "x_train_32.npy").read_bytes() == whole.path.read_bytes()

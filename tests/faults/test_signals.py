@@ -83,7 +83,7 @@ def test_an_interrupted_prepare_says_so_and_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(array_build, "read_measured", stop)
+        patched.setattr(array_build, "read_file_square", stop)
         answer = call_door(*given)
     require_refusal(answer, 130, "interrupted")
     assert call_door(*given).code == 0

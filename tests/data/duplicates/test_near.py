@@ -21,7 +21,7 @@ from melanoma.data.duplicates.fingerprints import (
     seen_as,
 )
 from melanoma.data.duplicates.near import NearPair, near_duplicates, near_duplicates_between
-from melanoma.data.images import Pixels, make_square, read_measured
+from melanoma.data.images import Pixels, make_square, read_file_square
 from melanoma.data.phantoms.dataset import make_phantoms
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
@@ -142,7 +142,7 @@ def test_phantoms_of_one_patient_are_strangers(seed: int, tmp_path: Path) -> Non
     """All lesions of ten patients, each with one skin, light, hair and vignette: none is joined."""
     make_phantoms(tmp_path, images=200, patients=10, size=64, seed=seed)
     files = sorted((tmp_path / "jpeg" / "train").glob("*.jpg"))
-    squares = Memory([read_measured(file, size=64, fit="squash")[0] for file in files])
+    squares = Memory([read_file_square(file, size=64, fit="squash")[0] for file in files])
     assert near_duplicates(squares) == []
 
 
