@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from melanoma.models import seed_mean
+from melanoma.scoring.backends import torch_members
 from melanoma.scoring.members import Outputs, WatchedMembers
 from melanoma.scoring.scorer import Scorer
 
@@ -109,3 +110,11 @@ def test_networks_of_several_seeds_embed_side_by_side(scorer: Scorer) -> None:
         found = mean.embed(images)
         assert torch.equal(found, torch.cat([one.embed(images), other.embed(images)], dim=1))
         assert torch.equal(mean(images), (one(images) + other(images)) / 2)
+
+
+def test_weights_whose_sum_is_too_large_are_finite_all_the_same() -> None:
+    large = torch.full((4,), 3e38)
+    assert torch_members._is_finite(large)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        large[2] = value
+        assert not torch_members._is_finite(large)
