@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from melanoma.errors import RecipeError
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.workflows.places import fold_file, weights_folder
+
+if TYPE_CHECKING:
+    from melanoma.evaluation.report.build import Report
 
 app = t.make_app()
 
@@ -87,7 +90,6 @@ def evaluate(
     With --external: report on another set with the sealed bundle, which stays as it is, unless
     --attach puts the result into it.
     """
-    from melanoma.evaluation.render.text import report_lines
     from melanoma.training.run.run_folder import read_recipe
     from melanoma.workflows.error_pictures import save_pictures
     from melanoma.workflows.evaluate import evaluate_folds
@@ -151,16 +153,23 @@ def evaluate(
         )
     if pictures:
         save_pictures(report, folder, shown, watch=watch)
+    _answer(report, test, json=json)
+    t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
+
+
+def _answer(report: Report, test: Report | None, *, json: bool) -> None:
+    """The report, and in words that of the test part behind it."""
+    from melanoma.evaluation.render.text import report_lines
+
     if json:
         t.answer_json(report.content.model_dump(mode="json"))
-    else:
-        lines = report_lines(report.content)
-        # A leak of both parts is said once, above all numbers.
-        leaks = {line for line in lines if line.startswith("warning: LEAK")}
-        lines += [line for line in report_lines(test.content) if line not in leaks] if test else []
-        for line in lines:
-            t.answer(line)
-    t.say(f"wrote report.html, report.json and the scores in {folder} in {t.duration(start)}")
+        return
+    lines = report_lines(report.content)
+    # A leak of both parts is said once, above all numbers.
+    leaks = {line for line in lines if line.startswith("warning: LEAK")}
+    lines += [line for line in report_lines(test.content) if line not in leaks] if test else []
+    for line in lines:
+        t.answer(line)
 
 
 def _check_options(
