@@ -72,6 +72,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _tiny_backbones() -> None:
+    """`tiny_norm` and `tiny_resnet` are backbones, here and in the forks of this process."""
+    from tiny_backbone import know_tiny_backbones
+
+    know_tiny_backbones()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _trimmed() -> Iterator[None]:
     """What a module's networks took goes back to the system, for the other process to have."""
@@ -115,7 +123,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def folder_run(tmp_path_factory: pytest.TempPathFactory) -> FolderRun:
-    """Two ResNet-18 on three classes, none of them melanoma, set by hand. Read only."""
+    """Two small ResNets on three classes, none of them melanoma, set by hand. Read only."""
     from folder_runs import train_on_folders
 
     return train_on_folders(tmp_path_factory.mktemp("folder_run"))
@@ -123,10 +131,18 @@ def folder_run(tmp_path_factory: pytest.TempPathFactory) -> FolderRun:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """Two ResNet-18 on phantoms, set by hand and sealed. Read only."""
+    """Two small ResNets on phantoms, set by hand and sealed. Read only."""
     from tiny_bundle import make_tiny_run
 
     return make_tiny_run(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def resnet18_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """As `trained`, of ResNet-18: timm has it, and every process knows it. Read only."""
+    from tiny_bundle import make_tiny_run
+
+    return make_tiny_run(tmp_path_factory.mktemp("resnet18"), "resnet18")
 
 
 @pytest.fixture(scope="session")
@@ -143,10 +159,19 @@ def photograph(bundle_folder: Path) -> bytes:
 
 @pytest.fixture
 def set_by_hand() -> Iterator[None]:
-    """Training in this process reads its batches and sets a ResNet-18 by hand: see hand_built."""
+    """Training in this process reads its batches and sets a small ResNet: see hand_built."""
     from hand_built import hand_built
 
     with hand_built():
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_superpixels() -> Iterator[None]:
+    """LIME looks for superpixels in a quarter of the pixels, which is most of its time: for what is
+    no matter of where they lie."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("melanoma.scoring.explain.lime.LONGEST_SIDE", 128)
         yield
 
 
@@ -159,20 +184,13 @@ def copied(trained: TinyRun, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Callable[..., Path]:
+def tiny_recipe(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
     """Writes a recipe that trains at once; a section's keys replace those written here.
 
-    Its backbone has a thousand weights, which this process and its forks know; a process of another
-    kind needs a real one. What `set_by_hand` sets is a ResNet-18.
+    Its backbone is a tiny one, which this process and its forks know; a process of another kind
+    needs a real one.
     """
-    from tiny_backbone import make_tiny_backbone
-
-    from melanoma.models.backbones import BACKBONES
-
-    monkeypatch.setitem(BACKBONES, "tiny_norm", make_tiny_backbone(norm=True))
-    backbone = "resnet18" if "set_by_hand" in request.fixturenames else "tiny_norm"
+    backbone = "tiny_resnet" if "set_by_hand" in request.fixturenames else "tiny_norm"
 
     def write(**sections: Any) -> Path:
         values: dict[str, Any] = {

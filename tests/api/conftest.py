@@ -52,6 +52,11 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_superpixels(few_superpixels: None) -> None:
+    """Where they lie is tests/scoring/explain's."""
+
+
 @pytest.fixture(scope="session")
 def pixels(photograph: bytes) -> Any:
     """Its pixels, (H, W, 3) uint8 RGB."""

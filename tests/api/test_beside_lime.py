@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
-from tiny_service import Served
+import pytest
+from tiny_service import Served, start_service
+
+# Superpixels are looked for in a quarter of the pixels: of LIME's time its scores are more then.
+FEW = """
+from melanoma import serve, terminal
+from melanoma.scoring.explain import lime
+lime.LONGEST_SIDE = 128
+terminal.run(serve.app)
+"""
+
+
+@pytest.fixture
+def service(bundle_folder: Path, tmp_path: Path) -> Iterator[Served]:
+    served = start_service(bundle_folder, tmp_path / "log", python=("-c", FEW))
+    yield served
+    served.process.kill()
+    served.process.wait()
 
 
 def test_scores_batches_and_heat_maps_beside_lime_never_fail(

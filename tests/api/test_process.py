@@ -300,7 +300,7 @@ SPOILED = {
     "nothing there": (lambda folder: shutil.rmtree(folder), "manifest.json"),
     "a member gone": (lambda folder: shutil.rmtree(folder / "fold_1"), "fold_1"),
     "weights not finite": (_make_nan, "not finite"),
-    "weights of another network": (_make_other, "resnet18"),
+    "weights of another network": (_make_other, "tiny_resnet"),
     "a manifest cut off": (
         lambda folder: (folder / "manifest.json").write_text('{"format":'),
         "manifest.json",

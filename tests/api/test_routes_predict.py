@@ -287,7 +287,7 @@ def test_info_says_what_the_bundle_says(client, scorer, bundle_folder: Path):
     assert model["digest"] == scorer.bundle.digest
     assert model["auroc"] == report["metrics"]["auroc"]
     assert model["calibration"] == {"prevalence": report["calibration"]["prevalence"]}
-    assert (model["backbone"], model["image_size"], model["views"]) == ("resnet18", 32, 1)
+    assert (model["backbone"], model["image_size"], model["views"]) == ("tiny_resnet", 32, 1)
     assert model["license"] is None
     assert model["decoder"] == scorer.bundle.decoder
     assert answer["decoder"] == DECODER_VERSION

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tiny_bundle import TinyRun
+
+
+@pytest.fixture(scope="session")
+def trained(resnet18_run: TinyRun) -> TinyRun:
+    """Ray's own processes know no tiny backbone."""
+    return resnet18_run
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(trained: TinyRun) -> Path:
+    return trained.folder
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from PIL import Image
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.usefixtures("few_superpixels")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPE = ("--config", CHECKOUT / "configs/demo.yaml")
 COLORS = {"blue": (0, 114, 178), "orange": (213, 94, 0)}

@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from front import ROOT, free_port
+from tiny_bundle import TinyRun
+
+from melanoma.scoring.backends.backend_catalog import Engine
+from melanoma.scoring.bundle.golden import open_scorer
 
 PORT_OF_IMAGE = "8000"
 
@@ -87,6 +91,13 @@ def test_all_else_is_installed_by_its_sha256_before_the_sources_are_copied() -> 
         i for i, (word, rest) in enumerate(words) if (word, rest.split()[0]) == ("COPY", "melanoma")
     )
     assert words.index(locked) < sources
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(resnet18_run: TinyRun) -> Path:
+    """A started CMD knows no tiny backbone. Converted here, where torch is imported already."""
+    open_scorer(resnet18_run.folder, engine=Engine("openvino"))
+    return resnet18_run.folder
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,9 @@ def test_train_asks_for_the_room_of_three_states_and_the_weights(
     call_door: Door, phantom_set: Path, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
-    recipe = tiny_recipe(model={"backbone": "resnet18"}, training={"ema_decay": 0.9, "epochs": 3})
+    recipe = tiny_recipe(
+        model={"backbone": "tiny_resnet"}, training={"ema_decay": 0.9, "epochs": 3}
+    )
     command = ["train", "--config", recipe, "--data", phantom_set, "--fold", "0"]
     asked: list[int] = []
     hold = fit.hold

@@ -50,7 +50,7 @@ def once(phantom_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
         "data": {"reader": "siim"},
         "image": {"size": 32},
         "folds": {"name": "tiny", "k": 3},
-        "model": {"backbone": "resnet18"},
+        "model": {"backbone": "tiny_resnet"},
         "schedule": {"name": "constant"},
         "training": {"epochs": 1, "batch_size": 16, "precision": "float32"},
         "evaluation": {"resamples": 100},

@@ -160,8 +160,9 @@ def test_a_novel_picture_is_unscorable_and_keeps_its_probability(
     rng = np.random.default_rng(4)
     outputs = scorer.members.outputs(trained.array.rows(np.arange(80)), views=1)
     statistics = square_statistics(trained.array.rows(np.arange(80)))
+    embeddings = np.tile(outputs.embeddings[:, 0], (4, 1))
     found = fit_novelty(
-        np.tile(outputs.embeddings[:, 0], (4, 1)) + rng.normal(0, 0.01, (320, 512)),
+        embeddings + rng.normal(0, 0.01, embeddings.shape),
         np.tile(statistics, (4, 1)) + rng.normal(0, 0.01, (320, COUNT)),
         np.arange(320) % 2,
         np.arange(320),

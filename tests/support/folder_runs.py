@@ -67,7 +67,7 @@ def write_tree(folder: Path, names: Mapping[str, str], *, images: int = 120) -> 
 
 
 def train_on_folders(base: Path) -> FolderRun:
-    """Two ResNet-18 on three classes, none of them melanoma, set by hand in `base`."""
+    """Two small ResNets on three classes, none of them melanoma, set by hand in `base`."""
     recipe = make_recipe(
         {
             "name": "folders",
@@ -76,7 +76,7 @@ def train_on_folders(base: Path) -> FolderRun:
             "data": {"reader": "class_folders", "group_pattern": "^(.+)-"},
             "image": {"size": 32},
             "folds": {"name": "folders", "k": 2, "holdout": 0.25},
-            "model": {"backbone": "resnet18"},
+            "model": {"backbone": "tiny_resnet"},
             "loss": {"name": "cross_entropy"},
             "optimizer": {"rate": 0.0003},
             "schedule": {"name": "constant"},

@@ -2,9 +2,9 @@
 
 An import of torch, pandas and FastAPI is seconds of a core. One process a test session pays it and
 forks whatever is asked for; the fork then runs as `python -m MODULE` or `python -c CODE` would,
-with its own arguments, folder and environment, signals and exit. It knows `tiny_norm` beside the
-backbones there are. What is under test before or in the import itself (--help, a first output)
-needs a real start: `python -m`.
+with its own arguments, folder and environment, signals and exit. It knows tiny_backbone.py's
+backbones too. What is under test before or in the import itself (--help, a first output) needs a
+real start: `python -m`.
 """
 
 from __future__ import annotations
@@ -155,8 +155,7 @@ def _fork_forever(control: socket.socket) -> list[str]:
     sys.path.insert(0, str(ROOT))
     for name in _PRELOADED:
         importlib.import_module(name)
-    tiny = importlib.import_module("tiny_backbone").make_tiny_backbone(norm=True)
-    importlib.import_module("melanoma.models.backbones").BACKBONES["tiny_norm"] = tiny
+    importlib.import_module("tiny_backbone").know_tiny_backbones()
     del sys.path[1]  # the folder of this file
     assert threading.active_count() == 1, "a fork has none of the other threads"
     gc.collect()

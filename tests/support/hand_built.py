@@ -1,8 +1,8 @@
 """Folds whose networks are set by hand: what training would give, without training and exactly.
 
 What a short training gives differs between processors, and whether two classes differ in it is
-luck. These networks are the recipe's own (a ResNet-18), their kernels set to averages and
-differences of colors, so that every score is a known function of the photograph: with
+luck. These networks are the recipe's own (a ResNet of basic blocks), their kernels set to averages
+and differences of colors, so that every score is a known function of the photograph: with
 `tint_melanomas` the classes differ by construction, and not in every photograph.
 """
 
@@ -64,7 +64,7 @@ def tint_melanomas(folder: Path) -> None:
 
 @torch.no_grad()
 def set_network(network: Classifier) -> None:
-    """Make of a ResNet-18 a network whose features are colors and edges, averaged over space.
+    """Make a ResNet of basic blocks one whose features are colors and edges, averaged over space.
 
     How much edges count is drawn from torch's generator: by it the members of an ensemble differ.
     """

@@ -33,8 +33,8 @@ class TinyRun:
         return (self.table.folder / self.table.frame["source"].iloc[row]).read_bytes()
 
 
-def tiny_recipe() -> Recipe:
-    """Two ResNet-18 at 32 px on 80 phantoms, one epoch each."""
+def tiny_recipe(backbone: str = "tiny_resnet") -> Recipe:
+    """Two networks at 32 px on 80 phantoms, one epoch each."""
     return make_recipe(
         {
             "name": "tiny",
@@ -42,7 +42,7 @@ def tiny_recipe() -> Recipe:
             "data": {"reader": "siim"},
             "image": {"size": 32},
             "folds": {"name": "tiny", "k": 2},
-            "model": {"backbone": "resnet18", "dropout": 0.2},
+            "model": {"backbone": backbone, "dropout": 0.2},
             "loss": {"positive_weight": "ratio"},
             "schedule": {"name": "constant"},
             "training": {"epochs": 1, "workers": 0, "precision": "float32"},
@@ -52,9 +52,12 @@ def tiny_recipe() -> Recipe:
     )
 
 
-def make_tiny_run(base: Path) -> TinyRun:
-    """A sealed bundle in `base`/weights beside data, arrays and folds.csv, its networks set."""
-    recipe = tiny_recipe()
+def make_tiny_run(base: Path, backbone: str = "tiny_resnet") -> TinyRun:
+    """A sealed bundle in `base`/weights beside data, arrays and folds.csv, its networks set.
+
+    Of "resnet18", where a process of another kind reads it, or timm must have the network.
+    """
+    recipe = tiny_recipe(backbone)
     make_phantoms(base / "data", images=80, patients=30, size=48, seed=3)
     table = read_lesions(base / "data", recipe.data)
     tint_melanomas(base / "data")

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
+from tiny_backbone import know_tiny_backbones
 
 from melanoma.data.images import Pixels
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -103,4 +104,5 @@ def find_toy(scorer: Scorer) -> dict[str, Any]:
 
 if __name__ == "__main__":
     EXPLAINERS["toy"] = TOY
+    know_tiny_backbones()
     print(json.dumps(find_toy(Scorer(load_bundle(Path(sys.argv[1]))))))

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,12 @@ def test_no_flipped_byte_of_the_manifest_goes_unnoticed(
         data[place] ^= 1
         _replace(path, bytes(data))
         try:
-            # The seventeenth digit of a number may change nothing.
-            assert load_bundle(copied) == bundle
+            found = load_bundle(copied)
         except WeightsError:
             refused += 1
+        else:
+            # The seventeenth digit of a number may change nothing.
+            assert replace(found, manifest_sha256=bundle.manifest_sha256) == bundle
     assert refused > 0.95 * len(places)
 
 
@@ -250,7 +253,7 @@ def test_weights_that_are_not_finite_are_refused_although_vouched_for(
 
 def test_another_network_s_weights_are_refused_although_vouched_for(copied: Path) -> None:
     _reseal(copied, make_classifier("mobilenet_v2", outputs=1).state_dict())
-    assert "fold_1/model.safetensors does not hold a resnet18" in _refusal(copied)
+    assert "fold_1/model.safetensors does not hold a tiny_resnet" in _refusal(copied)
 
 
 def test_the_digest_is_the_manifest_s_and_changes_with_any_file(copied: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tiny_bundle import TinyRun
 
 import melanoma
 from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsError
@@ -40,6 +41,17 @@ sys.argv = sys.argv[1:]
 import runpy
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+@pytest.fixture(scope="session")
+def trained(resnet18_run: TinyRun) -> TinyRun:
+    """Of a network that timm has too."""
+    return resnet18_run
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(trained: TinyRun) -> Path:
+    return trained.folder
 
 
 @pytest.fixture(scope="module")
