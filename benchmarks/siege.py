@@ -32,7 +32,15 @@ from typing import Any
 import psutil
 
 from benchmarks.facts import run_facts
-from benchmarks.service import CLIENTS, Callers, Tally, ask_in_turn, draw_photographs, percentiles
+from benchmarks.service import (
+    CLIENTS,
+    Callers,
+    Tally,
+    ask_in_turn,
+    draw_photographs,
+    percentiles,
+    resident,
+)
 from benchmarks.siege_bombs import make_bombs
 from melanoma.storage import write_json
 
@@ -246,7 +254,7 @@ def measure(weights: Path, seconds: float) -> dict[str, Any]:
             )
         )
         capacity = full.summary(lasted)["answers_per_second"]
-        before = process.memory_info().rss
+        before = resident(process)
         load: multiprocessing.Queue[Any] = multiprocessing.Queue()
         health: multiprocessing.Queue[Any] = multiprocessing.Queue()
         other: multiprocessing.Queue[Any] = multiprocessing.Queue()
@@ -275,7 +283,7 @@ def measure(weights: Path, seconds: float) -> dict[str, Any]:
 
 def _watch(process: psutil.Process, memory: list[int], over: threading.Event) -> None:
     while not over.wait(0.05):
-        memory.append(process.memory_info().rss)
+        memory.append(resident(process))
 
 
 def _summary(
@@ -315,7 +323,7 @@ def _summary(
         "megabytes": {
             "before": round(before / 1e6),
             "peak": peak,
-            "after": round(process.memory_info().rss / 1e6),
+            "after": round(resident(process) / 1e6),
         },
         "after": {str(status): len(times) for status, times in after.milliseconds.items()},
     }
