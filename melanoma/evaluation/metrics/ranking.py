@@ -14,6 +14,8 @@ from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import counts, divide, mean_of
 from melanoma.types import Floats, Integers
 
+_SCORES_AT_ONCE = 1024
+
 
 def auroc(target: Integers, score: Floats) -> SumStatistic:
     """Area under the ROC curve: the chance that a positive outranks a negative, ties a half."""
@@ -56,12 +58,19 @@ def average_precision(target: Integers, score: Floats) -> SumStatistic:
     """
 
     def combine(ones: Floats, zeros: Floats) -> Floats:
-        true = np.cumsum(ones, axis=0)
-        precision = divide(true, true + np.cumsum(zeros, axis=0))
-        # Scores above the first drawn row have no precision, and no recall to weigh it by.
-        return divide((np.nan_to_num(precision) * ones).sum(axis=0), ones.sum(axis=0))
+        true, false, found = np.zeros((3, ones.shape[1]))
+        # So many scores at a time stay in the cache; where most are positive there are many.
+        for start in range(0, len(ones), _SCORES_AT_ONCE):
+            part = ones[start : start + _SCORES_AT_ONCE]
+            hits = np.cumsum(part, axis=0) + true
+            calls = np.cumsum(zeros[start : start + _SCORES_AT_ONCE], axis=0) + false + hits
+            true, false = hits[-1].copy(), calls[-1] - hits[-1]
+            # Scores above the first drawn row have no precision, and no recall to weigh it by.
+            np.divide(hits, calls, out=hits, where=calls > 0)
+            found = found + (hits * part).sum(axis=0)
+        return divide(found, true)
 
-    return _ranked(target, -score, combine)
+    return _ranked(target, -score, combine, each_positive=True)
 
 
 def sensitivity_at_specificity(specificity: float, target: Integers, score: Floats) -> SumStatistic:
@@ -119,19 +128,25 @@ def _of_each_class(
 
 
 def _ranked(
-    target: Integers, score: Floats, combine: Callable[[Floats, Floats], Floats]
+    target: Integers,
+    score: Floats,
+    combine: Callable[[Floats, Floats], Floats],
+    *,
+    each_positive: bool = False,
 ) -> SumStatistic:
     """`combine` gets the weights of positives and of negatives at each score, lowest first.
 
-    Neighboring scores without a positive are one: no metric here changes between them, and where
-    positives are rare there is little left to add up.
+    Neighboring scores without a positive are one, and so are those without a negative, unless
+    `each_positive`: no metric here changes between the former, and where one of both is rare there
+    is little left to add up.
     """
     positive = target == 1
     distinct, place = np.unique(score, return_inverse=True)
-    holds = np.bincount(place, weights=positive, minlength=len(distinct)) > 0
-    begins = holds.copy()
-    begins[1:] |= holds[:-1]
-    begins[0] = True
+    positives = np.bincount(place, weights=positive, minlength=len(distinct))
+    holds = positives > 0
+    lacks = holds if each_positive else positives < np.bincount(place, minlength=len(distinct))
+    begins = np.ones(len(distinct), bool)
+    begins[1:] = (holds[1:] | holds[:-1]) & (lacks[1:] | lacks[:-1])
     cell = (np.cumsum(begins) - 1)[place]
     cells = int(begins.sum())
     columns = counts(np.where(positive, cell, cell + cells), 2 * cells)
