@@ -71,7 +71,11 @@ def commands(folder: Path) -> dict[str, tuple[str, list[str], str]]:
         "split": ("split", [*recipe(folder), "--folds", f"{folder}/folds.csv"], "prepared"),
         "train": ("train", [*trained, "0"], "split"),
         "evaluate": ("evaluate", run_of(folder), "trained"),
-        "evaluate again": ("evaluate", [*run_of(folder), "--views", "2"], "evaluated"),
+        "evaluate again": (
+            "evaluate",
+            [*run_of(folder), "--set", "evaluation.resamples=120"],
+            "evaluated",
+        ),
         "external": (
             "evaluate",
             [
