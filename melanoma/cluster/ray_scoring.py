@@ -31,6 +31,7 @@ from melanoma.scoring.files.score_files import (
 from melanoma.scoring.files.score_rows import Row
 from melanoma.workflows.watch import SILENT, Watch
 
+_LOST_OPENING = 10  # actors in turn that may be lost before they hold a bundle; Ray's own is none
 SHARD = 1024  # files; whole batches, so that a batch is the one that predict scores
 
 
@@ -211,7 +212,9 @@ def _answers(
     import ray.data as data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    data.DataContext.get_current().enable_progress_bars = False
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_consecutive_actor_init_deaths = _LOST_OPENING
     most = max(1, int(min(_fitting(ray, resources), len(todo))))
     shards = data.from_items([{"shard": n} for n in todo], override_num_blocks=len(todo))
     return shards.map(
