@@ -6,16 +6,15 @@ they are bounded until nobody holds them any more, in this process and in those 
 
 from __future__ import annotations
 
-import os
-
 from api.aside import NICENESS
 from melanoma.data.decoding_process import DecodingProcesses, Wanted
 from melanoma.data.decoding_room import DecodingRoom
 from melanoma.data.images import MAX_PIXELS, Photograph, Pixels, count_pixels
+from melanoma.devices import count_cores
 from melanoma.scoring.scorer import Scorer
 
 KEPT_SIDE = 2048  # of a photograph that is drawn; three times the side of the picture
-LANES = max(2, (os.cpu_count() or 1) // 2)  # photographs of a usual size at a time
+LANES = max(2, count_cores() // 2)  # photographs of a usual size at a time
 _WHOLE = DecodingRoom(MAX_PIXELS)
 # One beside the lanes for large photographs, one for those that are explained.
 _PROCESSES = DecodingProcesses(LANES + 2, niceness=NICENESS)
