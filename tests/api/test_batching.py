@@ -58,10 +58,17 @@ async def _held(batcher: MicroBatcher, scorer: Watched, work: Sequence[Any]) -> 
     while not scorer.entered.is_set():
         await asyncio.sleep(0.01)
     tasks = [asyncio.create_task(batcher.score(scorer, part)) for part in work]
-    await asyncio.sleep(0.5)
+    await _decoded(batcher)
     scorer.go.set()
     await first
     return list(await asyncio.gather(*tasks))
+
+
+async def _decoded(batcher: MicroBatcher) -> None:
+    """Return when all that has been handed in waits for its score."""
+    await asyncio.sleep(0.05)
+    while batcher._decoding:
+        await asyncio.sleep(0.01)
 
 
 def np_photograph() -> bytes:
@@ -197,7 +204,7 @@ def test_scorers_are_not_mixed_and_none_is_left_behind(scorer, files):
             asyncio.create_task(batcher.score(who, [file]))
             for who, file in zip([one, other, one, other], files[1:5], strict=True)
         ]
-        await asyncio.sleep(0.5)
+        await _decoded(batcher)
         one.go.set()
         await asyncio.gather(first, *tasks)
 
@@ -219,7 +226,7 @@ def test_a_request_of_many_lets_the_others_in_between(watched, files):
         while not watched.entered.is_set():
             await asyncio.sleep(0.01)
         single = asyncio.create_task(ask("single", files[:1]))
-        await asyncio.sleep(0.3)
+        await _decoded(batcher)
         watched.go.set()
         await asyncio.gather(many, single)
 
@@ -267,7 +274,7 @@ def test_who_has_gone_is_not_scored(watched, files):
         while not watched.entered.is_set():
             await asyncio.sleep(0.01)
         gone = asyncio.create_task(batcher.score(watched, files[1:2]))
-        await asyncio.sleep(0.3)
+        await _decoded(batcher)
         gone.cancel()
         await asyncio.sleep(0.05)
         watched.go.set()
