@@ -14,6 +14,7 @@ from tiny_service import encode
 
 import api.batching
 from api.batching import MicroBatcher
+from api.decoding import decode_square
 from api.error_answers import Refusal
 from melanoma.data.images import decode_image
 from melanoma.errors import ImageError, ScoreError
@@ -49,6 +50,12 @@ def watched(scorer: Scorer) -> Watched:
 def files(bundle_folder) -> list[bytes]:
     found = sorted((bundle_folder.parent / "data" / "jpeg").rglob("*.jpg"))[:12]
     return [file.read_bytes() for file in found]
+
+
+@pytest.fixture(autouse=True)
+def _decoder_runs(scorer: Scorer) -> None:
+    """As in a service that is ready; a start takes longer than some tests wait."""
+    decode_square(scorer, np_photograph())
 
 
 async def _held(batcher: MicroBatcher, scorer: Watched, work: Sequence[Any]) -> list[Any]:
@@ -351,7 +358,7 @@ def test_batches_are_told_to_whoever_counts_them(watched, files):
 
 def test_who_has_waited_too_long_is_refused_and_costs_no_score(watched, files):
     async def ask() -> list[Any]:
-        batcher = MicroBatcher(waiting=8, patience=0.2)
+        batcher = MicroBatcher(waiting=8, patience=1)
         watched.go.clear()
         first = asyncio.create_task(batcher.score(watched, [files[0]]))
         while not watched.entered.is_set():
