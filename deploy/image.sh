@@ -4,6 +4,7 @@
 #                  made of Debian's packages (mmdebstrap), with the sources of this machine's apt.
 #   TORCH_INDEX=   pip's own index instead of PyTorch's for CPUs; taken by itself where that cannot be
 #                  reached (the image is then several GB larger, for it holds CUDA).
+#   NEEDED_GB=     disk that buildah may take for a moment: both stages, and the layers it copies.
 # python -m benchmarks.image then runs it read-only and as nobody, probes it, scores with it, stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,8 +58,20 @@ torch_index() {
   fi
 }
 
+# A build that ends for want of disk has first taken it from everything else here.
+require_disk() {
+  local needed free
+  needed=${NEEDED_GB:-$([ -n "$TORCH_INDEX" ] && echo 8 || echo 25)}
+  free=$(($(df --output=avail -k "$(podman info --format '{{.Store.GraphRoot}}')" | tail -n 1) / 1048576))
+  if [ "$free" -lt "$needed" ]; then
+    say "$free GB of disk are free, $needed are needed for a moment (NEEDED_GB=$free tries it with less)"
+    exit 6
+  fi
+}
+
 BASE=$(base)
 TORCH_INDEX=$(torch_index)
+[ "$TOOL" = docker ] || require_disk
 arguments=(--build-arg "BASE=$BASE" --build-arg "TORCH_INDEX=$TORCH_INDEX")
 say "$TOOL, base $BASE"
 if [ "$TOOL" = docker ]; then
