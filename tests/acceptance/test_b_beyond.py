@@ -255,7 +255,7 @@ def test_b9_two_runs_are_compared_in_pairs_with_an_interval_by_patient(
     assert (none["value"], none["low"], none["high"]) == (0, 0, 0)
     first, second = (ROOT / f"results/ham10000_melanoma_{name}" for name in ("capped", "weighted"))
     found = compare_runs_in(first, second, metrics=["auroc"], resamples=100)
-    tables = [pd.read_csv(folder / "oof.csv") for folder in (first, second)]
+    tables = [pd.read_csv(folder / "oof.csv.gz") for folder in (first, second)]
     ours, theirs = (roc_auc_score(table["target"], table["prob"]) for table in tables)
     difference = found["metrics"]["auroc"]["difference"]
     assert difference["value"] == pytest.approx(ours - theirs)

@@ -157,7 +157,6 @@ def test_what_a_client_raises_is_one_line_with_the_address(tmp_path: Path) -> No
             "bucket/scores cannot be read",
         ),
         (lambda: scores.finished(), "bucket/scores cannot be read"),
-        (lambda: scores.files_of(0), "bucket/scores cannot be read"),
         (lambda: scores.write(0, b"x"), "bucket/scores cannot be written"),
         (lambda: scores.remove("x"), "bucket/scores cannot be written"),
         (lambda: runs.is_empty, "b/runs cannot be read"),
@@ -169,6 +168,13 @@ def test_what_a_client_raises_is_one_line_with_the_address(tmp_path: Path) -> No
         with pytest.raises(StorageError) as raised:
             attempt()
         assert str(raised.value) == f"absent://{what}: Could not connect"
+
+
+def test_a_plan_that_cannot_be_read_is_one_line_too() -> None:
+    pytest.importorskip("pyarrow")
+    fsspec.register_implementation("absent", Absent, clobber=True)
+    with pytest.raises(StorageError, match="bucket/scores cannot be read: Could not connect"):
+        ShardFolder("absent://bucket/scores").files_of(0)
 
 
 def test_a_file_that_storage_does_not_have_is_its_rows_error() -> None:
