@@ -35,7 +35,7 @@ SETTINGS = (
 )
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 _PRELOADED = ("torchvision.models", "melanoma.workflows.train", "melanoma.workflows.evaluate")
-SPACE = "trials: 2\nsettings:\n  optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
+SPACE = "trials: 2\nspace:\n  optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
 # What differs between two runs of one command: dates, durations, times of files, and the digests of
 # what states them.
 _MOMENTS = re.compile(
@@ -195,11 +195,20 @@ def contents(folder: Path) -> dict[str, bytes]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         orphan = path.name.startswith(".") and path.name.endswith(TEMPORARY)  # swept after minutes
-        orphan |= _UNFINISHED in name
+        orphan |= _UNFINISHED in name or path.suffix == ".db"  # a database has dates in it
         is_ours = path.is_file() and path.name != ".lock" and not orphan
         if is_ours and not name.startswith(("data/", "other/")):
             data = path.read_bytes()
-            is_text = path.suffix in {".json", ".csv", ".html", ".md", ".yaml", ".svg", ".txt"}
+            is_text = path.suffix in {
+                ".json",
+                ".jsonl",
+                ".csv",
+                ".html",
+                ".md",
+                ".yaml",
+                ".svg",
+                ".txt",
+            }
             found[name] = _DIGITS.sub(rb"\1", _MOMENTS.sub(b"", data)) if is_text else data
     return found
 
