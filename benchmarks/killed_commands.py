@@ -25,17 +25,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.killed_states import killed_before_changes
+from benchmarks.killed_verbs import SPACE, commands, run_of
 from melanoma.storage import TEMPORARY
 
-SETTINGS = (
-    *("data.images=160", "data.patients=40", "data.size=32", "image.size=32", "name=small"),
-    *("model.backbone=resnet18", "model.pretrained=none", "folds.k=2", "folds.name=small"),
-    *("training.epochs=1", "evaluation.views=1"),
-    "evaluation.resamples=100",
-)
-_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link"}
 _PRELOADED = ("torchvision.models", "melanoma.workflows.train", "melanoma.workflows.evaluate")
-SPACE = "trials: 2\nspace:\n  optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
 # What differs between two runs of one command: dates, durations, times of files, and the digests of
 # what states them.
 _MOMENTS = re.compile(
@@ -46,131 +40,13 @@ _DIGITS = re.compile(rb"(\d\.\d{5})\d+")  # scores of another batch differ in th
 _UNFINISHED = ".openvino/partial-"  # swept after an hour
 
 
-def recipe(folder: Path) -> list[str]:
-    """The options that say which run."""
-    given = ["--config", "demo"]
-    for setting in SETTINGS:
-        given += ["--set", setting]
-    return [*given, "--data", f"{folder}/data", "--arrays", f"{folder}/arrays"]
-
-
-def run_of(folder: Path, weights: str = "w") -> list[str]:
-    """The same with its folds and its weights."""
-    return [*recipe(folder), "--folds", f"{folder}/folds.csv", "--weights", f"{folder}/{weights}"]
-
-
-def commands(folder: Path) -> dict[str, tuple[str, list[str], str]]:
-    """By name: the module, its arguments, and the state that it starts from."""
-    given = recipe(folder)
-    sealed = [*given[: given.index("--data")], "--weights", f"{folder}/w"]
-    few = ["--resamples", "100"]
-    trained = [*run_of(folder), "--device", "cpu", "--fold"]
-    blended = [f"{folder}/w", f"{folder}/w2", "--folds", f"{folder}/folds.csv"]
-    return {
-        "prepare": ("prepare", recipe(folder), "new"),
-        "split": ("split", [*recipe(folder), "--folds", f"{folder}/folds.csv"], "prepared"),
-        "train": ("train", [*trained, "0"], "split"),
-        "evaluate": ("evaluate", run_of(folder), "trained"),
-        "evaluate again": (
-            "evaluate",
-            [*run_of(folder), "--set", "evaluation.resamples=120"],
-            "evaluated",
-        ),
-        "external": (
-            "evaluate",
-            [
-                *("--external", f"{folder}/other.yaml", "--data", f"{folder}/other", "--attach"),
-                *("--external-arrays", f"{folder}/other_arrays", *run_of(folder)[-4:]),
-            ],
-            "evaluated",
-        ),
-        "ship": ("ship", ["--out", f"{folder}/shipped", *sealed], "evaluated"),
-        "export onnx": ("export", [f"{folder}/o", "--to", "onnx", *sealed], "evaluated"),
-        "export hf": (
-            "export",
-            [f"{folder}/h", "--to", "huggingface", *sealed],
-            "evaluated",
-        ),
-        "compare": ("compare", [f"{folder}/w", f"{folder}/w2", *few], "two"),
-        "blend": ("blend", [*blended, *few, "--out", f"{folder}/b.csv"], "two"),
-        "distill": (
-            "distill",
-            [f"{folder}/w", *run_of(folder, "student"), "--fold", "0", "--device", "cpu"],
-            "evaluated",
-        ),
-        "sweep": (
-            "sweep",
-            [
-                *(*run_of(folder)[:-2], "--space", f"{folder}/space.yaml"),
-                *("--out", f"{folder}/sweep", "--outer", "none", "--device", "cpu"),
-            ],
-            "split",
-        ),
-        "predict": (
-            "predict",
-            [
-                *(f"{folder}/data/jpeg/train", "--weights", f"{folder}/w", "--views", "2"),
-                *("--out", f"{folder}/scores.csv"),
-            ],
-            "evaluated",
-        ),
-        "audit": ("audit", [*run_of(folder)[:-2], "--pictures", f"{folder}/pairs"], "split"),
-        "runs": ("runs", [f"{folder}/w", "--curves", f"{folder}/curves"], "evaluated"),
-        "lr_range": (
-            "lr_range",
-            [*run_of(folder)[:-2], "--fold", "0", "--out", f"{folder}/rate.png", "--device", "cpu"],
-            "split",
-        ),
-    }
-
-
-class Watched:
-    """A folder and the copies of it as it was before each change."""
-
-    def __init__(self, folder: Path, states: Path, every: int) -> None:
-        self.folder, self.states, self.every = folder, states, every
-        self.changes = self.kept = 0
-        self._keeping = False
-
-    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """For sys.addaudithook."""
-        if self._keeping or not self._is_change(event, arguments):
-            return
-        self.changes += 1
-        if self.changes % self.every:
-            return
-        self.kept, self._keeping = self.kept + 1, True
-        shutil.copytree(self.folder, self.states / str(self.kept), symlinks=True)
-        what = [os.fsdecode(one) for one in arguments[:2] if isinstance(one, (str, bytes, Path))]
-        said = f"{event} {' '.join(what)}".replace(str(self.folder), "")
-        (self.states / f"{self.kept}.txt").write_text(said)
-        self._keeping = False
-
-    def _is_change(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        if event == "open":
-            path, mode, flags = arguments
-            writes = isinstance(mode, str) and any(c in mode for c in "wax+")
-            flagged = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            return bool(writes or flagged) and self._is_below(path)
-        return event in _CHANGES and any(self._is_below(path) for path in arguments[:2])
-
-    def _is_below(self, path: Any) -> bool:
-        if not isinstance(path, (str, bytes, os.PathLike)):
-            return False
-        return Path.cwd().joinpath(os.fsdecode(path)).is_relative_to(self.folder)
-
-
 def in_fork(work: Callable[[], Any], log: Path) -> int:
     """The exit status of `work` in a process of its own, whose words go to `log`."""
     process = os.fork()
     if process == 0:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115
         code = 1
         try:
+            speak_into(log)
             work()
             code = 0
         except SystemExit as error:
@@ -181,6 +57,13 @@ def in_fork(work: Callable[[], Any], log: Path) -> int:
         sys.stderr.flush()
         os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def speak_into(log: Path) -> None:
+    """What this process says from now on goes to `log`."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
 
 
 def run_module(module: str, arguments: list[str]) -> None:
@@ -297,17 +180,17 @@ class Campaign:
         self._restore(start)
         killed = self.work / "killed"
         shutil.rmtree(killed, ignore_errors=True)
-        killed.mkdir()
-        watched = Watched(self.folder, killed, self.every)
 
         def work() -> None:
-            sys.addaudithook(watched.hook)
-            run_module(module, arguments)
+            speak_into(self.log)
+            try:
+                run_module(module, arguments)
+            except SystemExit as error:
+                if error.code:
+                    raise
 
-        if in_fork(work, self.log):
-            raise SystemExit(f"{name} failed: {self.log.read_text()[-2000:]}")
+        points = killed_before_changes(self.folder, killed, work, every=self.every)[:-1]
         self._compare(name, "unbroken twice", expected)
-        points = sorted((path for path in killed.iterdir() if path.is_dir()), key=_number)
         ends: dict[str, int] = {}
         for point in points:
             end = self._go_on(name, point, module, arguments, expected)
@@ -357,10 +240,6 @@ def first_difference(one: bytes | None, other: bytes | None) -> str:
         if left != right:
             return f"{left[:150]!r} is {right[:150]!r}"
     return f"{len(one)} bytes are {len(other)}"
-
-
-def _number(path: Path) -> int:
-    return int(path.name)
 
 
 def main() -> None:

@@ -56,9 +56,16 @@ class ScoreTable:
 
 
 def find_out_of_fold(folder: Path) -> Path:
-    """A run's oof.csv: as evaluate writes it, or oof.csv.gz, as it is published."""
-    packed = folder / f"{OUT_OF_FOLD}.gz"
-    return packed if packed.is_file() else folder / OUT_OF_FOLD
+    """A run's oof.csv: as evaluate writes it, or oof.csv.gz, as it is published.
+
+    Raises DataError where both are there: one of them is not the report's.
+    """
+    plain, packed = folder / OUT_OF_FOLD, folder / f"{OUT_OF_FOLD}.gz"
+    if plain.is_file() and packed.is_file():
+        raise DataError(
+            f"{folder} holds {plain.name} and {packed.name}; remove the one that is older"
+        )
+    return packed if packed.is_file() else plain
 
 
 def logit_columns(column: str, classes: Sequence[str]) -> list[str]:

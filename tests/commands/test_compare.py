@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -219,6 +220,15 @@ def test_what_is_absent_is_named(name: str, tmp_path: Path) -> None:
     (b / name).unlink()
     with pytest.raises(WeightsError, match=f"b has no {name}; run python -m melanoma.evaluate"):
         compared(a, b)
+
+
+def test_two_tables_of_scores_are_one_too_many(tmp_path: Path) -> None:
+    a = binary_run(tmp_path / "a", skill=1.0)
+    (a / "oof.csv.gz").write_bytes(gzip.compress((a / "oof.csv").read_bytes()))
+    with pytest.raises(DataError, match=r"holds oof\.csv and oof\.csv\.gz; remove"):
+        compared(a, a)
+    (a / "oof.csv").unlink()
+    assert compared(a, a)
 
 
 @pytest.mark.parametrize("report", ["{", "[]", '{"recipe": "x"}', '{"recipe": "x", "digests": {}}'])

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from killed import killed_before_changes
 
+from benchmarks.killed_states import killed_before_changes
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.errors import StorageError, WeightsError
 from melanoma.evaluation.render import report_files

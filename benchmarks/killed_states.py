@@ -20,9 +20,10 @@ def killed_before_changes(
     """Run `work` once in a forked process; copies of `folder` as it was before changes in it.
 
     The copies are STATES/1, STATES/2 and so on, one for each `every`-th change, and last what the
-    end left. Each holds what SIGKILL at that moment would leave: no finally, no exit handler,
-    nothing flushed. Files of a megabyte and more are links, so they must be written beside and
-    renamed, never in place. What `work` raises is printed, and fails the test.
+    end left; STATES/1.txt says what the change would have been. Each holds what SIGKILL at that
+    moment would leave: no finally, no exit handler, nothing flushed. Files of a megabyte and more
+    are links, so they must be written beside and renamed, never in place. What `work` raises is
+    printed, and fails the caller.
     """
     states.mkdir()
     process = os.fork()
@@ -37,15 +38,16 @@ def killed_before_changes(
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     assert code == 0, f"the work ended with {code}"
-    return sorted(states.iterdir(), key=lambda path: int(path.name))
+    return sorted(filter(Path.is_dir, states.iterdir()), key=lambda path: int(path.name))
 
 
 def _keep_before_changes(folder: Path, states: Path, every: int) -> Callable[[], None]:
     number, changes, keeping = 0, 0, False
 
-    def keep() -> None:
+    def keep(what: str = "the end") -> None:
         nonlocal number, keeping
         number, keeping = number + 1, True
+        (states / f"{number}.txt").write_text(what)
         if folder.exists():
             shutil.copytree(folder, states / str(number), copy_function=_copy)
         else:
@@ -57,7 +59,8 @@ def _keep_before_changes(folder: Path, states: Path, every: int) -> Callable[[],
         if not keeping and _is_change(event, arguments, folder):
             changes += 1
             if changes % every == 0:
-                keep()
+                named = [os.fsdecode(a) for a in arguments[:2] if isinstance(a, (str, os.PathLike))]
+                keep(" ".join([event, *named]).replace(str(folder), ""))
 
     sys.addaudithook(hook)
     return keep
