@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
+from tiny_service import refused
 
 from api import uploads
 
@@ -80,3 +82,33 @@ def test_a_name_in_other_letters_alone_makes_a_part_a_file(name: bytes, is_file:
         return (await uploads._InMemory(headers, chunks()).parse())["file"]
 
     assert isinstance(asyncio.run(read()), str) != is_file
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_a_file_that_is_sent_as_text_is_told_that_whatever_its_size(
+    client: TestClient, path: str, size: int
+) -> None:
+    field = "files" if path == "/predict/batch" else "file"
+    body = b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n--B--\r\n' % (
+        field.encode(),
+        b"a" * size,
+    )
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    message = refused(client.post(path, content=body, headers=kind), 422, "missing_file")
+    assert "without a filename" in message
+    assert f"`{field}`" in message
+
+
+@pytest.mark.parametrize("charset", ["undefined", "hex", "rot13", "idna", "punycode", "zlib"])
+@pytest.mark.parametrize("name", [b"file", b"\xff\xfe"])
+def test_a_charset_that_is_none_is_never_our_fault(
+    client: TestClient, photograph: bytes, charset: str, name: bytes
+) -> None:
+    head = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n' % name
+    body = head + photograph + b"\r\n--B--\r\n"
+    kind = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
+    reply = client.post("/predict", content=body, headers=kind)
+    assert reply.status_code in (200, 400, 422), reply.text
+    if charset == "undefined":
+        assert "charset" in refused(reply, 400, "bad_multipart")

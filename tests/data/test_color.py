@@ -8,40 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from image_bytes import encoded, icc_cmyk, icc_gamma, icc_profile, icc_rgb, png_chunk
+from image_bytes import encoded, icc_cmyk, icc_gamma, icc_profile, icc_rgb, with_chunk
 from PIL import Image, ImageCms
+from scenes import ADOBE, SRGB, Pixels, linear, written_in
 
 from melanoma.data import color
 from melanoma.data.images import Photograph, decode_image
 from melanoma.data.phantoms.drawing import draw_phantom
 
 # Primaries in XYZ under D50, columns red, green, blue; as their specifications have them.
-SRGB = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
 P3 = ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))
-ADOBE = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
 PROPHOTO = ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249))
 SPACES = {"P3": (P3, 2.2), "Adobe RGB": (ADOBE, 2.2), "ProPhoto": (PROPHOTO, 1.8)}
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
 def scene() -> Pixels:
     return draw_phantom(melanoma=True, rng=np.random.default_rng(5), size=64)[:48]
-
-
-def linear(pixels: Pixels) -> Any:
-    """IEC 61966-2-1: from sRGB's levels to light."""
-    share = pixels / 255
-    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
-
-
-def written_in(scene: Pixels, primaries: Any, gamma: float) -> Pixels:
-    """The scene's colors as a camera of those primaries would store them."""
-    light = linear(scene) @ np.array(SRGB) @ np.linalg.inv(np.array(primaries))
-    return (light.clip(0, 1) ** (1 / gamma) * 255).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -169,10 +153,6 @@ def test_a_profile_that_cannot_be_used_is_ignored_with_a_warning(kind: str, scen
     assert np.array_equal(found.pixels, decode_image(encoded(image, "JPEG")).pixels)
 
 
-def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
-    return png[:33] + png_chunk(kind, content) + png[33:]
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -197,114 +177,3 @@ def test_threads_give_what_one_thread_gives(scene: Pixels) -> None:
     with ThreadPoolExecutor(8) as pool:
         found: list[Photograph] = list(pool.map(decode_image, [data] * 64))
     assert all(np.array_equal(one.pixels, expected) for one in found)
-
-
-# Colors that are stated without a profile.
-
-
-def hundred_thousandths(*values: float) -> bytes:
-    return b"".join(struct.pack(">I", round(value * 100_000)) for value in values)
-
-
-D65 = (0.3127, 0.3290)
-ADOBE_POINTS = hundred_thousandths(*D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
-SRGB_POINTS = hundred_thousandths(*D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-
-
-def test_a_png_s_gamma_and_primaries_are_heeded(scene: Pixels) -> None:
-    light = (linear(scene) * 255).round().astype(np.uint8)
-    grey = (linear(scene[..., 1]) * 65535).round().astype(np.uint16)
-    gamma = (b"gAMA", hundred_thousandths(1.0))
-    for stored, wanted in ((light, scene), (grey, scene[..., 1:2])):
-        found = decode_image(with_chunk(encoded(stored, "PNG"), *gamma))
-        assert abs(found.pixels.astype(int) - wanted).mean() < 2
-    stored = written_in(scene, ADOBE, 2.2)
-    png = with_chunk(encoded(stored, "PNG"), b"gAMA", hundred_thousandths(1 / 2.2))
-    found = decode_image(with_chunk(png, b"cHRM", ADOBE_POINTS))
-    assert found.warnings == ()
-    assert abs(found.pixels.astype(int) - scene).mean() < 1
-    assert abs(stored.astype(int) - scene).mean() > 2
-
-
-def test_what_says_srgb_is_left_bit_for_bit(scene: Pixels) -> None:
-    png = encoded(scene, "PNG")
-    usual = with_chunk(png, b"gAMA", hundred_thousandths(0.45455))
-    whole = with_chunk(usual, b"cHRM", SRGB_POINTS)
-    stronger = with_chunk(with_chunk(png, b"gAMA", hundred_thousandths(1.0)), b"sRGB", b"\0")
-    for data in (usual, whole, stronger):
-        found = decode_image(data)
-        assert np.array_equal(found.pixels, scene)
-        assert found.warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("kind", "content"),
-    [(b"gAMA", hundred_thousandths(0)), (b"gAMA", b"\xff" * 4), (b"cHRM", bytes(32))],
-)
-def test_colors_that_cannot_be_meant_are_ignored_with_a_warning(
-    kind: bytes, content: bytes, scene: Pixels
-) -> None:
-    found = decode_image(with_chunk(encoded(scene, "PNG"), kind, content))
-    assert found.warnings == ("ignored_color_profile",)
-    assert np.array_equal(found.pixels, scene)
-
-
-@pytest.mark.parametrize(
-    ("space", "index", "wide"), [(65535, "R03", True), (1, "R98", False), (65535, "", False)]
-)
-def test_a_camera_s_adobe_rgb_needs_no_profile(
-    space: int, index: str, wide: bool, scene: Pixels
-) -> None:
-    """Cameras say it in EXIF's interoperability (DCF 2.0), and embed no profile."""
-    exif = Image.Exif()
-    exif.get_ifd(0x8769).update({0xA001: space, 0xA005: {1: index}})
-    stored = written_in(scene, ADOBE, 2.2)
-    data = encoded(stored, "WEBP", lossless=True, exif=exif.tobytes())
-    found = decode_image(data).pixels.astype(int)
-    assert abs(found - (scene if wide else stored)).mean() < 1
-
-
-# Depth.
-
-
-def deep(values: Any, significant: int | None = None) -> bytes:
-    data = encoded(values.astype(np.uint16), "PNG")
-    return with_chunk(data, b"sBIT", bytes([significant])) if significant else data
-
-
-@pytest.mark.parametrize("bits", [10, 12, 14])
-def test_grey_of_fewer_bits_is_scaled_as_the_file_states(bits: int, scene: Pixels) -> None:
-    grey = scene[..., 0].astype(np.uint16)
-    raw = (grey << (bits - 8)) + 1
-    found = decode_image(deep(raw, bits))
-    assert found.warnings == ()
-    assert np.array_equal(found.pixels[..., 0], grey)
-    # Scaled by the writer, as PNG wants it: sBIT changes nothing.
-    for scaled in (raw << (16 - bits), grey * 257):
-        assert np.array_equal(decode_image(deep(scaled, bits)).pixels[..., 0], grey)
-
-
-def test_a_dark_picture_that_was_scaled_stays_dark(scene: Pixels) -> None:
-    grey = (scene[..., 0] // 20).astype(np.uint16)
-    found = decode_image(deep(grey << 8, 12))
-    assert np.array_equal(found.pixels[..., 0], grey)
-
-
-def test_a_depth_that_nothing_states_is_warned_of_and_not_guessed(scene: Pixels) -> None:
-    raw = scene[..., 0].astype(np.uint16) << 4
-    found = decode_image(deep(raw))
-    assert "unstated_bit_depth" in found.warnings
-    assert np.array_equal(found.pixels[..., 0], raw >> 8)
-    assert decode_image(deep(scene[..., 0].astype(np.uint16) << 8)).warnings == ()
-
-
-def test_a_colored_picture_of_twelve_bits_is_warned_of(scene: Pixels) -> None:
-    height, width = scene.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    for shift, warned in ((4, True), (8, False)):
-        rows = b"".join(
-            b"\0" + (row.astype(">u2") << shift).astype(">u2").tobytes() for row in scene
-        )
-        body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows))
-        found = decode_image(b"\x89PNG\r\n\x1a\n" + body + png_chunk(b"IEND", b""))
-        assert ("unstated_bit_depth" in found.warnings) is warned

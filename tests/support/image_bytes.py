@@ -108,3 +108,8 @@ def icc_cmyk(lab_of: Callable[[tuple[int, ...]], Color]) -> bytes:
 
 def _fixed(value: float) -> bytes:
     return struct.pack(">i", round(value * 65536))
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    """The PNG with a chunk more, after its header."""
+    return png[:33] + png_chunk(kind, content) + png[33:]

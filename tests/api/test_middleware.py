@@ -1,4 +1,4 @@
-"""HEAD, slashes at the end, a proxy's prefix, compression, and forms that are nearly right."""
+"""Addresses and what surrounds an answer: HEAD, slashes, a proxy's prefix, headers, compression."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from tiny_service import refused
 
 from api.app import ROUTES, create_app
 from api.routes import PAGE
@@ -130,33 +129,3 @@ def test_uvicorn_s_own_prefix_is_known_whether_the_proxy_takes_it_off_or_not(
 def test_the_page_s_files_come_whole(client: TestClient, range_: str) -> None:
     reply = client.get("/static/main.js", headers={"range": range_})
     assert (reply.status_code, reply.content) == (200, (PAGE / "main.js").read_bytes())
-
-
-@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/batch"])
-@pytest.mark.parametrize("size", [10, 2_000_000])
-def test_a_file_that_is_sent_as_text_is_told_that_whatever_its_size(
-    client: TestClient, path: str, size: int
-) -> None:
-    field = "files" if path == "/predict/batch" else "file"
-    body = b'--B\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n--B--\r\n' % (
-        field.encode(),
-        b"a" * size,
-    )
-    kind = {"content-type": "multipart/form-data; boundary=B"}
-    message = refused(client.post(path, content=body, headers=kind), 422, "missing_file")
-    assert "without a filename" in message
-    assert f"`{field}`" in message
-
-
-@pytest.mark.parametrize("charset", ["undefined", "hex", "rot13", "idna", "punycode", "zlib"])
-@pytest.mark.parametrize("name", [b"file", b"\xff\xfe"])
-def test_a_charset_that_is_none_is_never_our_fault(
-    client: TestClient, photograph: bytes, charset: str, name: bytes
-) -> None:
-    head = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n' % name
-    body = head + photograph + b"\r\n--B--\r\n"
-    kind = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
-    reply = client.post("/predict", content=body, headers=kind)
-    assert reply.status_code in (200, 400, 422), reply.text
-    if charset == "undefined":
-        assert "charset" in refused(reply, 400, "bad_multipart")

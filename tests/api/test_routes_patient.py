@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from tiny_service import refused
 
 from api.app import create_app
-from api.requests import MOST_OF_A_PATIENT
 from api.settings import Settings
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
@@ -143,34 +142,3 @@ def test_a_context_that_lowers_every_score_takes_no_flag_away(client, photograph
 def test_a_bundle_without_melanoma_ranks_nobody(client, photographs):
     reply = client.post(f"{PATH}?model=nobody", files=[("files", data) for data in photographs[:2]])
     assert "no melanoma class" in refused(reply, 422, "invalid_field")
-
-
-@pytest.mark.parametrize(
-    ("fields", "count", "code", "word"),
-    [
-        ({}, 1, "missing_file", "2 to 64"),
-        ({}, MOST_OF_A_PATIENT + 1, "too_many_files", "2 to 64"),
-        ({"site": ["torso"]}, 2, "invalid_field", "site: one for each"),
-        ({"lesion_id": ["a"] * 3}, 2, "invalid_field", "lesion_id: one for each"),
-        ({"age": "old"}, 2, "invalid_field", "age: years"),
-        ({"age": "121"}, 2, "invalid_field", "age: years"),
-        ({"sex": "x"}, 2, "invalid_field", "sex: female or male"),
-        ({"sex": ["male", "male"]}, 2, "invalid_field", "sex: female or male"),
-        ({"name": "Ann"}, 2, "unknown_field", "site"),
-    ],
-)
-def test_what_is_no_patient_is_refused(client, fields, count, code, word):
-    assert word in refused(send(client, [b"x"] * count, **fields), 422, code)
-
-
-def test_json_that_is_no_patient_is_refused(client):
-    for body, code in (
-        ({"images": []}, "missing_file"),
-        ({"images": ["eA=="] * (MOST_OF_A_PATIENT + 1)}, "too_many_files"),
-        ({"images": ["eA=="] * 2, "site": ["a"]}, "invalid_field"),
-        ({"images": ["eA=="] * 2, "n": 2}, "unknown_field"),
-    ):
-        refused(client.post(PATH, json=body), 422, code)
-    refused(
-        client.post(PATH, content=b"x", headers={"content-type": "text/plain"}), 422, "missing_file"
-    )

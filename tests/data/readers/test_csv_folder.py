@@ -1,0 +1,157 @@
+"""Any CSV beside any folder: columns of any name, classes by code, and one table alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reader_folders import (
+    any_folder,
+    coded_folder,
+    csv_data,
+    picture,
+    refused,
+)
+
+from melanoma.data.readers.reader_catalog import read_lesions
+from melanoma.data.readers.table import COLUMNS
+from melanoma.errors import DataError
+
+
+def test_columns_of_any_name_can_be_read(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file",
+        target_col="dx",
+        group_col="who",
+        positive=("mel",),
+        age_col="years",
+        sex_col="gender",
+        site_col="where",
+    )
+    frame = read_lesions(any_folder(tmp_path), data).require_sound().frame
+    assert frame["target"].tolist() == [1, 0, 0, 1, 0]
+    assert frame["patient_id"].tolist() == ["p1", "p1", "p2", "p2", "p3"]
+    assert frame["lesion_id"].tolist() == [""] * 5
+    assert frame["sex"].tolist() == ["male", "female", "", "male", "male"]
+    assert frame["site"].tolist() == ["back", "", "arm", "arm", "arm"]
+    assert np.array_equal(frame["age"], [50, np.nan, 61.5, np.nan, 30], equal_nan=True)
+
+
+def test_columns_that_a_recipe_keeps_go_along_as_text(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file", target_col="dx", positive=("mel",), keep_cols=("years", "where")
+    )
+    frame = read_lesions(any_folder(tmp_path), data).require_sound().frame
+    assert tuple(frame.columns) == (*COLUMNS, "years", "where")
+    assert frame["years"].tolist() == ["50", "", "61.5", "old", "30"]
+
+
+def test_names_match_with_and_without_extension_and_below_folders(tmp_path: Path) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    # deep/er/d is no file there: a path that is wrong is not helped by a stem that exists.
+    assert frame["source"].tolist() == ["deep/er/a.png", "b.JPG", "c.jpeg", "", "e.e.jpg"]
+
+
+def test_the_group_may_be_a_lesion(tmp_path: Path) -> None:
+    data = csv_data(
+        image_col="file", target_col="dx", positive=("mel",), group_col="who", group_is="lesion"
+    )
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    assert frame["lesion_id"].tolist() == ["p1", "p1", "p2", "p2", "p3"]
+    assert frame["patient_id"].tolist() == [""] * 5
+
+
+def test_without_a_group_column_nobody_is_grouped(tmp_path: Path) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    frame = read_lesions(any_folder(tmp_path), data).frame
+    assert set(frame["patient_id"]) == set(frame["lesion_id"]) == {""}
+
+
+def test_a_positive_class_that_does_not_occur_is_refused_with_those_that_do(
+    tmp_path: Path,
+) -> None:
+    data = csv_data(image_col="file", target_col="dx", positive=("melanoma",))
+    said = refused(any_folder(tmp_path), data)
+    assert "melanoma" in said
+    assert "found: 'mel' (" in said
+
+
+def test_an_empty_class_is_not_taken_for_a_negative(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("c,nv", "c,"))
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert "1 rows whose dx is not a class name: row 3 (line 4)" in refused(folder, data)
+
+
+@pytest.mark.parametrize("column", ["group_col", "age_col", "sex_col", "site_col"])
+def test_every_named_column_must_be_there(column: str, tmp_path: Path) -> None:
+    options = {"image_col": "file", "target_col": "dx", "positive": ("mel",), column: "wo"}
+    said = refused(any_folder(tmp_path), csv_data(**options))
+    assert "lacks wo" in said
+    assert "columns found: file, dx, who" in said
+
+
+def test_every_column_to_keep_must_be_there(tmp_path: Path) -> None:
+    options = {"image_col": "file", "target_col": "dx", "positive": ("mel",)}
+    assert "lacks wo" in refused(any_folder(tmp_path), csv_data(**options, keep_cols=("wo",)))
+
+
+def test_two_tables_are_a_question_and_a_name_is_the_answer(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    (folder / "other.csv").write_text("image_name,target\na,1\nb,0\n")
+    said = refused(folder, csv_data())
+    assert "labels.csv, other.csv" in said
+    assert "--set data.table=FILE" in said
+    table = read_lesions(folder, csv_data(table="other.csv")).require_sound()
+    assert table.names == ["a", "b"]
+
+
+def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
+    assert "(none)" in refused(tmp_path, csv_data())
+
+
+THREE = ("melanoma", "melanocytic nevus", "vascular lesion")
+
+
+CODES = {"mel": "melanoma", "nv": "melanocytic nevus", "vasc": "vascular lesion"}
+
+
+def test_a_table_of_codes_becomes_class_numbers_and_names(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "vasc", "mel", "nv", "nv")
+    table = read_lesions(folder, csv_data(labels=CODES), classes=THREE).require_sound()
+    assert table.frame["target"].tolist() == [2, 0, 1, 1]
+    assert table.frame["label"].tolist() == [
+        "vascular lesion",
+        "melanoma",
+        "melanocytic nevus",
+        "melanocytic nevus",
+    ]
+
+
+def test_a_table_of_names_needs_no_map(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, *THREE[::-1])
+    table = read_lesions(folder, csv_data(), classes=THREE).require_sound()
+    assert table.frame["target"].tolist() == [2, 1, 0]
+
+
+def test_an_unknown_code_and_an_absent_class_are_refused_together(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "mel", "nv", "scc")
+    with pytest.raises(DataError) as caught:
+        read_lesions(folder, csv_data(labels=CODES), classes=THREE).require_sound()
+    assert "row 3 (line 4): 'scc'" in str(caught.value)
+    assert "no row's target means 'vascular lesion'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_folder_of_images_may_be_named(tmp_path: Path) -> None:
+    folder = coded_folder(tmp_path, "mel", "nv")
+    for name in ("small/i0.jpg", "small/i1.jpg", "large/i0.jpg", "large/i1.jpg"):
+        picture(folder / name)
+    data = csv_data(positive=("mel",))
+    unmatched = read_lesions(folder, data).unmatched
+    assert unmatched["i1"] == "2 files have that name: large/i1.jpg, small/i1.jpg"
+    data = csv_data(positive=("mel",), images="small")
+    assert read_lesions(folder, data).frame["source"].tolist() == ["small/i0.jpg", "small/i1.jpg"]
