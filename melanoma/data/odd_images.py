@@ -8,6 +8,7 @@ from melanoma.data.readers.files import some_names
 
 _MEANINGS = {
     "low_information": "there is little to see, or noise",
+    "strong_compression": "it was compressed so strongly that details are lost",
     "multi_frame": "the first of several frames was taken",
     "unverified_image": "whether the file is whole could not be checked",
     "ignored_color_profile": "the colors are as stored, for their profile could not be used",

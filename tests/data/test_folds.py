@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from fold_tables import NAMES, held, lesions
+from fold_tables import (
+    NAMES,
+    held,
+    lesions,
+    parted,
+    random_classes,
+    random_lesions,
+    rules,
+    split_groups,
+)
 from sklearn.model_selection import StratifiedKFold
 
 from melanoma.data.array_build import build_array
@@ -30,37 +39,15 @@ from melanoma.data.groups import Pair, exact_duplicates, join_groups
 from melanoma.data.leaks import LeakAudit, audit_folds, audit_test, require_no_leaks
 from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.data.readers.reader_catalog import read_lesions
-from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, FoldError
 from melanoma.recipe.data_sections import HamData, SiimData
-from melanoma.recipe.sections import Folds, Image
+from melanoma.recipe.sections import Image
 
 Ints = npt.NDArray[np.int64]
 
 
-def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
-    return Folds(name="test", k=k, seed=seed, group_by=group_by)  # type: ignore[arg-type]
-
-
-def random_lesions(seed: int) -> tuple[LesionTable, int]:
-    """Between 60 and 400 images of patients with one or many, and folds that they can fill."""
-    rng = np.random.default_rng(seed)
-    count, k = int(rng.integers(60, 400)), int(rng.integers(2, 8))
-    patients = int(rng.integers(4 * k, count))
-    patient = rng.integers(0, patients, count)
-    target = (rng.random(count) < rng.uniform(0.1, 0.5)).astype(np.int64)
-    names = ["" if rng.random() < 0.1 else f"p{p}" for p in patient]
-    lesion = [f"l{rng.integers(count)}" if rng.random() < 0.2 else "" for _ in range(count)]
-    return lesions(target, names, lesion), k
-
-
 def audit(folds: FoldTable, pairs: Sequence[Pair] = ()) -> LeakAudit:
     return audit_folds(folds, Duplicates(tuple(pairs), ()))
-
-
-def split_groups(folds: FoldTable, column: str) -> int:
-    known = folds.frame[folds.frame[column] != ""]
-    return int((known.groupby(column)["fold"].nunique() > 1).sum())
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -77,18 +64,6 @@ def test_no_patient_lesion_or_duplicate_is_ever_in_two_folds(seed: int) -> None:
     fold = folds.frame["fold"].to_numpy()
     assert all(fold[one] == fold[other] for one, other in pairs)
     assert not require_no_leaks(audit(folds, pairs), allow=False).leaks
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_positives_are_as_even_as_the_largest_group_allows(seed: int) -> None:
-    table, k = random_lesions(seed)
-    folds = make_folds(table, rules(k, seed))
-    counts = folds.counts()
-    largest = folds.frame.groupby("group")["target"].sum().max()
-    assert np.ptp(counts["positives"]) <= largest
-    # Without duplicates most groups are small, and images come out even too.
-    assert np.ptp(counts["images"]) <= folds.frame.groupby("group").size().max()
-    assert counts["images"].sum() == len(table)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -352,50 +327,6 @@ def test_a_part_with_one_class_is_refused_before_training(
         load_folds(path).rows(fold)
 
 
-def test_too_few_positives_or_groups_for_the_folds_are_refused() -> None:
-    with pytest.raises(FoldError, match=r"of each class; 'melanoma' has 4; --set folds\.k=4"):
-        make_folds(lesions([0] * 20 + [1] * 4), rules())
-    with pytest.raises(FoldError, match="images of each class; 'class 1' has 0; no number"):
-        make_folds(lesions([0] * 20), rules())
-    with pytest.raises(FoldError, match=r"5 folds need 5 groups .* has 2, of 10 images"):
-        make_folds(lesions([0, 1] * 10, [f"p{row % 4}" for row in range(20)]), rules())
-
-
-def test_positives_of_fewer_patients_than_folds_are_refused_in_groups() -> None:
-    """Enough images, too few patients: some fold could be neither trained nor scored."""
-    patient = ["one"] * 10 + [f"p{row}" for row in range(20)]
-    table = lesions([1] * 10 + [0] * 20, patient)
-    with pytest.raises(FoldError, match=r"3 groups .*'melanoma' has 1, of 10 images; no number of"):
-        make_folds(table, rules(3))
-    frame = table.frame.assign(group=table.frame["patient_id"], fold=[0] * 20 + [1] * 10)
-    folds = FoldTable(frame)
-    with pytest.raises(FoldError, match="validation part holds only target 0"):
-        folds.rows(1)
-    with pytest.raises(FoldError, match="training part holds only target 0"):
-        folds.rows(0)
-
-
-@pytest.mark.parametrize("patients", [2, 3, 4])
-def test_the_number_of_folds_that_is_advised_works(patients: int) -> None:
-    patient = [f"m{row % patients}" for row in range(12)] + [f"p{row}" for row in range(40)]
-    table = lesions([1] * 12 + [0] * 40, patient)
-    with pytest.raises(FoldError, match=rf"'melanoma' has {patients}, of 12 images") as refusal:
-        make_folds(table, rules(5))
-    advised = int(str(refusal.value).split("folds.k=")[1].split()[0])
-    assert advised == patients
-    folds = make_folds(table, rules(advised))
-    assert all(len(set(folds.frame["target"][folds.frame["fold"] == f])) == 2 for f in folds.folds)
-
-
-@pytest.mark.parametrize(("share", "digest"), [(0.3, "1cd7bd26eae4"), (0.7, "f26696900de7")])
-def test_the_folds_of_two_classes_are_those_of_the_first_version(share: float, digest: str) -> None:
-    """A fold file that is made again must be the one that a run was trained on."""
-    rng = np.random.default_rng(5)
-    patient = [f"p{p}" for p in rng.integers(0, 60, 200)]
-    table = lesions((rng.random(200) < share).astype(np.int64), patient)
-    assert make_folds(table, rules()).digest[:12] == digest
-
-
 def test_the_real_tables_have_the_digests_that_the_folds_readme_states(real_data: Path) -> None:
     stated = (Path(__file__).resolve().parents[2] / "folds" / "README.md").read_text()
     csv = read_table(real_data / "siim2020/train_full.csv", needed=["image_name"])
@@ -409,42 +340,6 @@ def test_the_real_tables_have_the_digests_that_the_folds_readme_states(real_data
 # Several classes.
 
 FOUR = ("benign", "melanoma", "nevus", "a rare one")
-
-
-def random_classes(seed: int) -> tuple[LesionTable, int]:
-    """Four classes, of 4 to 70 %, in patients with one image or many."""
-    rng = np.random.default_rng(seed)
-    count, k = int(rng.integers(300, 600)), int(rng.integers(2, 6))
-    target = rng.choice(4, count, p=[0.7, 0.14, 0.12, 0.04])
-    patient = [f"p{p}" for p in rng.integers(0, count // 2, count)]
-    return lesions(target, patient), k
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_every_class_is_as_even_as_its_groups_allow(seed: int) -> None:
-    table, k = random_classes(seed)
-    folds = make_folds(table, rules(k, seed))
-    assert split_groups(folds, "patient_id") == 0
-    counts = folds.counts()
-    assert list(counts) == ["images", "groups", *FOUR]
-    assert counts["images"].sum() == counts[list(FOUR)].to_numpy().sum() == len(table)
-    held = pd.crosstab(folds.frame["group"], folds.frame["label"])
-    # The rarest class is scheduled by itself; the others have the mixed groups' images already.
-    assert np.ptp(counts["a rare one"]) <= held["a rare one"].max()
-    for name in FOUR[:3]:
-        assert np.ptp(counts[name]) <= 2 * held[name].max() + 1, name
-    assert np.ptp(counts["images"]) <= folds.frame.groupby("group").size().max()
-
-
-def test_classes_of_whole_groups_are_even_to_within_one_group() -> None:
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 4, 400)
-    classes = np.repeat(rng.choice(4, 400, p=[0.6, 0.2, 0.15, 0.05]), sizes)
-    table = lesions(classes, lesion=[f"l{n}" for n in np.repeat(np.arange(400), sizes)])
-    counts = make_folds(table, rules()).counts()
-    for name in FOUR[1:]:
-        assert np.ptp(counts[name]) <= 1, name
-    assert np.ptp(counts["images"]) <= 1
 
 
 def test_ham10000_s_lesions_stay_whole_and_every_class_is_even(real_data: Path) -> None:
@@ -471,25 +366,6 @@ def test_ham10000_s_lesions_stay_whole_and_every_class_is_even(real_data: Path) 
     assert np.ptp(counts["images"]) <= 1
     for number in folds.folds:
         folds.rows(number)
-
-
-def test_a_fold_without_a_class_is_refused_by_the_class_s_name() -> None:
-    target = [0, 1, 2] * 10 + [3] * 5
-    patient = [f"p{row}" for row in range(30)] + ["one"] * 5
-    table = lesions(target, patient)
-    with pytest.raises(FoldError, match="'a rare one' has 1, of 5 images"):
-        make_folds(table, rules(3))
-    frame = table.frame.assign(group=table.frame["patient_id"], fold=[0] * 15 + [1] * 20)
-    folds = FoldTable(frame)
-    with pytest.raises(FoldError, match="validation part holds no a rare one; every class"):
-        folds.rows(0)
-    with pytest.raises(FoldError, match="training part holds no a rare one; every class"):
-        folds.rows(1)
-
-
-def test_too_few_images_of_a_class_are_refused_by_its_name() -> None:
-    with pytest.raises(FoldError, match="5 images of each class; 'a rare one' has 4; --set"):
-        make_folds(lesions([0, 1, 2] * 10 + [3] * 4), rules())
 
 
 def test_without_groups_several_classes_are_scikit_learn_s_too() -> None:
@@ -539,11 +415,6 @@ def test_a_file_without_labels_has_them_filled_in_where_the_classes_are_known(
 # A test part beside the folds, and a single split.
 
 
-def parted(part: list[str], **columns: Any) -> LesionTable:
-    table = lesions([row % 2 for row in range(len(part))], **columns)
-    return LesionTable(table.frame.assign(part=part), Path("somewhere"))
-
-
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_test_part_shares_no_group_and_no_row_with_any_fold(seed: int, k: int) -> None:
@@ -562,18 +433,6 @@ def test_a_test_part_shares_no_group_and_no_row_with_any_fold(seed: int, k: int)
         training, validation = folds.rows(number)
         names = folds.frame["image_name"].to_numpy()
         assert not set(names[[*training, *validation]]) & set(folds.test["image_name"])
-
-
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
-@pytest.mark.parametrize("group_by", ["patient", "none"])
-def test_the_test_part_has_its_share_of_every_class(share: float, group_by: str) -> None:
-    rng = np.random.default_rng(0)
-    table = lesions(rng.choice(3, 600, p=[0.7, 0.2, 0.1]), [f"p{n // 3}" for n in range(600)])
-    folds = make_folds(table, held(k=2, holdout=share, group_by=group_by))
-    largest = folds.whole.groupby(["group", "target"]).size().max()
-    for number in range(3):
-        all_of_it = (folds.whole["target"] == number).sum()
-        assert abs((folds.test["target"] == number).sum() - share * all_of_it) <= largest
 
 
 def test_a_single_split_holds_out_its_share_once() -> None:
@@ -633,15 +492,6 @@ def test_counts_name_the_parts_after_the_folds() -> None:
     assert counts["positives"].sum() == 50
 
 
-def test_the_data_s_own_test_part_is_taken_as_it_is() -> None:
-    part = ["test" if row % 5 == 0 else "train" for row in range(50)]
-    folds = make_folds(parted(part), held(k=2, holdout="folders"))
-    assert folds.test["image_name"].tolist() == [f"i{row}" for row in range(0, 50, 5)]
-    assert "part" not in folds.whole
-    # And is one image among others where nobody asks for it.
-    assert make_folds(parted(part), held(k=2)).test.empty
-
-
 def test_a_lesion_in_both_folders_is_a_leak_and_refused_with_the_way_out() -> None:
     part = ["test" if row >= 40 else "train" for row in range(50)]
     lesion = [f"l{row % 45}" for row in range(50)]
@@ -676,83 +526,3 @@ def test_the_test_part_s_own_audit_is_of_nothing_but_its_border() -> None:
     assert "2 patients in both training and test (p0, p1)" in found.findings
     assert [str(pair) for pair in found.identical or ()] == ["i4 = i45"]
     assert set(audit_folds(folds).patients) == {"p0", "p1", "between folds"}
-
-
-def test_folders_that_are_not_there_are_no_test_part() -> None:
-    for table in (lesions([0, 1] * 10), parted(["train"] * 20)):
-        with pytest.raises(FoldError, match=r"folds\.holdout: .* has no test part of its own"):
-            make_folds(table, held(k=2, holdout="folders"))
-
-
-def test_a_supplied_part_is_kept_apart_where_there_is_one() -> None:
-    part = ["test" if row >= 40 else "train" for row in range(50)]
-    apart = make_folds(parted(part), held(k=2, holdout="supplied"))
-    same = make_folds(parted(part), held(k=2, holdout="folders"))
-    pd.testing.assert_frame_equal(apart.whole, same.whole)
-    for table in (lesions([0, 1] * 10), parted(["train"] * 20)):
-        assert make_folds(table, held(k=2, holdout="supplied")).test.empty
-
-
-def test_folds_need_each_class_outside_the_test_part() -> None:
-    table = lesions([0] * 10 + [1] * 10)
-    part = ["train"] * 12 + ["test"] * 8
-    table = LesionTable(table.frame.assign(part=part), Path())
-    with pytest.raises(FoldError, match="class outside the test part; 'melanoma' has 2;"):
-        make_folds(table, held(k=3, holdout="folders"))
-
-
-def test_a_share_that_leaves_a_part_without_a_class_is_refused() -> None:
-    table = lesions([0] * 40 + [1] * 2, [f"p{n}" for n in range(40)] + ["q", "q"])
-    with pytest.raises(FoldError, match=r"a share of 0\.2 leaves one part without one of the"):
-        make_folds(table, held(k=2, holdout=0.2))
-
-
-def test_a_group_larger_than_the_share_is_not_put_into_the_test_part() -> None:
-    large = ["large"] * 120 + ["huge"] * 120
-    table = lesions([0] * 560 + [1] * 40, [*large, *(f"p{n}" for n in range(360))])
-    folds = make_folds(table, held(k=2, holdout=0.1))
-    assert not {"large", "huge"} & set(folds.test["patient_id"])
-    assert len(folds.test) == 60
-    assert folds.test["target"].sum() == 4
-
-
-def test_groups_of_the_test_part_alone_fill_no_fold() -> None:
-    patients = [f"t{n}" for n in range(10)] + ["p"] * 10 + ["q"] * 10
-    part = ["test"] * 10 + ["train"] * 20
-    with pytest.raises(FoldError, match=r"3 groups .* the test part; 'benign' has 2, of 10"):
-        make_folds(parted(part, patient=patients), held(k=3, holdout="folders"))
-
-
-def test_folds_stratified_by_size_share_out_groups_of_every_number_of_images() -> None:
-    rng = np.random.default_rng(5)
-    sizes = rng.geometric(0.12, 400)
-    rows = [
-        (f"i{n}_{m}", f"p{n}", int(rng.random() < 0.15))
-        for n, size in enumerate(sizes)
-        for m in range(size)
-    ]
-    frame = pd.DataFrame(rows, columns=["image_name", "patient_id", "target"])
-    frame["label"] = np.where(frame["target"] == 1, "melanoma", "benign")
-    for column in ("lesion_id", "sex", "site", "source"):
-        frame[column] = ""
-    frame["age"] = np.nan
-    table = LesionTable(frame, Path())
-
-    def spread(stratify: str) -> tuple[int, int]:
-        folds = make_folds(table, Folds(name="f", k=5, stratify=stratify))
-        per_group = folds.frame.groupby("group")
-        found = pd.DataFrame(
-            {"fold": per_group["fold"].first(), "step": np.ceil(np.log2(per_group.size()))}
-        )
-        assert (per_group["fold"].nunique() == 1).all()
-        counts = pd.crosstab(found["step"], found["fold"])
-        positives = folds.counts()["positives"]
-        return int((counts.max(axis=1) - counts.min(axis=1)).max()), int(np.ptp(positives))
-
-    by_label, by_size = spread("label"), spread("label_and_size")
-    assert by_size[0] <= 2 < by_label[0]
-    assert by_size[1] <= max(1, by_label[1])
-    with pytest.raises(ValueError, match="for several folds of whole groups"):
-        Folds(name="f", k=1, stratify="label_and_size")
-    with pytest.raises(ValueError, match="for several folds of whole groups"):
-        Folds(name="f", k=5, group_by="none", stratify="label_and_size")

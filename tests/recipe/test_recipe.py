@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
@@ -12,36 +11,18 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from recipes import BASE, recipe, refused, several
 
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.images import FileFacts
-from melanoma.data.readers.table import COLUMNS as LESION_COLUMNS
 from melanoma.errors import RecipeError
-from melanoma.evaluation.score_table import COLUMNS as SCORE_COLUMNS
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import find_loss
-from melanoma.recipe.data_sections import RESERVED, ClassFolderData
+from melanoma.recipe.data_sections import ClassFolderData
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.sections import Scaling
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
-BASE: dict[str, Any] = {"name": "r", "data": {"reader": "siim"}, "folds": {"name": "f"}}
-
-
-def recipe(**sections: Any) -> Recipe:
-    values = copy.deepcopy(BASE)
-    for name, section in sections.items():
-        both = isinstance(section, dict) and isinstance(values.get(name), dict)
-        values[name] = {**values[name], **section} if both else section
-    return make_recipe(values)
-
-
-def refused(**sections: Any) -> str:
-    with pytest.raises(RecipeError) as caught:
-        recipe(**sections)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def written(tmp_path: Path, text: str | None = None) -> Path:
@@ -417,16 +398,6 @@ def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> N
 
 # Classes.
 
-SEVERAL: dict[str, Any] = {
-    "data": {"reader": "csv_folder"},
-    "classes": ["nevus", "melanoma", "vascular lesion"],
-    "loss": {"name": "cross_entropy"},
-}
-
-
-def several(**sections: Any) -> Recipe:
-    return recipe(**{**SEVERAL, **sections})
-
 
 @pytest.mark.parametrize(
     ("classes", "melanoma", "outputs"),
@@ -453,82 +424,6 @@ def test_the_default_is_benign_and_melanoma_with_one_output() -> None:
     assert recipe().classes == ("benign", "melanoma")
     assert recipe().melanoma == ("melanoma",)
     assert recipe().outputs == 1
-
-
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"classes": ["a", ""], "melanoma": []}, "classes.1: String should have at least 1"),
-        ({"classes": ["a", " "], "melanoma": []}, "classes.1: String should have at least 1"),
-        ({"classes": ["a", "b", "a "], "melanoma": []}, "classes: 'a' stands twice"),
-        ({"melanoma": ["melanoma", "melanoma"]}, "melanoma: 'melanoma' stands twice"),
-        (
-            {"classes": ["a", "b", "c"]},
-            "melanoma: 'melanoma' is not among the classes (a, b, c); name those that count as "
-            "melanoma, or [] for a recipe without a melanoma probability",
-        ),
-        ({"melanoma": ["nevus", "melanoma", "vascular lesion"]}, "melanoma: it names every class"),
-        (
-            {"classes": ["x", "best_x", "y"], "melanoma": []},
-            "classes: 'x' and 'best_x' would share a column",
-        ),
-        (
-            {"loss": {"name": "cross_entropy", "positive_weight": "ratio"}},
-            "loss.positive_weight: with 3 outputs it is loss.class_weight",
-        ),
-        ({"loss": {"class_weight": "ratio"}}, "loss.class_weight: Input should be 'none', 'bal"),
-        (
-            {"sampler": {"name": "balanced", "positive_share": 0.3}},
-            "sampler.positive_share: with 3 outputs, balanced draws every class equally often",
-        ),
-        (
-            {"melanoma": [], "selection": {"metric": "auroc"}},
-            "selection.metric: auroc is melanoma against the rest, and melanoma names no class",
-        ),
-        ({"selection": {"metric": "kappa"}}, "selection.metric: Input should be 'auroc', 'au"),
-        ({"data": {"reader": "siim"}}, "classes: reader siim knows two"),
-        ({"data": {"reader": "phantoms"}}, "classes: reader phantoms knows two"),
-        (
-            {"data": {"reader": "csv_folder", "positive": ["mel"]}},
-            "data.positive: it fits two classes; for 3 use data.labels",
-        ),
-        (
-            {"data": {"reader": "csv_folder", "labels": {"nv": "naevus"}}},
-            "data.labels: nv means 'naevus', which is not among the classes (nevus, melanoma, ",
-        ),
-        (
-            {"data": {"reader": "csv_folder", "labels": {"nv": 3}}},
-            "data.labels: nv means '3', ",
-        ),
-        ({"data": {"reader": "ham10000", "table": "x"}}, "data.table: unknown key; known: reader"),
-        (
-            {"evaluation": {"calibration": "platt"}},
-            "evaluation.calibration: Input should be 'auto', 's",
-        ),
-        ({"evaluation": {"sensitivities": [1.5]}}, "evaluation.sensitivities.0: "),
-    ],
-)
-def test_classes_that_cannot_be_meant_are_refused_by_their_field(
-    sections: dict[str, Any], said: str
-) -> None:
-    assert f"recipe: {said}" in refused(**{**SEVERAL, **sections})
-
-
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"loss": {"class_weight": "sqrt"}}, "loss.class_weight: with one output it is loss.pos"),
-        ({"classes": ["melanoma", "benign"]}, "classes: reader siim knows two, of which the sec"),
-        (
-            {"data": {"reader": "csv_folder", "positive": ["mel"], "labels": {"nv": "benign"}}},
-            "data.positive and data.labels say the same thing twice",
-        ),
-    ],
-)
-def test_what_fits_several_classes_alone_is_refused_for_two(
-    sections: dict[str, Any], said: str
-) -> None:
-    assert f"recipe: {said}" in refused(**sections)
 
 
 def test_a_map_of_numbers_is_a_map_of_cells() -> None:
@@ -648,11 +543,6 @@ def test_columns_to_keep_have_names_that_are_free(names: list[str], said: str) -
     with pytest.raises(RecipeError) as caught:
         make_recipe({**BASE, "data": {"reader": "csv_folder", "keep_cols": names}})
     assert said in str(caught.value)
-
-
-def test_every_column_of_ours_is_reserved() -> None:
-    ours = {*LESION_COLUMNS, *FileFacts._fields, *SCORE_COLUMNS}
-    assert ours <= set(RESERVED)
 
 
 # Class folders.

@@ -1,22 +1,21 @@
-"""A tracker is told everything and can do no harm; MLflow, TensorBoard and W&B are such."""
+"""A tracker is told everything and can do no harm."""
 
 from __future__ import annotations
 
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_lines import run_lines
 from safetensors.torch import load_file
 
 from melanoma.errors import InterruptedRun, RecipeError, WeightsError
 from melanoma.training.tracking.flat import epoch_metrics, flatten
 from melanoma.training.tracking.follow import follow
-from melanoma.training.tracking.mlflow import MlflowTracker
 from melanoma.training.tracking.tracker_catalog import TRACKERS, make_trackers, tracking_places
 from melanoma.training.watchers import Watchers
 
@@ -49,25 +48,6 @@ class Recorder:
 
 def fail() -> None:
     raise ConnectionError("no route to http://user:secret@tracker:5000/api")
-
-
-@pytest.fixture
-def tracked(fit: Any, recipe_of: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Trains with a tracker, or several, or None; gives the run, and what was said."""
-
-    def run(told: Any, name: str = "tracked", **bounds: float) -> tuple[Any, list[str]]:
-        said: list[str] = []
-        recipe = recipe_of()
-        trackers = told if isinstance(told, list) else [told] if told else []
-        with follow(trackers, Watchers(say=said.append), recipe, **bounds) as watchers:
-            return fit(recipe, tmp_path / name, watchers=watchers), said
-
-    return run
-
-
-def _lines(run: Any) -> list[Any]:
-    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def _without_times(records: list[Any]) -> list[Any]:
@@ -121,7 +101,7 @@ def test_a_tracker_is_told_the_start_each_epoch_and_the_end(tracked: Any) -> Non
     assert recorder.names == ["start", "epoch", "epoch", "finish"]
     _, facts, recipe, history = recorder.told[0]
     assert facts.recipe_digest == recipe.digest() and history == []
-    assert [told[1] for told in recorder.told[1:3]] == _lines(run)
+    assert [told[1] for told in recorder.told[1:3]] == run_lines(run)
     assert recorder.told[3][1:] == (run.facts, "FINISHED")
     assert said == []
 
@@ -143,8 +123,8 @@ def test_an_interrupted_run_is_killed_and_the_resumed_one_knows_its_epochs(track
     assert first.names == ["start", "epoch", "finish"] and first.told[-1][2] == "KILLED"
     second = Recorder()
     run, _ = tracked(second)
-    assert second.told[0][3] == _lines(run)[:1]
-    assert [told[1] for told in second.told[1:-1]] == _lines(run)[1:]
+    assert second.told[0][3] == run_lines(run)[:1]
+    assert [told[1] for told in second.told[1:-1]] == run_lines(run)[1:]
 
 
 def _stop_after_an_epoch(tracked: Any, recorder: Recorder, stop: Callable[[], None]) -> None:
@@ -194,7 +174,7 @@ def test_a_tracker_that_fails_is_said_once_and_changes_nothing(tracked: Any, whe
     assert warning.startswith("warning: recorder: no route")
     assert "secret" not in warning and "training goes on" in warning
     assert recorder.names.count(where) == 1 and recorder.names[-1] == where
-    assert _without_times(_lines(run)) == _without_times(_lines(plain))
+    assert _without_times(run_lines(run)) == _without_times(run_lines(plain))
     ours, theirs = (load_file(r.folder / "model.safetensors") for r in (run, plain))
     assert all(ours[key].equal(theirs[key]) for key in theirs)
 
@@ -208,7 +188,7 @@ def test_a_tracker_that_hangs_costs_a_bounded_time_once(tracked: Any, where: str
     never.set()
     [warning] = said
     assert "no answer in 0.3 s" in warning
-    assert [line["epoch"] for line in _lines(run)] == [1, 2]
+    assert [line["epoch"] for line in run_lines(run)] == [1, 2]
     assert run.facts.finished
 
 
@@ -223,7 +203,7 @@ def test_without_the_packages_training_goes_on_and_each_is_said_once(
         assert f"melanoma[{system}]" in warning
     # One that fails does not keep the others from being told.
     assert recorder.names == ["start", "epoch", "epoch", "finish"]
-    assert len(_lines(run)) == 2
+    assert len(run_lines(run)) == 2
 
 
 def test_parameters_are_the_recipe_s_leaves_and_metrics_its_finite_numbers(recipe_of: Any) -> None:
@@ -235,107 +215,3 @@ def test_parameters_are_the_recipe_s_leaves_and_metrics_its_finite_numbers(recip
         {"fold": 1, "epoch": 3, "loss": float("nan"), "auroc": None, "best": True, "rates": [1, 2]}
     )
     assert found == {"best": 1.0, "rate_low": 1.0, "rate_high": 2.0}
-
-
-def test_a_password_is_not_in_the_tracker_s_name() -> None:
-    assert MlflowTracker("http://user:secret@host:5000").name == "MLflow at http://host:5000"
-
-
-def test_mlflow_in_a_sqlite_file_holds_parameters_metrics_and_versions(
-    tracked: Any, tmp_path: Path
-) -> None:
-    pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
-    pytest.importorskip("sqlalchemy", reason="needs the extra [mlflow]")
-    from mlflow.tracking import MlflowClient
-
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    # Making the tables takes this machine's time, not the tracker's.
-    run, said = tracked(make_trackers(uri), start_seconds=200, call_seconds=60)
-    assert said == []
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("test")
-    [found] = client.search_runs([experiment.experiment_id])
-    assert found.info.status == "FINISHED"
-    assert found.data.params["optimizer.rate"] == "0.003"
-    assert found.data.tags["version.torch"] == run.facts.versions["torch"]
-    assert found.data.tags["recipe_digest"] == run.facts.recipe_digest
-    losses = client.get_metric_history(found.info.run_id, "valid_loss")
-    assert [(m.step, m.value) for m in losses] == [
-        (line["epoch"], line["valid_loss"]) for line in _lines(run)
-    ]
-
-
-def test_mlflow_whose_server_is_down_is_one_warning(tracked: Any) -> None:
-    pytest.importorskip("mlflow", reason="needs the extra [mlflow]")
-    run, said = tracked(make_trackers("http://user:secret@127.0.0.1:9"), start_seconds=300)
-    [warning] = said
-    assert "no answer in" not in warning, "it was asked again and again"
-    assert warning.startswith("warning: MLflow at http://127.0.0.1:9:")
-    assert "secret" not in warning
-    assert [line["epoch"] for line in _lines(run)] == [1, 2]
-
-
-def test_tensorboard_s_files_hold_every_epoch_the_recipe_and_the_end(
-    tracked: Any, tmp_path: Path
-) -> None:
-    pytest.importorskip("tensorboardX", reason="needs the extra [tensorboard]")
-    run, said = tracked(make_trackers(f"tensorboard:{tmp_path / 'board'}"))
-    assert said == []
-    [folder] = (tmp_path / "board/test").iterdir()
-    assert folder.name.startswith("fold_0-")
-    numbers, texts = _events(folder)
-    assert numbers["valid_loss"] == {
-        line["epoch"]: pytest.approx(line["valid_loss"], rel=1e-6) for line in _lines(run)
-    }
-    assert "backbone: tiny" in texts["recipe/text_summary"]
-    assert texts["status/text_summary"] == "FINISHED"
-    assert texts["kept/text_summary"].startswith(run.facts.kept)
-
-
-def _events(folder: Path) -> tuple[dict[str, dict[int, float]], dict[str, str]]:
-    """Numbers by name and step, and texts by name, of TensorBoard's records in a folder."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tfrecord.reader import tfrecord_iterator
-
-    numbers: dict[str, dict[int, float]] = {}
-    texts: dict[str, str] = {}
-    for file in folder.iterdir():
-        for record in tfrecord_iterator(str(file)):
-            event = Event.FromString(bytes(record))
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    numbers.setdefault(value.tag, {})[event.step] = value.simple_value
-                else:
-                    texts[value.tag] = value.tensor.string_val[0].decode()
-    return numbers, texts
-
-
-def test_wandb_without_a_key_is_one_warning_and_never_a_question(
-    tracked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pytest.importorskip("wandb", reason="needs the extra [wandb]")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    run, said = tracked(make_trackers("wandb:skin"), start_seconds=300)
-    [warning] = said
-    assert "there is no API key" in warning
-    assert len(_lines(run)) == 2
-
-
-def test_wandb_offline_holds_the_recipe_and_every_epoch(
-    tracked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pytest.importorskip("wandb", reason="needs the extra [wandb]")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    run, said = tracked(make_trackers("wandb:skin"), start_seconds=300, call_seconds=300)
-    assert said == []
-    [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    # W&B's own process writes it, and may still do when the run has been told that it is over.
-    end = time.monotonic() + 60
-    while b"FINISHED" not in (data := file.read_bytes()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert b"optimizer.rate" in data and b"valid_loss" in data and b"FINISHED" in data
-    assert str(run.facts.recipe_digest).encode() in data
-    assert str(Path.cwd()).encode() not in data, "it tells of this machine"

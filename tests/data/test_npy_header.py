@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from melanoma.data.npy_header import read_npy_header
 from melanoma.data.readers.npy_arrays import open_npy
 from melanoma.errors import DataError
 
@@ -64,3 +66,25 @@ def test_a_sound_array_is_mapped(tmp_path: Path) -> None:
     mapped = open_npy(tmp_path / "x.npy")
     assert isinstance(mapped, np.memmap)
     assert mapped.shape == (2, 4, 4, 3)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_header_says_where_the_values_stand(
+    version: tuple[int, int], order: str, tmp_path: Path
+) -> None:
+    values = np.asarray(np.arange(24, dtype="<f4").reshape(2, 3, 4), order=order)
+    path = tmp_path / "x.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, values, version=version)
+    with path.open("rb") as file:
+        found = read_npy_header(file, path)
+    assert (found.shape, found.dtype, found.by_column) == ((2, 3, 4), values.dtype, order == "F")
+    assert path.read_bytes()[found.offset :] == values.tobytes(order="A")
+    assert found.bytes == path.stat().st_size
+
+
+def test_what_stands_after_the_values_harms_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(SOUND + b"more")
+    assert read_npy_header(io.BytesIO(SOUND), path).bytes == len(SOUND)
