@@ -7,7 +7,7 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,12 +15,15 @@ import numpy as np
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it calls home
 import albumentations as A
 
-from melanoma.data.elastic import Elastic
+from melanoma.data.elastic import SIGMA, Elastic
 from melanoma.data.images import Pixels
 from melanoma.data.own_augmentation import make_own
 from melanoma.data.perspective import Perspective
 from melanoma.data.scene_augmentation import Aspect, CameraColor, Hair, Vignette
 from melanoma.errors import RecipeError, suggest
+
+if TYPE_CHECKING:
+    from melanoma.data.device_augmentation.drawn_steps import DrawnSteps
 
 Step = dict[str, dict[str, Any]]
 Transform = Any  # albumentations publishes no types
@@ -42,10 +45,19 @@ class Augmentation:
 
     def __call__(self, pixels: Pixels, *, seed: int) -> Pixels:
         """An augmented copy, same shape and type."""
-        self._numbers.bit_generator.state = np.random.PCG64(seed).state
-        self._random.seed(seed)
+        self.start(seed)
         augmented: Pixels = self._compose(image=pixels)["image"]
         return augmented
+
+    def start(self, seed: int) -> None:
+        """What is drawn from now on is decided by the seed."""
+        self._numbers.bit_generator.state = np.random.PCG64(seed).state
+        self._random.seed(seed)
+
+    def augment(self, pixels: Pixels, seeds: Sequence[int]) -> tuple[Pixels, DrawnSteps | None]:
+        """(B, S, S, 3) augmented, by a seed an image; and what is left for the device to do."""
+        found = [self(image, seed=seed) for image, seed in zip(pixels, seeds, strict=True)]
+        return np.stack(found), None
 
 
 def _flip_horizontal(*, p: float = 0.5) -> Transform:
@@ -149,7 +161,7 @@ def _grid_distortion(*, steps: int = 5, limit: float = 1.0, p: float = 0.5) -> T
 
 
 def _elastic(*, alpha: float = 3.0, p: float = 0.5) -> Transform:
-    return Elastic(alpha=alpha, p=p)
+    return Elastic(alpha=alpha, sigma=SIGMA, p=p)
 
 
 def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,11 +13,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from melanoma.data.loader_workers import PREFETCH, fit_workers, named_worker_errors
+from melanoma.data.transforms import send
 from melanoma.recipe.sections import Sampler
 from melanoma.types import Integers
 
 if TYPE_CHECKING:
     from melanoma.data.augmentation import Augmentation
+    from melanoma.data.device_augmentation.drawn_steps import DrawnSteps
 
 
 class RowSource(Protocol):
@@ -32,7 +34,8 @@ class Batch(NamedTuple):
 
     `share` is how much its mean loss counts in its accumulation group; `closes` marks its last. Of
     a batch that several processes share, it is one's part: `whole` are the images of all parts.
-    `wanted` are its targets where the rows alone do not tell them.
+    `wanted` are its targets where the rows alone do not tell them, `drawn` the augmentation that is
+    left for the device.
     """
 
     pixels: torch.Tensor
@@ -41,6 +44,7 @@ class Batch(NamedTuple):
     closes: bool
     whole: int | None = None
     wanted: torch.Tensor | None = None
+    drawn: DrawnSteps | None = None
 
     @property
     def alone(self) -> bool:
@@ -145,6 +149,16 @@ def load_batches(
         loader.close()
 
 
+def augment_batches(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches; those that are augmented by the device lie there, and are."""
+    for batch in batches:
+        if batch.drawn is None:
+            yield batch
+        else:
+            pixels = batch.drawn.apply(send(batch.pixels, device))
+            yield batch._replace(pixels=pixels, drawn=None)
+
+
 class BatchLoader:
     """Batches of one source, pass after pass, by workers that stay: starting them costs a GPU much.
 
@@ -164,9 +178,9 @@ class BatchLoader:
         self._pass: Generator[Batch, None, None] | None = None
         self._batches_of = _PlannedBatches(source, augmentation)
         self._wanted, self._say = workers, say
-        self._loader: DataLoader[tuple[torch.Tensor, int]] | None = None
+        self._loader: DataLoader[_Loaded] | None = None
 
-    def _start(self, largest: int) -> DataLoader[tuple[torch.Tensor, int]]:
+    def _start(self, largest: int) -> DataLoader[_Loaded]:
         workers = self._wanted
         if workers:
             image = self._batches_of.array.rows(np.zeros(1, dtype=np.int64))
@@ -215,18 +229,21 @@ class BatchLoader:
             self._pass.close()
 
     def _batches(
-        self, plans: Sequence[Plan], loader: DataLoader[tuple[torch.Tensor, int]]
+        self, plans: Sequence[Plan], loader: DataLoader[_Loaded]
     ) -> Generator[Batch, None, None]:
         with named_worker_errors():
-            for pixels, position in loader:
+            for pixels, position, drawn in loader:
                 plan = plans[position]
-                yield Batch(pixels, plan.rows, plan.share, plan.closes, plan.whole)
+                yield Batch(pixels, plan.rows, plan.share, plan.closes, plan.whole, drawn=drawn)
 
 
 def _leave_group(_: int) -> None:
     # Ctrl-C, `timeout` and schedulers signal the whole group: the run saves its state, and needs
     # its workers until then.
     os.setpgid(0, 0)
+
+
+_Loaded = tuple[torch.Tensor, int, "DrawnSteps | None"]  # of the plan at the position
 
 
 class _Task(NamedTuple):
@@ -239,29 +256,24 @@ class _Task(NamedTuple):
     seed: tuple[int, ...] | None
 
 
-class _PlannedBatches(Dataset[tuple[torch.Tensor, int]]):
+class _PlannedBatches(Dataset["_Loaded"]):
     def __init__(self, array: RowSource, augmentation: Augmentation | None) -> None:
         self.array, self.augmentation = array, augmentation
 
-    def __getitem__(self, task: _Task) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, task: _Task) -> _Loaded:
         position, rows, first, key = task
-        pixels = self.array.rows(rows)
+        pixels, drawn = self.array.rows(rows), None
         if self.augmentation is not None and key is not None:
             # A row that is drawn twice in an epoch must look different the second time.
             keys = [(*key, int(row), position, i) for i, row in enumerate(rows, first)]
             seeds = [int(np.random.SeedSequence(key).generate_state(1)[0]) for key in keys]
-            pixels = np.stack(
-                [
-                    self.augmentation(image, seed=seed)
-                    for image, seed in zip(pixels, seeds, strict=True)
-                ]
-            )
+            pixels, drawn = self.augmentation.augment(pixels, seeds)
         batch = torch.from_numpy(pixels)
         if get_worker_info() is not None:
             # Here, where an error reaches the run. Left to the queue's own thread, a batch for
             # which shared memory has no room would be lost, and waited for without end.
             batch.share_memory_()  # type: ignore[no-untyped-call]
-        return batch, position
+        return batch, position, drawn
 
 
 def draw_often(rows: Integers, often: float, rng: np.random.Generator) -> Integers:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 _Field = npt.NDArray[np.float32]
+SIGMA = 50.0  # pixels, albumentations' default
 _NOTHING = 1e-6  # of the largest singular value: less than a float32 of the field shows
 
 
@@ -29,15 +30,20 @@ class Elastic(A.ElasticTransform):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """The two maps of cv2.remap."""
         height, width = params["shape"][:2]
+        fields = self.draw_left(height, width) @ shapes(width, self.sigma).T
+        x, y = _grid(height, width)
+        return {"map_x": fields[:height] + x, "map_y": fields[height:] + y}
+
+    def draw_left(self, height: int, width: int) -> _Field:
+        """(2 height, r): times shapes(width).T it is both fields, one under the other."""
         # As albumentations does, both fields are blurred as one picture of twice the height.
-        down, across = (_shapes(length, self.sigma) for length in (2 * height, width))
+        down, across = (shapes(length, self.sigma) for length in (2 * height, width))
         weights = self.random_generator.standard_normal(
             (down.shape[1], across.shape[1]), dtype=np.float32
         )
         most = _largest(2 * height * width, self.random_generator.random())
-        fields = down @ (weights * np.float32(self.alpha / most)) @ across.T
-        x, y = _grid(height, width)
-        return {"map_x": fields[:height] + x, "map_y": fields[height:] + y}
+        left: _Field = down @ (weights * np.float32(self.alpha / most))
+        return left
 
 
 def _largest(count: int, share: float) -> float:
@@ -52,7 +58,7 @@ def _grid(height: int, width: int) -> tuple[_Field, _Field]:
 
 
 @lru_cache(maxsize=16)
-def _shapes(length: int, sigma: float) -> _Field:
+def shapes(length: int, sigma: float) -> _Field:
     """(length, r): what is left of a line of normal numbers is this times r normal numbers."""
     u, s, _ = np.linalg.svd(_blur_matrix(length, sigma))
     rank = int((s > _NOTHING * s[0]).sum())

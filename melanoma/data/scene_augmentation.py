@@ -12,6 +12,7 @@ import numpy.typing as npt
 from melanoma.data.images import Pixels
 
 Params = dict[str, Any]
+HAIR_TINT = (1.0, 0.8, 0.7)  # red, green and blue of a shade: brown to black
 
 
 class Aspect(A.ImageOnlyTransform):  # type: ignore[misc]
@@ -72,12 +73,19 @@ class Vignette(A.ImageOnlyTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         """(H, W, 1) by what each pixel is multiplied."""
         height, width = params["shape"][:2]
-        draw = self.random_generator.uniform
+        x0, y0, start, soft, depth = self.draw_ring()
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-        away = np.hypot(x - draw(-0.1, 0.1), y - draw(-0.1, 0.1))
-        edge = (away - draw(0.85, 1.15)) / draw(0.03, 0.5)
-        shade = 1 - draw(0, self.darkness) * np.clip(edge, 0, 1)
+        edge = (np.hypot(x - x0, y - y0) - start) / soft
+        shade = 1 - depth * np.clip(edge, 0, 1)
         return {"shade": shade[..., None].astype(np.float32)}
+
+    def draw_ring(self) -> tuple[float, float, float, float, float]:
+        """Its middle (x, y), where the shade starts, how wide it grows, and how deep it is."""
+        draw = self.random_generator.uniform
+        return (
+            *(draw(-0.1, 0.1), draw(-0.1, 0.1)),
+            *(draw(0.85, 1.15), draw(0.03, 0.5), draw(0, self.darkness)),
+        )
 
     def apply(self, img: Pixels, shade: npt.NDArray[np.float32], **_: Any) -> Pixels:
         """The picture under the shade."""
@@ -113,6 +121,6 @@ class Hair(A.ImageOnlyTransform):  # type: ignore[misc]
         """The picture with the hairs over it."""
         drawn = np.ascontiguousarray(img).copy()
         for points, shade, width in hairs:
-            color = (shade, shade * 0.8, shade * 0.7)  # brown to black
+            color = tuple(shade * share for share in HAIR_TINT)
             cv2.polylines(drawn, [points], False, color, width, lineType=cv2.LINE_AA)
         return drawn

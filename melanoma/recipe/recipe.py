@@ -65,6 +65,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("training", "compile", False),
     ("training", "cuda_graphs", True),
     ("training", "checkpointing", False),
+    ("training", "augment_on", "processor"),
     ("training", "mix", None),
     ("model", "pooling", "mean"),
     ("model", "embeddings", None),

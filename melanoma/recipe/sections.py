@@ -261,6 +261,8 @@ class Training(Part):
     """Whether a GPU is given forward and backward as one (CUDA graphs)."""
     checkpointing: StrictBool = False
     """Whether activations are computed twice instead of kept: less memory, a third more time."""
+    augment_on: Literal["processor", "device"] = "processor"
+    """Where `augment` is done: image by image as they are loaded, or by batch where training is."""
     mix: Mix | None = None
     """Mixup and cutmix; none: each image alone."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

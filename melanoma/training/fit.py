@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from melanoma.data.augmentation import Augmentation
+from melanoma.data.device_augmentation.device_augmentation import make_augmentation
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import Classifier, make_classifier
@@ -68,7 +68,7 @@ def fit_fold(
     FoldError for starting weights that saw its held-out images, unless data.allow_leak.
     """
     watchers = watchers or Watchers()
-    augmentation = Augmentation(recipe.augment, recipe.own_files)
+    augmentation = make_augmentation(recipe)
     seed_everything(recipe.seed, data.fold)
     given = recipe.model.embeddings
     classifier = make_classifier(

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from melanoma.data.augmentation import Augmentation
-from melanoma.data.batches import Batch, Plan, load_batches
+from melanoma.data.batches import Batch, Plan, augment_batches, load_batches
+from melanoma.data.device_augmentation.device_augmentation import make_augmentation
 from melanoma.data.loader_workers import resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
@@ -251,13 +251,14 @@ def _batches(
     recipe: Recipe, data: FoldData, plans: list[Plan], device: torch.device
 ) -> Iterator[Batch]:
     seed = (recipe.seed, data.fold, 0)
-    batches = load_batches(
+    loaded = load_batches(
         row_source(data),
         plans,
         workers=resolve_workers(recipe.training.workers, device),
-        augmentation=Augmentation(recipe.augment, recipe.own_files),
+        augmentation=make_augmentation(recipe),
         seed=seed,
     )
+    batches = augment_batches(loaded, device)
     if recipe.training.mix is None:
         return batches
     targets = batch_targets(recipe, data)

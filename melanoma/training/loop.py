@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.batches import BatchLoader, RowSource
+from melanoma.data.batches import BatchLoader, RowSource, augment_batches
 from melanoma.data.loader_workers import named_worker_errors, resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import InterruptedRun
@@ -151,8 +151,8 @@ class Loop:
             self._save_if_due(within_epoch=True)
 
         self.moment = time.monotonic()
-        augmenting = seed if recipe.augment else None
-        batches = self.loader.load(plans, start=state.batch, seed=augmenting)
+        loaded = self.loader.load(plans, start=state.batch, seed=seed if recipe.augment else None)
+        batches = augment_batches(loaded, self.device)
         mix = recipe.training.mix
         if mix is not None:
             batches = mix_batches(batches, self.targets, mix, seed=seed, start=state.batch)

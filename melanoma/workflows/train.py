@@ -8,7 +8,7 @@ from typing import Any
 
 from melanoma.data.array_lock import hold_arrays
 from melanoma.data.arrays import ImageArray
-from melanoma.data.augmentation import Augmentation
+from melanoma.data.device_augmentation.device_augmentation import make_augmentation
 from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
@@ -121,7 +121,7 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
         require_timm_size(backbone.name, recipe.image.size)
     if recipe.model.pretrained == "imagenet":
         _say_scaling(backbone, recipe, watch)
-    Augmentation(recipe.augment, recipe.own_files)
+    make_augmentation(recipe)
     if recipe.model.embeddings is not None:
         embedding_width(Path(recipe.model.embeddings))
     warning = describe_random_features(recipe)
