@@ -3,9 +3,11 @@
     python -m benchmarks.augmentation --array x_train_128.npy
 
 Ours is the list by Augmentation, seeded for each image as training does. Plain is an albumentations
-Compose of the winner's list as its publication has it, called image by image without a seed. Both
-run on the same photographs in turn, one thread; figures are medians of the rounds, and only their
-ratio means something on a busy machine. Writes results/benchmarks/augmentation.json.
+Compose of the winner's list as its publication has it, called image by image without a seed. Beside
+them training.augment_on: device, in batches: what the loader draws on a core, and what the device
+does with it (one thread of the CPU, and a GPU where there is one). All run on the same photographs
+in turn, one thread; figures are medians of the rounds, of processor time but for the GPU, and only
+their ratio means something on a busy machine. Writes results/benchmarks/augmentation.json.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
+import torch
 
 from benchmarks.facts import run_facts
 from melanoma.data.augmentation import Augmentation
+from melanoma.data.device_augmentation.device_augmentation import DeviceAugmentation
 from melanoma.data.images import Pixels
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/augmentation.json")
+BATCH = 64
 Step = dict[str, dict[str, Any]]
 
 
@@ -132,6 +137,49 @@ def measure(pixels: Pixels, steps: list[Step], rounds: int) -> dict[str, Any]:
     }
 
 
+def device_rates(
+    pixels: Pixels, steps: list[Step], device: torch.device, clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Images a second that a core draws, and that the device augments, over all batches."""
+    augmentation, drawing, doing = DeviceAugmentation(steps), 0.0, 0.0
+    batches = [pixels[n : n + BATCH] for n in range(0, len(pixels), BATCH)]
+    for number, batch in enumerate(batches):
+        start = time.process_time()
+        drawn = augmentation.draw(
+            range(number * BATCH, number * BATCH + len(batch)), size=batch.shape[1]
+        )
+        drawing += time.process_time() - start
+        there = torch.from_numpy(batch).to(device)
+        _settle(device)
+        start = clock()
+        drawn.apply(there)
+        _settle(device)
+        doing += clock() - start
+    return len(pixels) / drawing, len(pixels) / doing
+
+
+def _settle(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure_device(pixels: Pixels, steps: list[Step], rounds: int) -> dict[str, Any]:
+    """What measure has, of the steps by batch on the CPU and on a GPU."""
+    places = {"cpu": time.process_time}
+    if torch.cuda.is_available():
+        places["cuda"] = time.perf_counter
+    found: dict[str, Any] = {"batch": BATCH}
+    for name, clock in places.items():
+        device = torch.device(name)
+        rates = [device_rates(pixels, steps, device, clock) for _ in range(rounds + 1)][1:]
+        drawing, doing = (statistics.median(each) for each in zip(*rates, strict=True))
+        found["drawn_images_per_second"] = round(drawing)
+        found[f"{name}_images_per_second"] = round(doing)
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
 def main() -> None:
     """Measure, print and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -145,11 +193,21 @@ def main() -> None:
     steps = list(load_recipe(find_recipe(Path(given.config))).augment)
     facts = run_facts("augmentation")
     facts["command"] = facts["command"].replace(str(given.array), given.array.name)
-    found = {**facts, "albumentations": A.__version__, **measure(pixels, steps, given.rounds)}
+    torch.set_num_threads(1)
+    found = {
+        **facts,
+        "albumentations": A.__version__,
+        **measure(pixels, steps, given.rounds),
+        "augment_on_device": measure_device(pixels, steps, given.rounds),
+    }
     write_json(given.out, found)
     print(
         f"{found['images_per_second']:,} images/s a core, plain albumentations "
         f"{found['plain_images_per_second']:,}, ratio {found['ratio']}; wrote {given.out}"
+    )
+    rates = {k: v for k, v in found["augment_on_device"].items() if k.endswith("_second")}
+    print(
+        "by batch:", ", ".join(f"{k.removesuffix('_per_second')} {v:,}/s" for k, v in rates.items())
     )
 
 

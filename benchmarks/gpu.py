@@ -39,7 +39,8 @@ from benchmarks.gpu_measure import (
 from benchmarks.gpu_resume import measure_resume
 from benchmarks.training import make_array
 from melanoma.data.augmentation import Augmentation
-from melanoma.data.batches import load_batches, plan_epoch
+from melanoma.data.batches import augment_batches, load_batches, plan_epoch
+from melanoma.data.device_augmentation.device_augmentation import DeviceAugmentation
 from melanoma.devices import resolve_device
 from melanoma.models.classifier import make_classifier, make_faster
 from melanoma.recipe.sections import Sampler
@@ -84,24 +85,28 @@ def measure_ceiling(setting: Setting, sizes: Sizes, _: dict[str, Any]) -> dict[s
 
 
 def measure_loading(setting: Setting, sizes: Sizes, _: dict[str, Any]) -> dict[str, Any]:
-    """Images a second of the loader alone, for the card's augmentation and the winner's."""
+    """Images a second of the loader alone, for the card's augmentation and the winner's; and of
+    the loader with the device that augments."""
     winner = yaml.safe_load(Path("configs/siim_seresnext50_best.yaml").read_text())["augment"]
     found: dict[str, Any] = {"workers": setting.workers}
     for name, steps in (("the card's list", setting.steps), ("the winner's list", winner)):
-        found[name] = rate_of(partial(_load, setting, sizes, steps), setting.device)
+        for kind, where in ((Augmentation, ""), (DeviceAugmentation, ", on the device")):
+            load = partial(_load, setting, sizes, kind(steps))
+            if where:
+                load()  # warms its tables, kernels and allocator
+            found[name + where] = rate_of(load, setting.device)
     return found
 
 
-def _load(setting: Setting, sizes: Sizes, steps: Any) -> int:
+def _load(setting: Setting, sizes: Sizes, augmentation: Augmentation) -> int:
     rows, targets = torch.arange(sizes.images).numpy(), (torch.arange(sizes.images) % 2).numpy()
     plans = plan_epoch(
         rows, targets, sampler=Sampler(), batch_size=setting.batch, accumulate=1, seed=(0,)
     )
-    augmentation = Augmentation(steps)
-    batches = load_batches(
+    loaded = load_batches(
         setting.array, plans, workers=setting.workers, augmentation=augmentation, seed=(0,)
     )
-    return sum(len(batch.rows) for batch in batches)
+    return sum(len(batch.rows) for batch in augment_batches(loaded, setting.device))
 
 
 def measure_loops(setting: Setting, sizes: Sizes, _: dict[str, Any]) -> list[dict[str, Any]]:
