@@ -262,7 +262,8 @@ class _PlannedBatches(Dataset["_Loaded"]):
 
     def __getitem__(self, task: _Task) -> _Loaded:
         position, rows, first, key = task
-        pixels, drawn = self.array.rows(rows), None
+        pixels = self.array.rows(rows)
+        drawn: DrawnSteps | None = None
         if self.augmentation is not None and key is not None:
             # A row that is drawn twice in an epoch must look different the second time.
             keys = [(*key, int(row), position, i) for i, row in enumerate(rows, first)]

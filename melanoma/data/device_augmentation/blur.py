@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ def apply_motion(images: Tensor, kernel: Tensor) -> Tensor:
     side = kernel.shape[-1]
     wide = F.pad(images.float(), [side // 2] * 4, mode="reflect")
     size = images.shape[-1]
-    total = torch.zeros((), device=images.device)
-    for down in range(side):
-        for across in range(side):
-            weight = kernel[:, down, across, None, None, None]
-            total = total + weight * wide[..., down : down + size, across : across + size]
-    return total.round_().to(torch.uint8)
+    parts = (
+        kernel[:, down, across, None, None, None]
+        * wide[..., down : down + size, across : across + size]
+        for down in range(side)
+        for across in range(side)
+    )
+    return _total(parts).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def draw_gaussian(step: Any, size: int) -> Values:
@@ -43,9 +45,17 @@ def apply_gaussian(images: Tensor, kernel: Tensor) -> Tensor:
     side, size = kernel.shape[-1], images.shape[-1]
     wide = F.pad(images.float(), [side // 2] * 4, mode="reflect")
     weights = kernel[:, :, None, None, None].unbind(1)
-    across = sum(w * wide[..., n : n + size] for n, w in enumerate(weights))
-    down = sum(w * across[..., n : n + size, :] for n, w in enumerate(weights))
-    return down.round().clamp(0, 255).to(torch.uint8)  # type: ignore[union-attr]
+    across = _total(w * wide[..., n : n + size] for n, w in enumerate(weights))
+    down = _total(w * across[..., n : n + size, :] for n, w in enumerate(weights))
+    return down.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _total(parts: Iterator[Tensor]) -> Tensor:
+    """Their sum in their order; a convolution may take another for another number of images."""
+    total = next(parts)
+    for part in parts:
+        total = total + part
+    return total
 
 
 def draw_median(step: Any, size: int) -> Values:
