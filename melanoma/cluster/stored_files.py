@@ -21,7 +21,9 @@ def open_files(address: str) -> tuple[Any, str]:
 
         files, root = url_to_fs(address)
     except (ImportError, ValueError) as error:
-        raise RecipeError(f"{address}: fsspec cannot open it ({error})") from error
+        ours = address.startswith(("s3://", "s3a://")) and isinstance(error, ImportError)
+        reason = "pip install 'melanoma[s3]'" if ours else str(error)
+        raise RecipeError(f"{address}: fsspec cannot open it ({reason})") from error
     return files, root
 
 

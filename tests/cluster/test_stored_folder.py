@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_a_state_is_stored_before_what_names_it_and_goes_after(
 def test_an_address_of_no_storage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="fsspec cannot open it"):
         StoredFolder("nowhere://x", tmp_path)
+
+
+def test_an_address_whose_client_is_not_installed_says_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(RecipeError, match=r"pip install 'melanoma\[s3\]'"):
+        StoredFolder("s3://bucket/x", tmp_path)
 
 
 @pytest.fixture
