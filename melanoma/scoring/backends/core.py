@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Any
 
+import numpy as np
+
 from melanoma.errors import RecipeError
 
 _MAKING = threading.Lock()
@@ -39,12 +41,25 @@ def the_core() -> Any:
         return _make_core()
 
 
+def _fill_tables(openvino: Any) -> None:
+    """Make OpenVINO's tables of numpy's types, in the one thread that is here.
+
+    They are made at the first use. The thread that makes them lets go of Python's lock and wants
+    it back, while a second one waits for the tables with that lock held: both wait for ever, and
+    with them the process.
+    """
+    tensor = openvino.Tensor(np.zeros(1, np.uint8))
+    tensor.element_type.to_dtype()
+    _ = tensor.data
+
+
 @functools.cache
 def _make_core() -> Any:
     openvino = import_openvino()
     try:
         core = openvino.Core()
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, which stays
+        _fill_tables(openvino)
     except RuntimeError as error:
         said = " ".join(str(error).split("\n", maxsplit=2)[-1].split())
         raise RecipeError(
