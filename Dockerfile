@@ -1,6 +1,6 @@
 # The service in a container: CPU only, nobody's root, nothing written, nothing fetched at start.
 #   docker build -t melanoma .
-#   docker run --read-only --tmpfs /tmp -v ./weights/ham10000_mobilenet:/weights:ro -p 127.0.0.1:8000:8000 melanoma
+#   docker run --read-only --tmpfs /tmp -v ./weights/dermoscopy_mobilenet:/weights:ro -p 127.0.0.1:8000:8000 melanoma
 # With nginx in front, as a public address needs it: docker compose up (docker-compose.yaml).
 # `make image` builds it with whatever is there, runs it as below and scores with it.
 # Pinned: another patch release is a change that is made on purpose. Any base with python 3.11, its

@@ -6,7 +6,7 @@ SERVE ?= 1
 HOST ?= 127.0.0.1
 PORT ?= 8000
 # The model that comes with the clone: what the page shows first.
-SHIPPED := weights/ham10000_mobilenet
+SHIPPED := weights/dermoscopy_mobilenet
 WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
 .DEFAULT_GOAL := help

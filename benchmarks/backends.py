@@ -30,6 +30,7 @@ from scipy.special import softmax
 
 from benchmarks.facts import run_facts
 from benchmarks.service import draw_photographs, free_port
+from benchmarks.shipped import WEIGHTS
 from melanoma.data.images import Pixels
 from melanoma.devices import count_cores, has_bfloat16
 from melanoma.models.backbones import BACKBONES
@@ -42,7 +43,6 @@ from melanoma.scoring.members import Members
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/backends.json")
-SHIPPED = Path("weights/ham10000_mobilenet")
 ENSEMBLES = {"se_resnext50_32x4d": 128, "mobilenet_v2": 128, "resnet34": 224}
 CPU = torch.device("cpu")
 TORCH = "torch float32"
@@ -144,7 +144,7 @@ def time_predict(count: int, *options: str) -> dict[str, float]:
             for number, data in enumerate(drawn[:files]):
                 (folder / f"{number:05}.jpg").write_bytes(data)
             command = [sys.executable, "-m", "melanoma.predict", str(folder), *options]
-            command += ["--weights", str(SHIPPED), "--out", str(Path(temporary) / "scores.csv")]
+            command += ["--weights", str(WEIGHTS), "--out", str(Path(temporary) / "scores.csv")]
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             seconds.append(time.perf_counter() - start)
@@ -158,7 +158,7 @@ def time_predict(count: int, *options: str) -> dict[str, float]:
 def time_service(rounds: int, *options: str) -> dict[str, float]:
     """Seconds from the start to /readyz, and milliseconds of one /predict after another."""
     port, photographs = free_port(), draw_photographs(8)
-    command = [sys.executable, "-m", "melanoma.serve", "--weights", str(SHIPPED), *options]
+    command = [sys.executable, "-m", "melanoma.serve", "--weights", str(WEIGHTS), *options]
     start = time.perf_counter()
     process = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL)
     try:

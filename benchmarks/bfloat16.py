@@ -4,7 +4,7 @@
 
 HAM10000's held-out images (../shared/data), each by the one member that was trained without it, as
 it is served: OpenVINO, the bundle's views, its calibration. In float32 and in bfloat16, on the same
-squares. `--every N` takes each N-th image of results/ham10000_mobilenet/oof.csv. Writes
+squares. `--every N` takes each N-th image of the shipped model's oof.csv.gz. Writes
 results/benchmarks/bfloat16.json.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import OOF, WEIGHTS
 from melanoma.data.images import Pixels, decode_image
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.core import import_openvino
@@ -31,7 +32,6 @@ from melanoma.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-NAME = "ham10000_mobilenet"
 _BATCH = 64
 
 
@@ -72,10 +72,10 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "results/benchmarks/bfloat16.json")
     given = parser.parse_args()
-    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv.gz").iloc[:: given.every]
+    table = pd.read_csv(OOF).iloc[:: given.every]
     places = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
     files = [places[name] for name in table["image_name"]]
-    weights = ROOT / "weights" / NAME
+    weights = WEIGHTS
     kinds = ("float32", "bfloat16")
     scorers = [open_scorer(weights, engine=Engine("openvino", kind)) for kind in kinds]
     bundle = scorers[0].bundle

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import WEIGHTS
 from melanoma.data.images import decode_image
 from melanoma.export import export
 from melanoma.scoring.backends.backend_catalog import Engine
@@ -106,7 +107,7 @@ def as_squares(scorer: Scorer, files: Sequence[Path], folder: Path) -> list[str]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path)
-    parser.add_argument("--weights", type=Path, default=Path("weights/ham10000_mobilenet"))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--count", type=int, default=8)
     options = parser.parse_args()
     files = sorted(options.images.resolve().rglob("*.jpg"))

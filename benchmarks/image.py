@@ -32,11 +32,11 @@ from PIL import Image
 
 from benchmarks.facts import run_facts
 from benchmarks.service import draw_photographs
+from benchmarks.shipped import WEIGHTS
 from melanoma.scoring.bundle.golden import draw_golden
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/image.json")
-WEIGHTS = Path("weights/ham10000_mobilenet")
 NAME = "melanoma:local"
 MOST_STOP_SECONDS, MOST_DIFFERENCE = 10.0, 1e-5
 READY_SECONDS = 600  # a busy machine takes minutes to import torch

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import WEIGHTS
 from melanoma.data.images import Pixels, decode_image, make_square
 from melanoma.data.transforms import to_tensor
 from melanoma.evaluation.calibration import Calibration
@@ -38,7 +39,6 @@ from melanoma.scoring.members import Members
 from melanoma.scoring.scorer import Scorer
 
 BACKBONE = "resnet34"
-SHIPPED = Path("weights/ham10000_mobilenet")
 WIDTH, HEIGHT = 600, 450
 
 
@@ -64,7 +64,7 @@ class RandomScorer(Scorer):
             members=(Member(0, Path("fold_0"), 0.0),),
             calibration=Calibration(slope=1.0, intercept=0.0, prevalence=0.5),
             thresholds=(),
-            report=load_bundle(SHIPPED).report,  # nothing here asks what it says
+            report=load_bundle(WEIGHTS).report,  # nothing here asks what it says
         )
         network = make_classifier(BACKBONE, outputs=1).eval()
         members = TorchMembers(

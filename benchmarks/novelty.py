@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.facts import run_facts
 from benchmarks.novelty_forms import HALVES, pictures_in_forms
 from benchmarks.novelty_pictures import pictures_by_kind
+from benchmarks.shipped import OOF, WEIGHTS
 from melanoma.data.images import Pixels, decode_image
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -40,7 +41,6 @@ from melanoma.workflows.fit_novelty import summarize_novelty
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-NAME = "ham10000_mobilenet"
 OUT = ROOT / "results" / "benchmarks" / "novelty.json"
 Sets = dict[str, np.ndarray]
 EXTERNAL = 400  # images of a class, at most
@@ -54,8 +54,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path)
     asked = parser.parse_args()
     cache = asked.cache
-    table = pd.read_csv(ROOT / "results" / NAME / "oof.csv.gz")
-    scorer = Scorer(load_bundle(ROOT / "weights" / NAME))
+    table = pd.read_csv(OOF)
+    scorer = Scorer(load_bundle(WEIGHTS))
     if cache is not None and cache.is_file():
         sets: Sets = dict(np.load(cache))
     else:
@@ -67,7 +67,7 @@ def main() -> None:
     found = fit_novelty(sets["held.E"], sets["held.S"], folds, groups, seed=1)
     assert found is not None
     summary = summarize(found, sets, labels, groups)
-    save_novelty(found.novelty, ROOT / "weights" / NAME / NOVELTY)
+    save_novelty(found.novelty, WEIGHTS / NOVELTY)
     halves = {"embeddings alone": 0, "plain statistics alone": 1}
     measured = {
         "summary": summary.model_dump(mode="json"),

@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from melanoma.data.images import SUFFIXES, Pixels, decode_image
+from melanoma.errors import ImageError
 
 HALVES = ("tuned", "looked at once")
 _SMALL = 224
@@ -38,7 +39,11 @@ def pictures_in_forms(folder: Path) -> Iterator[tuple[Pixels, str, str]]:
         if min(image.size) < _LEAST or max(image.size) > _NARROW * min(image.size):
             continue
         for form, data in _forms(image):
-            yield decode_image(data).pixels, form, half_of(path)
+            try:
+                pixels = decode_image(data).pixels
+            except ImageError:
+                continue  # refused, whatever it would be called
+            yield pixels, form, half_of(path)
 
 
 def _on_white(path: Path) -> Image.Image:

@@ -23,6 +23,7 @@ import pandas as pd
 from scipy.special import expit
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import WEIGHTS
 from melanoma.data.images import decode_image
 from melanoma.devices import resolve_device
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
@@ -64,7 +65,7 @@ def main() -> None:
     views: int = given.views
     start = time.monotonic()
     frame = pd.read_csv(DATA / "train.csv")
-    bundle = load_bundle(ROOT / "weights" / "ham10000_mobilenet")
+    bundle = load_bundle(WEIGHTS)
     scorer = Scorer(bundle, device=resolve_device("cpu"), views=views)
     probability, embeddings = score(scorer, frame, given.scores)
     patient = pd.factorize(frame["patient_id"])[0].astype(np.int64)

@@ -14,81 +14,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
-from safetensors.torch import load_file
 
+from benchmarks.rescored_fold import finish_again, open_fold
 from benchmarks.views import log_odds
-from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
-from melanoma.evaluation.score_table import load_scores, save_scores
-from melanoma.models.classifier import make_classifier
+from melanoma.evaluation.score_table import load_scores
 from melanoma.recipe.overrides import make_recipe
 from melanoma.training.batchnorm import renew_statistics, statistics_rows
-from melanoma.training.epoch import predict_rows
-from melanoma.training.fold_data import score_table, select_fold
-from melanoma.training.run.run_folder import (
-    MODEL,
-    finish_run,
-    fold_folder,
-    load_run,
-    read_recipe,
-    start_run,
-)
+from melanoma.training.run.run_folder import fold_folder, read_recipe
 
 IMAGES = 2560
 
 
 def renew_fold(weights: Path, out: Path, fold: int, *, arrays: Path, folds: Path) -> None:
     """One fold of `weights` into `out`, finished like any other."""
-    start = time.monotonic()
-    source, target = fold_folder(weights, fold), fold_folder(out, fold)
-    run, old = load_run(source), read_recipe(source)
-    training = {**old.training.model_dump(), "precise_bn": IMAGES}
-    recipe = make_recipe({**old.model_dump(mode="json"), "training": training})
-    array, table = load_array(arrays, recipe.image), load_folds(folds, classes=recipe.classes)
-    assert array is not None, f"no array in {arrays}"
-    data = select_fold(array, table, fold, classes=recipe.classes)
-    classifier = make_classifier(
-        recipe.model.backbone,
-        outputs=recipe.outputs,
-        dropout=recipe.model.dropout,
-        head=recipe.model.head,
-    ).to(memory_format=torch.channels_last)
-    classifier.load_state_dict(load_file(source / MODEL))
-    normalize, size = recipe.image.normalize, recipe.training.batch_size
+    one = open_fold(fold_folder(weights, fold), arrays=arrays, folds=folds)
+    training = {**one.recipe.training.model_dump(), "precise_bn": IMAGES}
+    recipe = make_recipe({**one.recipe.model_dump(mode="json"), "training": training})
     renew_statistics(
-        classifier,
-        array,
-        statistics_rows(data.training, IMAGES, seed=(recipe.seed, fold)),
-        normalize=normalize,
-        batch_size=size,
+        one.classifier,
+        one.array,
+        statistics_rows(one.data.training, IMAGES, seed=(recipe.seed, fold)),
+        normalize=recipe.image.normalize,
+        batch_size=recipe.training.batch_size,
     )
-    logits = predict_rows(
-        classifier,
-        array,
-        data.validation,
-        normalize=normalize,
-        views=recipe.evaluation.views,
-        batch_size=size,
-    )
-    best = run.scores.logits("logit_best")
-    scores = score_table(data, kept=logits, best=best, last=logits)
-    names = scores.frame["image_name"].tolist()
-    assert names == run.scores.frame["image_name"].tolist()
-    target.mkdir(parents=True, exist_ok=True)
-    seconds = round(run.facts.seconds + time.monotonic() - start, 1)
-    facts = run.facts.model_copy(update={"recipe_digest": recipe.digest(), "seconds": seconds})
-    start_run(target, recipe, facts.model_copy(update={"finished": False}))
-    shutil.copyfile(source / "metrics.jsonl", target / "metrics.jsonl")
-    save_scores(run.scores, target / "before.csv")
-    finish_run(target, classifier.state_dict(), scores, facts)
-    change = float(np.abs(logits - run.scores.logits("logit")).mean())
+    target = fold_folder(out, fold)
+    change = finish_again(one, target, recipe, recipe_digest=recipe.digest())
     print(json.dumps({"fold": fold, "mean_change_of_a_logit": round(change, 4)}))
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.prediction_sets [--external ../shared/data/siim2020]
 
-From results/ham10000_mobilenet/oof.csv: of every class, images that were "not flagged" by
+From the shipped model's oof.csv.gz: of every class, images that were "not flagged" by
 melanoma's threshold alone, with other cancers told of, and with `unsure` as well; coverage and size
 of the sets, cross-fitted by fold, at 90 and 95 %. With --external the sealed bundle scores that
 set's photographs (one view): the melanomas whose set holds melanoma, by the mean of the members and
@@ -19,13 +19,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.facts import run_facts
-from benchmarks.reseal_shipped import NAME, ROOT, scored_images
+from benchmarks.shipped import OOF, RESULTS, ROOT, WEIGHTS
 from melanoma.data.images import decode_image
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import measure_sets
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
@@ -48,13 +50,12 @@ def main() -> None:
 
 
 def _held_out(level: float) -> dict[str, Any]:
-    folder = ROOT / "results" / NAME
-    recipe = load_recipe(folder / "recipe.yaml")
-    content = ReportContent.model_validate_json((folder / "report.json").read_bytes())
+    recipe = load_recipe(RESULTS / "recipe.yaml")
+    content = ReportContent.model_validate_json((RESULTS / "report.json").read_bytes())
     told = content.any_malignancy
     assert told is not None
     sets = measure_sets(
-        scored_images(recipe, content),
+        _scored_images(recipe, content),
         [Threshold(point.value, point.at) for point in content.thresholds],
         OtherCancer(told.value, told.at, told.classes),
         level=level,
@@ -76,8 +77,26 @@ def _held_out(level: float) -> dict[str, Any]:
     return {"level": level, "overall": sets.overall.model_dump(), "by_class": lines}
 
 
+def _scored_images(recipe: Recipe, content: ReportContent) -> ScoredImages:
+    table = pd.read_csv(OOF, dtype={"patient_id": str})
+    both = ("prob", "prob_crossfit")
+    served, crossfit = (
+        table[[f"{column}_{name}" for name in recipe.classes]].to_numpy(np.float64)
+        for column in both
+    )
+    return ScoredImages(
+        table,
+        recipe.classes,
+        recipe.melanoma,
+        served,
+        crossfit,
+        tuple(content.calibration.class_prevalence.values()),
+        recipe.risk,
+    )
+
+
 def _external(folder: Path) -> dict[str, Any]:
-    scorer = Scorer(load_bundle(ROOT / "weights" / NAME), views=1)
+    scorer = Scorer(load_bundle(WEIGHTS), views=1)
     bundle = scorer.bundle
     assert bundle.sets is not None
     table = pd.read_csv(folder / "train.csv")

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.facts import run_facts
 from benchmarks.quality_degrade import DEGRADATIONS, Degrade
+from benchmarks.shipped import OOF, WEIGHTS
 from melanoma.data.compression import is_strongly_compressed
 from melanoma.data.images import decode_image
 from melanoma.data.square_quality import measure_square
@@ -37,8 +38,6 @@ from melanoma.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-WEIGHTS = ROOT / "weights" / "ham10000_mobilenet"
-OOF = ROOT / "results" / "ham10000_mobilenet" / "oof.csv.gz"
 HAM10000 = DATA / "ham10000" / "HAM10000_images"
 HOME = "ham10000, held out"
 OTHERS = {

@@ -1,6 +1,6 @@
 """predict --on ray by 1 and 2 workers: throughput, the model's share, memory, and a killed worker.
 
-    python -m benchmarks.ray_scoring DIR --weights weights/ham10000_mobilenet --out FILE.json
+    python -m benchmarks.ray_scoring DIR --weights weights/dermoscopy_mobilenet --out FILE.json
 
 A cluster of this machine alone, one core and one thread a worker, and the same photographs three
 times: by one worker, by two, and by two of whom one is killed (SIGKILL) at a random moment.

@@ -28,12 +28,12 @@ import psutil
 
 from benchmarks.facts import run_facts
 from benchmarks.service import draw_photographs, free_port
+from benchmarks.shipped import WEIGHTS
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks/ray_serve.json")
-WEIGHTS = Path("weights/ham10000_mobilenet")
 MOST_DIFFERENCE = 1e-6
 STARTED_SECONDS = 300
 

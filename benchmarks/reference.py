@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -262,7 +263,7 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
     missing = [] if run.folds == ("all",) else ["--allow-missing"]
     # The data sets are public, and so are their images' names.
     _door("evaluate", "--names", *places, *missing)
-    return _publish(name, weights, results / name, seconds=time.monotonic() - start)
+    return publish(name, weights, results / name, seconds=time.monotonic() - start)
 
 
 def _door(verb: str, *arguments: str) -> None:
@@ -271,7 +272,7 @@ def _door(verb: str, *arguments: str) -> None:
     subprocess.run(command, check=True)
 
 
-def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[str, object]:
+def publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[str, object]:
     """Copy what may be kept of a run, and say what it reached."""
     for source, target in ((weights, folder), (weights / "test", folder / "test")):
         for file in _FILES:
@@ -283,7 +284,7 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
                 table = pd.read_csv(source / file, dtype={"patient_id": str, "group": str})
                 packed = {"method": "gzip", "mtime": 0} if file == OUT_OF_FOLD else None
                 to = target / (f"{file}.gz" if packed else file)
-                table.to_csv(to, index=False, float_format=f"%.{_DIGITS}g", compression=packed)
+                _shorten(table).to_csv(to, index=False, compression=packed)
     _publish_members(weights / "test", folder / "test")
     report = json.loads((weights / "report.json").read_text())
     line: dict[str, object] = {
@@ -299,6 +300,16 @@ def _publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[
     }
     write_json(folder / "run.json", line)
     return line
+
+
+def _shorten(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its numbers at _DIGITS, but for the probabilities: a threshold is one of them,
+    and whoever recomputes the report from the file must find that image at it."""
+    kept = re.compile(r"prob(?!_crossfit_)")
+    short = [name for name in table.select_dtypes("float") if not kept.match(str(name))]
+    return table.assign(
+        **{name: table[name].map(lambda value: float(f"{value:.{_DIGITS}g}")) for name in short}
+    )
 
 
 def _publish_members(source: Path, target: Path) -> None:

@@ -29,13 +29,13 @@ import httpx
 
 from benchmarks.facts import run_facts
 from benchmarks.service import draw_photographs
+from benchmarks.shipped import WEIGHTS
 from melanoma.storage import write_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from front import Front, free_port
 
 OUT = Path("results/benchmarks/replicas.json")
-WEIGHTS = Path("weights/ham10000_mobilenet")
 CALLERS = 4
 
 

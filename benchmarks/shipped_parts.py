@@ -1,16 +1,11 @@
-"""What benchmarks found of the shipped model, as its report has it: quality, novelty, phones,
-patients and lesions. benchmarks/reseal_shipped.py seals it."""
+"""What benchmarks found of the shipped model, as its report has it: quality, novelty, phones
+and patients. benchmarks/reseal_shipped.py seals it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from melanoma.evaluation.measure.lesions import lesion_figures
+from benchmarks.shipped import ROOT
 from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
@@ -22,24 +17,14 @@ from melanoma.evaluation.report.schema_quality import (
     QualityLimits,
     StoppedClass,
 )
-from melanoma.evaluation.scored_images import ScoredImages
-from melanoma.recipe.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 # Of good photographs in results/benchmarks/quality.json.
 ELSEWHERE = {"isic2017_train": "ISIC 2017, whole frames squashed", "siim2020": "SIIM-ISIC 2020"}
 
 
-def patients_and_lesions(images: ScoredImages, recipe: Recipe) -> dict[str, Any]:
-    """What HAM10000's table says of lesions with several images, and that it names no patients.
-
-    A context stack was tried on another set's patients (benchmarks/patient.py): what it changed
-    there is stated, and nothing of it is sealed.
-    """
-    table = pd.read_csv(ROOT / "../shared/data/ham10000/HAM10000_metadata.csv")
-    lesion = images.table["image_name"].map(table.set_index("image_id")["lesion_id"])
-    known = replace(images, table=images.table.assign(lesion_id=lesion))
-    rules = {"resamples": recipe.evaluation.resamples, "seed": recipe.seed}
+def patients() -> PatientContext:
+    """That HAM10000's table names no patients, so that no context of theirs is sealed, and what one
+    changed that was tried on another set's patients (benchmarks/patient.py)."""
     tried = json.loads((ROOT / "results" / "benchmarks" / "patient.json").read_text())
     gain = ContextGain.model_validate(tried["context"]["of_scores"]["gain"])
     change = measured(gain.auroc_difference, number)
@@ -48,10 +33,7 @@ def patients_and_lesions(images: ScoredImages, recipe: Recipe) -> dict[str, Any]
         f"labeled sample ({gain.patients} patients with three or more lesions) changes the AUROC "
         f"there by {change} on withheld patients, which shows no gain, so none is sealed"
     )
-    return {
-        "lesions": lesion_figures(known, **rules),
-        "patients": PatientContext(status=status, gain=gain),
-    }
+    return PatientContext(status=status, gain=gain)
 
 
 def picture_quality(content: ReportContent) -> PictureQuality:

@@ -41,6 +41,7 @@ from benchmarks.service import (
     percentiles,
     resident,
 )
+from benchmarks.shipped import WEIGHTS
 from benchmarks.siege_bombs import make_bombs
 from melanoma.storage import write_json
 
@@ -331,7 +332,7 @@ def _summary(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=Path("weights/ham10000_mobilenet"))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--seconds", type=float, default=120, help="of the siege")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()

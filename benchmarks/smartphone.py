@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import WEIGHTS
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.files.find import find_images
 from melanoma.scoring.files.score_files import LocalScorer, score_files
@@ -26,7 +27,6 @@ from melanoma.scoring.files.score_rows import Row
 from melanoma.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "weights" / "ham10000_mobilenet"
 DATA = ROOT.parent / "shared" / "data" / "smartphone_pad"
 OUT = ROOT / "results" / "benchmarks" / "smartphone.json"
 SOURCE = (

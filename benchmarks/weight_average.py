@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from benchmarks.facts import run_facts
 from benchmarks.paired import compare_statistics
+from benchmarks.shipped import WEIGHTS
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.groups import join_groups
 from melanoma.data.readers.reader_catalog import read_lesions
@@ -116,7 +117,7 @@ def measure_set(bundle: Bundle, networks: dict[str, TorchMembers], given: str, m
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, default=Path("weights/ham10000_mobilenet"))
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--arrays", type=Path, help="the training array, for new statistics")
     parser.add_argument("--images", type=int, default=2560, help="that renew the statistics")
     parser.add_argument("--external", action="append", required=True, help="NAME=CONFIG,DIR,ARRAYS")

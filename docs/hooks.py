@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "ham10000_mobilenet"
+SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "dermoscopy_mobilenet"
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 

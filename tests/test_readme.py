@@ -46,8 +46,8 @@ def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
 @pytest.mark.parametrize(
     ("target", "bundles"),
     [
-        ("serve", ["weights/ham10000_mobilenet"]),
-        ("demo", ["weights/ham10000_mobilenet", "weights/demo"]),
+        ("serve", ["weights/dermoscopy_mobilenet"]),
+        ("demo", ["weights/dermoscopy_mobilenet", "weights/demo"]),
     ],
 )
 def test_the_model_that_comes_along_is_served_first(target: str, bundles: list[str]) -> None:

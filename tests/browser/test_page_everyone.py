@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +11,7 @@ from PIL import Image
 from tiny_service import encode
 
 from api.error_answers import STATUS
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.report.warnings import PHANTOMS
 
@@ -274,8 +274,7 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     programs |= {"method_not_allowed", "not_found", "trained_on_drawings", "unknown_field"}
     assert told - {"status"} == set(STATUS) - programs
     # Every warning of the shipped report, and other forms of them.
-    shipped = Path(__file__).resolve().parents[2] / "weights/ham10000_mobilenet/report.json"
-    warnings = json.loads(shipped.read_text())["warnings"]
+    warnings = json.loads((SHIPPED / "report.json").read_text())["warnings"]
     warnings += ["only 7 positives: the intervals are wide", PHANTOMS]
     said = at.page.evaluate(
         "async (all) => { const { caveat } = await import('/static/caveats.js');"

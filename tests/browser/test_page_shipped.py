@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
+from benchmarks.shipped import WEIGHTS as SHIPPED
 
 
 @pytest.fixture(scope="module")

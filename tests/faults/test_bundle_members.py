@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.settings import Settings
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import WeightsError
 from melanoma.scoring.bundle import golden
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -20,7 +21,6 @@ from melanoma.scoring.bundle.golden import check_golden, open_scorer, require_go
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "ham10000_mobilenet"
 Manifest = dict[str, Any]
 
 

@@ -15,14 +15,15 @@ from made_content import external
 
 from api.app import create_app
 from api.settings import Settings
+from benchmarks.shipped import RESULTS
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.data.name_digests import training_name_digest, with_known_names
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.shipped_copy import TRAINING_IMAGES, ship_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.storage import sha256_of
 from melanoma.workflows.evaluate import evaluate_folds
-
-SHIPPED = Path(__file__).parents[2] / "weights/ham10000_mobilenet"
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,13 @@ def test_a_shipped_copy_holds_no_name(folder_run: Any, names: list[str], tmp_pat
 
 
 def test_a_bundle_of_before_loses_its_names_when_it_is_shipped_again(tmp_path: Path) -> None:
-    bundle = load_bundle(SHIPPED)
-    plain = pd.read_csv(SHIPPED / TRAINING_IMAGES)["image_name"].tolist()
-    copy = ship_bundle(bundle, tmp_path / "copy").bundle.folder
+    before = Path(shutil.copytree(SHIPPED, tmp_path / "before"))
+    plain = pd.read_csv(RESULTS / "oof.csv.gz", usecols=["image_name"])["image_name"].tolist()
+    (before / TRAINING_IMAGES).write_text("\n".join(["image_name", *plain, ""]))
+    manifest = json.loads((before / "manifest.json").read_text())
+    manifest["sha256"][TRAINING_IMAGES] = sha256_of(before / TRAINING_IMAGES)
+    (before / "manifest.json").write_text(json.dumps(manifest))
+    copy = ship_bundle(load_bundle(before), tmp_path / "copy").bundle.folder
     listed = (copy / TRAINING_IMAGES).read_text().splitlines()[1:]
     assert set(with_known_names(listed, plain)) == set(plain)
     assert "ISIC_00" not in texts(copy)

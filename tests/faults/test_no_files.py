@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.data.csv_tables import read_table
 from melanoma.data.images import read_file_square
 from melanoma.errors import DataError, ImageError, WeightsError
@@ -19,7 +20,6 @@ from melanoma.models.pretrained import read_weights
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.storage import open_file, read_file
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "ham10000_mobilenet"
 KINDS: dict[str, Callable[[Path], Any]] = {
     "is a pipe (FIFO), not a file": lambda path: os.mkfifo(path),
     "is a device, not a file": lambda path: path.symlink_to("/dev/zero"),

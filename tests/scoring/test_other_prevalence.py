@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import RecipeError
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.frequency import natural_frequency, share_of
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer
-
-SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
 
 
 @pytest.fixture(scope="module")

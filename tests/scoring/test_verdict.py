@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.verdict import make_verdict, sum_by_risk
 
-SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "ham10000_mobilenet"
 RULE = OtherCancer(0.2, "sensitivity 0.95 for other cancers", ("bcc", "keratosis"))
 CALM = {"bcc": 0.05, "keratosis": 0.02, "nevus": 0.93}
 

@@ -16,6 +16,7 @@ import yaml
 from tiny_bundle import TinyRun
 
 import melanoma
+from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsError
 from melanoma.export import export
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
@@ -249,7 +250,7 @@ def test_no_patient_and_no_name_is_published(hub_folder: Path, bundle_folder: Pa
 def test_a_shipped_bundle_goes_along_byte_by_byte_with_its_license(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Path(melanoma.__file__).parents[1] / "weights/ham10000_mobilenet"
+    source = SHIPPED
     # Not compared here: five networks, twice. benchmarks/exports.py does.
     monkeypatch.setattr(huggingface, "_timm_members", lambda bundle: {})
     exported = export_huggingface(load_bundle(source), tmp_path / "hub", ExportOptions())
