@@ -179,7 +179,7 @@ RUNS: dict[str, Run] = {
     "siim_mobilenet_from_ham10000": Run(
         "siim_mobilenet",
         "siim",
-        ("model.pretrained=weights/ham10000_start/members/fold_0.safetensors",),
+        ("model.pretrained=fold_0.safetensors",),
     ),
 }
 
