@@ -18,6 +18,7 @@ const FORMS = [
   ["unseen", form("(?:identical images|near-duplicates|identical images and near-duplicates) were not looked for: .*")],
   ["before", form("this test part was scored by (\\d+) other models? before: .*")],
   ["start", form("the starting weights are of unknown origin, .*")],
+  ["teacher", form("source (\\S+) teaches by another model's scores .*")],
   ["phantoms", form("the model was trained on drawings \\(phantoms\\), on no photograph: .*")],
 ];
 const PARTS = { novel: counts, poor: counts, rare: classes, shortcut: inputs };

@@ -5,6 +5,7 @@ export const caveats = {
   "caveat.novel": "De bonnes photographies de lésions ne reçoivent aucun verdict, jugées trop différentes de celles de l'apprentissage\u00a0: {a}.",
   "caveat.poor": "De bonnes photographies de lésions ne reçoivent aucun verdict, jugées de qualité insuffisante\u00a0: {a}.",
   "caveat.count": "{name} {few} sur {all} ({share})",
+  "caveat.teacher": "La source {a} enseigne par les scores d'un autre modèle\u00a0: les images sur lesquelles celui-ci a été entraîné ne sont pas un test externe de ce modèle.",
   "caveat.set.others": "autres",
   "caveat.set.melanomas": "mélanomes",
   "caveat.set.whole frames squashed": "images entières comprimées en carré",

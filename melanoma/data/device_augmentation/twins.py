@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from melanoma.data.device_augmentation import blur, clahe, color, color_jitter, geometry, scene
+from melanoma.data.device_augmentation import (
+    blur,
+    clahe,
+    color_jitter,
+    color_shifts,
+    geometry,
+    scene,
+)
 from melanoma.data.device_augmentation.step_values import Values, draw_nothing
 
 
@@ -36,8 +43,8 @@ TWINS: dict[str, Twin] = {
     "color_jitter": Twin(
         color_jitter.draw_jitter, color_jitter.apply_jitter, on_host=frozenset({"order"})
     ),
-    "brightness_contrast": Twin(color.draw_brightness, color.apply_table),
-    "hue_saturation_value": Twin(color.draw_hsv, color.apply_hsv),
+    "brightness_contrast": Twin(color_shifts.draw_brightness, color_shifts.apply_table),
+    "hue_saturation_value": Twin(color_shifts.draw_hsv, color_shifts.apply_hsv),
     "motion_blur": Twin(blur.draw_motion, blur.apply_motion),
     "median_blur": Twin(blur.draw_median, blur.apply_median),
     "gaussian_blur": Twin(blur.draw_gaussian, blur.apply_gaussian),
@@ -48,7 +55,7 @@ TWINS: dict[str, Twin] = {
     "clahe": Twin(clahe.draw_clahe, clahe.apply_clahe),
     "cutout": Twin(scene.draw_hole, scene.apply_hole),
     "aspect": Twin(geometry.draw_matrix, geometry.apply_affine),
-    "camera_color": Twin(color.draw_camera, color.apply_table),
+    "camera_color": Twin(color_shifts.draw_camera, color_shifts.apply_table),
     "vignette": Twin(scene.draw_vignette, scene.apply_vignette),
     "hair": Twin(scene.draw_hair, scene.apply_hair),
 }
