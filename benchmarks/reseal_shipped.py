@@ -37,6 +37,8 @@ def main() -> None:
         "novelty": novelty(),
         "phones": phones(),
         "patients": patients(),
+        # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
+        "external_results": tuple(one for one in content.external_results if one.without),
     }
     content = with_words(content.model_copy(update=found))
     for folder in (RESULTS, WEIGHTS):
