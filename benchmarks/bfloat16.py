@@ -75,9 +75,8 @@ def main() -> None:
     table = pd.read_csv(OOF).iloc[:: given.every]
     places = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
     files = [places[name] for name in table["image_name"]]
-    weights = WEIGHTS
     kinds = ("float32", "bfloat16")
-    scorers = [open_scorer(weights, engine=Engine("openvino", kind)) for kind in kinds]
+    scorers = [open_scorer(WEIGHTS, engine=Engine("openvino", kind)) for kind in kinds]
     bundle = scorers[0].bundle
     found = np.zeros((2, len(files), len(bundle.classes)))
     for rows, answers in probabilities(scorers, files, table["fold"].to_numpy(np.int64)):
