@@ -24,7 +24,7 @@ from api.routes import router as about_router
 from api.routes_explain import router as explain_router
 from api.routes_patient import router as patient_router
 from api.routes_predict import router as predict_router
-from api.service import Desk
+from api.service import Service
 from api.settings import Settings, read_settings
 from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.errors import MelanomaError
@@ -38,7 +38,7 @@ ROUTES = Routes(
 )
 
 
-class Service(FastAPI):
+class Application(FastAPI):
     """FastAPI whose every reply, its middleware's included, has our headers and our errors."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +46,7 @@ class Service(FastAPI):
             await super().__call__(scope, receive, send)
             return
         root, asked = self.state.settings.root_path, (scope, receive, send)
-        await surround(super().__call__, self.state.desk, ROUTES, root, asked=asked)
+        await surround(super().__call__, self.state.service, ROUTES, root, asked=asked)
 
 
 def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
@@ -55,16 +55,16 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
 
     Raises RecipeError when there is none, or when two have one name and one version.
     """
-    desk = Desk(scorers, settings)
+    service = Service(scorers, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None, None]:
-        await desk.check()
-        with desk.readiness.leaving_at_signals():
+        await service.check()
+        with service.readiness.leaving_at_signals():
             yield
 
     # FastAPI's own /docs and /redoc load their scripts from another host.
-    app = Service(
+    app = Application(
         title="melanoma",
         summary="A calibrated melanoma probability for one photograph",
         description="Research software, not a medical device.",
@@ -74,7 +74,7 @@ def create_app(scorers: Sequence[Scorer], settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.desk = desk
+    app.state.service = service
     app.state.settings = settings
     add_handlers(app)
     for router in ROUTERS:
@@ -99,7 +99,7 @@ def load_app(settings: Settings) -> FastAPI:
     app = create_app(scorers, settings)
     # What is there now stays. A collection that goes over all of it keeps Python's lock for a fifth
     # of a second.
-    app.state.desk.settled = gc.freeze
+    app.state.service.settled = gc.freeze
     return app
 
 

@@ -1,7 +1,7 @@
-"""Scoring off the event loop: photographs decoded in their lanes, scored in small batches.
+"""Scoring off the event loop: photographs are decoded in two pools and scored in batches.
 
 One thread a process runs the networks. Photographs that are accepted together are scored together,
-so that under load the cost of a batch is shared; a lone one never waits for company.
+so that under load the cost of a batch is shared; a single request is not delayed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 import numpy as np
 
 from api.aside import make_pool
-from api.decoding import LANES, decode_square
+from api.decoding import DECODERS, decode_square
 from api.error_answers import Refusal
 from melanoma.data.images import Photograph, Pixels, count_pixels
 from melanoma.scoring.prediction import Prediction
@@ -30,7 +30,7 @@ LARGEST = 8
 WAIT_SECONDS = 0.005
 # Callers give up after about as long; a score that nobody waits for costs those behind it.
 PATIENCE_SECONDS = 10.0
-# Photographs of more pixels are decoded one at a time, in a lane of their own: seconds and
+# Photographs of more pixels are decoded one at a time, in a pool of their own: seconds and
 # hundreds of megabytes each, they keep neither the others nor the memory waiting.
 BIG_PIXELS = 16_000_000
 _BIG_SHARE = 4  # at most one place in so many is a big photograph's
@@ -54,9 +54,9 @@ class MicroBatcher:
     """A bounded number of photographs, decoded in parallel and scored in batches.
 
     `waiting` photographs may wait while one is scored; the rest are refused at once. A batch has
-    up to `largest` photographs of one scorer; one that could have company among the accepted waits
-    up to `wait` seconds for it. One that is not being scored after `patience` seconds is refused.
-    `on_batch` is called with the size and the scorer.
+    up to `largest` photographs of one scorer; where others are accepted but not decoded yet, it
+    waits up to `wait` seconds for them. One that is not being scored after `patience` seconds
+    is refused. `on_batch` is called with the size and the scorer.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class MicroBatcher:
         self._pending: deque[_Item] = deque()
         self._arrived = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
-        self._decoders = make_pool(LANES, "decoding")
+        self._decoders = make_pool(DECODERS, "decoding")
         self._big_decoder = make_pool(1, "decoding-big")
         # A thread of its own and always the same: torch keeps a team of threads for each caller.
         self._network = make_pool(1, "scoring")

@@ -14,10 +14,10 @@ from melanoma.devices import count_cores
 from melanoma.scoring.scorer import Scorer
 
 KEPT_SIDE = 2048  # of a photograph that is drawn; three times the side of the picture
-LANES = max(2, count_cores() // 2)  # photographs of a usual size at a time
+DECODERS = max(2, count_cores() // 2)  # photographs of a usual size at a time
 _WHOLE = DecodingRoom(MAX_PIXELS)
-# One beside the lanes for large photographs, one for those that are explained.
-_PROCESSES = DecodingProcesses(LANES + 2, niceness=NICENESS)
+# And one for large photographs, one for those that are explained.
+_PROCESSES = DecodingProcesses(DECODERS + 2, niceness=NICENESS)
 
 
 def start_decoding() -> None:

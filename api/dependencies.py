@@ -1,4 +1,4 @@
-"""What routes share: the token, the desk and the model before an answer, scores, and failures."""
+"""What routes share: token, service and model before an answer, scores, and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from api.aside import run_aside
 from api.error_answers import Refusal, request_id_of
 from api.responses import ErrorAnswer
-from api.service import Desk
+from api.service import Service
 from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.scoring.other_prevalence import require_prevalence
 from melanoma.scoring.prediction import Prediction
@@ -43,19 +43,19 @@ def _digest(*parts: bytes) -> bytes:
     return found.digest()
 
 
-async def _the_desk(request: Request) -> Desk:
-    desk = request.app.state.desk
-    assert isinstance(desk, Desk)
-    return desk
+async def _the_service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
 
 
 Guarded = Depends(_require_token)
-TheDesk = Annotated[Desk, Depends(_the_desk)]
+TheService = Annotated[Service, Depends(_the_service)]
 
 
 async def _the_scorer(
     request: Request,
-    desk: TheDesk,
+    service: TheService,
     model: Annotated[
         str | None, Query(description="NAME of a served bundle (newest version), or NAME@VERSION")
     ] = None,
@@ -70,7 +70,7 @@ async def _the_scorer(
         raise Refusal("unknown_field", f"the address has an unknown parameter; known: {said}")
     if len(request.query_params.getlist("model")) > 1:
         raise Refusal("invalid_field", "model: name one bundle")
-    scorer = desk.choose(model)
+    scorer = service.choose(model)
     if scorer.bundle.phantoms and model is None and request.method == "POST":
         raise Refusal(
             "trained_on_drawings",
@@ -138,11 +138,11 @@ SCORING = refusals(400, 401, 404, 408, 413, 415, 422, 500, 503)
 
 
 async def score_each(
-    request: Request, desk: Desk, scorer: Scorer, photographs: Sequence[bytes]
+    request: Request, service: Service, scorer: Scorer, photographs: Sequence[bytes]
 ) -> list[Prediction | Refusal]:
     """A Prediction for each photograph, or the Refusal that it met. Raises Refusal without room."""
     try:
-        outcomes = await desk.score(scorer, photographs)
+        outcomes = await service.score(scorer, photographs)
     except Exception as error:
         raise as_refusal(request, error) from error
     found = [
@@ -151,7 +151,7 @@ async def score_each(
     ]
     for one in found:
         outcome = one.code if isinstance(one, Refusal) else "scored"
-        desk.metrics.count_photograph(desk.label(scorer), outcome)
+        service.metrics.count_photograph(service.label(scorer), outcome)
     return found
 
 

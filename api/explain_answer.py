@@ -15,7 +15,7 @@ from api.decoding import decode_to_draw
 from api.dependencies import as_refusal
 from api.error_answers import Refusal
 from api.requests import ExplainRequest
-from api.service import Desk
+from api.service import Service
 from melanoma.data.images import Photograph
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.answers import ExplanationAnswer
@@ -63,7 +63,7 @@ def make_question(wanted: ExplainRequest, scorer: Scorer, *, default: str) -> Qu
 
 
 async def explain_photograph(
-    desk: Desk, scorer: Scorer, data: bytes, question: Question, *, request: Request
+    service: Service, scorer: Scorer, data: bytes, question: Question, *, request: Request
 ) -> Explained:
     """The explained score of one photograph.
 
@@ -72,26 +72,26 @@ async def explain_photograph(
     does.
     """
     start = time.monotonic()
-    model = desk.label(scorer)
-    desk.readiness.require(scorer)
+    model = service.label(scorer)
+    service.readiness.require(scorer)
     entry = EXPLAINERS[question.method]
     if "precision" in entry.options:
-        await desk.know_costs()
-        desk.costs.require(model, question.precision)
+        await service.know_costs()
+        service.costs.require(model, question.precision)
     try:
         if entry.slow:
-            found = await _in_slot(desk, scorer, data, question, request=request)
+            found = await _in_slot(service, scorer, data, question, request=request)
         else:
-            found = await _between_scores(desk, scorer, data, question)
+            found = await _between_scores(service, scorer, data, question)
     except Exception as error:
         refusal = as_refusal(request, error)
-        desk.metrics.count_photograph(model, refusal.code)
+        service.metrics.count_photograph(model, refusal.code)
         raise refusal from error
     seconds = time.monotonic() - start
-    desk.metrics.count_photograph(model, "explained")
-    desk.metrics.time_explanation(model, question.method, seconds)
+    service.metrics.count_photograph(model, "explained")
+    service.metrics.time_explanation(model, question.method, seconds)
     if "precision" in entry.options:
-        desk.costs.note(model, question.precision, seconds)
+        service.costs.note(model, question.precision, seconds)
     return found
 
 
@@ -105,11 +105,11 @@ def answer_explanation(explained: Explained) -> ExplanationAnswer:
 
 
 async def _in_slot(
-    desk: Desk, scorer: Scorer, data: bytes, question: Question, *, request: Request
+    service: Service, scorer: Scorer, data: bytes, question: Question, *, request: Request
 ) -> Explained:
     function = partial(_explain_bytes, scorer, data, question)
     try:
-        found = await desk.explain(function, disconnected=request.is_disconnected)
+        found = await service.explain(function, disconnected=request.is_disconnected)
     except ExplanationError as error:
         if await request.is_disconnected():
             raise Refusal("client_gone", "nobody waits for this explanation any more") from error
@@ -139,12 +139,14 @@ def _explain_bytes(
     return explanation, photograph
 
 
-async def _between_scores(desk: Desk, scorer: Scorer, data: bytes, question: Question) -> Explained:
+async def _between_scores(
+    service: Service, scorer: Scorer, data: bytes, question: Question
+) -> Explained:
     # Only the networks' part goes through the queue of the scores, which it takes as one of them.
-    async with desk.drawing():
+    async with service.drawing():
         photograph, square = await run_aside(decode_to_draw, scorer, data)
         function = partial(explain, scorer, photograph.pixels, question, square=square)
-        explanation = await desk.batcher.run(function)
+        explanation = await service.batcher.run(function)
         return await run_aside(_explained, explanation, photograph)
 
 

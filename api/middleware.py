@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import HELD, Bodies, Body
 from api.error_answers import REQUEST_ID
-from api.service import Desk
+from api.service import Service
 
 _CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
@@ -54,14 +54,14 @@ class Routes:
 
 
 async def surround(
-    app: ASGIApp, desk: Desk, routes: Routes, root: str, *, asked: tuple[Scope, Receive, Send]
+    app: ASGIApp, service: Service, routes: Routes, root: str, *, asked: tuple[Scope, Receive, Send]
 ) -> None:
     """Answer an HTTP request by `app`, whose address may have the prefix `root`."""
     scope, receive, send = asked
     scope, path = _place(scope, routes, root)
     scope[REQUEST_ID] = uuid4().hex
-    scope[HELD] = Body(desk.bodies)
-    answer = _Answer(scope, receive, send, desk.bodies)
+    scope[HELD] = Body(service.bodies)
+    answer = _Answer(scope, receive, send, service.bodies)
     start = time.perf_counter()
     try:
         if path == "":  # the prefix alone: the page's own links are relative to its slash
@@ -73,7 +73,7 @@ async def surround(
         await app(scope, answer.receive, answer.send)
     finally:
         seconds = (answer.ended or time.perf_counter()) - start
-        desk.metrics.count_request(routes.label(path), answer.status, seconds)
+        service.metrics.count_request(routes.label(path), answer.status, seconds)
         scope[HELD].let_go()
 
 

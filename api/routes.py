@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from api.aside import run_aside
-from api.dependencies import Guarded, TheDesk, TheScorer, refusals
+from api.dependencies import Guarded, TheScorer, TheService, refusals
 from api.reports import answer_report, preferred_language
 from api.responses import ModelAnswer
 from api.responses_info import (
@@ -24,7 +24,7 @@ from api.responses_info import (
     MetricAnswer,
     ReadyAnswer,
 )
-from api.service import Desk
+from api.service import Service
 from melanoma.data import images
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.metric_catalog import METRICS
@@ -49,7 +49,7 @@ async def openapi(request: Request) -> JSONResponse:
 
 
 @router.get("/info", dependencies=[Guarded], responses=refusals(401))
-async def info(desk: TheDesk) -> InfoAnswer:
+async def info(service: TheService) -> InfoAnswer:
     """The served bundles: what they are, how well they rank, and what they accept."""
     limits = LimitsAnswer(
         formats=list(images.FORMATS),
@@ -59,8 +59,8 @@ async def info(desk: TheDesk) -> InfoAnswer:
         longest_side=images.MAX_SIDE,
         aspect=images.MAX_ASPECT,
     )
-    await desk.know_costs()
-    described = [_describe(desk, scorer) for scorer in desk.scorers.values()]
+    await service.know_costs()
+    described = [_describe(service, scorer) for scorer in service.scorers.values()]
     metrics = {name: _describe_metric(spec) for name, spec in METRICS.items()}
     return InfoAnswer(
         models=described,
@@ -82,11 +82,11 @@ def _describe_metric(spec: MetricSpec) -> MetricAnswer:
     )
 
 
-def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
-    label = desk.label(scorer)
+def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
+    label = service.label(scorer)
     bundle, metrics = scorer.bundle, scorer.bundle.report.metrics
-    offered = desk.costs.offered(label)
-    expected = {name: desk.costs.expect(label, name) for name in offered}
+    offered = service.costs.offered(label)
+    expected = {name: service.costs.expect(label, name) for name in offered}
     explainers = {
         name: entry
         for name, entry in EXPLAINERS.items()
@@ -128,7 +128,7 @@ def _describe(desk: Desk, scorer: Scorer) -> BundleAnswer:
                     name: {"samples": PRECISIONS[name], "expected_seconds": seconds}
                     for name, seconds in expected.items()
                 },
-                "deadline_seconds": desk.costs.deadline,
+                "deadline_seconds": service.costs.deadline,
             },
         }
     )
@@ -162,9 +162,9 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
         **refusals(401, 404, 422, 500),
     },
 )
-async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+async def report(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
-    found = await run_aside(desk.reports.read, scorer)
+    found = await run_aside(service.reports.read, scorer)
     return answer_report(request, found)
 
 
@@ -178,10 +178,10 @@ async def report(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
         **refusals(401, 404, 422),
     },
 )
-async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+async def charts(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """The charts of a bundle's report, those of report.html; in French by Accept-Language: fr."""
     language = preferred_language(request)
-    drawn = await run_aside(desk.reports.draw, scorer, language)
+    drawn = await run_aside(service.reports.draw, scorer, language)
     return answer_report(request, drawn)
 
 
@@ -191,9 +191,9 @@ async def charts(request: Request, desk: TheDesk, scorer: TheScorer) -> Response
     response_class=Response,
     responses={200: {"content": {"text/html": {}}}, **refusals(401, 404, 422)},
 )
-async def report_page(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+async def report_page(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's report.html, to be saved; images' names as digests at most."""
-    found = await run_aside(desk.reports.page, scorer)
+    found = await run_aside(service.reports.page, scorer)
     return answer_report(request, found, name=f"{scorer.bundle.name}_report.html")
 
 
@@ -203,9 +203,9 @@ async def report_page(request: Request, desk: TheDesk, scorer: TheScorer) -> Res
     response_class=Response,
     responses={200: {"content": {"text/markdown": {}}}, **refusals(401, 404, 422)},
 )
-async def model_card(request: Request, desk: TheDesk, scorer: TheScorer) -> Response:
+async def model_card(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's MODEL_CARD.md, to be saved."""
-    found = await run_aside(desk.reports.card, scorer)
+    found = await run_aside(service.reports.card, scorer)
     return answer_report(request, found, name=f"{scorer.bundle.name}_MODEL_CARD.md")
 
 
@@ -221,9 +221,9 @@ async def charts_css() -> FileResponse:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(401)},
 )
-async def metrics(desk: TheDesk) -> Response:
+async def metrics(service: TheService) -> Response:
     """What Prometheus reads."""
-    return Response(desk.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/healthz")
@@ -233,9 +233,9 @@ async def healthz() -> HealthAnswer:
 
 
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
-async def readyz(desk: TheDesk, response: Response) -> ReadyAnswer:
+async def readyz(service: TheService, response: Response) -> ReadyAnswer:
     """200 once every bundle has given its golden score, 503 before and again after SIGTERM."""
-    found = desk.readiness
+    found = service.readiness
     response.status_code = 200 if found.ready else 503
     return ReadyAnswer(ready=found.ready, state=found.state, bundles=found.bundles)
 

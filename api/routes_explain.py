@@ -6,7 +6,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, log_answer
+from api.dependencies import SCORING, Guarded, TheScorer, TheService, log_answer
 from api.error_answers import request_id_of
 from api.explain_answer import answer_explanation, explain_photograph, make_question
 from api.openapi import EXPLAIN_BODY
@@ -28,12 +28,14 @@ _PNG = {
     responses={200: _PNG, **SCORING},
     openapi_extra=EXPLAIN_BODY,
 )
-async def explain(request: Request, desk: TheDesk, scorer: TheScorer) -> ExplainAnswer | Response:
+async def explain(
+    request: Request, service: TheService, scorer: TheScorer
+) -> ExplainAnswer | Response:
     """What speaks for and against a class in one photograph, as a picture and as numbers."""
     start = time.perf_counter()
     data, wanted = await read_photograph(request, ExplainRequest)
     question = make_question(wanted, scorer, default="gradcam")
-    explained = await explain_photograph(desk, scorer, data, question, request=request)
+    explained = await explain_photograph(service, scorer, data, question, request=request)
     seconds = time.perf_counter() - start
     await log_answer(request, f"a photograph, by {question.method},", [data], seconds)
     if _wants_picture(request):

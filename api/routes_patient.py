@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from api.dependencies import SCORING, Guarded, TheDesk, TheScorer, TheThreshold, log_answer
+from api.dependencies import SCORING, Guarded, TheScorer, TheService, TheThreshold, log_answer
 from api.error_answers import Refusal, request_id_of
 from api.openapi import PATIENT_BODY
 from api.patient_upload import PatientUpload, read_patient
@@ -33,7 +33,7 @@ _NO_MELANOMA = "this bundle names no melanoma class: a patient's lesions cannot 
 
 @router.post("/predict/patient", responses=SCORING, openapi_extra=PATIENT_BODY)
 async def predict_patient(
-    request: Request, desk: TheDesk, scorer: TheScorer, threshold: TheThreshold
+    request: Request, service: TheService, scorer: TheScorer, threshold: TheThreshold
 ) -> PatientAnswer:
     """Each photograph's own score, and where its lesion stands among the patient's (experimental).
 
@@ -42,11 +42,11 @@ async def predict_patient(
     start = time.perf_counter()
     if not scorer.bundle.melanoma:
         raise Refusal("invalid_field", _NO_MELANOMA)
-    desk.readiness.require(scorer)
-    desk.batcher.require_room()
+    service.readiness.require(scorer)
+    service.batcher.require_room()
     upload = await read_patient(request)
     readable = [data for data in upload.photographs if isinstance(data, bytes)]
-    outcomes = await score_uploads(request, desk, scorer, upload.photographs, threshold)
+    outcomes = await score_uploads(request, service, scorer, upload.photographs, threshold)
     result = _compare(scorer, upload, outcomes, threshold)
     seconds = time.perf_counter() - start
     await log_answer(request, f"{len(outcomes)} photographs of a patient", readable, seconds)

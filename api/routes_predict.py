@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from api.dependencies import (
     SCORING,
     Guarded,
-    TheDesk,
     ThePrevalence,
     TheScorer,
+    TheService,
     TheThreshold,
     choose_prevalence,
     log_answer,
@@ -23,7 +23,7 @@ from api.explain_answer import answer_explanation, explain_photograph, make_ques
 from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
-from api.service import Desk
+from api.service import Service
 from api.uploads import read_photograph, read_photographs
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.prediction import Prediction
@@ -35,7 +35,7 @@ router = APIRouter(dependencies=[Guarded])
 @router.post("/predict", responses=SCORING, openapi_extra=PREDICT_BODY)
 async def predict(
     request: Request,
-    desk: TheDesk,
+    service: TheService,
     scorer: TheScorer,
     threshold: TheThreshold,
     prevalence: ThePrevalence,
@@ -43,17 +43,17 @@ async def predict(
     """The melanoma probability of one photograph, with its threshold beside it."""
     start = time.perf_counter()
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
-    desk.readiness.require(scorer)
-    desk.batcher.require_room()
+    service.readiness.require(scorer)
+    service.batcher.require_room()
     data, wanted = await read_photograph(request, PredictRequest)
     prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
     explanation = None
     question = make_question(wanted, scorer, default="lime")
     if wanted.explain:
-        explained = await explain_photograph(desk, scorer, data, question, request=request)
+        explained = await explain_photograph(service, scorer, data, question, request=request)
         prediction, explanation = explained.prediction, answer_explanation(explained)
     else:
-        (found,) = await score_each(request, desk, scorer, [data])
+        (found,) = await score_each(request, service, scorer, [data])
         if isinstance(found, Refusal):
             raise found
         prediction = found
@@ -75,19 +75,19 @@ async def predict(
 )
 async def predict_batch(
     request: Request,
-    desk: TheDesk,
+    service: TheService,
     scorer: TheScorer,
     threshold: TheThreshold,
     prevalence: ThePrevalence,
 ) -> BatchAnswer:
     """A score for each of several photographs, in their order; one that is refused says why."""
     start = time.perf_counter()
-    desk.readiness.require(scorer)
-    desk.batcher.require_room()
+    service.readiness.require(scorer)
+    service.batcher.require_room()
     uploads, wanted = await read_photographs(request)
     prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
     readable = [data for data in uploads if isinstance(data, bytes)]
-    outcomes = await score_uploads(request, desk, scorer, uploads, threshold, prevalence)
+    outcomes = await score_uploads(request, service, scorer, uploads, threshold, prevalence)
     seconds = time.perf_counter() - start
     await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(
@@ -112,7 +112,7 @@ def _as_asked(
 
 async def score_uploads(
     request: Request,
-    desk: Desk,
+    service: Service,
     scorer: Scorer,
     uploads: Sequence[bytes | Refusal],
     threshold: float | None,
@@ -121,7 +121,7 @@ async def score_uploads(
     """Of each upload its Prediction, at the prevalence and flagged from the threshold that were
     asked for, or its Refusal. Raises Refusal without room."""
     readable = [data for data in uploads if isinstance(data, bytes)]
-    scored = iter(await score_each(request, desk, scorer, readable) if readable else [])
+    scored = iter(await score_each(request, service, scorer, readable) if readable else [])
     outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
     return [
         one if isinstance(one, Refusal) else _as_asked(scorer, one, prevalence, threshold)

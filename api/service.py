@@ -1,4 +1,4 @@
-"""The desk: the served bundles by name, and where their scores and explanations are made."""
+"""The service: the served bundles by name, and where their scores and explanations are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from melanoma.scoring.scorer import Scorer
 R = TypeVar("R")
 
 
-class Desk:
+class Service:
     """The scorers by name, the batches and the slot that they work in, and whether they may."""
 
     def __init__(self, scorers: Sequence[Scorer], settings: Settings) -> None:

@@ -59,7 +59,7 @@ class Melanoma:
 
     def check_health(self) -> None:
         """Raise where a bundle does not give its golden score: Ray starts another replica."""
-        readiness = self.service.state.desk.readiness
+        readiness = self.service.state.service.readiness
         if readiness.state == "failed":
             raise RuntimeError(f"not ready: {readiness.bundles}")
 

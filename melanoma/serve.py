@@ -120,7 +120,7 @@ def serve(
         from api.app import load_app
 
         served = load_app(settings)
-        bundles = [scorer.bundle for scorer in served.state.desk.scorers.values()]
+        bundles = [scorer.bundle for scorer in served.state.service.scorers.values()]
         drawn = {True: " (trained on drawings)", False: ""}
         names = ", ".join(f"{b.name} {b.digest[:12]}{drawn[b.phantoms]}" for b in bundles)
         link = t.link(f"{_address(listener)}{settings.root_path}")

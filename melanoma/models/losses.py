@@ -55,7 +55,7 @@ def binary_focal(
     """Mean focal loss: each term of the cross-entropy times (1 - its probability) ** gamma.
 
     Lin et al., Focal Loss for Dense Object Detection, 2017. It is no proper score: the logits
-    come out too timid, and only the calibration mends them. Raises as binary_cross_entropy does.
+    are underconfident, and only the calibration mends them. Raises as binary_cross_entropy does.
     """
     x, y = binary_inputs(logits, targets, label_smoothing)
     # (1 - p) ** gamma through its logarithm: the power itself has no gradient where p is 1.

@@ -309,7 +309,7 @@ def test_a_batcher_outlives_the_event_loop_that_left_work_behind(watched, files)
     assert isinstance(found, Prediction)
 
 
-def test_big_photographs_have_a_lane_of_their_own(watched, files, monkeypatch):
+def test_big_photographs_have_a_pool_of_their_own(watched, files, monkeypatch):
     inside = most = 0
     lock, held, decode = threading.Lock(), threading.Event(), api.batching.decode_square
     big = encode(Image.new("RGB", (200, 200), "brown"))

@@ -199,7 +199,7 @@ def test_a_batch_larger_than_a_photograph_is_accepted_and_never_touches_the_disk
 def test_a_full_queue_refuses_a_batch_before_it_is_read(scorer):
     app = create_app([scorer], Settings(queue=0))
     with TestClient(app) as client:
-        app.state.desk.batcher._present = 1
+        app.state.service.batcher._present = 1
         headers = {"content-type": "multipart/form-data"}
         reply = client.post("/predict/batch", content=b"no form", headers=headers)
         refused(reply, 503, "busy")

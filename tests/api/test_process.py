@@ -329,7 +329,7 @@ def test_a_bundle_that_cannot_serve_is_one_line_and_exit_5(
 def test_the_module_gives_an_app_from_the_environment_once(bundle_folder, monkeypatch):
     monkeypatch.setenv("MELANOMA_WEIGHTS", str(bundle_folder))
     monkeypatch.delitem(vars(api.app), "app", raising=False)
-    assert list(api.app.app.state.desk.scorers) == ["tiny"]
+    assert list(api.app.app.state.service.scorers) == ["tiny"]
     assert api.app.app is api.app.app
     del vars(api.app)["app"]
     with pytest.raises(AttributeError):

@@ -46,9 +46,9 @@ def test_the_metrics_count_what_was_asked_and_answered(fresh_client, fresh_app, 
     client.post("/explain", files=files)
     client.get("/secret/../nowhere<script>")
     client.get("/static/secret.js")
-    fresh_app.state.desk.batcher._present = 5
+    fresh_app.state.service.batcher._present = 5
     after = Found(client)
-    fresh_app.state.desk.batcher._present = 0
+    fresh_app.state.service.batcher._present = 0
     assert after("requests_total", route="/predict", code="200") == 3
     assert after("requests_total", route="/predict", code="415") == 1
     assert after("requests_total", route="/predict/batch", code="200") == 1

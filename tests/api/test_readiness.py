@@ -80,8 +80,8 @@ def test_after_sigterm_it_is_no_longer_ready_and_the_servers_own_handler_is_call
 @pytest.mark.parametrize("state", ["starting", "failed"])
 def test_a_service_that_was_told_to_end_never_becomes_ready(scorer, state):
     app = create_app([scorer], Settings())
-    app.state.desk.readiness.state = state
-    app.state.desk.readiness.leave()
+    app.state.service.readiness.state = state
+    app.state.service.readiness.leave()
     with TestClient(app) as client:
         assert client.get("/readyz").json()["state"] == "leaving"
 

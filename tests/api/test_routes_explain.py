@@ -197,7 +197,7 @@ def test_lime_ends_at_its_deadline(scorer, photograph):
     app = create_app([scorer], Settings(lime_seconds=1e-6))
     with TestClient(app) as client:
         client.get("/info")  # waits until it was timed
-        app.state.desk.costs._each.clear()  # nothing says that it cannot fit
+        app.state.service.costs._each.clear()  # nothing says that it cannot fit
         reply = client.post("/explain", files={"file": photograph}, data=LOW)
         assert "deadline" in refused(reply, 503, "deadline")
         # Grad-CAM has none, and the slot is free again.
@@ -256,14 +256,14 @@ def test_lime_that_cannot_be_timed_keeps_nobody_from_a_score(scorer, photograph,
 def test_while_lime_runs_only_lime_is_refused(fresh_client, fresh_app, photograph):
     client, app = fresh_client, fresh_app
     files = {"file": photograph}
-    assert app.state.desk.slot._taken.acquire(blocking=False)
+    assert app.state.service.slot._taken.acquire(blocking=False)
     reply = client.post("/explain", files=files, data=LOW)
     refused(reply, 503, "busy")
     assert int(reply.headers["retry-after"]) >= 1
     refused(client.post("/predict", files=files, data={"explain": "true"}), 503, "busy")
     assert client.post("/explain", files=files).status_code == 200
     assert client.post("/predict", files=files).status_code == 200
-    app.state.desk.slot._taken.release()
+    app.state.service.slot._taken.release()
     assert client.post("/explain", files=files, data=LOW).status_code == 200
 
 
@@ -271,12 +271,12 @@ def test_beyond_the_places_gradcam_is_refused_before_anything_is_decoded(
     fresh_client, fresh_app, photograph
 ):
     client, app = fresh_client, fresh_app
-    app.state.desk._drawings = app.state.desk._most_drawings
+    app.state.service._drawings = app.state.service._most_drawings
     reply = client.post("/explain", files={"file": b"x"})
     refused(reply, 503, "busy")
-    app.state.desk._drawings = 0
+    app.state.service._drawings = 0
     assert client.post("/explain", files={"file": photograph}).status_code == 200
-    assert app.state.desk._drawings == 0
+    assert app.state.service._drawings == 0
 
 
 @pytest.mark.parametrize("fields", [{}, LOW], ids=["gradcam", "lime"])

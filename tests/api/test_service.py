@@ -47,7 +47,7 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
         ):
             files = {"file": photograph}
             first = [asyncio.create_task(client.post("/predict", files=files)) for _ in range(3)]
-            while app.state.desk.batcher.present < 3:
+            while app.state.service.batcher.present < 3:
                 await asyncio.sleep(0.01)
             assert (await client.get("/healthz")).status_code == 200
             excess = [await client.post("/predict", files=files) for _ in range(3)]
@@ -71,7 +71,7 @@ def test_beyond_the_queue_requests_are_refused_while_the_loop_stays_free(scorer,
 def test_a_full_queue_refuses_before_the_upload_is_read(scorer, photograph):
     app = create_app([scorer], Settings(queue=0))
     with TestClient(app) as client:
-        app.state.desk.batcher._present = 1
+        app.state.service.batcher._present = 1
         unread = b"this is not even a form"
         headers = {"content-type": "multipart/form-data"}
         refused(client.post("/predict", content=unread, headers=headers), 503, "busy")

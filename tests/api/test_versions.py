@@ -64,7 +64,7 @@ def test_two_versions_are_served_listed_counted_and_told_apart(
     # The newer one's golden score is another, as its calibration is: let it answer all the same.
     app = create_app([scorer, newer], Settings())
     with TestClient(app) as client:
-        app.state.desk.readiness._passed.add(id(newer))
+        app.state.service.readiness._passed.add(id(newer))
         replies = [client.post(f"/predict{q}", files={"file": photograph}) for q in queries]
         info = client.get("/info").json()["models"]
         counted = client.get("/metrics").text

@@ -74,7 +74,7 @@ def make_phantoms(
     drawings = [*_drawings(train, folder / "jpeg/train"), *_drawings(test, folder / "jpeg/test")]
     # About half a byte per pixel, and never less than a block of the disk.
     ensure_writable(folder, needed=len(drawings) * max(size * size // 2, 4096))
-    # An older table must not vouch for photographs that are being replaced.
+    # An older table would name photographs that are being replaced.
     (folder / "train.csv").unlink(missing_ok=True)
     _draw_all(drawings, size=size, seed=seed, progress=progress)
     named = _named(test)
