@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from melanoma.evaluation.measure.prediction_sets import SetRule
@@ -62,6 +63,16 @@ def test_a_set_is_of_the_shares_that_its_rule_refers_to(bundle: Bundle) -> None:
     ]
     assert classes_of(moved, *shares) == expected == ["nevus", "bcc", "melanoma"]
     assert classes_of(bundle, *shares) == ["nevus", "bcc"]
+
+
+def test_the_likeliest_class_as_it_is_served_belongs_to_the_set(bundle: Bundle) -> None:
+    """Where it is common: in shares alike it would be far below its own threshold."""
+    common = (0.85, 0.05, 0.05, 0.05)
+    moved = replace(bundle, calibration=replace(bundle.calibration, class_prevalence=common))
+    shares = (0.6, 0.3, 0.06, 0.04)
+    assert moved.sets is not None
+    assert not moved.sets.of(np.array(shares), common)[0]
+    assert classes_of(moved, *shares) == ["nevus", "bcc", "melanoma"]
 
 
 def test_a_bundle_from_before_there_were_sets_has_none(bundle: Bundle) -> None:
