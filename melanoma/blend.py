@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,8 @@ from melanoma.storage import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from melanoma.workflows.blend import BlendRecord
 
 app = t.make_app()
 
@@ -86,11 +89,11 @@ def blend(
         if method == "ranks":
             t.say(f"note: {submission} holds places among these images, not probabilities")
     if json:
-        t.answer_json(found.record)
+        t.answer_json(found.record.model_dump(mode="json"))
     else:
         _say(found.record)
     said = f"; wrote {', '.join(wrote)}" if wrote else ""
-    t.say(f"{found.record['images']:,} images in {t.duration(start)}{said}")
+    t.say(f"{found.record.images:,} images in {t.duration(start)}{said}")
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:
@@ -100,40 +103,32 @@ def _save(table: pd.DataFrame, path: Path) -> None:
     write_text(path, text)
 
 
-def _say(found: dict[str, Any]) -> None:
+def _say(found: BlendRecord) -> None:
     from melanoma.evaluation.metrics.metric_catalog import METRICS
+    from melanoma.evaluation.number_format import compared_value
 
-    for leak in found["leaks"]:
+    for leak in found.leaks:
         t.answer(f"warning: {leak}")
-    title = METRICS[found["metric"]].short
-    for run, line in zip(found["runs"], found["against_each"], strict=True):
-        t.answer(f"{run['folder']} ({run['recipe']}): {title} {_spoken(line['other'])}")
-    mean = found["against_mean"]
-    t.answer(f"equal mean: {title} {_spoken(mean['other'])}")
-    t.answer(f"{found['method']}, nested: {title} {_spoken(mean['blend'])}")
-    t.answer(f"{found['method']} - equal mean: {_spoken(mean['difference'])}")
-    if found["beside"]:
-        t.answer(f"beside the scores: {', '.join(found['beside'])}")
-    for name, numbers in found["weights"].items():
+    title = METRICS[found.metric].short
+    for run, line in zip(found.runs, found.against_each, strict=True):
+        t.answer(f"{run.folder} ({run.recipe}): {title} {compared_value(line.other)}")
+    mean = found.against_mean
+    t.answer(f"equal mean: {title} {compared_value(mean.other)}")
+    t.answer(f"{found.method}, nested: {title} {compared_value(mean.blend)}")
+    t.answer(f"{found.method} - equal mean: {compared_value(mean.difference)}")
+    if found.beside:
+        t.answer(f"beside the scores: {', '.join(found.beside)}")
+    for name, numbers in found.weights.items():
         t.answer(f"{name}, of all folds: {_list(numbers)}")
-    by_fold = found["weights_by_fold"].items()
-    if found["method"] == "weights":
+    by_fold = found.weights_by_fold.items()
+    if found.method == "weights":
         t.answer("by fold: " + "; ".join(f"{f}: {_list(n['weights'])}" for f, n in by_fold))
 
 
-def _list(numbers: Any) -> str:
-    if isinstance(numbers, list):
+def _list(numbers: float | Sequence[float] | Sequence[Sequence[float]]) -> str:
+    if isinstance(numbers, Sequence):
         return ", ".join(_list(number) for number in numbers)
     return f"{numbers:.3f}"
-
-
-def _spoken(metric: dict[str, float | None]) -> str:
-    value, low, high = (metric[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    if low is None or high is None:
-        return f"{value:z.4f} (no interval)"
-    return f"{value:z.4f} (95 % {low:z.4f} to {high:z.4f})"
 
 
 if __name__ == "__main__":

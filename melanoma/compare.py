@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melanoma import terminal as t
 
 if TYPE_CHECKING:
-    pass
+    from melanoma.workflows.compare import ComparedRuns
 
 app = t.make_app()
 
@@ -40,50 +40,41 @@ def compare(
     start = time.monotonic()
     found = compare_runs_in(first, second, metrics=metric or [], resamples=resamples, seed=seed)
     if json:
-        t.answer_json(found)
+        t.answer_json(found.model_dump(mode="json"))
     else:
         _say_comparison(found)
-    t.say(f"{resamples:,} paired resamples of {found['groups']:,} groups in {t.duration(start)}")
+    t.say(f"{resamples:,} paired resamples of {found.groups:,} groups in {t.duration(start)}")
 
 
-def _say_comparison(found: dict[str, Any]) -> None:
+def _say_comparison(found: ComparedRuns) -> None:
     from melanoma.evaluation.metrics.metric_catalog import METRICS
+    from melanoma.evaluation.number_format import compared_value
 
-    for leak in found["leaks"]:
+    for leak in found.leaks:
         t.answer(f"warning: {leak}")
-    for letter in "ab":
-        run = found[letter]
-        t.answer(f"{letter.upper()}: {run['folder']} ({run['recipe']})")
-    melanomas = "" if found["positives"] is None else f", {found['positives']:,} melanomas"
+    for letter, run in (("A", found.a), ("B", found.b)):
+        t.answer(f"{letter}: {run.folder} ({run.recipe})")
+    melanomas = "" if found.positives is None else f", {found.positives:,} melanomas"
     t.answer(
-        f"{found['images']:,} images{melanomas}, {found['groups']:,} groups, "
-        f"folds {found['folds_digest'][:12]}"
+        f"{found.images:,} images{melanomas}, {found.groups:,} groups, "
+        f"folds {found.folds_digest[:12]}"
     )
-    changed = found["recipe_differences"]
+    changed = found.recipe_differences
     if changed is None:
         t.answer("recipes: not compared (no recipe.yaml in both folders)")
     else:
         t.answer(f"recipes, A -> B: {'' if changed else 'no difference'}".rstrip())
         for line in changed:
             t.answer(f"  {line}")
-    for name, metric in found["metrics"].items():
+    for name, metric in found.metrics.items():
         title = METRICS[name].short
-        for letter in "ab":
-            t.answer(f"{title} of {letter.upper()}: {_spoken(metric[letter])}")
-        t.answer(f"A - B: {_spoken(metric['difference'])}, {_p(metric['p_value'])}")
-        if metric["delong"]:
-            delong = metric["delong"]
-            t.answer(f"DeLong, by patients: {_spoken(delong)}, {_p(delong['p_value'])}")
-        t.answer(metric["sentence"])
-
-
-def _spoken(metric: dict[str, float | None]) -> str:
-    value, low, high = (metric[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    if low is None or high is None:
-        return f"{value:.4f} (no interval)"
-    return f"{value:z.4f} (95 % {low:z.4f} to {high:z.4f})"
+        for letter, one in (("A", metric.a), ("B", metric.b)):
+            t.answer(f"{title} of {letter}: {compared_value(one)}")
+        t.answer(f"A - B: {compared_value(metric.difference)}, {_p(metric.p_value)}")
+        if metric.delong:
+            said = f"{compared_value(metric.delong)}, {_p(metric.delong.p_value)}"
+            t.answer(f"DeLong, by patients: {said}")
+        t.answer(metric.sentence)
 
 
 def _p(value: float | None) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
+
+if TYPE_CHECKING:
+    from melanoma.workflows.compare import ComparedRuns
 
 app = t.make_app()
 
@@ -113,9 +117,8 @@ def distill(
     found = _report(recipe, folder, places, watch, len(parts) == len(parts[0].folds.folds))
     compared = compare_with(folder, beside or teachers) if found and members == "own" else []
     if json:
-        t.answer_json(
-            {"folder": str(folder), "views": recipe.evaluation.views, "compared": compared}
-        )
+        values = [one.model_dump(mode="json") for one in compared]
+        t.answer_json({"folder": str(folder), "views": recipe.evaluation.views, "compared": values})
     else:
         _say(compared, members)
     t.say(f"wrote {folder} in {t.duration(start)}")
@@ -137,16 +140,16 @@ def _report(recipe: Any, folder: Path, places: dict[str, Path], watch: Any, whol
     return whole
 
 
-def _say(compared: list[dict[str, Any]], members: str) -> None:
+def _say(compared: Sequence[ComparedRuns], members: str) -> None:
+    from melanoma.evaluation.number_format import compared_value, number
+
     for line in compared:
-        for name, metric in line["metrics"].items():
-            ours, theirs, less = (metric[key] for key in ("a", "b", "difference"))
-            other = line["b"]["folder"]
+        for name, metric in line.metrics.items():
             t.answer(
-                f"{name}: student {ours['value']:.4f}, {other} {theirs['value']:.4f}, "
-                f"difference {less['value']:z.4f} (95 % {less['low']:z.4f} to {less['high']:z.4f})"
+                f"{name}: student {number(metric.a.value, 4)}, {line.b.folder} "
+                f"{number(metric.b.value, 4)}, difference {compared_value(metric.difference)}"
             )
-            t.answer(metric["sentence"].replace("A ", "the student ").replace("B ", "the teacher "))
+            t.answer(metric.sentence.replace("A ", "the student ").replace("B ", "the teacher "))
     if members == "all":
         t.answer(
             "no figure is given: the teachers learned from what is held out; "

@@ -66,6 +66,15 @@ def bounded(metric: Measured, form: Callable[[float | None], str] = share) -> st
     return f"{form(metric.low).removesuffix(' %')} to {form(metric.high)}"
 
 
+def compared_value(metric: Measured) -> str:
+    """Value and interval to four decimals, for two that lie close together."""
+    if metric.value is None:
+        return UNDEFINED
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:z.4f} (no interval)"
+    return f"{metric.value:z.4f} (95 % {metric.low:z.4f} to {metric.high:z.4f})"
+
+
 def of_hundred(value: float | None) -> str:
     """A share as a whole number out of 100: "95", "fewer than 1", "more than 99"."""
     if value is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,17 +18,49 @@ from melanoma.evaluation.blending import BLENDS, Blend, Ranked, Stacked, Weighte
 from melanoma.evaluation.compare.evaluated_run import EvaluatedRun, load_evaluated, pair_runs
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
 from melanoma.evaluation.metrics.metric_catalog import METRICS, RANKING
+from melanoma.evaluation.report.schema_parts import Measured, Part
 from melanoma.types import Floats
+from melanoma.workflows.compare import RunName
 
+# A list of numbers by its name, or one a class.
+Numbers: TypeAlias = dict[str, list[float] | list[list[float]]]
 _COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict's table
+
+
+class BlendAgainst(Part):
+    """The nested blend, another set of scores on the same images, and the blend less the other."""
+
+    blend: Measured
+    other: Measured
+    difference: Measured
+    p_value: float | None
+
+
+class BlendRecord(Part):
+    """What `blend --json` prints. `weights` are the fitted blend's numbers by their name, of all
+    folds and by fold; none of equal shares of places. `beside` are the columns that stacking
+    learned from beside the scores."""
+
+    runs: tuple[RunName, ...]
+    method: str
+    metric: str
+    images: int
+    groups: int
+    folds_digest: str
+    leaks: tuple[str, ...]
+    against_each: tuple[BlendAgainst, ...]
+    against_mean: BlendAgainst
+    weights: Numbers
+    weights_by_fold: dict[str, Numbers]
+    beside: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Blended:
-    """What `--json` prints (`record`), the nested out-of-fold table, and the blend of all folds,
+    """What was measured (`record`), the nested out-of-fold table, and the blend of all folds,
     of these classes, of which `melanoma` count as it."""
 
-    record: dict[str, Any]
+    record: BlendRecord
     table: pd.DataFrame
     blend: Blend
     classes: tuple[str, ...]
@@ -70,27 +102,27 @@ def blend_runs(
     nested, by_fold = blend_nested(fit, probabilities, first.target, numbers, context)
     blended, whole = _as_run(first, nested), fit(probabilities, first.target, context)
 
-    def against(other: EvaluatedRun) -> dict[str, Any]:
+    def against(other: EvaluatedRun) -> BlendAgainst:
         make = METRICS[name].make
         pair = {name: make(blended.images)}, {name: make(other.images)}
         rng = np.random.default_rng(seed)
         found = compare_runs(*pair, first.groups, resamples=resamples, rng=rng)
         return _measured(found[name])
 
-    record = {
-        "runs": [{"folder": str(run.folder), "recipe": run.name} for run in runs],
-        "method": method,
-        "metric": name,
-        "images": len(first.frame),
-        "groups": int(first.groups.max()) + 1,
-        "folds_digest": first.folds_digest,
-        "leaks": sorted({leak for run in runs for leak in run.leaks}),
-        "against_each": [against(run) for run in runs],
-        "against_mean": against(mean),
-        "weights": _numbers(whole),
-        "weights_by_fold": {str(fold): _numbers(one) for fold, one in by_fold.items()},
-        "beside": names,
-    }
+    record = BlendRecord(
+        runs=tuple(RunName(folder=str(run.folder), recipe=run.name) for run in runs),
+        method=method,
+        metric=name,
+        images=len(first.frame),
+        groups=int(first.groups.max()) + 1,
+        folds_digest=first.folds_digest,
+        leaks=tuple(sorted({leak for run in runs for leak in run.leaks})),
+        against_each=tuple(against(run) for run in runs),
+        against_mean=against(mean),
+        weights=_numbers(whole),
+        weights_by_fold={str(fold): _numbers(one) for fold, one in by_fold.items()},
+        beside=tuple(names),
+    )
     known = first.images
     return Blended(record, blended.frame, whole, tuple(known.classes), tuple(known.melanoma))
 
@@ -199,7 +231,7 @@ def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
     return replace(run, frame=run.frame[kept].assign(**columns))
 
 
-def _numbers(blend: Blend) -> Mapping[str, Any]:
+def _numbers(blend: Blend) -> Numbers:
     if isinstance(blend, Weighted):
         return {"weights": list(blend.weights)}
     if isinstance(blend, Ranked):
@@ -209,13 +241,13 @@ def _numbers(blend: Blend) -> Mapping[str, Any]:
     return {"coefficients": model.coef_.tolist(), "intercepts": model.intercept_.tolist()}
 
 
-def _measured(found: Comparison) -> dict[str, Any]:
-    return {
-        "blend": found.first.measured().model_dump(),
-        "other": found.second.measured().model_dump(),
-        "difference": found.difference.measured().model_dump(),
-        "p_value": found.p_value if np.isfinite(found.p_value) else None,
-    }
+def _measured(found: Comparison) -> BlendAgainst:
+    return BlendAgainst(
+        blend=found.first.measured(),
+        other=found.second.measured(),
+        difference=found.difference.measured(),
+        p_value=found.defined_p_value(),
+    )
 
 
 def _melanoma_column(table: pd.DataFrame, path: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,54 @@ from melanoma.evaluation.compare.paired import Comparison, compare_runs
 from melanoma.evaluation.metrics.delong import delong_difference
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
+from melanoma.evaluation.report.schema_parts import Measured, Part
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import differences
+
+
+class RunName(Part):
+    """Which run is meant: its folder and its recipe's name."""
+
+    folder: str
+    recipe: str
+
+
+class DelongDifference(Measured):
+    """The difference of two AUROCs by DeLong, patients as clusters."""
+
+    p_value: float | None
+
+
+class ComparedMetric(Part):
+    """A metric of both runs, `difference` (a less b), and what it comes to in a sentence.
+
+    `delong` is of the AUROC alone. What is undefined is null.
+    """
+
+    a: Measured
+    b: Measured
+    difference: Measured
+    p_value: float | None
+    delong: DelongDifference | None
+    sentence: str
+
+
+class ComparedRuns(Part):
+    """What `compare --json` prints: both runs, how their recipes differ, each metric compared.
+
+    `positives` is null where no class is melanoma, `recipe_differences` where a folder has no
+    recipe.yaml.
+    """
+
+    a: RunName
+    b: RunName
+    images: int
+    positives: int | None
+    groups: int
+    folds_digest: str
+    leaks: tuple[str, ...]
+    recipe_differences: tuple[str, ...] | None
+    metrics: dict[str, ComparedMetric]
 
 
 def compare_runs_in(
@@ -25,14 +70,12 @@ def compare_runs_in(
     metrics: list[str] | tuple[str, ...] = (),
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """What `--json` prints: both runs, how their recipes differ, and each metric compared.
+) -> ComparedRuns:
+    """Both runs, how their recipes differ, and each of the metrics (default: the AUROC) compared.
 
-    `metrics` -> NAME -> `a`, `b`, `difference` (a less b) as `{value, low, high}`, `p_value`, for
-    auroc `delong` (patients as clusters) beside them, and `sentence`. Raises WeightsError for a
-    folder that holds no evaluated run, FoldError and DataError for two that cannot be paired.
+    Raises WeightsError for a folder that holds no evaluated run, FoldError and DataError for two
+    that cannot be paired, RecipeError for a metric that they do not have.
     """
-
     a, b = pair_runs(load_evaluated(first), load_evaluated(second))
     names = _choose_metrics(metrics, a, b)
     compared = compare_runs(
@@ -42,30 +85,31 @@ def compare_runs_in(
         resamples=resamples,
         rng=np.random.default_rng(seed),
     )
-    positives = None if a.melanoma is None else int(a.melanoma.sum())
-    return {
-        "a": {"folder": str(first), "recipe": a.name},
-        "b": {"folder": str(second), "recipe": b.name},
-        "images": len(a.frame),
-        "positives": positives,
-        "groups": int(a.groups.max()) + 1,
-        "folds_digest": a.folds_digest,
-        "leaks": sorted({*a.leaks, *b.leaks}),
-        "recipe_differences": _recipe_differences(first, second),
-        "metrics": {
-            name: {
-                **_measured(compared[name]),
-                "delong": _delong(a, b) if name == "auroc" else None,
-                "sentence": _sentence(METRICS[name], compared[name]),
-            }
+    return ComparedRuns(
+        a=RunName(folder=str(first), recipe=a.name),
+        b=RunName(folder=str(second), recipe=b.name),
+        images=len(a.frame),
+        positives=None if a.melanoma is None else int(a.melanoma.sum()),
+        groups=int(a.groups.max()) + 1,
+        folds_digest=a.folds_digest,
+        leaks=tuple(sorted({*a.leaks, *b.leaks})),
+        recipe_differences=_recipe_differences(first, second),
+        metrics={
+            name: ComparedMetric(
+                a=compared[name].first.measured(),
+                b=compared[name].second.measured(),
+                difference=compared[name].difference.measured(),
+                p_value=compared[name].defined_p_value(),
+                delong=_delong(a, b) if name == "auroc" else None,
+                sentence=_sentence(METRICS[name], compared[name]),
+            )
             for name in names
         },
-    }
+    )
 
 
 def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) -> list[str]:
     """The metrics asked for, or the first that both runs have. Raises RecipeError."""
-
     # Without a need a metric is of melanoma where there is one, else of the likeliest class.
     alike = len({bool(run.images.melanoma) for run in runs}) == 1
     possible = [
@@ -86,29 +130,20 @@ def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) ->
     return list(dict.fromkeys(wanted)) or ["auroc" if "auroc" in possible else possible[0]]
 
 
-def _recipe_differences(first: Path, second: Path) -> list[str] | None:
+def _recipe_differences(first: Path, second: Path) -> tuple[str, ...] | None:
     """`field: A's -> B's`; None where a folder has no recipe.yaml."""
     paths = [folder / "recipe.yaml" for folder in (first, second)]
     if not all(path.is_file() for path in paths):
         return None
     ours, theirs = (load_recipe(path).identity() for path in paths)
-    return differences(theirs, ours)
+    return tuple(differences(theirs, ours))
 
 
-def _measured(compared: Comparison) -> dict[str, Any]:
-    return {
-        "a": compared.first.measured().model_dump(),
-        "b": compared.second.measured().model_dump(),
-        "difference": compared.difference.measured().model_dump(),
-        "p_value": compared.p_value if isfinite(compared.p_value) else None,
-    }
-
-
-def _delong(a: EvaluatedRun, b: EvaluatedRun) -> dict[str, float | None]:
-
+def _delong(a: EvaluatedRun, b: EvaluatedRun) -> DelongDifference:
     assert a.melanoma is not None
     found = delong_difference(a.melanoma, a.column("prob"), b.column("prob"), groups=a.groups)
-    return {name: value if isfinite(value) else None for name, value in found._asdict().items()}
+    numbers = (number if isfinite(number) else None for number in found)
+    return DelongDifference(**dict(zip(found._fields, numbers, strict=True)))
 
 
 def _sentence(spec: MetricSpec, compared: Comparison) -> str:

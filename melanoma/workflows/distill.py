@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ from melanoma.storage import sha256_of, write_atomic, write_json
 from melanoma.training.fold_data import FoldData
 from melanoma.training.teacher import TEACHER, Members, Teacher, fold_name, read_teacher
 from melanoma.training.weights_origin import seen_before
-from melanoma.workflows.compare import compare_runs_in
+from melanoma.workflows.compare import ComparedRuns, compare_runs_in
 from melanoma.workflows.watch import SILENT, Watch
 
 SOFT_TARGETS = "soft_targets"  # in the student's run folder
@@ -116,7 +115,7 @@ def write_soft_targets(
     return replace(teacher, files=files)
 
 
-def compare_with(student: Path, teachers: Sequence[Path]) -> list[dict[str, Any]]:
+def compare_with(student: Path, teachers: Sequence[Path]) -> list[ComparedRuns]:
     """The student's out-of-fold scores against those of each that has some: compare_runs_in."""
     return [compare_runs_in(student, one) for one in teachers if (one / "oof.csv").is_file()]
 

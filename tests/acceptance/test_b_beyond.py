@@ -251,20 +251,20 @@ def test_b9_two_runs_are_compared_in_pairs_with_an_interval_by_patient(
     bundle_folder: Path,
 ) -> None:
     same = compare_runs_in(bundle_folder, bundle_folder, metrics=["auroc"], resamples=100)
-    none = same["metrics"]["auroc"]["difference"]
-    assert (none["value"], none["low"], none["high"]) == (0, 0, 0)
+    none = same.metrics["auroc"].difference
+    assert (none.value, none.low, none.high) == (0, 0, 0)
     first, second = (ROOT / f"results/ham10000_melanoma_{name}" for name in ("capped", "weighted"))
     found = compare_runs_in(first, second, metrics=["auroc"], resamples=100)
     tables = [pd.read_csv(folder / "oof.csv.gz") for folder in (first, second)]
     ours, theirs = (roc_auc_score(table["target"], table["prob"]) for table in tables)
-    difference = found["metrics"]["auroc"]["difference"]
-    assert difference["value"] == pytest.approx(ours - theirs)
+    auroc = found.metrics["auroc"]
+    assert auroc.difference.value == pytest.approx(ours - theirs)
     # Paired: far narrower than two intervals of runs that had nothing in common.
-    alone = [found["metrics"]["auroc"][name] for name in "ab"]
-    widths = [one["high"] - one["low"] for one in (*alone, difference)]
+    both = (auroc.a, auroc.b, auroc.difference)
+    widths = [(one.high or 0) - (one.low or 0) for one in both]
     assert widths[2] < 0.7 * np.hypot(*widths[:2])
     groups = tables[0]["group"].nunique()
-    assert (found["images"], found["groups"]) == (len(tables[0]), groups) and found["folds_digest"]
+    assert (found.images, found.groups) == (len(tables[0]), groups) and found.folds_digest
 
 
 def test_b10_an_external_set_is_tested_in_one_command(

@@ -69,7 +69,9 @@ def class_run(folder: Path, *, skill: float, melanoma: bool, seed: int = 1) -> P
 
 
 def compared(a: Path, b: Path, *metrics: str, **options: Any) -> dict[str, Any]:
-    return compare_runs_in(a, b, metrics=list(metrics), resamples=300, **options)
+    """As `--json` prints it."""
+    found = compare_runs_in(a, b, metrics=list(metrics), resamples=300, **options)
+    return found.model_dump(mode="json")
 
 
 def test_each_side_is_scikit_learn_s_on_its_own_table(tmp_path: Path) -> None:

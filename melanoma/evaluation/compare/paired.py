@@ -7,6 +7,7 @@ cancels.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ class Comparison(NamedTuple):
     second: Interval
     difference: Interval
     p_value: float
+
+    def defined_p_value(self) -> float | None:
+        """The p-value as JSON has it: None where it is undefined, not NaN."""
+        return self.p_value if isfinite(self.p_value) else None
 
 
 def compare_runs(

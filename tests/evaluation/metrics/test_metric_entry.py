@@ -54,8 +54,8 @@ def test_a_metric_s_entry_is_found_in_every_form_of_a_report(toy: str) -> None:
 
 
 def test_two_runs_are_compared_by_it_and_it_is_listed(toy: str) -> None:
-    found = compare_runs_in(DEMO, DEMO, metrics=[toy], resamples=100)["metrics"][toy]
-    assert found["sentence"] == "A and B have the same mean prediction"
+    found = compare_runs_in(DEMO, DEMO, metrics=[toy], resamples=100).metrics[toy]
+    assert found.sentence == "A and B have the same mean prediction"
     with pytest.raises(RecipeError, match=r"--metric moon: unknown; known: auroc, .*, toy$"):
         compare_runs_in(DEMO, DEMO, metrics=["moon"])
 
