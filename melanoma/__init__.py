@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from melanoma.data.readers.table import LesionTable
     from melanoma.errors import FoldError, MelanomaError
     from melanoma.evaluation.compare.evaluated_run import load_evaluated
+    from melanoma.evaluation.render.figures import save_figures
     from melanoma.evaluation.render.text import report_lines
     from melanoma.evaluation.report.schema import validate_report
     from melanoma.recipe.overrides import load_recipe, make_recipe
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from melanoma.scoring.prediction import Prediction
     from melanoma.scoring.scorer import Scorer
     from melanoma.workflows.compare import compare_runs_in
+    from melanoma.workflows.curves import save_curves
     from melanoma.workflows.evaluate import evaluate_folds
     from melanoma.workflows.external import evaluate_external, evaluate_test
     from melanoma.workflows.prepare import prepare_array
@@ -76,6 +78,8 @@ __all__ = [
     "prepare_array",
     "read_lesions",
     "report_lines",
+    "save_curves",
+    "save_figures",
     "select_folds",
     "split_folds",
     "train_fold",
@@ -115,6 +119,8 @@ _PUBLIC = {
     "prepare_array": "workflows.prepare",
     "read_lesions": "data.readers.reader_catalog",
     "report_lines": "evaluation.render.text",
+    "save_curves": "workflows.curves",
+    "save_figures": "evaluation.render.figures",
     "select_folds": "workflows.train",
     "split_folds": "workflows.split",
     "train_fold": "workflows.train",

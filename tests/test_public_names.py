@@ -40,6 +40,24 @@ def test_a_type_checker_sees_the_same_names() -> None:
     assert seen == melanoma._PUBLIC
 
 
+def test_the_reference_has_every_public_name_where_it_is_defined() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text()
+    shown = re.findall(r"^::: melanoma\.(\S+)\.(\w+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted((module, name) for name, module in melanoma._PUBLIC.items())
+
+
+def test_matplotlib_draws_learning_rates_mistakes_and_explanations_alone() -> None:
+    """Every other chart is the one SVG of evaluation/render."""
+    drawing = re.compile(r"import .*\bfigure_at\b|(?:from|import) matplotlib", re.MULTILINE)
+    files = [file for room in ("melanoma", "api") for file in (ROOT / room).rglob("*.py")]
+    assert {file.name for file in files if drawing.search(file.read_text())} == {
+        "figure_style.py",  # how
+        "learning_rate_figure.py",
+        "mistake_figures.py",
+        *("pictures.py", "explainer_catalog.py"),
+    }
+
+
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, melanoma; melanoma.Recipe; print('torch' in sys.modules)"
     found = subprocess.run(
