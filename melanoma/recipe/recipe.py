@@ -249,6 +249,21 @@ class Recipe(Part):
         values["evaluation"] = {"views": self.evaluation.views}
         return values
 
+    def without_places(self) -> Recipe:
+        """The same recipe, by its digest too, without the folders of the machine it trained on."""
+        model, loss, data = self.model, self.loss, self.data
+        if loss.teacher is not None:
+            folder = Path(loss.teacher.folder).name
+            teacher = loss.teacher.model_copy(update={"folder": folder})
+            loss = loss.model_copy(update={"teacher": teacher})
+        model = model.model_copy(update={"pretrained": Path(model.pretrained).name})
+        sources = tuple(
+            one.model_copy(update={"folder": ""}) if Path(one.folder).is_absolute() else one
+            for one in data.sources
+        )
+        data = data.model_copy(update={"sources": sources})
+        return self.model_copy(update={"model": model, "loss": loss, "data": data})
+
     def digest(self) -> str:
         """sha256 of `identity()`."""
         return digest_of(self.identity())

@@ -325,6 +325,24 @@ def test_the_digest_ignores_only_what_changes_no_number_of_a_fold() -> None:
         assert recipe(**same).digest() == plain
 
 
+def test_without_its_places_a_recipe_names_no_folder_and_is_the_same() -> None:
+    sources = [
+        {"name": name, "folder": folder, "data": {"reader": "siim"}}
+        for name, folder in (("a", "/home/ann/a"), ("b", "beside/b"))
+    ]
+    found = recipe(
+        model={"pretrained": "/home/ann/START/fold_{fold}.safetensors"},
+        loss={"name": "bce", "teacher": {"folder": "/home/ann/soft_targets"}},
+        data={"reader": "siim", "sources": sources},
+    )
+    moved = found.without_places()
+    assert moved.digest() == found.digest()
+    assert "/home/ann" in found.to_yaml() and "/home/ann" not in moved.to_yaml()
+    assert moved.model.pretrained == "fold_{fold}.safetensors"
+    assert [one.folder for one in moved.data.sources] == ["", "beside/b"]
+    assert recipe().without_places() == recipe()
+
+
 @pytest.mark.parametrize(
     "section",
     [

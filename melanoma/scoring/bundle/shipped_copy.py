@@ -28,7 +28,8 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.overrides import make_recipe, read_values
+from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest
 from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.new_folder import new_folder
@@ -98,8 +99,12 @@ def _fill(
     for source in copied:
         copy_file(source, stage / source.name)
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    # As it stands: files of its own steps, which training alone needs, do not go along.
+    recipe = make_recipe(read_values(bundle.folder / "recipe.yaml"))
+    if (portable := recipe.without_places()) != recipe:
+        write_text(stage / "recipe.yaml", portable.to_yaml())
     if report != bundle.report:
-        manifest |= _write_report(report, stage)
+        manifest |= _write_report(report, portable, stage)
     files = [source.name for source in copied]
     if names and (listed := _training_images(bundle.folder)):
         write_text(stage / TRAINING_IMAGES, listed)
@@ -120,9 +125,8 @@ def _retarget(bundle: Bundle, prevalence: float) -> ReportContent:
     return retarget_report(bundle.report, prevalence)
 
 
-def _write_report(report: ReportContent, folder: Path) -> dict[str, Any]:
+def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> dict[str, Any]:
     """Write the report's files; returns what the manifest repeats of them."""
-    recipe = load_recipe(folder / "recipe.yaml")
     write_json(folder / "report.json", report.model_dump(mode="json"))
     for name, text in (
         ("report.html", render_html(report)),

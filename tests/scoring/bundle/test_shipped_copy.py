@@ -14,10 +14,12 @@ from scipy.special import logit
 
 from melanoma.data.name_digests import training_name_digest
 from melanoma.errors import RecipeError, StorageError
+from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import check_golden
 from melanoma.scoring.bundle.shipped_copy import Shipped, ship_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.storage import sha256_of
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
@@ -100,6 +102,28 @@ def test_a_copy_for_another_place_flags_the_same_images_at_its_prevalence(
     with pytest.raises(RecipeError, match="prevalence"):
         ship_bundle(here, tmp_path / "nowhere", prevalence=1.5)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_copy_names_no_folder_of_the_machine_that_trained_it(
+    trained: Any, shipped: Shipped, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(trained.folder, here)
+    recipe, manifest = here / "recipe.yaml", json.loads((here / "manifest.json").read_text())
+    own = f"  - own: {{file: mine.py, sha256: {'a' * 64}, p: 0.5}}"  # no such file goes along
+    typed = recipe.read_text().replace("pretrained: none", "pretrained: /home/ann/fold_{fold}.pth")
+    recipe.write_text(typed.replace("augment: []", f"augment:\n{own}"))
+    manifest["sha256"]["recipe.yaml"] = sha256_of(recipe)
+    (here / "manifest.json").write_text(json.dumps(manifest))
+    copy = ship_bundle(load_bundle(here), tmp_path / "copy", prevalence=0.02).bundle
+    said = (copy.folder / "recipe.yaml").read_text()
+    assert "pretrained: fold_{fold}.pth" in said and "mine.py" in said and "/home" not in said
+    digests = [make_recipe(read_values(f / "recipe.yaml")).digest() for f in (here, copy.folder)]
+    assert digests[0] == digests[1]
+    # Where there is none to leave out the file is the same, byte for byte.
+    assert sha256_of(shipped.bundle.folder / "recipe.yaml") == sha256_of(
+        trained.folder / "recipe.yaml"
+    )
 
 
 def test_a_note_that_is_not_there_is_refused_before_anything_is_written(
