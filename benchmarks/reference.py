@@ -31,6 +31,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.facts import run_facts
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.evaluation.score_table import OUT_OF_FOLD
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
@@ -55,16 +56,6 @@ class Run:
 # Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
 _SCRATCH = "model.pretrained=none"
 _FEW_EPOCHS = "training.epochs=3"
-_LESIONS = (
-    "actinic keratosis / intraepithelial carcinoma",
-    "basal cell carcinoma",
-    "benign keratosis-like lesion",
-    "dermatofibroma",
-    "melanoma",
-    "melanocytic nevus",
-    "vascular lesion",
-)
-_CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 _MOBILENET = (
     "model.backbone=mobilenet_v2",
     "model.pretrained=mobilenet_v2_imagenet.safetensors",
@@ -73,8 +64,8 @@ _MOBILENET = (
 # HAM10000's classes as folders stand in for the two clinical sets, which are not at hand, and the
 # one network whose ImageNet weights are at hand for theirs: frozen noise teaches a head nothing.
 _AS_FOLDERS = (
-    f"classes={json.dumps(_LESIONS)}",
-    f"data.labels={json.dumps(dict(zip(_CODES, _LESIONS, strict=True)))}",
+    f"classes={json.dumps(list(HAM10000_CLASSES.values()))}",
+    f"data.labels={json.dumps(HAM10000_CLASSES)}",
     "melanoma=[melanoma]",
     r"data.group_pattern=^(HAM_\d+)_",
     "data.group_is=lesion",
@@ -200,8 +191,9 @@ def ham10000_folders(shared: Path, work: Path) -> Path:
     places = ["--data", str(source), "--arrays", str(arrays), "--folds", str(folds)]
     _door("split", "--config", config, "--set", size, *places)
     images = {path.stem: path for path in source.rglob("*.jpg")}
+    codes = list(HAM10000_CLASSES)
     for row in pd.read_csv(folds, dtype=str).itertuples():
-        code = _CODES[int(row.target)]
+        code = codes[int(row.target)]
         part = "test" if row.fold == "0" else "train"
         target = folder / part / code / f"{row.lesion_id}_{row.image_name}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from recipes import BASE, recipe, refused, several
 
 from melanoma.data.augmentation import Augmentation
+from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.errors import RecipeError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.losses import find_loss
@@ -412,6 +413,22 @@ def test_every_config_begins_with_its_command_and_what_it_gives(path: Path) -> N
     ways = (f"melanoma.train --config {path.stem} ", f"--external {path.stem} ")
     assert "python -m melanoma." in command and any(way in command for way in ways)
     assert expected.startswith("# expected time and score: ")
+
+
+SEALED = sorted((CONFIGS[0].parents[1] / "weights").glob("*/recipe.yaml"))
+
+
+@pytest.mark.parametrize("reader", ["ham10000", "siim"])
+def test_recipes_of_one_data_set_say_the_same_of_it(reader: str) -> None:
+    """Each recipe can be read alone and is sealed as it stands; that they agree is held here."""
+    found = [one for one in map(load_recipe, [*CONFIGS, *SEALED]) if one.data.reader == reader]
+    assert len(found) > 2 and found[0].study.stated()
+    for one in found:
+        assert (one.study, one.image_type) == (found[0].study, "dermatoscope"), one.name
+    several = [one for one in found if not one.is_binary]
+    for one in several:
+        assert one.classes == tuple(HAM10000_CLASSES.values()), one.name
+        assert (one.melanoma, one.risk) == (("melanoma",), several[0].risk), one.name
 
 
 # Classes.
