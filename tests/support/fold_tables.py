@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ def held(**options: Any) -> Folds:
     return Folds(name="test", **options)
 
 
-def rules(k: int = 5, seed: int = 0, group_by: str = "patient") -> Folds:
-    return Folds(name="test", k=k, seed=seed, group_by=group_by)  # type: ignore[arg-type]
+def rules(k: int = 5, seed: int = 0, group_by: Literal["patient", "none"] = "patient") -> Folds:
+    return Folds(name="test", k=k, seed=seed, group_by=group_by)
 
 
 def random_lesions(seed: int) -> tuple[LesionTable, int]:
