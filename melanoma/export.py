@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from melanoma import terminal as t
-from melanoma.scoring.export.export_options import FORMATS, ExportOptions
+from melanoma.scoring.export.export_catalog import EXPORTS, find_export
+from melanoma.scoring.export.export_options import ExportOptions
 
 app = t.make_app()
 
@@ -17,7 +18,7 @@ app = t.make_app()
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; it must be new.")],
-    to: Annotated[str, typer.Option("--to", help=f"{', '.join(FORMATS)}.")],
+    to: Annotated[str, typer.Option("--to", help=f"{', '.join(EXPORTS)}.")],
     config: t.Config = t.DEFAULT_CONFIG,
     weights: t.Weights = None,
     settings: t.Settings = None,
@@ -36,7 +37,6 @@ def export(
     start = time.monotonic()
     options = ExportOptions(views=views, license=license_id)
     from melanoma.scoring.bundle.bundle import load_bundle
-    from melanoma.scoring.export.export_catalog import find_export
 
     write = find_export(to)
     bundle = load_bundle(t.bundle_folder(weights, config, settings))

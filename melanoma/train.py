@@ -16,6 +16,7 @@ import typer
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.tracking.tracker_catalog import list_trackers, tracking_places
 from melanoma.workflows.places import fold_file, fold_numbers, weights_folder
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def train(
         list[str] | None,
         typer.Option(
             "--track",
-            help="mlflow[:URI], tensorboard[:DIR], wandb[:PROJECT], repeatable; or none "
-            "(default MELANOMA_MLFLOW_URI).",
+            help=f"{list_trackers()}, repeatable; or none (default MELANOMA_MLFLOW_URI).",
         ),
     ] = None,
     on: t.On = None,
@@ -91,7 +91,6 @@ def train(
         fold_numbers(fold, list(range(asked.recipe.folds.k)))
     from melanoma.devices import resolve_device
     from melanoma.training.torchrun import join_ranks
-    from melanoma.training.tracking.tracker_catalog import tracking_places
 
     resolve_device(device)
     places = tracking_places(track)

@@ -36,6 +36,11 @@ from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.members import WatchedMembers
+from melanoma.training.tracking.tracker_catalog import (
+    TRACKERS,
+    TrackingSystem,
+    tracking_places,
+)
 from melanoma.workflows.train import check_recipe
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
@@ -221,10 +226,77 @@ def test_a_scoring_backend_is_found(
         choose_backend("toy", "cpu")
 
 
+def test_an_export_is_found(
+    monkeypatch: pytest.MonkeyPatch, call_door: Callable[..., Any], trained: Any, tmp_path: Path
+) -> None:
+    from melanoma import export as command
+    from melanoma.scoring.export.export_catalog import EXPORTS
+    from melanoma.scoring.export.export_folder import Exported
+
+    def write_toy(bundle: Any, folder: Path, options: Any) -> Exported:
+        folder.mkdir()
+        (folder / "views.txt").write_text(f"{options.views} of {bundle.name}")
+        return Exported(folder, "toy", file_bytes=3, largest=0.0)
+
+    monkeypatch.setitem(EXPORTS, "toy", write_toy)
+    said = CliRunner().invoke(command.app, ["--help"], env={"COLUMNS": "200"})
+    assert "onnx, openvino, huggingface, toy." in said.output
+    asked = ("export", tmp_path / "out", "--weights", trained.folder)
+    answer = call_door(*asked, "--to", "toyy")
+    assert answer.code == 2 and "--to toyy: did you mean toy? (known: onnx, " in answer.err
+    answer = call_door(*asked, "--to", "toy", "--views", "2", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["to"] == "toy"
+    assert (tmp_path / "out" / "views.txt").read_text() == "2 of tiny"
+
+
+class ToyTracker:
+    """Writes down what it is told of."""
+
+    name = "toy"
+
+    def __init__(self, place: str) -> None:
+        self.file = Path(place)
+
+    def start(self, facts: Any, recipe: Recipe, history: Any) -> None:
+        self.file.write_text(f"start {recipe.name}\n")
+
+    def epoch(self, record: Any) -> None:
+        self.file.write_text(f"{self.file.read_text()}epoch {record['epoch']}\n")
+
+    def finish(self, facts: Any, *, status: str) -> None:
+        self.file.write_text(f"{self.file.read_text()}{status}\n")
+
+
+def test_a_tracker_is_found(
+    monkeypatch: pytest.MonkeyPatch, call_door: Callable[..., Any], trained: Any, tmp_path: Path
+) -> None:
+    from melanoma import train as command
+
+    monkeypatch.setitem(TRACKERS, "toy", TrackingSystem(ToyTracker, "FILE", "toy.txt"))
+    said = CliRunner().invoke(command.app, ["--help"], env={"COLUMNS": "200"})
+    assert "wandb[:PROJECT], toy[:FILE], repeatable; or none" in " ".join(said.output.split())
+    assert tracking_places(["toy"]) == ("toy:toy.txt",)
+    with pytest.raises(
+        RecipeError, match=r"--track toyy: none, or mlflow\[:URI\], .*, toy\[:FILE\]"
+    ):
+        tracking_places(["toyy"])
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(trained.recipe.to_yaml())
+    base, told = trained.folder.parent, tmp_path / "told.txt"
+    answer = call_door(
+        *("train", "--config", recipe, "--data", base / "data", "--arrays", base / "arrays"),
+        *("--folds", base / "folds.csv", "--weights", tmp_path / "weights", "--fold", "0"),
+        *("--device", "cpu", "--track", f"toy:{told}"),
+    )
+    assert answer.code == 0, answer.err
+    assert told.read_text().splitlines() == ["start tiny", "epoch 1", "FINISHED"]
+
+
 def test_the_how_to_names_dicts_that_exist() -> None:
     page = (CHECKOUT / "docs/how-to/extend.md").read_text()
     rows = re.findall(r"^\|[^|]*\| `(\w+)` \| `([\w/]+)\.py`", page, re.M)
     kinds = [row for row in rows if row[0] != "METRICS"]  # metrics have a test of their own
-    assert len(kinds) == 7
+    assert len(kinds) == 9
     for name, path in kinds:
         assert isinstance(vars(importlib.import_module(path.replace("/", ".")))[name], dict), path

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from melanoma.errors import RecipeError
 
-FORMATS = ("onnx", "openvino", "huggingface")
 # A probability may differ by so much from the bundle's own, or nothing is written.
 TOLERANCE = 1e-4
 

@@ -32,6 +32,11 @@ TRACKERS: dict[str, TrackingSystem] = {
 }
 
 
+def list_trackers() -> str:
+    """What --track may be given, as help and messages have it: mlflow[:URI], ..."""
+    return ", ".join(f"{name}[:{one.place}]" for name, one in TRACKERS.items())
+
+
 def tracking_places(
     options: Sequence[str] | None, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
@@ -64,7 +69,6 @@ def make_trackers(places: Sequence[str] | str | None) -> list[Tracker]:
 def _complete(option: str, uri: str | None) -> str:
     name, _, place = option.partition(":")
     if name not in TRACKERS:
-        known = ", ".join(f"{key}[:{one.place}]" for key, one in TRACKERS.items())
-        raise RecipeError(f"--track {option}: none, or {known}")
+        raise RecipeError(f"--track {option}: none, or {list_trackers()}")
     own = uri if name == "mlflow" else None
     return f"{name}:{place or own or TRACKERS[name].default}"
