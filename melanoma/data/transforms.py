@@ -49,7 +49,7 @@ def _scaling(normalize: Normalize, device: torch.device) -> tuple[torch.Tensor, 
 
 
 def dihedral_views(images: torch.Tensor, views: int) -> list[torch.Tensor]:
-    """The first `views` of a square's eight symmetries: flips first, then their transposes."""
-    flips: list[tuple[int, ...]] = [(), (3,), (2,), (2, 3)]
-    upright = [images.flip(f) if f else images for f in flips]
-    return [*upright, *(image.transpose(2, 3) for image in upright)][:views]
+    """The first `views` of a square's eight symmetries, in the order of data/symmetries.py."""
+    mirrored, upside_down = images.flip(3), images.flip(2)
+    turned = [images, images.flip((2, 3)), mirrored.transpose(2, 3), upside_down.transpose(2, 3)]
+    return [*turned, mirrored, upside_down, *(view.transpose(2, 3) for view in turned[:2])][:views]

@@ -282,7 +282,8 @@ class Selection(Part):
 
 class Evaluation(Part):
     views: Literal[1, 2, 4, 8] = 1
-    """How many turned and mirrored views are scored and averaged, as logits."""
+    """How many views are scored and averaged, as logits: 2 adds the half turn, 4 the quarter turns,
+    8 their mirror images."""
     sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     """Sensitivity of the threshold that flags."""
     sensitivities: tuple[Share, ...] = (0.8, 0.9)

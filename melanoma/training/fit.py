@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from melanoma.data.device_augmentation.device_augmentation import make_augmentation
+from melanoma.data.symmetries import VIEW_ORDER
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
 from melanoma.models.classifier import Classifier, make_classifier
@@ -210,6 +211,7 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
             "folds_digest": data.folds.digest,
             "array_digest": data.array.digest,
             "decoder": data.array.decoder,
+            "view_order": VIEW_ORDER,
             "seed": recipe.seed,
             **numbers,
             "own_files": {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, label_folds, load_folds
+from melanoma.data.symmetries import require_view_order
 from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, concat_scores
 from melanoma.recipe.recipe import Recipe, differences
@@ -113,6 +114,8 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Reci
         watch.say(
             f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
         )
+    for run in runs:
+        require_view_order(run.facts.view_order, first.evaluation.views, str(run.folder))
     wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
     stated = {
         "evaluation": wanted,

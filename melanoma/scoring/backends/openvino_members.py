@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.images import Pixels
+from melanoma.data.symmetries import dihedral_squares
 from melanoma.devices import CPU, count_cores, has_bfloat16, step_back
 from melanoma.errors import WeightsError
 from melanoma.scoring.backends.conversion import openvino_models
@@ -241,13 +242,6 @@ def _torch_members(bundle: Bundle) -> TorchMembers:
     from melanoma.scoring.backends.torch_members import load_members
 
     return load_members(bundle, CPU)
-
-
-def dihedral_squares(squares: Pixels, views: int) -> list[Pixels]:
-    """The first `views` symmetries of (B, S, S, 3), in the order of transforms.dihedral_views."""
-    flips: list[tuple[int, ...]] = [(), (2,), (1,), (1, 2)]
-    upright = [np.flip(squares, flip) if flip else squares for flip in flips]
-    return [*upright, *(one.swapaxes(1, 2) for one in upright)][:views]
 
 
 def _compile(model: Any, precision: str, threads: int) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from melanoma.data.images import DECODER_VERSION
+from melanoma.data.symmetries import require_view_order
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
@@ -179,6 +180,8 @@ def load_bundle(folder: Path) -> Bundle:
             raise WeightsError(f"{path}: format {manifest['format']}, this version reads {FORMAT}")
         verify_digests(path, manifest["sha256"])
         require_members(path, manifest)
+        order, views = manifest.get("view_order", 1), manifest["preprocessing"]["views"]
+        require_view_order(order, views, str(folder))
         report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         recipe = _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
@@ -200,7 +203,8 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
     shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
     stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
     found += differences(shifts, stated_shifts, "prior_shift.")
-    found += sorted(manifest.keys() - stated.keys() - {"members", "decoder", "sha256"})
+    own = {"members", "decoder", "view_order", "sha256"}
+    found += sorted(manifest.keys() - stated.keys() - own)
     if (manifest.get("decoder") or 1) > DECODER_VERSION:
         found.append(f"decoder {manifest['decoder']} is newer than {DECODER_VERSION}")
     if found:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from melanoma.data.symmetries import VIEW_ORDER
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import (
@@ -48,6 +49,7 @@ def seal_bundle(
         **make_statement(recipe, report.content),
         "members": members,
         "decoder": runs[0].facts.decoder,
+        "view_order": VIEW_ORDER,
         "sha256": digests,
     }
     add_golden(stage, manifest, read_manifest(folder, manifest, report.content))

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
     from melanoma.scoring.scorer import Scorer
 
-# In the order of dihedral_views; a transposed one is the view before it with its sides exchanged.
-_FLIPS = ("upright", "mirrored", "upside_down", "half_turn")
-VIEWS = (*_FLIPS, *(f"{name}_transposed" for name in _FLIPS))
+# In the order of dihedral_views; a transposed one has its rows and columns exchanged.
+VIEWS = (
+    *("upright", "half_turn", "mirrored_transposed", "upside_down_transposed"),
+    *("mirrored", "upside_down", "upright_transposed", "half_turn_transposed"),
+)
 
 
 def score_views(scorer: Scorer, square: Pixels) -> list[dict[str, Any]]:

@@ -89,6 +89,7 @@ class RunStart(BaseModel):
     folds_digest: str
     array_digest: str
     decoder: int | None = 1  # version of the decoder that made the array
+    view_order: int = 1  # of the views that its held-out images were scored over
     seed: int = 0
     training_images: int | None = None
     validation_images: int | None = None

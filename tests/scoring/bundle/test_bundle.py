@@ -91,6 +91,15 @@ def test_the_decoder_of_the_training_is_stated(trained: Any, copied: Path) -> No
     assert load_bundle(copied).decoder == 1  # sealed before there were versions
 
 
+def test_a_bundle_of_two_views_that_were_a_mirror_image_is_refused(copied: Path) -> None:
+    def scored_otherwise(manifest: dict[str, Any]) -> None:
+        manifest["preprocessing"]["views"] = 2
+        del manifest["view_order"]
+
+    _edit_manifest(copied, scored_otherwise)
+    assert "2 views were mirror images" in _refusal(copied)
+
+
 @pytest.mark.parametrize(
     "edit", [lambda m: m.update(decoder=DECODER_VERSION + 1), lambda m: m.update(decodes=2)]
 )

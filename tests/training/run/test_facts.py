@@ -27,6 +27,7 @@ STARTED: dict[str, Any] = {
     "folds_digest": "f",
     "array_digest": "a",
     "decoder": 1,
+    "view_order": 1,
     "seed": 3,
     "training_images": 4,
     "validation_images": 2,
