@@ -64,7 +64,7 @@ class Metrics:
         self._ready.set_function(ready)
         for name, scorer in scorers.items():
             info = scorer.info()
-            about = [info[key] for key in ("version", "digest", "folds", "backend", "precision")]
+            about = (info.version, info.digest, info.folds, info.backend, info.precision)
             self._bundles.labels(name, *about).set(1)
             # From the start at 0: a rate has no gap before the first.
             self._photographs.labels(name, "scored")

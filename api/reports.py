@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from fastapi import Request, Response
 
@@ -83,7 +83,7 @@ def _read(scorer: Scorer) -> ServedReport:
 
 def _draw(scorer: Scorer, language: str) -> ServedReport:
     charts = draw_charts(scorer.bundle.report, Words(language))
-    answer = ChartsAnswer(model=ModelAnswer(**scorer.info()), charts=charts)
+    answer = ChartsAnswer(model=ModelAnswer(**asdict(scorer.info())), charts=charts)
     return _pack(answer.model_dump_json().encode())
 
 

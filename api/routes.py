@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
     }
     return BundleAnswer.model_validate(
         {
-            **scorer.info(),
+            **asdict(scorer.info()),
             "backbone": bundle.backbone,
             "classes": list(bundle.classes),
             "melanoma": list(bundle.melanoma),
@@ -102,7 +103,7 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
             "fit": bundle.fit,
             "views": scorer.views,
             "manifest_sha256": bundle.manifest_sha256,
-            "threshold": bundle.points[0] if bundle.points else None,
+            "threshold": asdict(bundle.points[0]) if bundle.points else None,
             "calibration": {"prevalence": bundle.calibration.prevalence},
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": without_names(bundle.report).warnings,
@@ -147,7 +148,7 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
     """A bundle's classes."""
     bundle = scorer.bundle
     return ClassesAnswer(
-        model=ModelAnswer(**scorer.info()),
+        model=ModelAnswer(**asdict(scorer.info())),
         classes=[ClassAnswer(name=n, melanoma=n in bundle.melanoma) for n in bundle.classes],
     )
 

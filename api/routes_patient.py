@@ -61,7 +61,7 @@ async def predict_patient(
         distinct_lesions=result.distinct,
         notes=notes,
         context=None if stack is None else ContextAnswer.model_validate(_describe(stack)),
-        model=ModelAnswer(**scorer.info()),
+        model=ModelAnswer(**asdict(scorer.info())),
         request_id=request_id_of(request),
         milliseconds=round(1000 * seconds, 1),
         disclaimer=DISCLAIMER,
@@ -94,7 +94,7 @@ def comparable_probability(outcome: Prediction | Refusal) -> float | None:
     """What a photograph's lesion is compared by; None without a score that counts."""
     if isinstance(outcome, Refusal):
         return None
-    if outcome.verdict is not None and outcome.verdict["code"] == "unscorable":
+    if outcome.verdict is not None and outcome.verdict.code == "unscorable":
         return None
     return outcome.melanoma_probability
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request
 
@@ -92,7 +93,7 @@ async def predict_batch(
     await log_answer(request, f"{len(uploads)} photographs", readable, seconds)
     return BatchAnswer(
         results=[answer_item(index, outcome) for index, outcome in enumerate(outcomes)],
-        model=ModelAnswer(**scorer.info()),
+        model=ModelAnswer(**asdict(scorer.info())),
         request_id=request_id_of(request),
         milliseconds=round(1000 * seconds, 1),
         disclaimer=DISCLAIMER,

@@ -97,7 +97,7 @@ def explain(
             named = f"{file.name}: " if len(files) > 1 else ""
             t.answer(f"{named}prediction: {answer.prediction} - {answer.probability:.1%}")
             if answer.verdict is not None:
-                t.answer(f"{named}{answer.verdict['text']}")
+                t.answer(f"{named}{answer.verdict.text}")
     if json:
         t.answer_json(answers)
     else:

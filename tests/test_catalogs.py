@@ -214,7 +214,7 @@ def test_a_scoring_backend_is_found(
         read_settings({"MELANOMA_BACKEND": "toyy"})
     assert read_settings({"MELANOMA_BACKEND": "toy"}).engine == Engine("toy")
     assert choose_backend("auto", "cpu") == choose_backend("auto", "cuda") == "toy"
-    assert open_scorer(trained.folder, engine=Engine("toy")).info()["backend"] == "toy"
+    assert open_scorer(trained.folder, engine=Engine("toy")).info().backend == "toy"
     photograph = tmp_path / "mole.jpg"
     photograph.write_bytes(trained.photograph(3))
     asked = ("predict", photograph, "--weights", trained.folder, "--json")

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.prevalence import retarget
 from melanoma.scoring.bundle.bundle import Bundle
-from melanoma.scoring.bundle.operating import asked_point
+from melanoma.scoring.bundle.operating import ServedPoint, asked_point
 
 
-def moved_point(
-    bundle: Bundle, threshold: float, prevalence: float | None
-) -> dict[str, Any] | None:
+def moved_point(bundle: Bundle, threshold: float, prevalence: float | None) -> ServedPoint | None:
     """What flags from `threshold` on, a probability at this prevalence, as an answer has it."""
     own = bundle.calibration.prevalence
     if prevalence is None or own is None or prevalence == own or not 0 < threshold < 1:
         return flagging_point(bundle, threshold)
     (there,) = retarget(np.array([threshold]), trained=prevalence, wanted=own)
     point = flagging_point(bundle, float(there))
-    return {**point, "value": threshold} if point else None
+    return replace(point, value=threshold) if point else None
 
 
-def flagging_point(bundle: Bundle, threshold: float | None) -> dict[str, Any] | None:
+def flagging_point(bundle: Bundle, threshold: float | None) -> ServedPoint | None:
     """What flags: from `threshold` on where one is given, else the bundle's first point; None where
     there is none. Raises RecipeError for a threshold of a bundle without melanoma."""
     if threshold is not None and not bundle.melanoma:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 
@@ -13,19 +13,35 @@ from melanoma.scoring.bundle.bundle import Bundle
 _ROUND = 1e-9
 
 
-def natural_frequency(probability: float, prevalence: float, bundle: Bundle) -> dict[str, Any]:
-    """`{of, melanomas, low, high, prevalence, text}` of a melanoma probability in (0, 1).
+@dataclass(frozen=True)
+class Frequency:
+    """Of `of` lesions with such a score `melanomas` are, at this prevalence; `text` says so.
 
     `of` is 100, or 1,000 where fewer than one of 100 are. `low` and `high` bound what was found
     among the bundle's held-out lesions of about this score, at this prevalence; None where that was
     not measured, or the bundle was recalibrated elsewhere.
     """
+
+    of: int
+    melanomas: int
+    low: int | None
+    high: int | None
+    prevalence: float
+    text: str
+
+
+def natural_frequency(probability: float, prevalence: float, bundle: Bundle) -> Frequency:
+    """The Frequency of a melanoma probability in (0, 1)."""
     of = 100 if probability >= 0.0095 else 1000
     ends = _ends(probability, prevalence, bundle)
     low, high = (None, None) if ends is None else _whole(ends, of)
     about = round(probability * of)
-    found: dict[str, Any] = {"of": of, "melanomas": about, "low": low, "high": high}
-    return {**found, "prevalence": prevalence, "text": _text(found, probability, prevalence)}
+    bound = "" if low is None else f" ({low} to {high})"
+    text = (
+        f"Of {of:,} lesions with such a score {_counted(about, of, probability)}{bound}, where "
+        f"{share_of(prevalence)} are."
+    )
+    return Frequency(of, about, low, high, prevalence, text)
 
 
 def _whole(ends: tuple[float, float], of: int) -> tuple[int, int]:
@@ -43,17 +59,12 @@ def _ends(probability: float, prevalence: float, bundle: Bundle) -> tuple[float,
     return min(float(low), probability), max(float(high), probability)
 
 
-def _text(found: dict[str, Any], probability: float, prevalence: float) -> str:
-    of, about = found["of"], found["melanomas"]
-    said = f"about {about} are melanomas"
+def _counted(about: int, of: int, probability: float) -> str:
     if about == 0:
-        said = "fewer than 1 is a melanoma"
-    elif about == of and probability < 1:
-        said = f"more than {of - 1} are melanomas"
-    elif about == 1:
-        said = "about 1 is a melanoma"
-    bound = "" if found["low"] is None else f" ({found['low']} to {found['high']})"
-    return f"Of {of:,} lesions with such a score {said}{bound}, where {share_of(prevalence)} are."
+        return "fewer than 1 is a melanoma"
+    if about == of and probability < 1:
+        return f"more than {of - 1} are melanomas"
+    return "about 1 is a melanoma" if about == 1 else f"about {about} are melanomas"
 
 
 def share_of(prevalence: float) -> str:

@@ -67,6 +67,15 @@ class Whitened:
 
 
 @dataclass(frozen=True)
+class PictureNovelty:
+    """A picture's score, and whether it is like none of the training's: `score` >= `threshold`."""
+
+    score: float
+    threshold: float
+    is_novel: bool
+
+
+@dataclass(frozen=True)
 class Novelty:
     """A Gaussian a member and one a group of the plain statistics, and the threshold at or above
     which a picture is novel. `means` and `spreads`, (K + groups,), are those of the logarithms of
@@ -101,10 +110,9 @@ class Novelty:
         logs = np.log(self.gaussians[number].distances(embeddings))
         return np.asarray((logs - self.means[number]) / self.spreads[number])
 
-    def judge(self, score: float) -> dict[str, Any]:
+    def judge(self, score: float) -> PictureNovelty:
         """The score as an answer has it."""
-        novel = bool(score >= self.threshold)
-        return {"score": float(score), "threshold": self.threshold, "is_novel": novel}
+        return PictureNovelty(float(score), self.threshold, bool(score >= self.threshold))
 
 
 def fit_gaussian(embeddings: Embeddings, *, rank: int = RANK) -> Gaussian:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.prevalence import retarget
 from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.bundle.operating import ServedPoint
 from melanoma.scoring.frequency import natural_frequency
 from melanoma.scoring.verdict import sum_by_risk
 
 if TYPE_CHECKING:
     from melanoma.scoring.prediction import Prediction
+
+P = TypeVar("P", bound=ServedPoint)
 
 
 def require_prevalence(value: float, bundle: Bundle) -> None:
@@ -40,16 +43,16 @@ def move_prediction(prediction: Prediction, bundle: Bundle, wanted: float) -> Pr
     def moved(values: list[float]) -> list[float]:
         return [float(v) for v in retarget(np.array(values), trained=here, wanted=wanted)]
 
-    def point(given: dict[str, Any]) -> dict[str, Any]:
-        return {**given, "value": moved([given["value"]])[0]}
+    def point(asked: P) -> P:
+        return replace(asked, value=moved([asked.value])[0])
 
     (probability,) = moved([score])
     shares = _move_shares(prediction.by_class, bundle, here, wanted)
     likeliest = max(shares, key=lambda name: shares[name])
     possible, text = prediction.set, prediction.frequency
     if possible is not None:
-        ranked = sorted(possible["classes"], key=lambda name: -shares[name])
-        possible = {**possible, "classes": ranked}
+        ranked = sorted(possible.classes, key=lambda name: -shares[name])
+        possible = replace(possible, classes=ranked)
     return replace(
         prediction,
         melanoma_probability=probability,

@@ -6,14 +6,42 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.evaluation.measure.other_cancer import OtherCancer
+from melanoma.recipe.sections import ImageType
+from melanoma.scoring.bundle.operating import JudgedPoint, ServedPoint
+from melanoma.scoring.frequency import Frequency
+from melanoma.scoring.novelty import PictureNovelty
+from melanoma.scoring.possible import PossibleClasses
+from melanoma.scoring.quality import Quality
+from melanoma.scoring.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What answered: the bundle's name, version and digest, its folds, what its photographs are
+    taken with, and what runs its networks with products of which type."""
+
+    name: str
+    version: int
+    digest: str
+    folds: int
+    image_type: ImageType
+    backend: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class OtherCancerShare(OtherCancer):
+    """The rule, and the probability of its classes if it is no melanoma."""
+
+    probability_if_no_melanoma: float
 
 
 @dataclass(frozen=True)
 class Prediction:
     """An answer. Probabilities are in [0, 1]; `flagged` is melanoma_probability >= threshold.
 
-    `threshold` is what flags: {value, at, sensitivity, specificity}, each of the two last {value,
-    low, high}, or None where it is not known. `thresholds` are all of the bundle's operating
+    `threshold` is what flags. `thresholds` are all of the bundle's operating
     points, the one that flags first unless another was asked for. Where the
     bundle names no melanoma class, melanoma_probability, threshold and flagged are None, and
     `by_fold` holds the members' probabilities of the predicted class, and there is no verdict but
@@ -35,22 +63,23 @@ class Prediction:
     probability: float
     by_class: dict[str, float]
     by_fold: list[float]
-    threshold: dict[str, Any] | None
-    thresholds: list[dict[str, Any]]
+    threshold: ServedPoint | None
+    thresholds: list[JudgedPoint]
     flagged: bool | None
-    verdict: dict[str, Any] | None
+    verdict: Verdict | None
     risk: dict[str, float] | None
-    other_cancer: dict[str, Any] | None
-    set: dict[str, Any] | None
-    frequency: dict[str, Any] | None
-    quality: dict[str, Any] | None
-    novelty: dict[str, Any] | None
+    other_cancer: OtherCancerShare | None
+    set: PossibleClasses | None
+    frequency: Frequency | None
+    quality: Quality | None
+    novelty: PictureNovelty | None
     calibrated: bool
     prevalence: float | None
     warnings: list[str]
-    model: dict[str, Any]
+    model: ModelInfo
     disclaimer: str = DISCLAIMER
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        quality = self.quality.as_dict() if self.quality else None
+        return {**asdict(self), "quality": quality}

@@ -40,9 +40,14 @@ class Quality:
     reasons: tuple[str, ...]
 
     @property
+    def ok(self) -> bool:
+        """Whether nothing stops it."""
+        return not self.reasons
+
+    @property
     def unscorable(self) -> str | None:
         """Why this photograph cannot be scored, and what to do; None where it can."""
-        if not self.reasons:
+        if self.ok:
             return None
         return f"This photograph is not good enough to score. {self.advice} {_AGAIN}"
 
@@ -55,7 +60,7 @@ class Quality:
         """Plain values, ready for JSON: the measures, `ok`, `reasons` and `advice`."""
         return {
             **asdict(self.measures),
-            "ok": not self.reasons,
+            "ok": self.ok,
             "reasons": list(self.reasons),
             "advice": self.advice,
         }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,17 @@ from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
 from melanoma.evaluation.scored_images import by_class
 from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.bundle.operating import JudgedPoint
 from melanoma.scoring.flagging import flagging_point, moved_point
-from melanoma.scoring.frequency import natural_frequency
+from melanoma.scoring.frequency import Frequency, natural_frequency
 from melanoma.scoring.members import MemberAnswers, Members
 from melanoma.scoring.novelty import UNSCORABLE
 from melanoma.scoring.other_prevalence import move_prediction
-from melanoma.scoring.possible import doubt, possible_classes
-from melanoma.scoring.prediction import Prediction
+from melanoma.scoring.possible import PossibleClasses, doubt, possible_classes
+from melanoma.scoring.prediction import ModelInfo, OtherCancerShare, Prediction
 from melanoma.scoring.quality import judge_square
 from melanoma.scoring.square_statistics import square_statistics
-from melanoma.scoring.verdict import make_verdict, reason_of, sum_by_risk
+from melanoma.scoring.verdict import Verdict, make_verdict, reason_of, sum_by_risk
 from melanoma.types import Floats
 
 if TYPE_CHECKING:
@@ -173,18 +174,17 @@ class Scorer:
         """
         return self.members.reference().networks
 
-    def info(self) -> dict[str, Any]:
-        """Name, version, digest, number of folds, what its photographs are taken with and what
-        runs it, as every answer has them."""
-        return {
-            "name": self.bundle.name,
-            "version": self.bundle.version,
-            "digest": self.bundle.digest,
-            "folds": len(self._shifts),
-            "image_type": self.bundle.image_type,
-            "backend": self.members.backend,
-            "precision": self.members.precision,
-        }
+    def info(self) -> ModelInfo:
+        """What scores, as every answer has it."""
+        return ModelInfo(
+            name=self.bundle.name,
+            version=self.bundle.version,
+            digest=self.bundle.digest,
+            folds=len(self._shifts),
+            image_type=self.bundle.image_type,
+            backend=self.members.backend,
+            precision=self.members.precision,
+        )
 
     def answer(
         self,
@@ -208,7 +208,7 @@ class Scorer:
         quality = None
         if limits and square is not None:
             quality = judge_square(square, limits, compressed=STRONG in warnings)
-        if new and new["is_novel"]:
+        if new and new.is_novel:
             unscorable = UNSCORABLE
         unscorable = unscorable or (quality.unscorable if quality else None)
         # The mean of probabilities, not of logits: each member is calibrated by itself.
@@ -218,12 +218,12 @@ class Scorer:
         shown = by_member[:, columns or [likeliest]].sum(axis=1)
         melanoma = float(shown.mean()) if columns else None
         points = [
-            {**point, "flagged": melanoma is not None and melanoma >= point["value"]}
+            JudgedPoint(**vars(point), flagged=melanoma is not None and melanoma >= point.value)
             for point in bundle.points
         ]
         flags = self._point
         shares = dict(zip(bundle.classes, mean.tolist(), strict=True))
-        flagged = melanoma >= flags["value"] if flags and melanoma is not None else None
+        flagged = melanoma >= flags.value if flags and melanoma is not None else None
         other = self._other_cancer(mean)
         possible = possible_classes(bundle, shares)
         return Prediction(
@@ -240,7 +240,7 @@ class Scorer:
             other_cancer=other,
             set=possible,
             frequency=None if unscorable else self._frequency(melanoma),
-            quality=quality.as_dict() if quality else None,
+            quality=quality,
             novelty=new,
             calibrated=bundle.is_calibrated,
             prevalence=bundle.calibration.prevalence,
@@ -248,14 +248,14 @@ class Scorer:
             model=self.info(),
         )
 
-    def _other_cancer(self, mean: Floats) -> dict[str, Any] | None:
+    def _other_cancer(self, mean: Floats) -> OtherCancerShare | None:
         bundle, rule = self.bundle, self.bundle.other_cancer
         if rule is None:
             return None
         share = share_if_no_melanoma(mean, bundle.classes, bundle.melanoma, rule.classes)
-        return {"probability_if_no_melanoma": float(share), **asdict(rule)}
+        return OtherCancerShare(**vars(rule), probability_if_no_melanoma=float(share))
 
-    def _frequency(self, melanoma: float | None) -> dict[str, Any] | None:
+    def _frequency(self, melanoma: float | None) -> Frequency | None:
         prevalence = self.bundle.calibration.prevalence
         if melanoma is None or prevalence is None:
             return None
@@ -265,20 +265,20 @@ class Scorer:
         self,
         flagged: bool | None,
         by_class: dict[str, float],
-        other: dict[str, Any] | None,
-        possible: dict[str, Any] | None,
+        other: OtherCancerShare | None,
+        possible: PossibleClasses | None,
         unscorable: str | None = None,
-    ) -> dict[str, Any] | None:
+    ) -> Verdict | None:
         if flagged is None and unscorable is None:
             return None
         return make_verdict(
             flagged=bool(flagged),
             by_class=by_class,
-            other_share=other["probability_if_no_melanoma"] if other else None,
+            other_share=other.probability_if_no_melanoma if other else None,
             rule=self.bundle.other_cancer,
             unscorable=unscorable,
             unsure=doubt(self.bundle, possible),
-        ).as_dict()
+        )
 
     def _own_warnings(self) -> list[str]:
         found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.number_format import percent
@@ -28,16 +28,12 @@ class Verdict:
     code: Code
     text: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {"code": self.code, "text": self.text}
 
-
-def reason_of(verdict: Mapping[str, Any] | None) -> str | None:
+def reason_of(verdict: Verdict | None) -> str | None:
     """Why a picture is unscorable, as make_verdict was told; None of any other verdict."""
-    if verdict is None or verdict["code"] != "unscorable":
+    if verdict is None or verdict.code != "unscorable":
         return None
-    return str(verdict["text"]).removesuffix(f" {_FLAGGED_ALL_THE_SAME}")
+    return verdict.text.removesuffix(f" {_FLAGGED_ALL_THE_SAME}")
 
 
 def sum_by_risk(by_class: Mapping[str, float], risk: Mapping[str, Risk]) -> dict[str, float]:

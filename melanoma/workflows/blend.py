@@ -23,7 +23,7 @@ from melanoma.types import Floats
 from melanoma.workflows.compare import RunName
 
 # A list of numbers by its name, or one a class.
-Numbers: TypeAlias = dict[str, list[float] | list[list[float]]]
+BlendNumbers: TypeAlias = dict[str, list[float] | list[list[float]]]
 _COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict's table
 
 
@@ -50,8 +50,8 @@ class BlendRecord(Part):
     leaks: tuple[str, ...]
     against_each: tuple[BlendAgainst, ...]
     against_mean: BlendAgainst
-    weights: Numbers
-    weights_by_fold: dict[str, Numbers]
+    weights: BlendNumbers
+    weights_by_fold: dict[str, BlendNumbers]
     beside: tuple[str, ...]
 
 
@@ -231,7 +231,7 @@ def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
     return replace(run, frame=run.frame[kept].assign(**columns))
 
 
-def _numbers(blend: Blend) -> Numbers:
+def _numbers(blend: Blend) -> BlendNumbers:
     if isinstance(blend, Weighted):
         return {"weights": list(blend.weights)}
     if isinstance(blend, Ranked):

@@ -177,7 +177,7 @@ def test_s3_9_versions_are_in_numeric_order_and_a_missing_bundle_is_clear(
     with pytest.raises(WeightsError, match="no bundle in") as refused:
         load_bundle(tmp_path)
     assert refused.value.exit_code == 5
-    assert scorer.info()["version"] == 1
+    assert scorer.info().version == 1
 
 
 def test_s3_10_names_with_spaces_survive_and_wrong_files_are_refused(

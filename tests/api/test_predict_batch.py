@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_one_damaged_photograph_costs_the_others_nothing(client, photographs):
 def test_the_answer_names_the_model_and_carries_the_disclaimer(client, photographs, scorer):
     reply = send(client, photographs[:1])
     answer = reply.json()
-    assert answer["model"] == scorer.info()
+    assert answer["model"] == asdict(scorer.info())
     assert "not a medical device" in answer["disclaimer"]
     assert answer["request_id"] == reply.headers["x-request-id"]
     assert answer["milliseconds"] > 0

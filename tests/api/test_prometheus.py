@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -36,7 +37,7 @@ def test_the_metrics_count_what_was_asked_and_answered(fresh_client, fresh_app, 
     assert before("photographs_total", model="tiny", outcome="scored") == 0
     assert before("ready") == 1
     unlabeled = ("name", "image_type")
-    info = {key: str(value) for key, value in scorer.info().items() if key not in unlabeled}
+    info = {key: str(value) for key, value in asdict(scorer.info()).items() if key not in unlabeled}
     assert before("bundle_info", model="tiny", **info) == 1
     files = {"file": photograph}
     for _ in range(3):

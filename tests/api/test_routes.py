@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from melanoma.scoring.scorer import Scorer
 
 def test_the_classes_are_the_bundles_in_their_order(client, scorer):
     answer = client.get("/classes").json()
-    assert answer["model"] == scorer.info()
+    assert answer["model"] == asdict(scorer.info())
     assert answer["classes"] == [
         {"name": "benign", "melanoma": False},
         {"name": "melanoma", "melanoma": True},
@@ -93,7 +93,7 @@ def test_the_report_and_the_card_are_files_without_images_names(client, scorer):
 def test_the_charts_are_those_of_the_report_in_the_language_asked_for(client, scorer):
     reply = client.get("/charts")
     assert reply.json()["charts"] == draw_charts(scorer.bundle.report)
-    assert reply.json()["model"] == scorer.info()
+    assert reply.json()["model"] == asdict(scorer.info())
     french = client.get("/charts", headers={"accept-language": "de-CH, fr-CH;q=0.9, en;q=0.5"})
     assert french.json()["charts"] == draw_charts(scorer.bundle.report, Words("fr"))
     assert "sensibilité" in french.text

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def test_the_answer_has_exactly_the_fields_of_the_design(post, photograph, score
     assert list(answer) == FIELDS
     assert answer["success"] is True
     assert answer["explanation"] is None
-    assert answer["model"] == scorer.info()
-    assert answer["threshold"] == scorer.bundle.points[0]
+    assert answer["model"] == asdict(scorer.info())
+    assert answer["threshold"] == asdict(scorer.bundle.points[0])
     assert answer["threshold"]["at"] == "sensitivity 0.95"
     caught = answer["threshold"]["sensitivity"]
     assert caught["low"] <= caught["value"] <= caught["high"]
@@ -349,7 +350,7 @@ def test_any_threshold_may_be_asked_for(client, photograph, scorer):
         assert answer["flagged"] is flagged
         calm = "unsure" if len(answer["set"]["classes"]) > 1 else "not_flagged"
         assert answer["verdict"]["code"] == ("flagged" if flagged else calm)
-        assert answer["threshold"] == asked_point(value, scorer.bundle.curve)
+        assert answer["threshold"] == asdict(asked_point(value, scorer.bundle.curve))
         assert answer["thresholds"] == own["thresholds"]
         batch = f"/predict/batch?threshold={value!r}"
         (item,) = client.post(batch, files=[("files", photograph)]).json()["results"]

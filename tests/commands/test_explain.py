@@ -56,7 +56,7 @@ def test_lime_draws_its_legend_and_says_the_prediction(
     assert answer.code == 0, answer.err
     expected = scorer.score(photograph.read_bytes())
     said = f"prediction: {expected.prediction} - {expected.probability:.1%}\n"
-    assert answer.out.startswith(said + expected.verdict["text"] + "\n")
+    assert answer.out.startswith(said + expected.verdict.text + "\n")
     assert answer.out.endswith(f" of the images are melanomas\n{expected.disclaimer}\n")
     assert str(out) in answer.err
     pixels = _pixels(out)

@@ -10,6 +10,7 @@ import pytest
 from melanoma.errors import RecipeError
 from melanoma.evaluation.report.schema_points import OperatingCurve
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.operating import Reached
 from melanoma.scoring.flagging import flagging_point, moved_point
 
 CURVE = OperatingCurve(
@@ -30,8 +31,8 @@ def test_the_first_point_flags_unless_a_threshold_is_asked_for(bundle: Bundle) -
     assert flagging_point(bundle, None) == bundle.points[0]
     asked = flagging_point(bundle, 0.3)
     assert asked is not None
-    assert (asked["value"], asked["at"]) == (0.3, "asked for")
-    assert asked["sensitivity"]["value"] == 0.6 and asked["specificity"]["value"] == 0.8
+    assert (asked.value, asked.at) == (0.3, "asked for")
+    assert (asked.sensitivity, asked.specificity) == (Reached(0.6), Reached(0.8))
     assert flagging_point(replace(bundle, thresholds=()), None) is None
 
 
@@ -52,9 +53,10 @@ def test_a_threshold_at_another_prevalence_reaches_what_flags_the_same_images(
                    if t >= odds / (1 + odds))  # fmt: skip
     found = moved_point(bundle, threshold, prevalence)
     assert found is not None
-    assert found["value"] == threshold
-    assert found["sensitivity"]["value"] == reached
-    assert found["sensitivity"] != (flagging_point(bundle, threshold) or {})["sensitivity"]
+    assert found.value == threshold
+    plain = flagging_point(bundle, threshold)
+    assert plain is not None
+    assert found.sensitivity == Reached(reached) != plain.sensitivity
 
 
 def test_nothing_moves_where_there_is_no_other_share(bundle: Bundle) -> None:

@@ -181,14 +181,14 @@ def test_a_novel_picture_is_unscorable_and_keeps_its_probability(
     before, plain = scorer.score_squares(squares)
     assert before.novelty is None
     assert known.novelty is not None
-    assert not known.novelty["is_novel"]
+    assert not known.novelty.is_novel
     assert known.verdict == before.verdict
     assert new.novelty is not None
-    assert new.novelty["is_novel"]
-    assert new.novelty["score"] >= new.novelty["threshold"]
+    assert new.novelty.is_novel
+    assert new.novelty.score >= new.novelty.threshold
     assert new.verdict is not None
-    assert new.verdict["code"] == "unscorable"
-    assert new.verdict["text"].startswith(UNSCORABLE)
+    assert new.verdict.code == "unscorable"
+    assert new.verdict.text.startswith(UNSCORABLE)
     assert new.melanoma_probability == pytest.approx(plain.melanoma_probability)
     assert new.flagged == plain.flagged
     explained = explain_gradcam(knowing, noise[0]).prediction

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -41,15 +40,15 @@ def test_probabilities_and_thresholds_move_and_flags_and_sets_stay(
         assert after.by_class["melanoma"] == pytest.approx(expected)
         assert sum(after.by_class.values()) == pytest.approx(1)
         assert after.flagged == before.flagged
-        assert after.flagged == (after.melanoma_probability >= after.threshold["value"])
-        assert [p["flagged"] for p in after.thresholds] == [p["flagged"] for p in before.thresholds]
+        assert after.flagged == (after.melanoma_probability >= after.threshold.value)
+        assert [p.flagged for p in after.thresholds] == [p.flagged for p in before.thresholds]
         assert before.verdict is not None and after.verdict is not None
-        assert after.verdict["code"] == before.verdict["code"]
+        assert after.verdict.code == before.verdict.code
         assert before.set is not None and after.set is not None
-        assert set(after.set["classes"]) == set(before.set["classes"])
+        assert set(after.set.classes) == set(before.set.classes)
         assert after.prevalence == wanted
         assert after.frequency is not None
-        assert f"where {share_of(wanted)} are" in after.frequency["text"]
+        assert f"where {share_of(wanted)} are" in after.frequency.text
         assert after.probability == max(after.by_class.values()) == after.by_class[after.prediction]
     there_and_back = shipped.at_prevalence(after, trained or 0.0)
     assert there_and_back.by_class == pytest.approx(before.by_class)
@@ -60,10 +59,10 @@ def test_a_threshold_that_was_asked_for_stands_at_the_answers_prevalence(shipped
     moved = shipped.at_prevalence(answer, 0.01)
     asked = shipped.flag_from(moved, moved.melanoma_probability or 0.0)
     assert asked.flagged and asked.threshold is not None
-    assert asked.threshold["value"] == moved.melanoma_probability
+    assert asked.threshold.value == moved.melanoma_probability
     same = shipped.flag_from(answer, answer.melanoma_probability or 0.0).threshold
     assert same is not None  # what it reaches is that of the same photographs
-    assert asked.threshold["sensitivity"] == same["sensitivity"]
+    assert asked.threshold.sensitivity == same.sensitivity
 
 
 @pytest.mark.parametrize("wanted", [0.0, 1.0, -1.0, float("nan")])
@@ -96,16 +95,17 @@ def test_a_probability_is_said_in_whole_lesions_within_what_was_found(
     shipped: Scorer, probability: float, of: int, said: str
 ) -> None:
     prevalence = shipped.bundle.calibration.prevalence or 0.0
-    found: dict[str, Any] = natural_frequency(probability, prevalence, shipped.bundle)
-    assert found["of"] == of
-    assert said in found["text"]
-    assert found["text"].endswith("), where 11 in 100 are.")
-    assert found["low"] / of <= probability <= found["high"] / of
+    found = natural_frequency(probability, prevalence, shipped.bundle)
+    assert found.low is not None and found.high is not None
+    assert found.of == of
+    assert said in found.text
+    assert found.text.endswith("), where 11 in 100 are.")
+    assert found.low / of <= probability <= found.high / of
     near = [b for b in shipped.bundle.near_scores if b.start <= probability][-1]
-    assert found["low"] / of <= near.low + 1e-9 and found["high"] / of >= near.high - 1e-9
+    assert found.low / of <= near.low + 1e-9 and found.high / of >= near.high - 1e-9
     older = natural_frequency(probability, prevalence, replace(shipped.bundle, near_scores=()))
-    assert (older["low"], older["high"]) == (None, None)
-    assert "(" not in older["text"]
+    assert (older.low, older.high) == (None, None)
+    assert "(" not in older.text
 
 
 def test_what_is_unscorable_has_no_frequency(shipped: Scorer) -> None:

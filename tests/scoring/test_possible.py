@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from melanoma.evaluation.measure.prediction_sets import SetRule
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
-from melanoma.scoring.possible import doubt, possible_classes
+from melanoma.scoring.possible import PossibleClasses, doubt, possible_classes
 
 CLASSES = ("nevus", "bcc", "melanoma", "wart")
 EVEN = (0.25,) * 4
@@ -30,10 +29,10 @@ def bundle(bundle_folder: Path) -> Bundle:
     )
 
 
-def classes_of(bundle: Bundle, *shares: float) -> Any:
+def classes_of(bundle: Bundle, *shares: float) -> list[str]:
     found = possible_classes(bundle, dict(zip(CLASSES, shares, strict=True)))
-    assert found is not None and found["level"] == 0.9
-    return found["classes"]
+    assert found is not None and found.level == 0.9
+    return found.classes
 
 
 def test_a_class_belongs_where_it_reaches_its_own_threshold_likeliest_first(bundle: Bundle) -> None:
@@ -46,7 +45,7 @@ def test_a_class_belongs_where_it_reaches_its_own_threshold_likeliest_first(bund
 def test_names_go_with_the_bundle_s_order_and_not_with_the_answer_s(bundle: Bundle) -> None:
     shares = {"wart": 0.02, "melanoma": 0.11, "nevus": 0.87, "bcc": 0.0}
     found = possible_classes(bundle, shares)
-    assert found == {"level": 0.9, "classes": ["nevus", "melanoma"]}
+    assert found == PossibleClasses(0.9, ["nevus", "melanoma"])
 
 
 def test_a_set_is_of_the_shares_that_its_rule_refers_to(bundle: Bundle) -> None:
@@ -93,7 +92,7 @@ def test_a_bundle_from_before_there_were_sets_has_none(bundle: Bundle) -> None:
 def test_there_is_doubt_where_a_cancer_stands_beside_a_harmless_class(
     bundle: Bundle, classes: list[str], unsure: bool
 ) -> None:
-    said = doubt(bundle, {"level": 0.9, "classes": classes})
+    said = doubt(bundle, PossibleClasses(0.9, classes))
     assert (said is not None) == unsure
     if said:
         assert f"cannot tell {classes[0]} from {classes[1]} here" in said
@@ -102,6 +101,6 @@ def test_there_is_doubt_where_a_cancer_stands_beside_a_harmless_class(
 
 def test_without_stated_risks_melanoma_alone_is_the_cancer(bundle: Bundle) -> None:
     silent = replace(bundle, risk={})
-    assert doubt(silent, {"level": 0.9, "classes": ["nevus", "bcc"]}) is None
-    said = doubt(silent, {"level": 0.9, "classes": ["nevus", "bcc", "melanoma"]})
+    assert doubt(silent, PossibleClasses(0.9, ["nevus", "bcc"])) is None
+    said = doubt(silent, PossibleClasses(0.9, ["nevus", "bcc", "melanoma"]))
     assert said is not None and "nevus, bcc from melanoma" in said

@@ -21,6 +21,7 @@ from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.models.classifier import Classifier
 from melanoma.scoring.backends import torch_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.operating import Reached, ServedPoint
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.epoch import predict_rows
 from melanoma.training.fit import fit_fold
@@ -178,17 +179,13 @@ def test_an_image_is_flagged_from_the_threshold_on(trained: Any, bundle: Bundle)
     assert [a.flagged for a in answers] == [p >= middle for p in probabilities]
     assert sum(a.flagged for a in answers) == 8
     stated = bundle.report.thresholds[0]
-    assert answers[0].threshold == {
-        "value": middle,
-        "at": "sensitivity 0.95",
-        "sensitivity": stated.sensitivity.model_dump(),
-        "specificity": stated.specificity.model_dump(),
-    }
+    reached = (Reached(**dict(one)) for one in (stated.sensitivity, stated.specificity))
+    assert answers[0].threshold == ServedPoint(middle, "sensitivity 0.95", *reached)
     for answer in answers:
-        asked = [(p["at"], p["flagged"]) for p in answer.thresholds]
+        asked = [(p.at, p.flagged) for p in answer.thresholds]
         expected = [answer.melanoma_probability >= p.value for p in at_middle.thresholds]
         assert asked == list(zip((p.at for p in bundle.thresholds), expected, strict=True))
-    assert {"sensitivity 0.8", "specificity 0.9"} <= {p["at"] for p in answers[0].thresholds}
+    assert {"sensitivity 0.8", "specificity 0.9"} <= {p.at for p in answers[0].thresholds}
     # The threshold stands beside the probability and never in it.
     assert [a.melanoma_probability for a in answers] == probabilities
 
@@ -201,11 +198,11 @@ def test_any_threshold_may_be_asked_for_with_what_it_reaches(trained: Any, bundl
         (answer,) = Scorer(bundle, threshold=value).score_squares(square)
         flagged = (oof["prob"] >= value).to_numpy()
         assert answer.threshold is not None
-        found = [answer.threshold[name]["value"] for name in ("sensitivity", "specificity")]
+        found = [answer.threshold.sensitivity.value, answer.threshold.specificity.value]
         assert found == pytest.approx(
             [flagged[melanoma].mean(), 1 - flagged[~melanoma].mean()], abs=1e-6
         )
-        assert (answer.threshold["value"], answer.threshold["at"]) == (value, "asked for")
+        assert (answer.threshold.value, answer.threshold.at) == (value, "asked for")
         assert answer.flagged == (answer.melanoma_probability >= value)
         # The bundle's own stay what they are.
         own = Scorer(bundle).score_squares(square)[0]
@@ -213,11 +210,7 @@ def test_any_threshold_may_be_asked_for_with_what_it_reaches(trained: Any, bundl
     scorer = Scorer(bundle, threshold=0.3)
     assert scorer.of_fold(0).threshold == 0.3
     (answer,) = Scorer(replace(bundle, curve=None), threshold=0.3).score_squares(square)
-    assert answer.threshold == {
-        "value": 0.3,
-        "at": "asked for",
-        **dict.fromkeys(("sensitivity", "specificity")),
-    }
+    assert answer.threshold == ServedPoint(0.3, "asked for")
     for value in (-0.1, 1.5):
         with pytest.raises(RecipeError, match="a probability from 0 to 1"):
             Scorer(bundle, threshold=value)
@@ -286,7 +279,7 @@ def test_fewer_folds_than_the_recipe_are_warned_of_in_every_answer(
     assert any("1 of 2 folds" in warning for warning in report.content.warnings)
     answer = Scorer(load_bundle(copied)).score(trained.photograph(0))
     assert answer.warnings == ["fewer_folds: 1 of 2"]
-    assert answer.model["folds"] == len(answer.by_fold) == 1
+    assert answer.model.folds == len(answer.by_fold) == 1
 
 
 def test_the_photograph_s_own_warnings_come_with_the_answer(scorer: Scorer) -> None:

@@ -13,7 +13,7 @@ from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.scoring.verdict import make_verdict, sum_by_risk
+from melanoma.scoring.verdict import Verdict, make_verdict, sum_by_risk
 
 RULE = OtherCancer(0.2, "sensitivity 0.95 for other cancers", ("bcc", "keratosis"))
 CALM = {"bcc": 0.05, "keratosis": 0.02, "nevus": 0.93}
@@ -66,7 +66,7 @@ def test_the_verdict_stays_where_melanoma_is_rarer(shipped: Scorer, tmp_path: Pa
         assert one.other_cancer is not None
         assert other.other_cancer is not None
         # The mean of the members' shares weighs them a little otherwise there.
-        assert other.other_cancer["value"] == one.other_cancer["value"]
+        assert other.other_cancer.value == one.other_cancer.value
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) ->
     members = np.full((5, 7), 1 / 7)
     answer = shipped.answer(members, unscorable="No lesion.")
     told = "Its score would flag it as a possible melanoma: have a doctor look at it soon."
-    assert answer.verdict == {"code": "unscorable", "text": f"No lesion. {told}"}
+    assert answer.verdict == Verdict("unscorable", f"No lesion. {told}")
     assert answer.flagged
     assert answer.melanoma_probability == pytest.approx(1 / 7)
     higher = shipped.flag_from(answer, 0.5)
-    assert higher.verdict == {"code": "unscorable", "text": "No lesion."}
+    assert higher.verdict == Verdict("unscorable", "No lesion.")
     assert shipped.flag_from(higher, 0.1).verdict == answer.verdict
     assert shipped.flag_from(shipped.answer(members), 0.5).verdict != answer.verdict
 
@@ -140,9 +140,9 @@ def test_the_shipped_model_judges_no_noise_no_even_color_and_no_gray_page(shippe
     )
     for answer in shipped.score_squares(others):
         assert answer.verdict is not None
-        assert answer.verdict["code"] == "unscorable"
+        assert answer.verdict.code == "unscorable"
         assert answer.novelty is not None
-        assert answer.novelty["score"] >= answer.novelty["threshold"]
+        assert answer.novelty.score >= answer.novelty.threshold
         assert answer.melanoma_probability is not None
 
 

@@ -28,7 +28,13 @@ from melanoma.recipe.sections import Head, ImageType, Risk, Scaling
 from melanoma.scoring.bundle.context import context_statement, read_context
 from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
 from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
-from melanoma.scoring.bundle.operating import sealed_intervals, served_curve, served_near_scores
+from melanoma.scoring.bundle.operating import (
+    SealedInterval,
+    ServedPoint,
+    sealed_intervals,
+    served_curve,
+    served_near_scores,
+)
 from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
 from melanoma.scoring.novelty import Novelty
@@ -97,7 +103,7 @@ class Bundle:
     other_cancer: OtherCancer | None = None
     risk: Mapping[str, Risk] = field(default_factory=dict)
     decoder: int | None = 1  # bundles that do not say it are older than the second version
-    intervals: tuple[dict[str, Any], ...] = ()
+    intervals: tuple[SealedInterval, ...] = ()
     curve: OperatingCurve | None = None
     sets: SetRule | None = None
     near_scores: tuple[NearScores, ...] = ()
@@ -119,11 +125,10 @@ class Bundle:
         return self.report.recalibrated is not None or self.report.calibration.helps
 
     @property
-    def points(self) -> list[dict[str, Any]]:
-        """The operating points as an answer has them: value, at, sensitivity and specificity."""
-        reached = {interval["at"]: interval for interval in self.intervals}
-        unknown = {"sensitivity": None, "specificity": None}
-        return [{**unknown, **reached.get(p.at, {}), **asdict(p)} for p in self.thresholds]
+    def points(self) -> list[ServedPoint]:
+        """The operating points as an answer has them."""
+        reached = {one.at: (one.sensitivity, one.specificity) for one in self.intervals}
+        return [ServedPoint(p.value, p.at, *reached.get(p.at, ())) for p in self.thresholds]
 
 
 def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
         },
         "folds_expected": report.folds_expected,
         **served_numbers(report, recipe),
-        "threshold_intervals": sealed_intervals(report),
+        "threshold_intervals": [asdict(one) for one in sealed_intervals(report)],
         **({"external": elsewhere} if elsewhere else {}),
         **({"quality": report.quality.limits.model_dump()} if report.quality else {}),
         **context_statement(report),
@@ -245,7 +250,7 @@ def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent)
         head=Head(**manifest["head"]) if "head" in manifest else None,
         seeds=manifest.get("seeds", 1),
         decoder=manifest.get("decoder", 1),
-        intervals=tuple(sealed_intervals(report)),
+        intervals=sealed_intervals(report),
         curve=served_curve(report),
         context=read_context(manifest),
         manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",

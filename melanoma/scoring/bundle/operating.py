@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import expit, logit
@@ -14,18 +14,59 @@ from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.types import Floats
 
 ASKED = "asked for"
-_REACHED = ("sensitivity", "specificity")
 
 
-def sealed_intervals(report: ReportContent) -> list[dict[str, Any]]:
-    """Of each threshold of the report its sensitivity and specificity, `{value, low, high}`.
+@dataclass(frozen=True)
+class Reached:
+    """A share of the held-out images and its 95 % interval; None where it is not known."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class SealedInterval:
+    """What the threshold that was chosen as `at` reaches."""
+
+    at: str
+    sensitivity: Reached
+    specificity: Reached
+
+
+@dataclass(frozen=True)
+class ServedPoint:
+    """A threshold as an answer has it: what has a probability of `value` or more is flagged.
+
+    What it reaches is None where that is not known.
+    """
+
+    value: float
+    at: str
+    sensitivity: Reached | None = None
+    specificity: Reached | None = None
+
+
+@dataclass(frozen=True)
+class JudgedPoint(ServedPoint):
+    """A threshold, and whether it would flag the photograph."""
+
+    flagged: bool = field(kw_only=True)
+
+
+def sealed_intervals(report: ReportContent) -> tuple[SealedInterval, ...]:
+    """Of each threshold of the report its sensitivity and specificity.
 
     A bundle that is moved to another prevalence flags the same images, and so reaches the same.
     """
-    return [
-        {"at": point.at, **{name: getattr(point, name).model_dump() for name in _REACHED}}
+    return tuple(
+        SealedInterval(
+            point.at,
+            Reached(**point.sensitivity.model_dump()),
+            Reached(**point.specificity.model_dump()),
+        )
         for point in report.thresholds
-    ]
+    )
 
 
 def served_curve(report: ReportContent) -> OperatingCurve | None:
@@ -61,20 +102,19 @@ def served_near_scores(report: ReportContent) -> tuple[NearScores, ...]:
     return tuple(served)
 
 
-def asked_point(value: float, curve: OperatingCurve | None) -> dict[str, Any]:
+def asked_point(value: float, curve: OperatingCurve | None) -> ServedPoint:
     """The threshold `value` as an answer has it, with what it reaches as far as that is known.
 
     No interval: the curve was sealed without. Raises RecipeError for what is no probability.
     """
     if not 0 <= value <= 1:
         raise RecipeError(f"threshold {value:g}: a probability from 0 to 1, such as 0.5")
-    point: dict[str, Any] = {"value": value, "at": ASKED, **dict.fromkeys(_REACHED)}
+    point = ServedPoint(value, ASKED)
     if curve is None:
         return point
     # At or above it lie the same images as at or above the next probability that occurs.
     row = int(np.searchsorted(curve.thresholds, value, side="left"))
-    last = row == len(curve.thresholds)
-    for name, nothing in zip(_REACHED, (0.0, 1.0), strict=True):
-        reached = nothing if last else getattr(curve, name)[row]
-        point[name] = {"value": reached, "low": None, "high": None}
-    return point
+    if row == len(curve.thresholds):  # nothing is flagged
+        return replace(point, sensitivity=Reached(0.0), specificity=Reached(1.0))
+    reached = Reached(curve.sensitivity[row]), Reached(curve.specificity[row])
+    return replace(point, sensitivity=reached[0], specificity=reached[1])

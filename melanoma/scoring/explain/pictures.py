@@ -149,7 +149,7 @@ def _details(explanation: Explanation) -> str:
     model = explanation.prediction.model
     folds = explanation.folds
     who = f"fold {folds[0]}" if len(folds) == 1 else f"{len(folds)} folds"
-    return f"{model['name']} {model['digest'][:8]}, {who}; {explanation.details}."
+    return f"{model.name} {model.digest[:8]}, {who}; {explanation.details}."
 
 
 def _title(axes: Axes, text: str) -> None:

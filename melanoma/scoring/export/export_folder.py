@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def describe(bundle: Bundle, *, views: int) -> dict[str, Any]:
         "views_evaluated": bundle.views,
         "calibrated": bundle.is_calibrated,
         "prevalence": bundle.calibration.prevalence,
-        "thresholds": bundle.points,
+        "thresholds": [asdict(point) for point in bundle.points],
         "phantoms": bundle.phantoms,
         "disclaimer": DISCLAIMER,
     }

@@ -147,7 +147,7 @@ def test_grad_cam_is_torch_s_and_needs_no_torch(
 
 def test_an_answer_names_what_ran_it(trained: Any, scorer: Scorer) -> None:
     model = scorer.score(trained.photograph(3)).model
-    assert (model["backend"], model["precision"]) == ("openvino", "float32")
+    assert (model.backend, model.precision) == ("openvino", "float32")
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -162,7 +162,7 @@ def test_the_golden_score_holds_in_both_precisions(
             open_scorer(kept, engine=half)
         return
     rounded = open_scorer(kept, engine=half)
-    assert rounded.info()["precision"] == "bfloat16"
+    assert rounded.info().precision == "bfloat16"
     assert rounded.members.reference().precision == "float32"
     require_golden(rounded)
 
@@ -205,7 +205,7 @@ def test_without_a_place_to_write_the_conversion_is_in_memory(
 ) -> None:
     shutil.rmtree(folder / conversion.FOLDER)
     (folder / conversion.FOLDER).write_text("no folder")
-    assert open_scorer(folder, engine=OPENVINO).info()["backend"] == "openvino"
+    assert open_scorer(folder, engine=OPENVINO).info().backend == "openvino"
     assert len(conversions) == 1
 
 

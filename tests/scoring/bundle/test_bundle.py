@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -302,4 +302,4 @@ def test_a_bundle_from_before_intervals_and_curve_is_loaded(copied: Path) -> Non
     bundle = load_bundle(copied)
     assert bundle.curve is None
     # Its report has the intervals all the same.
-    assert bundle.points[0]["sensitivity"] == report["thresholds"][0]["sensitivity"]
+    assert asdict(bundle.points[0])["sensitivity"] == report["thresholds"][0]["sensitivity"]

@@ -50,9 +50,9 @@ def test_thresholds_move_with_the_probabilities(trained: Any, moved: Bundle) -> 
         asked = float(np.quantile(here.curve.thresholds, share))
         there = float(expit(logit(asked) + factor))
         for name in ("sensitivity", "specificity"):
-            same = asked_point(asked, here.curve)[name]["value"]
+            same = getattr(asked_point(asked, here.curve), name)
             # A hair below: both roundings of one threshold are the same threshold.
-            assert asked_point(there - 1e-12, moved.curve)[name]["value"] == same
+            assert getattr(asked_point(there - 1e-12, moved.curve), name) == same
     report = json.loads((moved.folder / "report.json").read_text())
     assert report["retargeted"]["prevalence"] == 0.02
     assert report["thresholds"][0]["value"] == here.thresholds[0].value

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_the_file_answers_any_number_of_squares_by_member_and_says_what_it_is(
     assert json.loads(facts["classes"]) == list(bundle.classes)
     assert json.loads(facts["views"]) == bundle.views
     described = json.loads((onnx_folder / "model.json").read_text())
-    assert described["thresholds"] == bundle.points
+    assert described["thresholds"] == [asdict(point) for point in bundle.points]
     page = (onnx_folder / "README.md").read_text()
     assert "not a medical device" in page and bundle.digest in page
 
@@ -233,7 +234,7 @@ def test_melanoma_load_opens_the_folder_and_the_bundle_alike(
     hub_folder: Path, bundle_folder: Path, photograph: bytes, tmp_path: Path
 ) -> None:
     ours = melanoma.load(hub_folder, backend="torch").score(photograph)
-    assert ours.model["digest"] == bundle_of(hub_folder).digest
+    assert ours.model.digest == bundle_of(hub_folder).digest
     plain = melanoma.load(str(bundle_folder), backend="torch").score(photograph)
     assert plain.melanoma_probability == pytest.approx(ours.melanoma_probability, abs=1e-2)
     with pytest.raises(WeightsError, match="no bundle in"):

@@ -79,7 +79,7 @@ def test_top_prints_the_classes_with_two_decimals(
     first, possible, *ranked, refers, disclaimer, unchecked = answer.out.splitlines()
     assert "no novelty score" in unchecked
     assert expected.set is not None
-    assert possible == f"it may be: {', '.join(expected.set['classes'])}"
+    assert possible == f"it may be: {', '.join(expected.set.classes)}"
     name, share = expected.prediction, expected.probability
     assert first == f"prediction: {name} - {share:.1%}"
     found = sorted(expected.by_class.items(), key=lambda item: item[1])[:0:-1]
