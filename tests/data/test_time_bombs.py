@@ -20,7 +20,7 @@ from image_bytes import (
 )
 from PIL import Image, ImageFile, ImageOps
 
-from melanoma.data import jpeg_structure, png_structure, webp_structure
+from melanoma.data import jpeg_structure, webp_structure
 from melanoma.data.images import MAX_BYTES, count_pixels, decode_image
 from melanoma.data.jpeg_structure import MAX_SCANS, MAX_SEGMENTS, MAX_STRAY, read_jpeg
 from melanoma.data.phantoms.drawing import draw_phantom
@@ -136,22 +136,6 @@ def test_large_metadata_of_a_png_is_no_damage(kind: str, photograph: Image.Image
     found = decode_image(png(photograph, large_chunks()[kind]))
     assert np.array_equal(found.pixels, np.asarray(photograph))
     assert found.warnings == ()
-
-
-def test_text_that_inflates_is_inflated_only_so_far(
-    photograph: Image.Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inflated: list[int] = []
-    inflate = png_structure._inflate
-
-    def watched(packed: bytes, limit: int) -> bytes | None:
-        found = inflate(packed, limit)
-        inflated.append(len(found or b""))
-        return found
-
-    monkeypatch.setattr(png_structure, "_inflate", watched)
-    decode_image(png(photograph, large_chunks()["many zTXt bombs"]))
-    assert sum(inflated) <= png_structure.MAX_TEXT + png_structure.MAX_INFLATED
 
 
 def test_an_orientation_among_a_pngs_large_chunks_is_kept(photograph: Image.Image) -> None:
