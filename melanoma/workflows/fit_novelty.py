@@ -57,7 +57,7 @@ def fit_run_novelty(
 def summarize_novelty(
     found: HeldOutNovelty, labels: np.ndarray, groups: np.ndarray
 ) -> NoveltySummary:
-    """What the score does to the held-out images, by class, in the classes' first order."""
+    """What the score does to the held-out images, by class, sorted by name."""
     novel = found.scores >= found.novelty.threshold
     lines = [
         NoveltyLine(
