@@ -10,9 +10,8 @@ from file_trees import tree
 
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
-from melanoma.errors import DataError, RecipeError
+from melanoma.errors import DataError
 from melanoma.recipe.data_sections import IsicData
-from melanoma.recipe.overrides import make_recipe
 
 HEADER = (
     "isic_id,attribution,copyright_license,age_approx,anatom_site_general,concomitant_biopsy,"
@@ -114,21 +113,6 @@ def test_older_exports_have_one_diagnosis(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("isic_id,sex\nI1,male\n")
     with pytest.raises(DataError, match="has none of diagnosis_1"):
         read(tmp_path)
-
-
-def test_labels_without_their_column_are_refused() -> None:
-    values = {"name": "r", "folds": {"name": "f"}}
-    with pytest.raises(RecipeError, match=r"data\.labels: .*data\.diagnosis_col"):
-        make_recipe({**values, "data": {"reader": "isic", "labels": {"Nevus": "benign"}}})
-    with pytest.raises(RecipeError, match="reader isic knows two"):
-        make_recipe(
-            {
-                **values,
-                "data": {"reader": "isic"},
-                "classes": ["a", "b", "melanoma"],
-                "loss": {"name": "cross_entropy", "positive_weight": "none"},
-            }
-        )
 
 
 def test_malignant_and_no_more_is_no_benign_lesion(tmp_path: Path) -> None:
