@@ -1,0 +1,87 @@
+"""What lies beside an exported graph: its example, its description, its license."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.scoring.export.export_folder import copy_license, describe, folder_bytes, write_folder
+from melanoma.scoring.scorer import Scorer
+
+pytestmark = pytest.mark.slow  # together they take many seconds
+
+
+@pytest.fixture(scope="module")
+def folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What lies beside a graph, without one."""
+    stage = tmp_path_factory.mktemp("beside")
+    licensed = stage.parent / "licensed"
+    licensed.mkdir()
+    (licensed / "LICENSE.md").write_bytes(b"Mine.\r\n")
+    write_folder(
+        stage,
+        replace(bundle, folder=licensed, license="Mine."),
+        views=1,
+        runtime="onnxruntime",
+        file="model.onnx",
+        largest=2.5e-7,
+    )
+    return stage
+
+
+def test_the_example_s_answer_is_the_bundle_s_own(folder: Path, bundle: Bundle) -> None:
+    example = json.loads((folder / "model.json").read_text())["example"]
+    picture = (folder / example["file"]).read_bytes()
+    ours = Scorer(bundle, views=1).score(picture).by_class
+    assert example["probabilities"] == pytest.approx([ours[name] for name in bundle.classes])
+    other = Scorer(bundle, views=8).score(picture).by_class
+    assert example["probabilities"] != pytest.approx([other[name] for name in bundle.classes])
+
+
+def test_the_folder_says_how_it_was_made_and_holds_all_that_it_names(
+    folder: Path, bundle: Bundle
+) -> None:
+    described = json.loads((folder / "model.json").read_text())
+    assert (described["runtime"], described["file"]) == ("onnxruntime", "model.onnx")
+    assert described["largest_difference"] == 2.5e-7
+    page = (folder / "README.md").read_text()
+    for part in (bundle.digest, "not a medical device", "model.onnx", "to 2e-07", "LICENSE.md"):
+        assert part in page
+    compile((folder / "score.py").read_text(), "score.py", "exec")
+    assert (folder / "LICENSE.md").read_bytes() == b"Mine.\r\n"
+    assert folder_bytes(folder) == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_bundle_without_a_license_brings_none(bundle: Bundle, tmp_path: Path) -> None:
+    copy_license(replace(bundle, license=None), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_is_described_by_what_its_caller_must_know(
+    bundle: Bundle, of_classes: Bundle
+) -> None:
+    for one in (bundle, of_classes):
+        facts = describe(one, views=3)
+        assert json.loads(json.dumps(facts)) == facts
+        assert facts["input"]["shape"] == ["batch", one.size, one.size, 3]
+        assert facts["outputs"] == {
+            "probabilities": ["batch", len(one.classes)],
+            "by_member": ["batch", len(one.members), len(one.classes)],
+        }
+        assert facts["classes"] == list(one.classes)
+        assert facts["melanoma"] == list(one.melanoma)
+        assert (facts["views"], facts["views_evaluated"]) == (3, one.views)
+        assert facts["digest"] == one.digest
+        assert facts["thresholds"] == [asdict(point) for point in one.points]
+        assert facts["calibrated"] == one.is_calibrated
+
+
+def test_the_bytes_of_a_folder_are_those_of_all_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    for name, size in (("one", 5), ("a/two", 70), ("a/b/three", 900)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert folder_bytes(tmp_path) == 975
