@@ -1,13 +1,10 @@
-"""A sweep: no search sees its outer fold, a broken one goes on, and the estimate stands beside."""
+"""A sweep: no search sees its outer fold, and the same settings are trained once."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +13,13 @@ from tiny_backbone import make_tiny_backbone
 
 from melanoma.cluster.nested_sweep import outer_folds, trainings
 from melanoma.cluster.trials import ALL, Sweep
-from melanoma.errors import FoldError, InterruptedRun, RecipeError
+from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import load_recipe
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import select_folds
 
 pytestmark = pytest.mark.slow
-SPACE = "trials: 2\nspace: {optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -106,55 +102,3 @@ def test_outer_folds_are_read(text: str, known: list[int], found: list[int]) -> 
 def test_outer_folds_that_are_not_there_are_refused(text: str, known: list[int]) -> None:
     with pytest.raises(RecipeError):
         outer_folds(text, known)
-
-
-def test_a_broken_sweep_goes_on_and_says_what_an_unbroken_one_says(
-    recipe: Path,
-    phantom_set: Path,
-    prepared: Path,
-    tmp_path: Path,
-    call_door: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    options = [
-        *("--config", recipe, "--data", phantom_set, "--arrays", prepared / "arrays"),
-        *("--folds", prepared / "folds.csv", "--space", tmp_path / "space.yaml", "--outer", "0"),
-    ]
-    whole = call_door("sweep", *options, "--out", tmp_path / "whole", "--json")
-    assert whole.code == 0, whole.err
-    fit, calls = Sweep._fit, iter(range(100))
-
-    def breaking(self: Sweep, *arguments: Any) -> Any:
-        if next(calls) in (1, 4, 9):
-            raise InterruptedRun("enough", signal_number=15)
-        return fit(self, *arguments)
-
-    monkeypatch.setattr(Sweep, "_fit", breaking)
-    for _ in range(3):
-        assert call_door("sweep", *options, "--out", tmp_path / "broken").code == 143
-    ended = call_door("sweep", *options, "--out", tmp_path / "broken")
-    assert ended.code == 0, ended.err
-    results = [
-        json.loads((tmp_path / name / "sweep.json").read_text()) for name in ("whole", "broken")
-    ]
-    assert results[0] == results[1]
-    result = results[0]
-    assert result["nested"] == result["outer"][0]["last"]
-    assert f"nested estimate: auroc {result['nested']:.4f} (fold 0" in ended.out
-    assert "python -m melanoma.train" in ended.out.splitlines()[-1]
-    assert "--set optimizer.rate=" in ended.out.splitlines()[-1]
-    (tmp_path / "space.yaml").write_text(SPACE.replace("1.0e-4", "1.0e-5"))
-    other = call_door("sweep", *options, "--out", tmp_path / "broken")
-    assert other.code == 2
-    assert "holds a sweep of another space" in other.err
-
-
-def test_without_optuna_one_line_says_what_to_install(
-    recipe: Path, tmp_path: Path, call_door: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    ended = call_door("sweep", "--config", recipe, "--space", tmp_path / "space.yaml")
-    assert ended.code == 2
-    assert "pip install 'melanoma[sweep]'" in ended.err
