@@ -57,7 +57,8 @@ class ExplanationsAnswer(BaseModel):
 class ExternalAnswer(BaseModel):
     """What a bundle reached on another set: `sensitivity` and `specificity` at its own threshold.
 
-    `source` says what the images are, `warnings` what that report warns of.
+    `source` says what the images are, `warnings` what that report warns of. Where `without` names
+    a set of the training, the result is of the same training without that set.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ExternalAnswer(BaseModel):
     specificity: MeasuredAnswer
     members_sensitivity: float | None
     members_specificity: float | None
+    without: str | None
     warnings: list[str]
 
 
