@@ -79,6 +79,45 @@ def test_no_two_modules_have_one_name_but_a_command_and_its_workflow() -> None:
     assert [str(file) for file in files if names.count(file.name) > 1] == []
 
 
+# They hold types alone: nothing in them could go wrong that mypy does not see.
+TYPES_ALONE = {
+    "api.responses_patient": "an answer's fields, which test_routes_patient reads",
+    "melanoma.data.device_augmentation.step_values": "a dict's type, and a step without values",
+    "melanoma.training.function_types": "two signatures",
+}
+
+
+def _named_in_tests() -> set[str]:
+    """The modules that tests import, or name in a text such as that of a monkeypatch."""
+    named: set[str] = set()
+    for file in (ROOT / "tests").rglob("*.py"):
+        if file == Path(__file__).resolve():
+            continue  # the list above names what no test does
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                named |= {f"{node.module}.{alias.name}" for alias in node.names}
+                named.add(str(node.module))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for path in re.findall(r"\b(?:melanoma|api)(?:\.\w+)+", node.value):
+                    named |= {path.rsplit(".", count)[0] for count in range(path.count("."))}
+    return named
+
+
+def test_every_module_has_tests_of_its_own_or_is_named_in_another_s() -> None:
+    tests = {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
+    named = _named_in_tests()
+    modules = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for room in ("melanoma", "api")
+        for file in (ROOT / room).rglob("*.py")
+        if file.stem != "__init__"
+    }
+    untested = {m for m in modules - named if f"test_{m.rsplit('.', 1)[1]}" not in tests}
+    assert untested == TYPES_ALONE.keys()
+
+
 def test_no_module_has_more_than_three_hundred_lines() -> None:
     files = [file for room in ("melanoma", "api") for file in (ROOT / room).rglob("*.py")]
     lines = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
