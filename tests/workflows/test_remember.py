@@ -54,6 +54,8 @@ def test_both_records_keep_the_options_beside_what_they_had(
 def test_without_options_an_earlier_command_s_stay(
     array: ImageArray, folds: Path, tmp_path: Path
 ) -> None:
+    remember_options(array, tmp_path, BASE, [], folds=folds)
+    assert record(record_file(folds)) == {"folds": "digest"}, "nothing was said, nothing is kept"
     remember_options(array, tmp_path, BASE, OPTIONS, folds=folds)
     remember_options(array, tmp_path, {}, [], folds=folds)
     for path in (tmp_path / "x_train_32.json", record_file(folds)):
