@@ -74,7 +74,7 @@ def finish_again(one: FinishedFold, target: Path, recipe: Recipe, **facts: Any) 
         batch_size=recipe.training.batch_size,
     )
     best = one.run.scores.logits("logit_best")
-    scores = score_table(one.data, kept=logits, best=best, last=logits)
+    scores = score_table(one.data, selected=logits, best=best, last=logits)
     names = scores.frame["image_name"].tolist()
     assert names == one.run.scores.frame["image_name"].tolist()
     target.mkdir(parents=True, exist_ok=True)

@@ -38,14 +38,14 @@ def auxiliary_targets(recipe: Recipe, data: FoldData, length: int) -> npt.NDArra
     """(length,) the number of each row's value among auxiliary_values, -1 where it has none: as in
     a test part, and in every source."""
     values, rules = auxiliary_values(recipe, data), recipe.loss.auxiliary
-    found = np.full(length, _UNKNOWN, np.float32)
+    targets = np.full(length, _UNKNOWN, np.float32)
     if rules is None:
-        return found
+        return targets
     number = {value: n for n, value in enumerate(values)}
     frame = data.folds.frame
     for name, value in zip(frame["image_name"], frame[rules.column].astype(str), strict=True):
-        found[data.array.row_of[name]] = number.get(value, _UNKNOWN)
-    return found
+        targets[data.array.row_of[name]] = number.get(value, _UNKNOWN)
+    return targets
 
 
 class AuxiliaryLoss:
@@ -55,11 +55,11 @@ class AuxiliaryLoss:
     def __init__(self, loss: LossFunction, *, outputs: int, weight: float) -> None:
         self.loss, self.outputs, self.weight = loss, outputs, weight
 
-    def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """`logits` (B, outputs + values) against `wanted` (B, T + 1)."""
-        own, value = wanted[:, :-1], wanted[:, -1]
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`logits` (B, outputs + values) against `targets` (B, T + 1)."""
+        own, value = targets[:, :-1], targets[:, -1]
         main = self.loss(logits[:, : self.outputs], own[:, 0] if own.shape[1] == 1 else own)
         known = (value >= 0).to(logits.dtype)
         number = value.clamp(min=0).to(torch.int64)
         other = F.cross_entropy(logits[:, self.outputs :].float(), number, reduction="none")
-        return main + self.weight * (other * known).sum() / len(wanted)
+        return main + self.weight * (other * known).sum() / len(targets)

@@ -39,10 +39,10 @@ def _with_sources(data: FoldData) -> npt.NDArray[np.float32]:
 
 
 def _source_targets(table: SourceTable, classes: Sequence[str]) -> npt.NDArray[np.float32]:
-    found = np.zeros((len(table), len(classes) + 2), np.float32)
-    found[:, : len(classes)] = table.possible(classes)
+    targets = np.zeros((len(table), len(classes) + 2), np.float32)
+    targets[:, : len(classes)] = table.possible(classes)
     rules, soft = table.source.soft_target, table.soft
     if rules is not None:
         taught = np.isfinite(soft)
-        found[taught, -2], found[taught, -1] = soft[taught], rules.weight
-    return found
+        targets[taught, -2], targets[taught, -1] = soft[taught], rules.weight
+    return targets

@@ -75,19 +75,22 @@ class GraphedPasses:
         return graph.loss
 
     def _record(self, pixels: Tensor, targets: Tensor) -> _Graph:
-        static, wanted = pixels.to(self.device, copy=True), targets.to(self.device, copy=True)
+        static, static_targets = (
+            pixels.to(self.device, copy=True),
+            targets.to(self.device, copy=True),
+        )
         parameters = self._parameters()
 
         def forget() -> None:
             for parameter in parameters:
                 parameter.grad = None
 
-        kept = [buffer.clone() for buffer in self.classifier.buffers()]
+        buffers = [buffer.clone() for buffer in self.classifier.buffers()]
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            replay, loss = self.record(lambda: self._passes(static, wanted), forget)
-        for buffer, before in zip(self.classifier.buffers(), kept, strict=True):
+            replay, loss = self.record(lambda: self._passes(static, static_targets), forget)
+        for buffer, before in zip(self.classifier.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        return _Graph(static, wanted, replay, loss, [p.grad for p in parameters])
+        return _Graph(static, static_targets, replay, loss, [p.grad for p in parameters])
 
     def _passes(self, pixels: Tensor, targets: Tensor) -> Tensor:
         inputs = to_tensor(pixels, normalize=self.normalize, device=self.device)

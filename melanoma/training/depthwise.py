@@ -29,8 +29,8 @@ def faster_depthwise(
     Not for programs of torch.compile, and not where activations are computed twice: the second
     pass would not be the first one.
     """
-    wanted = device.type == "cpu" and precision == torch.bfloat16
-    if not wanted or compiled or classifier.checkpointing:
+    bfloat16_on_cpu = device.type == "cpu" and precision == torch.bfloat16
+    if not bfloat16_on_cpu or compiled or classifier.checkpointing:
         return nullcontext()
     return _Depthwise()
 
@@ -42,8 +42,8 @@ class _Depthwise(TorchFunctionMode):
         if func is torch.conv2d and not kwargs and len(args) == 7:
             images, weight, bias, stride, padding, dilation, groups = args
             if _is_depthwise(weight, stride, padding, dilation, groups):
-                given = (images.to(torch.bfloat16), weight.to(torch.bfloat16))
-                out: Any = _Convolution.apply(*given, stride[0], padding[0])
+                inputs = (images.to(torch.bfloat16), weight.to(torch.bfloat16))
+                out: Any = _Convolution.apply(*inputs, stride[0], padding[0])
                 return out if bias is None else out + bias.to(out.dtype).view(1, -1, 1, 1)
         return func(*args, **(kwargs or {}))
 
@@ -72,9 +72,9 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         images, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        wanted, of_weight = ctx.needs_input_grad[:2]
+        of_images, of_weight = ctx.needs_input_grad[:2]
         return (
-            _of_images(images, weight, gradient, ctx.stride, ctx.padding) if wanted else None,
+            _of_images(images, weight, gradient, ctx.stride, ctx.padding) if of_images else None,
             _of_weight(images, weight, gradient, ctx.stride, ctx.padding) if of_weight else None,
             None,
             None,
@@ -102,7 +102,7 @@ def _of_weight(
     padded = F.pad(images, (padding,) * 4)
     height, width = (stride * (side - 1) + _WINDOW for side in gradient.shape[2:])
     like = weight[:, :, :_WINDOW, :_WINDOW].contiguous()
-    found = torch.empty_like(weight)
+    weight_gradient = torch.empty_like(weight)
     starts = range(0, weight.shape[-1] - 2, 2)
     for top in starts:
         for left in starts:
@@ -113,5 +113,5 @@ def _of_weight(
                 *(like, None, [stride] * 2, [0, 0], [1, 1], False, [0, 0], len(weight)),
                 [False, True, False],
             )
-            found[:, :, top : top + _WINDOW, left : left + _WINDOW] = part
-    return found
+            weight_gradient[:, :, top : top + _WINDOW, left : left + _WINDOW] = part
+    return weight_gradient

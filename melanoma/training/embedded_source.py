@@ -31,10 +31,10 @@ def embedded_source(
     A backbone that never changes sees each image once, unless augment changes the images: then
     None, which is said, and it runs for every batch.
     """
-    given = recipe.model.embeddings
-    if given is not None:
-        watchers.say(f"training a head on {given}")
-        return open_given(Path(given), data), None
+    path = recipe.model.embeddings
+    if path is not None:
+        watchers.say(f"training a head on {path}")
+        return open_given(Path(path), data), None
     if recipe.augment or data.sources:
         why = "augment changes the images" if recipe.augment else "there are data.sources"
         watchers.say(f"the backbone is frozen, but {why}: it runs for every batch")

@@ -56,11 +56,11 @@ class Embeddings:
 
         `rows` are the array's. Raises DataError for one that was not embedded.
         """
-        wanted = np.asarray(rows, dtype=np.int64)
-        if not np.isin(wanted, self.held).all():
+        row_numbers = np.asarray(rows, dtype=np.int64)
+        if not np.isin(row_numbers, self.held).all():
             raise DataError(f"{self.path} lacks the embedding of an image, as of a test part")
         mapped = np.load(self.path, mmap_mode="r")
-        return np.asarray(mapped[np.searchsorted(self.held, wanted)])
+        return np.asarray(mapped[np.searchsorted(self.held, row_numbers)])
 
 
 def embedding_id(
@@ -80,9 +80,9 @@ def embedding_id(
     }
 
 
-def embeddings_file(folder: Path, wanted: Id) -> Path:
+def embeddings_file(folder: Path, identity: Id) -> Path:
     """Where the embeddings of that id lie."""
-    return folder / f"embeddings_{digest_of(wanted)[:16]}.npy"
+    return folder / f"embeddings_{digest_of(identity)[:16]}.npy"
 
 
 def make_embeddings(
@@ -103,19 +103,19 @@ def make_embeddings(
     damaged or another's, StorageError when it cannot be written.
     """
     held = np.arange(len(array.names)) if rows is None else np.unique(rows)
-    wanted = embedding_id(classifier, recipe, array, held)
-    path = embeddings_file(folder, wanted)
+    identity = embedding_id(classifier, recipe, array, held)
+    path = embeddings_file(folder, identity)
     ensure_writable(folder)
     with _alone(path, between=between):
-        done, digest = _find_done(path, wanted)
+        done, digest = _find_done(path, identity)
         if done < len(held):
             advance = bar(_batches(len(held)), _batches(done), "embedding")
-            with _Writer(path, wanted, done, digest) as writer:
+            with _Writer(path, identity, done, digest) as writer:
                 for embedded in _embed(classifier, recipe, array, held[done:], workers=workers):
                     writer.append(embedded)
                     advance()
                     between()
-    return Embeddings(path, wanted, held)
+    return Embeddings(path, identity, held)
 
 
 @torch.inference_mode()
@@ -138,9 +138,9 @@ def _batches(images: int) -> int:
 class _Writer:
     """Appends rows to the file, and now and then records what is safely on disk."""
 
-    def __init__(self, path: Path, wanted: Id, done: int, digest: Digest) -> None:
-        self.file = _npy_file(path, wanted)
-        self.id, self.done, self.digest = wanted, done, digest
+    def __init__(self, path: Path, identity: Id, done: int, digest: Digest) -> None:
+        self.file = _npy_file(path, identity)
+        self.id, self.done, self.digest = identity, done, digest
         self.saved_at = time.monotonic()
 
     def __enter__(self) -> _Writer:
@@ -168,7 +168,7 @@ class _Writer:
         self.saved_at = time.monotonic()
 
 
-def _find_done(path: Path, wanted: Id) -> tuple[int, Digest]:
+def _find_done(path: Path, identity: Id) -> tuple[int, Digest]:
     """How many rows are on disk, and their digest, verified.
 
     Raises DataError for another's file, or a damaged one.
@@ -179,27 +179,27 @@ def _find_done(path: Path, wanted: Id) -> tuple[int, Digest]:
         return 0, hashlib.sha256()
     try:
         record = json.loads(read_text(record_path))
-        found = differences(wanted, record["id"])
+        changes = differences(identity, record["id"])
         done, sha256 = int(record["done"]), record["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record_path} is damaged; {remedy}") from error
-    if found:
-        raise DataError(f"{path} holds embeddings of another id ({'; '.join(found)}); {remedy}")
+    if changes:
+        raise DataError(f"{path} holds embeddings of another id ({'; '.join(changes)}); {remedy}")
     digest = hashlib.sha256()
-    for block in _read_rows(path, wanted, done):
+    for block in _read_rows(path, identity, done):
         digest.update(block)
     if digest.hexdigest() != sha256:
         raise DataError(f"{path} is damaged: its {done:,} rows are not as recorded; {remedy}")
     return done, digest
 
 
-def _npy_file(path: Path, wanted: Id) -> NpyFile:
-    return NpyFile(path, wanted["images"], (wanted["features"],), "<f4")
+def _npy_file(path: Path, identity: Id) -> NpyFile:
+    return NpyFile(path, identity["images"], (identity["features"],), "<f4")
 
 
-def _read_rows(path: Path, wanted: Id, done: int) -> Iterator[bytes]:
+def _read_rows(path: Path, identity: Id, done: int) -> Iterator[bytes]:
     """The bytes of the first `done` rows. Raises DataError for what is no such file."""
-    npy = _npy_file(path, wanted)
+    npy = _npy_file(path, identity)
     if not npy.is_begun():
         raise DataError(f"{path} is damaged; remove it to embed again")
     left = done * npy.row_bytes

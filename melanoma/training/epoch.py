@@ -72,11 +72,11 @@ def train_epoch(
     group: list[Batch] = []  # what SAM passes over once more
 
     def backward(batch: Batch) -> Tensor:
-        wanted = batch.wanted
-        if wanted is None:
-            wanted = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
+        batch_targets = batch.wanted
+        if batch_targets is None:
+            batch_targets = torch.as_tensor(targets[batch.rows], dtype=torch.float32)
         if graphs is not None and batch.alone and not batch.embedded:
-            return graphs(batch.pixels, wanted)
+            return graphs(batch.pixels, batch_targets)
         inputs = network_inputs(batch, normalize=normalize, device=device)
         with ranks.gradients(network, averaged=batch.closes):
             with (
@@ -85,7 +85,7 @@ def train_epoch(
             ):
                 own = batch.embedded and ranks.world == 1
                 logits = model.classify(inputs) if own else network(inputs)
-            value = loss(logits.float(), send(wanted, device))
+            value = loss(logits.float(), send(batch_targets, device))
             state.scaler.scale(value * batch.share).backward()  # type: ignore[no-untyped-call]
         return value.detach()
 
@@ -202,7 +202,7 @@ def predict_rows(
     classifier.eval()
     device = next(classifier.parameters()).device
     parts = np.array_split(rows, math.ceil(len(rows) / batch_size))
-    found = []
+    batch_logits = []
     for batch in load_parts(source, parts, workers=workers, loader=loader):
         inputs = network_inputs(batch, normalize=normalize, device=device)
         if batch.embedded:
@@ -210,9 +210,9 @@ def predict_rows(
             logits = _classify(classifier, inputs)
         else:
             logits = predict_logits(classifier, inputs, views=views)
-        found.append(logits)  # on the device: each batch on its own would be waited for
+        batch_logits.append(logits)  # on the device: each batch on its own would be waited for
         between()
-    return torch.cat(found).cpu().numpy().astype(np.float64)
+    return torch.cat(batch_logits).cpu().numpy().astype(np.float64)
 
 
 def require_finite(

@@ -38,17 +38,17 @@ def validate(
     if not recipe.is_binary:
         return _of_classes(recipe, logits - np.asarray(shift), target)
     logits = logits[:, 0]
-    found: Found = {
+    metrics: Found = {
         "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
         "auroc": float(roc_auc_score(target, logits)),
     }
     if recipe.selection_metric == "macro_auroc":  # each class against the other is one question
-        found["macro_auroc"] = found["auroc"]
+        metrics["macro_auroc"] = metrics["auroc"]
     elif recipe.selection_metric == "auprc":
-        found["auprc"] = float(average_precision_score(target, logits))
+        metrics["auprc"] = float(average_precision_score(target, logits))
     elif recipe.selection_metric not in ("auroc", "loss"):
-        found |= _of_calls((logits > shift).astype(np.int64), target)
-    return found
+        metrics |= _of_calls((logits > shift).astype(np.int64), target)
+    return metrics
 
 
 def metric_names() -> dict[str, str]:
@@ -57,17 +57,17 @@ def metric_names() -> dict[str, str]:
     return {name: METRICS[_RENAMED.get(name, name)].short for name in names}
 
 
-def judge(recipe: Recipe, found: Found) -> float:
+def judge(recipe: Recipe, metrics: Found) -> float:
     """The value of the recipe's selection metric, the higher the better."""
     metric = recipe.selection_metric
-    value = found["valid_loss" if metric == "loss" else metric]
+    value = metrics["valid_loss" if metric == "loss" else metric]
     assert value is not None, "the recipe refuses these without melanoma classes"
     return -value if metric == "loss" else value
 
 
-def watched(schedule: Schedule, found: Found, judged: float) -> float:
+def watched(schedule: Schedule, metrics: Found, judged: float) -> float:
     """What a plateau waits for, the higher the better: what judges the epoch, or the loss."""
-    loss = found["valid_loss"]
+    loss = metrics["valid_loss"]
     assert loss is not None, "every epoch has one"
     return -loss if schedule.metric == "loss" else judged
 

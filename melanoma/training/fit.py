@@ -71,7 +71,7 @@ def fit_fold(
     watchers = watchers or Watchers()
     augmentation = make_augmentation(recipe)
     seed_everything(recipe.seed, data.fold)
-    given = recipe.model.embeddings
+    embeddings_path = recipe.model.embeddings
     classifier = make_classifier(
         recipe.model.backbone,
         outputs=recipe.outputs,
@@ -81,7 +81,7 @@ def fit_fold(
         dropout_samples=recipe.model.dropout_samples,
         frozen_stages=recipe.model.frozen_stages,
         auxiliary=len(auxiliary_values(recipe, data)),
-        embedding_width=None if given is None else embedding_width(Path(given)),
+        embedding_width=None if embeddings_path is None else embedding_width(Path(embeddings_path)),
         **head_prior(recipe, data),
     )
     if recipe.training.checkpointing:
@@ -194,14 +194,14 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
-    given, taught = recipe.model.embeddings, open_teacher(recipe, data)
+    embeddings_path, taught = recipe.model.embeddings, open_teacher(recipe, data)
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
     numbers = {
-        **{f"{part}_images": int(found.sum()) for part, found in counts.items()},
-        **{f"{part}_positives": int(found[melanoma].sum()) for part, found in counts.items()},
+        **{f"{part}_images": int(by_class.sum()) for part, by_class in counts.items()},
+        **{f"{part}_positives": int(by_class[melanoma].sum()) for part, by_class in counts.items()},
         **{
-            f"{part}_classes": dict(zip(recipe.classes, found.tolist(), strict=True))
-            for part, found in counts.items()
+            f"{part}_classes": dict(zip(recipe.classes, by_class.tolist(), strict=True))
+            for part, by_class in counts.items()
         },
     }
     return RunStart.model_validate(
@@ -218,7 +218,9 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
                 name: hashlib.sha256(file).hexdigest() for name, file in recipe.own_files.items()
             }
             or None,
-            "embeddings": None if given is None else embedding_facts(Path(given)),
+            "embeddings": None
+            if embeddings_path is None
+            else embedding_facts(Path(embeddings_path)),
             "sources": tuple(describe_source(source, recipe) for source in data.sources) or None,
             "teacher": teacher_facts(recipe, data),
             "leaks": (*data.audit.findings, *teacher_findings(taught, data.fold)),

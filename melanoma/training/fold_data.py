@@ -108,11 +108,11 @@ def select_fold(
 def score_table(
     data: FoldData,
     *,
-    kept: npt.NDArray[np.float64],
+    selected: npt.NDArray[np.float64],
     best: npt.NDArray[np.float64],
     last: npt.NDArray[np.float64],
 ) -> ScoreTable:
     """The scores of the held-out images, (N, outputs) logits in their order."""
     frame = data.folds.frame
-    logits = {"logit": kept, "logit_best": best, "logit_last": last}
+    logits = {"logit": selected, "logit_best": best, "logit_last": last}
     return make_scores(frame[frame["fold"] == data.fold], data.classes, logits)

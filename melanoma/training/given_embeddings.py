@@ -64,14 +64,14 @@ def open_given(path: Path, data: FoldData) -> GivenEmbeddings:
     if absent:
         raise DataError(f"{path} lacks {len(absent):,} images of the folds, such as {absent[0]}")
     place = np.array([row_of.get(name, -1) for name in data.array.names], np.int64)
-    found = GivenEmbeddings(path, width, place)
+    embeddings = GivenEmbeddings(path, width, place)
     for start in range(0, len(used), _BLOCK):
         part = used[start : start + _BLOCK]
-        finite = np.isfinite(found.rows(part)).all(axis=1)
+        finite = np.isfinite(embeddings.rows(part)).all(axis=1)
         if not finite.all():
             name = data.array.names[int(part[~finite][0])]
             raise DataError(f"{path}: the embedding of {name} holds what is no number")
-    return found
+    return embeddings
 
 
 def _shape(path: Path) -> tuple[int, int]:

@@ -118,7 +118,7 @@ class Loop:
         """A backbone that never changes sees each image once, unless augment changes the images."""
         seconds = self.state.seconds
         self.moment = time.monotonic()
-        found = embedded_source(
+        embedded = embedded_source(
             self.recipe,
             self.data,
             self.state.classifier,
@@ -128,9 +128,9 @@ class Loop:
             watchers=self.watchers,
         )
         self.state.seconds = seconds  # of the epoch, which these are not
-        if found is None:
+        if embedded is None:
             return facts
-        (self.source, name), self.workers = found, 0
+        (self.source, name), self.workers = embedded, 0
         self.loader = BatchLoader(self.source, workers=0)
         return facts if name is None else facts.model_copy(update={"embeddings": name})
 
@@ -196,15 +196,15 @@ class Loop:
         """Observe the epoch's metric, remember the best weights, write the line."""
         state = self.state
         target = self.data.targets[self.data.validation]
-        found = self.ranks.from_first(
+        metrics = self.ranks.from_first(
             lambda: validate(self.recipe, logits, target, shift=self.prior_shift)
         )
-        metric = judge(self.recipe, found)
-        state.schedule.observe(watched(state.schedule.rules, found, metric))
+        metric = judge(self.recipe, metrics)
+        state.schedule.observe(watched(state.schedule.rules, metrics, metric))
         is_best = state.stopping.observe(state.epoch, metric)
         if is_best:
             state.best_weights = state.weights()
-        record = state.epoch_record(self.data.fold, found, is_best=is_best)
+        record = state.epoch_record(self.data.fold, metrics, is_best=is_best)
         state.history.append(record)
         state.next_epoch()
         if self.ranks.is_first:
@@ -221,15 +221,15 @@ class Loop:
         best_model.load_state_dict(state.best_weights)
         is_last = state.stopping.best_epoch == state.epoch - 1
         best = last if is_last else self._predict(best_model, views=views)
-        kept = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
+        selected = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
         reached = facts.finish(
             **state.reached(),
             kept=keep,
             prior_shift=self.prior_shift,
             precision=str(self.precision).removeprefix("torch."),
         )
-        scores = score_table(self.data, kept=kept[0], best=best, last=last)
-        return self.ranks.from_first(lambda: finish_run(self.folder, kept[1], scores, reached))
+        scores = score_table(self.data, selected=selected[0], best=best, last=last)
+        return self.ranks.from_first(lambda: finish_run(self.folder, selected[1], scores, reached))
 
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N, outputs) logits of the held-out images."""
@@ -248,9 +248,9 @@ class Loop:
                 between=self._count_time,
             )
 
-        found = self.ranks.scored(self.data.validation, predict)
+        logits = self.ranks.scored(self.data.validation, predict)
         self._tick()
-        return found
+        return logits
 
     def _count_time(self) -> None:
         """Between batches that one process computes by itself: nobody else would stop with it."""

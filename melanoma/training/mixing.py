@@ -34,8 +34,8 @@ def mix_batches(
         other = torch.from_numpy(rng.permutation(len(batch.rows)))
         pixels, share = _mixed(batch.pixels, other, rules, rng)
         shares = torch.full((len(own), 1), share)
-        wanted = torch.cat([own, own[other], shares], dim=1)
-        yield batch._replace(pixels=pixels, wanted=wanted)
+        mixed_targets = torch.cat([own, own[other], shares], dim=1)
+        yield batch._replace(pixels=pixels, wanted=mixed_targets)
 
 
 def _mixed(
@@ -80,11 +80,11 @@ class MixedLoss:
     def __init__(self, loss: LossFunction) -> None:
         self.loss = loss
 
-    def __call__(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """`wanted` is (B, 2 T + 1)."""
-        width = (wanted.shape[1] - 1) // 2
-        own, other = wanted[:, :width], wanted[:, width:-1]
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`targets` are (B, 2 T + 1)."""
+        width = (targets.shape[1] - 1) // 2
+        own, other = targets[:, :width], targets[:, width:-1]
         if width == 1:  # class numbers
             own, other = own[:, 0], other[:, 0]
-        share = wanted[0, -1]
+        share = targets[0, -1]
         return share * self.loss(logits, own) + (1 - share) * self.loss(logits, other)

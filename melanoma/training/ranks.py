@@ -65,14 +65,14 @@ class Ranks:
             raise failure
         if box[1] is not None:
             raise SystemExit(box[1])
-        found: Result = box[0]
-        return found
+        result: Result = box[0]
+        return result
 
     def in_turn(self, work: Callable[[], Result]) -> Result:
         """`work` by the first process and then by the others, which find what it has made."""
-        found: list[Result] = []
-        self.from_first(lambda: found.append(work()))
-        return found[0] if self.is_first else work()
+        results: list[Result] = []
+        self.from_first(lambda: results.append(work()))
+        return results[0] if self.is_first else work()
 
     def share_out(self, plans: list[Plan]) -> list[Plan]:
         """This process's part of each batch. Raises RecipeError for a batch of fewer images than
@@ -105,8 +105,8 @@ class Ranks:
         """While a batch passes: its gradients are averaged over the processes, or only kept."""
         if averaged or not isinstance(network, DistributedDataParallel):
             return nullcontext()
-        kept: AbstractContextManager[object] = network.no_sync()
-        return kept
+        unsynchronized: AbstractContextManager[object] = network.no_sync()
+        return unsynchronized
 
     def mean_losses(self, losses: list[Tensor], parts: Sequence[float]) -> list[Tensor]:
         """The batches' mean losses over all processes; `parts` are the shares of this one."""
@@ -122,9 +122,9 @@ class Ranks:
         """The signal that any of the processes had, if one had: all of them stop together."""
         if self.world == 1:
             return number
-        found = torch.tensor([number or 0])
-        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.objects)
-        return int(found) or None
+        signal_number = torch.tensor([number or 0])
+        dist.all_reduce(signal_number, dist.ReduceOp.MAX, group=self.objects)
+        return int(signal_number) or None
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -152,9 +152,11 @@ class Ranks:
     def _spread(self, values: Callable[[], Mapping[str, Tensor]]) -> None:
         if self.world == 1:
             return
-        given = self.from_first(lambda: {key: value.cpu() for key, value in values().items()})
+        first_values = self.from_first(
+            lambda: {key: value.cpu() for key, value in values().items()}
+        )
         for key, value in values().items():
-            value.copy_(given[key])
+            value.copy_(first_values[key])
 
     def averaging(self, classifier: Classifier) -> DistributedDataParallel:
         """The classifier's logits, of images or of embeddings; going back averages gradients.

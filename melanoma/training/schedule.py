@@ -86,10 +86,10 @@ class RateSchedule:
             return
         least = self.rules.threshold
         if self.rules.threshold_mode == "rel":  # of a loss too, which comes here negative
-            wanted = self.best * (1 + math.copysign(least, self.best))
+            to_beat = self.best * (1 + math.copysign(least, self.best))
         else:
-            wanted = self.best + least
-        if metric > wanted:
+            to_beat = self.best + least
+        if metric > to_beat:
             self.best, self.waited = metric, 0
         else:
             self.waited += 1

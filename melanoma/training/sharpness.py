@@ -32,16 +32,16 @@ def ascend(
     finally:
         with torch.no_grad():
             # Copied, for adding and taking away again would round.
-            for parameter, kept in zip(moved, before, strict=True):
-                parameter.copy_(kept)
+            for parameter, original in zip(moved, before, strict=True):
+                parameter.copy_(original)
 
 
 @contextmanager
 def _statistics_kept(network: nn.Module) -> Iterator[None]:
     buffers = list(network.buffers())
-    kept = [buffer.clone() for buffer in buffers]
+    statistics = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, before in zip(buffers, kept, strict=True):
+        for buffer, before in zip(buffers, statistics, strict=True):
             buffer.copy_(before)

@@ -48,16 +48,16 @@ class JoinedRows:
 
     def rows(self, rows: Integers) -> npt.NDArray[np.uint8]:
         """(len(rows), S, S, 3) uint8 RGB, copied, in the order asked for."""
-        wanted = np.asarray(rows, np.int64)
-        owner = np.searchsorted(self.starts, wanted, side="right") - 1
-        found: npt.NDArray[np.uint8] | None = None
+        row_numbers = np.asarray(rows, np.int64)
+        owner = np.searchsorted(self.starts, row_numbers, side="right") - 1
+        squares: npt.NDArray[np.uint8] | None = None
         for number in np.unique(owner):
             here = owner == number
-            part = self.arrays[number].rows(wanted[here] - self.starts[number])
-            if found is None:
-                found = np.empty((len(wanted), *part.shape[1:]), part.dtype)
-            found[here] = part
-        return self.arrays[0].rows(wanted) if found is None else found
+            part = self.arrays[number].rows(row_numbers[here] - self.starts[number])
+            if squares is None:
+                squares = np.empty((len(row_numbers), *part.shape[1:]), part.dtype)
+            squares[here] = part
+        return self.arrays[0].rows(row_numbers) if squares is None else squares
 
 
 def row_source(data: FoldData) -> RowSource:

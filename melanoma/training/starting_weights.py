@@ -139,12 +139,12 @@ def with_start(
 ) -> RunStart:
     """The facts with what the fold starts from, and its leaks behind those that they have."""
     findings = (*facts.leaks, *start.findings)
-    told = Told(held_out_seen=len(start.overlap), unknown=start.unknown)
+    weights_audit = Told(held_out_seen=len(start.overlap), unknown=start.unknown)
     audit = facts.audit.model_copy(
         update={
             "findings": findings,
             "allowed": bool(findings),
-            "starting_weights": told,
+            "starting_weights": weights_audit,
         }
     )
     return facts.model_copy(

@@ -126,14 +126,16 @@ class TrainingState:
             self.skipped += not finite
             self.last_rows = reading.rows
 
-    def epoch_record(self, fold: int, found: Mapping[str, Any], *, is_best: bool) -> dict[str, Any]:
-        """The epoch's line of metrics.jsonl; `found` are its metrics."""
+    def epoch_record(
+        self, fold: int, metrics: Mapping[str, Any], *, is_best: bool
+    ) -> dict[str, Any]:
+        """The epoch's line of metrics.jsonl; `metrics` are the validation's."""
         return {
             "fold": fold,
             "epoch": self.epoch + 1,
             "stage": self.stage + 1,
             "loss": self.loss_sum / self.images if self.images else math.nan,
-            **found,
+            **metrics,
             "best": is_best,
             "skipped_steps": self.skipped,
             "rates": sorted({group["lr"] for group in self._groups}),
@@ -270,12 +272,12 @@ def _warm_average(decay: float) -> Any:
     """Exponential average whose memory grows with the run: decay is at most (1 + n) / (10 + n)."""
 
     @torch.no_grad()
-    def average(kept: Sequence[Tensor], current: Sequence[Tensor], count: Tensor) -> None:
+    def average(averages: Sequence[Tensor], current: Sequence[Tensor], count: Tensor) -> None:
         steps = float(count)
         weight = 1 - min(decay, (1 + steps) / (10 + steps))
-        if kept[0].is_floating_point():
-            torch._foreach_lerp_(list(kept), list(current), weight)
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(current), weight)
         else:
-            torch._foreach_copy_(list(kept), list(current))
+            torch._foreach_copy_(list(averages), list(current))
 
     return average

@@ -82,24 +82,24 @@ def open_teacher(recipe: Recipe, data: FoldData) -> Teacher | None:
     if recipe.loss.teacher is None:
         return None
     folder = Path(recipe.loss.teacher.folder)
-    found = read_teacher(folder)
+    teacher = read_teacher(folder)
     ours = {
         "classes": tuple(data.classes),
         "folds_digest": data.folds.digest,
         "array_digest": data.array.digest,
     }
-    other = [key for key, value in ours.items() if getattr(found, key) != value]
+    other = [key for key, value in ours.items() if getattr(teacher, key) != value]
     if other:
         raise DataError(
             f"loss.teacher: {folder} is of another fold file, array or classes "
             f"({', '.join(other)}); make it anew with python -m melanoma.distill"
         )
-    if teacher_findings(found, data.fold) and not data.allow_leak:
+    if teacher_findings(teacher, data.fold) and not data.allow_leak:
         raise FoldError(
-            f"{folder} leaks: {teacher_findings(found, data.fold)[0]}; take --members own, or pass "
-            "--allow-leak and the report will say so"
+            f"{folder} leaks: {teacher_findings(teacher, data.fold)[0]}; take --members own, "
+            "or pass --allow-leak and the report will say so"
         )
-    return found
+    return teacher
 
 
 def teacher_findings(teacher: Teacher | None, fold: int) -> tuple[str, ...]:
@@ -111,11 +111,11 @@ def teacher_findings(teacher: Teacher | None, fold: int) -> tuple[str, ...]:
 
 def teacher_facts(recipe: Recipe, data: FoldData) -> str | None:
     """The teacher's name and the first digits of the sha256 of what it said of the fold."""
-    found = open_teacher(recipe, data)
-    if found is None:
+    teacher = open_teacher(recipe, data)
+    if teacher is None:
         return None
-    digest = found.files.get(fold_name(data.fold), "")[:16]
-    return f"{found.name}, {found.members} members, {found.views} views, sha256 {digest}"
+    digest = teacher.files.get(fold_name(data.fold), "")[:16]
+    return f"{teacher.name}, {teacher.members} members, {teacher.views} views, sha256 {digest}"
 
 
 def teacher_targets(recipe: Recipe, data: FoldData, length: int) -> Soft:
@@ -124,10 +124,10 @@ def teacher_targets(recipe: Recipe, data: FoldData, length: int) -> Soft:
     Raises DataError where the file is another than was written, lacks a training image, or speaks
     of one that is held out.
     """
-    found = open_teacher(recipe, data)
-    assert found is not None and recipe.loss.teacher is not None
+    teacher = open_teacher(recipe, data)
+    assert teacher is not None and recipe.loss.teacher is not None
     path = Path(recipe.loss.teacher.folder) / fold_name(data.fold)
-    if not path.is_file() or sha256_of(path) != found.files.get(path.name):
+    if not path.is_file() or sha256_of(path) != teacher.files.get(path.name):
         raise DataError(
             f"{path} is absent or damaged; make it anew with python -m melanoma.distill"
         )

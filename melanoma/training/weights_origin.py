@@ -48,10 +48,10 @@ UNKNOWN = Origin(unknown=True)
 def write_seen(folder: Path, own: Seen, before: Seen, sources: Seen | None = None) -> None:
     """FOLDER/training_images.csv: a run's own training images, its sources' (a name that is both is
     the run's own), and those seen before it."""
-    found: dict[str, tuple[str, str]] = {}
+    seen_by_name: dict[str, tuple[str, str]] = {}
     for seen, by in ((before, _START), (sources or {}, _SOURCE), (own, _RUN)):
-        found |= {name: (digest, by) for name, digest in seen.items()}
-    rows = [(name, digest, by) for name, (digest, by) in found.items()]
+        seen_by_name |= {name: (digest, by) for name, digest in seen.items()}
+    rows = [(name, digest, by) for name, (digest, by) in seen_by_name.items()]
     frame = pd.DataFrame(sorted(rows), columns=["image_name", "digest", "seen_by"])
     write_text(folder / TRAINING_IMAGES, frame.to_csv(index=False, lineterminator="\n"))
 
@@ -88,12 +88,12 @@ def find_origin(path: Path, folds: FoldTable, *, library: Path) -> Origin:
     digest = sha256_of(path)
     for place in _places(path, digest, library):
         try:
-            found = _of_run(place, folds, digest) if (place / "run.json").is_file() else None
-            found = found or _of_bundle(place, path, digest)
+            origin = _of_run(place, folds, digest) if (place / "run.json").is_file() else None
+            origin = origin or _of_bundle(place, path, digest)
         except (MelanomaError, ValueError, KeyError, TypeError, AttributeError, OSError):
             continue  # a damaged record says nothing
-        if found is not None:
-            return found
+        if origin is not None:
+            return origin
     return UNKNOWN
 
 

@@ -15,8 +15,8 @@ from melanoma.training.run.survey import numeric_order
 
 def read_histories(folders: Iterable[Path]) -> tuple[FoldHistory, ...]:
     """A FoldHistory each of those fold folders that recorded an epoch. Raises DataError."""
-    found = [_read(folder / "metrics.jsonl") for folder in folders]
-    return tuple(history for history in found if history is not None)
+    histories = [_read(folder / "metrics.jsonl") for folder in folders]
+    return tuple(history for history in histories if history is not None)
 
 
 def read_run(folder: Path) -> tuple[FoldHistory, ...]:

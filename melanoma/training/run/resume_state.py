@@ -24,14 +24,14 @@ _INDEX = "state.json"
 
 def save_state(folder: Path, state: State, *, needed: int = 0) -> None:
     """Write one more generation and drop the last but one."""
-    kept = _generations(folder)
+    generations = _generations(folder)
     # A third name: a file that the index still names may be the only whole one.
-    number = min({0, 1, 2} - {int(generation["number"]) for generation in kept})
+    number = min({0, 1, 2} - {int(generation["number"]) for generation in generations})
     path = folder / f"state-{number}.pt"
     write_atomic(path, lambda file: torch.save(state, file), needed=needed)
     newest = {"number": number, "file": path.name, "sha256": sha256_of(path)}
-    write_json(folder / _INDEX, [newest, *kept[:1]])
-    for dropped in kept[1:]:
+    write_json(folder / _INDEX, [newest, *generations[:1]])
+    for dropped in generations[1:]:
         (folder / dropped["file"]).unlink(missing_ok=True)
 
 
@@ -78,13 +78,13 @@ def _generations(folder: Path) -> list[dict[str, Any]]:
 def _read(path: Path, sha256: str) -> State:
     if not path.is_file():
         raise WeightsError(f"{path} is missing")
-    found = sha256_of(path)
-    if found != sha256:
+    digest = sha256_of(path)
+    if digest != sha256:
         what = "sha256 mismatch" if zipfile.is_zipfile(path) else "truncated"
         raise WeightsError(
             f"{path} is {what}"
             if what == "truncated"
-            else f"{path}: {what} (expected {sha256[:12]}, found {found[:12]})"
+            else f"{path}: {what} (expected {sha256[:12]}, found {digest[:12]})"
         )
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)

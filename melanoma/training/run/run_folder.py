@@ -113,21 +113,21 @@ def read_recipe(folder: Path) -> Recipe:
 
 def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: RunStart) -> None:
     """Raise WeightsError listing what differs between this run and the one in the folder."""
-    found = differences(recipe.identity(), read_recipe(folder).identity())
+    changes = differences(recipe.identity(), read_recipe(folder).identity())
     for key in ("fold", "folds_digest", "array_digest"):
         before, now = (str(getattr(made, key)) for made in (earlier, facts))
         if before != now:
-            found.append(f"{key}: {before[:12]} -> {now[:12]}")
+            changes.append(f"{key}: {before[:12]} -> {now[:12]}")
     before, now = (_digests(made) for made in (earlier, facts))
     if before != now:
-        found.append(f"data.sources: {before or 'none'} -> {now or 'none'}")
+        changes.append(f"data.sources: {before or 'none'} -> {now or 'none'}")
     if recipe.model.embeddings is not None and earlier.embeddings != facts.embeddings:
-        found.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
+        changes.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
     if earlier.teacher != facts.teacher:
-        found.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
-    if found:
+        changes.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
+    if changes:
         raise WeightsError(
-            f"{folder} holds another run ({'; '.join(found)}); train into another --weights DIR, "
+            f"{folder} holds another run ({'; '.join(changes)}); train into another --weights DIR, "
             "start again with --resume never, or insist with --force-resume"
         )
 
@@ -174,10 +174,10 @@ def load_run(folder: Path) -> FoldRun:
     for name, expected in facts.files.items():
         if not (folder / name).is_file():
             raise WeightsError(f"{folder / name} is missing; --resume never trains it again")
-        found = sha256_of(folder / name)
-        if found != expected:
+        digest = sha256_of(folder / name)
+        if digest != expected:
             raise WeightsError(
-                f"{folder / name}: sha256 mismatch (expected {expected[:12]}, found {found[:12]})"
+                f"{folder / name}: sha256 mismatch (expected {expected[:12]}, found {digest[:12]})"
             )
     try:
         classes = read_recipe(folder).classes

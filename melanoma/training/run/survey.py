@@ -80,8 +80,8 @@ class RunSummary:
 
     def value(self, metric: str) -> float | None:
         """The report's value of a metric; None where it has none."""
-        found = self.metrics.get(metric) or {}
-        return found.get("value")
+        interval = self.metrics.get(metric) or {}
+        return interval.get("value")
 
 
 def numeric_order(text: str) -> list[str | int]:
@@ -91,12 +91,12 @@ def numeric_order(text: str) -> list[str | int]:
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
     """Every run folder at or below `folders`, sorted. Raises DataError for one that is absent."""
-    found: dict[Path, None] = {}
+    run_folders: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"no folder {folder}")
-        found |= dict.fromkeys(_runs_below(folder))
-    return list(found)
+        run_folders |= dict.fromkeys(_runs_below(folder))
+    return list(run_folders)
 
 
 def is_run(folder: Path) -> bool:
@@ -129,7 +129,7 @@ def _runs_below(folder: Path) -> Iterator[Path]:
 def _summarize(folder: Path) -> RunSummary:
     report = _read_json(folder / "report.json")
     parts = sorted(folder.glob("fold_*/run.json"), key=lambda path: int(path.parent.name[5:]))
-    facts = [found for path in parts if (found := read_facts(path.parent)) is not None]
+    facts = [fold_facts for path in parts if (fold_facts := read_facts(path.parent)) is not None]
     where = folder if (folder / "recipe.yaml").is_file() else _first_recipe(folder)
     recipe = _read_recipe(where / "recipe.yaml")
     if report is not None:
@@ -142,10 +142,11 @@ def _summarize(folder: Path) -> RunSummary:
         folds_digest=facts[0].folds_digest if facts else "",
         folds_expected=int(recipe["folds"]["k"]),
         folds=tuple(
-            _read_fold(path.parent, found, recipe) for path, found in zip(parts, facts, strict=True)
+            _read_fold(path.parent, fold_facts, recipe)
+            for path, fold_facts in zip(parts, facts, strict=True)
         ),
         created=_newest(parts),
-        leaks=any(found.leaks for found in facts),
+        leaks=any(fold_facts.leaks for fold_facts in facts),
     )
 
 
@@ -158,11 +159,11 @@ def _evaluated(folder: Path, recipe: Values, report: Values) -> RunSummary:
         folds_digest=str(report["digests"]["folds_digest"]),
         folds_expected=int(report["folds_expected"]),
         folds=tuple(_reported_fold(line, recipe) for line in report["folds"]),
-        metrics={key: dict(found) for key, found in report["metrics"].items()},
+        metrics={key: dict(interval) for key, interval in report["metrics"].items()},
         created=str(report["created"]),
         leaks=any(str(warning).startswith("LEAK") for warning in report["warnings"]),
         phantoms=recipe["data"]["reader"] == "phantoms",
-        external=tuple(dict(found) for found in report.get("external_results", ())),
+        external=tuple(dict(result) for result in report.get("external_results", ())),
     )
 
 
@@ -182,8 +183,8 @@ def _read_fold(folder: Path, facts: RunStart, recipe: Values) -> FoldProgress:
     history = _read_lines(folder / "metrics.jsonl")
     last = history[-1] if history else {}
     if isinstance(facts, RunFacts) and facts.kept == "best":
-        kept = [line for line in history if line["epoch"] == facts.best_epoch]
-        last = kept[-1] if kept else last
+        best_lines = [line for line in history if line["epoch"] == facts.best_epoch]
+        last = best_lines[-1] if best_lines else last
     metric = last.get("auroc")
     return FoldProgress(
         facts.fold,
@@ -196,10 +197,10 @@ def _read_fold(folder: Path, facts: RunStart, recipe: Values) -> FoldProgress:
 
 
 def _first_recipe(folder: Path) -> Path:
-    found = sorted(folder.glob("fold_*/recipe.yaml"))
-    if not found:
+    recipe_files = sorted(folder.glob("fold_*/recipe.yaml"))
+    if not recipe_files:
         raise DataError("no recipe.yaml")
-    return found[0].parent
+    return recipe_files[0].parent
 
 
 def _read_recipe(path: Path) -> Values:

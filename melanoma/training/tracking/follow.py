@@ -67,8 +67,8 @@ def follow(
         watchers.start(facts, history)
         for guard in guards:
             guard.running = True
-            told = (facts, recipe, list(history))
-            guard.call(guard.tracker.start, *told, seconds=start_seconds)
+            arguments = (facts, recipe, list(history))
+            guard.call(guard.tracker.start, *arguments, seconds=start_seconds)
 
     def finish(facts: RunFacts) -> None:
         watchers.finish(facts)

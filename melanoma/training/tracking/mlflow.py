@@ -42,8 +42,8 @@ class MlflowTracker:
     def start(self, facts: RunStart, recipe: Recipe, history: list[EpochRecord]) -> None:
         """Make the run. Raises MelanomaError without mlflow, mlflow's errors without a server."""
         client = self._client = _connect(self.uri)
-        found = client.get_experiment_by_name(recipe.name)
-        experiment = found.experiment_id if found else client.create_experiment(recipe.name)
+        existing = client.get_experiment_by_name(recipe.name)
+        experiment = existing.experiment_id if existing else client.create_experiment(recipe.name)
         run = client.create_run(
             experiment, run_name=f"{recipe.name} fold {facts.fold}", tags=version_tags(facts)
         )

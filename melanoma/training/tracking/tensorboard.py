@@ -55,7 +55,7 @@ class TensorboardTracker:
     def finish(self, facts: RunFacts | None, *, status: str) -> None:
         """Write how it ended, and close the files."""
         if facts is not None:
-            kept = f"{facts.kept}: best epoch {facts.best_epoch}, last epoch {facts.last_epoch}"
-            self._writer.add_text("kept", kept, 0)
+            epochs = f"{facts.kept}: best epoch {facts.best_epoch}, last epoch {facts.last_epoch}"
+            self._writer.add_text("kept", epochs, 0)
         self._writer.add_text("status", status, 0)
         self._writer.close()

@@ -56,14 +56,14 @@ def tracking_places(
 
 def make_trackers(places: Sequence[str] | str | None) -> list[Tracker]:
     """A tracker of each place, as `tracking_places` gives them; a plain URI is MLflow's."""
-    given = [places] if isinstance(places, str) else places or ()
-    found = []
-    for place in given:
+    all_places = [places] if isinstance(places, str) else places or ()
+    trackers = []
+    for place in all_places:
         system, _, where = place.partition(":")
         if system not in TRACKERS:
             system, where = "mlflow", place
-        found.append(TRACKERS[system].make(where))
-    return found
+        trackers.append(TRACKERS[system].make(where))
+    return trackers
 
 
 def _complete(option: str, uri: str | None) -> str:
