@@ -65,12 +65,12 @@ def score_external(
         raise DataError(f"{table.folder}: {int((frame['target'] < 0).sum())} images have no label")
     rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
     parts = np.array_split(rows, -(-len(rows) // _BATCH))
-    found = [
+    logits = [
         scorer.member_logits(array.rows(part))
         for part in progress(parts, desc="score", unit=f"{_BATCH} images")
     ]
-    kept = LesionTable(frame, table.folder)
-    return ExternalScores(kept, recipe, array.digest, np.concatenate(found))
+    labeled = LesionTable(frame, table.folder)
+    return ExternalScores(labeled, recipe, array.digest, np.concatenate(logits))
 
 
 def build_external_report(
@@ -195,8 +195,8 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
     frame["fold"] = NO_FOLD
     probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
     if recipe.classes == bundle.classes:
-        kept = (bundle.classes, bundle.melanoma, probabilities, probabilities)
-        return ScoredImages(frame, *kept, bundle.calibration.class_prevalence, bundle.risk)
+        fields = (bundle.classes, bundle.melanoma, probabilities, probabilities)
+        return ScoredImages(frame, *fields, bundle.calibration.class_prevalence, bundle.risk)
     melanoma = np.isin(frame["label"], list(recipe.melanoma))
     frame["target"] = melanoma.astype(np.int64)
     frame["label"] = np.where(melanoma, "melanoma", "other")

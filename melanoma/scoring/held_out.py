@@ -31,21 +31,21 @@ def embed_held_out(
     at a time, and one batch of pixels. `between` is told of how many are done after each batch.
     Raises ScoreError for an embedding that is not finite, in half precision.
     """
-    found: HalfFloats | None = None
+    embeddings: HalfFloats | None = None
     done = 0
     for fold in np.unique(folds):
         member = member_of(int(fold))
         held = np.flatnonzero(folds == fold)
         for part in _batches(held):
             embedded = member.outputs(source.rows(rows[part]), views=1).embeddings[:, 0]
-            if found is None:
-                found = np.zeros((len(rows), embedded.shape[1]), np.float16)
-            found[part] = embedded
+            if embeddings is None:
+                embeddings = np.zeros((len(rows), embedded.shape[1]), np.float16)
+            embeddings[part] = embedded
             done += len(part)
             between(done)
-    if found is None or not np.isfinite(found).all():
+    if embeddings is None or not np.isfinite(embeddings).all():
         raise ScoreError("an embedding of a held-out image is not a finite number")
-    return found
+    return embeddings
 
 
 def _batches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:

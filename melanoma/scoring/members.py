@@ -83,19 +83,21 @@ class WatchedMembers:
 
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs), see Members."""
-        found = []
+        member_logits = []
         for member in self._members.alone():
             self._check()
-            found.append(member.logits(squares, views=views))
-        return np.concatenate(found, axis=1)
+            member_logits.append(member.logits(squares, views=views))
+        return np.concatenate(member_logits, axis=1)
 
     def outputs(self, squares: Pixels, *, views: int) -> Outputs:
         """See Members."""
-        found = []
+        member_outputs = []
         for member in self._members.alone():
             self._check()
-            found.append(member.outputs(squares, views=views))
-        logits, embeddings = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+            member_outputs.append(member.outputs(squares, views=views))
+        logits, embeddings = (
+            np.concatenate(part, axis=1) for part in zip(*member_outputs, strict=True)
+        )
         return Outputs(logits, embeddings)
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:

@@ -96,13 +96,13 @@ class Novelty:
 
     def plain_scores(self, statistics: Floats) -> Floats:
         """(B,) of the squares' statistics, (B, F): the other half of the score."""
-        found, first = [], 0
+        scores, first = [], 0
         for number, group in enumerate(self.plain, start=len(self.folds)):
             last = first + len(group.center)
             logs = np.log(group.distances(statistics[:, first:last]))
-            found.append((logs - self.means[number]) / self.spreads[number])
+            scores.append((logs - self.means[number]) / self.spreads[number])
             first = last
-        return np.asarray(np.mean(found, axis=0))
+        return np.asarray(np.mean(scores, axis=0))
 
     def member_scores(self, embeddings: Embeddings, fold: int) -> Floats:
         """(B,) of one member's embeddings, (B, D): its half of the score."""

@@ -29,25 +29,25 @@ def require_prevalence(value: float, bundle: Bundle) -> None:
         raise RecipeError("a prevalence: the bundle's recipe names no melanoma class")
 
 
-def move_prediction(prediction: Prediction, bundle: Bundle, wanted: float) -> Prediction:
-    """The same answer where `wanted` of the lesions are melanomas (Saerens 2002), but its verdict.
+def move_prediction(prediction: Prediction, bundle: Bundle, prevalence: float) -> Prediction:
+    """The answer where `prevalence` of the lesions are melanomas (Saerens 2002), but its verdict.
 
     Probabilities and thresholds move together, so the same photographs are flagged. The share of
     other cancers if it is no melanoma and the set of possible classes do not move. `by_fold` are
     the members' own, moved: their mean is not exactly the answer any more.
     """
-    require_prevalence(wanted, bundle)
+    require_prevalence(prevalence, bundle)
     here, score = prediction.prevalence, prediction.melanoma_probability
     assert here is not None and score is not None  # as require_prevalence has it
 
     def moved(values: list[float]) -> list[float]:
-        return [float(v) for v in retarget(np.array(values), trained=here, wanted=wanted)]
+        return [float(v) for v in retarget(np.array(values), trained=here, wanted=prevalence)]
 
     def point(asked: P) -> P:
         return replace(asked, value=moved([asked.value])[0])
 
     (probability,) = moved([score])
-    shares = _move_shares(prediction.by_class, bundle, here, wanted)
+    shares = _move_shares(prediction.by_class, bundle, here, prevalence)
     likeliest = max(shares, key=lambda name: shares[name])
     possible, text = prediction.set, prediction.frequency
     if possible is not None:
@@ -64,15 +64,15 @@ def move_prediction(prediction: Prediction, bundle: Bundle, wanted: float) -> Pr
         thresholds=[point(one) for one in prediction.thresholds],
         risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
         set=possible,
-        frequency=natural_frequency(probability, wanted, bundle) if text else None,
-        prevalence=wanted,
+        frequency=natural_frequency(probability, prevalence, bundle) if text else None,
+        prevalence=prevalence,
     )
 
 
 def _move_shares(
-    by_class: dict[str, float], bundle: Bundle, here: float, wanted: float
+    by_class: dict[str, float], bundle: Bundle, here: float, prevalence: float
 ) -> dict[str, float]:
-    up, down = wanted / here, (1 - wanted) / (1 - here)
+    up, down = prevalence / here, (1 - prevalence) / (1 - here)
     odds = {
         name: share * (up if name in bundle.melanoma else down) for name, share in by_class.items()
     }

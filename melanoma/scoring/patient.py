@@ -76,14 +76,14 @@ def lesion_features(
     count = int(place.max()) + 1
     means = np.array([sorted_logits[place == one].mean() for one in range(count)])
     where = [named[order[np.flatnonzero(place == one)[0]]] for one in range(count)]
-    found = _of_logits(means, where)
+    features = _of_logits(means, where)
     if directions is not None:
         middles = np.stack([directions[place == one].mean(axis=0) for one in range(count)])
-        found |= _of_embeddings(_directions(middles), where)
+        features |= _of_embeddings(_directions(middles), where)
     back = np.argsort(order)
     ranks = 1 + (means[None] > means[:, None]).sum(axis=1)
     return PatientFeatures(
-        {name: values[place][back] for name, values in found.items()},
+        {name: values[place][back] for name, values in features.items()},
         count - 1,
         ranks[place][back],
         place[back],
@@ -178,11 +178,11 @@ def _distances(directions: Floats) -> Floats:
     """(n, n) cosine distances."""
     from scipy.spatial.distance import pdist, squareform
 
-    found: Floats = squareform(pdist(directions, "sqeuclidean")) / 2
-    return found
+    distances: Floats = squareform(pdist(directions, "sqeuclidean")) / 2
+    return distances
 
 
 def _directions(embeddings: Floats) -> Floats:
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    found: Floats = embeddings / np.where(lengths > 0, lengths, 1.0)
-    return found
+    directions: Floats = embeddings / np.where(lengths > 0, lengths, 1.0)
+    return directions

@@ -143,8 +143,8 @@ def _context(stack: ContextStack | None, means: Floats, features: PatientFeature
     if not features.comparable:
         return means
     trusted = {name: values * features.trust for name, values in features.values.items()}
-    found: Floats = expit(context_logits(stack, safe_logit(means), trusted))
-    return found
+    probabilities: Floats = expit(context_logits(stack, safe_logit(means), trusted))
+    return probabilities
 
 
 def _lesion(
@@ -165,17 +165,17 @@ def _lesion(
     odds = float(np.exp(features.values["above_median"][number])) if compared else None
     marked = bool(features.outlier[number]) if compared else None
     rank = int(features.rank[number]) if compared else None
-    told = [f"Rank {rank} of {features.others + 1} in this patient." if compared else FEW]
+    sentences = [f"Rank {rank} of {features.others + 1} in this patient." if compared else FEW]
     if len(values) > 1:
         ends = f"{percent(values[0])} to {percent(values[-1])}"
-        told.append(f"The mean of {len(values)} photographs, which range from {ends}.")
+        sentences.append(f"The mean of {len(values)} photographs, which range from {ends}.")
     if marked and odds is not None:
-        told.append(
+        sentences.append(
             f"It stands out: its odds of melanoma are {odds:,.0f} times the middle of the "
             "patient's other lesions. Have a doctor look at it."
         )
     if lifted and context is not None:
-        told.append(
+        sentences.append(
             f"With the other lesions in view its probability is {share(context)}, which reaches "
             "the threshold. Have a doctor look at it."
         )
@@ -191,5 +191,5 @@ def _lesion(
         odds_of_others=odds,
         context_probability=context,
         context_flags=lifted,
-        text=" ".join(told),
+        text=" ".join(sentences),
     )

@@ -29,11 +29,11 @@ def add_context(report: Report, *, resamples: int, seed: int) -> Report:
         return report
     table = patient_table(images)
     if table is None:
-        found = PatientContext(status=NO_PATIENTS)
+        context = PatientContext(status=NO_PATIENTS)
     else:
         origin = f"the held-out images of {content.recipe}"
-        found = fit_context(table, origin=origin, resamples=resamples, seed=seed)
-    return replace(report, content=content.model_copy(update={"patients": found}))
+        context = fit_context(table, origin=origin, resamples=resamples, seed=seed)
+    return replace(report, content=content.model_copy(update={"patients": context}))
 
 
 def check_context(

@@ -70,8 +70,8 @@ def make_patient_table(
 ) -> PatientTable:
     """The table of lesions, (M,) each; patients with too few distinct ones are left out."""
     logits = safe_logit(probability)
-    kept: list[Integers] = []
-    found: list[PatientFeatures] = []
+    patient_rows: list[Integers] = []
+    patient_features: list[PatientFeatures] = []
     for number in np.unique(patient):
         rows = np.flatnonzero(patient == number)
         features = lesion_features(
@@ -80,11 +80,13 @@ def make_patient_table(
             sites=None if sites is None else [sites[row] for row in rows],
         )
         if features.comparable:
-            kept.append(rows)
-            found.append(features)
-    chosen = np.concatenate(kept) if kept else np.zeros(0, dtype=np.int64)
-    names = tuple(found[0].values) if found else ()
-    columns = [np.concatenate([f.values[name] * f.trust for f in found]) for name in names]
+            patient_rows.append(rows)
+            patient_features.append(features)
+    chosen = np.concatenate(patient_rows) if patient_rows else np.zeros(0, dtype=np.int64)
+    names = tuple(patient_features[0].values) if patient_features else ()
+    columns = [
+        np.concatenate([f.values[name] * f.trust for f in patient_features]) for name in names
+    ]
     table = np.stack(columns, axis=1) if columns else np.zeros((0, 0))
     renumbered = np.unique(groups[chosen], return_inverse=True)[1].astype(np.int64)
     return PatientTable(patient[chosen], renumbered, positive[chosen], logits[chosen], names, table)
@@ -103,9 +105,9 @@ def fit_context(table: PatientTable, *, origin: str, resamples: int, seed: int) 
         return PatientContext(status=f"no context: {refusal}")
     gain = measure_gain(table, crossfit(table, seed=seed), resamples=resamples, seed=seed)
     difference = gain.auroc_difference
-    told = _spoken(difference)
+    change = _spoken(difference)
     if difference.low is None or difference.low <= 0:
-        status = f"no context: it does not rank better on withheld patients (AUROC {told})"
+        status = f"no context: it does not rank better on withheld patients (AUROC {change})"
         return PatientContext(status=status, gain=gain)
     weights = fit_weights(table, np.ones(len(table.logits)))
     drawn = _refits(table, seed=seed)
@@ -125,7 +127,7 @@ def fit_context(table: PatientTable, *, origin: str, resamples: int, seed: int) 
         half_trusted=HALF_TRUSTED,
         gain=gain,
     )
-    status = f"context sealed: on withheld patients of {origin} the AUROC changes by {told}"
+    status = f"context sealed: on withheld patients of {origin} the AUROC changes by {change}"
     return PatientContext(status=status, gain=gain, stack=stack)
 
 
@@ -141,8 +143,8 @@ def context_logits(stack: ContextStack, logits: Floats, features: Mapping[str, F
     lacking = [name for name in stack.coefficients if name not in features]
     if lacking:
         raise DataError(f"the context stack needs {', '.join(lacking)}: no embeddings are given")
-    found = stack.intercept.value or 0.0
-    total = found + (stack.slope.value or 0.0) * logits
+    intercept = stack.intercept.value or 0.0
+    total = intercept + (stack.slope.value or 0.0) * logits
     for name, coefficient in stack.coefficients.items():
         total = total + (coefficient.value or 0.0) * features[name]
     return total
@@ -158,12 +160,12 @@ def crossfit(table: PatientTable, *, seed: int) -> Floats:
     """(M,) log-odds by stacks of other patients: groups are dealt into five parts."""
     count = int(table.groups.max()) + 1
     part = np.random.default_rng(seed).permutation(count) % _PARTS
-    found = np.empty(len(table.logits))
+    logits = np.empty(len(table.logits))
     for one in range(min(_PARTS, count)):
         held_out: Flags = part[table.groups] == one
         weights = fit_weights(table, (~held_out).astype(np.float64))
-        found[held_out] = (_design(table) @ weights)[held_out]
-    return found
+        logits[held_out] = (_design(table) @ weights)[held_out]
+    return logits
 
 
 def fit_weights(table: PatientTable, times: Floats) -> Floats:
@@ -196,14 +198,14 @@ def measure_gain(table: PatientTable, context: Floats, *, resamples: int, seed: 
     """Plain and context scores of the same lesions, by paired bootstrap of the groups."""
     plain, other = _statistics(table, table.logits), _statistics(table, context)
     rng = np.random.default_rng(seed)
-    found = compare_runs(other, plain, table.groups, resamples=resamples, rng=rng)
+    comparisons = compare_runs(other, plain, table.groups, resamples=resamples, rng=rng)
     return ContextGain(
         patients=len(np.unique(table.patient)),
         lesions=len(table.logits),
         melanomas=int(table.positive.sum()),
         **{
             f"{name}_{which}": interval
-            for name, compared in found.items()
+            for name, compared in comparisons.items()
             for which, interval in _parts(compared).items()
         },
     )

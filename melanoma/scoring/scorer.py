@@ -76,10 +76,10 @@ class Scorer:
     ) -> list[Prediction]:
         """Predictions for (B, S, S, 3) uint8 RGB, scored as one batch; `warnings` of each come
         from its decoder. Raises ScoreError."""
-        found = self.member_answers(squares)
-        said = warnings or [()] * len(squares)
-        new = [None] * len(squares) if found.novelty is None else found.novelty.tolist()
-        asked = zip(found.probabilities, said, new, squares, strict=True)
+        answers = self.member_answers(squares)
+        decoder_warnings = warnings or [()] * len(squares)
+        new = [None] * len(squares) if answers.novelty is None else answers.novelty.tolist()
+        asked = zip(answers.probabilities, decoder_warnings, new, squares, strict=True)
         return [self.answer(p, w, novelty=n, square=square) for p, w, n, square in asked]
 
     def square(self, pixels: Pixels) -> Pixels:
@@ -281,14 +281,14 @@ class Scorer:
         )
 
     def _own_warnings(self) -> list[str]:
-        found = []
+        warnings = []
         if self.bundle.phantoms:
-            found.append("trained_on_drawings")
+            warnings.append("trained_on_drawings")
         if len(self._shifts) < self.bundle.folds_expected:
-            found.append(f"fewer_folds: {len(self._shifts)} of {self.bundle.folds_expected}")
+            warnings.append(f"fewer_folds: {len(self._shifts)} of {self.bundle.folds_expected}")
         if self.views != self.bundle.views:
-            found.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
-        return found
+            warnings.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
+        return warnings
 
 
 def _torch_members(bundle: Bundle, device: Device) -> Members:

@@ -44,18 +44,18 @@ def _of_one(square: Pixels) -> Floats:
     planes = np.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue])
     flat = planes.reshape(3, -1)
     level, inner = flat.mean(axis=1), _middle(planes)
-    found = [level, np.log(flat.std(axis=1) + 0.01), inner - level]
-    found += list(np.percentile(flat, _ENDS, axis=1) - level)
+    statistics = [level, np.log(flat.std(axis=1) + 0.01), inner - level]
+    statistics += list(np.percentile(flat, _ENDS, axis=1) - level)
     shapes: list[Floats] = []
     coarse = _halve(planes)
     for _ in range(_SCALES):
         halved = _halve(coarse)
         side = 2 * halved.shape[1]
         detail = coarse[:, :side, :side] - _double(halved)
-        found.append(np.log(np.sqrt((detail**2).mean(axis=(1, 2))) + 0.003))
+        statistics.append(np.log(np.sqrt((detail**2).mean(axis=(1, 2))) + 0.003))
         shapes += [_edges(coarse[0]), _details(detail.reshape(3, -1))]
         coarse = halved
-    return np.concatenate([*found, *shapes, _fields(planes, level)]).astype(np.float64)
+    return np.concatenate([*statistics, *shapes, _fields(planes, level)]).astype(np.float64)
 
 
 def _edges(lightness: npt.NDArray[np.float32]) -> Floats:

@@ -79,7 +79,7 @@ def score_holdout(
 
 def report_holdout(
     scorer: Scorer,
-    found: HoldoutScores,
+    holdout: HoldoutScores,
     recipe: Recipe,
     folder: Path,
     *,
@@ -94,14 +94,14 @@ def report_holdout(
     """
     report = build_external_report(
         scorer,
-        found.scores,
+        holdout.scores,
         overlap=Overlap.model_validate(audit.as_facts()),
         by=by,
         resamples=recipe.evaluation.resamples,
         seed=seed,
-        scored_before=found.earlier,
+        scored_before=holdout.earlier,
     )
-    rows = external_rows(found.scores, report)
+    rows = external_rows(holdout.scores, report)
     text = rows.to_csv(index=False, float_format="%.17g", lineterminator="\n")
     write_text(folder / "scores.csv", text)
     if not names:

@@ -94,8 +94,10 @@ def choose_backend(name: str, device_type: str) -> str:
         return next(fit, "torch")
     entry = BACKENDS[name]
     if not entry.installed:
-        said = f"--backend {name}: it is not installed"
-        raise RecipeError(f"{said}; pip install melanoma[{entry.extra}]" if entry.extra else said)
+        message = f"--backend {name}: it is not installed"
+        raise RecipeError(
+            f"{message}; pip install melanoma[{entry.extra}]" if entry.extra else message
+        )
     if device_type not in entry.devices:
         device = entry.devices[0]
         raise RecipeError(f"--backend {name} runs on the {device.upper()}; add --device {device}")

@@ -44,19 +44,19 @@ def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[in
     """The members' models by fold: (B, S, S, 3) uint8 RGB to logits (B, outputs) and embeddings
     (B, D), both float32. `load` gives the networks where they have to be converted."""
     base = bundle.folder / FOLDER
-    kept = base / _key(bundle)
+    cache = base / _key(bundle)
     folds = [member.fold for member in bundle.members]
-    models = _read(kept, folds)
+    models = _read(cache, folds)
     if models is None and "torch" not in sys.modules:
-        models = _convert_aside(bundle, kept, folds)
+        models = _convert_aside(bundle, cache, folds)
     if models is None:
         models = convert(load(), size=bundle.size)
-        _keep(models, kept)
-    _sweep(base, kept)
+        _keep(models, cache)
+    _sweep(base, cache)
     return models
 
 
-def _convert_aside(bundle: Bundle, kept: Path, folds: list[int]) -> dict[int, Any] | None:
+def _convert_aside(bundle: Bundle, cache: Path, folds: list[int]) -> dict[int, Any] | None:
     """The models that a child has made; None where it failed, whose reason is then met here."""
     root = Path(__file__).parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -65,7 +65,7 @@ def _convert_aside(bundle: Bundle, kept: Path, folds: list[int]) -> dict[int, An
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         with contextlib.suppress(OSError):
             subprocess.run(command, env=environment, capture_output=True, check=False)
-        return _read(kept, folds) or _read(Path(spare) / kept.name, folds)
+        return _read(cache, folds) or _read(Path(spare) / cache.name, folds)
 
 
 def _convert_for_parent(folder: Path, spare: Path) -> None:
@@ -76,10 +76,10 @@ def _convert_for_parent(folder: Path, spare: Path) -> None:
 
     bundle = load_bundle(folder)
     models = convert(load_members(bundle, CPU), size=bundle.size)
-    kept = bundle.folder / FOLDER / _key(bundle)
-    _keep(models, kept)
-    if _read(kept, list(models)) is None:
-        _keep(models, spare / kept.name)
+    cache = bundle.folder / FOLDER / _key(bundle)
+    _keep(models, cache)
+    if _read(cache, list(models)) is None:
+        _keep(models, spare / cache.name)
 
 
 def convert(members: TorchMembers, *, size: int) -> dict[int, Any]:
@@ -130,13 +130,13 @@ def _keep(models: dict[int, Any], folder: Path) -> None:
             shutil.rmtree(stage, ignore_errors=True)
 
 
-def _sweep(base: Path, kept: Path) -> None:
+def _sweep(base: Path, cache: Path) -> None:
     """Remove the conversions of other bundles and versions, and what killed processes left."""
     with contextlib.suppress(OSError):
         for path in base.iterdir():
             age = time.time() - path.stat().st_mtime
             running = path.name.startswith(_PARTIAL) and age < _FORGOTTEN_SECONDS
-            if path != kept and not running:
+            if path != cache and not running:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -61,9 +61,9 @@ def _make_core() -> Any:
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, which stays
         _fill_tables(openvino)
     except RuntimeError as error:
-        said = " ".join(str(error).split("\n", maxsplit=2)[-1].split())
+        reason = " ".join(str(error).split("\n", maxsplit=2)[-1].split())
         raise RecipeError(
-            f"--backend openvino: OpenVINO of {openvino.__path__[0]} has no CPU plugin ({said}); "
+            f"--backend openvino: OpenVINO of {openvino.__path__[0]} has no CPU plugin ({reason}); "
             "install it again, or take --backend torch"
         ) from error
     return core

@@ -61,15 +61,17 @@ class TorchMembers:
     def logits(self, squares: Pixels, *, views: int) -> Logits:
         """(B, K, outputs), see Members."""
         images = self._images(squares)
-        found = [predict_logits(one, images, views=views) for one in self.networks.values()]
-        return torch.stack(found, dim=1).cpu().numpy().astype(np.float64)
+        member_logits = [predict_logits(one, images, views=views) for one in self.networks.values()]
+        return torch.stack(member_logits, dim=1).cpu().numpy().astype(np.float64)
 
     def outputs(self, squares: Pixels, *, views: int) -> Outputs:
         """See Members; an embedding of D features."""
         images = self._images(squares)
-        found = [predict_embedded(one, images, views=views) for one in self.networks.values()]
+        member_outputs = [
+            predict_embedded(one, images, views=views) for one in self.networks.values()
+        ]
         logits, embeddings = (
-            torch.stack(part, dim=1).cpu().numpy() for part in zip(*found, strict=True)
+            torch.stack(part, dim=1).cpu().numpy() for part in zip(*member_outputs, strict=True)
         )
         return Outputs(logits.astype(np.float64), embeddings)
 
@@ -83,10 +85,10 @@ class TorchMembers:
 
     def alone(self) -> list[TorchMembers]:
         """Each member by itself, on the same network."""
-        found = [self._with({fold: one}) for fold, one in self.networks.items()]
-        for one, of in zip(found, self._references(), strict=True):
+        members = [self._with({fold: one}) for fold, one in self.networks.items()]
+        for one, of in zip(members, self._references(), strict=True):
             one._reference = of or one
-        return found
+        return members
 
     def faster(self) -> TorchMembers:
         """Fused networks in the device's fast precision, made once and kept."""

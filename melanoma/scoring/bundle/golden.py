@@ -116,17 +116,17 @@ def require_golden(scorer: Scorer) -> GoldenCheck:
     """The check that held. Raises WeightsError when it did not, for whatever reason: then no score
     of this scorer is one that was evaluated."""
     try:
-        found = check_golden(scorer)
+        check = check_golden(scorer)
     except ScoreError as error:
         raise WeightsError(
             f"{scorer.bundle.folder}: the golden image cannot be scored: {error}"
         ) from error
-    if not found.holds:
+    if not check.holds:
         raise WeightsError(
             f"{scorer.bundle.folder} does not give the scores that it was sealed with here: "
-            f"{found.says}"
+            f"{check.says}"
         )
-    return found
+    return check
 
 
 def open_scorer(

@@ -48,6 +48,6 @@ def verify_digests(path: Path, expected: dict[str, str]) -> None:
             raise WeightsError(f"{path} names a file outside its folder")
         if not file.is_file():
             raise WeightsError(f"{file} is missing; it belongs to the bundle")
-        found = sha256_of(file)
-        if found != digest:
-            raise WeightsError(f"{file}: sha256 mismatch (manifest {digest}, file {found})")
+        sha256 = sha256_of(file)
+        if sha256 != digest:
+            raise WeightsError(f"{file}: sha256 mismatch (manifest {digest}, file {sha256})")

@@ -41,7 +41,7 @@ def load_novelty(path: Path, folds: Sequence[int]) -> Novelty:
     try:
         arrays = load(read_file(path))
         numbers = tuple(int(fold) for fold in arrays["folds"])
-        found = Novelty(
+        novelty = Novelty(
             numbers,
             tuple(_gaussian(arrays, fold) for fold in numbers),
             _plain(arrays),
@@ -55,7 +55,7 @@ def load_novelty(path: Path, folds: Sequence[int]) -> Novelty:
         raise WeightsError(f"{path} is of the folds {numbers}, the bundle has {tuple(folds)}")
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise WeightsError(f"{path} holds numbers that are not finite")
-    return found
+    return novelty
 
 
 def _plain(arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[Whitened, ...]:

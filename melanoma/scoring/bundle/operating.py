@@ -77,8 +77,8 @@ def served_curve(report: ReportContent) -> OperatingCurve | None:
         return None
     moved: Floats = np.array(curve.thresholds)
     if report.retargeted and report.data.prevalence is not None:
-        wanted = report.retargeted.prevalence
-        moved = retarget(moved, trained=report.data.prevalence, wanted=wanted)
+        prevalence = report.retargeted.prevalence
+        moved = retarget(moved, trained=report.data.prevalence, wanted=prevalence)
     if report.recalibrated:
         fit = report.recalibrated
         moved = expit(fit.slope * logit(moved) + fit.intercept)

@@ -35,9 +35,9 @@ class Evidence:
 
     def slopes(self, logits: Floats) -> Floats:
         """(outputs,): how it changes with each of the logits, (outputs,)."""
-        found = np.zeros_like(logits)
-        found[list(self.columns)] = self.sign * softmax(logits[list(self.columns)])
-        return found
+        gradient = np.zeros_like(logits)
+        gradient[list(self.columns)] = self.sign * softmax(logits[list(self.columns)])
+        return gradient
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,24 @@ class PlainHead:
             values, slope = _bend(weights @ values + bias, self.activation)
             bent.append(slope)
         weights, bias = self.layers[-1]
-        found = evidence.slopes(weights @ values + bias) @ weights
+        gradient = evidence.slopes(weights @ values + bias) @ weights
         for (weights, _), slope in zip(self.layers[-2::-1], reversed(bent), strict=True):
-            found = (found * slope) @ weights
-        return found
+            gradient = (gradient * slope) @ weights
+        return gradient
 
 
 def read_heads(file: Path, head: Head | None) -> tuple[PlainHead, ...]:
     """The heads of a member's networks, one a seed, of its safetensors."""
     with safe_open(file, framework="numpy") as weights:
-        names = [found for name in weights.keys() if (found := _LAYER.fullmatch(name))]  # noqa: SIM118
-        order = sorted(names, key=lambda found: (int(found[1] or 0), int(found[2] or 0)))
+        names = [match for name in weights.keys() if (match := _LAYER.fullmatch(name))]  # noqa: SIM118
+        order = sorted(names, key=lambda match: (int(match[1] or 0), int(match[2] or 0)))
         by_network: dict[int, list[tuple[Floats, Floats]]] = {}
-        for found in order:
+        for match in order:
             layer = [
-                weights.get_tensor(found[0].removesuffix("weight") + part).astype(np.float64)
+                weights.get_tensor(match[0].removesuffix("weight") + part).astype(np.float64)
                 for part in ("weight", "bias")
             ]
-            by_network.setdefault(int(found[1] or 0), []).append((layer[0], layer[1]))
+            by_network.setdefault(int(match[1] or 0), []).append((layer[0], layer[1]))
     activation = head.activation if head else "relu"
     return tuple(PlainHead(tuple(layers), activation) for layers in by_network.values())
 

@@ -171,16 +171,16 @@ def explain_lime(
     square = scorer.square(pixels) if square is None else square
     score, new = scorer.member_answers(square[None])
     upright = scorer.on(scorer.members, views=1)
-    found = [score if scorer.views == 1 else upright.member_probabilities(square[None])]
+    probabilities = [score if scorer.views == 1 else upright.member_probabilities(square[None])]
 
     def check() -> None:
-        done = sum(map(len, found))
+        done = sum(map(len, probabilities))
         _require_time(start, deadline, should_stop, f"{done} of {evaluations} evaluations")
 
     hidden_by = upright.on(WatchedMembers(scorer.members.faster(), check))
     for batch in _hidden(square, segments, switches[1:], step=_batch_size(scorer)):
-        found.append(hidden_by.member_probabilities(batch))
-    by_member = np.concatenate(found)
+        probabilities.append(hidden_by.member_probabilities(batch))
+    by_member = np.concatenate(probabilities)
     mean = by_member.mean(axis=1)
     likeliest = int(score.mean(axis=1)[0].argmax())
     name, columns = _find_columns(scorer.bundle, target, default=likeliest)

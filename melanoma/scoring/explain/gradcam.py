@@ -46,10 +46,10 @@ def map_evidence(
 def _as_map(classifier: Classifier, features: Tensor) -> Tensor:
     if not isinstance(classifier.backbone, PooledBackbone):
         return features
-    found = classifier.backbone.as_map(features)
-    if found is None:
+    feature_map = classifier.backbone.as_map(features)
+    if feature_map is None:
         raise RecipeError(
             "gradcam: it needs places that the answer is an average of, and this backbone answers "
             "from a class token: ask for LIME"
         )
-    return found
+    return feature_map

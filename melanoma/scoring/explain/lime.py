@@ -60,8 +60,8 @@ def find_segments(part: Pixels, *, seed: int) -> Segments:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(part, size, interpolation=method)
-    found = quickshift(resized, kernel_size=KERNEL_SIZE, max_dist=MAX_DIST, ratio=RATIO, rng=seed)
-    numbers: Segments = np.unique(found, return_inverse=True)[1].reshape(found.shape)
+    labels = quickshift(resized, kernel_size=KERNEL_SIZE, max_dist=MAX_DIST, ratio=RATIO, rng=seed)
+    numbers: Segments = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
     return numbers
 
 

@@ -139,10 +139,10 @@ def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamE
 
 def _caption(explanation: Explanation) -> str:
     answer = explanation.prediction
-    said = f"prediction: {answer.prediction} - {answer.probability:.1%}"
+    caption = f"prediction: {answer.prediction} - {answer.probability:.1%}"
     if answer.melanoma_probability is not None:
-        said += f"    melanoma probability {answer.melanoma_probability:.1%}"
-    return f"{said}    explained: {explanation.target}"
+        caption += f"    melanoma probability {answer.melanoma_probability:.1%}"
+    return f"{caption}    explained: {explanation.target}"
 
 
 def _details(explanation: Explanation) -> str:
@@ -166,10 +166,10 @@ def _fit(text: Text, share: float) -> None:
     most, width = share * figure.bbox.width, text.get_window_extent().width
     if width > most:
         text.set_fontsize(max(_SMALLEST, float(text.get_fontsize()) * most / width))
-    said = text.get_text()
-    while text.get_window_extent().width > most and len(said) > 1:
-        said = said[:-1].rstrip(" \\")
-        text.set_text(f"{said}\N{HORIZONTAL ELLIPSIS}")
+    content = text.get_text()
+    while text.get_window_extent().width > most and len(content) > 1:
+        content = content[:-1].rstrip(" \\")
+        text.set_text(f"{content}\N{HORIZONTAL ELLIPSIS}")
 
 
 def _literal(text: str) -> str:

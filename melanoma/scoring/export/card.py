@@ -82,8 +82,8 @@ def find_license(bundle: Bundle, named: str | None) -> str:
     """The hub's identifier: the one that was named, or what LICENSE.md names; "other" where it has
     another, and "unknown" where there is none."""
     text = bundle.license or ""
-    found = named or next((name for url, name in _LICENSES.items() if url in text), None)
-    return found or (_OTHER if text else UNKNOWN_LICENSE)
+    license_id = named or next((name for url, name in _LICENSES.items() if url in text), None)
+    return license_id or (_OTHER if text else UNKNOWN_LICENSE)
 
 
 def _license(license_id: str) -> dict[str, str]:
@@ -102,8 +102,8 @@ def _results(report: ReportContent, recipe: Recipe) -> list[dict[str, Any]]:
             "split": "held out by cross-validation",
         },
         "metrics": [
-            {"type": _TYPES.get(key, key), "name": said, "value": value}
-            for key, said, value in _rows(report)
+            {"type": _TYPES.get(key, key), "name": title, "value": value}
+            for key, title, value in _rows(report)
         ],
     }
     others = [

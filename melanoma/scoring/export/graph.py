@@ -45,11 +45,11 @@ class ProbabilityGraph(nn.Module):
         """See the class."""
         images = to_tensor(squares, normalize=self._normalize)
         seen = torch.cat(dihedral_views(images, self._views))
-        found = [
+        member_probabilities = [
             self._probabilities(network(seen).float(), constant)
             for network, constant in zip(self.networks, self._constants, strict=True)
         ]
-        by_member = torch.stack(found, dim=1)
+        by_member = torch.stack(member_probabilities, dim=1)
         return by_member.mean(dim=1), by_member
 
     def _probabilities(self, logits: Tensor, constant: Tensor) -> Tensor:
@@ -77,14 +77,14 @@ def check_squares(size: int) -> Pixels:
 
 
 def require_equal(
-    found: Floats, bundle: Bundle, squares: Pixels, *, views: int, what: str
+    probabilities: Floats, bundle: Bundle, squares: Pixels, *, views: int, what: str
 ) -> float:
     """The largest difference of what `what` says, (B, K, C), from what the bundle says.
 
     Raises MelanomaError where it is more than a probability may differ: the export is wrong.
     """
     expected = Scorer(bundle, views=views).member_probabilities(squares)
-    largest = float(np.abs(found - expected).max())
+    largest = float(np.abs(probabilities - expected).max())
     if not largest <= TOLERANCE:
         raise MelanomaError(
             f"{what} differs from the bundle by {largest:.1g} of a probability (at most "

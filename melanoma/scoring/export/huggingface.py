@@ -72,17 +72,17 @@ def export_huggingface(bundle: Bundle, folder: Path, options: ExportOptions) -> 
 
 
 def _notes(bundle: Bundle, architecture: str | None, license_id: str) -> tuple[str, ...]:
-    found = []
+    notes = []
     if architecture is None:
-        found.append(
+        notes.append(
             f"timm has no network that is {bundle.backbone} as it was trained here; the folder is "
             "read by melanoma.load alone, and its card says so"
         )
     if license_id == UNKNOWN_LICENSE:
-        found.append(
+        notes.append(
             "the card's license is unknown: say --license, or seal LICENSE.md by ship --note"
         )
-    return tuple(found)
+    return tuple(notes)
 
 
 def _copy_bundle(bundle: Bundle, folder: Path) -> Bundle:
@@ -99,13 +99,13 @@ def _copy_bundle(bundle: Bundle, folder: Path) -> Bundle:
 def _timm_members(bundle: Bundle) -> dict[int, TimmMember]:
     """Every member as timm's model, by fold; none where timm has no such model."""
     networks = load_members(bundle, torch.device("cpu")).networks
-    found = {}
+    members = {}
     for member in bundle.members:
         made = make_timm_member(bundle, member, networks[member.fold])
         if made is None:
             return {}
-        found[member.fold] = made
-    return found
+        members[member.fold] = made
+    return members
 
 
 @torch.inference_mode()
@@ -118,8 +118,8 @@ def _compare(bundle: Bundle, members: Mapping[int, TimmMember]) -> float:
         logits = made.model(images).double()
         values = logits.sigmoid() if bundle.outputs == 1 else logits.softmax(dim=-1)
         columns.append(by_class(values.numpy()))
-    found = np.stack(columns, axis=1)
-    return require_equal(found, bundle, squares, views=1, what="timm's model")
+    by_member = np.stack(columns, axis=1)
+    return require_equal(by_member, bundle, squares, views=1, what="timm's model")
 
 
 def _write_ours(bundle: Bundle, facts: Mapping[str, Any], folder: Path) -> None:

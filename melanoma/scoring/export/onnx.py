@@ -50,8 +50,8 @@ def export_onnx(bundle: Bundle, folder: Path, options: ExportOptions) -> Exporte
         onnx.checker.check_model(model)
         onnx.save(model, stage / FILE)
         squares = check_squares(bundle.size)
-        found = _run(runtime, stage / FILE, squares)
-        largest = require_equal(found, bundle, squares, views=views, what="the ONNX file")
+        probabilities = _run(runtime, stage / FILE, squares)
+        largest = require_equal(probabilities, bundle, squares, views=views, what="the ONNX file")
         write_folder(stage, bundle, views=views, runtime="onnxruntime", file=FILE, largest=largest)
     return Exported(folder, "onnx", folder_bytes(folder), largest)
 
@@ -90,12 +90,12 @@ def _add_facts(model: Any, bundle: Bundle, views: int) -> None:
     model.producer_name, model.model_version = "melanoma", bundle.version
     model.doc_string = describe(bundle, views=views)["disclaimer"]
     for key, value in describe(bundle, views=views).items():
-        said = model.metadata_props.add()
-        said.key, said.value = key, value if isinstance(value, str) else json.dumps(value)
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
 
 
 def _run(runtime: Any, path: Path, squares: Any) -> Floats:
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (by_member,) = session.run([OUTPUTS[1]], {INPUT: squares})
-    found: Floats = np.asarray(by_member, np.float64)
-    return found
+    probabilities: Floats = np.asarray(by_member, np.float64)
+    return probabilities

@@ -41,13 +41,15 @@ def export_openvino(bundle: Bundle, folder: Path, options: ExportOptions) -> Exp
     with new_folder(folder) as stage:
         model = _convert(bundle, views)
         for key, value in describe(bundle, views=views).items():
-            said = value if isinstance(value, str) else json.dumps(value)
-            model.set_rt_info(said, ["melanoma", key])
+            text = value if isinstance(value, str) else json.dumps(value)
+            model.set_rt_info(text, ["melanoma", key])
         # In full precision: half of it would not keep to the tolerance.
         import_openvino().save_model(model, stage / FILE, compress_to_fp16=False)
         squares = check_squares(bundle.size)
-        found = _run(stage / FILE, squares)
-        largest = require_equal(found, bundle, squares, views=views, what="the OpenVINO model")
+        probabilities = _run(stage / FILE, squares)
+        largest = require_equal(
+            probabilities, bundle, squares, views=views, what="the OpenVINO model"
+        )
         write_folder(stage, bundle, views=views, runtime="openvino", file=FILE, largest=largest)
     return Exported(folder, "openvino", folder_bytes(folder), largest)
 
@@ -71,5 +73,5 @@ def _convert(bundle: Bundle, views: int) -> Any:
 def _run(path: Path, squares: Any) -> Floats:
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = the_core().compile_model(str(path), "CPU", options)
-    found: Floats = np.asarray(compiled(squares)[OUTPUTS[1]], np.float64)
-    return found
+    probabilities: Floats = np.asarray(compiled(squares)[OUTPUTS[1]], np.float64)
+    return probabilities

@@ -95,12 +95,12 @@ def _copy_weights(network: Classifier, model: Any) -> bool:
     theirs = [name for name in names if not name.startswith(last)]
     if len(ours) != len(theirs):
         return False
-    found = dict(zip(theirs, ours, strict=True))
-    found |= {f"{last}{name}": value for name, value in network.last_layer.state_dict().items()}
+    weights = dict(zip(theirs, ours, strict=True))
+    weights |= {f"{last}{name}": value for name, value in network.last_layer.state_dict().items()}
     state = model.state_dict()
-    if found.keys() != state.keys() or any(found[n].shape != state[n].shape for n in names):
+    if weights.keys() != state.keys() or any(weights[n].shape != state[n].shape for n in names):
         return False
-    model.load_state_dict(found)
+    model.load_state_dict(weights)
     return True
 
 

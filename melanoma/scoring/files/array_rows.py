@@ -77,24 +77,24 @@ def open_squares(
     check_array(path, size=size, rows=rows)
     table = names or _table_beside(path)
     if table is None:
-        given = [str(row) for row in range(rows)]
+        row_names = [str(row) for row in range(rows)]
         say(
             f"{path}: {rows:,} squares; no {_table_name(path)} beside it (--names FILE), so that "
             "each is named by its row's number, from 0"
         )
     else:
-        given = name_rows(rows, table, column)
+        row_names = name_rows(rows, table, column)
         say(f"{path}: {rows:,} squares, named by {table} in its order")
-    array = ImageArray(path.resolve(), size, tuple(given), (), channels=channels or "rgb")
+    array = ImageArray(path.resolve(), size, tuple(row_names), (), channels=channels or "rgb")
     require_red_skin(array, option="--array-channels")
     return array
 
 
 def arrays_in(folder: Path) -> list[Path]:
     """Arrays of test images in `folder`, or prepare's records of them, by size."""
-    found = {path.stem: path for path in folder.glob("x_test*.json")}
-    found |= {path.stem: path for path in folder.glob("x_test*.npy")}
-    return [found[stem] for stem in sorted(found)]
+    by_stem = {path.stem: path for path in folder.glob("x_test*.json")}
+    by_stem |= {path.stem: path for path in folder.glob("x_test*.npy")}
+    return [by_stem[stem] for stem in sorted(by_stem)]
 
 
 def own_table(path: Path) -> Path | None:

@@ -44,7 +44,7 @@ class ImageFile(NamedTuple):
 
 
 def find_images(
-    given: Sequence[Path],
+    paths: Sequence[Path],
     *,
     data: Path | None = None,
     image_col: str | None = None,
@@ -62,32 +62,32 @@ def find_images(
     """
     column = image_col or "image_name"
     arrays = partial(_array_rows, column=column, channels=channels, say=say)
-    found: list[ImageFile] = []
-    for path in given:
+    images: list[ImageFile] = []
+    for path in paths:
         if path.is_dir():
-            found += _in_folder(path, say, names=names, arrays=arrays)
+            images += _in_folder(path, say, names=names, arrays=arrays)
         elif path.suffix.lower() == ".csv":
-            found += _listed(path, data or path.parent, column, say, arrays=arrays)
+            images += _listed(path, data or path.parent, column, say, arrays=arrays)
         elif path.suffix.lower() == SUFFIX:
             beside = data / TEST_TABLE if data and (data / TEST_TABLE).is_file() else None
-            found += arrays(path, names=names or beside)
+            images += arrays(path, names=names or beside)
         elif path.suffix.lower() in TABLES and path.is_file():
             raise DataError(f"{path} is no image; a table is read as CSV: save it so")
         elif path.is_file():
-            found.append(ImageFile(plain_name(path.stem), path))
+            images.append(ImageFile(plain_name(path.stem), path))
         else:
             raise DataError(f"no image, folder, CSV or .npy array at {path}")
     seen: dict[str, tuple[Path, int | None]] = {}
-    for image in found:
+    for image in images:
         place = image.path, image.square.row if image.square else None
         if seen.setdefault(image.name, place) != place:
             raise DataError(
                 f"two images are named {image.name}: {_place(seen[image.name])} and {_place(place)}"
             )
-    require_plain_names([image.name for image in found])
-    once = list(dict.fromkeys(found))
-    if len(once) < len(found):
-        count = Counter(found)
+    require_plain_names([image.name for image in images])
+    once = list(dict.fromkeys(images))
+    if len(once) < len(images):
+        count = Counter(images)
         twice = [image.name for image in once if count[image] > 1]
         say(
             f"note: {len(twice):,} images are named more than once and scored once: "
@@ -129,10 +129,10 @@ def _array_rows(
 def _only_array(folder: Path) -> Path | None:
     """The array of test squares in `folder`; None where there is none. Raises DataError for more
     than one, of which one must be named."""
-    found = arrays_in(folder)
-    if len(found) > 1:
-        raise DataError(f"{folder} holds several arrays: name one of {', '.join(map(str, found))}")
-    return found[0] if found else None
+    arrays = arrays_in(folder)
+    if len(arrays) > 1:
+        raise DataError(f"{folder} holds several arrays: name one of {', '.join(map(str, arrays))}")
+    return arrays[0] if arrays else None
 
 
 def _in_folder(

@@ -27,21 +27,21 @@ class Owner(NamedTuple):
 
 
 def read_owners(
-    given: Sequence[Path], column: str | None, *, image_col: str | None
+    paths: Sequence[Path], column: str | None, *, image_col: str | None
 ) -> dict[str, Owner]:
-    """The owner of each image of the CSVs in `given`; empty where no `column` is asked for.
+    """The owner of each image of the CSVs in `paths`; empty where no `column` is asked for.
 
     Sites and lesions are those of the columns site (or anatom_site_general_challenge) and
-    lesion_id, where there are such. Raises RecipeError where `given` has no CSV, DataError where
+    lesion_id, where there are such. Raises RecipeError where `paths` has no CSV, DataError where
     one lacks the column or names an image's patient twice.
     """
     if column is None:
         return {}
-    tables = [path for path in given if path.suffix.lower() == ".csv"]
+    tables = [path for path in paths if path.suffix.lower() == ".csv"]
     if not tables:
         raise RecipeError(f"--patient-col {column}: name a CSV with that column, not its images")
     name = image_col or "image_name"
-    found: dict[str, Owner] = {}
+    owners: dict[str, Owner] = {}
     for path in tables:
         frame = read_table(path, needed=[name, column])
         site = next((one for one in _SITES if one in frame), None)
@@ -52,9 +52,9 @@ def read_owners(
         ]
         for image, *values in zip(frame[name].astype(str), *columns, strict=True):
             owner = Owner(*values)
-            if found.setdefault(image, owner) != owner:
+            if owners.setdefault(image, owner) != owner:
                 raise DataError(f"{path}: {image} stands under two patients, sites or lesions")
-    return found
+    return owners
 
 
 def add_patient_columns(
@@ -79,7 +79,7 @@ def add_patient_columns(
         owner = owners.get(row["image_name"])
         if owner is not None and owner.patient:
             patients.setdefault(owner.patient, []).append(number)
-    found = [{**row, **dict.fromkeys(COLUMNS)} for row in rows]
+    extended = [{**row, **dict.fromkeys(COLUMNS)} for row in rows]
     few = 0
     for numbers in patients.values():
         result = answer_patient(
@@ -94,13 +94,13 @@ def add_patient_columns(
             few += lesion.rank_in_patient is None
             for image in lesion.images:
                 values = (lesion.context_probability, lesion.rank_in_patient, lesion.outlier)
-                found[numbers[image]] |= dict(zip(COLUMNS, values, strict=True))
+                extended[numbers[image]] |= dict(zip(COLUMNS, values, strict=True))
     say(f"note: {EXPERIMENTAL}")
     if missing := missing_context(bundle):
         say(f"note: {missing}")
     if few:
         say(f"note: {few:,} lesions are of patients with fewer than three: they have no rank")
-    return found
+    return extended
 
 
 def _comparable(row: Row) -> float | None:

@@ -41,12 +41,12 @@ def refuse_given(context: Any, names: Sequence[str], why: str) -> None:
 
 
 def require_outputs(
-    outputs: Sequence[Path], files: Sequence[ImageFile], given: Sequence[Path | None]
+    outputs: Sequence[Path], files: Sequence[ImageFile], inputs: Sequence[Path | None]
 ) -> None:
     """Raises where an output cannot be written in the end, or would replace what is read."""
     from melanoma.storage import require_writable
 
-    read = {path.resolve() for path in (*given, *(file.path for file in files)) if path}
+    read = {path.resolve() for path in (*inputs, *(file.path for file in files)) if path}
     for path in outputs:
         if path.resolve() in read:
             raise RecipeError(f"{path} is read here; name another file to write")

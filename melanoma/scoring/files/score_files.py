@@ -95,8 +95,8 @@ class LocalScorer:
     def answer(self, photographs: Sequence[Photograph | str]) -> list[Mapping[str, Any] | str]:
         """For each a Prediction's fields, or "code: sentence"; scored as one batch."""
         sound = [d for d in photographs if isinstance(d, Photograph)]
-        found = iter(self.scorer.score_photographs(sound) if sound else [])
-        return [d if isinstance(d, str) else self._as_asked(next(found)) for d in photographs]
+        predictions = iter(self.scorer.score_photographs(sound) if sound else [])
+        return [d if isinstance(d, str) else self._as_asked(next(predictions)) for d in photographs]
 
     def _as_asked(self, prediction: Prediction) -> dict[str, Any]:
         if self.prevalence is not None:
@@ -198,13 +198,13 @@ def _score_batch(scorer: FileScorer, files: Sequence[_Opened], journal: Journal)
             faulty[digest] = _faulty_row(answer)
         else:
             journal.add(digest, _row(answer))
-    found = [
+    batch_rows = [
         _faulty_row(file.error)
         if file.error
         else faulty.get(file.digest) or journal.rows[file.digest]
         for file in files
     ]
-    return [{"image_name": file.name, **row} for file, row in zip(files, found, strict=True)]
+    return [{"image_name": file.name, **row} for file, row in zip(files, batch_rows, strict=True)]
 
 
 def _read(file: ReadableFile) -> bytes | str:

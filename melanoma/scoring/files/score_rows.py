@@ -59,26 +59,26 @@ def as_columns(rows: Sequence[Row]) -> list[Row]:
     """The rows as a table has them: by_class as a column a class, prob_NAME, where there are more
     than the two whose probabilities add up to 1; what the threshold reaches with its two ends."""
     classes: dict[str, float] = next((row["by_class"] for row in rows if row["by_class"]), {})
-    wanted = classes if len(classes) > 2 else {}
+    column_classes = classes if len(classes) > 2 else {}
     return [
         {
             **_flat(row),
-            **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in wanted},
+            **{f"prob_{name}": (row["by_class"] or {}).get(name) for name in column_classes},
         }
         for row in rows
     ]
 
 
 def _flat(row: Row) -> Row:
-    found: Row = {}
+    flat: Row = {}
     for key, value in row.items():
         if key in ("sensitivity", "specificity"):
             reached = value or {}
-            found[key] = reached.get("value")
-            found |= {f"{key}_{end}": reached.get(end) for end in ("low", "high")}
+            flat[key] = reached.get("value")
+            flat |= {f"{key}_{end}": reached.get(end) for end in ("low", "high")}
         elif key != "by_class":
-            found[key] = value
-    return found
+            flat[key] = value
+    return flat
 
 
 def plain_cell(value: Any) -> Any:

@@ -162,8 +162,8 @@ class RemoteScorer:
             # URLError, a time-out and a refused connection are all OSErrors; the bytes of what is
             # no HTTP end in either of the others.
             reason = getattr(error, "reason", error)
-            said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise ServiceError(f"no answer from {self.address}: {_spoken(said)}") from error
+            message = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            raise ServiceError(f"no answer from {self.address}: {_spoken(message)}") from error
 
 
 class Reply(NamedTuple):
@@ -187,16 +187,16 @@ class Reply(NamedTuple):
 
     def header(self, name: str, default: str) -> str:
         """The header of that lower-case name, whatever case it came in."""
-        found = (value for key, value in self.headers.items() if key.lower() == name)
-        return next(found, default)
+        values = (value for key, value in self.headers.items() if key.lower() == name)
+        return next(values, default)
 
     @property
     def retry_after(self) -> int:
         """Seconds to wait before another attempt."""
-        said = self.header("retry-after", "1").strip()
-        if not (said.isascii() and said.isdecimal()):
+        text = self.header("retry-after", "1").strip()
+        if not (text.isascii() and text.isdecimal()):
             return 1
-        return int(said) if len(said) < 10 else _LONGEST_WAIT + 1
+        return int(text) if len(text) < 10 else _LONGEST_WAIT + 1
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -238,9 +238,9 @@ def _choose_model(
     known = {f"{m.name}@{m.version}" if names.count(m.name) > 1 else m.name: m for m in models}
     if model is None:
         return next(iter(known.items()))
-    for key, found in known.items():
-        if model in (key, found.name, f"{found.name}@{found.version}"):
-            return key, found
+    for key, entry in known.items():
+        if model in (key, entry.name, f"{entry.name}@{entry.version}"):
+            return key, entry
     raise RecipeError(f"--model {model}: {address} serves {', '.join(known)}")
 
 
@@ -287,14 +287,15 @@ def _error(reply: Reply, address: str) -> Exception:
     error = reply.json(address).get("error")
     if not isinstance(error, dict) or not {"code", "message"} <= set(error):
         return ServiceError(f"{address} answers {reply.status}; is a melanoma service there?")
-    code, said = _spoken(error["code"]), _spoken(error["message"])
+    code, message = _spoken(error["code"]), _spoken(error["message"])
     if reply.status in _ABOUT_THE_IMAGE:
-        return ImageError(code, said)
+        return ImageError(code, message)
     if reply.status == 401:
-        return RecipeError(f"{address} wants a token: {said} (--token, or MELANOMA_TOKEN)")
+        return RecipeError(f"{address} wants a token: {message} (--token, or MELANOMA_TOKEN)")
     if reply.status == 404:
-        return RecipeError(f"--url {address}: {said}")
+        return RecipeError(f"--url {address}: {message}")
     number = _spoken(error.get("request_id") or "")
     return ServiceError(
-        f"{address} answers {reply.status} {code}: {said}" + (f" (request {number})" * bool(number))
+        f"{address} answers {reply.status} {code}: {message}"
+        + (f" (request {number})" * bool(number))
     )

@@ -49,8 +49,8 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     if row.get("set"):
         lines.append(f"it may be: {row['set'].replace('; ', ', ')}")
     # First of all: whoever reads one line reads this one.
-    told = NOVEL if row.get("is_novel") else VERDICT_LINES.get(row.get("verdict") or "")
-    return [*warnings, *([told] if told else []), *lines]
+    notice = NOVEL if row.get("is_novel") else VERDICT_LINES.get(row.get("verdict") or "")
+    return [*warnings, *([notice] if notice else []), *lines]
 
 
 def ranked_lines(row: Row, count: int) -> list[str]:
@@ -75,7 +75,7 @@ def common_lines(row: Row, elsewhere: Sequence[Mapping[str, Any]] = ()) -> list[
 
 def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line, whatever the number of results."""
-    told = []
+    by_source = []
     for result in results:
         source = short_source(result["source"] or result["name"])
         figures = [
@@ -85,10 +85,12 @@ def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         auroc = result["auroc"]["value"]
         figures += [] if auroc is None else [f"AUROC {auroc:.3f}"]
-        told.append(
+        by_source.append(
             f"{', '.join(figures) or 'undefined'} on {result['images']:,} images of {source}"
         )
-    return [f"elsewhere, at the bundle's own threshold: {'; '.join(told)}"] if told else []
+    return (
+        [f"elsewhere, at the bundle's own threshold: {'; '.join(by_source)}"] if by_source else []
+    )
 
 
 def _unchecked(row: Row) -> list[str]:
@@ -141,7 +143,7 @@ def _calibrated(answer: Mapping[str, Any]) -> str:
     known, prevalence = answer.get("calibrated"), answer.get("prevalence")
     if known is None:
         return "whether the probabilities are calibrated is not known"
-    said = "probabilities are calibrated" if known else "probabilities are not calibrated"
+    text = "probabilities are calibrated" if known else "probabilities are not calibrated"
     if prevalence is None:
-        return said
-    return f"{said}, for a place where {prevalence:.2%} of the images are melanomas"
+        return text
+    return f"{text}, for a place where {prevalence:.2%} of the images are melanomas"

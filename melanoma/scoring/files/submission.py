@@ -53,25 +53,25 @@ def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
     Raises DataError with both counts when the sample and the images differ.
     """
     ours = set(names)
-    wanted = [_meant(cell, ours) for cell in read_sample(sample).names]
-    theirs = set(wanted)
-    absent = [name for name in wanted if name not in ours]
+    sample_names = [_meant(cell, ours) for cell in read_sample(sample).names]
+    theirs = set(sample_names)
+    absent = [name for name in sample_names if name not in ours]
     extra = [name for name in names if name not in theirs]
-    twice = len(wanted) - len(theirs)
+    twice = len(sample_names) - len(theirs)
     if absent or extra or twice:
-        example = next(iter([*absent, *extra]), wanted[0])
+        example = next(iter([*absent, *extra]), sample_names[0])
         raise DataError(
             f"{sample} and the images differ in {len(absent) + len(extra) + twice} rows: "
             f"{len(absent)} without an image, {len(extra)} images not in it, {twice} repeated "
             f"(such as {example})"
         )
-    formulas = [name for name in wanted if name.startswith(FORMULA)]
+    formulas = [name for name in sample_names if name.startswith(FORMULA)]
     if formulas:
         raise DataError(
             f"{len(formulas)} names of {sample} begin as a spreadsheet's formula does, such as "
             f"{formulas[0]}; rename them"
         )
-    return wanted
+    return sample_names
 
 
 def _meant(cell: str, names: Set[str]) -> str:
@@ -135,10 +135,12 @@ def write_submission(
     Raises DataError where a column of several is no class.
     """
     names = require_same_images(sample, list(probabilities))
-    header, id_col, written = found = read_sample(sample)
-    several = len(found.targets) > 1
+    header, id_col, written = sample_table = read_sample(sample)
+    several = len(sample_table.targets) > 1
     if several:
-        _require_classes(sample, found.targets, list(next(iter((by_class or {}).values()), {})))
+        _require_classes(
+            sample, sample_table.targets, list(next(iter((by_class or {}).values()), {}))
+        )
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
