@@ -62,9 +62,9 @@ def look_at(
         ours = there is not None and set(table.names) - set(there.skipped) == set(there.names)
         folder = ARRAYS if ours else scratch
     seen = bool((table.frame["source"] != "").any())
-    kept = find_array(folder, recipe.image, data=data, say=watch.say) is not None
-    kept = kept or find_adoptable(folder, data, recipe.image) is not None
-    if not (seen or kept):
+    has_array = find_array(folder, recipe.image, data=data, say=watch.say) is not None
+    has_array = has_array or find_adoptable(folder, data, recipe.image) is not None
+    if not (seen or has_array):
         for warning in table.warnings:  # else prepare_array says them
             watch.say(f"warning: {warning}")
         watch.say(f"warning: no images in {data}: only patients and lesions are compared")
@@ -73,10 +73,10 @@ def look_at(
 
 
 def audit_fold_file(
-    recipe: Recipe, found: AuditedSet, folds: Path | None, *, watch: Watch = SILENT
+    recipe: Recipe, audited: AuditedSet, folds: Path | None, *, watch: Watch = SILENT
 ) -> Audited:
     """The recipe's table and images against its fold file, where there is one."""
-    table, array, folder = found
+    table, array, folder = audited
     path = fold_file(folds, recipe)
     if folds is not None and not path.is_file():
         raise DataError(f"no fold file at {path}; make it with python -m melanoma.split")
@@ -110,11 +110,11 @@ def audit_fold_file(
     return Audited(result, pairs, looked_at, array, array, sources)
 
 
-def _joined(table: LesionTable, array: ImageArray | None, found: Duplicates | None) -> str:
+def _joined(table: LesionTable, array: ImageArray | None, duplicates: Duplicates | None) -> str:
     """What a split would have to keep whole."""
     pairs = []
-    if array is not None and found is not None:
-        pairs = found.among(array.names, table.names).pairs
+    if array is not None and duplicates is not None:
+        pairs = duplicates.among(array.names, table.names).pairs
     keys = [table.frame["patient_id"].tolist(), table.frame["lesion_id"].tolist()]
     sizes = Counter(join_groups(keys, pairs))
     return (

@@ -106,8 +106,8 @@ def blend_runs(
         make = METRICS[name].make
         pair = {name: make(blended.images)}, {name: make(other.images)}
         rng = np.random.default_rng(seed)
-        found = compare_runs(*pair, first.groups, resamples=resamples, rng=rng)
-        return _measured(found[name])
+        comparisons = compare_runs(*pair, first.groups, resamples=resamples, rng=rng)
+        return _measured(comparisons[name])
 
     record = BlendRecord(
         runs=tuple(RunName(folder=str(run.folder), recipe=run.name) for run in runs),
@@ -145,7 +145,7 @@ def _context(
     return context_features(frame, beside)
 
 
-def blend_scores(paths: Sequence[Path], found: Blended, *, runs: int) -> pd.DataFrame:
+def blend_scores(paths: Sequence[Path], fitted_blend: Blended, *, runs: int) -> pd.DataFrame:
     """image_name and target, the blended melanoma probability: of a score table or submission a
     run, in the runs' order. Where no class is melanoma, a column a class in the place of target.
 
@@ -156,9 +156,9 @@ def blend_scores(paths: Sequence[Path], found: Blended, *, runs: int) -> pd.Data
     if len(paths) != runs:
         raise RecipeError(f"--scores: {len(paths)} tables for {runs} runs; one a run, in order")
     read = [read_table(path, needed=["image_name"]) for path in paths]
-    columns = [f"prob_{name}" for name in found.classes]
+    columns = [f"prob_{name}" for name in fitted_blend.classes]
     by_class = len(columns) > 2 and all(set(columns) <= set(table) for table in read)
-    if not by_class and (not found.melanoma or _needs_classes(found.blend)):
+    if not by_class and (not fitted_blend.melanoma or _needs_classes(fitted_blend.blend)):
         raise RecipeError(
             "--scores: this blend needs each class's probability; take the tables of predict, "
             f"with columns {columns[0]} and so on"
@@ -172,11 +172,13 @@ def blend_scores(paths: Sequence[Path], found: Blended, *, runs: int) -> pd.Data
         if len(scores) != len(names) or set(scores.index) != set(names):
             raise DataError(f"{path} and {paths[0]} hold different images")
     values = np.stack([scores.loc[names].to_numpy(np.float64) for scores in tables])
-    blended = found.blend(values if by_class else np.concatenate([1 - values, values], axis=2))
-    if not found.melanoma:
-        shares = dict(zip(found.classes, blended.T, strict=True))
+    blended = fitted_blend.blend(
+        values if by_class else np.concatenate([1 - values, values], axis=2)
+    )
+    if not fitted_blend.melanoma:
+        shares = dict(zip(fitted_blend.classes, blended.T, strict=True))
         return pd.DataFrame({"image_name": names, **shares})
-    ours = [found.classes.index(name) for name in found.melanoma] if by_class else [1]
+    ours = [fitted_blend.classes.index(name) for name in fitted_blend.melanoma] if by_class else [1]
     return pd.DataFrame({"image_name": names, "target": blended[:, ours].sum(axis=1)})
 
 
@@ -194,11 +196,11 @@ def _paired(folders: Sequence[Path]) -> list[EvaluatedRun]:
     return [first, *pairs]
 
 
-def _metric(runs: Sequence[EvaluatedRun], wanted: str | None) -> str:
+def _metric(runs: Sequence[EvaluatedRun], requested: str | None) -> str:
     possible = [n for n, spec in METRICS.items() if all(spec.applies(r.images) for r in runs)]
-    if wanted is not None and wanted not in possible:
-        raise RecipeError(f"--metric {wanted}: {suggest(wanted, possible)}")
-    return wanted or ("auroc" if "auroc" in possible else "macro_auroc")
+    if requested is not None and requested not in possible:
+        raise RecipeError(f"--metric {requested}: {suggest(requested, possible)}")
+    return requested or ("auroc" if "auroc" in possible else "macro_auroc")
 
 
 def _require_ranking(run: EvaluatedRun, metric: str) -> None:
@@ -227,8 +229,8 @@ def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
         columns["prob"] = by_class[:, numbers].sum(axis=1)
     # What is nested is cross-fitted already.
     columns |= {c.replace("prob", "prob_crossfit", 1): v for c, v in columns.items()}
-    kept = [c for c in run.frame if not str(c).startswith(("prob", "logit"))]
-    return replace(run, frame=run.frame[kept].assign(**columns))
+    other_columns = [c for c in run.frame if not str(c).startswith(("prob", "logit"))]
+    return replace(run, frame=run.frame[other_columns].assign(**columns))
 
 
 def _numbers(blend: Blend) -> BlendNumbers:
@@ -241,12 +243,12 @@ def _numbers(blend: Blend) -> BlendNumbers:
     return {"coefficients": model.coef_.tolist(), "intercepts": model.intercept_.tolist()}
 
 
-def _measured(found: Comparison) -> BlendAgainst:
+def _measured(comparison: Comparison) -> BlendAgainst:
     return BlendAgainst(
-        blend=found.first.measured(),
-        other=found.second.measured(),
-        difference=found.difference.measured(),
-        p_value=found.defined_p_value(),
+        blend=comparison.first.measured(),
+        other=comparison.second.measured(),
+        difference=comparison.difference.measured(),
+        p_value=comparison.defined_p_value(),
     )
 
 

@@ -108,7 +108,7 @@ def compare_runs_in(
     )
 
 
-def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) -> list[str]:
+def _choose_metrics(requested: list[str] | tuple[str, ...], *runs: EvaluatedRun) -> list[str]:
     """The metrics asked for, or the first that both runs have. Raises RecipeError."""
     # Without a need a metric is of melanoma where there is one, else of the likeliest class.
     alike = len({bool(run.images.melanoma) for run in runs}) == 1
@@ -122,12 +122,12 @@ def _choose_metrics(wanted: list[str] | tuple[str, ...], *runs: EvaluatedRun) ->
             f"{runs[0].folder} and {runs[1].folder} have no probabilities in common; "
             "run python -m melanoma.evaluate again on both"
         )
-    for name in wanted:
+    for name in requested:
         if name not in METRICS:
             raise RecipeError(f"--metric {name}: unknown; known: {', '.join(METRICS)}")
         if name not in possible:
             raise RecipeError(f"--metric {name}: these runs allow {', '.join(possible)}")
-    return list(dict.fromkeys(wanted)) or ["auroc" if "auroc" in possible else possible[0]]
+    return list(dict.fromkeys(requested)) or ["auroc" if "auroc" in possible else possible[0]]
 
 
 def _recipe_differences(first: Path, second: Path) -> tuple[str, ...] | None:
@@ -141,9 +141,9 @@ def _recipe_differences(first: Path, second: Path) -> tuple[str, ...] | None:
 
 def _delong(a: EvaluatedRun, b: EvaluatedRun) -> DelongDifference:
     assert a.melanoma is not None
-    found = delong_difference(a.melanoma, a.column("prob"), b.column("prob"), groups=a.groups)
-    numbers = (number if isfinite(number) else None for number in found)
-    return DelongDifference(**dict(zip(found._fields, numbers, strict=True)))
+    difference = delong_difference(a.melanoma, a.column("prob"), b.column("prob"), groups=a.groups)
+    numbers = (number if isfinite(number) else None for number in difference)
+    return DelongDifference(**dict(zip(difference._fields, numbers, strict=True)))
 
 
 def _sentence(spec: MetricSpec, compared: Comparison) -> str:

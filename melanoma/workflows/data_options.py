@@ -25,25 +25,27 @@ def split_options(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def recall_options(
-    base: dict[str, Any], given: Sequence[str], records: Sequence[Path]
+    base: dict[str, Any], requested: Sequence[str], records: Sequence[Path]
 ) -> dict[str, Path]:
     """Options that `records` keep for a recipe whose data section is `base` as its file has it,
-    each with the record that it is from; without fields that `given` says anew.
+    each with the record that it is from; without fields that `requested` says anew.
 
-    None where `given` names another reader than they do.
+    None where `requested` names another reader than they do.
     """
-    kept: dict[str, Path] = {}
+    recalled: dict[str, Path] = {}
     for path in records:
         options = _read(path)
         given_then = options.get("given")
         if options.get("base") == base and isinstance(given_then, list):
-            kept |= dict.fromkeys(map(str, given_then), path)
-    readers = [_value(o) for o in (*kept, *given) if _field(o) == "data.reader"]
-    named = [_value(option) for option in given if _field(option) == "data.reader"]
+            recalled |= dict.fromkeys(map(str, given_then), path)
+    readers = [_value(o) for o in (*recalled, *requested) if _field(o) == "data.reader"]
+    named = [_value(option) for option in requested if _field(option) == "data.reader"]
     if named and set(named) != set(readers):
         return {}
-    said = {_field(option) for option in given}
-    return {option: path for option, path in kept.items() if _field(option) not in said}
+    requested_fields = {_field(option) for option in requested}
+    return {
+        option: path for option, path in recalled.items() if _field(option) not in requested_fields
+    }
 
 
 def keep_options(record: Path, base: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:

@@ -137,15 +137,15 @@ def _kept_files(folder: Path, teacher: Teacher) -> dict[str, str]:
     DataError for a teacher.json that cannot be read."""
     if not (folder / TEACHER).is_file():
         return {}
-    found = read_teacher(folder)
-    if replace(found, files={}) != teacher:
+    earlier = read_teacher(folder)
+    if replace(earlier, files={}) != teacher:
         raise RecipeError(
             f"{folder} holds what other teachers, members or folds said; distill into another "
             "--weights DIR"
         )
     return {
         name: digest
-        for name, digest in found.files.items()
+        for name, digest in earlier.files.items()
         if (folder / name).is_file() and sha256_of(folder / name) == digest
     }
 
@@ -158,7 +158,7 @@ def _soft_targets(
     backend: str,
     watch: Watch,
 ) -> npt.NDArray[np.float32]:
-    found = np.zeros((len(part.array.names), len(part.classes)), np.float64)
+    probability_sums = np.zeros((len(part.array.names), len(part.classes)), np.float64)
     asked = 0
     for bundle in bundles:
         taken = [m for m in bundle.members if members == "all" or m.fold == part.fold]
@@ -168,10 +168,10 @@ def _soft_targets(
                 f"fold {part.fold}: {len(part.training):,} images by member {member.fold} of "
                 f"{bundle.name}, {bundle.views} views"
             )
-            found[part.training] += _probabilities(
+            probability_sums[part.training] += _probabilities(
                 bundle, member, part.array, part.training, device, backend, watch
             )
-    return (found / asked).astype(np.float32)
+    return (probability_sums / asked).astype(np.float32)
 
 
 def _probabilities(

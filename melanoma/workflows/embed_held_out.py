@@ -45,17 +45,17 @@ def trained_array(
     `arrays`."""
     if arrays is None:
         return None
-    found, why = None, f"it is not in {arrays}"
+    array, why = None, f"it is not in {arrays}"
     try:
-        found = find_array(arrays, trained.recipe.image, data=arrays, amend=False)
+        array = find_array(arrays, trained.recipe.image, data=arrays, amend=False)
     except DataError as error:
         why = str(error)
-    if found is not None and found.digest != trained.facts[0].array_digest:
-        found, why = None, f"the one in {arrays} is another"
-    if found is None:
+    if array is not None and array.digest != trained.facts[0].array_digest:
+        array, why = None, f"the one in {arrays} is another"
+    if array is None:
         watch.say(
             "note: nothing is fitted on the held-out photographs, such as the novelty score: "
             f"the array that the folds were trained on is needed, and {why}; "
             "name its folder with --arrays"
         )
-    return found
+    return array

@@ -80,15 +80,15 @@ def evaluate_test(
     array = array or prepare_array(recipe, data, arrays, watch=watch)
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
-    found = score_holdout(scorer, table, array, recipe, folder / "test", progress=watch.progress)
-    if found.reused:
+    holdout = score_holdout(scorer, table, array, recipe, folder / "test", progress=watch.progress)
+    if holdout.reused:
         watch.say(
             f"note: these weights scored the test part before; {folder / 'test'} has what they said"
         )
     whole = table.whole["image_name"].tolist()
     return report_holdout(
         scorer,
-        found,
+        holdout,
         recipe,
         folder / "test",
         audit=audit_test(

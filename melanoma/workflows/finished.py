@@ -103,22 +103,23 @@ def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Reci
     recipes = [read_recipe(run.folder) for run in runs]
     first = recipes[0]
     for run, recipe in zip(runs, recipes, strict=True):
-        found = differences(recipe.identity(), first.identity())
-        if found:
+        fold_differences = differences(recipe.identity(), first.identity())
+        if fold_differences:
             raise WeightsError(
                 f"{run.folder} and {runs[0].folder} were trained by different recipes "
-                f"({'; '.join(found)}); train one of them again with --resume never"
+                f"({'; '.join(fold_differences)}); train one of them again with --resume never"
             )
-    told = differences(first.identity(), asked.identity())
-    if told:
+    differing = differences(first.identity(), asked.identity())
+    if differing:
         watch.say(
-            f"note: reporting what was trained, not what the command line says ({'; '.join(told)})"
+            "note: reporting what was trained, not what the command line says "
+            f"({'; '.join(differing)})"
         )
     for run in runs:
         require_view_order(run.facts.view_order, first.evaluation.views, str(run.folder))
-    wanted = asked.evaluation.model_copy(update={"views": first.evaluation.views})
+    evaluation = asked.evaluation.model_copy(update={"views": first.evaluation.views})
     stated = {
-        "evaluation": wanted,
+        "evaluation": evaluation,
         "risk": asked.risk,
         "image_type": asked.image_type,
         "study": asked.study,

@@ -42,23 +42,23 @@ def fit_run_novelty(
     embeddings = embed_finished(trained, array, device=resolve_device("auto"))
     rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
     parts = np.array_split(rows, -(-len(rows) // _BATCH))
-    found = fit_novelty(
+    held_out = fit_novelty(
         embeddings,
         np.concatenate([square_statistics(array.rows(part)) for part in parts]),
         frame["fold"].to_numpy(np.int64),
         groups,
         seed=trained.recipe.seed if seed is None else seed,
     )
-    assert found is not None, "there are lesions enough"
+    assert held_out is not None, "there are lesions enough"
     labels = np.array(trained.recipe.classes)[trained.scores.target]
-    return RunNovelty(found.novelty, summarize_novelty(found, labels, groups))
+    return RunNovelty(held_out.novelty, summarize_novelty(held_out, labels, groups))
 
 
 def summarize_novelty(
-    found: HeldOutNovelty, labels: np.ndarray, groups: np.ndarray
+    held_out: HeldOutNovelty, labels: np.ndarray, groups: np.ndarray
 ) -> NoveltySummary:
     """What the score does to the held-out images, by class, sorted by name."""
-    novel = found.scores >= found.novelty.threshold
+    novel = held_out.scores >= held_out.novelty.threshold
     lines = [
         NoveltyLine(
             name=str(name),
@@ -68,7 +68,7 @@ def summarize_novelty(
         for name in np.unique(labels)
     ]
     return NoveltySummary(
-        threshold=found.novelty.threshold,
+        threshold=held_out.novelty.threshold,
         share=SHARE,
         groups=len(np.unique(groups)),
         by_class=tuple(lines),

@@ -55,28 +55,28 @@ def _open(
     folder = source_folder(arrays, source)
     own = recipe.model_copy(update={"data": source.section(), "classes": source.classes})
     array = load_array(folder, recipe.image)
-    kept = None if array is None else load_rows(source, array, folder)
+    recorded = None if array is None else load_rows(source, array, folder)
     try:
         table = read_lesions(data, own.data, classes=own.classes).require_sound()
     except DataError as error:
-        if kept is None or (not isinstance(error, AbsentError) and data.is_dir()):
+        if recorded is None or (not isinstance(error, AbsentError) and data.is_dir()):
             raise DataError(f"source {source.name}: {error}") from error
         watch.say(f"note: source {source.name} is taken as it was prepared ({error})")
-        return kept
+        return recorded
     if array is None:
         if dry_run:
             raise DataError(f"--dry-run: source {source.name} has no array yet; run prepare first")
         watch.say(f"source {source.name}: preparing its array from {data}")
     array = prepare_array(own, data, folder, test=False, watch=watch)
-    found = source_rows(source, table, array)
-    if kept is not None and kept.digest != found.digest:
+    current = source_rows(source, table, array)
+    if recorded is not None and recorded.digest != current.digest:
         raise DataError(
             f"source {source.name}: {data} is no longer what {folder / ROWS} was made from; put it "
             f"back, or read it anew after: rm {folder / ROWS}"
         )
-    if kept is None and not dry_run:
-        save_rows(found, folder)
-    return found
+    if recorded is None and not dry_run:
+        save_rows(current, folder)
+    return current
 
 
 def add_sources(
@@ -92,13 +92,13 @@ def add_sources(
     tables = open_sources(recipe, data, arrays, dry_run=dry_run, watch=watch)
     array, folds = parts[0].array, parts[0].folds
     joined = join_folds(array, folds, tables, arrays, watch=watch)
-    found = []
+    extended_parts = []
     for part in parts:
         sources = rows_of_fold(tables, joined, part.fold)
         for source in sources:
             watch.say(_told(source, part.fold))
-        found.append(replace(part, sources=sources))
-    return found
+        extended_parts.append(replace(part, sources=sources))
+    return extended_parts
 
 
 def audit_sources(
@@ -137,13 +137,13 @@ def join_folds(
 ) -> JoinedSources:
     """Photographs, patients and lesions that the sources share with the fold file and each other;
     what is found is said."""
-    found = list(_shared(array, tables, arrays, watch=watch))
+    shared = list(_shared(array, tables, arrays, watch=watch))
     for number, table in enumerate(tables, start=1):
-        copies = len({pair.second for _, other, pair in found if other == number})
+        copies = len({pair.second for _, other, pair in shared if other == number})
         watch.say(
             f"source {table.source.name}: {len(table):,} images, {copies:,} of them elsewhere"
         )
-    joined = join_sources(folds, tables, found)
+    joined = join_sources(folds, tables, shared)
     if joined.bridged:
         watch.say(
             f"note: {joined.bridged} patients, lesions or photographs of the sources show that "

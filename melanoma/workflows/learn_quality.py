@@ -37,8 +37,8 @@ def add_quality(
         drawn = np.sort(rng.choice(drawn, MOST, replace=False))
     rows = [array.row_of[name] for name in frame["image_name"].iloc[drawn]]
     measured = [measure_square(array.rows([row])[0]).as_row() for row in rows]
-    found = fit_quality(np.array(measured), frame["label"].iloc[drawn].tolist())
-    return content.model_copy(update={"quality": found})
+    quality = fit_quality(np.array(measured), frame["label"].iloc[drawn].tolist())
+    return content.model_copy(update={"quality": quality})
 
 
 def _training_array(trained: FinishedFolds, arrays: Path | None) -> ImageArray | None:

@@ -22,7 +22,7 @@ def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalR
     Raises RecipeError for a run that differs in more, WeightsError for one that was not evaluated,
     or scored nowhere else.
     """
-    found: list[ExternalResult] = []
+    external_results: list[ExternalResult] = []
     for folder in folders:
         without = _left_out(recipe, read_recipe(_a_fold(folder)), folder)
         results = _results(folder)
@@ -32,8 +32,8 @@ def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalR
             )
         for result in results:
             where = f"{result.source or result.name}, by the same training without {without}"
-            found.append(result.model_copy(update={"source": where, "without": without}))
-    return tuple(found)
+            external_results.append(result.model_copy(update={"source": where, "without": without}))
+    return tuple(external_results)
 
 
 def _a_fold(folder: Path) -> Path:
@@ -45,17 +45,17 @@ def _a_fold(folder: Path) -> Path:
 
 def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
     """The name of the one source that the other recipe lacks."""
-    told = [
+    other_differences = [
         line
         for line in differences(ours.identity(), theirs.identity())
         if not line.startswith(("name:", "data.sources:"))
     ]
     own = {source.name: source for source in ours.data.sources}
-    kept = {source.name: source for source in theirs.data.sources}
-    changed = [n for n, s in kept.items() if n not in own or not _same(s, own[n])]
-    absent = [name for name in own if name not in kept]
-    if told or changed or len(absent) != 1:
-        what = "; ".join([*told, *(f"source {n} differs" for n in changed)])
+    remaining = {source.name: source for source in theirs.data.sources}
+    changed = [n for n, s in remaining.items() if n not in own or not _same(s, own[n])]
+    absent = [name for name in own if name not in remaining]
+    if other_differences or changed or len(absent) != 1:
+        what = "; ".join([*other_differences, *(f"source {n} differs" for n in changed)])
         raise RecipeError(
             f"--left-out {folder}: it is not this recipe without one source "
             f"({what or f'without {len(absent)} of them'})"

@@ -56,9 +56,9 @@ def _prepare_test(
 ) -> None:
     """The array of test images, from photographs or adopted; what is passed over is said."""
     test = read_test_lesions(data, recipe.data)
-    given = test_arrays(data)
+    files = test_arrays(data)
     sizes = (f"x_test_{recipe.image.size}.npy", "x_test.npy")
-    ours = [path for path in given if path.name in sizes]
+    ours = [path for path in files if path.name in sizes]
     for warning in test.warnings if test is not None else ():
         watch.say(f"warning: test images: {warning}")
     if test is not None and ((test.frame["source"] != "").any() or ours):
@@ -68,9 +68,9 @@ def _prepare_test(
             f"note: no test.csv names the rows of {ours[0]}, so it is not recorded; predict scores "
             "it as it is, by its rows' numbers"
         )
-    elif given:
+    elif files:
         watch.say(
-            f"note: {given[0]} is passed over: it is not of the recipe's {recipe.image.size} px"
+            f"note: {files[0]} is passed over: it is not of the recipe's {recipe.image.size} px"
         )
 
 
@@ -116,13 +116,13 @@ def _make_array(
 ) -> ImageArray:
 
     image = recipe.image
-    given = find_adoptable(arrays, table.folder, image, part=part)
-    if given is not None:
+    adoptable = find_adoptable(arrays, table.folder, image, part=part)
+    if adoptable is not None:
         table.require_sound()
-        watch.say(f"adopting {given}")
+        watch.say(f"adopting {adoptable}")
         channels = getattr(recipe.data, "array_channels", "rgb")
         return adopt_array(
-            given, table, arrays, image, channels=channels, part=part, progress=watch.progress
+            adoptable, table, arrays, image, channels=channels, part=part, progress=watch.progress
         )
     return build_array(
         table,

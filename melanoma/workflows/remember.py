@@ -35,6 +35,6 @@ def remember_options(
     if folds is None or not os.access(folds.parent, os.W_OK):
         return
     record, values = record_file(folds), read_record(record_file(folds))
-    kept = keep_options(record, base, options)
-    if values and values.get("options") != kept:
-        write_json(record, {**values, "options": kept})
+    recorded = keep_options(record, base, options)
+    if values and values.get("options") != recorded:
+        write_json(record, {**values, "options": recorded})

@@ -59,12 +59,12 @@ def require_same_source(
         raise FoldError(f"{path} was made with labels of another meaning ({otherwise}); {_WAY_ON}")
     if table is None:
         return None
-    found = changed_rows(folds, table, record)
-    if found.rows:
+    changed = changed_rows(folds, table, record)
+    if changed.rows:
         what = f"is read otherwise now ({otherwise})" if otherwise else "has changed since"
         raise FoldError(
             f"{path} was made from a table that {what}: of {len(folds):,} rows, {table.folder} has "
-            f"other {found}; {_WAY_ON}"
+            f"other {changed}; {_WAY_ON}"
         )
     if record is not None and (moved := changed_parts(folds, table, recipe.folds)):
         raise FoldError(
@@ -137,13 +137,13 @@ def _other_meaning(recipe: Recipe, record: FoldRecord | None) -> str:
     if record is None:
         return ""
     then, now = record.meaning, _meaning(recipe)
-    was, found = then.get("data", {}), now["data"]
-    if was.get("reader") != found["reader"]:
+    was, current = then.get("data", {}), now["data"]
+    if was.get("reader") != current["reader"]:
         return ""
     differ = [
-        f"data.{key}: {was.get(key)} -> {found[key]}"
+        f"data.{key}: {was.get(key)} -> {current[key]}"
         for key in ("target_col", "target_cols", "positive", "labels")
-        if key in found and was.get(key) != found[key]
+        if key in current and was.get(key) != current[key]
     ]
     whole = ("classes", "melanoma")
     differ += [f"{key}: {then[key]} -> {now[key]}" for key in whole if then[key] != now[key]]

@@ -57,8 +57,8 @@ def _split_folds(
         require_same_rows(array, table, arrays, in_order=array.decoder is None)
         require_same_files(array, table, arrays, say=watch.say)
         skipped = array.skipped
-        kept = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
-        table = LesionTable(kept, table.folder)
+        frame = table.frame[~table.frame["image_name"].isin(array.skipped)].reset_index(drop=True)
+        table = LesionTable(frame, table.folder)
         duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, table.names)
         audit = [
             f"joined: {len(duplicates.identical)} pairs of identical images, "
@@ -72,10 +72,10 @@ def _split_folds(
     record_source(
         recipe, table, folds, path, skipped=skipped, array=array.digest if array else None
     )
-    found = audit_folds(folds, duplicates)
-    audit += [f"LEAK: {finding}" for finding in found.findings]
-    if not found.leaks:
-        audit.append(found.clean)
+    leak_audit = audit_folds(folds, duplicates)
+    audit += [f"LEAK: {finding}" for finding in leak_audit.findings]
+    if not leak_audit.leaks:
+        audit.append(leak_audit.clean)
     return folds, audit
 
 

@@ -134,10 +134,10 @@ def _say_scaling(backbone: Backbone, recipe: Recipe, watch: Watch) -> None:
     """A scaling that the published weights did not learn with is a choice, and a costly one."""
     asked, own = recipe.image.normalize, backbone.normalization
     if (asked if isinstance(asked, str) else (asked.mean, asked.std)) != own:
-        wanted = own if isinstance(own, str) else f"{{mean: {[*own[0]]}, std: {[*own[1]]}}}"
+        scaling = own if isinstance(own, str) else f"{{mean: {[*own[0]]}, std: {[*own[1]]}}}"
         watch.say(
             f"warning: the published weights of {backbone.name} were trained with another scaling "
-            f"of the pixels: --set image.normalize='{wanted}'"
+            f"of the pixels: --set image.normalize='{scaling}'"
         )
 
 
@@ -213,13 +213,15 @@ def fold_summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
     """The fold's facts for machines; the metrics of the best and the last epoch."""
     metrics: dict[str, float | None] = {}
     for which in ("best", "last"):
-        found = validate(
+        epoch_metrics = validate(
             recipe,
             run.scores.logits(f"logit_{which}"),
             run.scores.target,
             shift=run.facts.prior_shift,
         )
-        metrics |= {f"{key}_{which}": found[key] for key in metric_names() if key in found}
+        metrics |= {
+            f"{key}_{which}": epoch_metrics[key] for key in metric_names() if key in epoch_metrics
+        }
     return {
         "fold": run.fold,
         "folder": str(run.folder),
