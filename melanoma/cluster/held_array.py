@@ -23,8 +23,8 @@ class HeldArray(ImageArray):
     def rows(self, rows: npt.ArrayLike) -> Pixels:
         """(len(rows), S, S, 3) uint8 RGB, copied."""
         assert self.pixels is not None
-        found = self.pixels[np.asarray(rows, dtype=np.int64)]
-        return found[..., ::-1].copy() if self.channels == "bgr" else found
+        squares = self.pixels[np.asarray(rows, dtype=np.int64)]
+        return squares[..., ::-1].copy() if self.channels == "bgr" else squares
 
 
 def stored_pixels(array: ImageArray) -> Pixels:

@@ -72,8 +72,8 @@ def run_sweep(
     folds = []
     for fold in outer:
         chosen, inner = search(str(fold))
-        kept, last = sweep.outer(fold, chosen, watchers)
-        folds.append(OuterFold(fold, chosen, inner, kept, last))
+        selected_value, last = sweep.outer(fold, chosen, watchers)
+        folds.append(OuterFold(fold, chosen, inner, selected_value, last))
     metric = sweep.recipe(settings).selection_metric
     result = SweepResult(metric, settings, promised, tuple(folds))
     write_json(sweep.folder / "sweep.json", {**result.to_json(), "space": space.model_dump()})

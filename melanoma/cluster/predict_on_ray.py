@@ -20,7 +20,7 @@ __all__ = ["Scored", "Scoring", "predict_on_ray"]
 
 def predict_on_ray(
     on: str,
-    given: Sequence[Path],
+    paths: Sequence[Path],
     scoring: Scoring,
     out: Path | None,
     per_task: str | None = None,
@@ -38,7 +38,7 @@ def predict_on_ray(
     import_ray()
     if out is None:
         raise RecipeError("--on ray writes a folder of Parquet files: name it with --out")
-    files = find_named(given, data=data, image_col=image_col, watch=watch)
+    files = find_named(paths, data=data, image_col=image_col, watch=watch)
     # A Path has lost a slash of s3://.
     target = re.sub(r"^([a-z][a-z0-9+.]+):/(?=[^/])", r"\1://", str(out))
     if "://" not in target:
@@ -48,22 +48,22 @@ def predict_on_ray(
 
 
 def find_named(
-    given: Sequence[Path], *, data: Path | None, image_col: str | None, watch: Watch
+    paths: Sequence[Path], *, data: Path | None, image_col: str | None, watch: Watch
 ) -> list[NamedFile]:
     """The images that are meant, each once, with addresses that do not depend on a folder."""
-    found: list[NamedFile] = []
-    for path in given:
+    files: list[NamedFile] = []
+    for path in paths:
         if path.suffix.lower() == ".npy":
             raise RecipeError(f"{path}: --on ray scores photographs; leave --on out for an array")
         if path.suffix.lower() == ".parquet":
-            found += read_parquet_files(path, column=image_col or "image_name", data=data)
+            files += read_parquet_files(path, column=image_col or "image_name", data=data)
             continue
         for image in find_images([path], data=data, image_col=image_col, say=watch.say):
-            found.append(NamedFile(image.name, str(image.path.resolve())))
-    found = list(dict.fromkeys(found))
-    names = [file.name for file in found]
+            files.append(NamedFile(image.name, str(image.path.resolve())))
+    files = list(dict.fromkeys(files))
+    names = [file.name for file in files]
     if len(set(names)) != len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise RecipeError(f"two images are named {twice}; name the folders apart, or each by path")
     require_plain_names(names)
-    return found
+    return files

@@ -61,7 +61,7 @@ def train_on_ray(
     A fold that fails does not keep the others from their end; its error is raised then. Raises
     InterruptedRun when a signal comes, with the states saved.
     """
-    wanted = read_resources(per_task, node_resources(ray), gpu=device != "cpu")
+    resources = read_resources(per_task, node_resources(ray), gpu=device != "cpu")
     weights = weights.resolve()
     with _token(weights) as token:
         orders = [
@@ -75,13 +75,13 @@ def train_on_ray(
                 device,
                 force_resume,
                 track,
-                max(1, int(wanted.get("CPU", 1))),
+                max(1, int(resources.get("CPU", 1))),
                 Path.cwd(),
             )
             for part in parts
         ]
         _prepare(orders, resume=resume)
-        outcomes = _Tasks(ray, wanted, watch).run(orders)
+        outcomes = _Tasks(ray, resources, watch).run(orders)
     for outcome in outcomes:
         if outcome.error:
             raise _raised(outcome)
@@ -140,7 +140,7 @@ class _Tasks:
 
     def run(self, orders: Sequence[Order]) -> list[Outcome]:
         """How each ended, in the orders' order."""
-        found: dict[int, Outcome] = {}
+        outcomes: dict[int, Outcome] = {}
         with Interruption.watch() as interruption:
             for order in orders:
                 self._start(order)
@@ -154,11 +154,11 @@ class _Tasks:
                         self._put_pixels(order)
                         self._start(order)
                     else:
-                        found[outcome.fold] = outcome
+                        outcomes[outcome.fold] = outcome
                 if interruption.signal_number is not None:
                     self._cancel(interruption.signal_number)
         self._say_lines()
-        return [found[order.part.fold] for order in orders]
+        return [outcomes[order.part.fold] for order in orders]
 
     def _start(self, order: Order) -> None:
         held = [self.pixels] if self.pixels is not None else []

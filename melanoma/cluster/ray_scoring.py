@@ -91,12 +91,12 @@ class Scored:
     @property
     def line(self) -> str:
         """What came of it, for a person."""
-        told = f"{self.files - self.errors:,} of {self.files:,} images scored; wrote {self.out}"
+        done = f"{self.files - self.errors:,} of {self.files:,} images scored; wrote {self.out}"
         if not self.now:
-            return f"{told}; all were there already"
+            return f"{done}; all were there already"
         rest = self.work_seconds - self.model_seconds
         return (
-            f"{told}; {self.now:,} of them now, by {self.workers} workers in {self.seconds:.1f} s: "
+            f"{done}; {self.now:,} of them now, by {self.workers} workers in {self.seconds:.1f} s: "
             f"each worked {self.work_seconds / self.workers:.1f} s, {self.model_seconds:.1f} s in "
             f"all in the model and {rest:.1f} s in reading, decoding and writing beside it"
         )
@@ -172,33 +172,33 @@ def score_on_ray(
     other scores.
     """
     start, folder = time.monotonic(), ShardFolder(out)
-    wanted = read_resources(per_task or None, node_resources(ray), gpu=scoring.device != "cpu")
-    if per_task is None and "GPU" not in wanted:
-        wanted = {"CPU": 1.0}  # small batches: a core each scores more than many for one
+    resources = read_resources(per_task or None, node_resources(ray), gpu=scoring.device != "cpu")
+    if per_task is None and "GPU" not in resources:
+        resources = {"CPU": 1.0}  # small batches: a core each scores more than many for one
     plan = make_plan(files, journal_key(scoring.open()), shard_size)
     folder.begin(plan, files)
     todo = sorted(set(range(plan.shards)) - folder.finished())
     if len(todo) < plan.shards:
         watch.say(f"{plan.shards - len(todo):,} of {plan.shards:,} shards are there already")
-    found = []
+    answers = []
     for answer in watch.progress(
-        _answers(ray, todo, scoring, out, wanted), desc="score", total=len(todo), unit="shard"
+        _answers(ray, todo, scoring, out, resources), desc="score", total=len(todo), unit="shard"
     ):
         if answer["failure"]:
             error = MelanomaError(answer["failure"])
             error.exit_code = answer["exit_code"]
             raise error
-        found.append(answer)
+        answers.append(answer)
     counts = list(folder.counts())
     return Scored(
         out=out,
         files=sum(rows for rows, _ in counts),
         errors=sum(errors for _, errors in counts),
-        now=sum(answer["rows"] for answer in found),
-        workers=len({answer["worker"] for answer in found}),
-        model_seconds=sum(answer["model_seconds"] for answer in found),
-        work_seconds=sum(answer["seconds"] for answer in found),
-        busy_seconds=sum(answer["busy_seconds"] for answer in found),
+        now=sum(answer["rows"] for answer in answers),
+        workers=len({answer["worker"] for answer in answers}),
+        model_seconds=sum(answer["model_seconds"] for answer in answers),
+        work_seconds=sum(answer["seconds"] for answer in answers),
+        busy_seconds=sum(answer["busy_seconds"] for answer in answers),
         seconds=time.monotonic() - start,
     )
 

@@ -34,11 +34,11 @@ def search_by_tune(
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    kept, name = sweep.folder / "ray", f"search_{search}"
+    storage, name = sweep.folder / "ray", f"search_{search}"
     trainable = tune.with_resources(
         tune.with_parameters(_trial, sweep=sweep, search=search, cwd=Path.cwd()), dict(resources)
     )
-    path = str(kept / name)
+    path = str(storage / name)
     if tune.Tuner.can_restore(path):
         tuner = tune.Tuner.restore(path, trainable, resume_errored=True)
     else:
@@ -59,7 +59,7 @@ def search_by_tune(
             ),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(kept),
+                storage_path=str(storage),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=5),
             ),

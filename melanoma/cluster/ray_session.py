@@ -75,25 +75,27 @@ def read_resources(
         with_gpu = [node for node in nodes if gpu and node.get("GPU", 0) >= 1]
         if with_gpu:
             share = min(node["CPU"] // node["GPU"] for node in with_gpu)
-            wanted = {"GPU": 1.0, "CPU": max(1.0, share)}
+            resources = {"GPU": 1.0, "CPU": max(1.0, share)}
         else:
-            wanted = {"CPU": min(node.get("CPU", 1.0) for node in nodes if node.get("CPU"))}
+            resources = {"CPU": min(node.get("CPU", 1.0) for node in nodes if node.get("CPU"))}
     else:
-        wanted = _read(text)
-    if not any(all(node.get(key, 0) >= value for key, value in wanted.items()) for node in nodes):
-        asked = ", ".join(f"{value:g} {key}" for key, value in wanted.items())
+        resources = _read(text)
+    if not any(
+        all(node.get(key, 0) >= value for key, value in resources.items()) for node in nodes
+    ):
+        asked = ", ".join(f"{value:g} {key}" for key, value in resources.items())
         raise RecipeError(f"no node of the cluster has {asked}; --per-task says what a task needs")
-    return wanted
+    return resources
 
 
 def _read(text: str) -> dict[str, float]:
-    wanted = {}
+    resources = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
         if name not in _RESOURCES or not number.replace(".", "", 1).isdecimal():
             raise RecipeError(f"--per-task {text}: cpus=N, gpus=N, or both with a comma")
-        wanted[_RESOURCES[name]] = float(number)
-    return wanted
+        resources[_RESOURCES[name]] = float(number)
+    return resources
 
 
 def node_resources(ray: Any) -> list[Mapping[str, float]]:

@@ -79,14 +79,14 @@ class ShardFolder:
 
     def begin(self, plan: ShardPlan, files: Sequence[NamedFile]) -> None:
         """Freeze the plan, or find the same. Raises RecipeError where another's scores lie."""
-        found = self._read_plan()
-        if found is None:
+        earlier = self._read_plan()
+        if earlier is None:
             if self.finished():
                 raise RecipeError(f"{self.address} holds parts without a plan; name another --out")
             self.put(_FILES, _files_bytes(files, plan.size))
             self.put(_PLAN, json.dumps(asdict(plan), indent=2).encode())
-        elif found != plan:
-            what = "files" if found.key == plan.key else "weights or options"
+        elif earlier != plan:
+            what = "files" if earlier.key == plan.key else "weights or options"
             raise RecipeError(
                 f"{self.address} holds scores of other {what}; name another --out, or remove it"
             )
@@ -193,8 +193,8 @@ def read_parquet_files(path: Path, *, column: str, data: Path | None) -> list[Na
     names = parquet.read_schema(path).names
     if "path" not in names:
         raise RecipeError(f"{path}: no column path (it has {', '.join(names)})")
-    wanted = ["path", *([column] if column in names else [])]
-    table = parquet.read_table(path, columns=wanted)
+    columns = ["path", *([column] if column in names else [])]
+    table = parquet.read_table(path, columns=columns)
     folder = (data or path.parent).resolve()
     paths = [str(one) for one in table["path"].to_pylist()]
     addresses = [one if "://" in one else str(folder / one) for one in paths]

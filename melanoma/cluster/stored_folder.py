@@ -68,10 +68,10 @@ class StoredFolder:
         # A listing that fsspec keeps knows nothing of what other processes have written since.
         self._files.invalidate_cache()
         try:
-            found: list[Any] = self._files.find(root)
+            paths: list[Any] = self._files.find(root)
         except FileNotFoundError:
             return []
-        names = [str(name)[len(root) :].lstrip("/") for name in found]
+        names = [str(name)[len(root) :].lstrip("/") for name in paths]
         return [name for name in names if not name.endswith(".part")]
 
 

@@ -50,8 +50,8 @@ class Sweep:
 
     def recipe(self, settings: TrialSettings) -> Recipe:
         """The recipe with the settings. Raises RecipeError where they do not go together."""
-        given = (*self.overrides, *as_overrides(settings))
-        return load_recipe(self.config, given, seed=self.seed)
+        overrides = (*self.overrides, *as_overrides(settings))
+        return load_recipe(self.config, overrides, seed=self.seed)
 
     def inner(self, search: str) -> list[FoldData]:
         """The folds of a search: all, or those without the outer fold's images."""
@@ -83,12 +83,12 @@ class Sweep:
 
     def tried(self, search: str) -> list[tuple[TrialSettings, float]]:
         """The settings that were trained on all folds of a search, with their values."""
-        found, folds = [], len(self.inner(search))
+        trials, folds = [], len(self.inner(search))
         for path in sorted(self._folder(search, {}).parent.glob("*/values.json")):
             trial = json.loads(read_text(path))
             if len(trial["values"]) == folds:
-                found.append((trial["settings"], float(np.mean(trial["values"]))))
-        return found
+                trials.append((trial["settings"], float(np.mean(trial["values"]))))
+        return trials
 
     def outer(self, fold: int, settings: TrialSettings, watchers: Watchers) -> tuple[float, float]:
         """The metric on an outer fold, of the epoch that is kept and of the last one.
@@ -99,8 +99,8 @@ class Sweep:
         recipe = self.recipe(settings)
         run = self._fit(recipe, part, self.folder / "outer" / _key(settings), watchers)
         shift = run.facts.prior_shift
-        kept, last = (value_of(recipe, run.scores, shift, by) for by in ("logit", "logit_last"))
-        return kept, last
+        selected, last = (value_of(recipe, run.scores, shift, by) for by in ("logit", "logit_last"))
+        return selected, last
 
     def _folder(self, search: str, settings: TrialSettings) -> Path:
         name = ALL if search == ALL else f"without_{search}"
