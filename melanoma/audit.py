@@ -82,14 +82,14 @@ def audit(
             second = look_at(
                 other, external_data, external_arrays, Path(scratch, "second"), watch=watch
             )
-            found = audit_two_sets(first, second, watch=watch)
+            audited = audit_two_sets(first, second, watch=watch)
         else:
-            found = audit_fold_file(recipe, first, folds, watch=watch)
+            audited = audit_fold_file(recipe, first, folds, watch=watch)
         if pictures is not None:
-            _save_pictures(found, pictures)
-    _answer(found, start=start, as_json=json, allowed=allow_leak)
-    if found.audit.leaks and not allow_leak:
-        kinds = len(found.audit.findings)
+            _save_pictures(audited, pictures)
+    _answer(audited, start=start, as_json=json, allowed=allow_leak)
+    if audited.audit.leaks and not allow_leak:
+        kinds = len(audited.audit.findings)
         raise FoldError(
             f"{kinds} kind{'s' if kinds > 1 else ''} of leak, listed above; "
             + ("leave them out of one set" if external else "rebuild with python -m melanoma.split")
@@ -97,38 +97,40 @@ def audit(
         )
 
 
-def _answer(found: Audited, *, start: float, as_json: bool, allowed: bool) -> None:
-    identical = [pair for pair in found.pairs if pair.relation == "identical"]
-    near = [pair for pair in found.pairs if pair.relation != "identical"]
+def _answer(audited: Audited, *, start: float, as_json: bool, allowed: bool) -> None:
+    identical = [pair for pair in audited.pairs if pair.relation == "identical"]
+    near = [pair for pair in audited.pairs if pair.relation != "identical"]
     if as_json:
-        facts: dict[str, Any] = found.audit.as_facts() | {"allowed": found.audit.leaks and allowed}
+        facts: dict[str, Any] = audited.audit.as_facts() | {
+            "allowed": audited.audit.leaks and allowed
+        }
         lists = {
-            "shared_patients": found.audit.patients,
-            "shared_lesions": found.audit.lesions,
-            "shared_images": found.audit.images,
-            "leaking_pairs": [*(found.audit.identical or ()), *(found.audit.near or ())],
+            "shared_patients": audited.audit.patients,
+            "shared_lesions": audited.audit.lesions,
+            "shared_images": audited.audit.images,
+            "leaking_pairs": [*(audited.audit.identical or ()), *(audited.audit.near or ())],
         }
         listed = {
             key: None if values is None else [_plain(one) for one in values]
             for key, values in lists.items()
         }
-        sources = {"sources": list(found.sources)} if found.sources else {}
+        sources = {"sources": list(audited.sources)} if audited.sources else {}
         t.answer_json(
-            {**facts, **listed, **sources, "pairs": [pair._asdict() for pair in found.pairs]}
+            {**facts, **listed, **sources, "pairs": [pair._asdict() for pair in audited.pairs]}
         )
         return
-    for line in found.audit.lines():
+    for line in audited.audit.lines():
         t.answer(line if line.startswith(" ") else f"LEAK: {line}")
-    if not found.audit.leaks and found.sides:
-        t.answer(found.audit.clean)
-    if found.audit.near is None:
+    if not audited.audit.leaks and audited.sides:
+        t.answer(audited.audit.clean)
+    if audited.audit.near is None:
         t.answer("photographs: not compared (no images)")
     else:
         t.answer(f"identical images: {_some(identical)}")
         t.answer(f"near-duplicates: {_some(near)}")
-    for line in found.sources:
+    for line in audited.sources:
         t.answer(line)
-    t.answer(f"looked at {found.looked_at}, {t.duration(start)}")
+    t.answer(f"looked at {audited.looked_at}, {t.duration(start)}")
 
 
 def _plain(one: Any) -> Any:
@@ -140,19 +142,21 @@ def _some(pairs: list[SharedImage]) -> str:
     return f"{len(pairs)} pairs" + (f" ({shown})" if pairs else "")
 
 
-def _save_pictures(found: Audited, pictures: Path) -> None:
+def _save_pictures(audited: Audited, pictures: Path) -> None:
     """The pairs side by side, three pairs a row, leaks first."""
     from melanoma.data.duplicates.contact_sheet import save_contact_sheet
 
     path = pictures if pictures.suffix.lower() == ".png" else pictures / "duplicates.png"
-    if found.array is None or found.other is None or not found.pairs:
+    if audited.array is None or audited.other is None or not audited.pairs:
         t.say("no pictures: there are no pairs")
         return
-    tiles = [_pair_tiles(pair, found.array, found.other) for pair in found.pairs[:_PICTURED]]
+    tiles = [_pair_tiles(pair, audited.array, audited.other) for pair in audited.pairs[:_PICTURED]]
     rows = [
         [tile for pair in tiles[at : at + 3] for tile in pair] for at in range(0, len(tiles), 3)
     ]
-    shown = len(tiles) if len(tiles) == len(found.pairs) else f"{len(tiles)} of {len(found.pairs)}"
+    shown = (
+        len(tiles) if len(tiles) == len(audited.pairs) else f"{len(tiles)} of {len(audited.pairs)}"
+    )
     save_contact_sheet(path, rows, title=f"One photograph twice: {shown} pairs")
     t.say(f"wrote {path}")
 
@@ -162,10 +166,10 @@ def _pair_tiles(pair: SharedImage, array: ImageArray, other: ImageArray) -> tupl
 
     (first,) = array.rows([array.row_of[pair.first]])
     (second,) = other.rows([other.row_of[pair.second]])
-    said = f"similarity {pair.similarity:.2f}"
+    caption = f"similarity {pair.similarity:.2f}"
     return (
         Tile(first, (pair.first, *pair.relation.split(", "))),
-        Tile(second, (pair.second, said)),
+        Tile(second, (pair.second, caption)),
     )
 
 

@@ -69,7 +69,7 @@ def blend(
         raise RecipeError(
             "--scores: such tables have no age, sex and site; not together with --with"
         )
-    found = blend_runs(
+    blended = blend_runs(
         runs,
         method=method,
         metric=metric,
@@ -80,20 +80,20 @@ def blend(
     )
     wrote = []
     if out is not None:
-        _save(found.table, out)
+        _save(blended.table, out)
         wrote.append(str(out))
     if scores and submission:
-        table = blend_scores(scores, found, runs=len(runs))
+        table = blend_scores(scores, blended, runs=len(runs))
         _save(table, submission)
         wrote.append(str(submission))
         if method == "ranks":
             t.say(f"note: {submission} holds places among these images, not probabilities")
     if json:
-        t.answer_json(found.record.model_dump(mode="json"))
+        t.answer_json(blended.record.model_dump(mode="json"))
     else:
-        _say(found.record)
-    said = f"; wrote {', '.join(wrote)}" if wrote else ""
-    t.say(f"{found.record.images:,} images in {t.duration(start)}{said}")
+        _say(blended.record)
+    ending = f"; wrote {', '.join(wrote)}" if wrote else ""
+    t.say(f"{blended.record.images:,} images in {t.duration(start)}{ending}")
 
 
 def _save(table: pd.DataFrame, path: Path) -> None:
@@ -103,25 +103,25 @@ def _save(table: pd.DataFrame, path: Path) -> None:
     write_text(path, text)
 
 
-def _say(found: BlendRecord) -> None:
+def _say(record: BlendRecord) -> None:
     from melanoma.evaluation.metrics.metric_catalog import METRICS
     from melanoma.evaluation.number_format import compared_value
 
-    for leak in found.leaks:
+    for leak in record.leaks:
         t.answer(f"warning: {leak}")
-    title = METRICS[found.metric].short
-    for run, line in zip(found.runs, found.against_each, strict=True):
+    title = METRICS[record.metric].short
+    for run, line in zip(record.runs, record.against_each, strict=True):
         t.answer(f"{run.folder} ({run.recipe}): {title} {compared_value(line.other)}")
-    mean = found.against_mean
+    mean = record.against_mean
     t.answer(f"equal mean: {title} {compared_value(mean.other)}")
-    t.answer(f"{found.method}, nested: {title} {compared_value(mean.blend)}")
-    t.answer(f"{found.method} - equal mean: {compared_value(mean.difference)}")
-    if found.beside:
-        t.answer(f"beside the scores: {', '.join(found.beside)}")
-    for name, numbers in found.weights.items():
+    t.answer(f"{record.method}, nested: {title} {compared_value(mean.blend)}")
+    t.answer(f"{record.method} - equal mean: {compared_value(mean.difference)}")
+    if record.beside:
+        t.answer(f"beside the scores: {', '.join(record.beside)}")
+    for name, numbers in record.weights.items():
         t.answer(f"{name}, of all folds: {_list(numbers)}")
-    by_fold = found.weights_by_fold.items()
-    if found.method == "weights":
+    by_fold = record.weights_by_fold.items()
+    if record.method == "weights":
         t.answer("by fold: " + "; ".join(f"{f}: {_list(n['weights'])}" for f, n in by_fold))
 
 

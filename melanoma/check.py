@@ -64,11 +64,11 @@ def check(
     for warning in (*table.warnings, *survey.warnings):
         t.answer(f"warning: {warning}")
     faults = list(survey.problems)
-    for kind, found in (("duplicates", _duplicates(table, survey)), ("unlabeled", _bare(table))):
-        if found and kind in (warn_only or ()):
-            t.answer(f"warning: {found}")
-        elif found:
-            faults.append(f"{found} (--warn-only {kind} lets them pass)")
+    for kind, fault in (("duplicates", _duplicates(table, survey)), ("unlabeled", _bare(table))):
+        if fault and kind in (warn_only or ()):
+            t.answer(f"warning: {fault}")
+        elif fault:
+            faults.append(f"{fault} (--warn-only {kind} lets them pass)")
     if faults:
         raise DataError(f"{data}: {'; '.join(faults)}")
     t.answer("nothing to mend")

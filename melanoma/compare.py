@@ -38,42 +38,44 @@ def compare(
     from melanoma.workflows.compare import compare_runs_in
 
     start = time.monotonic()
-    found = compare_runs_in(first, second, metrics=metric or [], resamples=resamples, seed=seed)
+    comparison = compare_runs_in(
+        first, second, metrics=metric or [], resamples=resamples, seed=seed
+    )
     if json:
-        t.answer_json(found.model_dump(mode="json"))
+        t.answer_json(comparison.model_dump(mode="json"))
     else:
-        _say_comparison(found)
-    t.say(f"{resamples:,} paired resamples of {found.groups:,} groups in {t.duration(start)}")
+        _say_comparison(comparison)
+    t.say(f"{resamples:,} paired resamples of {comparison.groups:,} groups in {t.duration(start)}")
 
 
-def _say_comparison(found: ComparedRuns) -> None:
+def _say_comparison(comparison: ComparedRuns) -> None:
     from melanoma.evaluation.metrics.metric_catalog import METRICS
     from melanoma.evaluation.number_format import compared_value
 
-    for leak in found.leaks:
+    for leak in comparison.leaks:
         t.answer(f"warning: {leak}")
-    for letter, run in (("A", found.a), ("B", found.b)):
+    for letter, run in (("A", comparison.a), ("B", comparison.b)):
         t.answer(f"{letter}: {run.folder} ({run.recipe})")
-    melanomas = "" if found.positives is None else f", {found.positives:,} melanomas"
+    melanomas = "" if comparison.positives is None else f", {comparison.positives:,} melanomas"
     t.answer(
-        f"{found.images:,} images{melanomas}, {found.groups:,} groups, "
-        f"folds {found.folds_digest[:12]}"
+        f"{comparison.images:,} images{melanomas}, {comparison.groups:,} groups, "
+        f"folds {comparison.folds_digest[:12]}"
     )
-    changed = found.recipe_differences
+    changed = comparison.recipe_differences
     if changed is None:
         t.answer("recipes: not compared (no recipe.yaml in both folders)")
     else:
         t.answer(f"recipes, A -> B: {'' if changed else 'no difference'}".rstrip())
         for line in changed:
             t.answer(f"  {line}")
-    for name, metric in found.metrics.items():
+    for name, metric in comparison.metrics.items():
         title = METRICS[name].short
         for letter, one in (("A", metric.a), ("B", metric.b)):
             t.answer(f"{title} of {letter}: {compared_value(one)}")
         t.answer(f"A - B: {compared_value(metric.difference)}, {_p(metric.p_value)}")
         if metric.delong:
-            said = f"{compared_value(metric.delong)}, {_p(metric.delong.p_value)}"
-            t.answer(f"DeLong, by patients: {said}")
+            difference = f"{compared_value(metric.delong)}, {_p(metric.delong.p_value)}"
+            t.answer(f"DeLong, by patients: {difference}")
         t.answer(metric.sentence)
 
 

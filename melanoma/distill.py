@@ -114,8 +114,8 @@ def distill(
     )
     for part in parts:
         train_fold(recipe, part, folder, arrays=arrays, device=device, watch=watch)
-    found = _report(recipe, folder, places, watch, len(parts) == len(parts[0].folds.folds))
-    compared = compare_with(folder, beside or teachers) if found and members == "own" else []
+    complete = _report(recipe, folder, places, watch, len(parts) == len(parts[0].folds.folds))
+    compared = compare_with(folder, beside or teachers) if complete and members == "own" else []
     if json:
         values = [one.model_dump(mode="json") for one in compared]
         t.answer_json({"folder": str(folder), "views": recipe.evaluation.views, "compared": values})

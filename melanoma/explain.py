@@ -110,13 +110,13 @@ def explain(
     )
 
 
-def split_precisions(given: list[str] | None) -> tuple[str, str]:
+def split_precisions(texts: list[str] | None) -> tuple[str, str]:
     """LIME's precision and the products', of what --precision named, by default Medium and float32.
 
     Raises RecipeError where one of the two is named twice.
     """
-    products = [text for text in given or () if text in PRODUCTS]
-    evaluations = [str(as_precision(text)) for text in given or () if text not in PRODUCTS]
+    products = [text for text in texts or () if text in PRODUCTS]
+    evaluations = [str(as_precision(text)) for text in texts or () if text not in PRODUCTS]
     for named in (evaluations, products):
         if len(named) > 1:
             raise RecipeError(f"--precision {' and '.join(named)}: one of them")
@@ -161,11 +161,11 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
 
 def add_pictures(
     scorer: LocalScorer | RemoteScorer,
-    wanted: Sequence[tuple[ImageFile, dict[str, Any], Path]],
+    to_draw: Sequence[tuple[ImageFile, dict[str, Any], Path]],
     question: Question,
 ) -> None:
     """Draw LIME for each row that has a score, and name its picture in the row."""
-    for file, row, picture in t.progress(wanted, desc="explain", unit="image"):
+    for file, row, picture in t.progress(to_draw, desc="explain", unit="image"):
         if not row["error"]:
             _draw(scorer, file, picture, question)
         row["picture"] = None if row["error"] else str(picture)

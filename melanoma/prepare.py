@@ -42,7 +42,7 @@ def prepare(
 
     array = prepare_array(asked.recipe, data, arrays, skip_bad=skip_bad, watch=t.watch())
     remember_options(array, arrays, asked.base, asked.options)
-    found = {
+    facts = {
         "array": str(array.path),
         "images": len(array.names),
         "size": array.size,
@@ -50,7 +50,7 @@ def prepare(
         "skipped": list(array.skipped),
     }
     if json:
-        t.answer_json(found)
+        t.answer_json(facts)
         return
     t.answer(
         f"{array.path}: {len(array.names):,} x {array.size} x {array.size} x 3 uint8 RGB, "

@@ -44,20 +44,20 @@ def runs(
     if sort not in _SORTS:
         raise RecipeError(f"--sort {sort}: {', '.join(_SORTS)}")
     named = folders or [path for path in (weights_root, Path("results")) if path.is_dir()]
-    found = [summarize_run(path) for path in find_runs(named)]
+    summaries = [summarize_run(path) for path in find_runs(named)]
     if curves is not None:
         from melanoma.workflows.curves import save_curves
 
-        for path in save_curves([run.folder for run in found], curves, say=t.say):
+        for path in save_curves([run.folder for run in summaries], curves, say=t.say):
             t.answer(str(path))
         return
-    found = sorted(found, key=_key(sort))
+    summaries = sorted(summaries, key=_key(sort))
     if json:
-        t.answer_json([_content(run) for run in found])
-    elif not found:
+        t.answer_json([_content(run) for run in summaries])
+    elif not summaries:
         t.answer(f"no runs below {', '.join(map(str, named)) or 'weights/ and results/'}")
     else:
-        _say_runs(found)
+        _say_runs(summaries)
 
 
 def _key(sort: str) -> Any:
@@ -82,14 +82,14 @@ def _sorting_value(run: RunSummary) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _say_runs(found: list[RunSummary]) -> None:
-    sound = [run for run in found if not run.damage]
+def _say_runs(summaries: list[RunSummary]) -> None:
+    sound = [run for run in summaries if not run.damage]
     macro = [metric for metric in _MACRO if any(metric in run.metrics for run in sound)]
     heads = ["run", "recipe", "backbone", "px", "folds", "ep.", "AUROC"]
     heads += [{"macro_auroc": "macro", "balanced_accuracy": "bal.acc"}[m] for m in macro]
     heads += ["date", "time"]
     # A terminal has a hundred columns: with those of the classes, --json alone has these two.
-    kept = [i for i, head in enumerate(heads) if not (macro and head in ("recipe", "date"))]
+    columns = [i for i, head in enumerate(heads) if not (macro and head in ("recipe", "date"))]
     table = [heads]
     for run in sound:
         model, image = run.recipe.get("model", {}), run.recipe.get("image", {})
@@ -107,12 +107,12 @@ def _say_runs(found: list[RunSummary]) -> None:
                 t.spoken_seconds(run.seconds),
             ]
         )
-    least = {kept.index(0): 20, kept.index(2): 9}
-    narrow = [[row[i] for i in kept] for row in table]
+    least = {columns.index(0): 20, columns.index(2): 9}
+    narrow = [[row[i] for i in columns] for row in table]
     lines = iter(t.table_lines(narrow, least=least, paths=(0,)))
     if sound:
         t.answer(next(lines))
-    for run in found:
+    for run in summaries:
         if run.damage:
             t.answer(f"{run.folder}: damaged: {run.damage}")
             continue
@@ -152,10 +152,10 @@ def _notes(run: RunSummary) -> list[str]:
         notes.append("LEAK: what was held out had been trained on; the report says which")
     if run.phantoms:
         notes.append("trained on drawings: its figures say nothing of photographs")
-    for found in run.external:
-        caught = found["sensitivity"]["value"]
+    for result in run.external:
+        caught = result["sensitivity"]["value"]
         flagged = "" if caught is None else f", {caught:.0%} of melanomas flagged"
-        notes.append(f"elsewhere, {found['name']}: AUROC {_interval(found['auroc'])}{flagged}")
+        notes.append(f"elsewhere, {result['name']}: AUROC {_interval(result['auroc'])}{flagged}")
     return notes
 
 

@@ -110,11 +110,11 @@ def serve(
         "BODY_SECONDS": body_seconds,
         "ROOT_PATH": root_path,
     }
-    given = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
+    environment = {f"MELANOMA_{name}": text for name, text in chosen.items() if text is not None}
     # Here and below, so that --help waits neither for torch nor for FastAPI.
     from api.settings import read_settings
 
-    settings = read_settings({**os.environ, **given})
+    settings = read_settings({**os.environ, **environment})
     # The port before the weights: a port in use is known at once, hashing takes seconds.
     with _bind(host, port) as listener:
         from api.app import load_app

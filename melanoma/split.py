@@ -53,8 +53,8 @@ def split(
         rows = [{"fold": fold, **row} for fold, row in counts.to_dict("index").items()]
         shared = audit_folds(table)
         whole = {kind: getattr(shared, kind) for kind in ("patients", "lesions", "groups")}
-        found = {"folds": str(path), "digest": table.digest, "counts": rows}
-        t.answer_json({**found, "audit": audit, "leaks": whole})
+        facts = {"folds": str(path), "digest": table.digest, "counts": rows}
+        t.answer_json({**facts, "audit": audit, "leaks": whole})
         return
     t.answer(counts.to_string())
     for line in audit:

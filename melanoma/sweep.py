@@ -53,8 +53,10 @@ def sweep(
     start, path = time.monotonic(), find_recipe(config)
     asked = t.read_asked(config, settings, seed, data=data, arrays=arrays, folds=folds)
     recipe, overrides = asked.recipe, (*(settings or ()), *asked.options)
-    wanted = load_space(space, path, overrides)
-    wanted = wanted if trials is None else wanted.model_copy(update={"trials": trials})
+    search_space = load_space(space, path, overrides)
+    search_space = (
+        search_space if trials is None else search_space.model_copy(update={"trials": trials})
+    )
     from melanoma.cluster.nested_sweep import begin_sweep, folder_of, outer_folds, trainings
     from melanoma.cluster.searches import import_optuna
     from melanoma.cluster.trials import Sweep
@@ -80,12 +82,13 @@ def sweep(
         resolve_device(device),
         arrays.resolve(),
     )
-    begin_sweep(whole, wanted)
-    most = trainings(len(parts), len(numbers), wanted.trials)
+    begin_sweep(whole, search_space)
+    most = trainings(len(parts), len(numbers), search_space.trials)
     t.say(
-        f"{wanted.trials} trials a search, {1 + len(numbers)} searches: at most {most:,} networks"
+        f"{search_space.trials} trials a search, {1 + len(numbers)} searches: "
+        f"at most {most:,} networks"
     )
-    result = _search(whole, wanted, numbers, recipe.seed, on, per_task)
+    result = _search(whole, search_space, numbers, recipe.seed, on, per_task)
     _say_result(result, config)
     t.say(f"wrote {folder / 'sweep.json'} in {t.duration(start)}")
     if json:
@@ -115,8 +118,10 @@ def _search(
     )
 
     with ray_cluster(parse_on(on)) as ray:
-        wanted = read_resources(per_task, node_resources(ray), gpu=sweep.device.type != "cpu")
-        tuned = partial(search_by_tune, sweep, space=space, seed=seed, resources=wanted, say=t.say)
+        resources = read_resources(per_task, node_resources(ray), gpu=sweep.device.type != "cpu")
+        tuned = partial(
+            search_by_tune, sweep, space=space, seed=seed, resources=resources, say=t.say
+        )
         return run_sweep(sweep, space, tuned, outer=outer, watchers=watchers)
 
 
@@ -132,11 +137,11 @@ def _say_result(result: SweepResult, config: Path) -> None:
             f"nested estimate: {result.metric} {result.nested:.4f} ({shown}), each fold by the "
             "last epoch of the settings that a search without it chose"
         )
-        kept = sum(fold.kept for fold in result.outer) / len(result.outer)
+        selected = sum(fold.kept for fold in result.outer) / len(result.outer)
         promised = sum(fold.promised for fold in result.outer) / len(result.outer)
         t.answer(
             f"these searches had promised {promised:.4f}; the epochs that the recipe keeps gave "
-            f"{kept:.4f}"
+            f"{selected:.4f}"
         )
     t.answer(f"python -m melanoma.train --config {config} --fold all {options}")
 

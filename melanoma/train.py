@@ -221,15 +221,15 @@ def _train_on(
     return summaries
 
 
-def _say_fold(recipe: Recipe, run: FoldRun, found: dict[str, Any], *, ending: str) -> None:
+def _say_fold(recipe: Recipe, run: FoldRun, summary: dict[str, Any], *, ending: str) -> None:
     from melanoma.training.epoch_metrics import metric_names
 
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
         f"fold {run.fold}: {len(run.scores.frame)} images held out, {metric_names()[metric]} "
-        f"{found[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
-        f"{found[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
-        f"kept {found['kept']}; {ending}"
+        f"{summary[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
+        f"{summary[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
+        f"kept {summary['kept']}; {ending}"
     )
 
 
