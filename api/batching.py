@@ -102,11 +102,11 @@ class MicroBatcher:
         self.require_room(places)
         self._present += places
         try:
-            found: list[Outcome] = []
+            outcomes: list[Outcome] = []
             for first in range(0, len(photographs), self.largest):
                 part = photographs[first : first + self.largest]
-                found += await asyncio.gather(*(self._score_one(scorer, one) for one in part))
-            return found
+                outcomes += await asyncio.gather(*(self._score_one(scorer, one) for one in part))
+            return outcomes
         finally:
             self._present -= places
 

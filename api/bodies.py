@@ -74,8 +74,10 @@ class Bodies:
         except TimeoutError:
             if self._ends is not None:
                 raise Refusal("not_ready", _LEAVING) from None
-            said = f"the upload has not come within {self.seconds:g} seconds"
-            raise Refusal("upload_timeout", f"{said}; send it again, or a smaller file") from None
+            message = f"the upload has not come within {self.seconds:g} seconds"
+            raise Refusal(
+                "upload_timeout", f"{message}; send it again, or a smaller file"
+            ) from None
 
 
 class Body:

@@ -39,10 +39,10 @@ def decode_to_draw(scorer: Scorer, data: bytes) -> tuple[Photograph, Pixels]:
     Raises ImageError.
     """
     with _WHOLE.hold(count_pixels(data)):
-        square, warnings, pixels = _PROCESSES.decode(data, _wanted(scorer, kept=KEPT_SIDE))
+        square, warnings, pixels = _PROCESSES.decode(data, _wanted(scorer, kept_side=KEPT_SIDE))
     assert pixels is not None
     return Photograph(pixels, warnings), square
 
 
-def _wanted(scorer: Scorer, *, kept: int | None = None) -> Wanted:
-    return Wanted(scorer.bundle.size, scorer.bundle.fit, kept)
+def _wanted(scorer: Scorer, *, kept_side: int | None = None) -> Wanted:
+    return Wanted(scorer.bundle.size, scorer.bundle.fit, kept_side)

@@ -29,18 +29,18 @@ async def _require_token(request: Request, _: Annotated[Any, Depends(_bearer)]) 
     token = request.app.state.settings.token
     if token is None:
         return
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     # Digests are of one length, so that the time tells nothing about the token's either.
-    equal = hmac.compare_digest(_digest(token.encode()), _digest(given.encode()))
+    equal = hmac.compare_digest(_digest(token.encode()), _digest(credentials.encode()))
     if not equal or scheme.lower() != "bearer":
         raise Refusal("unauthorized", "send the service's token as Authorization: Bearer TOKEN")
 
 
 def _digest(*parts: bytes) -> bytes:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
-        found.update(part)
-    return found.digest()
+        digest.update(part)
+    return digest.digest()
 
 
 async def _the_service(request: Request) -> Service:
@@ -66,8 +66,10 @@ async def _the_scorer(
     more = ["threshold"] if path.endswith("/predict/patient") else more
     known = ("model", *more)
     if set(request.query_params) - set(known):
-        said = ", ".join(known)
-        raise Refusal("unknown_field", f"the address has an unknown parameter; known: {said}")
+        known_names = ", ".join(known)
+        raise Refusal(
+            "unknown_field", f"the address has an unknown parameter; known: {known_names}"
+        )
     if len(request.query_params.getlist("model")) > 1:
         raise Refusal("invalid_field", "model: name one bundle")
     scorer = service.choose(model)
@@ -145,14 +147,14 @@ async def score_each(
         outcomes = await service.score(scorer, photographs)
     except Exception as error:
         raise as_refusal(request, error) from error
-    found = [
+    answers = [
         as_refusal(request, outcome) if isinstance(outcome, Exception) else outcome
         for outcome in outcomes
     ]
-    for one in found:
+    for one in answers:
         outcome = one.code if isinstance(one, Refusal) else "scored"
         service.metrics.count_photograph(service.label(scorer), outcome)
-    return found
+    return answers
 
 
 def as_refusal(request: Request, error: Exception) -> Refusal:

@@ -36,15 +36,15 @@ class Explained:
     picture: bytes
 
 
-def make_question(wanted: ExplainRequest, scorer: Scorer, *, default: str) -> Question:
+def make_question(fields: ExplainRequest, scorer: Scorer, *, default: str) -> Question:
     """The question that the fields amount to.
 
     Raises Refusal for a class that the bundle has not, and for a field that another method reads.
     """
-    method = wanted.method or default
-    given = {"precision": wanted.precision, "seed": wanted.seed}
-    foreign = [name for name in given if name not in EXPLAINERS[method].options]
-    if any(given[name] is not None for name in foreign):
+    method = fields.method or default
+    options = {"precision": fields.precision, "seed": fields.seed}
+    foreign = [name for name in options if name not in EXPLAINERS[method].options]
+    if any(options[name] is not None for name in foreign):
         readers = [name for name, entry in EXPLAINERS.items() if set(foreign) <= {*entry.options}]
         raise Refusal(
             "invalid_field",
@@ -52,13 +52,13 @@ def make_question(wanted: ExplainRequest, scorer: Scorer, *, default: str) -> Qu
         )
     classes = scorer.bundle.classes
     known = [*classes, *(["melanoma"] if scorer.bundle.melanoma else [])]
-    if wanted.target is not None and wanted.target not in known:
+    if fields.target is not None and fields.target not in known:
         raise Refusal("invalid_field", f"class: the bundle's are {', '.join(dict.fromkeys(known))}")
     return Question(
         method,
-        precision=wanted.precision or "Medium",
-        target=wanted.target,
-        seed=wanted.seed or 0,
+        precision=fields.precision or "Medium",
+        target=fields.target,
+        seed=fields.seed or 0,
     )
 
 
@@ -80,9 +80,9 @@ async def explain_photograph(
         service.costs.require(model, question.precision)
     try:
         if entry.slow:
-            found = await _in_slot(service, scorer, data, question, request=request)
+            explained = await _in_slot(service, scorer, data, question, request=request)
         else:
-            found = await _between_scores(service, scorer, data, question)
+            explained = await _between_scores(service, scorer, data, question)
     except Exception as error:
         refusal = as_refusal(request, error)
         service.metrics.count_photograph(model, refusal.code)
@@ -92,7 +92,7 @@ async def explain_photograph(
     service.metrics.time_explanation(model, question.method, seconds)
     if "precision" in entry.options:
         service.costs.note(model, question.precision, seconds)
-    return found
+    return explained
 
 
 def answer_explanation(explained: Explained) -> ExplanationAnswer:
@@ -109,14 +109,16 @@ async def _in_slot(
 ) -> Explained:
     function = partial(_explain_bytes, scorer, data, question)
     try:
-        found = await service.explain(function, disconnected=request.is_disconnected)
+        explanation, photograph = await service.explain(
+            function, disconnected=request.is_disconnected
+        )
     except ExplanationError as error:
         if await request.is_disconnected():
             raise Refusal("client_gone", "nobody waits for this explanation any more") from error
         raise Refusal("deadline", str(error)) from error
     # Not drawn by the slot's thread: pushed aside while it holds Python's lock it would keep the
     # event loop waiting, and drawing is all Python.
-    return await run_aside(_explained, *found)
+    return await run_aside(_explained, explanation, photograph)
 
 
 def _explain_bytes(

@@ -47,7 +47,7 @@ def lift_texts(data: bytes) -> LiftedJson:
     request."""
     rest = len(data)
     mark = secrets.token_hex(8)  # no caller knows it, so none can ask for another's text
-    kept: list[bytes] = []
+    pieces: list[bytes] = []
     texts: dict[str, memoryview] = {}
     view = memoryview(data)
     copied = at = count = 0
@@ -57,13 +57,13 @@ def lift_texts(data: bytes) -> LiftedJson:
             break
         if end - start > LONG:
             name = f"{mark}:{len(texts)}"
-            kept += [data[copied:start], name.encode()]
+            pieces += [data[copied:start], name.encode()]
             texts[name], copied = view[start:end], end
             rest -= end - start
         at = end + 1
     if rest > _MOST_REST:
         raise Refusal("bad_json", "the JSON holds more than any request does beside photographs")
-    return LiftedJson(b"".join([*kept, data[copied:]]), texts)
+    return LiftedJson(b"".join([*pieces, data[copied:]]), texts)
 
 
 def _closing(data: bytes, at: int) -> int | None:
@@ -85,8 +85,8 @@ def _closing(data: bytes, at: int) -> int | None:
 def _decode(text: bytes | memoryview, plain: Callable[[bytes], bytes]) -> bytes | Refusal:
     """The bytes of base64, which `plain` leaves nothing else of, or of a data: address."""
     start = 0
-    if found := _DATA.match(bytes(text[:300])):
-        start = found.end()
+    if header := _DATA.match(bytes(text[:300])):
+        start = header.end()
     decoded: list[bytes] = []
     rest = b""
     try:

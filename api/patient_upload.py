@@ -82,8 +82,8 @@ def _of_json(body: bytes) -> PatientUpload:
 def _checked(photographs: list[bytes | Refusal], asked: PatientRequest) -> PatientUpload:
     _require_count(photographs)
     for name in _LISTS:
-        said = getattr(asked, name)
-        if said is not None and len(said) != len(photographs):
+        values = getattr(asked, name)
+        if values is not None and len(values) != len(photographs):
             raise Refusal("invalid_field", f"{name}: {ALLOWED[name]}")
     unused = tuple(name for name in ("age", "sex") if getattr(asked, name) is not None)
     return PatientUpload(photographs, asked.site, asked.lesion_id, unused)

@@ -48,26 +48,26 @@ class Readiness:
         """Raise Refusal unless this scorer gave its golden score: without it no score counts."""
         if id(scorer) in self._passed:
             return
-        said = (
+        reason = (
             "does not give the scores that it was sealed with"
             if self.state != "starting"
             else "has not given its golden score yet"
         )
-        raise Refusal("not_ready", f"this model {said}")
+        raise Refusal("not_ready", f"this model {reason}")
 
     def _check_one(self, name: str, scorer: Scorer) -> None:
         try:
-            found = check_golden(scorer)
+            check = check_golden(scorer)
         except Exception:
             # Kept up for /healthz and the log: /readyz keeps the traffic away.
             log.exception("%s: the golden image could not be scored; /readyz stays at 503", name)
             self.bundles[name] = "the golden image could not be scored"
             return
-        self.bundles[name] = found.says
-        if found.holds:
+        self.bundles[name] = check.says
+        if check.holds:
             self._passed.add(id(scorer))
         else:
-            log.error("%s: %s; /readyz stays at 503", name, found.says)
+            log.error("%s: %s; /readyz stays at 503", name, check.says)
 
     def leave(self) -> None:
         """No new traffic from here on; what is in flight is answered."""

@@ -191,10 +191,10 @@ def parse_body(data: bytes, body: type[Body], *, missing: str) -> Body:
 
 def _has_many_values(data: bytes) -> bool:
     """By their commas, a piece at a time: other threads go on in between."""
-    found = 0
+    commas = 0
     for start in range(0, len(data), _PIECE):
-        found += data.count(b",", start, start + _PIECE)
-        if found > _MOST_COMMAS:
+        commas += data.count(b",", start, start + _PIECE)
+        if commas > _MOST_COMMAS:
             return True
     return False
 
@@ -225,8 +225,8 @@ def _refusal(error: ValidationError, body: type[_Body], missing: str) -> Refusal
     kinds = {str(problem["type"]): problem for problem in problems}
     known = known_fields(body)
     if "extra_forbidden" in kinds:
-        said = f"the JSON has an unknown field; known: {', '.join(known)}"
-        return Refusal("unknown_field", f"{said}. precision stands for {ALLOWED['precision']}")
+        message = f"the JSON has an unknown field; known: {', '.join(known)}"
+        return Refusal("unknown_field", f"{message}. precision stands for {ALLOWED['precision']}")
     if "json_invalid" in kinds:
         return Refusal("bad_json", "the body is not JSON")
     if "model_type" in kinds:

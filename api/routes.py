@@ -135,10 +135,10 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
     )
 
 
-def _quality(found: PictureQuality | None) -> dict[str, Any] | None:
+def _quality(quality: PictureQuality | None) -> dict[str, Any] | None:
     return (
-        {**found.limits.model_dump(), **found.model_dump(include={"stopped", "held_out"})}
-        if found
+        {**quality.limits.model_dump(), **quality.model_dump(include={"stopped", "held_out"})}
+        if quality
         else None
     )
 
@@ -165,8 +165,8 @@ async def classes(scorer: TheScorer) -> ClassesAnswer:
 )
 async def report(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's report.json as it was sealed, byte for byte; images' names as digests at most."""
-    found = await run_aside(service.reports.read, scorer)
-    return answer_report(request, found)
+    served_report = await run_aside(service.reports.read, scorer)
+    return answer_report(request, served_report)
 
 
 @router.get(
@@ -194,8 +194,8 @@ async def charts(request: Request, service: TheService, scorer: TheScorer) -> Re
 )
 async def report_page(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's report.html, to be saved; images' names as digests at most."""
-    found = await run_aside(service.reports.page, scorer)
-    return answer_report(request, found, name=f"{scorer.bundle.name}_report.html")
+    html_report = await run_aside(service.reports.page, scorer)
+    return answer_report(request, html_report, name=f"{scorer.bundle.name}_report.html")
 
 
 @router.get(
@@ -206,8 +206,8 @@ async def report_page(request: Request, service: TheService, scorer: TheScorer) 
 )
 async def model_card(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's MODEL_CARD.md, to be saved."""
-    found = await run_aside(service.reports.card, scorer)
-    return answer_report(request, found, name=f"{scorer.bundle.name}_MODEL_CARD.md")
+    card = await run_aside(service.reports.card, scorer)
+    return answer_report(request, card, name=f"{scorer.bundle.name}_MODEL_CARD.md")
 
 
 @router.get("/static/charts.css", include_in_schema=False)
@@ -236,9 +236,9 @@ async def healthz() -> HealthAnswer:
 @router.get("/readyz", responses={503: {"model": ReadyAnswer}})
 async def readyz(service: TheService, response: Response) -> ReadyAnswer:
     """200 once every bundle has given its golden score, 503 before and again after SIGTERM."""
-    found = service.readiness
-    response.status_code = 200 if found.ready else 503
-    return ReadyAnswer(ready=found.ready, state=found.state, bundles=found.bundles)
+    readiness = service.readiness
+    response.status_code = 200 if readiness.ready else 503
+    return ReadyAnswer(ready=readiness.ready, state=readiness.state, bundles=readiness.bundles)
 
 
 @router.get("/", include_in_schema=False)

@@ -33,8 +33,8 @@ async def explain(
 ) -> ExplainAnswer | Response:
     """What speaks for and against a class in one photograph, as a picture and as numbers."""
     start = time.perf_counter()
-    data, wanted = await read_photograph(request, ExplainRequest)
-    question = make_question(wanted, scorer, default="gradcam")
+    data, fields = await read_photograph(request, ExplainRequest)
+    question = make_question(fields, scorer, default="gradcam")
     explained = await explain_photograph(service, scorer, data, question, request=request)
     seconds = time.perf_counter() - start
     await log_answer(request, f"a photograph, by {question.method},", [data], seconds)

@@ -52,8 +52,8 @@ async def predict_patient(
     await log_answer(request, f"{len(outcomes)} photographs of a patient", readable, seconds)
     notes = [*result.notes]
     if upload.unused:
-        told = " and ".join(upload.unused)
-        notes.append(f"not_used: {told}; the model sees photographs alone")
+        unused = " and ".join(upload.unused)
+        notes.append(f"not_used: {unused}; the model sees photographs alone")
     stack = scorer.bundle.context
     return PatientAnswer(
         results=[_item(index, outcome, result) for index, outcome in enumerate(outcomes)],

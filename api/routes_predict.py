@@ -46,18 +46,18 @@ async def predict(
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
     service.readiness.require(scorer)
     service.batcher.require_room()
-    data, wanted = await read_photograph(request, PredictRequest)
-    prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
+    data, fields = await read_photograph(request, PredictRequest)
+    prevalence = choose_prevalence(scorer, prevalence, fields.prevalence)
     explanation = None
-    question = make_question(wanted, scorer, default="lime")
-    if wanted.explain:
+    question = make_question(fields, scorer, default="lime")
+    if fields.explain:
         explained = await explain_photograph(service, scorer, data, question, request=request)
         prediction, explanation = explained.prediction, answer_explanation(explained)
     else:
-        (found,) = await score_each(request, service, scorer, [data])
-        if isinstance(found, Refusal):
-            raise found
-        prediction = found
+        (outcome,) = await score_each(request, service, scorer, [data])
+        if isinstance(outcome, Refusal):
+            raise outcome
+        prediction = outcome
     prediction = _as_asked(scorer, prediction, prevalence, threshold)
     seconds = time.perf_counter() - start
     await log_answer(request, "a photograph", [data], seconds)
@@ -85,8 +85,8 @@ async def predict_batch(
     start = time.perf_counter()
     service.readiness.require(scorer)
     service.batcher.require_room()
-    uploads, wanted = await read_photographs(request)
-    prevalence = choose_prevalence(scorer, prevalence, wanted.prevalence)
+    uploads, fields = await read_photographs(request)
+    prevalence = choose_prevalence(scorer, prevalence, fields.prevalence)
     readable = [data for data in uploads if isinstance(data, bytes)]
     outcomes = await score_uploads(request, service, scorer, uploads, threshold, prevalence)
     seconds = time.perf_counter() - start

@@ -49,48 +49,50 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises RecipeError naming the variable that cannot be meant.
     """
     prefix = "MELANOMA_"
-    given = {
+    variables = {
         name.removeprefix(prefix): text
         for name, text in environment.items()
         if name.startswith(prefix) and text
     }
     plain = Settings()
-    folders = tuple(Path(f) for f in given.get("WEIGHTS", "").split(os.pathsep) if f)
+    folders = tuple(Path(f) for f in variables.get("WEIGHTS", "").split(os.pathsep) if f)
     return Settings(
         weights=folders or plain.weights,
-        device=_one_of(given, "DEVICE", plain.device, DEVICES),
-        queue=_whole(given, "QUEUE", plain.queue, low=0, high=10_000),
-        token=_token(given.get("TOKEN")),
-        batch=_whole(given, "BATCH", plain.batch, low=1, high=1024),
-        batch_wait_ms=_number(given, "BATCH_WAIT_MS", plain.batch_wait_ms, low=0, high=1000),
-        lime_seconds=_number(given, "LIME_SECONDS", plain.lime_seconds, low=1, high=3600),
+        device=_one_of(variables, "DEVICE", plain.device, DEVICES),
+        queue=_whole(variables, "QUEUE", plain.queue, low=0, high=10_000),
+        token=_token(variables.get("TOKEN")),
+        batch=_whole(variables, "BATCH", plain.batch, low=1, high=1024),
+        batch_wait_ms=_number(variables, "BATCH_WAIT_MS", plain.batch_wait_ms, low=0, high=1000),
+        lime_seconds=_number(variables, "LIME_SECONDS", plain.lime_seconds, low=1, high=3600),
         # At least one batch in base64, or no batch could ever come.
-        body_mb=_whole(given, "BODY_MB", plain.body_mb, low=87, high=1_000_000),
-        body_seconds=_number(given, "BODY_SECONDS", plain.body_seconds, low=1, high=3600),
-        root_path=_prefix(given.get("ROOT_PATH", "")),
+        body_mb=_whole(variables, "BODY_MB", plain.body_mb, low=87, high=1_000_000),
+        body_seconds=_number(variables, "BODY_SECONDS", plain.body_seconds, low=1, high=3600),
+        root_path=_prefix(variables.get("ROOT_PATH", "")),
         engine=Engine(
-            _one_of(given, "BACKEND", plain.engine.backend, ("auto", *BACKENDS)),
-            _one_of(given, "PRECISION", plain.engine.precision, PRECISIONS),
+            _one_of(variables, "BACKEND", plain.engine.backend, ("auto", *BACKENDS)),
+            _one_of(variables, "PRECISION", plain.engine.precision, PRECISIONS),
         ),
     )
 
 
-def _one_of(given: Mapping[str, str], name: str, plain: str, known: Sequence[str]) -> str:
-    text = given.get(name, plain)
+def _one_of(variables: Mapping[str, str], name: str, plain: str, known: Sequence[str]) -> str:
+    text = variables.get(name, plain)
     if text not in known:
         raise _bad(name, text, ", ".join(known))
     return text
 
 
-def _whole(given: Mapping[str, str], name: str, plain: int, *, low: int, high: int) -> int:
-    text = given.get(name, str(plain))
+def _whole(variables: Mapping[str, str], name: str, plain: int, *, low: int, high: int) -> int:
+    text = variables.get(name, str(plain))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
         raise _bad(name, text, f"a whole number from {low} to {high}")
     return int(text)
 
 
-def _number(given: Mapping[str, str], name: str, plain: float, *, low: float, high: float) -> float:
-    text = given.get(name, str(plain))
+def _number(
+    variables: Mapping[str, str], name: str, plain: float, *, low: float, high: float
+) -> float:
+    text = variables.get(name, str(plain))
     try:
         value = float(text)
     except ValueError:

@@ -73,7 +73,7 @@ BATCH = Accepted(
 )
 
 
-async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+async def read_photograph(request: Request, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
     """The photograph's bytes, not yet decoded, and what is wanted of it.
 
     Raises Refusal when there is not exactly one, or a field that is unknown or cannot be meant.
@@ -81,11 +81,11 @@ async def read_photograph(request: Request, wanted: type[Wanted]) -> tuple[bytes
     kind = kind_of(request)
     if kind == "multipart/form-data":
         async with open_form(request, ONE) as form:
-            return await _photograph_of(form, wanted)
+            return await _photograph_of(form, request_type)
     if kind == "application/json":
         body = await read_body(request, ONE)
         # Megabytes of base64 take long enough to be felt by the other requests.
-        return await run_aside(_photograph_in, body, wanted)
+        return await run_aside(_photograph_in, body, request_type)
     raise Refusal("missing_file", ONE.missing)
 
 
@@ -174,9 +174,12 @@ class _InMemory(MultiPartParser):
     spool_max_size = 0  # of no limit: nothing goes to the disk
 
     def on_headers_finished(self) -> None:
-        said = self._current_part.content_disposition or b""
-        if _EXTENDED_NAME.search(said) and b"filename" not in parse_options_header(said)[1]:
-            self._current_part.content_disposition = said + b'; filename="f"'
+        disposition = self._current_part.content_disposition or b""
+        if (
+            _EXTENDED_NAME.search(disposition)
+            and b"filename" not in parse_options_header(disposition)[1]
+        ):
+            self._current_part.content_disposition = disposition + b'; filename="f"'
         super().on_headers_finished()
         if self._current_part.file is not None:
             self._current_part.file.file.close()
@@ -202,8 +205,8 @@ async def open_form(request: Request, accepted: Accepted) -> AsyncGenerator[Form
         raise Refusal("bad_multipart", f"the multipart form is broken: {error.message}") from error
     except (UnicodeError, LookupError) as error:
         # Of the names in the form: Python knows charsets that are none, as `undefined` or `hex`.
-        said = "the multipart form is broken: its charset cannot be read; use UTF-8"
-        raise Refusal("bad_multipart", said) from error
+        message = "the multipart form is broken: its charset cannot be read; use UTF-8"
+        raise Refusal("bad_multipart", message) from error
     try:
         yield form
     finally:
@@ -218,7 +221,7 @@ def without_name(field: str) -> str:
     )
 
 
-async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+async def _photograph_of(form: FormData, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
     files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
     if len(files) < len(form.getlist("file")):
         raise Refusal("missing_file", without_name("file"))
@@ -227,13 +230,13 @@ async def _photograph_of(form: FormData, wanted: type[Wanted]) -> tuple[bytes, W
     if len(form.getlist("file")) > 1:
         raise Refusal("too_many_files", ONE.too_many)
     texts = {name: value for name, value in form.items() if isinstance(value, str)}
-    known = [name for name in known_fields(wanted) if name != "image"]
+    known = [name for name in known_fields(request_type) if name != "image"]
     if set(form) - {"file"} != set(texts) or set(texts) - set(known):
         raise Refusal("unknown_field", f"the form has fields beyond `file`, {', '.join(known)}")
     if len(form.multi_items()) > len(form):
         raise Refusal("invalid_field", "the form has a text field twice")
     (data,) = await read_files(files)
-    return data, parse_texts(texts, wanted)
+    return data, parse_texts(texts, request_type)
 
 
 async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchRequest]:
@@ -248,8 +251,8 @@ async def _photographs_of(form: FormData) -> tuple[list[bytes | Refusal], BatchR
         raise Refusal("missing_file", without_name("files"))
     if not files:
         raise Refusal("missing_file", BATCH.missing)
-    wanted = parse_texts(texts, BatchRequest)
-    return [*await read_files(files)], wanted
+    fields = parse_texts(texts, BatchRequest)
+    return [*await read_files(files)], fields
 
 
 async def read_files(files: list[UploadFile]) -> list[bytes]:
@@ -259,9 +262,9 @@ async def read_files(files: list[UploadFile]) -> list[bytes]:
     return await run_aside(lambda: [file.file.read() for file in files])
 
 
-def _photograph_in(body: bytes, wanted: type[Wanted]) -> tuple[bytes, Wanted]:
+def _photograph_in(body: bytes, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
     lifted = lift_texts(body)
-    parsed = parse_body(lifted.rest, wanted, missing=ONE.missing)
+    parsed = parse_body(lifted.rest, request_type, missing=ONE.missing)
     data = lifted.decode(parsed.image)
     if isinstance(data, Refusal):
         raise data

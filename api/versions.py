@@ -18,27 +18,27 @@ def name_scorers(scorers: Sequence[Scorer]) -> dict[str, Scorer]:
     by_name: dict[str, list[Scorer]] = {}
     for scorer in scorers:
         by_name.setdefault(scorer.bundle.name, []).append(scorer)
-    found: dict[str, Scorer] = {}
+    by_label: dict[str, Scorer] = {}
     for name, versions in by_name.items():
         newest_first = sorted(versions, key=lambda one: -one.bundle.version)
         for scorer in newest_first:
             label = name if len(versions) == 1 else _full_name(scorer)
-            if label in found:
+            if label in by_label:
                 raise RecipeError(
                     f"two bundles are {label}; serve one of them, or give the other another "
                     "version in its recipe"
                 )
-            found[label] = scorer
-    if not found:
+            by_label[label] = scorer
+    if not by_label:
         raise RecipeError("no bundle to serve")
-    return found
+    return by_label
 
 
-def find_scorer(scorers: dict[str, Scorer], wanted: str) -> Scorer | None:
+def find_scorer(scorers: dict[str, Scorer], name: str) -> Scorer | None:
     """The scorer of NAME@VERSION, or the newest of NAME; None where none is served."""
     # Newest first, so that a name alone means the newest.
     for label, scorer in scorers.items():
-        if wanted in (label, scorer.bundle.name, _full_name(scorer)):
+        if name in (label, scorer.bundle.name, _full_name(scorer)):
             return scorer
     return None
 
