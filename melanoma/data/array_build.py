@@ -118,13 +118,13 @@ def build_array(
         sources = table.frame["source"].tolist()
         work.forget_changed([table.folder / source for source in sources])
         todo = [row for row, digest in enumerate(work.digests) if not digest]
-        for row, found in progress(
+        for row, square_or_fault in progress(
             _read_squares(table, todo, image), total=len(todo), desc=f"prepare {part}", unit="image"
         ):
-            if isinstance(found, str):
-                broken.append(found)
+            if isinstance(square_or_fault, str):
+                broken.append(square_or_fault)
             else:
-                work.put(row, found)
+                work.put(row, square_or_fault)
         work.save()
         for name, warnings in zip(names, work.warnings, strict=True):
             odd.add(name, warnings)
@@ -144,14 +144,14 @@ def survey_images(table: LesionTable, image: Image, *, progress: Progress = sile
     """Every problem of the table and its images; decodes all, keeps none."""
     digests, broken, odd = [""] * len(table), [], OddImages()
     rows = list(range(len(table)))
-    for row, found in progress(
+    for row, square_or_fault in progress(
         _read_squares(table, rows, image), total=len(rows), desc="check", unit="image"
     ):
-        if isinstance(found, str):
-            broken.append(found)
+        if isinstance(square_or_fault, str):
+            broken.append(square_or_fault)
         else:
-            digests[row] = row_digest(found.square)
-            odd.add(table.names[row], found.warnings)
+            digests[row] = row_digest(square_or_fault.square)
+            odd.add(table.names[row], square_or_fault.warnings)
     problems = [*table.problems, *_file_problems(table, broken)]
     return Survey(problems, exact_duplicates(digests), odd.lines())
 
@@ -200,11 +200,11 @@ def _record(array: ImageArray, folder: Path, *, fit: str | None) -> dict[str, An
 def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
     missing = [b.removesuffix(_MISSING) for b in broken if b.endswith(_MISSING)]
     unreadable = [b for b in broken if not b.endswith(_MISSING)]
-    found = []
+    problems = []
     for what, which in (("missing", missing), ("unreadable", unreadable)):
         if which:
             more = f" and {len(which) - 5} more" if len(which) > 5 else ""
-            found.append(
+            problems.append(
                 f"{len(which)} of {len(table)} images {what}: {', '.join(which[:5])}{more}"
             )
-    return [*found, *advice(table.unmatched.values())]
+    return [*problems, *advice(table.unmatched.values())]

@@ -164,13 +164,13 @@ def row_digest(pixels: Pixels | bytes) -> str:
 
 def differing_rows(array: ImageArray) -> list[int]:
     """The rows whose pixels are not those of their digests."""
-    found: list[int] = []
+    differing: list[int] = []
     for start in range(0, len(array), _CHUNK):
         pixels = array.rows(range(start, min(start + _CHUNK, len(array))))
         recorded = array.row_digests[start : start + _CHUNK]
         rows = enumerate(zip(pixels, recorded, strict=True), start)
-        found += [row for row, (one, digest) in rows if row_digest(one) != digest]
-    return found
+        differing += [row for row, (one, digest) in rows if row_digest(one) != digest]
+    return differing
 
 
 def _require_recorded_pixels(array: ImageArray, remedy: str) -> None:

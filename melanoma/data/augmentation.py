@@ -56,8 +56,8 @@ class Augmentation:
 
     def augment(self, pixels: Pixels, seeds: Sequence[int]) -> tuple[Pixels, DrawnSteps | None]:
         """(B, S, S, 3) augmented, by a seed an image; and what is left for the device to do."""
-        found = [self(image, seed=seed) for image, seed in zip(pixels, seeds, strict=True)]
-        return np.stack(found), None
+        augmented = [self(image, seed=seed) for image, seed in zip(pixels, seeds, strict=True)]
+        return np.stack(augmented), None
 
 
 def _flip_horizontal(*, p: float = 0.5) -> Transform:

@@ -123,12 +123,12 @@ def draw_order(
     classes = np.unique(targets)
     if classes.max() <= 1:
         positives = round(sampler.positive_share * len(rows))
-        wanted = {1: positives, 0: len(rows) - positives}
+        counts = {1: positives, 0: len(rows) - positives}
     else:
         # Whole numbers do not come out even: which classes get one more is drawn each epoch.
         parts = np.array_split(rows, len(classes))
-        wanted = {int(c): len(p) for c, p in zip(rng.permutation(classes), parts, strict=True)}
-    drawn = [_draw(rows[targets == number], count, rng) for number, count in wanted.items()]
+        counts = {int(c): len(p) for c, p in zip(rng.permutation(classes), parts, strict=True)}
+    drawn = [_draw(rows[targets == number], count, rng) for number, count in counts.items()]
     return rng.permutation(np.concatenate(drawn))
 
 

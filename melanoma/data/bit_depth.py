@@ -37,7 +37,7 @@ def _is_scaled(image: Image.Image, bits: int) -> bool:
 
 def _extrema(image: Image.Image) -> list[tuple[float, float]]:
     """The lowest and the highest value of each channel that has colors."""
-    found = image.getextrema()
-    pairs = found if isinstance(found[0], tuple) else (found,)
+    extrema = image.getextrema()
+    pairs = extrema if isinstance(extrema[0], tuple) else (extrema,)
     colors = [pair for pair in pairs if isinstance(pair, tuple)]
     return colors[: 3 if len(colors) > 2 else 1]

@@ -85,9 +85,9 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
     levels = np.linspace(0, 255, _LATTICE).round().astype(np.uint8)
     if transform.input_mode == "L":
         colors = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-        found = transform.apply(Image.fromarray(colors[None, :, 0]))
+        converted = transform.apply(Image.fromarray(colors[None, :, 0]))
     else:
         colors = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
-        found = transform.apply(Image.fromarray(colors[None]))
-    change = np.abs(np.asarray(found)[0].astype(np.int16) - colors)
+        converted = transform.apply(Image.fromarray(colors[None]))
+    change = np.abs(np.asarray(converted)[0].astype(np.int16) - colors)
     return int(change.max()) <= _SAME

@@ -89,12 +89,12 @@ def record_features(record: bytes) -> dict[str, Any]:
         example.ParseFromString(record)
     except DecodeError as error:
         raise OSError(5, "a record is no tf.train.Example") from error
-    found = {}
+    features = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         values = list(getattr(feature, kind).value) if kind else []
-        found[name] = values[0] if len(values) == 1 else values
-    return found
+        features[name] = values[0] if len(values) == 1 else values
+    return features
 
 
 def _read_hdf5(container: Path, key: str) -> bytes:

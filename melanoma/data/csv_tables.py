@@ -74,10 +74,10 @@ def _require_whole_rows(text: str, path: Path, *, cells: int) -> None:
         (number, len(row)) for number, row in rows if len(row) < cells and any(map(str.strip, row))
     ]
     if short:
-        number, found = short[0]
+        number, length = short[0]
         more = f", and {len(short) - 1} more rows" if len(short) > 1 else ""
         raise DataError(
-            f"{path}: row {number - 1} has {found} cells where the header has {cells}{more}; "
+            f"{path}: row {number - 1} has {length} cells where the header has {cells}{more}; "
             "is the file cut off?"
         )
 
@@ -145,9 +145,9 @@ def _apart(header: Sequence[str]) -> list[str]:
     return names
 
 
-def require_columns(found: Iterable[str], needed: Sequence[str], *, origin: str) -> None:
+def require_columns(header: Iterable[str], needed: Sequence[str], *, origin: str) -> None:
     """Raise DataError naming the columns found and needed, with the likely misspelling."""
-    columns = list(found)
+    columns = list(header)
     missing = [name for name in needed if name not in columns]
     if not missing:
         return

@@ -54,12 +54,12 @@ class Decoded(NamedTuple):
     pixels: Pixels | None
 
 
-def decode_here(data: bytes, wanted: Wanted) -> Decoded:
+def decode_here(data: bytes, request: Wanted) -> Decoded:
     """The same in this process. Raises ImageError."""
     photograph = decode_image(data)
-    square = make_square(photograph.pixels, size=wanted.size, fit=wanted.fit)
-    kept = None if wanted.kept is None else shrink(photograph.pixels, wanted.kept)
-    return Decoded(square, photograph.warnings, kept)
+    square = make_square(photograph.pixels, size=request.size, fit=request.fit)
+    shrunk = None if request.kept is None else shrink(photograph.pixels, request.kept)
+    return Decoded(square, photograph.warnings, shrunk)
 
 
 class _Child(NamedTuple):
@@ -84,16 +84,16 @@ class DecodingProcesses:
         self._count = 0
         self._changed = threading.Condition()
 
-    def decode(self, data: bytes, wanted: Wanted) -> Decoded:
+    def decode(self, data: bytes, request: Wanted) -> Decoded:
         """The decoded photograph; waits for a child that is free.
 
         Raises ImageError, also where decoding crashed or took too long, and MemoryError.
         """
         if sys.platform == "win32":  # no descriptor can be handed down there
-            return decode_here(data, wanted)
+            return decode_here(data, request)
         child = self._take()
         try:
-            said, arrays = _ask(child, data, wanted)
+            answer, arrays = _ask(child, data, request)
         except (EOFError, OSError) as error:
             self._lose(child)
             raise _end_of(child.process) from error
@@ -101,7 +101,7 @@ class DecodingProcesses:
             self._lose(child)
             raise
         self._give_back(child)
-        return _read_answer(said, arrays)
+        return _read_answer(answer, arrays)
 
     def warm(self) -> None:
         """Start a child, so that the first photograph need not wait for it."""
@@ -161,14 +161,14 @@ def _start(niceness: int, seconds: float) -> _Child:
     return _Child(process, Connection(ours.detach()))
 
 
-def _ask(child: _Child, data: bytes, wanted: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
+def _ask(child: _Child, data: bytes, request: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
     """What the child says, and its arrays. Raises EOFError or OSError where it died."""
-    child.line.send_bytes(json.dumps(wanted._asdict()).encode())
+    child.line.send_bytes(json.dumps(request._asdict()).encode())
     child.line.send_bytes(data)
     if not child.line.poll(STUCK_SECONDS):
         child.process.send_signal(signal.SIGPROF)
-    said = json.loads(child.line.recv_bytes())
-    return said, [_read_array(child.line, tuple(shape)) for shape in said.get("shapes", ())]
+    answer = json.loads(child.line.recv_bytes())
+    return answer, [_read_array(child.line, tuple(shape)) for shape in answer.get("shapes", ())]
 
 
 def _read_array(line: Connection, shape: tuple[int, ...]) -> Pixels:
@@ -176,12 +176,12 @@ def _read_array(line: Connection, shape: tuple[int, ...]) -> Pixels:
     return np.frombuffer(bytearray(line.recv_bytes()), np.uint8).reshape(shape)
 
 
-def _read_answer(said: dict[str, Any], arrays: list[Pixels]) -> Decoded:
+def _read_answer(answer: dict[str, Any], arrays: list[Pixels]) -> Decoded:
     if arrays:
-        return Decoded(arrays[0], tuple(said["warnings"]), arrays[1] if arrays[1:] else None)
-    if said["code"] is None:
-        raise MemoryError(said["message"])
-    raise ImageError(said["code"], said["message"])
+        return Decoded(arrays[0], tuple(answer["warnings"]), arrays[1] if arrays[1:] else None)
+    if answer["code"] is None:
+        raise MemoryError(answer["message"])
+    raise ImageError(answer["code"], answer["message"])
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> Exception:
@@ -201,12 +201,12 @@ def _serve(line: Connection, seconds: float) -> None:
     """Answer until nobody is there to ask."""
     while True:
         try:
-            wanted = Wanted(**json.loads(line.recv_bytes()))
+            request = Wanted(**json.loads(line.recv_bytes()))
             data = line.recv_bytes()
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        answer, arrays = _answer(data, wanted)
+        answer, arrays = _answer(data, request)
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
             line.send_bytes(json.dumps(answer).encode())
@@ -216,15 +216,15 @@ def _serve(line: Connection, seconds: float) -> None:
             return
 
 
-def _answer(data: bytes, wanted: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
+def _answer(data: bytes, request: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
     try:
-        found = decode_here(data, wanted)
+        decoded = decode_here(data, request)
     except ImageError as error:
         return {"code": error.code, "message": str(error)}, []
     except MemoryError as error:
         return {"code": None, "message": str(error)}, []
-    arrays = [found.square, *([] if found.pixels is None else [found.pixels])]
-    return {"warnings": found.warnings, "shapes": [array.shape for array in arrays]}, arrays
+    arrays = [decoded.square, *([] if decoded.pixels is None else [decoded.pixels])]
+    return {"warnings": decoded.warnings, "shapes": [array.shape for array in arrays]}, arrays
 
 
 def main() -> None:

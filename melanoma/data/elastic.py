@@ -62,8 +62,8 @@ def shapes(length: int, sigma: float) -> _Field:
     """(length, r): what is left of a line of normal numbers is this times r normal numbers."""
     u, s, _ = np.linalg.svd(_blur_matrix(length, sigma))
     rank = int((s > _NOTHING * s[0]).sum())
-    found: _Field = (u[:, :rank] * s[:rank]).astype(np.float32)
-    return found
+    factor: _Field = (u[:, :rank] * s[:rank]).astype(np.float32)
+    return factor
 
 
 def _blur_matrix(length: int, sigma: float) -> npt.NDArray[np.float64]:

@@ -59,8 +59,8 @@ def compare_files(
     if sum(state.bytes for _, _, state in to_read) > MUCH:
         say(f"reading {len(to_read):,} image files again: their times have changed")
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = pool.map(_sha256_or_none, (files[place][0] for place, _, _ in to_read))
-        for (place, stat, state), digest in zip(to_read, found, strict=True):
+        digests = pool.map(_sha256_or_none, (files[place][0] for place, _, _ in to_read))
+        for (place, stat, state), digest in zip(to_read, digests, strict=True):
             if digest is None:
                 absent.append(place)
             elif digest != state.sha256:

@@ -56,11 +56,11 @@ def find_array(
             f"{path}, which was adopted, is gone, and {places[-1].name} is in neither {arrays} nor "
             f"{data}; name its folder with --data, or begin without it: rm {record_path}"
         )
-    found = load_array(arrays, image, part=part, path=there[0])
+    array = load_array(arrays, image, part=part, path=there[0])
     if amend:
         amend_record(record_path, array=str(there[0].resolve()))
     say(f"{path} is gone; adopted anew from {there[0]}, whose pixels are the same")
-    return found
+    return array
 
 
 def require_same_rows(
@@ -104,26 +104,26 @@ def require_same_files(
     sources = dict(zip(table.names, table.frame["source"], strict=True))
     rows = [row for row, name in enumerate(array.names) if sources.get(name)]
     paths = [table.folder / sources[array.names[row]] for row in rows]
-    found = compare_files([(p, states[row]) for p, row in zip(paths, rows, strict=True)], say=say)
-    if found.other:
+    changes = compare_files([(p, states[row]) for p, row in zip(paths, rows, strict=True)], say=say)
+    if changes.other:
         shown = [
             f"{array.names[rows[place]]}: {_difference(paths[place], states[rows[place]])}"
-            for place in found.other
+            for place in changes.other
         ]
         raise DataError(
-            f"{array.path}: {len(found.other):,} of {len(array):,} image files have changed since "
-            f"it was made from them ({_first(shown)}); put them back, or run python -m "
+            f"{array.path}: {len(changes.other):,} of {len(array):,} image files have changed "
+            f"since it was made from them ({_first(shown)}); put them back, or run python -m "
             f"melanoma.prepare after: {_remedy(array, arrays)}"
         )
-    gone = [array.names[rows[place]] for place in found.absent]
+    gone = [array.names[rows[place]] for place in changes.absent]
     gone += [name for name in array.names if name in sources and not sources[name]] if rows else []
     if gone:
         say(f"note: {len(gone):,} image files of {array.path} are gone ({_first(gone)})")
     if not array.files:
         say(f"note: {array.path} knows no digests of its image files; their sizes are the same")
-    elif found.renewed and amend:
+    elif changes.renewed and amend:
         files = list(array.files)
-        for place, state in found.renewed.items():
+        for place, state in changes.renewed.items():
             files[rows[place]] = state
         amend_record(_record_path(array, arrays), files=files)
 

@@ -48,7 +48,7 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
     theirs = table.frame.drop_duplicates("image_name").set_index("image_name")
     names = ours.index.intersection(theirs.index, sort=False)
     ours, theirs = ours.loc[names], theirs.loc[names]
-    said: dict[str, list[str]] = {}
+    changes: dict[str, list[str]] = {}
     kinds: Counter[str] = Counter()
     for column in _compared(ours, theirs, record):
         then, now = ours[column], theirs[column]
@@ -59,18 +59,18 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
         else:
             differ = (then.astype(str) != now.astype(str)).to_numpy(dtype=np.bool_)
         rows = zip(names[differ], then[differ], now[differ], strict=True)
-        for name, was, found in rows:
-            said.setdefault(str(name), []).append(f"{column} {_cell(was)} -> {_cell(found)}")
+        for name, old, new in rows:
+            changes.setdefault(str(name), []).append(f"{column} {_cell(old)} -> {_cell(new)}")
             kinds[column] += 1
-    sentences = [f"{name}: {', '.join(found)}" for name, found in said.items()]
+    sentences = [f"{name}: {', '.join(lines)}" for name, lines in changes.items()]
     if record is not None:
         extra = table.frame[table.frame["source"] != ""] if _may_lack(record) else table.frame
         added = set(extra["image_name"]) - set(folds.whole["image_name"]) - set(record.skipped)
         removed = set(folds.whole["image_name"]) - set(names)
         sentences += [f"{name}: only in the table" for name in sorted(added)]
         sentences += [f"{name}: no longer in the table" for name in sorted(removed)]
-        found = {"added": len(added), "removed": len(removed)}
-        kinds.update({kind: count for kind, count in found.items() if count})
+        counts = {"added": len(added), "removed": len(removed)}
+        kinds.update({kind: count for kind, count in counts.items() if count})
     return RowChanges(sentences, kinds)
 
 
@@ -98,8 +98,10 @@ def _compared(ours: pd.DataFrame, theirs: pd.DataFrame, record: FoldRecord | Non
     """Columns that both have; one that the table is silent about (or is not asked for) is not."""
     if record is None:
         return [c for c in ("label", *IDENTITIES) if c == "label" or _says_something(theirs[c])]
-    kept = [str(c) for c in theirs if c not in _OURS and c in ours]
-    return [c for c in (*SOURCE_COLUMNS, *kept) if c == "label" or _says_something(theirs[c])]
+    extra_columns = [str(c) for c in theirs if c not in _OURS and c in ours]
+    return [
+        c for c in (*SOURCE_COLUMNS, *extra_columns) if c == "label" or _says_something(theirs[c])
+    ]
 
 
 def _says_something(column: pd.Series) -> bool:

@@ -92,14 +92,14 @@ class FoldTable:
     def _lacking(self, rows: Integers) -> str:
         """What these rows lack of the table's classes (of 0 and 1 both), blank for nothing."""
         target = self.frame["target"].to_numpy()
-        wanted, found = {0, 1} | set(target), set(target[rows])
-        if len(wanted) > 2:
+        required, present = {0, 1} | set(target), set(target[rows])
+        if len(required) > 2:
             names = dict(zip(target, self.frame["label"], strict=True))
-            absent = [str(names.get(number, number)) for number in sorted(wanted - found)]
+            absent = [str(names.get(number, number)) for number in sorted(required - present)]
             return f"no {', no '.join(absent)}; every class must be in both parts" if absent else ""
-        if found == wanted:
+        if present == required:
             return ""
-        only = "nothing" if not found else f"only target {found.pop()}"
+        only = "nothing" if not present else f"only target {present.pop()}"
         return f"{only}; AUROC needs both classes"
 
     def counts(self) -> pd.DataFrame:

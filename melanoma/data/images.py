@@ -101,20 +101,20 @@ def decode_image(data: bytes, *, limit: int = MAX_BYTES) -> Photograph:
     """
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")
-        pixels, found = _decode(data, limit)
+        pixels, warnings = _decode(data, limit)
     if has_low_information(pixels):
-        found.append("low_information")
-    return Photograph(pixels, (*found, *compression_warnings(pixels)))
+        warnings.append("low_information")
+    return Photograph(pixels, (*warnings, *compression_warnings(pixels)))
 
 
 def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
     """Upright pixels, and warnings of the file; waits for room in the process's memory."""
     image, structure = _open_checked(data, limit)
     with ROOM.hold(image.width * image.height * _bytes_a_pixel(structure)):
-        found = list(_check_damage(data, structure))
+        warnings = list(_check_damage(data, structure))
         try:
             if getattr(image, "n_frames", 1) > 1:
-                found.append("multi_frame")
+                warnings.append("multi_frame")
             image.seek(0)
             decoded = None
             if structure is None:
@@ -123,13 +123,13 @@ def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
                 image.load()
             orientation = read_orientation(image)
             pixels, more = _to_srgb(image, structure, decoded)
-            found += more
+            warnings += more
         except MemoryError:
             raise
         except Exception as error:
             raise ImageError("corrupt_image", DAMAGED) from error
         del image, decoded  # before the turn makes another copy
-        return make_upright(pixels, orientation), found
+        return make_upright(pixels, orientation), warnings
 
 
 def _bytes_a_pixel(structure: Structure) -> int:
@@ -145,12 +145,12 @@ def _to_srgb(
     `decoded` are the rows where another than `image` decoded them.
     """
     change = find_color_change(image)
-    bits, found = 16, list(change.warnings)
+    bits, warnings = 16, list(change.warnings)
     if isinstance(structure, PngStructure):
         bits, more = find_bits(image, structure)
-        found += [*more, IGNORED] if structure.bad_profile else more
+        warnings += [*more, IGNORED] if structure.bad_profile else more
     rows = image if decoded is None else decoded
-    return to_rgb(rows, color=change.transform, bits=bits), tuple(found)
+    return to_rgb(rows, color=change.transform, bits=bits), tuple(warnings)
 
 
 def make_square(pixels: Pixels, *, size: int, fit: str) -> Pixels:

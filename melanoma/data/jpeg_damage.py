@@ -46,8 +46,8 @@ def check_jpeg(data: bytes, structure: JpegStructure) -> tuple[str, ...]:
 
 
 def _is_padding(coded: bytes, message: str) -> bool:
-    found = _LEFT_OVER.search(message)
-    count = int(found[1]) if found else 0
+    match = _LEFT_OVER.search(message)
+    count = int(match[1]) if match else 0
     return 0 < count <= _MAX_PADDING and len(set(coded[-2 - count : -2])) == 1
 
 

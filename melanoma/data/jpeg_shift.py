@@ -46,8 +46,8 @@ def clearest_step(blocks: npt.NDArray[np.uint8], *, rows: int) -> float:
     likely = (np.abs(along) - np.abs(beside)) / width
     best = likely.argmax(axis=1)
     rows_of = np.flatnonzero(likely.max(axis=1) >= _LIKELY)
-    found = [_clearness(steps[n], steps[n + 1], int(cuts[best[n]])) for n in rows_of]
-    return max(found, default=0.0)
+    clearness = [_clearness(steps[n], steps[n + 1], int(cuts[best[n]])) for n in rows_of]
+    return max(clearness, default=0.0)
 
 
 def _clearness(one: Floats, below: Floats, cut: int) -> float:

@@ -75,64 +75,64 @@ def read_jpeg(data: bytes) -> JpegStructure:
     Raises ImageError: `too_complex` for what would take too long to decode, `unsupported_format`
     for JPEGs that are not of the common kind, `corrupt_image` for markers that none may have.
     """
-    found, at = JpegStructure(), 2
-    found.coded.append((0, 2))
-    while (position := _next_marker(found, data, at)) is not None:
+    structure, at = JpegStructure(), 2
+    structure.coded.append((0, 2))
+    while (position := _next_marker(structure, data, at)) is not None:
         marker = data[position]
         if marker == _EOI:
-            found.coded.append((position - 1, position + 1))
+            structure.coded.append((position - 1, position + 1))
             break
-        at = _segment_end(found, data, position)
+        at = _segment_end(structure, data, position)
         if marker in _FRAMES:
-            _read_frame(found, marker, data[position + 3 : at])
+            _read_frame(structure, marker, data[position + 3 : at])
         elif marker == _SOS:
-            _read_scan(found, data[position + 3 : at])
+            _read_scan(structure, data[position + 3 : at])
             rest = _search(_NEXT_MARKER, data, at)
             at = rest.start() if rest else len(data)
         elif marker == _JPEG_LS:
             raise _unsupported("a JPEG-LS file")
         if marker not in _UNCODED:
-            found.coded.append((position - 1, at))
-        _require_bounded(found)
-    return found
+            structure.coded.append((position - 1, at))
+        _require_bounded(structure)
+    return structure
 
 
-def require_affordable(found: JpegStructure) -> None:
+def require_affordable(structure: JpegStructure) -> None:
     """Raise ImageError (`too_complex`) where the scans go over too many blocks, all in all."""
-    if found.blocks > MAX_BLOCKS:
-        raise _too_complex(f"{found.scans} scans over so many pixels")
+    if structure.blocks > MAX_BLOCKS:
+        raise _too_complex(f"{structure.scans} scans over so many pixels")
 
 
 def _search(pattern: re.Pattern[bytes], data: bytes, at: int) -> re.Match[bytes] | None:
     """What pattern.search finds, of two bytes at most; a window at a time, since a search keeps
     Python's lock to its end and a service has others to answer."""
     while at < len(data):
-        if found := pattern.search(data, at, at + _WINDOW + 1):
-            return found
+        if match := pattern.search(data, at, at + _WINDOW + 1):
+            return match
         at += _WINDOW
     return None
 
 
-def _next_marker(found: JpegStructure, data: bytes, at: int) -> int | None:
+def _next_marker(structure: JpegStructure, data: bytes, at: int) -> int | None:
     """Where the next marker's second byte stands; what is passed over on the way is counted."""
     while (start := data.find(b"\xff", at)) >= 0:
         after = _search(_FILL, data, start)
         if after is None:
             break
         position = after.start()
-        found.stray += position - 1 - at
-        if found.stray > MAX_STRAY:
+        structure.stray += position - 1 - at
+        if structure.stray > MAX_STRAY:
             raise _too_complex(f"more than {MAX_STRAY:,} bytes between its segments")
         if data[position]:
             return position
         at = position + 1
-        found.stray += 2
+        structure.stray += 2
     return None
 
 
-def _segment_end(found: JpegStructure, data: bytes, position: int) -> int:
+def _segment_end(structure: JpegStructure, data: bytes, position: int) -> int:
     marker = data[position]
-    found.segments += 1
+    structure.segments += 1
     if marker in _BARE:
         return position + 1
     # The reserved ones have no meaning; libjpeg stops at them, or passes over them unread.
@@ -144,59 +144,61 @@ def _segment_end(found: JpegStructure, data: bytes, position: int) -> int:
     return min(position + 1 + length, len(data))
 
 
-def _read_frame(found: JpegStructure, marker: int, content: bytes) -> None:
+def _read_frame(structure: JpegStructure, marker: int, content: bytes) -> None:
     if marker in _LOSSLESS:
         raise _unsupported("a lossless JPEG")
     if marker in _HIERARCHICAL:
         raise _unsupported("a hierarchical JPEG")
-    if len(content) < 6 or len(content) < 6 + 3 * content[5] or found.components:
-        found.inconsistent = True
+    if len(content) < 6 or len(content) < 6 + 3 * content[5] or structure.components:
+        structure.inconsistent = True
         return
-    found.kind, found.bits = marker, content[0]
-    if found.bits != 8:
-        raise _unsupported(f"a {found.bits}-bit JPEG")
+    structure.kind, structure.bits = marker, content[0]
+    if structure.bits != 8:
+        raise _unsupported(f"a {structure.bits}-bit JPEG")
     height, width = (int.from_bytes(content[i : i + 2], "big") for i in (1, 3))
     rows = [content[6 + 3 * n : 9 + 3 * n] for n in range(content[5])]
     widest = max((row[1] >> 4 for row in rows), default=1) or 1
     highest = max((row[1] & 15 for row in rows), default=1) or 1
     first = rows[0][1] & 15 if rows else 0
     # Of several scans each goes over the whole image, and of four components none is brightness.
-    found.rows = first if marker == _BASELINE and first == highest and len(rows) in (1, 3) else 0
+    structure.rows = (
+        first if marker == _BASELINE and first == highest and len(rows) in (1, 3) else 0
+    )
     if len(rows) == 1:
-        found.rows = min(found.rows, 1)
+        structure.rows = min(structure.rows, 1)
     for number, sampling, _ in rows:
         across = -(-width * (sampling >> 4) // (8 * widest))
-        found.components[number] = across * -(-height * (sampling & 15) // (8 * highest))
-        found.precision[number] = bytearray([_UNSEEN]) * 64
+        structure.components[number] = across * -(-height * (sampling & 15) // (8 * highest))
+        structure.precision[number] = bytearray([_UNSEEN]) * 64
 
 
-def _read_scan(found: JpegStructure, content: bytes) -> None:
+def _read_scan(structure: JpegStructure, content: bytes) -> None:
     """Count a scan's blocks, and note which bits of which coefficients it brings."""
-    found.scans += 1
-    if found.scans > 1:
-        found.rows = 0
+    structure.scans += 1
+    if structure.scans > 1:
+        structure.rows = 0
     count = content[0] if content else 0
     if not count or len(content) < 4 + 2 * count:
-        found.inconsistent = True
+        structure.inconsistent = True
         return
     first, last, bits = content[1 + 2 * count : 4 + 2 * count]
-    if not found.is_progressive:
+    if not structure.is_progressive:
         first, last, bits = 0, 63, 0
     high, low = bits >> 4, bits & 15
     for number in content[1 : 1 + 2 * count : 2]:
-        found.blocks += found.components.get(number, 0)
-        known = found.precision.get(number)
+        structure.blocks += structure.components.get(number, 0)
+        known = structure.precision.get(number)
         expected = high or _UNSEEN
         if known is None or not first <= last < 64 or set(known[first : last + 1]) != {expected}:
-            found.inconsistent = True
+            structure.inconsistent = True
         else:
             known[first : last + 1] = bytes([low]) * (last + 1 - first)
 
 
-def _require_bounded(found: JpegStructure) -> None:
-    if found.segments > MAX_SEGMENTS:
+def _require_bounded(structure: JpegStructure) -> None:
+    if structure.segments > MAX_SEGMENTS:
         raise _too_complex(f"more than {MAX_SEGMENTS:,} segments")
-    if found.scans > MAX_SCANS:
+    if structure.scans > MAX_SCANS:
         raise _too_complex(f"more than {MAX_SCANS} scans")
 
 

@@ -43,30 +43,30 @@ class LeakAudit:
     @property
     def findings(self) -> tuple[str, ...]:
         """One sentence a kind of leak, with examples."""
-        return tuple(_sentence(kind, found, self.where) for kind, found in self._kinds if found)
+        return tuple(_sentence(kind, shared, self.where) for kind, shared in self._kinds if shared)
 
     def lines(self, limit: int = 50) -> list[str]:
         """The findings, and under each what was found, up to `limit` of a kind."""
         listed = []
-        for kind, found in self._kinds:
-            if found:
-                listed.append(_sentence(kind, found, self.where))
-            if len(found) > _SHOWN:
-                listed += [f"  {one}" for one in found[:limit]]
-            if len(found) > limit:
-                listed.append(f"  and {len(found) - limit} more")
+        for kind, shared in self._kinds:
+            if shared:
+                listed.append(_sentence(kind, shared, self.where))
+            if len(shared) > _SHOWN:
+                listed += [f"  {one}" for one in shared[:limit]]
+            if len(shared) > limit:
+                listed.append(f"  and {len(shared) - limit} more")
         return listed
 
     def lists(self, limit: int = 50, *, longer_than: int = _SHOWN) -> list[str]:
         """What `lines` lists under the findings, for those who read these elsewhere: the lists
         `longer_than` so many alone, each under its kind."""
         listed = []
-        for kind, found in self._kinds:
-            if len(found) > longer_than:
+        for kind, shared in self._kinds:
+            if len(shared) > longer_than:
                 listed.append(f"  {kind} {self.where}:")
-                listed += [f"  {one}" for one in found[:limit]]
-            if len(found) > limit:
-                listed.append(f"  and {len(found) - limit} more")
+                listed += [f"  {one}" for one in shared[:limit]]
+            if len(shared) > limit:
+                listed.append(f"  and {len(shared) - limit} more")
         return listed
 
     @property
@@ -84,8 +84,8 @@ class LeakAudit:
     def clean(self) -> str:
         """The sentence of an audit without a finding: what is nowhere twice, what is unknown."""
         seen = {"patient": self.patients, "lesion": self.lesions}
-        known = [name for name, found in seen.items() if found is not None]
-        unknown = [f"{name}s: not known" for name, found in seen.items() if found is None]
+        known = [name for name, shared in seen.items() if shared is not None]
+        unknown = [f"{name}s: not known" for name, shared in seen.items() if shared is None]
         *most, last = [*known, "photograph"]
         listed = f"{', '.join(most)} or {last}" if most else last
         return "; ".join([f"no {listed} {self.where}", *unknown])
@@ -163,8 +163,8 @@ def with_identities(folds: FoldTable, table: LesionTable) -> FoldTable:
     known = table.frame.set_index("image_name")
     frame = folds.whole.copy()
     for column in ("patient_id", "lesion_id"):
-        told = frame["image_name"].map(known[column]).fillna("")
-        frame[column] = frame[column].where(frame[column] != "", told)
+        from_table = frame["image_name"].map(known[column]).fillna("")
+        frame[column] = frame[column].where(frame[column] != "", from_table)
     return FoldTable(frame)
 
 
@@ -197,15 +197,15 @@ def _common(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...] | None:
 
 
 def _by_kind(
-    found: Iterable[SharedImage],
+    pairs: Iterable[SharedImage],
 ) -> tuple[tuple[SharedImage, ...], tuple[SharedImage, ...]]:
     """Identical images, and near-duplicates."""
-    listed = list(found)
+    listed = list(pairs)
     same = tuple(pair for pair in listed if pair.relation == IDENTICAL)
     return same, tuple(pair for pair in listed if pair.relation != IDENTICAL)
 
 
-def _sentence(kind: str, found: Sequence[object], where: str) -> str:
-    shown = ", ".join(map(str, found[:_SHOWN]))
-    more = ", ..." if len(found) > _SHOWN else ""
-    return f"{len(found)} {kind} {where} ({shown}{more})"
+def _sentence(kind: str, shared: Sequence[object], where: str) -> str:
+    shown = ", ".join(map(str, shared[:_SHOWN]))
+    more = ", ..." if len(shared) > _SHOWN else ""
+    return f"{len(shared)} {kind} {where} ({shown}{more})"

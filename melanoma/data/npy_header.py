@@ -45,14 +45,14 @@ def read_npy_header(file: BinaryIO, path: Path) -> NpyHeader:
     file.seek(0)
     try:
         version = np.lib.format.read_magic(file)
-        found = NpyHeader(*_READ[version](file), file.tell())
+        header = NpyHeader(*_READ[version](file), file.tell())
     except _ODD as error:
         raise DataError(f"{path} is no plain .npy array: its header cannot be read") from error
-    if found.dtype.hasobject:
+    if header.dtype.hasobject:
         raise DataError(f"{path} is no plain .npy array: it holds Python objects")
-    if any(length < 0 for length in found.shape):
-        raise DataError(f"{path} is no plain .npy array: its shape is {found.shape}")
+    if any(length < 0 for length in header.shape):
+        raise DataError(f"{path} is no plain .npy array: its shape is {header.shape}")
     size = path.stat().st_size
-    if size < found.bytes:
-        raise DataError(f"{path} is cut off: {size:,} bytes of {found.bytes:,}")
-    return found
+    if size < header.bytes:
+        raise DataError(f"{path} is cut off: {size:,} bytes of {header.bytes:,}")
+    return header

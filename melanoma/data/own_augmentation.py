@@ -31,12 +31,12 @@ def make_own(
     """
     if file not in own:
         raise RecipeError(f"{file} was not read with the recipe; load the recipe from its file")
-    function, given = _load(file, own[file]), dict(arguments or {})
+    function, options = _load(file, own[file]), dict(arguments or {})
     try:
-        inspect.signature(function).bind(None, None, **given)
+        inspect.signature(function).bind(None, None, **options)
     except TypeError as error:
-        raise RecipeError(f"{file}: augment cannot be called with {given}: {error}") from error
-    return _Own(function, file, given, p=p)
+        raise RecipeError(f"{file}: augment cannot be called with {options}: {error}") from error
+    return _Own(function, file, options, p=p)
 
 
 def _load(file: str, source: bytes) -> Function:
@@ -64,11 +64,11 @@ class _Own(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def apply(self, img: Pixels, rng: np.random.Generator, **_: Any) -> Pixels:
         """The picture through the function. Raises RecipeError for what is no such picture."""
-        found = self.function(img.copy(), rng, **self.arguments)
-        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (img.shape, np.uint8):
-            kind = getattr(found, "dtype", type(found).__name__)
-            shape = getattr(found, "shape", "no shape")
+        image = self.function(img.copy(), rng, **self.arguments)
+        if not isinstance(image, np.ndarray) or (image.shape, image.dtype) != (img.shape, np.uint8):
+            kind = getattr(image, "dtype", type(image).__name__)
+            shape = getattr(image, "shape", "no shape")
             raise RecipeError(
                 f"{self.file}: augment gave {kind} of {shape}, not uint8 of {img.shape}"
             )
-        return found
+        return image

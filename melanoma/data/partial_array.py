@@ -73,16 +73,16 @@ class PartialArray:
     def forget_changed(self, paths: Sequence[Path]) -> None:
         """Count as not done the rows whose files (one path a row) are no longer what was read."""
         done = [row for row, digest in enumerate(self.digests) if digest]
-        found = compare_files([(paths[row], self.files[row]) for row in done])
-        for place in (*found.other, *found.absent):
+        changes = compare_files([(paths[row], self.files[row]) for row in done])
+        for place in (*changes.other, *changes.absent):
             self.digests[done[place]], self.warnings[done[place]] = "", ()
 
-    def put(self, row: int, found: FileSquare) -> None:
+    def put(self, row: int, file_square: FileSquare) -> None:
         """Write one row."""
-        self.pixels.write(row, found.square.tobytes())
-        self.digests[row] = row_digest(found.square)
-        self.facts[row], self.files[row] = found.facts, found.state
-        self.warnings[row] = found.warnings
+        self.pixels.write(row, file_square.square.tobytes())
+        self.digests[row] = row_digest(file_square.square)
+        self.facts[row], self.files[row] = file_square.facts, file_square.state
+        self.warnings[row] = file_square.warnings
         self.since_save += 1
         if self.since_save >= _SAVE_EVERY:
             self.save()
@@ -96,33 +96,33 @@ class PartialArray:
 
     def finish(self) -> ImageArray:
         """The array without the rows that were skipped, as it is once it is committed."""
-        kept = [row for row, digest in enumerate(self.digests) if digest]
-        if not kept:
+        rows = [row for row, digest in enumerate(self.digests) if digest]
+        if not rows:
             raise DataError("no image could be read")
         skipped = tuple(n for n, digest in zip(self.names, self.digests, strict=True) if not digest)
         array = ImageArray(
             self.final,
             self.image.size,
-            tuple(self.names[r] for r in kept),
-            tuple(self.digests[r] for r in kept),
+            tuple(self.names[r] for r in rows),
+            tuple(self.digests[r] for r in rows),
             skipped,
-            file_facts=tuple(self.facts[r] for r in kept),
+            file_facts=tuple(self.facts[r] for r in rows),
             decoder=DECODER_VERSION,
-            files=tuple(self.files[r] for r in kept),
+            files=tuple(self.files[r] for r in rows),
         )
         if skipped:
-            self._close_gaps(kept)
+            self._close_gaps(rows)
         return array
 
-    def _close_gaps(self, kept: list[int]) -> None:
+    def _close_gaps(self, rows: list[int]) -> None:
         """Move the rows up within the file: a second copy would need its size on disk again."""
-        first = next((new for new, old in enumerate(kept) if new != old), len(kept))
+        first = next((new for new, old in enumerate(rows) if new != old), len(rows))
         # A kill while they move: only the rows that stay where they are count as done.
         self.digests[first:] = [""] * (len(self.names) - first)
         self.save()
-        for new in range(first, len(kept)):
-            self.pixels.write(new, self.pixels.read(kept[new]))
-        self.pixels.shorten(len(kept))
+        for new in range(first, len(rows)):
+            self.pixels.write(new, self.pixels.read(rows[new]))
+        self.pixels.shorten(len(rows))
 
     def commit(self, record: dict[str, Any]) -> None:
         """Give the pixels their name, and then the record its own."""

@@ -90,11 +90,11 @@ def read_png(data: bytes) -> PngStructure:
 
 def without_excess(data: bytes, structure: PngStructure) -> bytes:
     """The file without the chunks that Pillow must not see; the very same bytes in most cases."""
-    at, kept = 0, []
+    at, pieces = 0, []
     for chunk in structure.excess:
-        kept.append(data[at : chunk.start])
+        pieces.append(data[at : chunk.start])
         at = chunk.end + 4
-    return b"".join([*kept, data[at:]]) if kept else data
+    return b"".join([*pieces, data[at:]]) if pieces else data
 
 
 def require_sound(data: bytes, structure: PngStructure) -> None:
@@ -110,21 +110,21 @@ def require_sound(data: bytes, structure: PngStructure) -> None:
         if chunk.kind != b"IDAT":
             continue
         stated, coded = data[chunk.end : chunk.end + 4], view[chunk.content : chunk.end]
-        found = zlib.crc32(coded, zlib.crc32(b"IDAT"))
-        if int.from_bytes(stated, "big") != found or len(stated) < 4:
+        checksum = zlib.crc32(coded, zlib.crc32(b"IDAT"))
+        if int.from_bytes(stated, "big") != checksum or len(stated) < 4:
             raise ImageError("corrupt_image", "the image is damaged: its pixels' checksum differs")
         missing -= _count_inflated(inflater, coded, missing)
     if missing > 0:
         raise ImageError("corrupt_image", "the image is damaged or cut off: pixels are missing")
 
 
-def _count_inflated(inflater: zlib._Decompress, coded: memoryview, wanted: int) -> int:
-    """Bytes that `coded` inflates to, thrown away piece by piece; it stops at `wanted`."""
+def _count_inflated(inflater: zlib._Decompress, coded: memoryview, limit: int) -> int:
+    """Bytes that `coded` inflates to, thrown away piece by piece; it stops at `limit`."""
     count = 0
     # In slices, because zlib copies what it has not consumed at every piece.
     for start in range(0, len(coded), _SLICE):
         rest = bytes(coded[start : start + _SLICE])
-        while rest and count < wanted and not inflater.eof:
+        while rest and count < limit and not inflater.eof:
             try:
                 count += len(inflater.decompress(rest, _PIECE))
             except zlib.error as error:

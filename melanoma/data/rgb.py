@@ -74,14 +74,14 @@ def to_rgb(
     rows = max(1, _STRIP_PIXELS // width)
     if isinstance(image, Image.Image) and rows >= height:
         return _strip_to_rgb(image, color, bits)
-    found = np.empty((height, width, 3), np.uint8)
+    pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         if isinstance(image, Image.Image):
             strip = image.crop((0, top, width, min(top + rows, height)))
         else:
             strip = Image.fromarray(image[top : top + rows])
-        found[top : top + rows] = _strip_to_rgb(strip, color, bits)
-    return found
+        pixels[top : top + rows] = _strip_to_rgb(strip, color, bits)
+    return pixels
 
 
 def has_low_information(pixels: Pixels) -> bool:

@@ -171,5 +171,5 @@ def join_sources(
         tuple(frozenset(held.get(int(group), ())) for group in joined[start:end])
         for start, end in pairwise(starts[1:])
     )
-    wide = sum(len(found) > 1 for found in held.values())
+    wide = sum(len(fold_set) > 1 for fold_set in held.values())
     return JoinedSources(touched, max(0, wide - int((alone > 1).sum())))

@@ -91,8 +91,8 @@ def _primaries(points: Sequence[_Point]) -> Floats:
     mixed = np.stack(colors, axis=1)
     light = mixed * np.linalg.solve(mixed, white)
     scale = np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white))
-    found: Floats = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ light
-    return found
+    matrix: Floats = np.linalg.inv(_BRADFORD) @ scale @ _BRADFORD @ light
+    return matrix
 
 
 def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:

@@ -45,10 +45,10 @@ def require_spent(data: bytes) -> None:
     ends too late, which libwebp says, or too early: then the same data without its last bytes
     decodes just as well. What is whole needs all but two or three of them.
     """
-    found = _coded(data)
-    if found is None or len(found[1]) < 4 * _SPARE:
+    chunk = _coded(data)
+    if chunk is None or len(chunk[1]) < 4 * _SPARE:
         return
-    kind, coded = found[0], found[1][:-_SPARE]
+    kind, coded = chunk[0], chunk[1][:-_SPARE]
     content = kind + len(coded).to_bytes(4, "little") + coded + b"\0" * (len(coded) % 2)
     alone = b"RIFF" + (len(content) + 4).to_bytes(4, "little") + b"WEBP" + content
     if cv2.imdecode(np.frombuffer(alone, np.uint8), cv2.IMREAD_UNCHANGED) is not None:

@@ -16,9 +16,12 @@ _GRAY = (4899, 9617, 1868)  # OpenCV's weights of red, green and blue, times 2 *
 
 def draw_jitter(step: Any, size: int) -> Values:
     """(4,) factors, and the order in which they come."""
-    found = step.get_params()
-    factors = [found[name] for name in ("brightness", "contrast", "saturation", "hue")]
-    return {"factors": np.array(factors, np.float32), "order": np.array(found["order"], np.int64)}
+    parameters = step.get_params()
+    factors = [parameters[name] for name in ("brightness", "contrast", "saturation", "hue")]
+    return {
+        "factors": np.array(factors, np.float32),
+        "order": np.array(parameters["order"], np.int64),
+    }
 
 
 def apply_jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ def apply_table(images: Tensor, table: Tensor) -> Tensor:
 def draw_hsv(step: Any, size: int) -> Values:
     """By how much hue, saturation and value move, of OpenCV's 180, 255 and 255; the last two by
     whole numbers, as albumentations adds them."""
-    found = step.get_params()
-    sat, val = (np.float32(int(found[f"{name}_shift"])) for name in ("sat", "val"))
-    return {"hue": np.float32(found["hue_shift"]), "sat": sat, "val": val}
+    parameters = step.get_params()
+    sat, val = (np.float32(int(parameters[f"{name}_shift"])) for name in ("sat", "val"))
+    return {"hue": np.float32(parameters["hue_shift"]), "sat": sat, "val": val}
 
 
 def apply_hsv(images: Tensor, hue: Tensor, sat: Tensor, val: Tensor) -> Tensor:

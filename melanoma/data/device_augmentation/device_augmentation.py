@@ -44,14 +44,14 @@ class DeviceAugmentation(Augmentation):
     def _draw(self, seed: int, size: int) -> list[tuple[int, str, Values]]:
         self.start(seed)
         self._random.random()  # albumentations asks whether the list as a whole happens
-        found = []
+        drawn_steps = []
         for place, (step, made) in enumerate(
             zip(self._steps, self._compose.transforms, strict=True)
         ):
             drawn = _draw_step(step, made, size)
             if drawn is not None:
-                found.append((place, *drawn))
-        return found
+                drawn_steps.append((place, *drawn))
+        return drawn_steps
 
 
 def make_augmentation(recipe: Recipe) -> Augmentation:
@@ -76,12 +76,12 @@ def _draw_step(
 
 
 def _without_twin(steps: Any, field: str) -> list[str]:
-    found = []
+    places = []
     for number, step in enumerate(steps):
         name, arguments = next(iter(step.items()))
         place = f"{field}.{number}.{name}"
         if name == _ONE_OF:
-            found += _without_twin(arguments["of"], place)
+            places += _without_twin(arguments["of"], place)
         elif name not in TWINS:
-            found.append(place)
-    return found
+            places.append(place)
+    return places

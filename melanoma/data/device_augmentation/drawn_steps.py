@@ -64,9 +64,9 @@ def gather_steps(by_image: Sequence[Sequence[tuple[int, str, Values]]]) -> Drawn
     for image, drawn in enumerate(by_image):
         for place, name, values in drawn:
             kind = tuple(v if isinstance(v, int) else np.shape(v) for v in values.values())
-            images, found = groups.setdefault((place, name, kind), ([], []))
+            images, drawn_values = groups.setdefault((place, name, kind), ([], []))
             images.append(image)
-            found.append(values)
+            drawn_values.append(values)
     ordered = sorted(groups.items(), key=lambda group: group[0][0])
     return DrawnSteps(tuple(_joined(key[1], *group) for key, group in ordered))
 

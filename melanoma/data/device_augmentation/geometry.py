@@ -22,10 +22,10 @@ def remap(images: Tensor, x: Tensor, y: Tensor, padding: str) -> Tensor:
     """The images read at (N, S, S) places in pixels, as cv2.remap does it bilinearly."""
     height, width = images.shape[2:]
     grid = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], dim=-1)
-    found = F.grid_sample(
+    sampled = F.grid_sample(
         images.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True
     )
-    return found.round_().clamp_(0, 255).to(torch.uint8)
+    return sampled.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def draw_matrix(step: Any, size: int) -> Values:

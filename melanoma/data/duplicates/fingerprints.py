@@ -114,8 +114,8 @@ def whole_fingerprints(
 
 def blocks_of(rows: Sequence[int] | Integers) -> list[Integers]:
     """`rows` in pieces that fit into memory whatever the size of a square."""
-    given = np.asarray(rows, dtype=np.int64)
-    return [given[start : start + _BLOCK] for start in range(0, len(given), _BLOCK)]
+    row_numbers = np.asarray(rows, dtype=np.int64)
+    return [row_numbers[start : start + _BLOCK] for start in range(0, len(row_numbers), _BLOCK)]
 
 
 def seen_as(fingerprints: Floats32, view: View) -> Floats32:

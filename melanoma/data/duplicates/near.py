@@ -58,8 +58,8 @@ def near_duplicates(
     """
     looked = np.sort(np.arange(len(squares)) if rows is None else np.asarray(rows, np.int64))
     prints = Prints(squares, looked, progress)
-    found = _search(prints, prints, threshold=threshold, same=True, progress=progress)
-    return _sorted({(int(looked[a]), int(looked[b])): fit for (a, b), fit in found.items()})
+    fits = _search(prints, prints, threshold=threshold, same=True, progress=progress)
+    return _sorted({(int(looked[a]), int(looked[b])): fit for (a, b), fit in fits.items()})
 
 
 def near_duplicates_between(
@@ -78,17 +78,17 @@ def near_duplicates_between(
     looked = np.arange(len(squares)) if rows is None else np.asarray(rows, dtype=np.int64)
     there = np.arange(len(others)) if other_rows is None else np.asarray(other_rows, np.int64)
     ours, theirs = Prints(squares, looked, progress), Prints(others, there, progress)
-    found = _search(ours, theirs, threshold=threshold, same=False, progress=progress)
+    fits = _search(ours, theirs, threshold=threshold, same=False, progress=progress)
     # A crop finds what it was cut from only from the other side.
     back = _search(theirs, ours, threshold=threshold, same=False, progress=progress)
     for (b, a), fit in back.items():
         turned = fit._replace(view=fit.view.inverse)
-        found[a, b] = max(found.get((a, b), turned), turned, key=lambda one: one.similarity)
-    return _sorted({(int(looked[a]), int(there[b])): fit for (a, b), fit in found.items()})
+        fits[a, b] = max(fits.get((a, b), turned), turned, key=lambda one: one.similarity)
+    return _sorted({(int(looked[a]), int(there[b])): fit for (a, b), fit in fits.items()})
 
 
-def _sorted(found: dict[tuple[int, int], Fit]) -> list[NearPair]:
-    pairs = [NearPair(a, b, fit.similarity, relation_of(fit)) for (a, b), fit in found.items()]
+def _sorted(fits: dict[tuple[int, int], Fit]) -> list[NearPair]:
+    pairs = [NearPair(a, b, fit.similarity, relation_of(fit)) for (a, b), fit in fits.items()]
     return sorted(pairs, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
@@ -102,7 +102,7 @@ def _search(
 ) -> dict[tuple[int, int], Fit]:
     candidates = find_neighbors(queries, gallery, same=same, progress=progress)
     blocks = [candidates[start : start + 1024] for start in range(0, len(candidates), 1024)]
-    found: dict[tuple[int, int], Fit] = {}
+    best: dict[tuple[int, int], Fit] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for block in progress(blocks, total=len(blocks), desc="compare", unit="block"):
             fits = _compare(queries, gallery, block, pool)
@@ -112,9 +112,9 @@ def _search(
                 if same and one > other:
                     one, other = other, one
                     fit = fit._replace(view=fit.view.inverse)
-                if (one, other) not in found or found[one, other].similarity < fit.similarity:
-                    found[one, other] = fit
-    return found
+                if (one, other) not in best or best[one, other].similarity < fit.similarity:
+                    best[one, other] = fit
+    return best
 
 
 def _compare(

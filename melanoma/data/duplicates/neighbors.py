@@ -44,8 +44,8 @@ class Prints:
     def __init__(self, squares: Squares, rows: Integers, progress: Progress) -> None:
         self._squares, self.rows = squares, rows
         blocks = blocks_of(rows)
-        said = progress(blocks, total=len(blocks), desc="fingerprints", unit="block")
-        self.whole = whole_fingerprints(squares, said)  # type: ignore[arg-type]
+        reported_blocks = progress(blocks, total=len(blocks), desc="fingerprints", unit="block")
+        self.whole = whole_fingerprints(squares, reported_blocks)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,9 +68,9 @@ def find_neighbors(queries: Prints, gallery: Prints, *, same: bool, progress: Pr
         return np.zeros((0, 2), np.int64)
     by_lists = len(gallery) > ALL_UP_TO and importlib.util.find_spec("faiss") is not None
     look = _by_lists if by_lists else _by_all
-    found = list(look(queries, gallery, keep, same, progress))
-    pairs = np.concatenate([pairs for pairs, _ in found]).astype(np.int64)
-    scores = np.concatenate([scores for _, scores in found])
+    candidates = list(look(queries, gallery, keep, same, progress))
+    pairs = np.concatenate([pairs for pairs, _ in candidates]).astype(np.int64)
+    scores = np.concatenate([scores for _, scores in candidates])
     return _once(pairs, scores) if same else pairs
 
 
@@ -135,18 +135,18 @@ def _best(
     query: Integers, place: Integers, score: Floats32, keep: int, same: bool
 ) -> tuple[Integers, Floats32]:
     """Of what all windows and views found: each pair once, and so many of a query."""
-    wanted = (place >= 0) & (score >= WORTH_A_LOOK)
+    eligible = (place >= 0) & (score >= WORTH_A_LOOK)
     if same:
-        wanted &= place != query
-    pairs, scores = np.column_stack([query, place])[wanted], score[wanted]
+        eligible &= place != query
+    pairs, scores = np.column_stack([query, place])[eligible], score[eligible]
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(pairs[order], axis=0, return_index=True)
     once = order[first]
     ranked = once[np.lexsort((-scores[once], pairs[once, 0]))]
     owner = pairs[ranked, 0]
     rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    kept = ranked[rank < keep]
-    return pairs[kept], scores[kept]
+    nearest = ranked[rank < keep]
+    return pairs[nearest], scores[nearest]
 
 
 def _once(pairs: Integers, scores: Floats32) -> Integers:

@@ -59,12 +59,12 @@ class Duplicates:
         same = [SharedImage(names[a], names[b], 1.0, IDENTICAL) for a, b in self.identical]
         return [*same, *(SharedImage(names[a], names[b], s, r) for a, b, s, r in self.near)]
 
-    def among(self, names: Sequence[str], wanted: Sequence[str]) -> Duplicates:
-        """The same pairs as rows of `wanted`, where they were rows of `names`.
+    def among(self, names: Sequence[str], subset: Sequence[str]) -> Duplicates:
+        """The same pairs as rows of `subset`, where they were rows of `names`.
 
         A pair with an image that is not wanted is left out.
         """
-        row_of = {name: row for row, name in enumerate(wanted)}
+        row_of = {name: row for row, name in enumerate(subset)}
         place = [row_of.get(name, -1) for name in names]
         # Who stands for identical images may be unwanted where another of them is not.
         for first, copy in self.identical:
@@ -88,9 +88,9 @@ def find_duplicates(
     same. Raises StorageError when it cannot be kept.
     """
     path, key = duplicates_file(array, folder, part=part), _key(array)
-    kept = _read(path, key)
-    if kept is not None:
-        return kept
+    cached = _read(path, key)
+    if cached is not None:
+        return cached
     identical = exact_duplicates(array.row_digests)
     near = near_duplicates(array, rows=_unlike(array), progress=progress)
     with hold_arrays(folder):
@@ -118,24 +118,24 @@ def find_shared(
     name = f".shared-{other.digest[:12]}.json"
     path = array_file(folder, size=array.size).with_suffix(name)
     key = {**_key(array), "other": other.digest}
-    kept = _read(path, key)
-    if kept is None:
+    duplicates = _read(path, key)
+    if duplicates is None:
         row_of = {digest: row for row, digest in reversed(list(enumerate(array.row_digests)))}
-        found = {row: row_of[d] for row, d in enumerate(other.row_digests) if d in row_of}
+        identical_rows = {row: row_of[d] for row, d in enumerate(other.row_digests) if d in row_of}
         near = near_duplicates_between(
             array,
             other,
             rows=_unlike(array),
-            other_rows=[row for row in _unlike(other) if row not in found],
+            other_rows=[row for row in _unlike(other) if row not in identical_rows],
             progress=progress,
         )
-        identical = [(ours, row) for row, ours in found.items()]
+        identical = [(ours, row) for row, ours in identical_rows.items()]
         with hold_arrays(folder):
             write_json(path, {**key, "identical": identical, "near": near})
-        kept = Duplicates(tuple(identical), tuple(near))
+        duplicates = Duplicates(tuple(identical), tuple(near))
     ours, theirs = array.names, other.names
-    same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in kept.identical]
-    return (*same, *(SharedImage(ours[a], theirs[b], s, r) for a, b, s, r in kept.near))
+    same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in duplicates.identical]
+    return (*same, *(SharedImage(ours[a], theirs[b], s, r) for a, b, s, r in duplicates.near))
 
 
 def _unlike(array: ImageArray) -> list[int]:
@@ -151,11 +151,11 @@ def _key(array: ImageArray) -> dict[str, Any]:
 def _read(path: Path, key: dict[str, Any]) -> Duplicates | None:
     """What is kept under that key; None when there is nothing, or something else."""
     try:
-        kept = json.loads(read_text(path))
-        if {name: kept[name] for name in key} != key:
+        record = json.loads(read_text(path))
+        if {name: record[name] for name in key} != key:
             return None
-        identical = tuple((int(a), int(b)) for a, b in kept["identical"])
-        near = tuple(NearPair(int(a), int(b), float(s), str(r)) for a, b, s, r in kept["near"])
+        identical = tuple((int(a), int(b)) for a, b in record["identical"])
+        near = tuple(NearPair(int(a), int(b), float(s), str(r)) for a, b, s, r in record["near"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # a search costs seconds; a wrong cache would cost a leak
     return Duplicates(identical, near)

@@ -129,8 +129,8 @@ def _sigmoid(values: Numbers) -> Plane:
 
 
 def _absorb(image: Numbers, density: Numbers, spectrum: Plane) -> Plane:
-    kept = np.exp(-np.maximum(density, 0)[..., None] * spectrum)
-    return np.asarray(image * kept, np.float32)
+    transmitted = np.exp(-np.maximum(density, 0)[..., None] * spectrum)
+    return np.asarray(image * transmitted, np.float32)
 
 
 def _lay_over(image: Plane, color: Plane, opacity: Plane) -> Plane:

@@ -53,10 +53,10 @@ def read_ages(cells: pd.Series) -> Ages:
 
     Cells that hold something else are counted and shown.
     """
-    found = {cell: _read(cell) for cell in cells.unique()}
-    years = cells.map({cell: age.years if age else math.nan for cell, age in found.items()})
-    unread = cells.map({c: age is None and not is_placeholder(c) for c, age in found.items()})
-    rough = cells.map({c: age is not None and not age.exact for c, age in found.items()})
+    age_of = {cell: _read(cell) for cell in cells.unique()}
+    years = cells.map({cell: age.years if age else math.nan for cell, age in age_of.items()})
+    unread = cells.map({c: age is None and not is_placeholder(c) for c, age in age_of.items()})
+    rough = cells.map({c: age is not None and not age.exact for c, age in age_of.items()})
     warnings = []
     if rough.any():
         warnings.append(

@@ -20,7 +20,7 @@ def read_class_folders(folder: Path, data: Data, classes: Sequence[str]) -> Lesi
     problems: list[str] = []
     if data.group_pattern is not None:
         table["group"], problems = read_groups(tree.images, data.group_pattern)
-    found = make_table(
+    lesion_table = make_table(
         folder,
         table,
         image_col="image_name",
@@ -29,4 +29,4 @@ def read_class_folders(folder: Path, data: Data, classes: Sequence[str]) -> Lesi
         labels=FolderLabels(classes, data.labels),
         keep=["part"] if table["part"].any() else [],
     )
-    return found.but(problems=[*tree.problems, *problems], warnings=tree.warnings)
+    return lesion_table.but(problems=[*tree.problems, *problems], warnings=tree.warnings)

@@ -77,11 +77,11 @@ def _require_columns(
     try:
         require_columns(header, needed, origin=origin)
     except DataError as error:
-        found = find_one_hot(table)
-        if data.target_cols or data.target_col in header or not found:
+        one_hot = find_one_hot(table)
+        if data.target_cols or data.target_col in header or not one_hot:
             raise
         raise DataError(
-            f"{error}; labels in a column a class: --set 'data.target_cols=[{', '.join(found)}]'"
+            f"{error}; labels in a column a class: --set 'data.target_cols=[{', '.join(one_hot)}]'"
         ) from error
     require_columns(header, [*optional, *data.keep_cols], origin=origin)
 

@@ -43,18 +43,18 @@ class FoundFiles:
     @property
     def notes(self) -> list[str]:
         """What was not read though it is there, a sentence each."""
-        found = []
+        sentences = []
         if self.passed_over:
-            found.append(
+            sentences.append(
                 f"{len(self.passed_over):,} hidden or system files passed over: "
                 f"{some_names(self.passed_over, shown=3)}"
             )
         if self.repeated:
-            found.append(
+            sentences.append(
                 f"{len(self.repeated):,} links to folders that are read already passed over: "
                 f"{some_names(self.repeated, shown=3)}"
             )
-        return found
+        return sentences
 
 
 def find_files(folder: Path) -> FoundFiles:
@@ -64,24 +64,24 @@ def find_files(folder: Path) -> FoundFiles:
     """
     if not folder.is_dir():
         raise AbsentError(f"no folder at {folder}")
-    found, links = FoundFiles(), [Path()]
+    files, links = FoundFiles(), [Path()]
     read: set[Path] = set()
     # Links wait until all folders that are truly here are read: these have the shorter paths.
     while links:
         link = links.pop(0)
         if (folder / link).resolve() in read:
-            found.repeated.append(link)
+            files.repeated.append(link)
             continue
-        _walk(folder, link, found, read, links)
-    for paths in (found.images, found.others, found.passed_over, found.repeated):
+        _walk(folder, link, files, read, links)
+    for paths in (files.images, files.others, files.passed_over, files.repeated):
         paths.sort()
-    return found
+    return files
 
 
 def find_tables(folder: Path) -> list[Path]:
     """The CSVs in `folder` itself, sorted; hidden ones and those of systems (._t.csv) are none."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in found if p.suffix.lower() == ".csv" and not is_system(p.name))
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in entries if p.suffix.lower() == ".csv" and not is_system(p.name))
 
 
 def is_system(name: str) -> bool:
@@ -95,26 +95,26 @@ def some_names(names: list[Path] | list[str], *, shown: int = 5) -> str:
     return ", ".join(map(str, names[:shown])) + more
 
 
-def _walk(folder: Path, top: Path, found: FoundFiles, read: set[Path], links: list[Path]) -> None:
+def _walk(folder: Path, top: Path, files: FoundFiles, read: set[Path], links: list[Path]) -> None:
     waiting = [top]
     while waiting:
         inside = waiting.pop()
         real = (folder / inside).resolve()
         if real in read:  # a folder that is bound to two places
-            found.repeated.append(inside)
+            files.repeated.append(inside)
             continue
         read.add(real)
         for entry in _entries(folder / inside):
             path = inside / entry.name
             if is_system(entry.name):
                 hidden = _files_in(entry)
-                found.passed_over.extend(path / below for below in hidden)
+                files.passed_over.extend(path / below for below in hidden)
             elif _is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(path)
             elif _ends_as_image(entry.name) or _looks_like_image(entry):
-                found.images.append(path)
+                files.images.append(path)
             else:
-                found.others.append(path)
+                files.others.append(path)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

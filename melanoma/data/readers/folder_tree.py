@@ -56,7 +56,7 @@ def find_class_images(folder: Path) -> ClassTree:
     """
     parts = _find_parts(folder)
     files = find_files(folder)
-    found: list[tuple[str, Path]] = []
+    class_images: list[tuple[str, Path]] = []
     stray = []
     for inside in files.images:
         part = parts.get(inside.parts[0], "")
@@ -64,14 +64,14 @@ def find_class_images(folder: Path) -> ClassTree:
         if len(inside.parts) <= depth or (parts and not part):
             stray.append(str(inside))
         else:
-            found.append((part, inside))
-    if not found:
+            class_images.append((part, inside))
+    if not class_images:
         raise AbsentError(f"{folder} holds no class folder with an image ({', '.join(SUFFIXES)})")
-    found.sort(key=lambda item: (_ORDER.get(item[0], 0), item[1].as_posix()))
-    names = unique_names([path for _, path in found])
+    class_images.sort(key=lambda item: (_ORDER.get(item[0], 0), item[1].as_posix()))
+    names = unique_names([path for _, path in class_images])
     images = [
         FolderImage(name, plain_name(path.parts[1 if part else 0]), part, path)
-        for name, (part, path) in zip(names, found, strict=True)
+        for name, (part, path) in zip(names, class_images, strict=True)
     ]
     there = " and ".join(f"{name}/" for name in sorted(parts, key=lambda name: _ORDER[parts[name]]))
     beside = f" ({there} are there, so nothing else may be)" if parts else ""
@@ -88,12 +88,12 @@ def read_groups(images: Sequence[FolderImage], pattern: str) -> tuple[list[str],
 
     The pattern is searched; where its one group took no part, the image stands alone.
     """
-    found = [re.search(pattern, plain_name(image.path.stem)) for image in images]
-    unmatched = [str(i.path) for i, match in zip(images, found, strict=True) if match is None]
+    matches = [re.search(pattern, plain_name(image.path.stem)) for image in images]
+    unmatched = [str(i.path) for i, match in zip(images, matches, strict=True) if match is None]
     shown = some_names(unmatched)
     fault = f"{len(unmatched)} file names that data.group_pattern does not fit: {shown}"
     problems = [fault] if unmatched else []
-    return [(match.group(1) or "") if match else "" for match in found], problems
+    return [(match.group(1) or "") if match else "" for match in matches], problems
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -30,7 +30,7 @@ def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTab
     part_of, problems = _parts(index)
     if part_of:
         table["part"] = [part_of.get(source, "train") for source in sources]
-    found = make_table(
+    lesion_table = make_table(
         folder,
         table,
         image_col="image_id",
@@ -39,16 +39,18 @@ def read_ham10000(folder: Path, data: Data, classes: Sequence[str]) -> LesionTab
         labels=ColumnLabels("dx", classes, labels=meaning),
         keep=[c for c in (REFERENCE, "part") if c in table],
     ).but(problems=problems)
-    found = found.beside(index)
-    absent = found.frame["source"] == ""
+    lesion_table = lesion_table.beside(index)
+    absent = lesion_table.frame["source"] == ""
     if not absent.any():
-        return found
-    count = f"{int(absent.sum()):,} of {len(found):,} rows"
+        return lesion_table
+    count = f"{int(absent.sum()):,} of {len(lesion_table):,} rows"
     if data.rows == "all":
-        return found.but(warnings=[f"{count} have no image; data.rows=with_image leaves them out"])
+        return lesion_table.but(
+            warnings=[f"{count} have no image; data.rows=with_image leaves them out"]
+        )
     left_out = [f"{count} without an image left out (data.rows)"]
-    kept = found.frame[~absent].reset_index(drop=True)
-    return replace(found, frame=kept, warnings=(*found.warnings, *left_out))
+    with_image = lesion_table.frame[~absent].reset_index(drop=True)
+    return replace(lesion_table, frame=with_image, warnings=(*lesion_table.warnings, *left_out))
 
 
 def _parts(index: ImageIndex) -> tuple[dict[str, str], list[str]]:

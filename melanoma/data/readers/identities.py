@@ -34,12 +34,12 @@ def identity_columns(
     columns: dict[str, list[str]] = {PATIENT: [], LESION: []}
     for name in dict.fromkeys([*named, *header]):
         plain = re.sub(r"[\W_]", "", name.lower())
-        found = [kind for kind, words in _KINDS.items() if words.fullmatch(plain)]
+        kinds = [kind for kind, words in _KINDS.items() if words.fullmatch(plain)]
         if name in named:
-            found += [kind for kind, words in _WORDS.items() if words.search(plain)]
-            found.append(f"{named_are}_id")
-        if found:
-            columns[found[0]].append(name)
+            kinds += [kind for kind, words in _WORDS.items() if words.search(plain)]
+            kinds.append(f"{named_are}_id")
+        if kinds:
+            columns[kinds[0]].append(name)
     return columns
 
 
@@ -77,7 +77,7 @@ def describe_large_groups(frame: pd.DataFrame, groups: Sequence[int]) -> list[st
     """A sentence for each group of more than a tenth of the rows (and of four or more)."""
     numbers = pd.Series(groups, frame.index)
     sizes = numbers.value_counts()
-    found = []
+    sentences = []
     for group, size in sizes[(sizes > len(frame) / 10) & (sizes > 3)].items():
         rows = frame[numbers == group]
         counts = {column: rows[column][rows[column] != ""].value_counts() for column in IDENTITIES}
@@ -86,8 +86,8 @@ def describe_large_groups(frame: pd.DataFrame, groups: Sequence[int]) -> list[st
         if len(counts[column]):
             value, times = str(counts[column].index[0]), int(counts[column].iloc[0])
             what = f"{column} {value!r} stands in {times:,} of them"
-        found.append(
+        sentences.append(
             f"one group holds {size:,} of {len(frame):,} images ({what}); all of them stay in one "
             "fold: where that is no patient or lesion, blank it in the table"
         )
-    return found
+    return sentences

@@ -35,8 +35,8 @@ class ImageIndex:
 
     def find(self, cell: str) -> str:
         """The file that the cell means, blank where it means none or several."""
-        found = self._find_all(plain_name(cell))
-        return found[0] if len(found) == 1 else ""
+        paths = self._find_all(plain_name(cell))
+        return paths[0] if len(paths) == 1 else ""
 
     def find_each(self, cells: Iterable[str]) -> list[str]:
         """The file of each cell, blank where there is none."""
@@ -80,9 +80,9 @@ class ImageIndex:
             ("in another case and with another ending: ", self._lower_names[1:], bare.lower()),
         ]
         for how, keys, key in tries:
-            found = next((which[key] for which in keys if key in which), [])
-            if found and (how or start):
-                return f"{start}{how or 'there is '}{', '.join(found[:3])}"
+            paths = next((which[key] for which in keys if key in which), [])
+            if paths and (how or start):
+                return f"{start}{how or 'there is '}{', '.join(paths[:3])}"
         if bare in self._hidden:
             return f"{start}hidden, or a system's own: {self._hidden[bare]}"
         return start.removesuffix(", but ")
@@ -111,12 +111,12 @@ class ImageIndex:
 
     def _by(self, key: Callable[[str], str], prefer: bool = False) -> dict[str, list[str]]:
         """`prefer`: a photograph beside its copy in a format that is not read is meant alone."""
-        found: dict[str, list[str]] = {}
+        readable: dict[str, list[str]] = {}
         foreign: dict[str, list[str]] = {}
         for path in self.images:
-            keys = foreign if prefer and not path.lower().endswith(SUFFIXES) else found
+            keys = foreign if prefer and not path.lower().endswith(SUFFIXES) else readable
             keys.setdefault(plain_name(key(path)), []).append(path)
-        return foreign | found
+        return foreign | readable
 
 
 def index_images(folder: Path, *, inside: str = "", below: str | None = None) -> ImageIndex:
@@ -127,20 +127,20 @@ def index_images(folder: Path, *, inside: str = "", below: str | None = None) ->
     """
     if inside and not (folder / inside).is_dir():
         return ImageIndex(folder, (), inside)
-    found = find_files(folder / inside)
+    files = find_files(folder / inside)
     ours = [
         path
-        for path in found.images
+        for path in files.images
         if below is None or any(fnmatchcase(part, below) for part in path.parts[:-1])
     ]
-    notes = found.notes
-    if outside := sorted(set(found.images) - set(ours)):
+    notes = files.notes
+    if outside := sorted(set(files.images) - set(ours)):
         notes.append(
             f"{len(outside):,} images in no folder {below} passed over: "
             f"{some_names(outside, shown=3)}"
         )
     images = tuple(PurePosixPath(inside, path.as_posix()).as_posix() for path in ours)
-    hidden = tuple(path.as_posix() for path in found.passed_over)
+    hidden = tuple(path.as_posix() for path in files.passed_over)
     return ImageIndex(folder, images, inside, hidden, tuple(notes))
 
 
@@ -177,7 +177,7 @@ def _base(path: str) -> str:
 
 
 def _lower(keys: dict[str, list[str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    lowered: dict[str, list[str]] = {}
     for key, paths in keys.items():
-        found.setdefault(key.lower(), []).extend(paths)
-    return found
+        lowered.setdefault(key.lower(), []).extend(paths)
+    return lowered

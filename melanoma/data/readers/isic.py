@@ -62,7 +62,7 @@ def read_isic(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, IsicData)
     table = read_table(folder / data.table, needed=["isic_id", *_named(data)])
     index = index_images(folder, inside=data.images)
-    found = make_table(
+    lesion_table = make_table(
         folder,
         table,
         image_col="isic_id",
@@ -79,9 +79,13 @@ def read_isic(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
             f"{int(bare.sum()):,} rows without a diagnosis that says whether it is a melanoma "
             f"(none, indeterminate, malignant and no more): {shown}"
         )
-        found = found.but(problems=[f"{fault}; --set data.undiagnosed=leave_out leaves them out"])
+        lesion_table = lesion_table.but(
+            problems=[f"{fault}; --set data.undiagnosed=leave_out leaves them out"]
+        )
         bare &= False
-    return _without(found, table, {"of another image_type": other, "without a diagnosis": bare})
+    return _without(
+        lesion_table, table, {"of another image_type": other, "without a diagnosis": bare}
+    )
 
 
 def find_undiagnosed(
@@ -137,24 +141,24 @@ def _other_types(table: pd.DataFrame, types: Sequence[str]) -> pd.Series:
 
 
 def _without(
-    found: LesionTable, table: pd.DataFrame, left_out: dict[str, pd.Series]
+    lesion_table: LesionTable, table: pd.DataFrame, left_out: dict[str, pd.Series]
 ) -> LesionTable:
     """The table without these rows, each reason said with its count; their images are no others."""
     rows = pd.concat(left_out.values(), axis=1).any(axis=1)
     if not rows.any():
-        return found
-    gone = found.frame["image_name"].isin(table["isic_id"][rows])
-    named = set(found.frame["source"][gone])
+        return lesion_table
+    gone = lesion_table.frame["image_name"].isin(table["isic_id"][rows])
+    named = set(lesion_table.frame["source"][gone])
     notes = [
         f"{int(r.sum()):,} rows {why} left out: {some_rows(r, table['isic_id'])}"
         for why, r in left_out.items()
         if r.any()
     ]
     return replace(
-        found.but(warnings=notes),
-        frame=found.frame[~gone].reset_index(drop=True),
-        unlabeled=tuple(path for path in found.unlabeled if path not in named),
+        lesion_table.but(warnings=notes),
+        frame=lesion_table.frame[~gone].reset_index(drop=True),
+        unlabeled=tuple(path for path in lesion_table.unlabeled if path not in named),
         unmatched={
-            k: v for k, v in found.unmatched.items() if k not in set(table["isic_id"][rows])
+            k: v for k, v in lesion_table.unmatched.items() if k not in set(table["isic_id"][rows])
         },
     )

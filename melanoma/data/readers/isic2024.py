@@ -40,7 +40,7 @@ def _read(folder: Path, part: str, *, labels: ColumnLabels | None) -> LesionTabl
     if not (folder / container).is_file():
         raise DataError(f"{folder} has no {container}, whose images the table names")
     names, there = table["isic_id"], set(hdf5_keys(folder / container))
-    found = make_table(
+    lesion_table = make_table(
         folder,
         table,
         image_col="isic_id",
@@ -51,4 +51,4 @@ def _read(folder: Path, part: str, *, labels: ColumnLabels | None) -> LesionTabl
     )
     bare = dict.fromkeys(names[~names.isin(there)], f"no member of {container}")
     unlabeled = sorted(member_path(container, name) for name in there - set(names))
-    return replace(found, unlabeled=tuple(unlabeled), unmatched=bare)
+    return replace(lesion_table, unlabeled=tuple(unlabeled), unmatched=bare)

@@ -29,11 +29,11 @@ def join_table(table: pd.DataFrame, path: Path, key: str) -> tuple[pd.DataFrame,
         )
     # `unknown` in several rows names none of them.
     other = other[(other[key] != "") & ~repeated].set_index(key)
-    found = table[key].isin(other.index)
+    matched = table[key].isin(other.index)
     for column in other:
         values = table[key].map(other[column]).fillna("")
         if column in table:
-            differs = found & (table[column] != values)
+            differs = matched & (table[column] != values)
             if differs.any():
                 raise DataError(
                     f"{path}: {int(differs.sum()):,} rows whose {column} is not that of the table "
@@ -42,10 +42,10 @@ def join_table(table: pd.DataFrame, path: Path, key: str) -> tuple[pd.DataFrame,
         else:
             table[column] = values
     notes = []
-    if not found.all():
+    if not matched.all():
         notes.append(
-            f"{int((~found).sum()):,} rows whose {key} is not in {path.name}: "
-            f"{some_rows(~found, table[key])}"
+            f"{int((~matched).sum()):,} rows whose {key} is not in {path.name}: "
+            f"{some_rows(~matched, table[key])}"
         )
     idle = other.index.difference(pd.Index(table[key]))
     if len(idle):

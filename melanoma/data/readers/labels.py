@@ -79,14 +79,14 @@ def read_folders(
     absent = [name for name in classes if name not in present]
     problems = []
     if foreign:
-        said = [f"{n!r} ({counts[n]:,} images)" for n in foreign]
+        entries = [f"{n!r} ({counts[n]:,} images)" for n in foreign]
         problems.append(
-            f"{len(foreign)} folders that are no class: {_first(said)}; --set "
+            f"{len(foreign)} folders that are no class: {_first(entries)}; --set "
             f"'data.labels={{{foreign[0]}: CLASS, ...}}' says what a folder means"
         )
     if absent:
-        said = [repr(name) for name in absent]
-        problems.append(f"{len(absent)} classes without an image: {_first(said)}")
+        entries = [repr(name) for name in absent]
+        problems.append(f"{len(absent)} classes without an image: {_first(entries)}")
     numbers = folders.map({name: classes.index(meant) for name, meant in means.items()})
     return numbers.fillna(UNLABELED).astype(int), problems
 
@@ -122,9 +122,9 @@ def _nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _first(said: Sequence[str], shown: int = 5) -> str:
-    more = f" and {len(said) - shown} more" if len(said) > shown else ""
-    return ", ".join(said[:shown]) + more
+def _first(entries: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(entries) - shown} more" if len(entries) > shown else ""
+    return ", ".join(entries[:shown]) + more
 
 
 def _meaning(
@@ -135,16 +135,16 @@ def _meaning(
     labels: Mapping[str, str] | None,
 ) -> tuple[dict[str, int], str]:
     """Cell -> class number, and in words what a cell may be."""
-    found = set(values) - {""}
+    cells = set(values) - {""}
     if labels is not None:
         return {cell: classes.index(name) for cell, name in labels.items()}, "in data.labels"
     if positive is not None:
-        absent = [p for p in positive if p not in found]
+        absent = [p for p in positive if p not in cells]
         if absent:
             raise DataError(f"no row has target {', '.join(absent)} (found: {counted(values)})")
-        return {cell: int(cell in positive) for cell in found}, "a class name"
+        return {cell: int(cell in positive) for cell in cells}, "a class name"
     # Numbers only where no cell is a name: a mixture would be a guess.
-    if found & set(classes):
+    if cells & set(classes):
         return {name: number for number, name in enumerate(classes)}, "a class name"
     numbers = {f"{number}{end}": number for number in range(len(classes)) for end in ("", ".0")}
     if len(classes) == 2:
@@ -155,11 +155,11 @@ def _meaning(
 # A hint lists values and names no class: which of them is the melanoma only a person knows, and
 # what is spelled alike (melanoma, non-melanoma) may mean the opposite.
 def _positive_hint(values: pd.Series) -> str:
-    found = set(values) - {""}
-    others = found - _ONE_HOT
+    cells = set(values) - {""}
+    others = cells - _ONE_HOT
     # 1 and 2 are a code of their own, in which 1 is no melanoma as often as it is.
-    is_plain = {"0", "1"} <= {cell.removesuffix(".0") for cell in found}
-    if not others or len(found) > 50 or is_plain:
+    is_plain = {"0", "1"} <= {cell.removesuffix(".0") for cell in cells}
+    if not others or len(cells) > 50 or is_plain:
         return ""
     return (
         f"; the values are {counted(values)}: list those that count as melanoma, "
@@ -172,8 +172,8 @@ def _hint(bad: pd.Series, known: Iterable[str], labels: Mapping[str, str] | None
     if not any(bad):
         return ""
     if labels is not None:
-        said = _first([repr(cell) for cell in known], 12)
-        return f"; it knows {said}; add VALUE: CLASS to data.labels"
+        known_values = _first([repr(cell) for cell in known], 12)
+        return f"; it knows {known_values}; add VALUE: CLASS to data.labels"
     return (
         "; data.labels says what a value means: --set 'data.labels={VALUE: CLASS, ...}' "
         f"(values: {counted(bad)})"

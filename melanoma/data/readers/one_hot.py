@@ -51,8 +51,8 @@ def class_columns(
     of its name. A column that means none is left out."""
     if positive is not None:
         return {column: classes[int(column in positive)] for column in columns}
-    found = {column: (labels or {}).get(column, column) for column in columns}
-    return {column: name for column, name in found.items() if name in classes}
+    class_of = {column: (labels or {}).get(column, column) for column in columns}
+    return {column: name for column, name in class_of.items() if name in classes}
 
 
 def find_one_hot(table: pd.DataFrame) -> list[str]:

@@ -39,8 +39,8 @@ def read_tfrecord_test(folder: Path) -> LesionTable | None:
 
 
 def _files(folder: Path, start: str) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    ours = (p for p in found if p.suffix.lower() in TFRECORD and not is_system(p.name))
+    entries = folder.iterdir() if folder.is_dir() else ()
+    ours = (p for p in entries if p.suffix.lower() in TFRECORD and not is_system(p.name))
     return sorted(p for p in ours if p.name.startswith(start))
 
 
