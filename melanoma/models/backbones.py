@@ -53,9 +53,9 @@ def _keep_resnet(source: nn.Module) -> nn.Module:
 
 def _keep_densenet(source: nn.Module) -> nn.Module:
     # torchvision's forward ends the features with a ReLU that is no module of theirs.
-    kept = _keep(source, "features")
-    kept.add_module("relu", nn.ReLU(inplace=True))
-    return kept
+    features = _keep(source, "features")
+    features.add_module("relu", nn.ReLU(inplace=True))
+    return features
 
 
 def _keep_features(source: nn.Module) -> nn.Module:

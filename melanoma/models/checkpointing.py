@@ -46,13 +46,13 @@ def run_checkpointed(backbone: nn.Module, images: Tensor) -> Tensor:
 def _segments(backbone: nn.Sequential) -> list[nn.Sequential]:
     """The blocks in order. What has no convolution stays with the block before it: an activation in
     place changes what that gave."""
-    found: list[list[nn.Module]] = []
+    segments: list[list[nn.Module]] = []
     for module in _flat(backbone):
         convolves = any(isinstance(part, nn.Conv2d) for part in module.modules())
-        if convolves or not found:
-            found.append([])
-        found[-1].append(module)
-    return [nn.Sequential(*modules) for modules in found]
+        if convolves or not segments:
+            segments.append([])
+        segments[-1].append(module)
+    return [nn.Sequential(*modules) for modules in segments]
 
 
 def _flat(module: nn.Sequential) -> Iterator[nn.Module]:
@@ -73,7 +73,7 @@ def _contexts(
 def _still_statistics(segment: nn.Module) -> Iterator[None]:
     """BatchNorms whose running statistics stay as they are."""
     norms = [m for m in segment.modules() if isinstance(m, _Norm) and m.track_running_stats]
-    kept = [(n.momentum, n.num_batches_tracked) for n in norms]
+    states = [(n.momentum, n.num_batches_tracked) for n in norms]
     for norm in norms:
         norm.momentum = 0.0
         if norm.num_batches_tracked is not None:
@@ -81,5 +81,5 @@ def _still_statistics(segment: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, (momentum, tracked) in zip(norms, kept, strict=True):
+        for norm, (momentum, tracked) in zip(norms, states, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked

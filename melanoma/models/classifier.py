@@ -254,8 +254,8 @@ class _Autocast(PooledBackbone):
         return self.backbone.as_map(features)
 
     def _cast(self, like: Tensor) -> torch.autocast:
-        wanted = self.precision != torch.float32
-        return torch.autocast(like.device.type, dtype=self.precision, enabled=wanted)
+        enabled = self.precision != torch.float32
+        return torch.autocast(like.device.type, dtype=self.precision, enabled=enabled)
 
 
 def parameter_groups(

@@ -37,9 +37,9 @@ def fuse_norms(network: nn.Module) -> nn.Module:
         _put(fused, convolution, fuse_conv_bn_eval(layers[convolution], layers[norm]))
         _put(fused, norm, _after_norm(layers[norm]))
     with torch.no_grad():
-        found = fused(images)
+        actual = fused(images)
     # What hooks cannot see is a convolution whose output a norm and something else both read.
-    if (found - expected).abs().max() > _TOLERANCE * expected.abs().max():
+    if (actual - expected).abs().max() > _TOLERANCE * expected.abs().max():
         return copy.deepcopy(network).eval()
     return fused
 

@@ -133,13 +133,13 @@ def _unsafe_globals(path: Path, message: str) -> list[str]:
     torch's message and its get_unsafe_globals_in_checkpoint name them only in pickle protocol 2,
     the latter only in its zip archives: of old .pth files and plain pickles it names none.
     """
-    found = re.findall(r"GLOBAL (\S+)", message)[:1]
+    names = re.findall(r"GLOBAL (\S+)", message)[:1]
     # What cannot be read any further names nothing more; the file is refused either way.
     with contextlib.suppress(Exception), _open_pickle(path) as stream:
         for _ in range(4):  # a .pth of before torch 1.6 is several pickles in a row
-            found.extend(_named_globals(stream))
-    found = [name for name in found if not _PLAIN_GLOBAL.fullmatch(name)]
-    return sorted(dict.fromkeys(found), key=lambda name: name.startswith("torch."))
+            names.extend(_named_globals(stream))
+    names = [name for name in names if not _PLAIN_GLOBAL.fullmatch(name)]
+    return sorted(dict.fromkeys(names), key=lambda name: name.startswith("torch."))
 
 
 def _open_pickle(path: Path) -> IO[bytes]:
@@ -201,8 +201,8 @@ def _require_same_keys(
 
 def find_weights(source: str, folder: Path) -> Path:
     """The path as given, or a file of its name in `folder`, where weights are kept."""
-    given, kept = Path(source).expanduser(), folder / Path(source).name
-    return kept if kept.is_file() and not given.exists() else given
+    path, in_folder = Path(source).expanduser(), folder / Path(source).name
+    return in_folder if in_folder.is_file() and not path.exists() else path
 
 
 def _one_line(error: Exception) -> str:

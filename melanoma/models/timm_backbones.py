@@ -51,7 +51,7 @@ def find_timm_backbone(name: str) -> Backbone:
     config = timm.get_pretrained_cfg(model)
     source = _create(model)
     stages = _find_stages(source)
-    kept = source.state_dict()
+    parameters = source.state_dict()
     return Backbone(
         name=name,
         features=int(source.head_hidden_size),
@@ -60,7 +60,7 @@ def find_timm_backbone(name: str) -> Backbone:
         stages=max(stages.values()) + 1,
         normalization=_scaling(source.pretrained_cfg),
         pretrained=HubWeights(model, f"timm ({_license(config)}), {model}"),
-        ignored=tuple(f"model.{key}" for key in _all_keys(model) if key not in kept),
+        ignored=tuple(f"model.{key}" for key in _all_keys(model) if key not in parameters),
         rename=_rename,
     )
 
@@ -142,9 +142,9 @@ def _find_stages(source: Any) -> dict[str, int]:
     matcher = getattr(source, "group_matcher", None)
     if matcher is None:
         return dict.fromkeys(names, 0)
-    found = group_parameters(source, matcher(coarse=True), reverse=True)
-    depths = sorted({found[name] for name in names})
-    return {name: depths.index(found[name]) for name in names}
+    group_of = group_parameters(source, matcher(coarse=True), reverse=True)
+    depths = sorted({group_of[name] for name in names})
+    return {name: depths.index(group_of[name]) for name in names}
 
 
 def _stage_of(stages: dict[str, int], parameter: str) -> int:
