@@ -11,32 +11,32 @@ _HERE = Path(__file__).resolve()
 _ENDINGS = (".yaml", ".yml")
 
 
-def find_recipe(given: Path) -> Path:
-    """The file that `given` means: that path, else configs/NAME.yaml here or of those that ship.
+def find_recipe(config: Path) -> Path:
+    """The file that `config` means: that path, else configs/NAME.yaml here or of those that ship.
 
     Only a bare name is looked for; a path is taken as it stands. Raises RecipeError for an
     unknown name, with the known ones and a suggestion.
     """
-    if _is_there(given):
-        return given
-    known, name = known_recipes(), str(given)
-    if given.suffix in _ENDINGS and given.stem in known:
-        raise RecipeError(f"no recipe at {given}; did you mean --config {given.stem}?")
-    if len(given.parts) != 1 or given.suffix in _ENDINGS:
-        return given  # its reader refuses it, and lists what lies beside it
+    if _is_there(config):
+        return config
+    known, name = known_recipes(), str(config)
+    if config.suffix in _ENDINGS and config.stem in known:
+        raise RecipeError(f"no recipe at {config}; did you mean --config {config.stem}?")
+    if len(config.parts) != 1 or config.suffix in _ENDINGS:
+        return config  # its reader refuses it, and lists what lies beside it
     if name in known:
         return known[name]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise RecipeError(f"no recipe {given}{hint} (a file, or one of: {', '.join(known)})")
+    raise RecipeError(f"no recipe {config}{hint} (a file, or one of: {', '.join(known)})")
 
 
 def known_recipes() -> dict[str, Path]:
     """The names that --config takes in this folder, sorted, with their files."""
     # configs/ here comes last, so that its files win.
     folders = (shipped_recipes(), Path("configs"))
-    found = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
-    return dict(sorted(found.items()))
+    recipes = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    return dict(sorted(recipes.items()))
 
 
 def shipped_recipes() -> Path:

@@ -82,8 +82,8 @@ def make_recipe(values: dict[str, Any], *, origin: str = "recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        found = dict.fromkeys(_explain(e) for e in error.errors())
-        raise RecipeError(f"{origin}: {'; '.join(found)}") from None
+        faults = dict.fromkeys(_explain(e) for e in error.errors())
+        raise RecipeError(f"{origin}: {'; '.join(faults)}") from None
     switches = _booleans(values)
     if switches:
         raise RecipeError(f"{origin}: {', '.join(switches)}: true or false cannot be meant here")
@@ -131,16 +131,16 @@ _SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs", "checkpointi
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
     """Fields given as true or false that are no switches: pydantic would read YAML's yes as 1."""
-    found: list[str] = []
+    fields: list[str] = []
     for key, value in values.items():
         if isinstance(value, bool) and key not in _SWITCHES:
-            found.append(f"{prefix}{key}")
+            fields.append(f"{prefix}{key}")
         elif isinstance(value, dict):
-            found += _booleans(value, f"{prefix}{key}.")
+            fields += _booleans(value, f"{prefix}{key}.")
         elif key == "stages" and isinstance(value, list):
             for number, stage in enumerate(value):
-                found += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
-    return found
+                fields += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
+    return fields
 
 
 def _explain(error: Any) -> str:
@@ -156,8 +156,8 @@ def _explain(error: Any) -> str:
         # Nor the alternatives of a union ("literal['auto']", "constrained-int").
         field = ".".join(p for p in location if re.fullmatch(r"\w+", p))
         message = error["msg"].removeprefix("Value error, ")
-        given = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
-        return f"{field}: {message}{given}" if field else message
+        received = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
+        return f"{field}: {message}{received}" if field else message
     close = difflib.get_close_matches(location[-1], _known_keys(error["loc"][:-1]), n=1)
     known = ", ".join(_known_keys(error["loc"][:-1]))
     hint = f"did you mean {close[0]}?" if close else f"known: {known}"

@@ -19,7 +19,7 @@ def read_own_files(steps: Steps, folder: Path) -> dict[str, bytes]:
     Raises RecipeError for a name that is a path, a file that is absent, or one whose sha256 is not
     the recipe's; the message has the sha256 that it is.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for place, step in _own_steps(steps, "augment"):
         name, stated = step.get("file"), step.get("sha256")
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".py"):
@@ -36,8 +36,8 @@ def read_own_files(steps: Steps, folder: Path) -> dict[str, bytes]:
                 f"{place}.sha256: {name} has {digest}, the recipe says {stated}; a change that is "
                 "meant is written into the recipe"
             )
-        found[name] = data
-    return found
+        contents[name] = data
+    return contents
 
 
 def _own_steps(steps: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

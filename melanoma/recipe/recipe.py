@@ -283,11 +283,11 @@ def _drop_later(values: dict[str, Any], section: DataSection) -> None:
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
     """`field: theirs -> ours` for every leaf that differs between two identities."""
-    found: list[str] = []
+    changed: list[str] = []
     for key in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(key), theirs.get(key)
         if isinstance(mine, dict) and isinstance(other, dict):
-            found += differences(mine, other, f"{prefix}{key}.")
+            changed += differences(mine, other, f"{prefix}{key}.")
         elif mine != other:
-            found.append(f"{prefix}{key}: {other} -> {mine}")
-    return found
+            changed.append(f"{prefix}{key}: {other} -> {mine}")
+    return changed

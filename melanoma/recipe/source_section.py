@@ -86,10 +86,10 @@ class Source(Part):
 
     def section(self) -> Data:
         """The reader's section, which keeps the soft target's column as well."""
-        kept = getattr(self.data, "keep_cols", None)
-        if self.soft_target is None or kept is None:
+        keep_cols = getattr(self.data, "keep_cols", None)
+        if self.soft_target is None or keep_cols is None:
             return self.data
-        columns = dict.fromkeys((*kept, self.soft_target.column))
+        columns = dict.fromkeys((*keep_cols, self.soft_target.column))
         return self.data.model_copy(update={"keep_cols": tuple(columns)})
 
     def problem(self, classes: Sequence[str], melanoma: Sequence[str]) -> str | None:
