@@ -131,8 +131,8 @@ def count_cores(root: Path = Path("/")) -> int:
     """The cores that this process may use, at least 1: those of the machine that are its own, no
     more than OMP_NUM_THREADS, nor than the quota of its control group, which a container has.
     `root` is where /proc and /sys are."""
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    most = int(given) if given.isdecimal() and int(given) else math.inf
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    most = int(threads) if threads.isdecimal() and int(threads) else math.inf
     return max(1, math.ceil(min(_own_cores(root), most, _quota(root))))
 
 

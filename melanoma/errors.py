@@ -108,12 +108,12 @@ class InterruptedRun(MelanomaError):  # noqa: N818 - an interruption is no error
 
 def plain_line(text: str, *, longest: int = 2_000) -> str:
     """The text as one line that a terminal prints and never obeys: what others said, or named."""
-    kept = "".join(
+    printable = "".join(
         " " if c.isspace() else c
         for c in text
         if c.isspace() or (unicodedata.category(c) not in _UNPRINTABLE and c not in _TURNING)
     )
-    line = " ".join(kept.split())
+    line = " ".join(printable.split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
