@@ -34,18 +34,18 @@ def context_features(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Float
     a column a value, and nothing where they are not known. Raises DataError for a column that has
     no value at all.
     """
-    found: dict[str, Floats] = {}
+    features: dict[str, Floats] = {}
     for name in dict.fromkeys(columns):
         if name == "age":
             years = pd.to_numeric(frame["age"], errors="coerce").to_numpy(np.float64)
             known: npt.NDArray[np.bool_] = np.isfinite(years)
-            found["age"] = np.where(known, (np.nan_to_num(years) - _MIDDLE) / _SPREAD, 0.0)
-            found["age not known"] = (~known).astype(np.float64)
+            features["age"] = np.where(known, (np.nan_to_num(years) - _MIDDLE) / _SPREAD, 0.0)
+            features["age not known"] = (~known).astype(np.float64)
         else:
             cells = frame[name].fillna("").astype(str)
             for value in sorted(set(cells) - {""}):
-                found[f"{name} {value}"] = np.asarray(cells == value, np.float64)
+                features[f"{name} {value}"] = np.asarray(cells == value, np.float64)
             known = np.asarray(cells != "", np.bool_)
         if not known.any():
             raise DataError(f"--with {name}: the fold file knows it of no image")
-    return np.column_stack(list(found.values())), list(found)
+    return np.column_stack(list(features.values())), list(features)

@@ -58,8 +58,8 @@ class Stacked(NamedTuple):
 
     def __call__(self, probabilities: Floats, context: Floats | None = None) -> Floats:
         """(K, N, C) -> (N, C)."""
-        found: Floats = self.model.predict_proba(_features(probabilities, context))
-        return found
+        blended: Floats = self.model.predict_proba(_features(probabilities, context))
+        return blended
 
 
 class Ranked(NamedTuple):
@@ -101,7 +101,7 @@ def fit_weights(probabilities: Floats, target: Integers, context: Floats | None 
     for _ in range(_STEPS):
         share = weights[:, None] * likely
         weights = (share / share.sum(axis=0)).mean(axis=1)
-    found = minimize(
+    optimum = minimize(
         lambda w: -np.log(w @ likely).mean(),
         weights,
         jac=lambda w: -(likely / (w @ likely)).mean(axis=1),
@@ -110,7 +110,7 @@ def fit_weights(probabilities: Floats, target: Integers, context: Floats | None 
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": _CLOSE},
     )
-    weights = np.clip(found.x, 0.0, None)
+    weights = np.clip(optimum.x, 0.0, None)
     return Weighted(tuple((weights / weights.sum()).tolist()))
 
 
@@ -159,7 +159,7 @@ def _features(probabilities: Floats, context: Floats | None) -> Floats:
     beside them."""
     clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
     if probabilities.shape[2] == 2:
-        found: Floats = logit(clipped[..., 1]).T
+        features: Floats = logit(clipped[..., 1]).T
     else:
-        found = np.log(clipped).transpose(1, 0, 2).reshape(probabilities.shape[1], -1)
-    return found if context is None else np.column_stack([found, context])
+        features = np.log(clipped).transpose(1, 0, 2).reshape(probabilities.shape[1], -1)
+    return features if context is None else np.column_stack([features, context])

@@ -235,11 +235,11 @@ def _smoothed(target: Integers, classes: int) -> Floats:
     as they are common (counts plus one). For two classes these are Platt's 1/(n + 2).
     """
     times = np.bincount(target, minlength=classes).astype(np.float64)
-    kept = (times + 1) / (times + 2)
+    own_aim = (times + 1) / (times + 2)
     common = np.tile(times + 1, (classes, 1))
     np.fill_diagonal(common, 0.0)
-    aims = (1 - kept)[:, None] * common / common.sum(axis=1, keepdims=True)
-    np.fill_diagonal(aims, kept)
+    aims = (1 - own_aim)[:, None] * common / common.sum(axis=1, keepdims=True)
+    np.fill_diagonal(aims, own_aim)
     smoothed: Floats = aims[target]
     return smoothed
 

@@ -95,7 +95,7 @@ def threshold(value: float) -> str:
 
 def in_percent(words: str) -> str:
     """Shares within a text, in percent: "sensitivity 0.95" is "sensitivity 95 %"."""
-    return _SHARE.sub(lambda found: threshold(float(found[0])).replace(".0 %", " %"), words)
+    return _SHARE.sub(lambda match: threshold(float(match[0])).replace(".0 %", " %"), words)
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -100,13 +100,13 @@ def concat_scores(tables: Sequence[ScoreTable], names: Sequence[str]) -> ScoreTa
     twice = frame["image_name"][frame["image_name"].duplicated()].tolist()
     absent = sorted(set(names) - set(frame["image_name"]))
     foreign = sorted(set(frame["image_name"]) - set(names))
-    for found, what in (
+    for image_names, what in (
         (twice, "scored twice"),
         (absent, "without an out-of-fold score"),
         (foreign, "scored but not in the fold file"),
     ):
-        if found:
-            raise DataError(f"{len(found)} images {what}: {', '.join(found[:5])}")
+        if image_names:
+            raise DataError(f"{len(image_names)} images {what}: {', '.join(image_names[:5])}")
     frame = frame.set_index("image_name").loc[list(names)].reset_index()
     scores = ScoreTable(frame[list(tables[0].frame.columns)], tables[0].classes)
     for column in LOGITS:

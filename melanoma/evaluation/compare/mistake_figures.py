@@ -77,10 +77,10 @@ def save_mistakes(
     save_confusion(answers, folder / "confusion.png", title=run.name)
     save_confidence(answers, folder / "wrong_confidence.png", title=run.name)
     written = [folder / "confusion.png", folder / "wrong_confidence.png"]
-    found = find_mistakes(answers.probabilities, answers.target, count=_SHEET)
+    mistakes = find_mistakes(answers.probabilities, answers.target, count=_SHEET)
     sheets = {
-        "mistakes_confident": (found.confident, "mistakes, the surest first"),
-        "mistakes_unsure": (found.unsure, "mistakes, the least sure first"),
+        "mistakes_confident": (mistakes.confident, "mistakes, the surest first"),
+        "mistakes_unsure": (mistakes.unsure, "mistakes, the least sure first"),
     }
     for name, (rows, title) in sheets.items():
         if len(rows):

@@ -55,9 +55,11 @@ def compare_runs(
     }
     numbered = {str(number): statistic for number, statistic in enumerate(pairs.values())}
     drawn = bootstrap_values(numbered, groups, resamples=resamples, rng=rng)
-    found = dict(zip(pairs, drawn.values(), strict=True))
+    resampled = dict(zip(pairs, drawn.values(), strict=True))
     return {
-        name: _compared(found[name, 0], found[name, 1], recentered=is_recentered(first[name]))
+        name: _compared(
+            resampled[name, 0], resampled[name, 1], recentered=is_recentered(first[name])
+        )
         for name in first
     }
 

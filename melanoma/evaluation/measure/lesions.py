@@ -27,7 +27,7 @@ def lesion_figures(images: ScoredImages, *, resamples: int, seed: int) -> Lesion
         }
     )
     grouped = table.groupby("lesion", sort=False)
-    found = grouped.agg(
+    lesions = grouped.agg(
         row=("row", "min"),
         images=("row", "size"),
         positive=("positive", "max"),
@@ -35,11 +35,11 @@ def lesion_figures(images: ScoredImages, *, resamples: int, seed: int) -> Lesion
         low=("score", "min"),
         high=("score", "max"),
     )
-    several = found[found["images"] > 1]
+    several = lesions[lesions["images"] > 1]
     if several.empty:
         return None
-    groups = pd.factorize(images.groups[found["row"].to_numpy()])[0].astype(np.int64)
-    of_lesions = auroc(found["positive"].to_numpy(), found["score"].to_numpy())
+    groups = pd.factorize(images.groups[lesions["row"].to_numpy()])[0].astype(np.int64)
+    of_lesions = auroc(lesions["positive"].to_numpy(), lesions["score"].to_numpy())
 
     def interval(statistic: Statistic, numbers: Integers) -> Measured:
         rng = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def lesion_figures(images: ScoredImages, *, resamples: int, seed: int) -> Lesion
 
     spread = (several["high"] - several["low"]).to_numpy()
     return LesionFigures(
-        lesions=len(found),
+        lesions=len(lesions),
         with_several=len(several),
         images_of_several=int(several["images"].sum()),
         auroc=interval(of_lesions, groups),

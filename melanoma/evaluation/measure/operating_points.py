@@ -57,10 +57,10 @@ def choose_thresholds(images: ScoredImages, rules: Evaluation) -> tuple[Threshol
     if not images.melanoma:
         return ()
     target, score = images.positive, images.probability
-    wanted = dict.fromkeys((rules.sensitivity, *rules.sensitivities))
+    sensitivities = dict.fromkeys((rules.sensitivity, *rules.sensitivities))
     points = [
         Threshold(threshold_at_sensitivity(share, target, score), f"sensitivity {share:g}")
-        for share in wanted
+        for share in sensitivities
     ]
     points += [
         Threshold(threshold_at_specificity(share, target, score), f"specificity {share:g}")
@@ -73,7 +73,7 @@ def threshold_statistics(
     images: ScoredImages, thresholds: Sequence[Threshold]
 ) -> dict[str, Statistic]:
     """Every share of every threshold, by `threshold/NUMBER/NAME`."""
-    found: dict[str, Statistic] = {
+    statistics: dict[str, Statistic] = {
         f"threshold/{number}/{name}": make(point.value, images.positive, images.probability)
         for number, point in enumerate(thresholds)
         for name, make in _AT.items()
@@ -84,8 +84,8 @@ def threshold_statistics(
             score = flags.astype(np.float64)
             for name in _CROSSFIT:
                 key = f"threshold/{number}/crossfit_{name}"
-                found[key] = _AT[name](0.5, images.positive, score)
-    return found
+                statistics[key] = _AT[name](0.5, images.positive, score)
+    return statistics
 
 
 def crossfit_flags(images: ScoredImages, at: str) -> Flags | None:
@@ -133,9 +133,9 @@ def describe_thresholds(
 
 
 def describe_elsewhere(
-    points: Sequence[OperatingPoint], *, trained: float, wanted: float
+    points: Sequence[OperatingPoint], *, trained: float, prevalence: float
 ) -> tuple[OperatingPointElsewhere, ...]:
-    """The same images flagged, where melanoma is as common as `wanted`.
+    """The same images flagged, where melanoma is as common as `prevalence`.
 
     Predictive values follow by Bayes from sensitivity and specificity.
     """
@@ -144,8 +144,8 @@ def describe_elsewhere(
         caught, spared = point.sensitivity.value, point.specificity.value
         if caught is None or spared is None:
             raise DataError(f"{point.at} is undefined: there are no melanomas, or nothing else")
-        there = predictive_values(caught, spared, prevalence=wanted)
-        value = retarget(np.array([point.value]), trained=trained, wanted=wanted)
+        there = predictive_values(caught, spared, prevalence=prevalence)
+        value = retarget(np.array([point.value]), trained=trained, wanted=prevalence)
         elsewhere.append(
             OperatingPointElsewhere(
                 at=point.at,

@@ -44,10 +44,10 @@ def share_if_no_melanoma(
     The shape is that of `by_class` without its last axis.
     """
     rest = [n for n, name in enumerate(classes) if name not in melanoma]
-    wanted = [n for n, name in enumerate(classes) if name in others]
+    other_numbers = [n for n, name in enumerate(classes) if name in others]
     # The sum of the rest, not 1 - p: its digits are lost where melanoma is nearly certain.
     total = by_class[..., rest].sum(axis=-1)
-    part = by_class[..., wanted].sum(axis=-1)
+    part = by_class[..., other_numbers].sum(axis=-1)
     share: Floats = np.divide(part, total, out=np.zeros_like(total), where=total > 0)
     return np.minimum(share, 1.0)
 
@@ -90,12 +90,12 @@ def other_cancer_statistics(
     """What is resampled for `describe_any_malignancy`, by any_malignancy/NAME."""
     if rule is None or not thresholds:
         return {}
-    target, told = _any(images), _told(images, thresholds[0], rule).astype(np.float64)
+    target, likely = _any(images), _told(images, thresholds[0], rule).astype(np.float64)
     alone = (images.probability >= thresholds[0].value).astype(np.float64)
     return {
         f"{_KEY}auroc": auroc(target, _sum(images)),
-        f"{_KEY}sensitivity": sensitivity_at(0.5, target, told),
-        f"{_KEY}specificity": specificity_at(0.5, target, told),
+        f"{_KEY}sensitivity": sensitivity_at(0.5, target, likely),
+        f"{_KEY}specificity": specificity_at(0.5, target, likely),
         f"{_KEY}sensitivity_alone": sensitivity_at(0.5, target, alone),
         f"{_KEY}specificity_alone": specificity_at(0.5, target, alone),
     }
@@ -111,7 +111,7 @@ def describe_any_malignancy(
     if rule is None or not thresholds:
         return None
     flagged = images.probability >= thresholds[0].value
-    told = _told(images, thresholds[0], rule)
+    likely = _told(images, thresholds[0], rule)
     names = ("auroc", "sensitivity", "specificity", "sensitivity_alone", "specificity_alone")
     return AnyMalignancy(
         risk=dict(images.risk),
@@ -126,7 +126,7 @@ def describe_any_malignancy(
                 risk=images.risk[name],
                 images=int(theirs.sum()),
                 flagged=int((theirs & flagged).sum()),
-                other_cancer_likely=int((theirs & told & ~flagged).sum()),
+                other_cancer_likely=int((theirs & likely & ~flagged).sum()),
             )
             for name in images.classes
             for theirs in [_of_classes(images, [name])]

@@ -102,7 +102,9 @@ def measure_performance(
     )
     return Performance(
         data=_describe_data(images),
-        metrics={name: found.measured() for name, found in intervals.items() if "/" not in name},
+        metrics={
+            name: interval.measured() for name, interval in intervals.items() if "/" not in name
+        },
         cross_checks=_cross_checks(images),
         thresholds=describe_thresholds(images, thresholds, intervals),
         any_malignancy=describe_any_malignancy(images, thresholds, other_cancer, intervals),
@@ -189,11 +191,11 @@ def operating_curve(images: ScoredImages) -> OperatingCurve | None:
         values[:0:-1]
         for values in roc_curve(images.positive, images.probability, drop_intermediate=False)
     )
-    kept = _evenly(false, true)
+    rows = _evenly(false, true)
     return OperatingCurve(
-        thresholds=tuple(thresholds[kept].tolist()),
-        sensitivity=tuple(round(float(v), 6) for v in true[kept]),
-        specificity=tuple(round(float(v), 6) for v in 1 - false[kept]),
+        thresholds=tuple(thresholds[rows].tolist()),
+        sensitivity=tuple(round(float(v), 6) for v in true[rows]),
+        specificity=tuple(round(float(v), 6) for v in 1 - false[rows]),
     )
 
 
@@ -202,28 +204,28 @@ def _evenly(x: Floats, y: Floats) -> Integers:
     if len(x) <= _CURVE_POINTS:
         return np.arange(len(x))
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    wanted = np.linspace(0, along[-1], _CURVE_POINTS)
-    return np.unique(np.searchsorted(along, wanted, side="left").clip(0, len(x) - 1))
+    lengths = np.linspace(0, along[-1], _CURVE_POINTS)
+    return np.unique(np.searchsorted(along, lengths, side="left").clip(0, len(x) - 1))
 
 
 def _thinned(x: Floats, y: Floats) -> Curve:
-    kept = _evenly(x, y)
-    x, y = x[kept], y[kept]
+    rows = _evenly(x, y)
+    x, y = x[rows], y[rows]
     return Curve(x=tuple(round(float(v), 6) for v in x), y=tuple(round(float(v), 6) for v in y))
 
 
 def _class_statistics(images: ScoredImages, called: Integers) -> dict[str, Statistic]:
-    found: dict[str, Statistic] = {}
+    statistics: dict[str, Statistic] = {}
     count = len(images.classes)
     for number in range(count):
         own = (images.target == number).astype(np.int64)
         key = f"class/{number}"
-        found[f"{key}/auroc"] = auroc(own, images.by_class[:, number])
-        found[f"{key}/pr_auc"] = average_precision(own, images.by_class[:, number])
+        statistics[f"{key}/auroc"] = auroc(own, images.by_class[:, number])
+        statistics[f"{key}/pr_auc"] = average_precision(own, images.by_class[:, number])
         for name, make in (("precision", class_precision), ("recall", class_recall)):
-            found[f"{key}/{name}"] = make(number, images.target, called, classes=count)
-        found[f"{key}/f1"] = class_f1(number, images.target, called, classes=count)
-    return found
+            statistics[f"{key}/{name}"] = make(number, images.target, called, classes=count)
+        statistics[f"{key}/f1"] = class_f1(number, images.target, called, classes=count)
+    return statistics
 
 
 def _describe_classes(

@@ -52,7 +52,7 @@ def fit_quality(measures: Floats, labels: Sequence[str]) -> PictureQuality | Non
     """
     if len(measures) < FEWEST:
         return None
-    found = {
+    bounds = {
         limit.measure: float(
             np.quantile(
                 measures[:, MEASURES.index(limit.measure)],
@@ -61,8 +61,8 @@ def fit_quality(measures: Floats, labels: Sequence[str]) -> PictureQuality | Non
         )
         for limit in LIMITS
     }
-    found["white_share"] = max(found["white_share"], _REFLECTIONS)
-    limits = QualityLimits(**found)
+    bounds["white_share"] = max(bounds["white_share"], _REFLECTIONS)
+    limits = QualityLimits(**bounds)
     beyond = beyond_limits(measures, limits)
     stopped = np.any(list(beyond.values()), axis=0)
     names = np.asarray(labels)
@@ -84,15 +84,15 @@ def fit_quality(measures: Floats, labels: Sequence[str]) -> PictureQuality | Non
 
 def beyond_limits(measures: Floats, limits: QualityLimits) -> dict[str, Flags]:
     """Of each reason, in the order of LIMITS, which of (N, len(MEASURES)) images it holds for."""
-    found: dict[str, Flags] = {}
+    beyond: dict[str, Flags] = {}
     for limit in LIMITS:
         values = measures[:, MEASURES.index(limit.measure)]
         bound = getattr(limits, limit.measure)
         if bound is None:
             continue
         hit = values < bound if limit.side == "least" else values > bound
-        found[limit.reason] = found.get(limit.reason, np.zeros(len(values), bool)) | hit
-    return found
+        beyond[limit.reason] = beyond.get(limit.reason, np.zeros(len(values), bool)) | hit
+    return beyond
 
 
 def find_reasons(measures: SquareMeasures, limits: QualityLimits) -> tuple[str, ...]:

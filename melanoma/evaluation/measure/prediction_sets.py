@@ -136,7 +136,7 @@ def describe_sets(
         name: (images.target == number).astype(np.int64)
         for number, name in enumerate(images.classes)
     }
-    found = bootstrap_intervals(
+    intervals = bootstrap_intervals(
         {name: sensitivity_at(0.5, target, covered) for name, target in targets.items()},
         images.groups,
         resamples=resamples,
@@ -147,7 +147,7 @@ def describe_sets(
             name=name,
             images=int(own.sum()),
             groups=len(np.unique(images.groups[own])),
-            coverage=found[name].measured(),
+            coverage=intervals[name].measured(),
             coverage_by_group=_by_group(covered, images.groups, own),
             mean_size=float(sizes[own].mean()) if own.any() else None,
             unsure=int((own & unsure).sum()),
@@ -174,12 +174,12 @@ def _threshold(scores: Floats, groups: Integers, level: float) -> float:
     return float(scores[order][first]) if first < len(scores) else 0.0
 
 
-def _move(by_class: Floats, priors: Sequence[float], wanted: Sequence[float]) -> Floats:
-    """Probabilities that refer to `priors` as they are where the classes are as common as `wanted`
+def _move(by_class: Floats, priors: Sequence[float], shares: Sequence[float]) -> Floats:
+    """Probabilities that refer to `priors` as they are where the classes are as common as `shares`
     (Saerens, Latinne & Decaestecker 2002)."""
-    if tuple(priors) == tuple(wanted):
+    if tuple(priors) == tuple(shares):
         return by_class
-    here, there = np.asarray(priors), np.asarray(wanted)
+    here, there = np.asarray(priors), np.asarray(shares)
     odds = by_class * np.divide(there, here, out=np.zeros_like(there), where=here > 0)
     moved: Floats = odds / odds.sum(axis=-1, keepdims=True)
     return moved

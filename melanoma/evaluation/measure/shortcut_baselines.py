@@ -81,15 +81,15 @@ def shortcut_inputs(frame: pd.DataFrame) -> dict[str, Floats]:
 
     A category beyond the 60 most frequent has the code of all the rest.
     """
-    found: dict[str, Floats] = {}
+    inputs: dict[str, Floats] = {}
     for column in dict.fromkeys(chain.from_iterable(LINES.values())):
         if column == IMAGES_PER_PATIENT:
             known = frame["patient_id"].where(frame["patient_id"] != "")
-            found[column] = np.asarray(known.map(known.value_counts()), np.float64)
+            inputs[column] = np.asarray(known.map(known.value_counts()), np.float64)
         elif column in frame:
             read = _codes if column in _CATEGORIES else _numbers
-            found[column] = read(frame[column])
-    return {column: values for column, values in found.items() if not np.isnan(values).all()}
+            inputs[column] = read(frame[column])
+    return {column: values for column, values in inputs.items() if not np.isnan(values).all()}
 
 
 def held_out_scores(
@@ -134,9 +134,9 @@ def _choose_lines(
     """The usable inputs of each line worth a line, and why the others are none."""
     chosen: dict[str, tuple[str, ...]] = {}
     left_out = []
-    for name, wanted in LINES.items():
-        usable = tuple(column for column in wanted if column in inputs)
-        absent = ", ".join(column for column in wanted if column not in inputs)
+    for name, line_columns in LINES.items():
+        usable = tuple(column for column in line_columns if column in inputs)
+        absent = ", ".join(column for column in line_columns if column not in inputs)
         same = [other for other, columns in chosen.items() if columns == usable]
         if not usable:
             left_out.append(f"{name}: the fold file holds no {absent}")
@@ -156,5 +156,5 @@ def _codes(values: pd.Series) -> Floats:
     known = values.where(values != "")
     frequent = known.value_counts().index[:_MOST_CATEGORIES]
     codes = pd.Series(np.arange(len(frequent), dtype=np.float64), frequent)
-    found = known.map(codes).to_numpy(np.float64)
-    return np.where(known.notna() & np.isnan(found), float(_MOST_CATEGORIES), found)
+    coded = known.map(codes).to_numpy(np.float64)
+    return np.where(known.notna() & np.isnan(coded), float(_MOST_CATEGORIES), coded)

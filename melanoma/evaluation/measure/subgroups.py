@@ -169,18 +169,18 @@ class _Part:
 
     def line(self, column: str, value: str, measured: Mapping[str, Interval]) -> SubgroupLine:
         """The line of report.json: null for what was not measured, and a note that says why."""
-        found = {name: interval.measured() for name, interval in measured.items()}
+        figures = {name: interval.measured() for name, interval in measured.items()}
         return SubgroupLine(
             column=column,
             value=value,
             images=self.images,
             positives=self.positives,
-            auroc=found.get("auroc", _NONE),
-            sensitivity=found.get("sensitivity", _NONE),
-            specificity=found.get("specificity", _NONE),
+            auroc=figures.get("auroc", _NONE),
+            sensitivity=figures.get("sensitivity", _NONE),
+            specificity=figures.get("specificity", _NONE),
             mean_predicted=float(self.crossfit.mean()) if self.enough else None,
             observed=self.positives / self.images if self.enough else None,
-            calibration_gap=found.get("calibration_gap", _NONE),
+            calibration_gap=figures.get("calibration_gap", _NONE),
             note=self._note(),
         )
 

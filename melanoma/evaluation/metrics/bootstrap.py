@@ -82,11 +82,11 @@ def bootstrap_intervals(
     `groups` numbers each row's cluster from 0. Resamples in which a statistic is undefined (one
     class only) are left out of its interval and counted.
     """
-    found = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
+    resampled = bootstrap_values(statistics, groups, resamples=resamples, rng=rng)
     return {
         name: _exact_interval(drawn.value, statistics[name], groups)
         or percentile_interval(drawn, recentered=is_recentered(statistics[name]))
-        for name, drawn in found.items()
+        for name, drawn in resampled.items()
     }
 
 

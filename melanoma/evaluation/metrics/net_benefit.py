@@ -67,8 +67,8 @@ def decision_curve(
         grid = thresholds
     points = [float(threshold) for threshold in grid]
     statistics = {str(t): net_benefit_at(t, target, probability) for t in points}
-    found = bootstrap_intervals(statistics, groups, resamples=resamples, rng=rng)
-    model = [found[str(t)] for t in points]
+    intervals = bootstrap_intervals(statistics, groups, resamples=resamples, rng=rng)
+    model = [intervals[str(t)] for t in points]
     return NetBenefit(
         thresholds=tuple(points),
         model=tuple(interval.value for interval in model),

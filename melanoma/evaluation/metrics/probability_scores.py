@@ -83,12 +83,12 @@ def reliability_bins(
     from scipy.stats import binomtest
 
     bin_of = equal_count_bins(probability, bins)
-    found = []
+    curve = []
     for number in range(int(bin_of.max()) + 1):
         own = bin_of == number
         images, hits = int(own.sum()), int(target[own].sum())
         share = binomtest(hits, images).proportion_ci(method="wilson")
-        found.append(
+        curve.append(
             ReliabilityBin(
                 predicted=float(probability[own].mean()),
                 observed=hits / images,
@@ -97,7 +97,7 @@ def reliability_bins(
                 images=images,
             )
         )
-    return tuple(found)
+    return tuple(curve)
 
 
 class CalibrationLine(NamedTuple):
@@ -121,15 +121,15 @@ def calibration_line(target: Integers, probability: Floats) -> CalibrationLine:
 
 def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float]:
     """Maximum-likelihood coefficients by Newton's steps, halved where they overshoot."""
-    found = np.zeros(inputs.shape[1])
-    undefined = [float("nan")] * len(found)
+    estimates = np.zeros(inputs.shape[1])
+    undefined = [float("nan")] * len(estimates)
 
     def loss(coefficients: Floats) -> float:
         line = inputs @ coefficients + offset
         return float(np.logaddexp(0, np.where(target == 1, -line, line)).sum())
 
     for _ in range(60):
-        probability = expit(inputs @ found + offset)
+        probability = expit(inputs @ estimates + offset)
         weight = probability * (1 - probability)
         gradient = inputs.T @ (target - probability)
         curvature = inputs.T @ (inputs * weight[:, None])
@@ -137,9 +137,9 @@ def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float
         if not np.linalg.cond(curvature) < 1e14:
             return undefined
         step = np.linalg.solve(curvature, gradient)
-        while loss(found + step) > loss(found) + 1e-9 and np.abs(step).max() > 1e-12:
+        while loss(estimates + step) > loss(estimates) + 1e-9 and np.abs(step).max() > 1e-12:
             step = step / 2
-        found = found + step
+        estimates = estimates + step
         if np.abs(step).max() < 1e-9:
-            return [float(value) for value in found]
+            return [float(value) for value in estimates]
     return undefined

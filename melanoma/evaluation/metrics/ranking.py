@@ -58,7 +58,7 @@ def average_precision(target: Integers, score: Floats) -> SumStatistic:
     """
 
     def combine(ones: Floats, zeros: Floats) -> Floats:
-        true, false, found = np.zeros((3, ones.shape[1]))
+        true, false, area = np.zeros((3, ones.shape[1]))
         # So many scores at a time stay in the cache; where most are positive there are many.
         for start in range(0, len(ones), _SCORES_AT_ONCE):
             part = ones[start : start + _SCORES_AT_ONCE]
@@ -67,8 +67,8 @@ def average_precision(target: Integers, score: Floats) -> SumStatistic:
             true, false = hits[-1].copy(), calls[-1] - hits[-1]
             # Scores above the first drawn row have no precision, and no recall to weigh it by.
             np.divide(hits, calls, out=hits, where=calls > 0)
-            found = found + (hits * part).sum(axis=0)
-        return divide(found, true)
+            area = area + (hits * part).sum(axis=0)
+        return divide(area, true)
 
     return _ranked(target, -score, combine, each_positive=True)
 

@@ -53,13 +53,13 @@ def lesions_of(images: ScoredImages) -> Lesions:
     lesion: Integers = np.full(len(images), -1, dtype=np.int64)
     grouped = table.groupby(["patient", "lesion"], sort=False)
     lesion[table["row"].to_numpy()] = grouped.ngroup().to_numpy()
-    found = grouped.agg(row=("row", "min"), positive=("positive", "max"), score=("score", "mean"))
-    numbers = pd.factorize(found.index.get_level_values("patient"))[0]
+    lesions = grouped.agg(row=("row", "min"), positive=("positive", "max"), score=("score", "mean"))
+    numbers = pd.factorize(lesions.index.get_level_values("patient"))[0]
     return Lesions(
-        found["row"].to_numpy(np.int64),
+        lesions["row"].to_numpy(np.int64),
         numbers.astype(np.int64),
-        found["positive"].to_numpy(np.int64),
-        found["score"].to_numpy(np.float64),
+        lesions["positive"].to_numpy(np.int64),
+        lesions["score"].to_numpy(np.float64),
         len(images),
         lesion,
     )

@@ -90,11 +90,11 @@ def draw_roc(content: ReportContent, curves: Curves, words: Words) -> str:
         )
         panel.dot(x, y, "point", tip=tip)
         panel.letter(x, y, letter)
-    told = words(
+    desc = words(
         "Sensitivity against 1 - specificity over all thresholds; area under the curve {area}.",
         area=measured(content.metrics.get("auroc", _UNKNOWN)),
     )
-    return panel.svg(words("ROC curve"), told)
+    return panel.svg(words("ROC curve"), desc)
 
 
 def draw_precision_recall(content: ReportContent, curves: Curves, words: Words) -> str:
@@ -121,13 +121,13 @@ def draw_precision_recall(content: ReportContent, curves: Curves, words: Words) 
         )
         panel.dot(point.sensitivity.value, point.ppv.value, "point", tip=tip)
         panel.letter(point.sensitivity.value, point.ppv.value, letter, above=True)
-    told = words(
+    desc = words(
         "Precision against sensitivity over all thresholds; average precision {area}; "
         "prevalence {share}.",
         area=measured(content.metrics.get("pr_auc", _UNKNOWN)),
         share=percent(prevalence),
     )
-    return panel.svg(words("Precision-recall curve"), told)
+    return panel.svg(words("Precision-recall curve"), desc)
 
 
 def draw_reliability(
@@ -174,15 +174,15 @@ def draw_reliability(
             range=f"{percent(b.low)} to {percent(b.high)}",
         )
         panel.dot(b.predicted, b.observed, "mark", tip=tip)
-    told = words(
+    desc = words(
         "Observed share against predicted probability in {bins} bins; on the diagonal both agree. "
         "Calibration error {ece}.",
         bins=str(len(bins)),
         ece=measured(state.ece),
     )
     if end < 1:
-        return panel.svg(words("Reliability after calibration, 0 to 10 %"), told)
-    return panel.svg(words(f"Reliability {name} calibration"), told)
+        return panel.svg(words("Reliability after calibration, 0 to 10 %"), desc)
+    return panel.svg(words(f"Reliability {name} calibration"), desc)
 
 
 def draw_net_benefit(
@@ -214,12 +214,12 @@ def draw_net_benefit(
     panel.line(curve.thresholds, [0.0] * len(curve.thresholds), "none")
     panel.line(curve.thresholds, curve.treat_all, "all")
     panel.line(curve.thresholds, curve.model, "curve")
-    told = words(
+    desc = words(
         "Net benefit against the threshold probability for the model, for treating everyone and "
         "for treating no one; the model's is highest at {best} images of 100.",
         best=number(100 * max(curve.model), 1),
     )
-    return panel.svg(words("Net benefit" if end == 1 else "Net benefit, 0 to 10 %"), told)
+    return panel.svg(words("Net benefit" if end == 1 else "Net benefit, 0 to 10 %"), desc)
 
 
 def _mark_threshold(panel: Panel, used: float | None, words: Words) -> None:
@@ -228,10 +228,10 @@ def _mark_threshold(panel: Panel, used: float | None, words: Words) -> None:
         return
     x, _ = panel.at(used, panel.y.low)
     panel.marks.append(line(x, panel.top, x, panel.bottom, "reference"))
-    said = words("threshold {value}", value=threshold(used))
+    label = words("threshold {value}", value=threshold(used))
     right = x < (panel.left + panel.right) / 2
     at = (x + 5, "start") if right else (x - 5, "end")
-    panel.marks.append(text(at[0], panel.top + 11, said, "label soft", anchor=at[1]))
+    panel.marks.append(text(at[0], panel.top + 11, label, "label soft", anchor=at[1]))
 
 
 def _bins_up_to(state: CalibrationState, end: float) -> int:

@@ -32,8 +32,8 @@ def draw_flow(content: ReportContent, words: Words) -> str:
     for x, lines in zip((0.0, half + 16), calls, strict=True):
         marks.append(line(x + half / 2, y, x + half / 2, y + _GAP, "axis"))
         bottom = _box(marks, x, y + _GAP, half, lines)
-    told = words("From {read} images read to {scored} scored.", **_ends(content, flow, words))
-    return picture("flow", bottom + 2, marks, title=words("Flow of images"), told=told)
+    desc = words("From {read} images read to {scored} scored.", **_ends(content, flow, words))
+    return picture("flow", bottom + 2, marks, title=words("Flow of images"), desc=desc)
 
 
 def _box(
@@ -45,9 +45,9 @@ def _box(
         f'<rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{width - 1:.1f}" '
         f'height="{height:.1f}" rx="4" class="box"/>'
     )
-    for row, said in enumerate(lines):
+    for row, entry in enumerate(lines):
         kind = "letter" if row == 0 and strong else "soft"
-        marks.append(text(x + _PAD, y + _PAD + 10 + _LINE * row, said, kind))
+        marks.append(text(x + _PAD, y + _PAD + 10 + _LINE * row, entry, kind))
     return y + height + 1
 
 
@@ -79,12 +79,12 @@ def _excluded(flow: Flow, words: Words) -> list[str]:
 
 def _standards(content: ReportContent, words: Words) -> list[str]:
     """How the labels of the scored images were established."""
-    found = [row for row in content.subgroups if row.column == "reference_standard"]
-    if not found:
+    rows = [row for row in content.subgroups if row.column == "reference_standard"]
+    if not rows:
         return [words("reference standard"), words("not recorded")]
     return [
         words("reference standard"),
-        *(_told(words, words.name(row.value.replace("_", "-")), row.images) for row in found),
+        *(_told(words, words.name(row.value.replace("_", "-")), row.images) for row in rows),
     ]
 
 
@@ -100,9 +100,9 @@ def _calls(content: ReportContent, words: Words) -> tuple[list[str], list[str]]:
         _told(words, "melanomas", point.true_positives),
         _told(words, "others", point.false_positives),
     ]
-    kept = [
+    not_flagged = [
         _told(words, "not flagged", point.false_negatives + point.true_negatives),
         _told(words, "melanomas, missed", point.false_negatives),
         _told(words, "others", point.true_negatives),
     ]
-    return flagged, kept
+    return flagged, not_flagged

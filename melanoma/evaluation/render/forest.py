@@ -51,7 +51,7 @@ def draw_shortcuts(shortcuts: Shortcuts, words: Words) -> str:
         bottom + 44,
         marks,
         title=words("Shortcut baseline"),
-        told=words("AUROC with interval: {rows}.", rows=listed),
+        desc=words("AUROC with interval: {rows}.", rows=listed),
     )
 
 
@@ -66,25 +66,25 @@ def draw_subgroups(groups: Sequence[SubgroupLine], overall: Measured, words: Wor
         )
         for group in groups
     ]
-    told = words(
+    desc = words(
         "AUROC of each subgroup with its interval; dashed, all images: {all}.",
         all=measured(overall),
     )
     title = words("AUROC by subgroup")
-    return _draw_rows("subgroups", rows, overall, words, title=title, told=told)
+    return _draw_rows("subgroups", rows, overall, words, title=title, desc=desc)
 
 
 def draw_classes(classes: Sequence[ClassLine], words: Words) -> str:
     """AUROC of every class against the rest with its interval, the best on top."""
     best_first = sorted(classes, key=lambda row: -(row.auroc.value or 0.0))
     rows = [_Row("", words.name(row.name), row.images, row.auroc) for row in best_first]
-    told = words("AUROC of each class against the rest with its interval.")
+    desc = words("AUROC of each class against the rest with its interval.")
     title = words("AUROC by class")
-    return _draw_rows("classes", rows, Measured(value=None), words, title=title, told=told)
+    return _draw_rows("classes", rows, Measured(value=None), words, title=title, desc=desc)
 
 
 def _draw_rows(
-    name: str, rows: Sequence[_Row], overall: Measured, words: Words, *, title: str, told: str
+    name: str, rows: Sequence[_Row], overall: Measured, words: Words, *, title: str, desc: str
 ) -> str:
     indent, most = (8, 18) if rows[0].heading else (0, 22)
     scale = _scale(indent + 6.35 * most, 262.0, [row.auroc for row in rows] + [overall])
@@ -117,7 +117,7 @@ def _draw_rows(
         marks += _interval(row.auroc, y - 4, scale, "mark", tip=tip)
     bottom = y + 12
     behind = _ruler(scale, bottom, overall, words)
-    return picture(name, bottom + 44, behind + marks, title=title, told=told)
+    return picture(name, bottom + 44, behind + marks, title=title, desc=desc)
 
 
 def _scale(left: float, right: float, metrics: Sequence[Measured]) -> _Scale:

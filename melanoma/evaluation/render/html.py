@@ -166,7 +166,9 @@ def leak_rows(content: ReportContent) -> list[tuple[str, int | None]]:
 
 def grouped(lines: tuple[SubgroupLine, ...]) -> list[tuple[str, list[SubgroupLine]]]:
     """(column, its lines), in the order of the content."""
-    return [(column, list(found)) for column, found in groupby(lines, key=lambda x: x.column)]
+    return [
+        (column, list(own_lines)) for column, own_lines in groupby(lines, key=lambda x: x.column)
+    ]
 
 
 def shortcut_alarm(shortcuts: Shortcuts | None) -> str:
@@ -203,14 +205,14 @@ def benefit_rows(
     if curve is None or not curve.thresholds:
         return []
     first, last = curve.thresholds[0], curve.thresholds[-1]
-    wanted = {*_CHANCES, last, *([threshold] if threshold is not None else [])}
+    chances = {*_CHANCES, last, *([threshold] if threshold is not None else [])}
     return [
         (
             chance,
             float(np.interp(chance, curve.thresholds, curve.model)),
             float(np.interp(chance, curve.thresholds, curve.treat_all)),
         )
-        for chance in sorted(wanted)
+        for chance in sorted(chances)
         if first <= chance <= last
     ]
 
@@ -243,14 +245,14 @@ def _cards(content: ReportContent) -> list[Card]:
         note = f"on {plural(result.images, 'image')} of {where}"
         elsewhere = Card("AUROC elsewhere", share(result.auroc.value), bounded(result.auroc), note)
         cards.append((_AFTER_RANKING, elsewhere))
-    found = "" if data.positives is None else plural(data.positives, "melanoma")
+    melanomas = "" if data.positives is None else plural(data.positives, "melanoma")
     owners = (
         plural(data.patients, "patient")
         if data.patients is not None
         else plural(data.groups, "group")
     )
     ordered = [card for _, card in sorted(cards, key=lambda pair: pair[0])]
-    return [*ordered, Card("Images", f"{data.images:,}", found, owners)]
+    return [*ordered, Card("Images", f"{data.images:,}", melanomas, owners)]
 
 
 def _metric_card(spec: MetricSpec, note: str, metric: Measured) -> Card:

@@ -58,15 +58,15 @@ def _plain(value: Any) -> Any:
         return value
     one_line = _MARKDOWN.sub(r"\\\1", " ".join(value.split()))
     # Spaces at its ends are the template's own: a separator keeps them.
-    kept = value[: len(value) - len(value.lstrip(" "))], value[len(value.rstrip(" ")) :]
-    return f"{kept[0]}{one_line.replace('<', '&lt;')}{kept[1]}" if one_line else value
+    spaces = value[: len(value) - len(value.lstrip(" "))], value[len(value.rstrip(" ")) :]
+    return f"{spaces[0]}{one_line.replace('<', '&lt;')}{spaces[1]}" if one_line else value
 
 
 def _step(step: dict[str, dict[str, Any]]) -> str:
     """`flip_horizontal (p 0.5)` of an augmentation as the recipe writes it."""
     ((name, options),) = step.items()
-    told = ", ".join(f"{key} {value:g}" for key, value in options.items() if _is_number(value))
-    return f"{name} ({told})" if told else name
+    arguments = ", ".join(f"{key} {value:g}" for key, value in options.items() if _is_number(value))
+    return f"{name} ({arguments})" if arguments else name
 
 
 def _loss(recipe: Recipe) -> str:

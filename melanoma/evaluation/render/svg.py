@@ -46,13 +46,13 @@ def ticks_between(low: float, high: float, parts: int = 5) -> tuple[float, ...]:
 
 
 def text(
-    x: float, y: float, said: str, kind: str = "", *, anchor: str = "start", tip: str = ""
+    x: float, y: float, content: str, kind: str = "", *, anchor: str = "start", tip: str = ""
 ) -> str:
     """Words at a point; `anchor` start, middle or end; `tip` is shown under the pointer."""
-    inside = f"<title>{escape(tip)}</title>" if tip and tip != said else ""
+    inside = f"<title>{escape(tip)}</title>" if tip and tip != content else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">'
-        f"{inside}{escape(said)}</text>"
+        f"{inside}{escape(content)}</text>"
     )
 
 
@@ -75,13 +75,13 @@ def legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
     return marks
 
 
-def picture(name: str, height: float, marks: Sequence[str], *, title: str, told: str) -> str:
+def picture(name: str, height: float, marks: Sequence[str], *, title: str, desc: str) -> str:
     """An <svg> of WIDTH by `height` units. `name` makes its ids unique in the page."""
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(marks)}</svg>'
+        f'<desc id="{name}-desc">{escape(desc)}</desc>{"".join(marks)}</svg>'
     )
 
 
@@ -130,7 +130,7 @@ class Panel:
     def dot(self, x: float, y: float, kind: str, *, tip: str, radius: float = 4.0) -> None:
         self.marks.append(dot(*self.at(x, y), kind, tip=tip, radius=radius))
 
-    def letter(self, x: float, y: float, said: str, *, above: bool = False) -> None:
+    def letter(self, x: float, y: float, letter: str, *, above: bool = False) -> None:
         """A letter right of a point, below or above it, moved on where another one stands."""
         px, py = self.at(x, y)
         px, py = min(px + 7, self.right - 8), py - 8 if above else min(py + 16, self.bottom - 5)
@@ -140,10 +140,10 @@ class Panel:
         far = abs(py - 4 - self.at(x, y)[1]) > 14
         if far:  # else nobody could tell whose letter it is
             self.marks.append(line(*self.at(x, y), px + 2, py - 5, "leader"))
-        self.marks.append(text(px, py, said, "label letter"))
+        self.marks.append(text(px, py, letter, "label letter"))
 
-    def svg(self, title: str, told: str) -> str:
-        return picture(self.name, self.height, self.marks, title=title, told=told)
+    def svg(self, title: str, desc: str) -> str:
+        return picture(self.name, self.height, self.marks, title=title, desc=desc)
 
     def _draw_axes(self) -> None:
         left, right, top, bottom = self.left, self.right, self.top, self.bottom

@@ -101,12 +101,12 @@ def _selection(content: ReportContent) -> list[str]:
 
 
 def _metrics(content: ReportContent) -> list[str]:
-    found = [
+    figures = [
         f"{spec.short} {spoken(content.metrics[name])}"
         for name, spec in METRICS.items()
         if spec.terminal and name in content.metrics
     ]
-    return [f"{_scores(content)} {found[0]}", *(f"  {line}" for line in found[1:])]
+    return [f"{_scores(content)} {figures[0]}", *(f"  {line}" for line in figures[1:])]
 
 
 def _scores(content: ReportContent) -> str:
@@ -139,14 +139,15 @@ def _thresholds(content: ReportContent) -> list[str]:
 
 
 def _other_cancers(content: ReportContent) -> list[str]:
-    found = content.any_malignancy
-    if found is None:
+    malignancy = content.any_malignancy
+    if malignancy is None:
         return []
     return [
-        f"other cancers told of from {found.value:.4f} ({found.at}): any malignancy with "
-        f"sensitivity {spoken(found.sensitivity)}, specificity {spoken(found.specificity)}; by "
-        f"melanoma's threshold alone {spoken(found.sensitivity_alone)}, "
-        f"{spoken(found.specificity_alone)}"
+        f"other cancers told of from {malignancy.value:.4f} ({malignancy.at}): any malignancy with "
+        f"sensitivity {spoken(malignancy.sensitivity)}, "
+        f"specificity {spoken(malignancy.specificity)}; by "
+        f"melanoma's threshold alone {spoken(malignancy.sensitivity_alone)}, "
+        f"{spoken(malignancy.specificity_alone)}"
     ]
 
 
@@ -164,18 +165,19 @@ def _sets(content: ReportContent) -> list[str]:
 
 
 def _novelty(content: ReportContent) -> list[str]:
-    found = content.novelty
-    if found is None:
+    novelty = content.novelty
+    if novelty is None:
         return []
-    melanomas = [line for line in found.by_class if line.name in content.melanoma]
+    melanomas = [line for line in novelty.by_class if line.name in content.melanoma]
     lines = [
-        f"novelty: pictures from {found.threshold:.2f} on are unscorable, "
-        f"{percent(found.share, 0)} of the held-out lesions ({_novel(melanomas or found.by_class)})"
+        f"novelty: pictures from {novelty.threshold:.2f} on are unscorable, "
+        f"{percent(novelty.share, 0)} of the held-out lesions "
+        f"({_novel(melanomas or novelty.by_class)})"
     ]
-    if found.others:
-        lines.append(f"of pictures of other things: {_novel(found.others)}")
-    if found.elsewhere:
-        lines.append(f"of photographs from elsewhere: {_novel(found.elsewhere)}")
+    if novelty.others:
+        lines.append(f"of pictures of other things: {_novel(novelty.others)}")
+    if novelty.elsewhere:
+        lines.append(f"of photographs from elsewhere: {_novel(novelty.elsewhere)}")
     return lines
 
 

@@ -32,12 +32,12 @@ def draw_losses(histories: Sequence[FoldHistory], words: Words) -> str:
         for kind, losses in (("curve thin", history.loss), ("all", history.held_out_loss)):
             points = [(e, v) for e, v in zip(history.epochs, losses, strict=True) if v is not None]
             _trace(panel, points, kind, words("fold {fold}", fold=str(history.fold)))
-    told = words(
+    desc = words(
         "Loss against the epoch in training and on the held-out images, {folds} folds. Training's "
         "has the recipe's weights, smoothing and augmentation; the other has none.",
         folds=str(len(histories)),
     )
-    return panel.svg(words("Loss by epoch"), told)
+    return panel.svg(words("Loss by epoch"), desc)
 
 
 def draw_rates(histories: Sequence[FoldHistory], words: Words) -> str:
@@ -47,11 +47,11 @@ def draw_rates(histories: Sequence[FoldHistory], words: Words) -> str:
     for history in histories:
         points = list(zip(history.epochs, history.rate, strict=True))
         _trace(panel, points, "curve thin", words("fold {fold}", fold=str(history.fold)))
-    told = words(
+    desc = words(
         "The head's learning rate at the end of each epoch; highest {most}.",
         most=f"{max(values, default=0):.3g}",
     )
-    return panel.svg(words("Learning rate by epoch"), told)
+    return panel.svg(words("Learning rate by epoch"), desc)
 
 
 def _trace(panel: Panel, points: Sequence[tuple[float, float]], kind: str, tip: str) -> None:

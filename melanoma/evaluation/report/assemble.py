@@ -152,7 +152,7 @@ def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
     trained = content.data.prevalence
     if trained is None:
         raise RecipeError("--prevalence: the recipe names no melanoma class")
-    points = describe_elsewhere(content.thresholds, trained=trained, wanted=prevalence)
+    points = describe_elsewhere(content.thresholds, trained=trained, prevalence=prevalence)
     retargeted = Retargeted(prevalence=prevalence, thresholds=points)
     return with_words(content.model_copy(update={"retargeted": retargeted}))
 

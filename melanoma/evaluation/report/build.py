@@ -216,10 +216,10 @@ def _selection(
         which: _ranking(images, corrected_logits(scores, facts, f"logit_{which}"))
         for which in ("best", "last")
     }
-    found = bootstrap_intervals(
+    intervals = bootstrap_intervals(
         statistics, images.groups, resamples=resamples, rng=np.random.default_rng(seed)
     )
-    both = {which: SelectedEpoch(auroc=found[which].measured()) for which in statistics}
+    both = {which: SelectedEpoch(auroc=intervals[which].measured()) for which in statistics}
     return Selection(kept=facts[0].kept, **both)
 
 

@@ -216,8 +216,8 @@ class ReportContent(Part):
         if self.folds and sum(fold.images for fold in self.folds) != images:
             raise ValueError(f"folds do not add up to {images} images")
         for point in self.thresholds:
-            found = point.true_positives + point.false_negatives
-            if point.images != images or found != self.data.positives:
+            positives = point.true_positives + point.false_negatives
+            if point.images != images or positives != self.data.positives:
                 raise ValueError(f"thresholds: {point.at} does not add up to the images of data")
         return self
 

@@ -13,13 +13,13 @@ def describe_source_line(line: SourceLine) -> str:
     held += [f"{line.soft:,} with a teacher's probability of melanoma"] if line.soft else []
     held += [f"{line.unlabeled:,} without a label"] if line.unlabeled else []
     often = "once" if line.weight == 1 else f"{line.weight:g} times"
-    found = (
+    sentence = (
         f"{line.name}: {plural(line.images, 'image')} ({'; '.join(held)}), drawn {often} an epoch"
     )
     if not any(line.left_out.values()):
-        return f"{found}; none shows a patient, lesion or photograph that a fold holds out"
+        return f"{sentence}; none shows a patient, lesion or photograph that a fold holds out"
     by_fold = ", ".join(f"{count:,} of fold {fold}" for fold, count in line.left_out.items())
-    return f"{found}; left out for showing what is held out: {by_fold}"
+    return f"{sentence}; left out for showing what is held out: {by_fold}"
 
 
 def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:

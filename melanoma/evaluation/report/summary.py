@@ -28,18 +28,18 @@ def plain_summary(content: ReportContent) -> str:
 
     The content's own `summary` is not read.
     """
-    said = [_scored(content), _drawn(content), _ranks(content)]
+    sentences = [_scored(content), _drawn(content), _ranks(content)]
     if content.thresholds:
         when = "on these images" if content.external is None else "beforehand"
-        said.append(_flags(content.thresholds[0], when))
+        sentences.append(_flags(content.thresholds[0], when))
     elif content.data.positives is None:
-        said.append(_names(content))
-    said += [_elsewhere(content, result) for result in content.external_results]
-    said.append(_probabilities(content))
+        sentences.append(_names(content))
+    sentences += [_elsewhere(content, result) for result in content.external_results]
+    sentences.append(_probabilities(content))
     # A leak takes the ground from every number after it, so it is said before them.
     leaks = any(warning.startswith("LEAK") for warning in content.warnings[:1])
-    said.insert(1 if leaks else len(said), _fear(content))
-    return " ".join(sentence for sentence in said if sentence)
+    sentences.insert(1 if leaks else len(sentences), _fear(content))
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _scored(content: ReportContent) -> str:
@@ -104,24 +104,24 @@ def _elsewhere(content: ReportContent, result: ExternalResult) -> str:
     own = content.metrics.get("auroc") or content.metrics.get("macro_auroc")
     here, there = own.low if own else None, result.auroc.high
     worse = here is not None and there is not None and there < here
-    said = (
+    sentence = (
         f"{'Elsewhere it is worse' if worse else 'Elsewhere'}: on {plural(result.images, 'image')} "
         f"of {result.source or result.name}, AUROC {measured(result.auroc)}"
     )
     if result.sensitivity.value is None or result.specificity.value is None:
-        return f"{said}."
+        return f"{sentence}."
     return (
-        f"{said}; there its threshold flags {of_hundred(result.sensitivity.value)}"
+        f"{sentence}; there its threshold flags {of_hundred(result.sensitivity.value)}"
         f"{_range(result.sensitivity)} of 100 melanomas and "
         f"{of_hundred(1 - result.specificity.value)} of 100 other images."
     )
 
 
 def _names(content: ReportContent) -> str:
-    said = "No class of this model is melanoma, so it flags nothing."
+    paragraph = "No class of this model is melanoma, so it flags nothing."
     balanced = content.metrics.get("balanced_accuracy", Measured(value=None))
     if balanced.value is not None:
-        said += (
+        paragraph += (
             f" Of 100 images, each class as often as any other, it names the right class for about "
             f"{of_hundred(balanced.value)}{_range(balanced)}; guessing would reach "
             f"{of_hundred(1 / max(len(content.classes), 1))}."
@@ -129,11 +129,11 @@ def _names(content: ReportContent) -> str:
     macro = content.metrics.get("macro_auroc", Measured(value=None))
     if macro.value is not None:
         limits = bounded(macro)
-        said += (
+        paragraph += (
             f" Its AUROC, averaged over the classes, is {share(macro.value)}"
             f"{f' ({limits})' if limits else ''}."
         )
-    return said
+    return paragraph
 
 
 def _probabilities(content: ReportContent) -> str:

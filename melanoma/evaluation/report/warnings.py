@@ -57,40 +57,42 @@ def spectrum(content: ReportContent) -> list[str]:
 
 def _leaks(content: ReportContent) -> list[str]:
     audit, external = content.leaks, content.external
-    found = [f"LEAK: {finding}" for finding in audit.findings]
+    sentences = [f"LEAK: {finding}" for finding in audit.findings]
     if external:
-        found += [f"LEAK: {finding}" for finding in external.overlap.findings]
+        sentences += [f"LEAK: {finding}" for finding in external.overlap.findings]
         audit = external.overlap
     start = content.leaks.starting_weights
     if start and start.unknown:
-        found.append(
+        sentences.append(
             "the starting weights are of unknown origin, in part or wholly: whether they were "
             "trained on images that are judged here is not recorded"
         )
     names = {"identical": "identical images", "near_duplicates": "near-duplicates"}
     unseen = [name for key, name in names.items() if getattr(audit, key) is None]
     if unseen:
-        found.append(f"{' and '.join(unseen)} were not looked for: there was no array of images")
-    return found
+        sentences.append(
+            f"{' and '.join(unseen)} were not looked for: there was no array of images"
+        )
+    return sentences
 
 
 def _selection(content: ReportContent) -> list[str]:
-    found = []
+    sentences = []
     folds, expected = len(content.folds), content.folds_expected
     if not content.external and folds < expected:
-        found.append(f"{folds} of {expected} folds: the others were not trained")
+        sentences.append(f"{folds} of {expected} folds: the others were not trained")
     before = content.external.scored_before if content.external else 0
     if before:
-        found.append(
+        sentences.append(
             f"this test part was scored by {before} other model{'s' if before > 1 else ''} before: "
             "whatever was chosen between them was chosen on it"
         )
     if content.selection and content.selection.kept == "best":
-        found.append(
+        sentences.append(
             "the kept epoch was picked on the images that score it, which flatters it; "
             "compare the last epoch under selection"
         )
-    return found
+    return sentences
 
 
 def _shortcuts(content: ReportContent) -> list[str]:
@@ -121,14 +123,14 @@ def _turned_away(content: ReportContent) -> list[str]:
 
 
 def _wholesale(why: str, counts: list[tuple[str, int, int]]) -> list[str]:
-    told = [
+    affected = [
         f"{name} {stopped:,} of {images:,} ({percent(stopped / images)})"
         for name, stopped, images in counts
         if images >= FEW_OF_A_CLASS and stopped / images > TURNED_AWAY
     ]
-    if not told:
+    if not affected:
         return []
-    return [f"good photographs of lesions get no verdict, being {why}: {'; '.join(told)}"]
+    return [f"good photographs of lesions get no verdict, being {why}: {'; '.join(affected)}"]
 
 
 def _sample(content: ReportContent) -> list[str]:
@@ -143,9 +145,9 @@ def _sample(content: ReportContent) -> list[str]:
 
 def _small(content: ReportContent) -> list[str]:
     positives = content.data.positives
-    found = []
+    sentences = []
     if positives is not None and positives < FEW_POSITIVES:
-        found.append(f"only {positives} positives: the intervals are wide")
+        sentences.append(f"only {positives} positives: the intervals are wide")
     if len(content.classes) > 2:
         rare = [
             f"{name} ({count})"
@@ -153,5 +155,5 @@ def _small(content: ReportContent) -> list[str]:
             if count < FEW_OF_A_CLASS
         ]
         if rare:
-            found.append(f"classes of few images, whose figures mean little: {', '.join(rare)}")
-    return found
+            sentences.append(f"classes of few images, whose figures mean little: {', '.join(rare)}")
+    return sentences

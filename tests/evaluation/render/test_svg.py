@@ -94,7 +94,7 @@ def test_text_of_a_run_is_text_wherever_it_stands() -> None:
     assert words[0].tail == EVIL
     assert words.attrib == {"x": "3.0", "y": "4.2", "class": "label", "text-anchor": "end"}
     assert read(dot(1, 2, "mark", tip=EVIL))[0].text == EVIL
-    whole = read(picture("n", 80, [text(0, 0, "mark")], title=EVIL, told=f"{EVIL}."))
+    whole = read(picture("n", 80, [text(0, 0, "mark")], title=EVIL, desc=f"{EVIL}."))
     assert [child.text for child in whole] == [EVIL, f"{EVIL}.", "mark"]
     named = drawn(Panel("p", Axis(EVIL, 0, 1, (0.0,)), Axis(f"{EVIL}y", 0, 1, (0.0,))))
     names = [mark.text for mark in named if mark.get("class") == "name"]
@@ -107,7 +107,7 @@ def test_a_tip_that_says_nothing_new_is_left_out() -> None:
 
 
 def test_a_picture_is_named_and_described_by_its_own_ids() -> None:
-    found = read(picture("roc", 120.5, [], title="ROC", told="A curve."))
+    found = read(picture("roc", 120.5, [], title="ROC", desc="A curve."))
     assert found.attrib["viewBox"] == f"0 0 {WIDTH:g} 120.5"
     texts = {child.attrib["id"]: child.text for child in found}
     assert [texts[name] for name in found.attrib["aria-labelledby"].split()] == ["ROC", "A curve."]

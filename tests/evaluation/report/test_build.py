@@ -325,4 +325,4 @@ def test_a_threshold_without_sensitivity_has_no_place_elsewhere(report: Report) 
         update={"sensitivity": Measured(value=None)}
     )
     with pytest.raises(DataError, match=r"sensitivity 0\.9 is undefined"):
-        describe_elsewhere([undefined], trained=0.25, wanted=0.02)
+        describe_elsewhere([undefined], trained=0.25, prevalence=0.02)
