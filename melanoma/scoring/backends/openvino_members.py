@@ -85,19 +85,27 @@ class OpenVinoMembers:
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
         """See Members."""
-        return [one for fold in self.folds for one in self._heat(square, evidence, fold)]
+        return self._heat(square, evidence, self.folds)
 
-    def _heat(self, square: Pixels, evidence: Evidence, fold: int) -> list[Floats]:
-        """Of the fold's networks. Where features are averaged, gradients are the head's alone."""
-        heads = self._heads.get(fold, ())
-        if not heads or len(self._models[fold].outputs) != 2 + len(heads):
-            return OneOpenVino(self, fold).reference().heat(square, evidence)
-        embedding, *maps = self._run.details(square[None], fold)
-        parts = np.split(embedding[0].astype(np.float64), len(heads))
-        return [
-            map_of(features[0].astype(np.float64), head.slopes(part, evidence))
-            for features, head, part in zip(maps, heads, parts, strict=True)
+    def _heat(self, square: Pixels, evidence: Evidence, folds: tuple[int, ...]) -> list[Floats]:
+        """Of these folds' networks. Where features are averaged, gradients are the head's alone."""
+        heads = {fold: self._heads.get(fold, ()) for fold in folds}
+        averaged = [
+            f for f in folds if heads[f] and len(self._models[f].outputs) == 2 + len(heads[f])
         ]
+        details = dict(zip(averaged, self._run.details(square[None], averaged), strict=True))
+        heat: list[Floats] = []
+        for fold in folds:
+            if fold not in details:
+                heat += OneOpenVino(self, fold).reference().heat(square, evidence)
+                continue
+            embedding, *maps = details[fold]
+            parts = np.split(embedding[0].astype(np.float64), len(heads[fold]))
+            heat += [
+                map_of(features[0].astype(np.float64), head.slopes(part, evidence))
+                for features, head, part in zip(maps, heads[fold], parts, strict=True)
+            ]
+        return heat
 
     def alone(self) -> list[OneOpenVino]:
         """Each member by itself, on the same model."""
@@ -158,7 +166,7 @@ class OneOpenVino:
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
         """See Members."""
-        return self._members._heat(square, evidence, self.folds[0])
+        return self._members._heat(square, evidence, self.folds)
 
     def alone(self) -> list[OneOpenVino]:
         """Itself."""
@@ -204,10 +212,13 @@ class _Runner:
         )
         return logits, embeddings
 
-    def details(self, rows: Pixels, fold: int) -> list[npt.NDArray[np.float32]]:
-        """What a model gives beside its logits: embeddings (B, D), maps (B, C, h, w)."""
-        outputs = range(1, len(self._compiled[fold].outputs))
-        return self._pool.submit(self._infer, fold, rows, outputs).result()
+    def details(self, rows: Pixels, folds: Sequence[int]) -> list[list[npt.NDArray[np.float32]]]:
+        """A fold each: what its model gives beside logits, embeddings (B, D), maps (B, C, h, w)."""
+
+        def infer(fold: int) -> list[npt.NDArray[np.float32]]:
+            return self._infer(fold, rows, range(1, len(self._compiled[fold].outputs)))
+
+        return list(self._pool.map(infer, folds))
 
     def _infer(
         self, fold: int, part: Pixels, outputs: Sequence[int] = (0, 1)
