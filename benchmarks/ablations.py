@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from benchmarks.facts import run_facts
 from benchmarks.paired import Images, Pair, compare, draw_differences, table_lines
+from benchmarks.shipped import NAME as SHIPPED
 from benchmarks.views import log_odds
 from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.probability_scores import (
@@ -37,6 +38,7 @@ from melanoma.storage import write_json, write_text
 from melanoma.types import Floats, Integers
 
 _BASE = "ham10000_melanoma"
+_VIEWS = {"views_4": "4 turns", "flips_4": "4 flips", "views_2": "half turn", "views_1": "1 view"}
 _HEAD = """# What matters, measured
 Pairs of runs that differ in one thing. Written by `python -m benchmarks.ablations` from the
 tables in this folder; the runs by `python -m benchmarks.reference --only NAME`. A - B is a paired
@@ -189,20 +191,22 @@ def one_fold(results: Path) -> Iterator[Pair]:
 
 
 def views(results: Path) -> Iterator[Pair]:
-    """Eight and four views against one, of the shipped model's held-out images."""
-    run = Run(results / "ham10000_mobilenet")
-    frame = run.oof()
-    fewer = _read(run.folder / "views.csv")
-    assert (fewer["image_name"] == frame["image_name"]).all()
+    """Fewer views against all eight symmetries, of the shipped model's held-out images.
+
+    Four are the quarter turns; four flips are the square, its mirror images and the half turn.
+    """
+    run = Run(results / SHIPPED)
+    frame, scores = run.oof(), _read(run.folder / "views.csv")
+    assert set(scores["image_name"]) == set(frame["image_name"])
+    scores = frame[["image_name"]].merge(scores, on="image_name", validate="one_to_one")
     images = _images(frame)
-    scores = {"8 views": run.score("logit"), "4 views": fewer["views_4"].to_numpy()}
-    for told, score in scores.items():
+    for column, told in _VIEWS.items():
         yield compare(
             "views",
-            (told, "1 view"),
+            (told, "8 views"),
             "AUROC",
-            [auroc(images.melanoma, score)],
-            [auroc(images.melanoma, fewer["views_1"].to_numpy())],
+            [auroc(images.melanoma, scores[column].to_numpy())],
+            [auroc(images.melanoma, scores["views_8"].to_numpy())],
             images,
         )
 

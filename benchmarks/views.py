@@ -1,16 +1,16 @@
-"""What averaging views brings: a sealed run's held-out images scored once with 1 and 4 views.
+"""What averaging views brings: the shipped model's held-out images over several sets of them.
 
-    python -m benchmarks.views --weights runs/weights/ham10000_mobilenet --arrays ARRAYS \
-        --folds FOLDS --out results/ham10000_mobilenet/views.csv
+    python -m benchmarks.views --arrays ARRAYS --folds FOLDS    # five minutes on two cores
 
-Each image is scored by the member that held it out, as in oof.csv, where the score of all views
-that the recipe averages stands already. Written: image_name and, a number of views, the log-odds of
-melanoma (uncalibrated, the prior shift taken out). benchmarks/ablations.py compares them.
+Each image is scored by the member that held it out, once in each of its eight symmetries, and the
+logits of the views that SETS names are averaged, as a scorer does. Written: image_name and, a set,
+the log-odds of melanoma (uncalibrated). benchmarks/ablations.py compares them.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +19,32 @@ import pandas as pd
 from scipy.special import logsumexp
 from tqdm import tqdm
 
+from benchmarks.shipped import RESULTS, WEIGHTS
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
+from melanoma.data.images import Pixels
+from melanoma.data.symmetries import dihedral_squares
+from melanoma.devices import CPU
 from melanoma.recipe.overrides import load_recipe
+from melanoma.scoring.backends.backend_catalog import Engine
+from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.scorer import Scorer
+from melanoma.scoring.members import Members
+from melanoma.types import Floats
 
-VIEWS = (1, 4)
-_BATCH = 64
+# By their numbers in symmetries.dihedral_squares: 0 to 3 are turns, 4 to 7 their mirror images.
+SETS: Mapping[str, Sequence[int]] = {
+    "views_1": (0,),
+    "views_2": (0, 1),
+    "views_4": (0, 1, 2, 3),
+    "flips_4": (0, 1, 4, 5),
+    "views_8": range(8),
+}
+_BATCH = 32
 
 
 def score_views(weights: Path, arrays: Path, folds: Path) -> pd.DataFrame:
-    """image_name, fold, views_1, views_4 of every held-out image."""
+    """image_name, fold and a column a set, of every held-out image."""
     recipe = load_recipe(weights / "recipe.yaml")
     table, bundle = load_folds(folds, classes=recipe.classes), load_bundle(weights)
     array = load_array(arrays, recipe.image)
@@ -38,20 +52,25 @@ def score_views(weights: Path, arrays: Path, folds: Path) -> pd.DataFrame:
     melanoma = [bundle.classes.index(name) for name in bundle.melanoma]
     found = []
     for member in bundle.members:
-        alone = replace(bundle, members=(member,))
-        frame = table.frame[table.frame["fold"] == member.fold][["image_name", "fold"]]
+        network = open_members(replace(bundle, members=(member,)), CPU, Engine("auto"))
+        frame = table.frame[table.frame["fold"] == member.fold][["image_name", "fold"]].copy()
         rows = np.array([array.row_of[name] for name in frame["image_name"]])
         parts = np.array_split(rows, -(-len(rows) // _BATCH))
-        for views in VIEWS:
-            scorer = Scorer(alone, views=views)
-            seen = [
-                scorer.member_logits(array.rows(part))[:, 0]
-                for part in tqdm(parts, desc=f"fold {member.fold}, views {views}")
-            ]
-            logits = np.concatenate(seen) - np.asarray(member.prior_shift)
-            frame[f"views_{views}"] = log_odds(logits, melanoma)
+        seen = [
+            _each_view(network, array.rows(part))
+            for part in tqdm(parts, desc=f"fold {member.fold}")
+        ]
+        logits = np.concatenate(seen) - np.asarray(member.prior_shift)
+        for name, numbers in SETS.items():
+            frame[name] = log_odds(logits[:, list(numbers)].mean(axis=1), melanoma)
         found.append(frame)
     return pd.concat(found, ignore_index=True)
+
+
+def _each_view(network: Members, squares: Pixels) -> Floats:
+    """(B, 8, C): the logits of each symmetry by the one member."""
+    views = [np.ascontiguousarray(view) for view in dihedral_squares(squares, 8)]
+    return np.stack([network.logits(view, views=1)[:, 0] for view in views], axis=1)
 
 
 def log_odds(logits: np.ndarray, melanoma: list[int]) -> np.ndarray:
@@ -66,14 +85,13 @@ def log_odds(logits: np.ndarray, melanoma: list[int]) -> np.ndarray:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True, help="an evaluated run")
     parser.add_argument("--arrays", type=Path, required=True, help="what it was trained on")
     parser.add_argument("--folds", type=Path, required=True, help="its fold file")
-    parser.add_argument("--out", type=Path, required=True, help="the CSV to write")
+    parser.add_argument("--out", type=Path, default=RESULTS / "views.csv", help="the CSV to write")
     given = parser.parse_args()
-    table = score_views(given.weights, given.arrays, given.folds)
-    table.to_csv(given.out, index=False, float_format="%.6g")
-    print(f"{given.out}: {len(table):,} images with {', '.join(map(str, VIEWS))} views")
+    table = score_views(WEIGHTS, given.arrays, given.folds)
+    table.to_csv(given.out, index=False, float_format="%.5g")
+    print(f"{given.out}: {len(table):,} images over {', '.join(SETS)}")
 
 
 if __name__ == "__main__":
