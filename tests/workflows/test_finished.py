@@ -163,3 +163,17 @@ def test_a_table_that_was_corrected_since_training_is_refused(
     path.write_text("\n".join(text.splitlines()[:-1]) + "\n")
     with pytest.raises(FoldError, match=r"1 rows \(removed 1\)"):
         require(found, place, None)
+
+
+def test_folds_scored_over_views_that_were_mirror_images_are_refused(
+    weights: Path, trained: TinyRun
+) -> None:
+    for folder in weights.glob("fold_*"):
+        write_recipe(folder, evaluation={"views": 4})
+    read(weights, trained.recipe)
+    path = weights / "fold_1" / "run.json"
+    facts = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**facts, "view_order": 1}))
+    with pytest.raises(WeightsError, match="fold_1 was scored .* 4 views were mirror images"):
+        read(weights, trained.recipe)
