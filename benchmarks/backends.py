@@ -6,9 +6,10 @@ Three parts. `ensembles`: the logits of five members with random weights (time d
 them) in eager torch, OpenVINO float32 and bfloat16, a call of each in turn, for one square and for
 16; medians over the rounds, wall and processor time, and the medians of each round's ratios.
 `deviations`: the largest difference of a probability from torch's, over every backbone that is
-offered, random weights and squares of noise. `shipped`: the bundle that comes with the clone:
-photographs a second by `predict DIR`, the time of one /predict, and from the start of the service
-to its /readyz with the conversion in place. Figures go to results/benchmarks/backends.json.
+offered, random weights and squares of noise. They go to results/benchmarks/backends.json.
+`shipped`, to shipped_speed.json: the bundle that comes with the clone: photographs a second by
+`predict DIR`, the time of one /predict and of one Grad-CAM by /explain, and from the start of the
+service to its /readyz with the conversion in place.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ from melanoma.scoring.backends.conversion import convert
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.backends.openvino_members import OpenVinoMembers
 from melanoma.scoring.backends.torch_members import TorchMembers
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.members import Members
 from melanoma.storage import write_json
 
-OUT = Path("results/benchmarks/backends.json")
+OUT = Path("results/benchmarks")
 ENSEMBLES = {"se_resnext50_32x4d": 128, "mobilenet_v2": 128, "resnet34": 224}
 CPU = torch.device("cpu")
 TORCH = "torch float32"
@@ -170,6 +172,14 @@ def time_service(rounds: int, *options: str) -> dict[str, float]:
                 _seconds(lambda n=n: client.post("/predict", files={"file": photographs[n % 8]}))
                 for n in range(rounds)
             ]
+            maps = [
+                _seconds(
+                    lambda n=n: client.post(
+                        "/explain", files={"file": photographs[n % 8]}, data={"method": "gradcam"}
+                    ).raise_for_status()
+                )
+                for n in range(rounds // 2)
+            ]
     finally:
         process.terminate()
         process.wait()
@@ -178,6 +188,7 @@ def time_service(rounds: int, *options: str) -> dict[str, float]:
         "ready_seconds": round(ready, 2),
         "predict_ms_p50": round(1000 * p50, 1),
         "predict_ms_p95": round(1000 * p95, 1),
+        "gradcam_ms_p50": round(1000 * float(np.percentile(maps[1:], 50)), 1),
     }
 
 
@@ -212,19 +223,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--photographs", type=int, default=400, help="that predict DIR scores")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--part", choices=("ensembles", "shipped"), help="default: both")
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder of both files")
     args = parser.parse_args()
-    figures = {
+    shared = {
         **run_facts("backends"),
         "openvino": import_openvino().__version__,
         "cores": count_cores(),
         "bfloat16": has_bfloat16(),
-        "ensembles": time_ensembles(args.rounds),
-        "deviations": measure_deviations(),
-        "shipped": measure_shipped(args.photographs, 40),
     }
-    write_json(args.out, figures)
-    print(f"wrote {args.out}")
+    if args.part != "shipped":
+        ensembles = {"ensembles": time_ensembles(args.rounds), "deviations": measure_deviations()}
+        write_json(args.out / "backends.json", {**shared, **ensembles})
+    if args.part != "ensembles":
+        views = load_bundle(WEIGHTS).views
+        engines = measure_shipped(args.photographs, 40)
+        write_json(args.out / "shipped_speed.json", {**shared, "views": views, "engines": engines})
+    print(f"wrote into {args.out}")
 
 
 if __name__ == "__main__":

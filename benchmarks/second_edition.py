@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -35,7 +36,10 @@ from benchmarks.reference import publish as publish_run
 from benchmarks.rescored_fold import open_fold
 from benchmarks.shipped import NAME, RESULTS, ROOT, WEIGHTS
 from benchmarks.start_average import average_fold
-from melanoma.storage import write_json
+from melanoma.evaluation.metrics.probability_scores import expected_calibration_error
+from melanoma.evaluation.prevalence import retarget
+from melanoma.recipe.overrides import load_recipe
+from melanoma.storage import write_json, write_text
 
 CONFIG = ROOT / "configs" / f"{NAME}.yaml"
 # Chosen with a look at the held-out images of fold 1 and at the SIIM sample: .5 ranked the former a
@@ -207,6 +211,9 @@ def publish(place: Place) -> None:
     """Put the results of `all`, and the results elsewhere, into results/, and ship its bundle."""
     folder = place.weights("all")
     publish_run(NAME, folder, RESULTS, seconds=0.0)
+    # As ship writes it: no folder of the machine that trained.
+    recipe = load_recipe(RESULTS / "recipe.yaml").without_places()
+    write_text(RESULTS / "recipe.yaml", recipe.to_yaml())
     for name in ELSEWHERE:
         if (folder / "external" / name / "report.json").is_file():
             _copy_external(folder / "external" / name, RESULTS / "external" / name)
@@ -241,10 +248,18 @@ def _external_recipe(place: Place, name: str, *, caveat: str | None) -> Path:
 
 
 def _figures(path: Path) -> dict[str, Any]:
-    """What the targets are about: ranking, the stored threshold, calibration."""
+    """What the targets are about: ranking, the stored threshold, calibration.
+
+    Elsewhere calibration is also that of the probabilities moved to the set's own share of
+    melanomas, as --prevalence moves them: what is left is not the share's fault.
+    """
     report = json.loads(path.read_text())
     point = report["thresholds"][0]
+    more = {}
+    if (path.parent / "scores.csv").is_file():
+        more["ece_at_own_share"] = _ece_at_own_share(report, path.parent / "scores.csv")
     return {
+        **more,
         "images": report["data"]["images"],
         "positives": report["data"]["positives"],
         "auroc": report["metrics"]["auroc"],
@@ -258,6 +273,16 @@ def _figures(path: Path) -> dict[str, Any]:
         "folds": len(report["folds"]),
         "warnings": report["warnings"],
     }
+
+
+def _ece_at_own_share(report: dict[str, Any], path: Path) -> float:
+    table = pd.read_csv(path)
+    melanoma = table["melanoma" if "melanoma" in table else "target"].to_numpy(np.int64)
+    trained = report["calibration"]["prevalence"]
+    moved = retarget(
+        table["prob"].to_numpy(np.float64), trained=trained, wanted=float(melanoma.mean())
+    )
+    return float(expected_calibration_error(melanoma, moved)(np.ones((1, len(moved))))[0])
 
 
 def _door(verb: str, *arguments: str) -> None:

@@ -327,7 +327,8 @@ def main() -> None:
         elif args.lime:
             name, found = "service_lime", measure_lime(weights, photographs, seconds=args.seconds)
         else:
-            name, found = "service", compare(weights, photographs, seconds=args.seconds)
+            name = f"service_{args.weights.name}" if args.weights else "service"
+            found = compare(weights, photographs, seconds=args.seconds)
     write_json(args.out / f"{name}.json", {**facts, **found})
     print(f"wrote {args.out / name}.json")
 
