@@ -23,7 +23,7 @@ def test_squares_have_the_views_of_tensors_in_their_order(views: int) -> None:
 
 @pytest.mark.parametrize("views", [2, 4])
 def test_views_of_another_order_are_refused_where_they_are_others(views: int) -> None:
-    with pytest.raises(WeightsError, match=f"weights/old was .* {views} views were mirror images"):
+    with pytest.raises(WeightsError, match=rf"weights/old was .* {views} views were mirror images"):
         require_view_order(1, views, "weights/old")
     require_view_order(VIEW_ORDER, views, "weights/new")
 

@@ -175,5 +175,5 @@ def test_folds_scored_over_views_that_were_mirror_images_are_refused(
     facts = json.loads(path.read_text())
     path.unlink()
     path.write_text(json.dumps({**facts, "view_order": 1}))
-    with pytest.raises(WeightsError, match="fold_1 was scored .* 4 views were mirror images"):
+    with pytest.raises(WeightsError, match=r"fold_1 was scored .* 4 views were mirror images"):
         read(weights, trained.recipe)
