@@ -7,7 +7,7 @@ they are bounded until nobody holds them any more, in this process and in those 
 from __future__ import annotations
 
 from api.aside import NICENESS
-from melanoma.data.decoding_process import DecodingProcesses, Wanted
+from melanoma.data.decoding_process import DecodeRequest, DecodingProcesses
 from melanoma.data.decoding_room import DecodingRoom
 from melanoma.data.images import MAX_PIXELS, Photograph, Pixels, count_pixels
 from melanoma.devices import count_cores
@@ -28,7 +28,7 @@ def start_decoding() -> None:
 def decode_square(scorer: Scorer, data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     """The square and its warnings. Raises ImageError."""
     with _WHOLE.hold(count_pixels(data)):
-        square, warnings, _ = _PROCESSES.decode(data, _wanted(scorer))
+        square, warnings, _ = _PROCESSES.decode(data, _decode_request(scorer))
         return square, warnings
 
 
@@ -39,10 +39,12 @@ def decode_to_draw(scorer: Scorer, data: bytes) -> tuple[Photograph, Pixels]:
     Raises ImageError.
     """
     with _WHOLE.hold(count_pixels(data)):
-        square, warnings, pixels = _PROCESSES.decode(data, _wanted(scorer, kept_side=KEPT_SIDE))
+        square, warnings, pixels = _PROCESSES.decode(
+            data, _decode_request(scorer, kept_side=KEPT_SIDE)
+        )
     assert pixels is not None
     return Photograph(pixels, warnings), square
 
 
-def _wanted(scorer: Scorer, *, kept_side: int | None = None) -> Wanted:
-    return Wanted(scorer.bundle.size, scorer.bundle.fit, kept_side)
+def _decode_request(scorer: Scorer, *, kept_side: int | None = None) -> DecodeRequest:
+    return DecodeRequest(scorer.bundle.size, scorer.bundle.fit, kept_side)

@@ -30,7 +30,7 @@ from api.requests import (
 )
 from melanoma.data.images import MAX_BYTES
 
-Wanted = TypeVar("Wanted", bound=ExplainRequest)
+RequestType = TypeVar("RequestType", bound=ExplainRequest)
 
 _BATCH_BYTES = 64_000_000
 _FEW_BYTES = 1_000_000
@@ -73,7 +73,9 @@ BATCH = Accepted(
 )
 
 
-async def read_photograph(request: Request, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
+async def read_photograph(
+    request: Request, request_type: type[RequestType]
+) -> tuple[bytes, RequestType]:
     """The photograph's bytes, not yet decoded, and what is wanted of it.
 
     Raises Refusal when there is not exactly one, or a field that is unknown or cannot be meant.
@@ -221,7 +223,9 @@ def without_name(field: str) -> str:
     )
 
 
-async def _photograph_of(form: FormData, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
+async def _photograph_of(
+    form: FormData, request_type: type[RequestType]
+) -> tuple[bytes, RequestType]:
     files = [f for f in form.getlist("file") if isinstance(f, UploadFile)]
     if len(files) < len(form.getlist("file")):
         raise Refusal("missing_file", without_name("file"))
@@ -262,7 +266,7 @@ async def read_files(files: list[UploadFile]) -> list[bytes]:
     return await run_aside(lambda: [file.file.read() for file in files])
 
 
-def _photograph_in(body: bytes, request_type: type[Wanted]) -> tuple[bytes, Wanted]:
+def _photograph_in(body: bytes, request_type: type[RequestType]) -> tuple[bytes, RequestType]:
     lifted = lift_texts(body)
     parsed = parse_body(lifted.rest, request_type, missing=ONE.missing)
     data = lifted.decode(parsed.image)

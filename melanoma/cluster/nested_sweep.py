@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from melanoma.cluster.searches import Found
+from melanoma.cluster.searches import SearchResult
 from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import RecipeError
 from melanoma.recipe.space import Space, TrialSettings
 from melanoma.storage import read_text, write_json
 from melanoma.training.watchers import Watchers
 
-Search = Callable[[str], Found]  # ALL, or the number of the outer fold that it never sees
+Search = Callable[[str], SearchResult]  # ALL, or the number of the outer fold that it never sees
 
 
 @dataclass(frozen=True)

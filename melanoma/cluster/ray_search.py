@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from melanoma.cluster.searches import Found, spoken
+from melanoma.cluster.searches import SearchResult, spoken
 from melanoma.cluster.trials import Sweep
 from melanoma.errors import DivergedError, MelanomaError, RecipeError
 from melanoma.recipe.space import Range, Space
@@ -23,7 +23,7 @@ def search_by_tune(
     seed: int,
     resources: Mapping[str, float],
     say: Any,
-) -> Found:
+) -> SearchResult:
     """The best of `space.trials` settings drawn at random, half of them given up after each fold.
 
     A trial's state is its runs' folders, which all nodes see; a search that was ended goes on from

@@ -10,7 +10,7 @@ from melanoma.errors import DivergedError, RecipeError
 from melanoma.recipe.space import Range, Space, TrialSettings
 from melanoma.training.watchers import Watchers
 
-Found = tuple[TrialSettings, float]  # the best settings of a search, and their value
+SearchResult = tuple[TrialSettings, float]  # the best settings of a search, and their value
 
 
 def search_by_optuna(
@@ -21,7 +21,7 @@ def search_by_optuna(
     seed: int,
     watchers: Watchers,
     say: Callable[[str], None],
-) -> Found:
+) -> SearchResult:
     """The best settings of `space.trials`, those that an earlier run tried counted in.
 
     Half of the settings are given up after each fold (successive halving, as ASHA on a cluster).

@@ -37,7 +37,7 @@ STUCK_SECONDS = 180.0
 log = logging.getLogger("melanoma.data")
 
 
-class Wanted(NamedTuple):
+class DecodeRequest(NamedTuple):
     """What is to be made of the bytes: a square of `size` cut as `fit` says, and, where `kept` is a
     side in pixels, the whole photograph, shrunk to that at most."""
 
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
     pixels: Pixels | None
 
 
-def decode_here(data: bytes, request: Wanted) -> Decoded:
+def decode_here(data: bytes, request: DecodeRequest) -> Decoded:
     """The same in this process. Raises ImageError."""
     photograph = decode_image(data)
     square = make_square(photograph.pixels, size=request.size, fit=request.fit)
@@ -84,7 +84,7 @@ class DecodingProcesses:
         self._count = 0
         self._changed = threading.Condition()
 
-    def decode(self, data: bytes, request: Wanted) -> Decoded:
+    def decode(self, data: bytes, request: DecodeRequest) -> Decoded:
         """The decoded photograph; waits for a child that is free.
 
         Raises ImageError, also where decoding crashed or took too long, and MemoryError.
@@ -161,7 +161,7 @@ def _start(niceness: int, seconds: float) -> _Child:
     return _Child(process, Connection(ours.detach()))
 
 
-def _ask(child: _Child, data: bytes, request: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
+def _ask(child: _Child, data: bytes, request: DecodeRequest) -> tuple[dict[str, Any], list[Pixels]]:
     """What the child says, and its arrays. Raises EOFError or OSError where it died."""
     child.line.send_bytes(json.dumps(request._asdict()).encode())
     child.line.send_bytes(data)
@@ -201,7 +201,7 @@ def _serve(line: Connection, seconds: float) -> None:
     """Answer until nobody is there to ask."""
     while True:
         try:
-            request = Wanted(**json.loads(line.recv_bytes()))
+            request = DecodeRequest(**json.loads(line.recv_bytes()))
             data = line.recv_bytes()
         except EOFError:
             return
@@ -216,7 +216,7 @@ def _serve(line: Connection, seconds: float) -> None:
             return
 
 
-def _answer(data: bytes, request: Wanted) -> tuple[dict[str, Any], list[Pixels]]:
+def _answer(data: bytes, request: DecodeRequest) -> tuple[dict[str, Any], list[Pixels]]:
     try:
         decoded = decode_here(data, request)
     except ImageError as error:

@@ -19,13 +19,13 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Schedule
 from melanoma.types import Floats, Integers
 
-Found = dict[str, float | None]
+EpochMetrics = dict[str, float | None]
 _RENAMED = {"auprc": "pr_auc"}  # of recipes, and of the catalog
 
 
 def validate(
     recipe: Recipe, logits: Floats, target: Integers, *, shift: float | Sequence[float]
-) -> Found:
+) -> EpochMetrics:
     """`valid_loss` and `auroc`, melanoma against the rest (None where no class is melanoma).
 
     With several outputs also `macro_auroc`, and `accuracy`, `balanced_accuracy` and `macro_f1` of
@@ -38,7 +38,7 @@ def validate(
     if not recipe.is_binary:
         return _of_classes(recipe, logits - np.asarray(shift), target)
     logits = logits[:, 0]
-    metrics: Found = {
+    metrics: EpochMetrics = {
         "valid_loss": float(np.mean(np.logaddexp(0, logits) - target * logits)),
         "auroc": float(roc_auc_score(target, logits)),
     }
@@ -57,7 +57,7 @@ def metric_names() -> dict[str, str]:
     return {name: METRICS[_RENAMED.get(name, name)].short for name in names}
 
 
-def judge(recipe: Recipe, metrics: Found) -> float:
+def judge(recipe: Recipe, metrics: EpochMetrics) -> float:
     """The value of the recipe's selection metric, the higher the better."""
     metric = recipe.selection_metric
     value = metrics["valid_loss" if metric == "loss" else metric]
@@ -65,7 +65,7 @@ def judge(recipe: Recipe, metrics: Found) -> float:
     return -value if metric == "loss" else value
 
 
-def watched(schedule: Schedule, metrics: Found, judged: float) -> float:
+def watched(schedule: Schedule, metrics: EpochMetrics, judged: float) -> float:
     """What a plateau waits for, the higher the better: what judges the epoch, or the loss."""
     loss = metrics["valid_loss"]
     assert loss is not None, "every epoch has one"
@@ -84,10 +84,10 @@ def log_odds(logits: Floats, classes: Sequence[int]) -> Floats:
     return odds
 
 
-def _of_classes(recipe: Recipe, logits: Floats, target: Integers) -> Found:
+def _of_classes(recipe: Recipe, logits: Floats, target: Integers) -> EpochMetrics:
     melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
     own = logits[np.arange(len(target)), target]
-    precision: Found = {}
+    precision: EpochMetrics = {}
     if recipe.selection_metric == "auprc":
         ranked = log_odds(logits, melanoma)
         precision["auprc"] = float(average_precision_score(np.isin(target, melanoma), ranked))

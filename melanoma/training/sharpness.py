@@ -27,7 +27,7 @@ def ascend(
     for parameter in parameters:
         parameter.grad = None
     try:
-        with _statistics_kept(network):
+        with _unchanged_statistics(network):
             again()
     finally:
         with torch.no_grad():
@@ -37,7 +37,7 @@ def ascend(
 
 
 @contextmanager
-def _statistics_kept(network: nn.Module) -> Iterator[None]:
+def _unchanged_statistics(network: nn.Module) -> Iterator[None]:
     buffers = list(network.buffers())
     statistics = [buffer.clone() for buffer in buffers]
     try:

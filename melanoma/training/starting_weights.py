@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from melanoma.data.name_digests import with_known_names
-from melanoma.evaluation.report.schema_parts import StartingWeights as Told
+from melanoma.evaluation.report.schema_parts import StartingWeights as WeightsAudit
 from melanoma.models.backbones import find_backbone
 from melanoma.models.pretrained import find_weights, load_pretrained
 from melanoma.recipe.recipe import Recipe
@@ -139,7 +139,7 @@ def with_start(
 ) -> RunStart:
     """The facts with what the fold starts from, and its leaks behind those that they have."""
     findings = (*facts.leaks, *start.findings)
-    weights_audit = Told(held_out_seen=len(start.overlap), unknown=start.unknown)
+    weights_audit = WeightsAudit(held_out_seen=len(start.overlap), unknown=start.unknown)
     audit = facts.audit.model_copy(
         update={
             "findings": findings,

@@ -96,7 +96,7 @@ def add_sources(
     for part in parts:
         sources = rows_of_fold(tables, joined, part.fold)
         for source in sources:
-            watch.say(_told(source, part.fold))
+            watch.say(_source_sentence(source, part.fold))
         extended_parts.append(replace(part, sources=sources))
     return extended_parts
 
@@ -116,11 +116,13 @@ def audit_sources(
     tables = open_sources(recipe, data, arrays, watch=watch)
     joined = join_folds(array, folds, tables, arrays, watch=watch)
     return tuple(
-        _told(source, fold) for fold in folds.folds for source in rows_of_fold(tables, joined, fold)
+        _source_sentence(source, fold)
+        for fold in folds.folds
+        for source in rows_of_fold(tables, joined, fold)
     )
 
 
-def _told(source: SourceRows, fold: int) -> str:
+def _source_sentence(source: SourceRows, fold: int) -> str:
     return (
         f"fold {fold}: {len(source.rows):,} images of source {source.name} train; "
         f"{source.dropped:,} show a patient, lesion or photograph that is held out"

@@ -9,7 +9,7 @@ import pytest
 from image_bytes import encoded
 
 from api import decoding
-from melanoma.data.decoding_process import Decoded, Wanted
+from melanoma.data.decoding_process import Decoded, DecodeRequest
 from melanoma.data.decoding_room import DecodingRoom
 from melanoma.data.images import decode_image
 from melanoma.scoring.scorer import Scorer
@@ -22,7 +22,7 @@ def test_a_whole_photograph_counts_until_its_square_is_made(
     monkeypatch.setattr(decoding, "_WHOLE", room)
     decode, inside, go = decoding._PROCESSES.decode, threading.Event(), threading.Event()
 
-    def slow_decode(data: bytes, wanted: Wanted) -> Decoded:
+    def slow_decode(data: bytes, wanted: DecodeRequest) -> Decoded:
         inside.set()
         assert go.wait(20)
         assert room._free == 0

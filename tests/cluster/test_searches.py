@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from melanoma.cluster.searches import Found, import_optuna, search_by_optuna, spoken
+from melanoma.cluster.searches import SearchResult, import_optuna, search_by_optuna, spoken
 from melanoma.cluster.trials import ALL, Report, Sweep
 from melanoma.errors import DivergedError, InterruptedRun, RecipeError
 from melanoma.recipe.space import Space, TrialSettings
@@ -60,7 +60,7 @@ def dropout_is_good(settings: TrialSettings, fold: int) -> float:
 
 def search(
     sweep: Known, trials: int, *, space: Any = SPACE, name: str = ALL, said: Any = None
-) -> Found:
+) -> SearchResult:
     return search_by_optuna(
         cast(Sweep, sweep),
         name,

@@ -16,10 +16,10 @@ import psutil
 import pytest
 from image_bytes import encoded
 
-from melanoma.data.decoding_process import DecodingProcesses, Wanted, decode_here
+from melanoma.data.decoding_process import DecodeRequest, DecodingProcesses, decode_here
 from melanoma.errors import ImageError
 
-WANTED = Wanted(32, "center", kept=60)
+WANTED = DecodeRequest(32, "center", kept=60)
 SCENE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 STARTS_ONE = """
 import os, sys
@@ -53,7 +53,7 @@ def _end(processes: DecodingProcesses) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("wanted", [WANTED, WANTED._replace(fit="squash", kept=None)])
 def test_a_child_answers_as_the_decoder_here_does(
-    shared: DecodingProcesses, kind: str, wanted: Wanted
+    shared: DecodingProcesses, kind: str, wanted: DecodeRequest
 ) -> None:
     data = encoded(SCENE, kind)
     found, expected = shared.decode(data, wanted), decode_here(data, wanted)

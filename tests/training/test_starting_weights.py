@@ -21,7 +21,7 @@ from melanoma.data.folds import TEST, FoldTable
 from melanoma.data.name_digests import training_name_digest
 from melanoma.errors import FoldError, InterruptedRun
 from melanoma.evaluation.report.build import pool_audits
-from melanoma.evaluation.report.schema_parts import StartingWeights as Told
+from melanoma.evaluation.report.schema_parts import StartingWeights as WeightsAudit
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
@@ -111,7 +111,7 @@ def test_each_fold_starts_from_the_same_fold_by_a_template(
     for fold in (0, 1):
         run = start(first / "fold_{fold}" / "model.safetensors", place.data(fold))
         assert run.facts.leaks == ()
-        assert run.facts.audit.starting_weights == Told(held_out_seen=0, unknown=False)
+        assert run.facts.audit.starting_weights == WeightsAudit(held_out_seen=0, unknown=False)
         digest = read_facts(first / f"fold_{fold}").files["model.safetensors"]
         assert digest in run.facts.pretrained
         assert "unknown" not in run.facts.pretrained
@@ -252,7 +252,7 @@ def test_a_file_that_no_record_knows_is_said_to_be_unknown(
     assert "net.safetensors is of unknown origin" in said[0]
     run = start(folder / "net.safetensors")
     assert run.facts.pretrained.endswith("from net.safetensors, unknown origin")
-    assert run.facts.audit.starting_weights == Told(held_out_seen=0, unknown=True)
+    assert run.facts.audit.starting_weights == WeightsAudit(held_out_seen=0, unknown=True)
     assert run.facts.leaks == ()
     # And whoever starts from that run is told so in turn.
     later = find_origin(run.folder / "model.safetensors", place.folds, library=tmp_path)

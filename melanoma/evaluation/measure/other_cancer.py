@@ -90,7 +90,10 @@ def other_cancer_statistics(
     """What is resampled for `describe_any_malignancy`, by any_malignancy/NAME."""
     if rule is None or not thresholds:
         return {}
-    target, likely = _any(images), _told(images, thresholds[0], rule).astype(np.float64)
+    target, likely = (
+        _any(images),
+        _other_cancer_likely(images, thresholds[0], rule).astype(np.float64),
+    )
     alone = (images.probability >= thresholds[0].value).astype(np.float64)
     return {
         f"{_KEY}auroc": auroc(target, _sum(images)),
@@ -111,7 +114,7 @@ def describe_any_malignancy(
     if rule is None or not thresholds:
         return None
     flagged = images.probability >= thresholds[0].value
-    likely = _told(images, thresholds[0], rule)
+    likely = _other_cancer_likely(images, thresholds[0], rule)
     names = ("auroc", "sensitivity", "specificity", "sensitivity_alone", "specificity_alone")
     return AnyMalignancy(
         risk=dict(images.risk),
@@ -153,6 +156,6 @@ def _share(images: ScoredImages, others: Sequence[str]) -> Floats:
     return share_if_no_melanoma(images.by_class, images.classes, images.melanoma, others)
 
 
-def _told(images: ScoredImages, threshold: Threshold, rule: OtherCancer) -> Flags:
+def _other_cancer_likely(images: ScoredImages, threshold: Threshold, rule: OtherCancer) -> Flags:
     flagged = images.probability >= threshold.value
     return flagged | (_share(images, rule.classes) >= rule.value)

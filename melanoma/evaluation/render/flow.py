@@ -18,13 +18,13 @@ def draw_flow(content: ReportContent, words: Words) -> str:
     """Boxes from top to bottom; what the record does not tell is "not known"."""
     flow = content.flow or Flow()
     marks: list[str] = []
-    y = _box(marks, 0, 0, _MAIN, [_told(words, "images read", flow.read)])
-    left_out = [_told(words, "not readable", flow.unreadable), *_excluded(flow, words)]
+    y = _box(marks, 0, 0, _MAIN, [_counted(words, "images read", flow.read)])
+    left_out = [_counted(words, "not readable", flow.unreadable), *_excluded(flow, words)]
     below = _box(marks, _SIDE, y + _GAP / 2, WIDTH - _SIDE, left_out, strong=False)
     branch = (y + _GAP / 2 + below) / 2
     marks += [line(_MIDDLE, y, _MIDDLE, below + _GAP / 2, "axis")]
     marks += [line(_MIDDLE, branch, _SIDE, branch, "axis")]
-    y = _box(marks, 0, below + _GAP / 2, _MAIN, [_told(words, "scored", content.data.images)])
+    y = _box(marks, 0, below + _GAP / 2, _MAIN, [_counted(words, "scored", content.data.images)])
     marks.append(line(_MIDDLE, y, _MIDDLE, y + _GAP, "axis"))
     y = _box(marks, 0, y + _GAP, WIDTH, _standards(content, words))
     calls, half = _calls(content, words), (WIDTH - 16) / 2
@@ -51,7 +51,7 @@ def _box(
     return y + height + 1
 
 
-def _told(words: Words, what: str, count: int | None) -> str:
+def _counted(words: Words, what: str, count: int | None) -> str:
     """`10,015 scored`; `images read: not known`."""
     return f"{words(what)}: {_number(words, count)}"
 
@@ -73,8 +73,8 @@ def _excluded(flow: Flow, words: Words) -> list[str]:
         "fold not trained": flow.untrained,
     }
     known = [count for count in reasons.values() if count is not None]
-    lines = [_told(words, "excluded", sum(known) if known else None)]
-    return lines + [_told(words, name, count) for name, count in reasons.items() if count]
+    lines = [_counted(words, "excluded", sum(known) if known else None)]
+    return lines + [_counted(words, name, count) for name, count in reasons.items() if count]
 
 
 def _standards(content: ReportContent, words: Words) -> list[str]:
@@ -84,7 +84,7 @@ def _standards(content: ReportContent, words: Words) -> list[str]:
         return [words("reference standard"), words("not recorded")]
     return [
         words("reference standard"),
-        *(_told(words, words.name(row.value.replace("_", "-")), row.images) for row in rows),
+        *(_counted(words, words.name(row.value.replace("_", "-")), row.images) for row in rows),
     ]
 
 
@@ -93,16 +93,16 @@ def _calls(content: ReportContent, words: Words) -> tuple[list[str], list[str]]:
     if not content.thresholds:
         right = sum(row[i] for i, row in enumerate(content.confusion.counts))
         wrong = content.data.images - right
-        return [_told(words, "called right", right)], [_told(words, "called wrong", wrong)]
+        return [_counted(words, "called right", right)], [_counted(words, "called wrong", wrong)]
     point = content.thresholds[0]
     flagged = [
-        _told(words, "flagged", point.flagged),
-        _told(words, "melanomas", point.true_positives),
-        _told(words, "others", point.false_positives),
+        _counted(words, "flagged", point.flagged),
+        _counted(words, "melanomas", point.true_positives),
+        _counted(words, "others", point.false_positives),
     ]
     not_flagged = [
-        _told(words, "not flagged", point.false_negatives + point.true_negatives),
-        _told(words, "melanomas, missed", point.false_negatives),
-        _told(words, "others", point.true_negatives),
+        _counted(words, "not flagged", point.false_negatives + point.true_negatives),
+        _counted(words, "melanomas, missed", point.false_negatives),
+        _counted(words, "others", point.true_negatives),
     ]
     return flagged, not_flagged
