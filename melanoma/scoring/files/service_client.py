@@ -295,7 +295,5 @@ def _error(reply: Reply, address: str) -> Exception:
     if reply.status == 404:
         return RecipeError(f"--url {address}: {message}")
     number = _spoken(error.get("request_id") or "")
-    return ServiceError(
-        f"{address} answers {reply.status} {code}: {message}"
-        + (f" (request {number})" * bool(number))
-    )
+    asked = f" (request {number})" * bool(number)
+    return ServiceError(f"{address} answers {reply.status} {code}: {message}{asked}")
