@@ -64,7 +64,8 @@ def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
         y = place / (panel + 1.75)
         _fit(figure.text(0.02, y, _literal(text), color=color, fontsize=size), _WIDE)
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    # Packing harder takes longer than all of the drawing.
+    figure.savefig(file, format="png", pil_kwargs={"compress_level": 1})
     return file.getvalue()
 
 
