@@ -202,7 +202,8 @@ def test_b7_several_lesions_of_one_patient_are_scored_together(
     plain = patient(scorer.bundle)
     assert plain["distinct_lesions"] == 5  # a copy is no lesion
     own = [result["melanoma_probability"] for result in plain["results"]]
-    assert own[0] == own[5]
+    # Not to the bit: the copy may have come into another batch, which rounds otherwise.
+    assert own[5] == pytest.approx(own[0], abs=1e-6)
     odds = logit(np.array(own[:5]))
     for number, result in enumerate(plain["results"][:5]):
         assert result["rank_in_patient"] == 1 + int((odds > odds[number]).sum())
