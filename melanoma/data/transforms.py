@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from melanoma.data.symmetries import SYMMETRIES
 from melanoma.recipe.sections import Scaling
 
 Normalize = str | Scaling  # a name in NORMALIZATIONS, or own values
@@ -49,7 +50,10 @@ def _scaling(normalize: Normalize, device: torch.device) -> tuple[torch.Tensor, 
 
 
 def dihedral_views(images: torch.Tensor, views: int) -> list[torch.Tensor]:
-    """The first `views` of a square's eight symmetries, in the order of data/symmetries.py."""
-    mirrored, upside_down = images.flip(3), images.flip(2)
-    turned = [images, images.flip((2, 3)), mirrored.transpose(2, 3), upside_down.transpose(2, 3)]
-    return [*turned, mirrored, upside_down, *(view.transpose(2, 3) for view in turned[:2])][:views]
+    """The first `views` of SYMMETRIES of (B, C, S, S), each of that shape."""
+    laid = []
+    for symmetry in SYMMETRIES[:views]:
+        axes = symmetry.flipped(rows=2, columns=3)
+        flipped = images.flip(axes) if axes else images
+        laid.append(flipped.transpose(2, 3) if symmetry.transposed else flipped)
+    return laid

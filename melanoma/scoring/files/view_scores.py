@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from melanoma.data.images import MAX_FILE_BYTES, Pixels, decode_image
+from melanoma.data.symmetries import SYMMETRIES
 from melanoma.data.transforms import dihedral_views
 from melanoma.scoring.files.score_rows import save_rows
 
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
     from melanoma.scoring.scorer import Scorer
 
-# In the order of dihedral_views; a transposed one has its rows and columns exchanged.
-VIEWS = (
-    *("upright", "half_turn", "mirrored_transposed", "upside_down_transposed"),
-    *("mirrored", "upside_down", "upright_transposed", "half_turn_transposed"),
-)
+VIEWS = tuple(symmetry.name for symmetry in SYMMETRIES)
 
 
 def score_views(scorer: Scorer, square: Pixels) -> list[dict[str, Any]]:
