@@ -8,7 +8,7 @@ the fingerprint of a crop comes from the same 32 px: no image is turned or cut t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -85,9 +85,7 @@ class Fingerprints(NamedTuple):
     grey: Pixels
 
 
-def make_fingerprints(
-    squares: Squares, blocks: Iterator[Integers] | Sequence[Integers]
-) -> Fingerprints:
+def make_fingerprints(squares: Squares, blocks: Iterable[Integers]) -> Fingerprints:
     """The fingerprints of the rows in `blocks`, in their order."""
     parts = [_of_block(squares.rows(block)) for block in blocks if len(block)]
     if not parts:
@@ -102,9 +100,7 @@ def make_fingerprints(
     return Fingerprints(crops[0], crops, np.concatenate([grey for _, grey in parts]))
 
 
-def whole_fingerprints(
-    squares: Squares, blocks: Iterator[Integers] | Sequence[Integers]
-) -> Floats32:
+def whole_fingerprints(squares: Squares, blocks: Iterable[Integers]) -> Floats32:
     """(N, D): those of the whole images alone, of the rows in `blocks`, in their order."""
     parts = [
         _fingerprint(_coarse(gray_squares(squares.rows(b))), WINDOWS[0]) for b in blocks if len(b)

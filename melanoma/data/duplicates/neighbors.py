@@ -45,7 +45,7 @@ class Prints:
         self._squares, self.rows = squares, rows
         blocks = blocks_of(rows)
         reported_blocks = progress(blocks, total=len(blocks), desc="fingerprints", unit="block")
-        self.whole = whole_fingerprints(squares, reported_blocks)  # type: ignore[arg-type]
+        self.whole = whole_fingerprints(squares, reported_blocks)
 
     def __len__(self) -> int:
         return len(self.rows)
