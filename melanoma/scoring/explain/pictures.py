@@ -6,7 +6,6 @@ service may draw in a thread.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -17,6 +16,7 @@ from skimage.segmentation import find_boundaries
 from melanoma.data.images import Pixels, scored_part
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
+from melanoma.types import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ _INK, _MUTED = "#1f2933", "#52606d"
 _BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)
 _LIGHT, _DARK = (255, 255, 255), (0, 0, 0)  # an edge of two lines is seen on pale and dark alike
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
-_LONGEST_SIDE = 640
+_WIDTH, _DPI, _PANEL = 10.0, 110, 0.46  # inches, their dots, and a panel's share of the width
 _WIDE = 0.96  # of the figure's width, for a line below both panels
 _SMALLEST = 7.0  # points of a line that had to be set smaller
 # Viridis's own: lighter step by step, so that it is read without colors too.
@@ -44,18 +44,29 @@ def import_drawing() -> None:
 
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     """PNG: the scored part of the photograph `pixels` (H, W, 3), and the explanation over it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(lay_out_explanation(explanation, pixels))  # has no types
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())
+    # Packing harder takes longer than all of the drawing.
+    how = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+    return cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGBA2BGR), how)[1].tobytes()
+
+
+def lay_out_explanation(explanation: Explanation, pixels: Pixels) -> Figure:
+    """What draw_explanation draws."""
     # Matplotlib takes a second to import, and an explanation may be wanted without its picture.
     from matplotlib.figure import Figure
 
-    part = _shrink(scored_part(pixels, fit=explanation.fit))
+    part = _to_panel(scored_part(pixels, fit=explanation.fit))
     height, width = part.shape[:2]
-    panel = 4.6 * height / width
-    figure = Figure(figsize=(10.0, panel + 1.75), dpi=110, facecolor="white")
+    panel = _WIDTH * _PANEL * height / width
+    figure = Figure(figsize=(_WIDTH, panel + 1.75), dpi=_DPI, facecolor="white")
     # Margins in shares of the figure: the panels keep the photograph's proportions.
     low, high = 1.15 / (panel + 1.75), 1 - 0.55 / (panel + 1.75)
-    left = figure.add_axes((0.02, low, 0.46, high - low))
-    right = figure.add_axes((0.52, low, 0.46, high - low))
-    left.imshow(part)
+    left, right = (_bare(figure, (x, low, _PANEL, high - low)) for x in (0.02, 0.52))
+    _show(left, part)
     _title(left, "Photograph, as far as it is scored")
     EXPLAINERS[explanation.method].draw(figure, right, part, explanation)
     caption, details = _caption(explanation), _details(explanation)
@@ -63,10 +74,7 @@ def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     for place, text, color, size in ((0.42, caption, _INK, 9.5), (0.16, details, _MUTED, 8.0)):
         y = place / (panel + 1.75)
         _fit(figure.text(0.02, y, _literal(text), color=color, fontsize=size), _WIDE)
-    file = io.BytesIO()
-    # Packing harder takes longer than all of the drawing.
-    figure.savefig(file, format="png", pil_kwargs={"compress_level": 1})
-    return file.getvalue()
+    return figure
 
 
 def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
@@ -91,7 +99,7 @@ def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplana
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
 
-    axes.imshow(tint_segments(part, explanation))
+    _show(axes, tint_segments(part, explanation))
     _title(axes, f"{EXPLAINERS[explanation.method].title}: for and against {explanation.target}")
     labels = _grow(explanation.segments, part)
     for number in explanation.largest():
@@ -115,27 +123,34 @@ def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplana
 
 def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation) -> None:
     """The map over the photograph, each of its cells as large as it is, and its scale."""
-    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
 
     height, width = part.shape[:2]
-    # Not smoothed: a map of 4 x 4 cells must not look as if it knew the lesion's edge.
-    heat = cv2.resize(explanation.heat, (width, height), interpolation=cv2.INTER_NEAREST)
     rows, columns = explanation.heat.shape
-    axes.imshow(part)
-    # Where nothing speaks for the class, the photograph itself is seen.
     colors = LinearSegmentedColormap.from_list("heat", _HEAT_COLORS)
-    axes.imshow(heat, cmap=colors, vmin=0, vmax=1, alpha=0.1 + 0.45 * heat)
+    # Where nothing speaks for the class, the photograph itself is seen.
+    shares = (0.1 + 0.45 * explanation.heat)[..., None]
+    layer = np.concatenate([colors(explanation.heat)[..., :3] * 255 * shares, 1 - shares], axis=2)
+    # Not smoothed: a map of 4 x 4 cells must not look as if it knew the lesion's edge.
+    grown = cv2.resize(layer.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    _show(axes, (part * grown[..., 3:] + grown[..., :3]).round().astype(np.uint8))
     grid: dict[str, Any] = {"color": "white", "alpha": 0.45, "linewidth": 0.6}
     axes.hlines(np.arange(1, rows) * height / rows - 0.5, -0.5, width - 0.5, **grid)
     axes.vlines(np.arange(1, columns) * width / columns - 0.5, -0.5, height - 0.5, **grid)
     _title(axes, f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
+    _draw_scale(figure, axes, colors(np.linspace(0, 1, 256))[None, :, :3])
+
+
+def _draw_scale(figure: Figure, axes: Axes, colors: Floats) -> None:
+    """The colors (1, n, 3) from low to high below the axes."""
     box = axes.get_position()
-    place = figure.add_axes((box.x0 + 0.1 * box.width, box.y0 - 0.035, 0.8 * box.width, 0.022))
-    figure.colorbar(ScalarMappable(cmap=colors), cax=place, orientation="horizontal").set_ticks(
-        [0, 0.5, 1], labels=["low", "evidence for the class", "high"]
-    )
-    place.tick_params(labelsize=8.5, length=0, colors=_INK)
+    x, width, y = box.x0 + 0.1 * box.width, 0.8 * box.width, box.y0 - 0.035
+    scale = _bare(figure, (x, y, width, 0.022))
+    scale.imshow((colors * 255).astype(np.uint8), interpolation="nearest", aspect="auto")
+    for share, text in ((0, "low"), (0.5, "evidence for the class"), (1, "high")):
+        figure.text(
+            *(x + share * width, y - 0.008, text), color=_INK, fontsize=8.5, ha="center", va="top"
+        )
 
 
 def _caption(explanation: Explanation) -> str:
@@ -153,10 +168,26 @@ def _details(explanation: Explanation) -> str:
     return f"{model.name} {model.digest[:8]}, {who}; {explanation.details}."
 
 
-def _title(axes: Axes, text: str) -> None:
-    written = axes.set_title(_literal(text), color=_INK, fontsize=11, weight="bold", loc="left")
+def _bare(figure: Figure, place: tuple[float, float, float, float]) -> Axes:
+    """Axes without ticks, whose making and measuring takes longer than a photograph's drawing."""
+    axes = figure.add_axes(place, xticks=[], yticks=[])
     axes.set_axis_off()
-    _fit(written, axes.get_position().width)
+    return axes
+
+
+def _show(axes: Axes, pixels: Pixels) -> None:
+    # As large as it is drawn, to a pixel: matplotlib's resampling costs much and would add nothing.
+    axes.imshow(pixels, interpolation="nearest")
+
+
+def _title(axes: Axes, text: str) -> None:
+    box, figure = axes.get_position(), axes.get_figure(root=True)
+    assert figure is not None
+    above = 6 / 72 / figure.get_size_inches()[1]  # six points, as axes leave below their title
+    written = figure.text(
+        *(box.x0, box.y1 + above, _literal(text)), color=_INK, fontsize=11, weight="bold"
+    )
+    _fit(written, box.width)
 
 
 def _fit(text: Text, share: float) -> None:
@@ -194,11 +225,12 @@ def _share(color: tuple[int, int, int]) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def _shrink(part: Pixels) -> Pixels:
+def _to_panel(part: Pixels) -> Pixels:
+    """As wide as a panel, in its proportions."""
     height, width = part.shape[:2]
-    scale = _LONGEST_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    wide = round(_WIDTH * _PANEL * _DPI)
+    method = cv2.INTER_AREA if wide < width else cv2.INTER_CUBIC
+    size = (wide, max(1, round(height * wide / width)))
     return cv2.resize(part, size, interpolation=method).astype(np.uint8, copy=False)
 
 
