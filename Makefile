@@ -9,6 +9,9 @@ PORT ?= 8000
 SHIPPED := weights/dermoscopy_mobilenet
 WEIGHTS ?= $(SHIPPED)
 export NO_ALBUMENTATIONS_UPDATE := 1
+# What Python compiles is kept, wherever else it is not: every process that a test starts would
+# compile hundreds of modules anew, three seconds each.
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 
 .PHONY: help setup demo serve test test-quick test-cluster lint docs lock image clean
