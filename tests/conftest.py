@@ -167,9 +167,26 @@ def set_by_hand() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def few_superpixels() -> Iterator[None]:
-    """LIME looks for superpixels in a quarter of the pixels, which is most of its time: for what is
-    no matter of where they lie."""
+def superpixels_once() -> Iterator[None]:
+    """LIME finds the superpixels of a photograph, which is most of its time, once a module."""
+    from melanoma.scoring.explain.lime import find_segments
+
+    known: dict[tuple[bytes, int], Any] = {}
+
+    def find(part: Any, *, seed: int) -> Any:
+        key = part.tobytes(), seed
+        if key not in known:
+            known[key] = find_segments(part, seed=seed)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("melanoma.scoring.explain.explainers.find_segments", find)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_superpixels(superpixels_once: None) -> Iterator[None]:
+    """And looks for them in a quarter of the pixels: for what is no matter of where they lie."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("melanoma.scoring.explain.lime.LONGEST_SIDE", 128)
         yield

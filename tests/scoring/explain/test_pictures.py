@@ -19,7 +19,7 @@ from melanoma.scoring.explain.pictures import (
     tint_segments,
 )
 
-pytestmark = pytest.mark.slow  # together they take many seconds
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("superpixels_once")]
 
 PATCH = Box(0.55, 0.60, 0.67, 0.70)
 PHOTOGRAPH = draw_marked_photograph(PATCH)
