@@ -107,7 +107,9 @@ def _css(colors: dict[str, str]) -> str:
     rules = re.sub(r"/\*.*?\*/\s*", "", CHARTS_CSS.read_text(encoding="utf-8"), flags=re.DOTALL)
     for name, color in colors.items():
         rules = rules.replace(f"var(--chart-{name})", color)
-    return f"svg {{ background: {colors['back']}; font-family: system-ui, sans-serif; }}\n{rules}"
+    # As on the page, an axis' last number may stand out of its chart by half.
+    own = f"svg {{ background: {colors['back']}; font-family: system-ui, sans-serif; }}\n"
+    return f"{own}svg svg {{ overflow: visible; }}\n{rules}"
 
 
 def _heading(content: ReportContent) -> str:
