@@ -44,13 +44,13 @@ def start_service(folder: Path, log: Path, *, python: tuple[str, ...] = ()) -> S
     options = ("--weights", str(folder), "--port", "0", "--device", "cpu")
     with log.open("w") as sink:
         process = forked.start(*command, *options, log=sink)
-    for _ in range(600):
+    for _ in range(3000):
         found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         if found:
             return Served(process, found[0])
         if process.poll() is not None:
             break
-        time.sleep(0.1)
+        time.sleep(0.02)
     process.kill()
     raise AssertionError(f"the service did not start: {log.read_text()}")
 

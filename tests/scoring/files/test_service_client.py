@@ -27,6 +27,7 @@ from melanoma.scoring.files.service_client import RemoteScorer
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
 Door = Callable[..., Any]
+TOKEN = "s3cret"
 RECIPE = ("--config", ROOT / "configs/demo.yaml", "--device", "cpu")
 
 
@@ -35,8 +36,9 @@ def served(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         # An explanation gives way to whatever else this machine does; here it is waited for.
         patch.setenv("MELANOMA_LIME_SECONDS", "600")
+        patch.setenv("MELANOMA_TOKEN", TOKEN)  # the client's as well
         found = start_service(bundle_folder, tmp_path_factory.mktemp("served") / "log")
-    yield found
+        yield found
     found.process.kill()
     found.process.wait()
 
@@ -237,21 +239,15 @@ def test_explained_images_have_their_pictures_beside_the_table(
 
 
 def test_a_service_with_a_token_is_asked_with_it(
-    bundle_folder: Path, one: Path, tmp_path: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
+    served: Served, one: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MELANOMA_TOKEN", "s3cret")
-    guarded = start_service(bundle_folder, tmp_path / "log")
-    try:
-        assert call_door("predict", one, "--url", guarded.address).code == 0
-        monkeypatch.delenv("MELANOMA_TOKEN")
-        for options in ([], ["--token", "other"]):
-            answer = call_door("predict", one, "--url", guarded.address, *options)
-            assert (answer.code, answer.err.count("\n")) == (2, 1)
-            assert "--token, or MELANOMA_TOKEN" in answer.err
-        assert call_door("predict", one, "--url", guarded.address, "--token", "s3cret").code == 0
-    finally:
-        guarded.process.kill()
-        guarded.process.wait()
+    assert call_door("predict", one, "--url", served.address).code == 0
+    monkeypatch.delenv("MELANOMA_TOKEN")
+    for options in ([], ["--token", "other"]):
+        answer = call_door("predict", one, "--url", served.address, *options)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "--token, or MELANOMA_TOKEN" in answer.err
+    assert call_door("predict", one, "--url", served.address, "--token", TOKEN).code == 0
 
 
 def test_a_submission_is_filled_by_a_service(served: Served, one: Path, call_door: Door) -> None:
@@ -260,7 +256,9 @@ def test_a_submission_is_filled_by_a_service(served: Served, one: Path, call_doo
     assert answer.code == 0, answer.err
     (target,) = pd.read_csv("submission.csv")["target"]
     assert target == pytest.approx(
-        RemoteScorer(served.address).answer([one.read_bytes()])[0]["melanoma_probability"]
+        RemoteScorer(served.address, token=TOKEN).answer([one.read_bytes()])[0][
+            "melanoma_probability"
+        ]
     )
 
 
@@ -384,7 +382,7 @@ def speaking(posts: Script, info: bytes = INFO, status: int = 200) -> Iterator[t
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", seen
         server.shutdown()
 
