@@ -37,15 +37,15 @@ class Frozen(NamedTuple):
 
 @pytest.fixture(scope="module")
 def frozen(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Frozen:
-    """Two members with heads of two layers over one frozen ResNet-18, on the bundle's phantoms."""
+    """Two members with heads of two layers over one frozen backbone, on the bundle's phantoms."""
     base = tmp_path_factory.mktemp("frozen")
     torch.manual_seed(4)
-    backbone = make_classifier("resnet18", outputs=1).backbone
-    save_file(backbone.state_dict(), base / "resnet18.safetensors")
+    backbone = make_classifier("tiny_resnet", outputs=1).backbone
+    save_file(backbone.state_dict(), base / "backbone.safetensors")
     values = trained.recipe.model_dump(mode="json")
     values["model"] = {
-        "backbone": "resnet18",
-        "pretrained": str(base / "resnet18.safetensors"),
+        "backbone": "tiny_resnet",
+        "pretrained": str(base / "backbone.safetensors"),
         "freeze_backbone": True,
         "head": {"hidden": [20, 10], "dropout": 0.5, "activation": "silu"},
     }

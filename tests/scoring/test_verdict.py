@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.evaluation.measure.other_cancer import OtherCancer
-from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.bundle.shipped_copy import ship_bundle
+from melanoma.evaluation.report.assemble import retarget_report
+from melanoma.recipe.overrides import load_recipe
+from melanoma.scoring.bundle.bundle import load_bundle, read_manifest
+from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.verdict import Verdict, make_verdict, sum_by_risk
 
@@ -55,10 +57,14 @@ def test_a_nevus_is_no_all_clear(shipped: Scorer) -> None:
     assert "no all-clear" in verdict["text"]  # type: ignore[index]
 
 
-def test_the_verdict_stays_where_melanoma_is_rarer(shipped: Scorer, tmp_path: Path) -> None:
-    moved = Scorer(ship_bundle(shipped.bundle, tmp_path / "clinic", prevalence=0.01).bundle)
+def test_the_verdict_stays_where_melanoma_is_rarer(shipped: Scorer) -> None:
+    report = retarget_report(shipped.bundle.report, 0.01)
+    numbers = served_numbers(report, load_recipe(SHIPPED / "recipe.yaml"))
+    manifest = json.loads((SHIPPED / "manifest.json").read_text())
+    manifest |= json.loads(json.dumps(numbers))
+    moved = Scorer(read_manifest(SHIPPED, manifest, report), members=shipped.members)
     logits = shipped.member_logits(
-        np.random.default_rng(1).integers(0, 256, (6, 128, 128, 3), dtype=np.uint8)
+        np.random.default_rng(1).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     )
     for here, there in zip(shipped.calibrate(logits), moved.calibrate(logits), strict=True):
         one, other = shipped.answer(here), moved.answer(there)

@@ -24,7 +24,7 @@ def bundle_folder(trained: TinyRun) -> Path:
     return trained.folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(bundle_folder: Path) -> Bundle:
     return load_bundle(bundle_folder)
 
@@ -35,8 +35,9 @@ def of_classes(folder_run: Any) -> Bundle:
     return load_bundle(folder_run.weights)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hub_folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
     folder = tmp_path_factory.mktemp("exported") / "hub"
     export_huggingface(bundle, folder, ExportOptions())
     return folder
