@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ from melanoma.types import Flags, Floats, Integers
 # Weights (resamples, images) -> a value a resample.
 Statistic = Callable[[Floats], Floats]
 _BLOCK = 4_000_000  # weights held at a time
-_AT_ONCE = 32  # resamples a product: the sums of one block stay in the cache
+# Resamples a product: the sums of one block stay in the cache, and of few images there are more.
+_AT_ONCE, _CACHED = 32, 300_000
+_FEW = 64  # sums of a statistic that others may need as well; a ranking's thousands are its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +115,16 @@ def bootstrap_values(
     """Every statistic on all rows and in each resample, paired: resample i is one draw for all."""
     count = int(groups.max()) + 1
     ones = np.ones((1, len(groups)))
-    per_draw = {name: _per_draw(statistic, groups) for name, statistic in statistics.items()}
+    shared, per_draw = _per_draw(statistics, groups)
     values = {name: np.empty(resamples) for name in statistics}
-    block = max(1, min(_AT_ONCE, _BLOCK // max(count, len(groups))))
+    weights = max(count, len(groups))
+    block = max(1, min(_BLOCK // weights, max(_AT_ONCE, _CACHED // weights)))
     done = 0
     for times in _draws(count, resamples=resamples, block=block, rng=rng):
         drawn = np.ascontiguousarray(times.T, dtype=np.float64)
+        sums = shared @ drawn
         for name, evaluate in per_draw.items():
-            values[name][done : done + len(times)] = evaluate(drawn)
+            values[name][done : done + len(times)] = evaluate(drawn, sums)
         done += len(times)
     return {
         name: Resampled(float(statistic(ones)[0]), values[name])
@@ -139,15 +144,54 @@ def _draws(
         yield times.reshape(size, count)
 
 
-def _per_draw(statistic: Statistic, groups: Integers) -> Callable[[Floats], Floats]:
-    """How often each group was drawn, (groups, b) -> (b,) values of the statistic."""
-    if not isinstance(statistic, SumStatistic):
-        return lambda times: statistic(np.ascontiguousarray(times[groups].T))
-    count, rows = int(groups.max()) + 1, len(groups)
-    members = sparse.csr_array((np.ones(rows), (np.arange(rows), groups)), shape=(rows, count))
-    per_group = sparse.csr_array(statistic.columns @ members)
-    combine = statistic.combine
-    return lambda times: combine(per_group @ times)
+def _per_draw(
+    statistics: Mapping[str, Statistic], groups: Integers
+) -> tuple[sparse.csr_array, dict[str, Callable[[Floats, Floats], Floats]]]:
+    """(sums, groups) that statistics share, and each one's (b,) values of a block of resamples.
+
+    These are of how often each group was drawn, (groups, b), and the shared sums of it, (sums, b).
+    """
+    count, images = int(groups.max()) + 1, len(groups)
+    places = (np.arange(images), groups)
+    members = sparse.csr_array((np.ones(images), places), shape=(images, count))
+    few = {
+        name: statistic.columns
+        for name, statistic in statistics.items()
+        if isinstance(statistic, SumStatistic) and statistic.columns.shape[0] <= _FEW
+    }
+    shared, rows = _distinct_rows(few, images)
+
+    def evaluator(name: str, statistic: Statistic) -> Callable[[Floats, Floats], Floats]:
+        if not isinstance(statistic, SumStatistic):
+            return lambda times, _: statistic(np.ascontiguousarray(times[groups].T))
+        combine = statistic.combine
+        if name in rows:
+            return lambda _, sums: combine(sums[rows[name]])
+        per_group = sparse.csr_array(statistic.columns @ members)
+        return lambda times, _: combine(per_group @ times)
+
+    return sparse.csr_array(shared @ members), {
+        name: evaluator(name, statistic) for name, statistic in statistics.items()
+    }
+
+
+def _distinct_rows(
+    tables: Mapping[str, sparse.csr_array], images: int
+) -> tuple[sparse.csr_array, dict[str, Integers]]:
+    """The rows of all tables (.., images), each once, and which of them are each table's.
+
+    Half of what a report sums is the number of images, of melanomas or of the others once more.
+    """
+    stacked = sparse.csr_array(sparse.vstack([sparse.csr_array((0, images)), *tables.values()]))
+    stacked.sort_indices()
+    known: dict[tuple[bytes, bytes], int] = {}
+    row = np.empty(stacked.shape[0], np.int64)
+    for number, (a, b) in enumerate(pairwise(stacked.indptr.tolist())):
+        content = (stacked.indices[a:b].tobytes(), stacked.data[a:b].tobytes())
+        row[number] = known.setdefault(content, len(known))
+    first = np.unique(row, return_index=True)[1]
+    cuts = pairwise(np.cumsum([0, *(table.shape[0] for table in tables.values())]))
+    return stacked[first], {name: row[a:b] for name, (a, b) in zip(tables, cuts, strict=True)}
 
 
 def is_recentered(statistic: Statistic) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from melanoma.evaluation.metrics.bootstrap import (
     bootstrap_intervals,
     bootstrap_values,
 )
-from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
+from melanoma.evaluation.metrics.decisions import accuracy_at, sensitivity_at, specificity_at
 from melanoma.evaluation.metrics.delong import delong_interval
 from melanoma.evaluation.metrics.probability_scores import (
     brier_score,
@@ -89,7 +90,8 @@ def test_the_interval_is_the_bootstrap_s_done_the_slow_way() -> None:
     for _ in range(500):
         drawn = rng.integers(0, groups.max() + 1, groups.max() + 1)
         rows = np.concatenate([np.flatnonzero(groups == g) for g in drawn])
-        slow.append(roc_auc_score(target[rows], score[rows]))
+        caught, spared = (score[rows][target[rows] == label] for label in (1, 0))
+        slow.append((caught[:, None] > spared).mean())
     assert found.value == pytest.approx(roc_auc_score(target, score))
     low, high = np.percentile(slow, [2.5, 97.5])
     assert (found.low, found.high) == (
@@ -175,16 +177,18 @@ def test_sums_within_groups_give_what_weights_of_images_give(alone: bool) -> Non
     target, score, patient = _clustered()
     groups = np.arange(len(patient)) if alone else _rng().permutation(60)[patient]
     probability = 1 / (1 + np.exp(-score))
-    for make in (auroc, average_precision, brier_score, log_loss):
-        summed = make(target, probability)
-
-        def plain(weights: bootstrap.Floats, of: Statistic = summed) -> bootstrap.Floats:
-            return of(weights)
-
-        both = {"summed": summed, "plain": plain}
-        found = bootstrap_values(both, groups, resamples=100, rng=_rng(1))
-        assert found["summed"].values == pytest.approx(found["plain"].values, abs=1e-12)
-        assert found["summed"].value == found["plain"].value
+    summed: dict[str, Statistic] = {
+        make.__name__: make(target, probability)
+        for make in (auroc, average_precision, brier_score, log_loss)
+    }
+    for make in (sensitivity_at, specificity_at, accuracy_at):
+        summed |= {f"{make.__name__} {t}": make(t, target, probability) for t in (0.3, 0.7)}
+    plain = {name: partial(statistic.__call__) for name, statistic in summed.items()}
+    found = bootstrap_values(summed, groups, resamples=100, rng=_rng(1))
+    expected = bootstrap_values(plain, groups, resamples=100, rng=_rng(1))
+    for name in summed:
+        assert found[name].values == pytest.approx(expected[name].values, abs=1e-12)
+        assert found[name].value == expected[name].value
 
 
 @pytest.mark.parametrize("block", [1, 10_000])
