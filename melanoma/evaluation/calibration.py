@@ -124,21 +124,21 @@ def choose_method(
     *,
     groups: Integers,
     melanoma: Sequence[int] = (),
-) -> Method:
+) -> tuple[Method, Floats]:
     """Scale where it helps out of fold: cross-fitted, the log loss is smaller than without it, over
-    all images and in more than half of the folds. Else identity.
+    all images and in more than half of the folds. Else identity. With its cross-fitted
+    probabilities.
 
     The log loss is that of melanoma or not, which is what is served and judged; over all classes
-    where none is melanoma. Logits and groups are as in `crossfit_probabilities`.
+    where none is melanoma. Logits, groups and what is raised are as in `crossfit_probabilities`.
     """
     parts = crossfit_parts(folds, groups)
-    if len(np.unique(parts)) < 2:
-        return "identity"
     scaled = crossfit_probabilities(logits, target, folds, groups=groups)
     plain = expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1)
     gain = _losses(plain, target, melanoma) - _losses(scaled, target, melanoma)
     better = [gain[parts == part].mean() > 0 for part in np.unique(parts)]
-    return "scale" if gain.mean() > 0 and sum(better) > len(better) / 2 else "identity"
+    helps = gain.mean() > 0 and sum(better) > len(better) / 2
+    return ("scale", scaled) if helps else ("identity", plain)
 
 
 def _losses(probabilities: Floats, target: Integers, melanoma: Sequence[int]) -> Floats:

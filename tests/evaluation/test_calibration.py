@@ -359,7 +359,11 @@ def test_scaling_that_does_not_help_out_of_fold_is_left_out() -> None:
     truth = rng.normal(size=(600, 1)) * 2
     target = (rng.random(600) < 1 / (1 + np.exp(-truth[:, 0]))).astype(np.int64)
     folds, groups = np.arange(600) % 3, np.arange(600)
-    assert choose_method(truth, target, folds, groups=groups) == "identity"
-    assert choose_method(truth * 4, target, folds, groups=groups) == "scale"
+    for logits, method in ((truth, "identity"), (truth * 4, "scale")):
+        chosen, held_out = choose_method(logits, target, folds, groups=groups)
+        assert chosen == method
+        assert np.array_equal(
+            held_out, crossfit_probabilities(logits, target, folds, method=method)
+        )
     plain = fit_calibration(truth, target, method="identity")
     assert np.allclose(plain.probabilities(truth), 1 / (1 + np.exp(-truth)))

@@ -174,15 +174,13 @@ def _calibrate(
     folds = scores.frame["fold"].to_numpy(np.int64)
     require_differing_scores(logits, folds, recipe.classes)
     asked = recipe.evaluation.calibration
-    method = (
-        choose_method(logits, scores.target, folds, groups=scores.groups, melanoma=numbers)
+    held_out = (logits, scores.target, folds)
+    method, crossfit = (
+        choose_method(*held_out, groups=scores.groups, melanoma=numbers)
         if asked == "auto"
-        else asked
+        else (asked, crossfit_probabilities(*held_out, groups=scores.groups, method=asked))
     )
     calibration = fit_calibration(logits, scores.target, method=method, melanoma=numbers)
-    crossfit = crossfit_probabilities(
-        logits, scores.target, folds, groups=scores.groups, method=method
-    )
     frame = scores.frame[["image_name", "patient_id", "group", "label", "target", "fold"]]
     if table is not None:
         more = table.drop(columns=[c for c in frame if c != "image_name"], errors="ignore")
