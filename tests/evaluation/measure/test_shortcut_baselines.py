@@ -26,8 +26,12 @@ from melanoma.recipe.sections import Folds
 pytestmark = pytest.mark.slow  # together they take many seconds
 
 
+NO_FILE_FACTS = {"width": np.nan, "height": np.nan, "bytes": np.nan}
+CLINICAL_ALONE = {**NO_FILE_FACTS, "patient_id": ""}  # one line instead of four
+
+
 def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:
-    """Patients of 1 to 5 images in five folds, a label by chance, and all that a table can hold."""
+    """Patients of 1 to 5 images in three folds, a label by chance, and what a table can hold."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(patients), rng.integers(1, 6, patients))
     count = len(patient)
@@ -43,7 +47,7 @@ def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFra
             "height": rng.integers(400, 4000, count).astype(float),
             "bytes": rng.integers(20_000, 4_000_000, count).astype(float),
             "group": [f"g{p}" for p in patient],
-            "fold": rng.integers(0, 5, patients)[patient],
+            "fold": rng.integers(0, 3, patients)[patient],
         }
     )
     return frame.assign(**columns)
@@ -96,12 +100,12 @@ def test_images_per_patient_are_counted_and_told() -> None:
     assert lines(measured(frame))[IMAGES_PER_PATIENT].auroc.value == 1
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_shuffled_label_is_told_by_no_baseline(seed: int) -> None:
     found = measured(fold_frame(seed=seed))
     assert len(found.lines) == 4
     for line in found.lines:
-        # 16 intervals of 95 %: one without 0.5 in it is to be expected, one far from it is not.
+        # 8 intervals of 95 %: one without 0.5 in it may well be among them, one far from it not.
         width = line.auroc.high - line.auroc.low
         assert line.auroc.low - width / 4 < 0.5 < line.auroc.high + width / 4
 
@@ -114,7 +118,7 @@ def test_a_fold_s_own_labels_change_nothing_of_what_is_said_of_it() -> None:
     turned = np.where(fold == 2, 1 - target, target)
     second = held_out_scores(inputs, turned, fold, seed=0)
     assert np.array_equal(first[fold == 2], second[fold == 2])
-    assert not np.array_equal(first[fold == 3], second[fold == 3])
+    assert not np.array_equal(first[fold == 1], second[fold == 1])
 
 
 def test_knowing_nothing_is_chance_however_uneven_the_folds() -> None:
@@ -126,9 +130,9 @@ def test_knowing_nothing_is_chance_however_uneven_the_folds() -> None:
 
 
 def test_the_auroc_is_scikit_learn_s_of_the_held_out_scores() -> None:
-    frame = fold_frame()
+    frame = fold_frame(**CLINICAL_ALONE)
     frame["age"] += 15 * frame["target"]
-    inputs = {k: v for k, v in shortcut_inputs(frame).items() if k in ("age", "sex", "site")}
+    inputs = shortcut_inputs(frame)
     target, fold = frame["target"].to_numpy(), frame["fold"].to_numpy()
     model = np.random.default_rng(9).random(len(frame))
     found = measured(frame, model_probability=model)
@@ -138,19 +142,19 @@ def test_the_auroc_is_scikit_learn_s_of_the_held_out_scores() -> None:
 
 
 def test_only_scored_folds_are_measured_while_the_others_are_learned_from() -> None:
-    frame = fold_frame()
+    frame = fold_frame(**CLINICAL_ALONE)
     frame["age"] += 15 * frame["target"]
     fold, target = frame["fold"].to_numpy(), frame["target"].to_numpy()
     model = np.where(fold == 1, np.random.default_rng(9).random(len(frame)), np.nan)
     found = measured(frame, model_probability=model)
-    inputs = {k: v for k, v in shortcut_inputs(frame).items() if k in ("age", "sex", "site")}
+    inputs = shortcut_inputs(frame)
     own = held_out_scores(inputs, target, fold, seed=0)[fold == 1]
     assert found.lines[0].auroc.value == pytest.approx(roc_auc_score(target[fold == 1], own))
     assert found.model.value == pytest.approx(roc_auc_score(target[fold == 1], model[fold == 1]))
 
 
 def test_what_the_fold_file_lacks_is_named_and_a_line_without_inputs_says_why() -> None:
-    empty = {"width": np.nan, "height": np.nan, "bytes": np.nan, "site": ""}
+    empty = {**NO_FILE_FACTS, "site": ""}
     found = measured(fold_frame(**empty))
     by_name = lines(found)
     assert by_name["age, sex and site"].inputs == ("age", "sex")
@@ -191,8 +195,8 @@ def test_odd_tables_give_numbers_or_null_and_no_failure(columns: dict[str, Any])
 
 def test_one_fold_is_halved_by_groups_and_no_group_is_in_both_halves() -> None:
     """Ages name the patient, and the label is the patient's: a leak would be seen as skill."""
-    frame = fold_frame()
-    patient = pd.factorize(frame["patient_id"])[0]
+    frame = fold_frame(**CLINICAL_ALONE)
+    patient = pd.factorize(frame["group"])[0]
     frame["age"], frame["fold"] = patient / 7, 0
     frame["target"] = (np.random.default_rng(3).random(400) < 0.4).astype(np.int64)[patient]
     found = lines(measured(frame))["age, sex and site"].auroc
@@ -224,5 +228,8 @@ def test_a_fold_file_alone_is_enough(tmp_path: Path) -> None:
     frame = fold_frame()
     path = tmp_path / "folds.csv"
     frame.to_csv(path, index=False)
-    found, again = measured(frame), measured(load_folds(path).frame)
-    assert [line.auroc for line in again.lines] == [line.auroc for line in found.lines]
+    again = load_folds(path).frame
+    given = ["target", "fold", "group"]
+    pd.testing.assert_frame_equal(again[given], frame[given])
+    for name, values in shortcut_inputs(frame).items():
+        assert np.array_equal(shortcut_inputs(again)[name], values, equal_nan=True)
