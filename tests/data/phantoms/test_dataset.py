@@ -40,9 +40,16 @@ SIIM_SITES = {
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many as there are by default, each as small as it may be. Read only."""
     folder = tmp_path_factory.mktemp("phantoms")
-    make_phantoms(folder)
+    make_phantoms(folder, size=MIN_SIZE)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of `small` as they come. Read only."""
+    return small(tmp_path_factory.mktemp("few"))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def lesions() -> tuple[list[Pixels], list[int]]:
     """100 nevi and 100 melanomas, each of a patient of its own."""
     targets = [0, 1] * 100
     drawn = [
-        draw_phantom(melanoma=bool(target), rng=np.random.default_rng((2020, index)))
+        draw_phantom(melanoma=bool(target), rng=np.random.default_rng((2020, index)), size=48)
         for index, target in enumerate(targets)
     ]
     return drawn, targets
@@ -103,8 +110,10 @@ def asymmetry(image: Pixels) -> float:
     return float(abs(image.astype(float) - image[:, ::-1])[inside].mean())
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
-    first = digests(small(tmp_path / "first"))
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(
+    few: Path, tmp_path: Path
+) -> None:
+    first = digests(few)
     assert first == digests(small(tmp_path / "again"))
     other = digests(small(tmp_path / "other", seed=8))
     assert first.keys() == other.keys()
@@ -112,11 +121,11 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: 
     assert all(first[name] != other[name] for name in pictures)
 
 
-def test_a_photograph_does_not_depend_on_those_drawn_before_it(tmp_path: Path) -> None:
+def test_a_photograph_does_not_depend_on_those_drawn_before_it(few: Path, tmp_path: Path) -> None:
     def backwards(drawings: Iterable[Any]) -> Iterable[Any]:
         return list(drawings)[::-1]
 
-    in_order = digests(small(tmp_path / "in_order"))
+    in_order = digests(few)
     assert in_order == digests(small(tmp_path / "backwards", progress=backwards))
     assert len(set(in_order.values())) == len(in_order)
 
@@ -161,11 +170,10 @@ def test_patients_are_described_as_in_siim_with_few_gaps(table: pd.DataFrame) ->
     assert (described[["sex", "age_approx"]].nunique() == 1).all(axis=None)
 
 
-def test_every_row_has_its_photograph_at_the_stated_size(tmp_path: Path) -> None:
-    folder = small(tmp_path)
+def test_every_row_has_its_photograph_at_the_stated_size(few: Path) -> None:
     for part in ("train", "test"):
-        names = pd.read_csv(folder / f"{part}.csv")["image_name"]
-        files = sorted((folder / "jpeg" / part).iterdir())
+        names = pd.read_csv(few / f"{part}.csv")["image_name"]
+        files = sorted((few / "jpeg" / part).iterdir())
         assert [file.name for file in files] == sorted(f"{name}.jpg" for name in names)
         for file in files:
             with Image.open(file) as image:
