@@ -16,16 +16,17 @@ from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.report.warnings import PHANTOMS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
-SERIOUS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
+SERIOUS = """async (rules) => (await axe.run({
+    resultTypes: ["violations"], ...(rules && { runOnly: rules }) })).violations
   .filter(({ impact }) => ["serious", "critical"].includes(impact))
   .map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`)"""
 
 
-def serious(at) -> list[str]:
-    """What axe holds against the page as it is now."""
+def serious(at, *rules: str) -> list[str]:
+    """What axe holds against the page as it is now, by these rules or by all."""
     if not at.page.evaluate("typeof axe === 'object'"):
         at.page.evaluate(AXE)
-    return at.page.evaluate(SERIOUS)
+    return at.page.evaluate(SERIOUS, list(rules) or None)
 
 
 def explain(at) -> None:
@@ -41,14 +42,16 @@ def many(served, count: int = 3) -> list[dict]:
     return [*good, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"none"}]
 
 
-def test_axe_finds_nothing_serious_in_any_state(open_page, served):
-    at = open_page(permissions=["camera"])
+def test_axe_finds_nothing_serious_in_any_state(at, served):
+    at.context.grant_permissions(["camera"])
     found = {}
 
     def look(state: str) -> None:
-        for scheme in ("dark", "light"):
-            at.page.emulate_media(color_scheme=scheme)
-            found[f"{state}, {scheme}"] = serious(at)
+        # In the dark the colors are others, and nothing else is.
+        at.page.emulate_media(color_scheme="dark")
+        found[f"{state}, dark"] = serious(at, "color-contrast")
+        at.page.emulate_media(color_scheme="light")
+        found[state] = serious(at)
 
     look("empty")
     at.score(served.photographs[3])
@@ -81,16 +84,15 @@ def test_axe_would_find_a_fault(open_page):
     assert any(fault.startswith("select-name") for fault in serious(at))
 
 
-@pytest.mark.parametrize("width", [375, 768, 1440])
-def test_nothing_scrolls_sideways_at_any_width(open_page, served, screenshots, width):
-    at = open_page(width=width, height=900)
+def test_nothing_scrolls_sideways_at_any_width(at, served, screenshot):
 
     def look(name: str) -> None:
-        for scheme in ("dark", "light"):
-            at.page.emulate_media(color_scheme=scheme)
-            assert at.sideways == 0, (name, scheme)
-            picture = screenshots / f"{width}-{scheme}-{name}.png"
-            at.page.screenshot(path=picture, full_page=True)
+        for width in (375, 768, 1440):
+            at.page.set_viewport_size({"width": width, "height": 900})
+            assert at.sideways == 0, (name, width)
+            for scheme in ("dark", "light"):
+                at.page.emulate_media(color_scheme=scheme)
+                screenshot(at.page, f"{width}-{scheme}-{name}")
 
     look("empty")
     name = "a-very-long-file-name-" * 8 + ".jpg"
@@ -149,8 +151,7 @@ def test_the_keyboard_alone_is_enough(open_page, served):
     assert at.focus == "file"
 
 
-def test_arrows_move_between_the_tabs_and_an_address_opens_one(open_page):
-    at = open_page()
+def test_arrows_move_between_the_tabs_and_an_address_opens_one(at):
     at.page.locator("#tab-analyze").focus()
     at.page.keyboard.press("ArrowRight")
     assert at.focus == "tab-performance"
@@ -169,8 +170,7 @@ def test_arrows_move_between_the_tabs_and_an_address_opens_one(open_page):
     assert at.page.is_visible("#about")
 
 
-def test_an_answer_an_error_and_a_wait_are_announced(open_page, served):
-    at = open_page()
+def test_an_answer_an_error_and_a_wait_are_announced(at, served):
     assert at.page.get_attribute("#status", "role") == "status"
     assert at.page.get_attribute("#error", "role") == "alert"
     at.score(served.photographs[0])
@@ -180,8 +180,8 @@ def test_an_answer_an_error_and_a_wait_are_announced(open_page, served):
     assert at.text("#status") == "The explanation is shown."
 
 
-def test_every_control_has_a_name_and_the_disclaimer_is_always_in_view(open_page, served):
-    at = open_page(width=375, height=640)
+def test_every_control_has_a_name_and_the_disclaimer_is_always_in_view(at, served):
+    at.page.set_viewport_size({"width": 375, "height": 640})
     at.score(served.photographs[0])
     for control in at.page.locator("button:visible, select:visible, input:visible").all():
         named = control.evaluate("(e) => e.ariaLabel || e.labels?.[0]?.textContent || e.innerText")
@@ -204,8 +204,8 @@ def background(at) -> int:
     return sum(int(part) for part in re.findall(r"\d+", color)[:3])
 
 
-def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(open_page):
-    at = open_page(scheme="dark")
+def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(at):
+    at.page.emulate_media(color_scheme="dark")
     assert background(at) < 150
     at.page.emulate_media(color_scheme="light")
     assert background(at) > 600
@@ -222,8 +222,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_is_remembered(open_
     assert background(at) > 600
 
 
-def test_french_is_chosen_applied_to_what_is_shown_and_remembered(open_page, served):
-    at = open_page()
+def test_french_is_chosen_applied_to_what_is_shown_and_remembered(at, served):
     at.score(served.photographs[3])
     english = at.text("#percentage")
     at.page.get_by_label("Language").select_option("fr")
@@ -286,8 +285,7 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     assert " to " not in histology
 
 
-def test_with_the_network_blocked_everything_works_and_nothing_leaves(open_page, served):
-    at = open_page()
+def test_with_the_network_blocked_everything_works_and_nothing_leaves(at, served):
     blocked = []
 
     def only_own(route):
@@ -308,13 +306,12 @@ def test_with_the_network_blocked_everything_works_and_nothing_leaves(open_page,
     assert len(at.requests) > 10
 
 
-def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(open_page, served):
+def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(at, served):
     reply = httpx.get(served.address, timeout=20)
     policy = reply.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
     assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*src=)", reply.text)
-    at = open_page()
     # The policy is in force: a breach is complained of.
     at.page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), {text: '1'}))"
@@ -325,12 +322,12 @@ def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(open_page, serve
 
 
 def test_a_hidden_storage_does_not_stop_the_page(open_page, served):
-    at = open_page(fresh=True)
-    at.context.add_init_script(
+    at = open_page()
+    at.page.add_init_script(
         "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, "
         "name, { get() { throw new DOMException('', 'SecurityError'); } });"
     )
-    at.visit()
+    at.page.reload()
     at.page.get_by_label("Theme").select_option("dark")
     white = encode(Image.new("RGB", (32, 32), "white"))
     at.score({"name": "w.png", "mimeType": "image/png", "buffer": white})

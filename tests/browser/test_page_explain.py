@@ -30,12 +30,11 @@ def explain(at, **wishes: str) -> None:
     at.page.locator(".panels").wait_for(timeout=60_000)
 
 
-def test_gradcam_stands_beside_the_photograph_with_a_legend(open_page, served, screenshots):
-    at = open_page()
+def test_gradcam_stands_beside_the_photograph_with_a_legend(at, served, screenshot):
     at.score(served.photographs[3])
     assert at.page.locator(".panels").count() == 0, "explained before it was asked for"
     explain(at)
-    at.page.screenshot(path=screenshots / "explain-gradcam.png", full_page=True)
+    screenshot(at.page, "explain-gradcam")
     photograph, heat = (at.pixels(".panels canvas", i) for i in (0, 1))
     scored = np.asarray(Image.open(served.photographs[3]).convert("RGB"), np.int16)
     # The panels are cut where the service draws them: no white margin, and the picture itself.
@@ -56,8 +55,7 @@ def test_gradcam_stands_beside_the_photograph_with_a_legend(open_page, served, s
     assert "not a medical device" in at.text("#explain")
 
 
-def test_lime_offers_three_precisions_with_their_expected_time(open_page, served, screenshots):
-    at = open_page()
+def test_lime_offers_three_precisions_with_their_expected_time(at, served, screenshot):
     info = httpx.get(f"{served.address}/info", timeout=20).json()
     at.answer("**/info", {**info, "models": [{**m, "explain": INFO} for m in info["models"]]})
     at.visit()
@@ -71,7 +69,7 @@ def test_lime_offers_three_precisions_with_their_expected_time(open_page, served
         "High: 1,000 images, about 84 sec",
     ]
     explain(at, method="lime", precision="Low")
-    at.page.screenshot(path=screenshots / "explain-lime.png", full_page=True)
+    screenshot(at.page, "explain-lime")
     legend = at.text(".legend")
     for words in ("for", "against", "largest areas", "percentage points"):
         assert words in legend
@@ -95,8 +93,7 @@ def test_what_one_explanation_took_is_what_the_next_is_expected_to_take(open_pag
     assert sum(address.endswith("/info") for address in at.requests) == 2
 
 
-def test_another_class_can_be_explained_and_the_picture_saved(open_page, served):
-    at = open_page()
+def test_another_class_can_be_explained_and_the_picture_saved(at, served):
     at.page.select_option("#model", "folders")
     at.score(served.photographs[3])
     explain(at, **{"class": "Infestations & Bites"})
@@ -108,14 +105,13 @@ def test_another_class_can_be_explained_and_the_picture_saved(open_page, served)
     assert picture.width == 1100
 
 
-def test_a_wait_is_shown_and_can_be_cancelled_and_tried_again(open_page, served, screenshots):
-    at = open_page()
+def test_a_wait_is_shown_and_can_be_cancelled_and_tried_again(at, served, screenshot):
     at.score(served.photographs[3])
     held = []
     at.page.route("**/explain*", lambda route: held.append(route))
     at.page.click("#ask")
     at.page.locator("#wait").get_by_text("so far").wait_for()
-    at.page.screenshot(path=screenshots / "explain-wait.png", full_page=True)
+    screenshot(at.page, "explain-wait")
     assert at.page.is_disabled("#ask")
     at.page.click("#cancel")
     at.page.locator("#progress").wait_for(state="hidden")
@@ -124,8 +120,7 @@ def test_a_wait_is_shown_and_can_be_cancelled_and_tried_again(open_page, served,
     explain(at)
 
 
-def test_a_refused_explanation_is_said_and_the_next_one_works(open_page, served):
-    at = open_page()
+def test_a_refused_explanation_is_said_and_the_next_one_works(at, served):
     at.score(served.photographs[3])
     error = {"code": "busy", "message": "another explanation is running", "request_id": "1"}
     at.answer("**/explain*", {"success": False, "error": error}, status=503)
@@ -137,8 +132,7 @@ def test_a_refused_explanation_is_said_and_the_next_one_works(open_page, served)
     assert at.text("#explain-error") == ""
 
 
-def test_a_new_photograph_takes_the_old_explanation_away(open_page, served):
-    at = open_page()
+def test_a_new_photograph_takes_the_old_explanation_away(at, served):
     at.score(served.photographs[3])
     explain(at)
     at.choose(served.photographs[4])

@@ -57,8 +57,7 @@ def probability(served, file) -> str:
     return f"{answer['melanoma_probability'] * 100:.1f} %"
 
 
-def test_a_dropped_photograph_is_taken(open_page, served):
-    at = open_page()
+def test_a_dropped_photograph_is_taken(at, served):
     file = served.photographs[5]
     drop(at, [file])
     at.page.locator("#preview").wait_for()
@@ -68,8 +67,7 @@ def test_a_dropped_photograph_is_taken(open_page, served):
     assert at.text("#percentage") == probability(served, file)
 
 
-def test_a_pasted_photograph_is_taken_and_pasted_words_change_nothing(open_page, served):
-    at = open_page()
+def test_a_pasted_photograph_is_taken_and_pasted_words_change_nothing(at, served):
     file = served.photographs[6]
     at.page.evaluate(PASTE, [file.name, encoded(file)])
     at.page.locator("#preview").wait_for()
@@ -83,13 +81,13 @@ def test_a_pasted_photograph_is_taken_and_pasted_words_change_nothing(open_page,
     assert at.text("#percentage") == probability(served, file)
 
 
-def test_a_picture_is_taken_looked_at_retaken_and_used(open_page, served, screenshots):
-    at = open_page(permissions=["camera"])
+def test_a_picture_is_taken_looked_at_retaken_and_used(at, served, screenshot):
+    at.context.grant_permissions(["camera"])
     at.page.click("#camera")
     at.page.locator("#capture").wait_for()
     assert at.page.locator("#use").is_hidden()
     at.page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
-    at.page.screenshot(path=screenshots / "camera.png")
+    screenshot(at.page, "camera")
     at.page.click("#capture")
     assert at.page.is_visible("#shot")
     assert at.page.is_hidden("#video")
@@ -106,8 +104,8 @@ def test_a_picture_is_taken_looked_at_retaken_and_used(open_page, served, screen
     at.wait_for_result()
 
 
-def test_closing_the_camera_turns_it_off_and_chooses_nothing(open_page):
-    at = open_page(permissions=["camera"])
+def test_closing_the_camera_turns_it_off_and_chooses_nothing(at):
+    at.context.grant_permissions(["camera"])
     at.page.click("#camera")
     at.page.locator("#capture").wait_for()
     track = at.page.evaluate_handle("document.getElementById('video').srcObject.getTracks()[0]")
@@ -120,8 +118,7 @@ def test_closing_the_camera_turns_it_off_and_chooses_nothing(open_page):
     assert at.focus == "camera"
 
 
-def test_a_denied_camera_is_said_and_a_file_still_works(open_page, served):
-    at = open_page()  # no permission is given
+def test_a_denied_camera_is_said_and_a_file_still_works(at, served):
     at.page.click("#camera")
     at.page.locator("#booth-message").get_by_text("camera was denied").wait_for()
     assert at.page.is_hidden("#capture")
@@ -129,8 +126,7 @@ def test_a_denied_camera_is_said_and_a_file_still_works(open_page, served):
     at.score(served.photographs[1])
 
 
-def test_no_camera_and_a_camera_in_use_are_told_apart(open_page):
-    at = open_page()
+def test_no_camera_and_a_camera_in_use_are_told_apart(at):
     for error, words in {"NotFoundError": "No camera", "NotReadableError": "in use"}.items():
         at.page.evaluate(
             "(name) => { navigator.mediaDevices.getUserMedia = () => "
@@ -140,10 +136,10 @@ def test_no_camera_and_a_camera_in_use_are_told_apart(open_page):
         at.page.click("#camera")
         at.page.locator("#booth-message").get_by_text(words).wait_for()
         at.page.click("#leave")
+    at.page.evaluate("delete navigator.mediaDevices.getUserMedia")
 
 
-def test_the_eight_samples_say_what_they_are_and_are_scored(open_page, served):
-    at = open_page()
+def test_the_eight_samples_say_what_they_are_and_are_scored(at, served):
     listed = httpx.get(f"{served.address}/static/samples/samples.json", timeout=20).json()
     buttons = at.page.locator("#samples li button")
     said = [text.strip() for text in buttons.all_inner_texts()]
@@ -161,8 +157,7 @@ def test_the_eight_samples_say_what_they_are_and_are_scored(open_page, served):
     assert at.text("#percentage") == f"{share * 100:.1f} %"
 
 
-def test_several_pictures_in_one_go_become_a_table(open_page, served):
-    at = open_page()
+def test_several_pictures_in_one_go_become_a_table(at, served):
     files = served.photographs[:3]
     bad = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no photograph"}
     good = [{"name": f.name, "mimeType": "image/jpeg", "buffer": f.read_bytes()} for f in files]
@@ -219,8 +214,7 @@ def test_several_pictures_in_one_go_become_a_table(open_page, served):
     assert "not a medical device" in saved["disclaimer"].lower()
 
 
-def test_too_many_pictures_are_refused_before_they_are_sent(open_page, served):
-    at = open_page()
+def test_too_many_pictures_are_refused_before_they_are_sent(at, served):
     data = served.photographs[0].read_bytes()
     at.choose([{"name": f"{i}.jpg", "mimeType": "image/jpeg", "buffer": data} for i in range(33)])
     at.page.locator("#error").get_by_text("up to 32").wait_for()
@@ -230,8 +224,7 @@ def test_too_many_pictures_are_refused_before_they_are_sent(open_page, served):
     at.page.locator("#batch tbody tr").first.wait_for(timeout=60_000)
 
 
-def test_png_and_webp_are_scored_too(open_page, served):
-    at = open_page()
+def test_png_and_webp_are_scored_too(at, served):
     for kind in ("png", "webp"):
         data = encode(Image.open(served.photographs[2]), kind.upper())
         at.score({"name": f"x.{kind}", "mimeType": f"image/{kind}", "buffer": data})

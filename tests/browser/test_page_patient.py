@@ -13,8 +13,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
-def test_several_photographs_of_a_patient_become_a_ranked_wall(open_page, served):
-    at = open_page()
+def test_several_photographs_of_a_patient_become_a_ranked_wall(at, served):
     files = served.photographs[:4]
     at.choose([str(file) for file in files])
     at.predict()
@@ -46,8 +45,7 @@ def test_several_photographs_of_a_patient_become_a_ranked_wall(open_page, served
     assert "Rang 1 sur 4" in at.text("#patient") and "Expérimental" in at.text("#patient")
 
 
-def test_the_one_that_stands_out_is_marked_and_told_in_words(open_page, served):
-    at = open_page()
+def test_the_one_that_stands_out_is_marked_and_told_in_words(at, served):
     files = served.photographs[:3]
     sent = [("files", file.read_bytes()) for file in files]
     answer = httpx.post(f"{served.address}/predict/patient", files=sent, timeout=60).json()

@@ -27,8 +27,7 @@ def names(part) -> list[str]:
     return [text.split("\n")[0] for text in part.locator("tbody th").all_inner_texts()]
 
 
-def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
-    at = open_page()
+def test_the_cards_and_tables_hold_the_reports_numbers(at, served):
     open_report(at)
     report = json.loads(served.report.read_text())
     cards = at.text("#performance .cards")
@@ -63,8 +62,7 @@ def test_the_cards_and_tables_hold_the_reports_numbers(open_page, served):
     assert "<!doctype html>" in download.value.path().read_text().lower()
 
 
-def test_the_charts_are_the_drawings_of_the_report_in_the_pages_colors(open_page, served):
-    at = open_page()
+def test_the_charts_are_the_drawings_of_the_report_in_the_pages_colors(at, served):
     open_report(at)
     drawn = draw_charts(validate_report(json.loads(served.report.read_text())))
     figures = at.page.locator(".figures svg")
@@ -85,8 +83,7 @@ def test_the_charts_are_the_drawings_of_the_report_in_the_pages_colors(open_page
     assert curve.evaluate(stroke) == "rgb(108, 192, 222)"
 
 
-def test_the_charts_change_language_with_the_page(open_page):
-    at = open_page()
+def test_the_charts_change_language_with_the_page(at):
     open_report(at)
     at.page.select_option("#language", "fr")
     at.page.locator(".figures figcaption").get_by_text("Courbe ROC").wait_for()
@@ -96,8 +93,7 @@ def test_the_charts_change_language_with_the_page(open_page):
     assert "male" not in groups
 
 
-def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(open_page, served):
-    at = open_page()
+def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(at, served):
     open_report(at)
     report = json.loads(served.report.read_text())
     groups = table(at, "Subgroups")
@@ -112,8 +108,7 @@ def test_a_heading_sorts_and_sorts_back_and_undefined_goes_last(open_page, serve
         assert shown == [*wanted, *[None] * (len(values) - len(defined))]
 
 
-def test_a_search_keeps_the_rows_of_that_name_and_says_how_many(open_page, served):
-    at = open_page()
+def test_a_search_keeps_the_rows_of_that_name_and_says_how_many(at, served):
     open_report(at)
     report = json.loads(served.report.read_text())
     groups = table(at, "Subgroups")
@@ -127,8 +122,7 @@ def test_a_search_keeps_the_rows_of_that_name_and_says_how_many(open_page, serve
     assert len(names(groups)) == len(report["subgroups"])
 
 
-def test_a_higher_share_is_tinted_more(open_page, served):
-    at = open_page()
+def test_a_higher_share_is_tinted_more(at, served):
     at.page.select_option("#model", "folders")
     open_report(at)
     cells = table(at, "Confusion").locator("td.warm")
@@ -154,8 +148,7 @@ def test_a_failed_report_is_said_and_can_be_tried_again(open_page):
     at.page.locator(".figures").wait_for()
 
 
-def test_each_models_report_can_be_chosen(open_page):
-    at = open_page()
+def test_each_models_report_can_be_chosen(at):
     open_report(at)
     assert "Performance of tiny" in at.text("#performance")
     at.page.select_option("#model", "folders")
@@ -166,9 +159,8 @@ def test_each_models_report_can_be_chosen(open_page):
     assert at.page.get_by_role("heading", name="Operating points").count() == 0
 
 
-def test_a_metric_that_the_page_never_heard_of_has_its_card(open_page):
+def test_a_metric_that_the_page_never_heard_of_has_its_card(at):
     """The catalog is data: a title in each language, a rank, and how a value is written."""
-    at = open_page()
     entry = {"title": {"en": "Toy", "fr": "Jouet"}, "unit": "share", "card": 1}
 
     def with_toy(route, value):
@@ -177,10 +169,10 @@ def test_a_metric_that_the_page_never_heard_of_has_its_card(open_page):
         body["metrics"]["toy"] = body["metrics"]["ece"] | value
         route.fulfill(response=answer, json=body)
 
-    at.page.route("**/info", lambda route: with_toy(route, value=entry))
+    at.context.route("**/info", lambda route: with_toy(route, value=entry))
     measured = {"value": 0.4321, "low": 0.4, "high": 0.5}
-    at.page.route(REPORT, lambda route: with_toy(route, value=measured))
-    at.page.reload()
+    at.context.route(REPORT, lambda route: with_toy(route, value=measured))
+    at.visit()
     open_report(at)
     assert "Toy?\n43.2 %\n40.0 % to 50.0 %" in at.text("#performance .cards")
     at.page.select_option("#language", "fr")

@@ -8,14 +8,11 @@ from typing import Any
 import httpx
 
 
-def test_both_versions_are_in_the_list_and_the_chosen_one_is_asked(
-    open_page: Any, served: Any
-) -> None:
+def test_both_versions_are_in_the_list_and_the_chosen_one_is_asked(at: Any, served: Any) -> None:
     info = httpx.get(f"{served.address}/info", timeout=20).json()
     newer = copy.deepcopy(info["models"][0])
     newer["version"] += 9
     info["models"] = [newer, *info["models"]]
-    at = open_page()
     at.answer("**/info", info)
     at.visit()
     at.page.wait_for_function("() => document.getElementById('model').options.length === 3")

@@ -83,12 +83,12 @@ def sideways(page: Any) -> int:
 
 @pytest.mark.parametrize("name", MADE)
 def test_on_a_phone_text_in_figures_is_legible_and_apart_and_nowhere_does_the_page_scroll_sideways(
-    open_report: Any, screenshots: Path, name: str
+    open_report: Any, screenshot: Any, name: str
 ) -> None:
     page = open_report(name)
     for width in (375, 768):
         page.set_viewport_size({"width": width, "height": 800})
-        page.screenshot(path=screenshots / f"report_{name}_{width}_light.png", full_page=True)
+        screenshot(page, f"report_{name}_{width}_light")
     page.set_viewport_size({"width": 375, "height": 800})
     scale = "(svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
     shares = page.eval_on_selector_all("figure svg", f"all => all.map({scale})")
@@ -102,12 +102,12 @@ def test_on_a_phone_text_in_figures_is_legible_and_apart_and_nowhere_does_the_pa
 
 
 def test_the_dark_scheme_darkens_the_page_and_stays_legible(
-    open_report: Any, screenshots: Path
+    open_report: Any, screenshot: Any
 ) -> None:
     colors, page = {}, open_report("leaky")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=screenshots / f"report_leaky_1280_{scheme}.png", full_page=True)
+        screenshot(page, f"report_leaky_1280_{scheme}")
         back, ink = page.evaluate(
             "() => [getComputedStyle(document.body).backgroundColor, "
             "getComputedStyle(document.body).color]"
