@@ -138,13 +138,11 @@ for folder in ("/", given["folder"]):
         pass
 with open(os.path.join(given["scratch"], "log"), "w") as log:
     process = subprocess.Popen(given["cmd"], stderr=log, cwd=given["scratch"])
-for attempt in range(300):
-    healthy = subprocess.run(given["health"], capture_output=True).returncode == 0
-    if healthy or process.poll() is not None:
-        break
-    time.sleep(0.2)
-text = open(os.path.join(given["scratch"], "log")).read()
-assert healthy, text
+text = ""
+while "serving" not in text and process.poll() is None:
+    time.sleep(0.1)
+    text = open(os.path.join(given["scratch"], "log")).read()
+assert subprocess.run(given["health"], capture_output=True).returncode == 0, text
 body = open(given["body"], "rb").read()
 asked = urllib.request.Request(
     f"http://127.0.0.1:{os.environ['PORT']}/predict", data=body,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import select
 import selectors
 import signal
 import socket
@@ -176,25 +177,17 @@ def test_idle_sockets_are_closed_in_time_while_good_clients_are_served(
 
 
 def head_alone(front: Front, path: str, length: int) -> httpx.Response:
-    """The answer to a header that declares a body, of which not a byte is sent."""
-    with front.connect() as connection:
+    """The answer to a header that declares a body, of which not a byte is sent; 100 is "go on"."""
+    with front.connect() as connection, connection.makefile("rb") as answer:
         connection.sendall(
             f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-            f"Content-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+            f"Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
-        connection.settimeout(1.5)
-        received = b""
-        try:
-            while more := connection.recv(65536):
-                received += more
-        except TimeoutError:
-            pass
-    if not received:
-        return httpx.Response(100)
-    head, _, body = received.partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
-    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
+        status = int(answer.readline().split()[1])
+        lines = iter(answer.readline, b"\r\n")
+        headers = dict(line.decode().rstrip().split(": ", 1) for line in lines)
+        content = answer.read(int(headers.get("Content-Length", 0)))
+    return httpx.Response(status, headers=headers, content=content)
 
 
 def test_a_body_beyond_the_limit_is_refused_unread_and_in_our_shape(front: Front) -> None:
@@ -311,16 +304,19 @@ def test_one_address_does_not_close_batches_to_the_others(
     try:
         for connection in held:
             connection.sendall(HALF_BATCH)
-        time.sleep(1)
-        statuses = [_status(connection) for connection in held]
-        # Its own places are taken, and it is told so; everybody else's are free.
-        assert sorted(filter(None, statuses)) == [429] * 4
+        wait_until(lambda: len(answered(held)) >= 4, "four of them are answered")
         files = [("files", photograph)] * 2
         for path in ("/predict/batch", "/predict/batch/"):
             assert other.post(f"{front.address}{path}", files=files).status_code == 200
+        # Its own places are taken, and it is told so; everybody else's are free.
+        assert [_status(connection) for connection in answered(held)] == [429] * 4
     finally:
         for connection in held:
             connection.close()
+
+
+def answered(connections: list[socket.socket]) -> list[socket.socket]:
+    return select.select(connections, [], [], 0)[0]
 
 
 def _status(connection: socket.socket) -> int | None:
