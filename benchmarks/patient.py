@@ -29,11 +29,11 @@ from melanoma.devices import resolve_device
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.metrics.within_patient import (
-    Lesions,
     caught_in_top,
     concordance,
     melanoma_rank,
 )
+from melanoma.evaluation.scored_images import Lesions
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.patient import OF_LOGITS, OUTLIER_ODDS, lesion_features
 from melanoma.scoring.patient_stack import (

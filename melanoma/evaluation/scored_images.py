@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,19 @@ from melanoma.recipe.sections import Risk
 from melanoma.types import Floats, Integers
 
 NO_FOLD = -1  # of images that no fold held out: an external set
+
+
+class Lesions(NamedTuple):
+    """The lesions of known patients, (M,) each: the first image's row, the patient's number, 1 for
+    melanoma, and the mean melanoma probability of its photographs. `images` counts all rows, and
+    `lesion` (N,) numbers each row's lesion, -1 without a known patient."""
+
+    row: Integers
+    patient: Integers
+    positive: Integers
+    score: Floats
+    images: int
+    lesion: Integers
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,36 @@ class ScoredImages:
         numbers: Integers = odds.argmax(axis=1).astype(np.int64)
         return numbers
 
+    @cached_property
+    def lesions(self) -> Lesions:
+        """The lesions of patients that the table names."""
+        owners = self.table["patient_id"].fillna("").astype(str)
+        table = pd.DataFrame(
+            {
+                "row": np.arange(len(self)),
+                "patient": owners.to_numpy(),
+                "lesion": lesion_keys(self.table),
+                "positive": self.positive,
+                "score": self.probability,
+            }
+        )
+        table = table[table["patient"] != ""]
+        lesion: Integers = np.full(len(self), -1, dtype=np.int64)
+        grouped = table.groupby(["patient", "lesion"], sort=False)
+        lesion[table["row"].to_numpy()] = grouped.ngroup().to_numpy()
+        lesions = grouped.agg(
+            row=("row", "min"), positive=("positive", "max"), score=("score", "mean")
+        )
+        numbers = pd.factorize(lesions.index.get_level_values("patient"))[0]
+        return Lesions(
+            lesions["row"].to_numpy(np.int64),
+            numbers.astype(np.int64),
+            lesions["positive"].to_numpy(np.int64),
+            lesions["score"].to_numpy(np.float64),
+            len(self),
+            lesion,
+        )
+
     @property
     def _melanoma_columns(self) -> list[int]:
         return [self.classes.index(name) for name in self.melanoma]
@@ -110,6 +154,14 @@ class ScoredImages:
             return by_class[:, columns[0]]
         values: Floats = by_class[:, columns].sum(axis=1)
         return values
+
+
+def lesion_keys(table: pd.DataFrame) -> list[str]:
+    """(N,) what photographs of one lesion share: its `lesion_id`, or the row where it has none."""
+    if "lesion_id" not in table:
+        return [f"row {row}" for row in range(len(table))]
+    known = table["lesion_id"].fillna("").astype(str)
+    return [f"lesion {one}" if one else f"row {row}" for row, one in enumerate(known)]
 
 
 def by_class(probabilities: Floats) -> Floats:

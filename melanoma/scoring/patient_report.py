@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from melanoma.evaluation.metrics.within_patient import lesions_of
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema_patients import ContextStack, PatientContext
 from melanoma.evaluation.scored_images import ScoredImages
@@ -54,7 +53,7 @@ def check_context(
 def patient_table(images: ScoredImages, embeddings: Floats | None = None) -> PatientTable | None:
     """The lesions of the table's patients; None where it names none. `embeddings` (N, D) are the
     images', a lesion's their mean."""
-    lesions = lesions_of(images)
+    lesions = images.lesions
     if not len(lesions.row):
         return None
     sites = None

@@ -18,9 +18,10 @@ from melanoma.errors import DataError
 from melanoma.evaluation.compare.paired import Comparison, compare_runs
 from melanoma.evaluation.metrics.bootstrap import Statistic
 from melanoma.evaluation.metrics.ranking import auroc
-from melanoma.evaluation.metrics.within_patient import Lesions, concordance
+from melanoma.evaluation.metrics.within_patient import concordance
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack, PatientContext
+from melanoma.evaluation.scored_images import Lesions
 from melanoma.scoring.patient import HALF_TRUSTED, PatientFeatures, lesion_features
 from melanoma.types import Flags, Floats, Integers
 

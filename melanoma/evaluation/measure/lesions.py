@@ -7,10 +7,9 @@ import pandas as pd
 
 from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.ranking import auroc
-from melanoma.evaluation.metrics.within_patient import lesion_keys
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_patients import LesionFigures
-from melanoma.evaluation.scored_images import ScoredImages
+from melanoma.evaluation.scored_images import ScoredImages, lesion_keys
 from melanoma.types import Integers
 
 

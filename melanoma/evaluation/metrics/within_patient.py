@@ -8,76 +8,25 @@ Photographs of one lesion (`lesion_id`) count as one lesion with the mean of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from melanoma.evaluation.metrics.bootstrap import Statistic, SumStatistic
 from melanoma.evaluation.metrics.weighted_sums import ratio
-from melanoma.evaluation.scored_images import ScoredImages
+from melanoma.evaluation.scored_images import Lesions, ScoredImages
 from melanoma.types import Floats, Integers
-
-
-class Lesions(NamedTuple):
-    """The lesions of known patients, (M,) each: the first image's row, the patient's number, 1 for
-    melanoma, and the mean melanoma probability of its photographs. `images` counts all rows, and
-    `lesion` (N,) numbers each row's lesion, -1 without a known patient."""
-
-    row: Integers
-    patient: Integers
-    positive: Integers
-    score: Floats
-    images: int
-    lesion: Integers
 
 
 def within_patients(metric: Callable[[Lesions], Statistic]) -> Callable[[ScoredImages], Statistic]:
     """The metric of the lesions of known patients, as an entry of METRICS makes it."""
-    return lambda images: metric(lesions_of(images))
-
-
-def lesions_of(images: ScoredImages) -> Lesions:
-    """The lesions of patients that the table names."""
-    owners = images.table["patient_id"].fillna("").astype(str)
-    table = pd.DataFrame(
-        {
-            "row": np.arange(len(images)),
-            "patient": owners.to_numpy(),
-            "lesion": lesion_keys(images.table),
-            "positive": images.positive,
-            "score": images.probability,
-        }
-    )
-    table = table[table["patient"] != ""]
-    lesion: Integers = np.full(len(images), -1, dtype=np.int64)
-    grouped = table.groupby(["patient", "lesion"], sort=False)
-    lesion[table["row"].to_numpy()] = grouped.ngroup().to_numpy()
-    lesions = grouped.agg(row=("row", "min"), positive=("positive", "max"), score=("score", "mean"))
-    numbers = pd.factorize(lesions.index.get_level_values("patient"))[0]
-    return Lesions(
-        lesions["row"].to_numpy(np.int64),
-        numbers.astype(np.int64),
-        lesions["positive"].to_numpy(np.int64),
-        lesions["score"].to_numpy(np.float64),
-        len(images),
-        lesion,
-    )
-
-
-def lesion_keys(table: pd.DataFrame) -> list[str]:
-    """(N,) what photographs of one lesion share: its `lesion_id`, or the row where it has none."""
-    if "lesion_id" not in table:
-        return [f"row {row}" for row in range(len(table))]
-    known = table["lesion_id"].fillna("").astype(str)
-    return [f"lesion {one}" if one else f"row {row}" for row, one in enumerate(known)]
+    return lambda images: metric(images.lesions)
 
 
 def has_both_in_a_patient(images: ScoredImages) -> bool:
     """Whether some patient has a melanoma and another lesion."""
     if not images.melanoma:
         return False
-    lesions = lesions_of(images)
+    lesions = images.lesions
     return any(0 < lesions.positive[rows].sum() < len(rows) for rows in patient_rows(lesions))
 
 

@@ -11,7 +11,6 @@ from melanoma.evaluation.metrics.within_patient import (
     caught_in_top,
     concordance,
     has_both_in_a_patient,
-    lesions_of,
     melanoma_rank,
 )
 from melanoma.evaluation.scored_images import ScoredImages, by_class
@@ -48,7 +47,7 @@ def _value(statistic: SumStatistic, weights: list[float] | None = None) -> float
 def test_pairs_places_and_the_highest_are_those_of_a_count_by_hand() -> None:
     images = _images(ROWS)
     assert has_both_in_a_patient(images)
-    lesions = lesions_of(images)
+    lesions = images.lesions
     assert _value(concordance(lesions)) == pytest.approx((2 + 0.5) / 4)
     # a: 2nd; b: between 1st and 2nd; c has no other lesion.
     assert _value(melanoma_rank(lesions)) == pytest.approx((2 + 1.5) / 2)
@@ -58,13 +57,13 @@ def test_pairs_places_and_the_highest_are_those_of_a_count_by_hand() -> None:
 
 def test_a_patient_drawn_twice_counts_twice() -> None:
     twice = [2.0 if row[0] == "a" else 1.0 for row in ROWS]
-    assert _value(concordance(lesions_of(_images(ROWS))), twice) == pytest.approx((4 + 0.5) / 7)
+    assert _value(concordance(_images(ROWS).lesions), twice) == pytest.approx((4 + 0.5) / 7)
 
 
 def test_what_lifts_all_of_a_patient_s_lesions_changes_nothing_within() -> None:
     lifted = [(who, lesion, target, p / 2 if who == "a" else p) for who, lesion, target, p in ROWS]
     for make in (concordance, melanoma_rank):
-        assert _value(make(lesions_of(_images(lifted)))) == _value(make(lesions_of(_images(ROWS))))
+        assert _value(make(_images(lifted).lesions)) == _value(make(_images(ROWS).lesions))
 
 
 def test_without_a_patient_of_both_kinds_there_is_nothing_to_compare() -> None:
