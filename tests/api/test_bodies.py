@@ -11,6 +11,9 @@ import httpx
 import pytest
 from tiny_service import Served, refused, start_service
 
+from api import bodies
+from melanoma import serve
+
 FORM = b"Content-Type: multipart/form-data; boundary=B\r\n"
 PART = b'--B\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
 MOST_MB, SECONDS = 87, 15
@@ -113,12 +116,12 @@ def test_uploads_that_stop_at_their_last_byte_fill_the_budget_and_no_more(
 def test_a_body_that_drips_is_refused_when_its_time_is_over(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MELANOMA_BODY_SECONDS", "2")
+    monkeypatch.setenv("MELANOMA_BODY_SECONDS", "1")
     service = start_service(bundle_folder, tmp_path / "log")
     try:
         connection = upload(service, PART, length=5000)
-        connection.settimeout(0.5)
-        for _ in range(150):
+        connection.settimeout(0.2)
+        for _ in range(375):
             connection.sendall(b"a")
             try:
                 reply = read_reply(connection)
@@ -127,7 +130,7 @@ def test_a_body_that_drips_is_refused_when_its_time_is_over(
                 continue
         else:
             raise AssertionError("a drip holds the upload open")
-        assert "2 seconds" in refused(reply, 408, "upload_timeout")
+        assert "1 seconds" in refused(reply, 408, "upload_timeout")
     finally:
         service.process.kill()
         service.process.wait()
@@ -169,17 +172,33 @@ def test_what_is_read_after_a_refusal_has_an_end(hurried: Served) -> None:
             connection.sendall(b"\0" * 100_000)
 
 
+# Its uploads have a second to end, in place of a few; its log tells of each chunk.
+HASTY = """
+from api import bodies
+from melanoma import serve, terminal
+bodies.LEAVING_SECONDS = 1.0
+read = bodies.Bodies.next_chunk
+async def told(self, *stream):
+    chunk = await read(self, *stream)
+    print("a chunk came", flush=True)
+    return chunk
+bodies.Bodies.next_chunk = told
+terminal.run(serve.app)
+"""
+
+
 def test_an_end_is_not_held_up_by_an_upload_that_stalls(
     bundle_folder: Path, tmp_path: Path, photograph: bytes
 ) -> None:
-    service = start_service(bundle_folder, tmp_path / "log")
+    assert 3 < bodies.LEAVING_SECONDS < serve.GRACE_SECONDS
+    service = start_service(bundle_folder, tmp_path / "log", python=("-c", HASTY))
     try:
         stalled = upload(service, PART, length=5000)
-        time.sleep(1)
+        assert until(lambda: "a chunk came" in (tmp_path / "log").read_text())
         asked = time.monotonic()
         service.process.terminate()
         reply = read_reply(stalled)
-        assert time.monotonic() - asked > 3, "the upload was given no time to end"
+        assert time.monotonic() - asked > 0.75, "the upload was given no time to end"
         refused(reply, 503, "not_ready")
         # docker stop kills after ten seconds; the machine that tests may be slow.
         assert service.process.wait(timeout=20) == 0
