@@ -53,8 +53,11 @@ def _is_model(value: Any) -> bool:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_superpixels(few_superpixels: None) -> None:
-    """Where they lie is tests/scoring/explain's."""
+def _quick_pictures(few_superpixels: None) -> Iterator[None]:
+    """Where superpixels lie and how large a picture is, tests/scoring/explain see."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("melanoma.scoring.explain.pictures._DPI", 40)
+        yield
 
 
 @pytest.fixture(scope="session")

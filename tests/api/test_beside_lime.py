@@ -11,11 +11,11 @@ import httpx
 import pytest
 from tiny_service import Served, start_service
 
-# Superpixels are looked for in a quarter of the pixels: of LIME's time its scores are more then.
+# Superpixels are looked for in a sixteenth of the pixels: of LIME's time its scores are more then.
 FEW = """
 from melanoma import serve, terminal
 from melanoma.scoring.explain import lime
-lime.LONGEST_SIDE = 128
+lime.LONGEST_SIDE = 64
 terminal.run(serve.app)
 """
 
