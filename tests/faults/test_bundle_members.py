@@ -25,8 +25,8 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture
-def copied(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(SHIPPED, tmp_path / "bundle"))
+def copied(bundle_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle_folder, tmp_path / "bundle"))
 
 
 @pytest.fixture
@@ -145,18 +145,18 @@ FAILURES: dict[str, Exception] = {
 
 @pytest.mark.parametrize("what", FAILURES)
 def test_a_golden_score_that_cannot_be_made_closes_every_route(
-    photograph: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    bundle_folder: Path, photograph: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     def fail(_: Scorer) -> None:
         raise FAILURES[what]
 
-    scorer = Scorer(load_bundle(SHIPPED), views=1)
+    scorer = Scorer(load_bundle(bundle_folder), views=1)
     monkeypatch.setattr(golden, "score_golden", fail)
     require_no_score(scorer, photograph, "does not give the scores")
 
 
-def test_before_the_check_no_route_scores(photograph: Path) -> None:
-    client = TestClient(create_app([Scorer(load_bundle(SHIPPED), views=1)], Settings()))
+def test_before_the_check_no_route_scores(bundle_folder: Path, photograph: Path) -> None:
+    client = TestClient(create_app([Scorer(load_bundle(bundle_folder), views=1)], Settings()))
     reply = client.post("/predict", files={"file": ("a.jpg", photograph.read_bytes())})
     assert reply.status_code == 503
     assert "has not given its golden score yet" in reply.json()["error"]["message"]
@@ -165,9 +165,9 @@ def test_before_the_check_no_route_scores(photograph: Path) -> None:
 SPOILED_GOLDEN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no logits": lambda stored: stored.pop("logits"),
     "logits of no fold": lambda stored: stored["logits"].clear(),
-    "logits that are no numbers": lambda stored: stored["logits"].update({"0": [float("nan")] * 7}),
-    "logits of another length": lambda stored: stored["logits"].update({"0": [1.0]}),
-    "logits of texts": lambda stored: stored["logits"].update({"0": ["a"] * 7}),
+    "logits that are no numbers": lambda stored: stored["logits"].update({"0": [float("nan")]}),
+    "logits of another length": lambda stored: stored["logits"].update({"0": [1.0, 1.0]}),
+    "logits of texts": lambda stored: stored["logits"].update({"0": ["a"]}),
     "no image": lambda stored: stored.pop("image"),
 }
 
