@@ -27,6 +27,15 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # conversion of each small bundle would cost the suite more than its scores.
 os.environ["MELANOMA_BACKEND"] = "torch"
 
+# The folders whose tests all have that marker.
+ROOMS = {
+    "browser": "browser",
+    "deploy": "deploy",
+    **dict.fromkeys(
+        ("acceptance", "api", "cluster", "commands", "faults", "training", "workflows"), "slow"
+    ),
+}
+
 
 class Answer(NamedTuple):
     """How a door that was called in this process ended, and what it said."""
@@ -34,6 +43,14 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A room that is left out as a whole is not imported either: that is seconds of a process."""
+    if collection_path.parent != CHECKOUT / "tests":
+        return None
+    marker = ROOMS.get(collection_path.name)
+    return True if marker and f"not {marker}" in config.option.markexpr else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,11 +62,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     long: set[Path] = set()
     for item in items:
-        room = item.path.relative_to(CHECKOUT / "tests").parts[0]
-        if room in ("browser", "deploy"):
-            item.add_marker(room)
-        if room in ("acceptance", "api", "cluster", "commands", "faults", "training", "workflows"):
-            item.add_marker("slow")
+        marker = ROOMS.get(item.path.relative_to(CHECKOUT / "tests").parts[0])
+        if marker is not None:
+            item.add_marker(marker)
         if any(item.get_closest_marker(name) for name in ("slow", "browser", "deploy")):
             long.add(item.path)
     items.sort(key=lambda item: item.path not in long)

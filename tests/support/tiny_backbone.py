@@ -12,7 +12,6 @@ from functools import partial
 from itertools import pairwise
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 
 from melanoma.models.backbones import BACKBONES, Backbone
 
@@ -55,6 +54,8 @@ def make_tiny_resnet() -> Backbone:
 
 
 def _build_resnet() -> nn.Module:
+    from torchvision.models.resnet import BasicBlock  # two seconds that few processes need
+
     first = WIDTHS[0]
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False),
