@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.bundle.staging import finish_sealing
 from melanoma.storage import copy_file
+from melanoma.workflows import prepare
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.prepare import prepare_array
 
@@ -50,11 +52,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def own_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """20 images, one of which is missing, and that is within the share that may be left out."""
+    """20 images, one of which is missing, and that is within the share that may be left out. Its
+    tables are read once: what is under test comes after it."""
     folder = tmp_path / "set"
     make_phantoms(folder, images=20, patients=8, size=32, seed=3)
     sorted((folder / "jpeg/train").iterdir())[4].unlink()
-    monkeypatch.setattr("melanoma.workflows.prepare._SKIP_SHARE", 0.05)
+    monkeypatch.setattr(prepare, "_SKIP_SHARE", 0.05)
+    for name in ("read_lesions", "read_test_lesions"):
+        monkeypatch.setattr(prepare, name, cache(getattr(prepare, name)))
     return folder
 
 
