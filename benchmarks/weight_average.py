@@ -26,8 +26,8 @@ from benchmarks.shipped import WEIGHTS
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.groups import join_groups
 from melanoma.data.readers.reader_catalog import read_lesions
+from melanoma.evaluation.calibration import plain_probabilities
 from melanoma.evaluation.metrics.ranking import auroc
-from melanoma.evaluation.scored_images import plain_probabilities
 from melanoma.models.classifier import make_classifier
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.backends.torch_members import TorchMembers, load_members

@@ -48,14 +48,27 @@ class Calibration:
         object.__setattr__(self, "class_prevalence", tuple(self.class_prevalence))
 
     def probabilities(self, logits: Floats) -> Floats:
-        """Probabilities of logits whose prior shift was taken out.
+        """(..., C) of logits whose prior shift was taken out, each row summing to 1; the logits as
+        of `plain_probabilities`."""
+        return plain_probabilities(
+            self.slope * np.asarray(logits, np.float64) + np.asarray(self.intercept)
+        )
 
-        Binary: any shape of melanoma logits to the same shape. Several classes: (..., C) to (...,
-        C), each row summing to 1.
-        """
-        scaled = self.slope * np.asarray(logits, np.float64) + np.asarray(self.intercept)
-        values: Floats = softmax(scaled, axis=-1) if np.ndim(self.intercept) else expit(scaled)
-        return values
+
+def plain_probabilities(logits: Floats) -> Floats:
+    """(..., C) probabilities of logits as they are: (..., 1) of the second of two classes, or
+    (..., C)."""
+    if logits.shape[-1] == 1:
+        return by_class(expit(logits))
+    probabilities: Floats = softmax(logits, axis=-1)
+    return probabilities
+
+
+def by_class(probabilities: Floats) -> Floats:
+    """(..., C) of what one output gives, (..., 1) of the second of two classes, or several."""
+    if probabilities.shape[-1] == 1:
+        return np.concatenate([1 - probabilities, probabilities], axis=-1)
+    return probabilities
 
 
 def fit_calibration(
@@ -71,24 +84,15 @@ def fit_calibration(
     number of the class, and `melanoma` the numbers of the melanoma classes.
     """
     logits = logits.reshape(len(logits), -1)
-    if logits.shape[1] == 1:
-        if method == "identity":
-            shares = _shares(target, 2)
-            return Calibration(1.0, 0.0, shares[1], shares, method)
-        # Two classes of logits 0 and z: softmax is the sigmoid of z.
-        pair = np.concatenate([np.zeros(logits.shape), logits], axis=1)
-        fit = _fit(pair, target, method)
-        shares = _shares(target, 2)
-        intercept = float(fit.intercepts[1] - fit.intercepts[0])
-        return Calibration(fit.slope, intercept, shares[1], shares, method)
-    shares = _shares(target, logits.shape[1])
-    if method == "identity":
-        nothing = (0.0,) * logits.shape[1]
-        prevalence = float(np.isin(target, list(melanoma)).mean()) if melanoma else None
-        return Calibration(1.0, nothing, prevalence, shares, method)
+    binary = logits.shape[1] == 1
+    if binary:  # two classes of logits 0 and z: softmax is the sigmoid of z
+        logits, melanoma = np.concatenate([np.zeros(logits.shape), logits], axis=1), [1]
+    classes = logits.shape[1]
     prevalence = float(np.isin(target, list(melanoma)).mean()) if melanoma else None
-    fit = _fit(logits, target, method)
-    return Calibration(fit.slope, tuple(fit.intercepts.tolist()), prevalence, shares, method)
+    fit = _Fit(1.0, np.zeros(classes)) if method == "identity" else _fit(logits, target, method)
+    low, high = fit.intercepts[:2].tolist()
+    intercept = high - low if binary else tuple(fit.intercepts.tolist())
+    return Calibration(fit.slope, intercept, prevalence, _shares(target, classes), method)
 
 
 def crossfit_probabilities(
@@ -99,7 +103,7 @@ def crossfit_probabilities(
     groups: Integers | None = None,
     method: Method = "scale",
 ) -> Floats:
-    """Probabilities of each fold by the scaling that was fitted on the other folds.
+    """(N, C) probabilities of each fold by the scaling that was fitted on the other folds.
 
     One fold alone has no others: its `groups` are halved instead, and each half is scaled by the
     other's. Raises DataError where there is one fold and fewer than two groups.
@@ -109,7 +113,8 @@ def crossfit_probabilities(
         raise DataError(
             "probabilities cannot be cross-fitted on one fold of one group; train another fold"
         )
-    probabilities = np.empty(logits.shape)
+    logits = logits.reshape(len(logits), -1)
+    probabilities = np.empty((len(logits), max(2, logits.shape[1])))
     for part in np.unique(parts):
         held_out = parts == part
         others = fit_calibration(logits[~held_out], target[~held_out], method=method)
@@ -134,7 +139,7 @@ def choose_method(
     """
     parts = crossfit_parts(folds, groups)
     scaled = crossfit_probabilities(logits, target, folds, groups=groups)
-    plain = expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1)
+    plain = plain_probabilities(logits)
     gain = _losses(plain, target, melanoma) - _losses(scaled, target, melanoma)
     better = [gain[parts == part].mean() > 0 for part in np.unique(parts)]
     helps = gain.mean() > 0 and sum(better) > len(better) / 2
@@ -143,14 +148,11 @@ def choose_method(
 
 def _losses(probabilities: Floats, target: Integers, melanoma: Sequence[int]) -> Floats:
     """(N,) minus the log of what happened, in nats."""
-    rows = np.arange(len(target))
-    if probabilities.shape[1] == 1:
-        true = np.where(target == 1, probabilities[:, 0], 1 - probabilities[:, 0])
-    elif melanoma:
+    if melanoma:
         share = probabilities[:, list(melanoma)].sum(axis=1)
         true = np.where(np.isin(target, list(melanoma)), share, 1 - share)
     else:
-        true = probabilities[rows, target]
+        true = probabilities[np.arange(len(target)), target]
     losses: Floats = -np.log(np.clip(true, 1e-15, 1.0))
     return losses
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, softmax
 
 from melanoma.recipe.sections import Risk
 from melanoma.types import Floats, Integers
@@ -162,15 +161,3 @@ def lesion_keys(table: pd.DataFrame) -> list[str]:
         return [f"row {row}" for row in range(len(table))]
     known = table["lesion_id"].fillna("").astype(str)
     return [f"lesion {one}" if one else f"row {row}" for row, one in enumerate(known)]
-
-
-def by_class(probabilities: Floats) -> Floats:
-    """(N, C) of what one output gives, the second of two classes (N, 1), or several (N, C)."""
-    if probabilities.shape[1] == 1:
-        return np.concatenate([1 - probabilities, probabilities], axis=1)
-    return probabilities
-
-
-def plain_probabilities(logits: Floats) -> Floats:
-    """(N, C) probabilities of logits as they are, (N, 1) of two classes or (N, C)."""
-    return by_class(expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1))

@@ -14,9 +14,11 @@ from melanoma.data.groups import join_groups
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import (
+    by_class,
     crossfit_parts,
     crossfit_probabilities,
     fit_calibration,
+    plain_probabilities,
 )
 from melanoma.evaluation.measure.prediction_sets import describe_sets
 from melanoma.evaluation.metrics.probability_scores import brier_score
@@ -26,7 +28,7 @@ from melanoma.evaluation.report.schema import External
 from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.evaluation.report.schema_points import PredictionSets
 from melanoma.evaluation.score_spread import require_differing_members
-from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages, by_class, plain_probabilities
+from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.patient_report import check_context
@@ -261,7 +263,7 @@ def _recalibration(images: ScoredImages) -> dict[str, float] | None:
         return None
     odds = logit(np.clip(images.probability, 1e-15, 1 - 1e-15))
     fit = fit_calibration(odds, target)
-    after = crossfit_probabilities(odds, target, halves)
+    after = crossfit_probabilities(odds, target, halves)[:, 1]
     ones = np.ones((1, len(target)))
     assert not isinstance(fit.intercept, tuple)
     return {

@@ -14,7 +14,6 @@ from melanoma.data.images import Photograph, Pixels, decode_image, make_square
 from melanoma.devices import CPU, Device
 from melanoma.errors import RecipeError, ScoreError
 from melanoma.evaluation.measure.other_cancer import share_if_no_melanoma
-from melanoma.evaluation.scored_images import by_class
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import JudgedPoint
 from melanoma.scoring.flagging import flagging_point, moved_point
@@ -112,7 +111,7 @@ class Scorer:
         """
         calibration = self.bundle.calibration
         columns = [
-            by_class(calibration.probabilities(logits[:, number] - shift))
+            calibration.probabilities(logits[:, number] - shift)
             for number, shift in enumerate(self._shifts)
         ]
         probabilities = np.stack(columns, axis=1)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from melanoma.data.arrays import ImageArray
 from melanoma.devices import resolve_device
 from melanoma.errors import FoldError, RecipeError
-from melanoma.evaluation.scored_images import plain_probabilities
+from melanoma.evaluation.calibration import plain_probabilities
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.backends.backend_catalog import Engine

@@ -31,10 +31,10 @@ from melanoma.types import Floats, Integers
 def _logits(
     images: int = 3000, *, slope: float = 1.0, intercept: float = -2.0, seed: int = 0
 ) -> tuple[Floats, Integers]:
-    """Logits whose truth is sigmoid(slope * logit + intercept)."""
+    """(N, 1) logits whose truth is sigmoid(slope * logit + intercept)."""
     rng = np.random.default_rng(seed)
-    logits = rng.normal(0, 1.5, images)
-    target = (rng.random(images) < expit(slope * logits + intercept)).astype(np.int64)
+    logits = rng.normal(0, 1.5, (images, 1))
+    target = (rng.random(images) < expit(slope * logits[:, 0] + intercept)).astype(np.int64)
     return logits, target
 
 
@@ -49,32 +49,29 @@ def test_a_known_scaling_is_found_again(slope: float, intercept: float) -> None:
 
 def test_the_scaling_is_scikit_learn_s_maximum_likelihood() -> None:
     logits, target = _logits()
-    theirs = LogisticRegression(C=np.inf, tol=1e-8).fit(logits[:, None], target)
+    theirs = LogisticRegression(C=np.inf, tol=1e-8).fit(logits, target)
     ours = fit_calibration(logits, target)
     # Platt's targets differ from 0 and 1 by less than a hundredth here.
     assert ours.slope == pytest.approx(theirs.coef_[0, 0], rel=0.01)
     assert ours.intercept == pytest.approx(theirs.intercept_[0], rel=0.01)
-    assert np.allclose(
-        ours.probabilities(logits), theirs.predict_proba(logits[:, None])[:, 1], atol=0.005
-    )
+    assert np.allclose(ours.probabilities(logits), theirs.predict_proba(logits), atol=0.005)
 
 
 @pytest.mark.parametrize("images", [40, 400])
 def test_the_probabilities_are_scikit_learn_s_platt_scaling(images: int) -> None:
     logits, target = _logits(images, slope=0.7, intercept=-1.0)
-    raw = LogisticRegression().fit(logits[:, None], target)
+    raw = LogisticRegression().fit(logits, target)
     raw.coef_, raw.intercept_ = np.ones((1, 1)), np.zeros(1)
-    theirs = CalibratedClassifierCV(FrozenEstimator(raw), method="sigmoid").fit(
-        logits[:, None], target
-    )
-    expected = theirs.predict_proba(logits[:, None])[:, 1]
+    theirs = CalibratedClassifierCV(FrozenEstimator(raw), method="sigmoid").fit(logits, target)
+    expected = theirs.predict_proba(logits)
     assert np.allclose(fit_calibration(logits, target).probabilities(logits), expected, atol=1e-4)
 
 
 def test_calibrated_probabilities_have_the_prevalence_as_their_mean() -> None:
     logits, target = _logits(5000, slope=0.3, intercept=-3.0)
     calibration = fit_calibration(logits, target)
-    assert calibration.probabilities(logits).mean() == pytest.approx(target.mean(), rel=0.01)
+    _, melanoma = calibration.probabilities(logits).mean(axis=0)
+    assert melanoma == pytest.approx(target.mean(), rel=0.01)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
@@ -84,9 +81,9 @@ def test_the_ranking_is_kept_even_of_scores_that_are_worse_than_chance(
 ) -> None:
     logits, target = _logits(400)
     logits *= scale * direction
-    probability = fit_calibration(logits, target).probabilities(logits)
+    probability = fit_calibration(logits, target).probabilities(logits)[:, 1]
     assert len(np.unique(probability)) == len(np.unique(logits))
-    assert (np.argsort(probability) == np.argsort(logits)).all()
+    assert (np.argsort(probability) == np.argsort(logits[:, 0])).all()
     assert roc_auc_score(target, probability) == roc_auc_score(target, logits)
     assert (probability > 0).all()
     assert (probability < 1).all()
@@ -94,17 +91,18 @@ def test_the_ranking_is_kept_even_of_scores_that_are_worse_than_chance(
 
 def test_scores_without_any_spread_get_the_prevalence() -> None:
     target = np.repeat([0, 1], [90, 10])
-    probability = fit_calibration(np.full(100, 3.0), target).probabilities(np.full(100, 3.0))
+    logits = np.full((100, 1), 3.0)
+    probability = fit_calibration(logits, target).probabilities(logits)[:, 1]
     # Platt's targets: (11/12 x 10 + 1/92 x 90) / 100.
     assert probability == pytest.approx(np.full(100, (11 / 12 * 10 + 90 / 92) / 100), abs=1e-4)
 
 
 def test_separable_classes_keep_a_finite_slope() -> None:
-    logits, target = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1])
+    logits, target = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
     calibration = fit_calibration(logits, target)
     assert calibration.slope < 10
     # Platt's targets of two and two are 1/4 and 3/4.
-    assert calibration.probabilities(logits)[[0, -1]] == pytest.approx([0.25, 0.75], abs=0.12)
+    assert calibration.probabilities(logits)[[0, -1], 1] == pytest.approx([0.25, 0.75], abs=0.12)
 
 
 @pytest.mark.parametrize("weight", [3.0, 19.0])
@@ -160,8 +158,9 @@ def test_a_fold_s_probabilities_never_see_its_own_labels() -> None:
 
 
 def test_a_calibration_is_a_sigmoid_of_a_line() -> None:
-    probability = Calibration(2.0, -1.0, 0.1).probabilities(np.array([0.0, 0.5, 3.0]))
-    assert probability == pytest.approx([1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-5))])
+    probability = Calibration(2.0, -1.0, 0.1).probabilities(np.array([[0.0], [0.5], [3.0]]))
+    assert probability[:, 1] == pytest.approx([1 / (1 + np.e), 0.5, 1 / (1 + np.exp(-5))])
+    assert (probability[:, 0] == 1 - probability[:, 1]).all()
 
 
 INTERCEPTS = np.array([2.0, 0.5, 0.0, -1.0, -1.5])
@@ -228,12 +227,12 @@ def test_a_temperature_never_changes_what_is_likeliest() -> None:
 
 def test_two_classes_are_scaled_as_one_logit_is() -> None:
     logits, target = _logits(800)
-    pair = np.stack([np.zeros(800), logits], axis=1)
+    pair = np.concatenate([np.zeros((800, 1)), logits], axis=1)
     for method in ("scale", "temperature"):
         one = fit_calibration(logits, target, method=method)
         two = fit_calibration(pair + 3.0, target, method=method, melanoma=[1])
         assert two.slope == pytest.approx(one.slope, rel=1e-5)
-        assert two.probabilities(pair)[:, 1] == pytest.approx(one.probabilities(logits), abs=1e-6)
+        assert two.probabilities(pair) == pytest.approx(one.probabilities(logits), abs=1e-6)
         assert two.prevalence == one.prevalence
         assert two.class_prevalence == one.class_prevalence
     assert fit_calibration(logits, target, method="temperature").intercept == 0
@@ -366,4 +365,4 @@ def test_scaling_that_does_not_help_out_of_fold_is_left_out() -> None:
             held_out, crossfit_probabilities(logits, target, folds, method=method)
         )
     plain = fit_calibration(truth, target, method="identity")
-    assert np.allclose(plain.probabilities(truth), 1 / (1 + np.exp(-truth)))
+    assert np.allclose(plain.probabilities(truth)[:, 1:], 1 / (1 + np.exp(-truth)))

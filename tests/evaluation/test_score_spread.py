@@ -97,7 +97,8 @@ def test_no_slope_makes_rounding_a_certainty(make: Callable[..., Floats], method
         for values in (logits, told):
             found = fit_calibration(values, target, method=method)
             assert 0 < found.slope <= STEEPEST
-            assert np.ptp(found.probabilities(values), axis=0).max() < 0.01
+            probabilities = found.probabilities(values.reshape(IMAGES, -1))
+            assert np.ptp(probabilities, axis=0).max() < 0.01
 
 
 @pytest.mark.parametrize("slope", [3.9e14, 1.2e6, 0.0, -1.0, float("nan")])

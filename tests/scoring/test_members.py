@@ -46,7 +46,7 @@ def test_another_backend_answers_through_the_same_scorer(trained: Any, scorer: S
     # In the order of the backend's folds, each with the shift of its own fold.
     logits = np.stack([shifted.views * bright - 10.0, 1 - bright], axis=1)
     for answer, row in zip(answers, logits, strict=True):
-        expected = [shifted.calibration.probabilities(np.array([one]))[0] for one in row]
+        expected = [shifted.calibration.probabilities(np.array([one]))[1] for one in row]
         assert answer.by_fold == pytest.approx(expected, abs=1e-9)
     assert "a" in answers[0].warnings
     assert "a" not in answers[1].warnings

@@ -10,13 +10,13 @@ import pytest
 from made_content import binary
 from scipy.special import expit
 
-from melanoma.evaluation.calibration import Calibration
+from melanoma.evaluation.calibration import Calibration, by_class
 from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema import Retargeted
-from melanoma.evaluation.scored_images import ScoredImages, by_class
+from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.scoring.bundle.context import context_statement, read_context
 from melanoma.scoring.patient_report import NO_PATIENTS, add_context, check_context, patient_table
 

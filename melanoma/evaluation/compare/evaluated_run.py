@@ -13,8 +13,9 @@ import pandas as pd
 
 from melanoma.data.csv_tables import read_table, require_columns
 from melanoma.errors import DataError, FoldError, WeightsError
+from melanoma.evaluation.calibration import by_class
 from melanoma.evaluation.score_table import find_out_of_fold
-from melanoma.evaluation.scored_images import ScoredImages, by_class
+from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.storage import read_text
 from melanoma.types import Floats, Integers
 

@@ -16,6 +16,7 @@ from melanoma.evaluation.calibration import (
     choose_method,
     crossfit_probabilities,
     fit_calibration,
+    plain_probabilities,
 )
 from melanoma.evaluation.measure.operating_points import Threshold, choose_thresholds
 from melanoma.evaluation.measure.other_cancer import choose_other_cancer
@@ -43,7 +44,7 @@ from melanoma.evaluation.report.schema_parts import (
 )
 from melanoma.evaluation.score_spread import require_differing_scores
 from melanoma.evaluation.score_table import LOGITS, ScoreTable, logit_columns
-from melanoma.evaluation.scored_images import ScoredImages, by_class, plain_probabilities
+from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import write_bytes
 from melanoma.types import Floats, Integers
@@ -189,8 +190,8 @@ def _calibrate(
         frame,
         recipe.classes,
         recipe.melanoma,
-        by_class(calibration.probabilities(logits)),
-        by_class(crossfit),
+        calibration.probabilities(logits),
+        crossfit,
         calibration.class_prevalence,
         recipe.risk,
     )

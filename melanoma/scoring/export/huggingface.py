@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from melanoma.data.transforms import to_tensor
-from melanoma.evaluation.scored_images import by_class
+from melanoma.evaluation.calibration import plain_probabilities
 from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.new_folder import new_folder
@@ -115,9 +115,7 @@ def _compare(bundle: Bundle, members: Mapping[int, TimmMember]) -> float:
     images = to_tensor(squares, normalize=bundle.normalize)
     columns = []
     for made in members.values():
-        logits = made.model(images).double()
-        values = logits.sigmoid() if bundle.outputs == 1 else logits.softmax(dim=-1)
-        columns.append(by_class(values.numpy()))
+        columns.append(plain_probabilities(made.model(images).double().numpy()))
     by_member = np.stack(columns, axis=1)
     return require_equal(by_member, bundle, squares, views=1, what="timm's model")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma.evaluation.calibration import by_class
 from melanoma.evaluation.metrics.bootstrap import SumStatistic
 from melanoma.evaluation.metrics.within_patient import (
     caught_in_top,
@@ -13,7 +14,7 @@ from melanoma.evaluation.metrics.within_patient import (
     has_both_in_a_patient,
     melanoma_rank,
 )
-from melanoma.evaluation.scored_images import ScoredImages, by_class
+from melanoma.evaluation.scored_images import ScoredImages
 
 # Patient, lesion, melanoma, probability. In a the melanoma is second of four, one of which has two
 # photographs; in b it is tied with the highest of two; c has melanomas alone, d one lesion, and of
