@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -160,7 +159,6 @@ def make_classifier(
     outputs: int,
     dropout: float = 0.0,
     head: Head | None = None,
-    positive_share: float | None = None,
     class_shares: Sequence[float] | None = None,
     embedding_width: int | None = None,
     frozen_stages: int = 0,
@@ -169,11 +167,10 @@ def make_classifier(
     """A Classifier with fresh weights from torch's generator.
 
     The head's bias starts at the prior that the loss will see, sampler and weights counted in:
-    `positive_share` in (0, 1) with one output, `class_shares` (outputs,), each above 0, with
-    several. With `embedding_width` it is a head alone, for embeddings so wide. The first
-    `frozen_stages` of the backbone never learn. `options` are the Classifier's own. Raises
-    RecipeError for an unknown backbone or more frozen stages than it can spare, and DataError for
-    shares that are none.
+    `class_shares` (C,), each in (0, 1), of two classes with one output. With `embedding_width` it
+    is a head alone, for embeddings so wide. The first `frozen_stages` of the backbone never learn.
+    `options` are the Classifier's own. Raises RecipeError for an unknown backbone or more frozen
+    stages than it can spare, and DataError for shares that are none.
     """
     entry = find_backbone(backbone)
     if frozen_stages >= entry.stages:
@@ -181,8 +178,6 @@ def make_classifier(
             f"model.frozen_stages: {backbone} has {entry.stages} stages (got {frozen_stages}); "
             "model.freeze_backbone: true freezes all of them"
         )
-    if positive_share is not None and not 0.0 < positive_share < 1.0:
-        raise DataError(f"positive share {positive_share}: training needs both classes")
     if class_shares is not None and not all(0.0 < share < 1.0 for share in class_shares):
         raise DataError(f"class shares {[*class_shares]}: training needs every class")
     classifier = Classifier(
@@ -197,13 +192,10 @@ def make_classifier(
         names = (name for name, _ in classifier.backbone.named_parameters())
         classifier.keep_stages(name for name in names if entry.stage(name) < frozen_stages)
     # Start at the prior: else the first epochs only learn how rare melanoma is.
-    if outputs == 1 and positive_share is not None:
-        nn.init.constant_(
-            classifier.last_layer.bias, math.log(positive_share / (1 - positive_share))
-        )
-    if outputs > 1 and class_shares is not None:
+    if class_shares is not None:
+        shares = torch.tensor(class_shares, dtype=torch.float64)
         with torch.no_grad():
-            prior = torch.tensor(class_shares, dtype=torch.float64).log()
+            prior = (shares[1:] / shares[0] if outputs == 1 else shares).log()
             classifier.last_layer.bias.copy_(prior)
     return classifier
 

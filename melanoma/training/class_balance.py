@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -98,27 +97,17 @@ def loss_weights(recipe: Recipe, data: FoldData) -> tuple[float, ...]:
     return class_weights(counts, rule=rules.class_weight, cap=rules.cap, beta=rules.beta)
 
 
-def shown_share(recipe: Recipe, data: FoldData) -> float:
-    """With one output: the share of positives that the loss sees, weight and sampler counted in."""
+def shown_shares(recipe: Recipe, data: FoldData) -> tuple[float, ...]:
+    """Each class's share of what the loss sees, weights and sampler counted in; their sum 1."""
+    if not recipe.is_binary:
+        seen = data.class_counts / len(data.training) * np.exp(_class_shift(recipe, data))
+        return tuple((seen / seen.sum()).tolist())
     share = data.positives / len(data.training)
     if recipe.sampler.name == "balanced":
         share = recipe.sampler.positive_share
     odds = share / (1 - share) * loss_weight(recipe, data)
-    return odds / (1 + odds)
-
-
-def shown_shares(recipe: Recipe, data: FoldData) -> Floats:
-    """With several outputs: each class's share of what the loss sees, (C,), their sum 1."""
-    seen = data.class_counts / len(data.training) * np.exp(_class_shift(recipe, data))
-    shares: Floats = seen / seen.sum()
-    return shares
-
-
-def head_prior(recipe: Recipe, data: FoldData) -> dict[str, Any]:
-    """make_classifier's argument that starts the head at the shares that the loss sees."""
-    if recipe.is_binary:
-        return {"positive_share": shown_share(recipe, data)}
-    return {"class_shares": shown_shares(recipe, data).tolist()}
+    share = odds / (1 + odds)
+    return 1 - share, share
 
 
 def fold_prior_shift(recipe: Recipe, data: FoldData) -> float | tuple[float, ...]:

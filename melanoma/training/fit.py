@@ -19,7 +19,7 @@ from melanoma.errors import WeightsError
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
-from melanoma.training.class_balance import head_prior
+from melanoma.training.class_balance import shown_shares
 from melanoma.training.fold_data import FoldData
 from melanoma.training.given_embeddings import embedding_facts, embedding_width
 from melanoma.training.loop import Loop
@@ -82,7 +82,7 @@ def fit_fold(
         frozen_stages=recipe.model.frozen_stages,
         auxiliary=len(auxiliary_values(recipe, data)),
         embedding_width=None if embeddings_path is None else embedding_width(Path(embeddings_path)),
-        **head_prior(recipe, data),
+        class_shares=shown_shares(recipe, data),
     )
     if recipe.training.checkpointing:
         classifier.start_checkpointing()

@@ -24,7 +24,7 @@ from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
 from melanoma.training.batch_targets import batch_targets
-from melanoma.training.class_balance import head_prior, make_loss
+from melanoma.training.class_balance import make_loss, shown_shares
 from melanoma.training.epoch import NonFiniteError, train_epoch
 from melanoma.training.fold_data import FoldData
 from melanoma.training.mixing import mix_batches
@@ -217,7 +217,7 @@ def _fresh_state(
         dropout_samples=model.dropout_samples,
         frozen_stages=model.frozen_stages,
         auxiliary=len(auxiliary_values(recipe, data)),
-        **head_prior(recipe, data),
+        class_shares=shown_shares(recipe, data),
     )
     load_start(classifier.backbone, recipe, data, imagenet=imagenet, folder=None)
     state = start_state(

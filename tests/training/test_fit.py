@@ -32,7 +32,7 @@ from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.models.losses import LOSSES, LossEntry, binary_cross_entropy
 from melanoma.training import epoch_metrics, loop
-from melanoma.training.class_balance import fold_prior_shift, shown_share
+from melanoma.training.class_balance import fold_prior_shift, shown_shares
 from melanoma.training.fold_data import select_fold
 from melanoma.training.run.resume_state import load_state
 from melanoma.training.run.run_folder import FoldRun, load_run
@@ -549,9 +549,10 @@ def test_the_shift_of_the_prior_is_what_weight_and_sampler_add_to_the_log_odds(
     expected = shift(negatives, data.positives)
     assert fold_prior_shift(recipe, data) == pytest.approx(expected)
     # The head starts where a loss that sees this share would take a blind model.
-    shown = shown_share(recipe, data)
+    other, shown = shown_shares(recipe, data)
+    assert other + shown == pytest.approx(1)
     prior = math.log(data.positives / negatives)
-    assert math.log(shown / (1 - shown)) == pytest.approx(prior + expected)
+    assert math.log(shown / other) == pytest.approx(prior + expected)
 
 
 def test_the_weight_of_positives_is_recorded_beside_the_weights_and_not_in_them(
