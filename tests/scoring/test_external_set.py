@@ -303,7 +303,7 @@ def test_a_bundle_that_was_sealed_over_rounding_is_neither_shipped_nor_loaded(
     numbers = served_numbers(
         ReportContent.model_validate(report), load_recipe(sealed.weights / "recipe.yaml")
     )
-    manifest |= json.loads(json.dumps(numbers))
+    manifest |= json.loads(json.dumps(numbers.to_json()))
     manifest["sha256"]["report.json"] = sha256_of(sealed.weights / "report.json")
     path.write_text(json.dumps(manifest))
     found = call_door("ship", "--weights", sealed.weights, "--out", sealed.base / "copy")

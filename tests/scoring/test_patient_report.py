@@ -17,7 +17,7 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema import Retargeted
 from melanoma.evaluation.scored_images import ScoredImages
-from melanoma.scoring.bundle.context import context_statement, read_context
+from melanoma.scoring.bundle.context import served_context
 from melanoma.scoring.patient_report import NO_PATIENTS, add_context, check_context, patient_table
 
 
@@ -51,14 +51,12 @@ def test_a_stack_that_helps_is_in_report_card_and_manifest(fitted: Report) -> No
     for text in (page, card):
         assert "context sealed: on withheld patients" in text and "120 patients" in text
     assert "above median" in page and "Concordance within patients" in page
-    stated = context_statement(content.model_copy(update={"retargeted": None}))
-    assert read_context(stated) == content.patients.stack
+    assert served_context(content.model_copy(update={"retargeted": None})) is not None
 
 
 def test_a_bundle_at_another_prevalence_has_no_context(fitted: Report) -> None:
     moved = Retargeted(prevalence=0.1, thresholds=())
-    assert context_statement(fitted.content.model_copy(update={"retargeted": moved})) == {}
-    assert read_context({}) is None
+    assert served_context(fitted.content.model_copy(update={"retargeted": moved})) is None
 
 
 def test_a_stack_that_does_not_help_is_not_sealed_and_it_is_said() -> None:

@@ -12,8 +12,7 @@ from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.recipe.overrides import load_recipe
-from melanoma.scoring.bundle.bundle import load_bundle, read_manifest
-from melanoma.scoring.bundle.served_numbers import served_numbers
+from melanoma.scoring.bundle.bundle import load_bundle, make_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.verdict import Verdict, make_verdict, sum_by_risk
 
@@ -59,10 +58,9 @@ def test_a_nevus_is_no_all_clear(shipped: Scorer) -> None:
 
 def test_the_verdict_stays_where_melanoma_is_rarer(shipped: Scorer) -> None:
     report = retarget_report(shipped.bundle.report, 0.01)
-    numbers = served_numbers(report, load_recipe(SHIPPED / "recipe.yaml"))
+    recipe = load_recipe(SHIPPED / "recipe.yaml")
     manifest = json.loads((SHIPPED / "manifest.json").read_text())
-    manifest |= json.loads(json.dumps(numbers))
-    moved = Scorer(read_manifest(SHIPPED, manifest, report), members=shipped.members)
+    moved = Scorer(make_bundle(SHIPPED, manifest, recipe, report), members=shipped.members)
     logits = shipped.member_logits(
         np.random.default_rng(1).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,15 @@ from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe, differences
-from melanoma.recipe.sections import Head, ImageType, Risk, Scaling
-from melanoma.scoring.bundle.context import context_statement, read_context
-from melanoma.scoring.bundle.manifest import GOLDEN, require_members, verify_digests
+from melanoma.recipe.sections import Head, ImageType, Risk
+from melanoma.scoring.bundle.context import served_context
+from melanoma.scoring.bundle.manifest import (
+    GOLDEN,
+    GoldenScore,
+    read_golden,
+    require_members,
+    verify_digests,
+)
 from melanoma.scoring.bundle.novelty_file import NOVELTY, load_novelty
 from melanoma.scoring.bundle.operating import (
     SealedInterval,
@@ -98,7 +104,7 @@ class Bundle:
     report: ReportContent
     head: Head | None = None
     seeds: int = 1
-    golden: dict[str, Any] | None = None
+    golden: GoldenScore | None = None
     license: str | None = None
     other_cancer: OtherCancer | None = None
     risk: Mapping[str, Risk] = field(default_factory=dict)
@@ -133,6 +139,7 @@ class Bundle:
 
 def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
     """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
+    context = served_context(report)
     elsewhere = [r.model_dump(mode="json", exclude_none=True) for r in report.external_results]
     statement = {
         "format": FORMAT,
@@ -154,11 +161,11 @@ def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
             "views": recipe.evaluation.views,
         },
         "folds_expected": report.folds_expected,
-        **served_numbers(report, recipe),
+        **served_numbers(report, recipe).to_json(),
         "threshold_intervals": [asdict(one) for one in sealed_intervals(report)],
         **({"external": elsewhere} if elsewhere else {}),
         **({"quality": report.quality.limits.model_dump()} if report.quality else {}),
-        **context_statement(report),
+        **({"context": context.model_dump(mode="json")} if context else {}),
     }
     plain: dict[str, Any] = json.loads(json.dumps(statement))
     return plain
@@ -190,8 +197,7 @@ def load_bundle(folder: Path) -> Bundle:
         report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
         recipe = _require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
-        # Of the recipe, for reports did not always say it.
-        return replace(read_manifest(folder, manifest, report), phantoms=recipe.data.phantoms)
+        return make_bundle(folder, manifest, recipe, report)
     except (*_UNREADABLE, RecipeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
@@ -219,68 +225,54 @@ def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportCon
     return recipe
 
 
-def read_manifest(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Bundle:
+def make_bundle(
+    folder: Path, manifest: dict[str, Any], recipe: Recipe, report: ReportContent
+) -> Bundle:
+    """The files and digests that the manifest states; all else is the recipe's and the report's,
+    which the manifest repeats."""
     members = tuple(
         Member(
             m["fold"], folder / m["file"], _shift(m["prior_shift"]), manifest["sha256"][m["file"]]
         )
         for m in manifest["members"]
     )
+    sealed, stated = manifest["sha256"], folder / MANIFEST
     return Bundle(
         folder,
-        manifest["name"],
-        manifest["version"],
+        recipe.name,
+        recipe.version,
         digest_of(manifest),
-        manifest["backbone"],
-        tuple(manifest["classes"]),
-        tuple(manifest["melanoma"]),
-        manifest["outputs"],
-        **_preprocessing(manifest["preprocessing"]),
-        folds_expected=manifest["folds_expected"],
+        recipe.model.backbone,
+        recipe.classes,
+        recipe.melanoma,
+        recipe.outputs,
+        size=recipe.image.size,
+        fit=recipe.image.fit,
+        normalize=recipe.image.normalize,
+        views=recipe.evaluation.views,
+        folds_expected=report.folds_expected,
         members=members,
-        calibration=Calibration(**manifest["calibration"]),
-        thresholds=tuple(Threshold(**point) for point in manifest["thresholds"]),
         report=report,
-        risk=manifest.get("risk", {}),
-        image_type=manifest.get("image_type", "any"),
-        quality=QualityLimits(**manifest["quality"]) if "quality" in manifest else None,
-        other_cancer=_other_cancer(manifest.get("other_cancer")),
-        sets=_sets(manifest.get("sets")),
+        risk=recipe.risk,
+        image_type=recipe.image_type,
+        quality=report.quality.limits if report.quality else None,
         near_scores=served_near_scores(report),
-        head=Head(**manifest["head"]) if "head" in manifest else None,
-        seeds=manifest.get("seeds", 1),
+        head=recipe.model.head,
+        seeds=len(recipe.seeds) or 1,
         decoder=manifest.get("decoder", 1),
         intervals=sealed_intervals(report),
         curve=served_curve(report),
-        context=read_context(manifest),
-        manifest_sha256=sha256_of(folder / MANIFEST) if (folder / MANIFEST).is_file() else "",
-        golden=json.loads((folder / GOLDEN).read_text()) if GOLDEN in manifest["sha256"] else None,
+        context=served_context(report),
+        manifest_sha256=sha256_of(stated) if stated.is_file() else "",
+        golden=read_golden(folder / GOLDEN) if GOLDEN in sealed else None,
         novelty=load_novelty(folder / NOVELTY, [member.fold for member in members])
-        if NOVELTY in manifest["sha256"]
+        if NOVELTY in sealed
         else None,
-        license=(folder / LICENSE).read_text("utf-8") if LICENSE in manifest["sha256"] else None,
-        phantoms=report.phantoms,
+        license=(folder / LICENSE).read_text("utf-8") if LICENSE in sealed else None,
+        phantoms=recipe.data.phantoms,
+        **vars(served_numbers(report, recipe)),
     )
-
-
-def _preprocessing(stated: dict[str, Any]) -> dict[str, Any]:
-    """The manifest's, own values of normalization as their record."""
-    normalize = stated["normalize"]
-    own = Scaling(**normalize) if isinstance(normalize, dict) else normalize
-    return {**stated, "normalize": own}
 
 
 def _shift(value: float | list[float]) -> float | tuple[float, ...]:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _sets(stated: dict[str, Any] | None) -> SetRule | None:
-    if stated is None:
-        return None
-    return SetRule(stated["level"], tuple(stated["thresholds"]), tuple(stated["priors"]))
-
-
-def _other_cancer(stated: dict[str, Any] | None) -> OtherCancer | None:
-    if stated is None:
-        return None
-    return OtherCancer(stated["value"], stated["at"], tuple(stated["classes"]))

@@ -11,7 +11,6 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from melanoma.errors import ScoreError, WeightsError
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
-from melanoma.scoring.bundle.manifest import GOLDEN
+from melanoma.scoring.bundle.manifest import GOLDEN, GoldenScore
 from melanoma.scoring.scorer import Scorer
 
 # Of a logit, as a share of it where it is above 1: kinds of CPU differ in the sixth digit, and a
@@ -71,13 +70,13 @@ def score_golden(scorer: Scorer) -> tuple[str, npt.NDArray[np.float64]]:
     return hashlib.sha256(square.tobytes()).hexdigest(), logits[0]
 
 
-def golden_score(bundle: Bundle) -> dict[str, Any]:
+def golden_score(bundle: Bundle) -> GoldenScore:
     """What is stored at sealing: scored on the CPU, as every machine can."""
     scorer = Scorer(bundle)
     image, logits = score_golden(scorer)
     # Logits and not probabilities: a bundle that is recalibrated keeps its golden score.
-    rows = {str(f): row.tolist() for f, row in zip(scorer.members.folds, logits, strict=True)}
-    return {"image": image, "logits": rows}
+    rows = zip(scorer.members.folds, logits.tolist(), strict=True)
+    return GoldenScore(image, dict(rows))
 
 
 def check_golden(scorer: Scorer) -> GoldenCheck:
@@ -92,12 +91,11 @@ def check_golden(scorer: Scorer) -> GoldenCheck:
     stored = scorer.bundle.golden
     if stored is None:
         return GoldenCheck(True, None, "finite; the bundle was sealed without a golden score")
-    if stored.get("image") != image:
+    if stored.image != image:
         return GoldenCheck(False, None, "the golden image is decoded into other pixels")
     try:
-        expected = np.array(
-            [stored["logits"][str(fold)] for fold in scorer.members.folds], dtype=np.float64
-        )
+        rows = [stored.logits[fold] for fold in scorer.members.folds]
+        expected = np.array(rows, dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise ScoreError(f"{GOLDEN} has no logits of every fold ({error!r})") from error
     if expected.shape != logits.shape:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,28 @@ from melanoma.errors import WeightsError
 from melanoma.storage import sha256_of
 
 GOLDEN = "golden.json"  # what melanoma.scoring.bundle.golden makes
+
+
+@dataclass(frozen=True)
+class GoldenScore:
+    """The sha256 of the golden image's pixels, and each fold's logits of it."""
+
+    image: str
+    logits: Mapping[int, Sequence[float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As golden.json has it."""
+        return {"image": self.image, "logits": {str(f): row for f, row in self.logits.items()}}
+
+
+def read_golden(path: Path) -> GoldenScore:
+    """What `path`, a golden.json, holds. Raises WeightsError where that is no golden score."""
+    try:
+        stored = json.loads(path.read_text())
+        rows = stored["logits"].items()
+        return GoldenScore(stored["image"], {int(fold): list(row) for fold, row in rows})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def require_members(path: Path, manifest: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import (
     Bundle,
     load_bundle,
+    make_bundle,
     make_statement,
-    read_manifest,
 )
 from melanoma.scoring.bundle.golden import golden_score
 from melanoma.scoring.bundle.manifest import GOLDEN
@@ -52,7 +52,7 @@ def seal_bundle(
         "view_order": VIEW_ORDER,
         "sha256": digests,
     }
-    add_golden(stage, manifest, read_manifest(folder, manifest, report.content))
+    add_golden(stage, manifest, make_bundle(folder, manifest, recipe, report.content))
     if novelty is not None:
         save_novelty(novelty, stage / NOVELTY)
         digests[NOVELTY] = sha256_of(stage / NOVELTY)
@@ -74,5 +74,5 @@ def lay_report(folder: Path, stage: Path, recipe: Recipe, report: Report) -> Non
 
 def add_golden(stage: Path, manifest: dict[str, Any], draft: Bundle) -> None:
     """Write the golden score of a bundle that is not sealed yet, and name it in its manifest."""
-    write_json(stage / GOLDEN, golden_score(draft))
+    write_json(stage / GOLDEN, golden_score(draft).to_json())
     manifest["sha256"][GOLDEN] = sha256_of(stage / GOLDEN)

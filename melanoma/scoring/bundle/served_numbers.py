@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scipy.special import expit, logit
@@ -18,7 +18,21 @@ from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.recipe import Recipe
 
 
-def served_numbers(report: ReportContent, recipe: Recipe) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ServedNumbers:
+    """The numbers that a bundle answers by."""
+
+    other_cancer: OtherCancer | None
+    sets: SetRule | None
+    calibration: Calibration
+    thresholds: tuple[Threshold, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest states them: what there is none of is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def served_numbers(report: ReportContent, recipe: Recipe) -> ServedNumbers:
     """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
 
     The thresholds move with the probabilities, so the same images are flagged.
@@ -55,13 +69,8 @@ def served_numbers(report: ReportContent, recipe: Recipe) -> dict[str, Any]:
             sets = recalibrate_sets(sets, **moved)
     grave = report.any_malignancy
     other = OtherCancer(grave.value, grave.at, grave.classes) if grave else None
-    return {
-        # It stands on a share that no prevalence of melanoma moves.
-        **({"other_cancer": asdict(other)} if other else {}),
-        **({"sets": asdict(sets)} if sets else {}),
-        "calibration": asdict(calibration),
-        "thresholds": [asdict(point) for point in points],
-    }
+    # The other cancers' share stands on one that no prevalence of melanoma moves.
+    return ServedNumbers(other, sets, calibration, tuple(points))
 
 
 def recalibrate(

@@ -30,7 +30,7 @@ from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, read_manifest
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_bundle
 from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.novelty_file import NOVELTY
@@ -115,7 +115,7 @@ def _fill(
         _halve(member.file, stage / stated["file"])
         files.append(stated["file"])
     manifest["sha256"] = {file: sha256_of(stage / file) for file in files}
-    add_golden(stage, manifest, read_manifest(stage, manifest, report))
+    add_golden(stage, manifest, make_bundle(stage, manifest, portable, report))
     write_json(stage / MANIFEST, manifest)
 
 
@@ -134,7 +134,7 @@ def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> dict[s
     ):
         if (folder / name).is_file():
             write_text(folder / name, text)
-    return served_numbers(report, recipe)
+    return served_numbers(report, recipe).to_json()
 
 
 def _training_images(folder: Path) -> str | None:

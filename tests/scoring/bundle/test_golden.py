@@ -46,7 +46,7 @@ def test_a_sealed_bundle_gives_its_golden_score(scorer: Scorer) -> None:
     assert found.holds
     assert found.largest is not None
     assert found.largest < 1e-4
-    assert len(scorer.bundle.golden["logits"]) == len(scorer.bundle.members)
+    assert len(scorer.bundle.golden.logits) == len(scorer.bundle.members)
     one = check_golden(scorer.of_fold(scorer.bundle.members[-1].fold))
     assert one.holds, "a member's own logits are looked up by its fold"
 
@@ -84,7 +84,7 @@ def test_a_network_that_drifted_does_not_hold(scorer: Scorer) -> None:
 
 
 def test_other_pixels_do_not_hold_whatever_their_score(scorer: Scorer) -> None:
-    golden = {**scorer.bundle.golden, "image": "0" * 64}
+    golden = dataclasses.replace(scorer.bundle.golden, image="0" * 64)
     scorer.bundle = dataclasses.replace(scorer.bundle, golden=golden)
     found = check_golden(scorer)
     assert not found.holds
