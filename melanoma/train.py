@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from melanoma.training.ranks import Ranks
     from melanoma.training.run.run_folder import FoldRun
     from melanoma.workflows.asked import Asked
+    from melanoma.workflows.train import FoldSummary
 
 app = t.make_app()
 
@@ -116,7 +117,7 @@ def train(
         else:
             summaries = _train(asked.recipe, parts, folder, ranks, options)
         if json:
-            t.answer_json(summaries)
+            t.answer_json([summary.as_dict() for summary in summaries])
 
 
 class Cluster(NamedTuple):
@@ -180,7 +181,7 @@ def _remember(asked: Asked, choice: Choice, part: FoldData) -> None:
 
 def _train(
     recipe: Recipe, parts: list[FoldData], folder: Path, ranks: Ranks, options: dict[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[FoldSummary]:
     """The folds one after another, by this process or by those of torchrun."""
     from melanoma.training.run.facts import is_finished
     from melanoma.training.run.run_folder import fold_folder
@@ -199,7 +200,7 @@ def _train(
 
 def _train_on(
     cluster: Cluster, recipe: Recipe, parts: list[FoldData], folder: Path, options: dict[str, Any]
-) -> list[dict[str, Any]]:
+) -> list[FoldSummary]:
     """The folds side by side, by the cluster's nodes."""
     from melanoma.cluster.ray_folds import train_on_ray
     from melanoma.cluster.ray_session import ray_cluster
@@ -221,15 +222,15 @@ def _train_on(
     return summaries
 
 
-def _say_fold(recipe: Recipe, run: FoldRun, summary: dict[str, Any], *, ending: str) -> None:
+def _say_fold(recipe: Recipe, run: FoldRun, summary: FoldSummary, *, ending: str) -> None:
     from melanoma.training.epoch_metrics import metric_names
 
     metric = "auroc" if recipe.is_binary else "macro_auroc"
     t.say(
         f"fold {run.fold}: {len(run.scores.frame)} images held out, {metric_names()[metric]} "
-        f"{summary[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
-        f"{summary[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
-        f"kept {summary['kept']}; {ending}"
+        f"{summary.metrics[f'{metric}_best']:.4f} (best epoch {run.facts.best_epoch}), "
+        f"{summary.metrics[f'{metric}_last']:.4f} (last epoch {run.facts.last_epoch}); "
+        f"kept {summary.kept}; {ending}"
     )
 
 

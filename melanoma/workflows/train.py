@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,24 @@ def _identified(
     return with_identities(folds, table)
 
 
-def fold_summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
-    """The fold's facts for machines; the metrics of the best and the last epoch."""
+@dataclass(frozen=True)
+class FoldSummary:
+    """A trained fold's facts for machines; `metrics` are NAME_best and NAME_last, of its epochs."""
+
+    fold: int
+    folder: str
+    metrics: Mapping[str, float | None]
+    kept: str
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """One level of plain values, ready for JSON."""
+        first, last = {"fold": self.fold, "folder": self.folder}, {"kept": self.kept}
+        return {**first, **self.metrics, **last, "seconds": self.seconds}
+
+
+def fold_summary(recipe: Recipe, run: FoldRun) -> FoldSummary:
+    """The fold's facts; the metrics of the best and the last epoch."""
     metrics: dict[str, float | None] = {}
     for which in ("best", "last"):
         epoch_metrics = validate(
@@ -222,10 +239,4 @@ def fold_summary(recipe: Recipe, run: FoldRun) -> dict[str, Any]:
         metrics |= {
             f"{key}_{which}": epoch_metrics[key] for key in metric_names() if key in epoch_metrics
         }
-    return {
-        "fold": run.fold,
-        "folder": str(run.folder),
-        **metrics,
-        "kept": run.facts.kept,
-        "seconds": run.facts.seconds,
-    }
+    return FoldSummary(run.fold, str(run.folder), metrics, run.facts.kept, run.facts.seconds)
