@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,22 +66,34 @@ def _metrics(run: FoldRun | Path) -> list[dict[str, Any]]:
     return [json.loads(line, parse_constant=refuse) for line in lines]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what several tests look at is kept once it is trained."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def done(fit: Fit, recipe_of: Any, kept: Path, tmp_path: Path) -> FoldRun:
+    """The run of BASE, a copy of its own for each test."""
+    if not (kept / "run").exists():
+        fit(recipe_of(), kept / "run")
+    return load_run(Path(shutil.copytree(kept / "run", tmp_path / "run")))
+
+
 # Repeatable
 
 
 def test_one_seed_gives_the_same_numbers_and_another_gives_others(
-    fit: Fit, recipe_of: Any, tmp_path: Path
+    done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
-    first = fit(recipe_of(), tmp_path / "a")
     torch.manual_seed(77)  # what the generators held before does not matter
-    assert _same(first, fit(recipe_of(), tmp_path / "b"))
+    assert _same(done, fit(recipe_of(), tmp_path / "b"))
     other = fit(recipe_of(seed=6), tmp_path / "c")
-    assert not np.allclose(first.scores.logits(), other.scores.logits(), atol=1e-3)
+    assert not np.allclose(done.scores.logits(), other.scores.logits(), atol=1e-3)
 
 
-def test_workers_change_nothing(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
-    alone = fit(recipe_of(), tmp_path / "0")
-    assert _same(alone, fit(recipe_of(training={"workers": 2}), tmp_path / "2"))
+def test_workers_change_nothing(done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
+    assert _same(done, fit(recipe_of(training={"workers": 2}), tmp_path / "2"))
 
 
 def test_a_fold_alone_is_the_fold_within_all(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
@@ -121,19 +134,28 @@ def steps() -> int:
 
 
 @pytest.fixture
-def unbroken(fit: Fit, recipe_of: Any, tmp_path: Path) -> FoldRun:
-    return fit(recipe_of(**DEMANDING), tmp_path / "unbroken")
+def unbroken(fit: Fit, recipe_of: Any, kept: Path, request: pytest.FixtureRequest) -> FoldRun:
+    """DEMANDING in one go, where AUROC is `falling` and where it is not."""
+    folder = kept / ("falling" if "falling" in request.fixturenames else "unbroken")
+    return load_run(folder) if folder.exists() else fit(recipe_of(**DEMANDING), folder)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_interrupted_at_every_step_gives_the_unbroken_run(
-    workers: int, fit: Fit, recipe_of: Any, tmp_path: Path, unbroken: FoldRun, steps: int
+# At every step; and where worker processes are begun anew each time, in three of them.
+@pytest.mark.parametrize(("workers", "each"), [(0, 1), (2, 4)])
+def test_a_run_interrupted_again_and_again_gives_the_unbroken_run(
+    workers: int,
+    each: int,
+    fit: Fit,
+    recipe_of: Any,
+    tmp_path: Path,
+    unbroken: FoldRun,
+    steps: int,
 ) -> None:
     training = {**DEMANDING["training"], "workers": workers}
     recipe, folder = recipe_of(**{**DEMANDING, "training": training}), tmp_path / "broken"
-    for _ in range(steps):
+    for _ in range(steps // each):
         with pytest.raises(InterruptedRun, match="the same command resumes"):
-            fit(recipe, folder, watchers=Interrupted(1).watchers())
+            fit(recipe, folder, watchers=Interrupted(each).watchers())
     resumed = fit(recipe, folder)
     assert _same(resumed, unbroken)
     kept = ("epoch", "loss", "valid_loss", "auroc", "best", "rates")
@@ -277,25 +299,25 @@ def test_a_damaged_state_resumes_from_the_one_before_and_ends_alike(
     assert "truncated" in said[0]
 
 
-def test_a_finished_fold_is_left_as_it_is(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
-    first = fit(recipe_of(), tmp_path / "run")
-    before = {p: p.read_bytes() for p in first.folder.glob("*")}
+def test_a_finished_fold_is_left_as_it_is(
+    done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
+) -> None:
+    before = {p: p.read_bytes() for p in done.folder.glob("*")}
     said: list[str] = []
     watchers = Watchers(say=said.append, bar=lambda *_: pytest.fail("it trains again"))
     again = fit(recipe_of(), tmp_path / "run", watchers=watchers)
     assert said == ["fold 0 is finished already; nothing to do"]
-    assert {p: p.read_bytes() for p in first.folder.glob("*")} == before
-    assert again.facts == first.facts
-    assert np.allclose(again.scores.logits(), first.scores.logits(), rtol=1e-8)
+    assert {p: p.read_bytes() for p in done.folder.glob("*")} == before
+    assert again.facts == done.facts
+    assert np.allclose(again.scores.logits(), done.scores.logits(), rtol=1e-8)
 
 
 def test_resume_never_trains_a_finished_fold_again(
-    fit: Fit, recipe_of: Any, tmp_path: Path
+    done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
-    first = fit(recipe_of(), tmp_path / "run")
     second = fit(recipe_of(seed=6), tmp_path / "run", resume=False)
     assert second.facts.seed == 6
-    assert _logits(second) != _logits(first)
+    assert _logits(second) != _logits(done)
     assert _same(second, fit(recipe_of(seed=6), tmp_path / "other"))
 
 
@@ -348,9 +370,8 @@ def test_another_recipe_is_refused_field_by_field(fit: Fit, recipe_of: Any, tmp_
 
 
 def test_a_finished_run_of_another_recipe_is_refused_too(
-    fit: Fit, recipe_of: Any, tmp_path: Path
+    done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
-    fit(recipe_of(), tmp_path / "run")
     with pytest.raises(WeightsError, match="seed: 5 -> 6"):
         fit(recipe_of(seed=6), tmp_path / "run")
 
@@ -364,8 +385,9 @@ def test_other_folds_are_refused_by_their_digest(
         fit(recipe_of(), tmp_path / "run", fold=1)
 
 
-def test_speed_alone_is_no_other_recipe(fit: Fit, recipe_of: Any, tmp_path: Path) -> None:
-    done = fit(recipe_of(), tmp_path / "run")
+def test_speed_alone_is_no_other_recipe(
+    done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
+) -> None:
     before = (done.folder / "model.safetensors").stat().st_mtime_ns
     for same in (recipe_of(training={"workers": 2}), recipe_of(version=2)):
         again = fit(same, tmp_path / "run", watchers=Watchers(bar=lambda *_: pytest.fail("trains")))
@@ -671,11 +693,8 @@ def test_validation_that_is_not_finite_is_called_that(
 # What a finished folder holds
 
 
-def test_a_finished_folder_is_verified_when_it_is_read(
-    fit: Fit, recipe_of: Any, tmp_path: Path
-) -> None:
-    run = fit(recipe_of(), tmp_path / "run")
-    assert load_run(run.folder).facts == run.facts
+def test_a_finished_folder_is_verified_when_it_is_read(done: FoldRun) -> None:
+    run = done
     for name in ("model.safetensors", "oof.csv", "recipe.yaml", "training_images.csv"):
         path = run.folder / name
         whole = path.read_bytes()
@@ -700,10 +719,9 @@ def test_a_fold_that_is_not_finished_is_no_run(fit: Fit, recipe_of: Any, tmp_pat
 
 @pytest.mark.parametrize("cut", [0, 10])
 def test_a_damaged_record_is_refused_and_never_a_fresh_start(
-    cut: int, fit: Fit, recipe_of: Any, tmp_path: Path
+    cut: int, done: FoldRun, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
-    run = fit(recipe_of(), tmp_path / "run")
-    path = run.folder / "run.json"
+    path = done.folder / "run.json"
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(WeightsError, match=r"run\.json is damaged"):
         fit(recipe_of(), tmp_path / "run")
@@ -743,7 +761,7 @@ def test_rows_are_found_by_name_whatever_the_order_of_the_fold_file(place: Any) 
 
 
 def test_compile_changes_what_trains_and_nothing_that_is_scored(
-    fit: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: FoldRun, fit: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
 
@@ -755,10 +773,10 @@ def test_compile_changes_what_trains_and_nothing_that_is_scored(
         return network
 
     monkeypatch.setattr(torch, "compile", compile_)
-    plain = fit(recipe_of(), tmp_path / "plain")
+    fit(recipe_of(training={"epochs": 1}), tmp_path / "plain")
     assert compiled == []
     ours = fit(recipe_of(training={"compile": True}), tmp_path / "compiled")
     assert set(compiled) == {"train"}
-    assert np.array_equal(plain.scores.logits("logit_last"), ours.scores.logits("logit_last"))
+    assert _same(done, ours)
     assert recipe_of().digest() != recipe_of(training={"compile": True}).digest()
     assert recipe_of().digest() == recipe_of(training={"compile": False}).digest()

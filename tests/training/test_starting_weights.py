@@ -42,12 +42,19 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 Fit = Callable[..., FoldRun]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `first` is kept once it is trained."""
+    return tmp_path_factory.mktemp("first") / "A"
+
+
 @pytest.fixture
-def first(fit: Fit, recipe_of: Any, tmp_path: Path) -> Path:
+def first(fit: Fit, recipe_of: Any, kept: Path, tmp_path: Path) -> Path:
     """weights/A: both folds of one epoch; weights/imagenet is where published files would be."""
-    for fold in (0, 1):
-        fit(recipe_of(training={"epochs": 1}), tmp_path / f"A/fold_{fold}", fold=fold)
-    return tmp_path / "A"
+    if not kept.exists():
+        for fold in (0, 1):
+            fit(recipe_of(training={"epochs": 1}), kept / f"fold_{fold}", fold=fold)
+    return Path(shutil.copytree(kept, tmp_path / "A"))
 
 
 @pytest.fixture
