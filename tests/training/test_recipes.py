@@ -42,10 +42,6 @@ RUNS = {
     "ham10000 frozen": ("ham10000_resnet34", (*ONE, "model.freeze_backbone=true")),
     "isic_densenet161": ("isic_densenet161", TWO),
     "skin22_efficientnet_b3": ("skin22_efficientnet_b3", ONE),
-    **{
-        f"skin22 {name}": ("skin22_efficientnet_b3", (*ONE, f"model.backbone={name}"))
-        for name in ("efficientnet_b0", "resnet50")
-    },
     "dermnet_resnet152": ("dermnet_resnet152", ONE),
 }
 
