@@ -49,11 +49,11 @@ def classifier(name: str) -> Classifier:
     return fresh.eval()
 
 
-def _images(size: int = 64, *, seed: int = 0) -> torch.Tensor:
+def _images(size: int = 32, *, seed: int = 0) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("size", [64, 96])
+@pytest.mark.parametrize("size", [32, 96])
 @torch.inference_mode()
 def test_the_head_of_the_embedding_is_the_answer(
     classifier: Classifier, name: str, size: int
@@ -72,7 +72,7 @@ def test_an_image_s_logit_does_not_depend_on_its_batch_in_eval(classifier: Class
 
 @torch.inference_mode()
 def test_red_and_blue_swapped_changes_the_answer(classifier: Classifier) -> None:
-    images = _images()
+    images = _images(64)  # of 32 px a fresh efficientnet_b1 tells too little apart
     assert not torch.allclose(classifier(images.flip(1)), classifier(images), atol=_NOISE)
 
 
@@ -86,11 +86,12 @@ def test_channels_last_gives_the_same_logits(classifier: Classifier) -> None:
     assert torch.allclose(swapped, plain, atol=_NOISE)
 
 
-def test_training_reaches_every_parameter(name: str) -> None:
-    classifier = make_classifier(name, outputs=1).train()
+def test_training_reaches_every_parameter() -> None:
+    # That it does in every backbone, test_backbones.py shows.
+    classifier = make_classifier("resnet18", outputs=1).train()
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
     optimizer = torch.optim.SGD(
-        parameter_groups(classifier, name, rate=0.1, weight_decay=0.0, depth_decay=1.0)
+        parameter_groups(classifier, "resnet18", rate=0.1, weight_decay=0.0, depth_decay=1.0)
     )
     classifier(_images()).square().sum().backward()
     assert all(p.grad is not None for p in classifier.parameters())
@@ -260,21 +261,24 @@ def test_an_unknown_backbone_is_refused_by_both_doors() -> None:
         )
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
-def test_the_faster_network_differs_by_rounding_only_and_leaves_the_original(backbone: str) -> None:
+def test_the_faster_network_differs_by_rounding_only_and_leaves_the_original(
+    name: str,
+) -> None:
     torch.manual_seed(0)
-    classifier = make_classifier(backbone, outputs=2).train()
+    classifier = make_classifier(name, outputs=2).train()
     with torch.no_grad():
-        classifier(torch.randn(4, 3, 64, 64) * 2 + 1)  # running statistics worth folding
+        classifier(torch.randn(4, 3, 32, 32) * 2 + 1)  # running statistics worth folding
     classifier.eval()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     folded = make_faster(classifier, torch.float32)
     half = make_faster(classifier, torch.bfloat16)
-    images = torch.randn(4, 3, 64, 64)
+    images = torch.randn(4, 3, 32, 32)
     with torch.inference_mode():
-        logits = classifier(images)
-        assert torch.allclose(folded(images), logits, atol=_NOISE * float(logits.abs().max()))
+        logits, maps = classifier(images), classifier.backbone(images)
+        near = folded(images), folded.backbone(images)
         rough = half(images.bfloat16()).float()
+    assert torch.allclose(near[0], logits, atol=_NOISE * float(logits.abs().max()))
+    assert (near[1] - maps).abs().max() <= 1e-5 * maps.abs().max().clamp(min=1)
     # Eight bits a number, over many layers: near, and not the same.
     assert torch.nn.functional.cosine_similarity(rough, logits, dim=0).min() > 0.9
     assert not torch.equal(rough, logits)
