@@ -73,6 +73,7 @@ def distill(
         Distillation,
         compare_with,
         load_teachers,
+        require_starts,
         student_recipe,
         write_soft_targets,
     )
@@ -103,6 +104,7 @@ def distill(
         allow_leak=allow_leak,
         watch=watch,
     )
+    require_starts(recipe, parts, folder / "soft_targets")
     write_soft_targets(
         bundles,
         parts,

@@ -59,7 +59,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises WeightsError; no code in the file is executed.
     """
-    _require_weights_file(path)
+    require_weights_file(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt"):
@@ -67,7 +67,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     raise WeightsError(f"{path}: weights are .safetensors, .pth or .pt files")
 
 
-def _require_weights_file(path: Path) -> None:
+def require_weights_file(path: Path) -> None:
+    """Raises WeightsError for a file that is absent, unreadable or plainly no weights."""
     if path.is_dir():
         raise WeightsError(f"{path} is a folder, not a file of weights")
     try:

@@ -14,6 +14,7 @@ from melanoma.data.arrays import ImageArray
 from melanoma.devices import resolve_device
 from melanoma.errors import FoldError, RecipeError
 from melanoma.evaluation.calibration import plain_probabilities
+from melanoma.models.pretrained import find_weights, require_weights_file
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.backends.backend_catalog import Engine
@@ -21,9 +22,11 @@ from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
 from melanoma.storage import sha256_of, write_atomic, write_json
 from melanoma.training.fold_data import FoldData
+from melanoma.training.starting_weights import starting_source
 from melanoma.training.teacher import TEACHER, Members, Teacher, fold_name, read_teacher
 from melanoma.training.weights_origin import seen_before
 from melanoma.workflows.compare import ComparedRuns, compare_runs_in
+from melanoma.workflows.places import IMAGENET
 from melanoma.workflows.watch import SILENT, Watch
 
 SOFT_TARGETS = "soft_targets"  # in the student's run folder
@@ -69,6 +72,18 @@ def load_teachers(folders: Sequence[Path], *, same_as: Recipe) -> list[Bundle]:
                 "it teaches"
             )
     return bundles
+
+
+def require_starts(recipe: Recipe, parts: Sequence[FoldData], folder: Path) -> None:
+    """Refuse absent starting weights before the teachers are asked, which takes minutes.
+
+    Raises WeightsError. A fold whose soft targets are in `folder` has begun, and has its own say.
+    """
+    for part in parts:
+        source = starting_source(recipe, part.fold)
+        begun = (folder / fold_name(part.fold)).is_file()
+        if not begun and source not in ("none", "imagenet"):
+            require_weights_file(find_weights(source, IMAGENET))
 
 
 def write_soft_targets(

@@ -16,7 +16,7 @@ from tiny_bundle import TinyRun
 from torch.nn import functional as F
 
 from melanoma.data.folds import FoldTable
-from melanoma.errors import DataError, FoldError, RecipeError
+from melanoma.errors import DataError, FoldError, RecipeError, WeightsError
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
@@ -31,6 +31,7 @@ from melanoma.training.teacher import (
 from melanoma.workflows.distill import (
     Distillation,
     load_teachers,
+    require_starts,
     student_recipe,
     write_soft_targets,
 )
@@ -169,3 +170,14 @@ def test_the_command_trains_reports_and_compares(
     assert again.code == 0 and "difference" in again.out and "finished already" in again.err
     leaky = call_door("distill", *given[:-5], tmp_path / "b", "--members", "all", "--fold", "0")
     assert leaky.code == 3 and "--allow-leak" in leaky.err
+
+
+def test_absent_starting_weights_are_refused_before_the_teachers_are_asked(
+    trained: TinyRun, tmp_path: Path
+) -> None:
+    model = trained.recipe.model.model_copy(update={"pretrained": str(tmp_path / "fold_{fold}.pt")})
+    recipe = trained.recipe.model_copy(update={"model": model})
+    (tmp_path / "fold_0.pt").write_bytes(b"some")
+    with pytest.raises(WeightsError, match=r"fold_1\.pt"):
+        require_starts(recipe, trained.parts, tmp_path / "soft_targets")
+    require_starts(recipe, trained.parts[:1], tmp_path / "soft_targets")
