@@ -1,0 +1,147 @@
+"""One network in the place of an ensemble, on images that neither has seen.
+
+    python -m benchmarks.student --work DIR [--shared ../shared]     # an hour on a CPU core
+
+HAM10000 at 64 px (configs/ham10000_melanoma.yaml) with a fifth of its patients apart as the test
+part. Five folds make the ensemble; students learn what all of its members say of the training
+images. The test part is scored once by each: the ensemble over its views, one of its members, and
+the students over a single view. AUROCs are paired by resamples of the test part's patients. All
+that was tried is in the table. DIR keeps arrays, folds and weights: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.facts import run_facts
+from melanoma.data.arrays import load_array
+from melanoma.data.folds import load_folds
+from melanoma.data.images import Pixels
+from melanoma.evaluation.compare.paired import compare_runs
+from melanoma.evaluation.metrics.ranking import auroc
+from melanoma.recipe.overrides import load_recipe
+from melanoma.scoring.bundle.golden import open_scorer
+from melanoma.scoring.scorer import Scorer
+from melanoma.storage import write_json
+from melanoma.types import Floats
+
+CONFIG = "ham10000_melanoma"
+HOLDOUT = 0.2
+OUT = Path("results/benchmarks/student.json")
+_BATCH = 32
+
+
+# What each starts from: None as the members did.
+STUDENTS = {"student": None, "student_from_a_member": "ensemble/fold_0/model.safetensors"}
+
+
+def train(work: Path, data: Path, start: Path, more: Sequence[str]) -> None:
+    """The ensemble and its students, made or resumed."""
+    base = [
+        *("--config", CONFIG, "--data", str(data / "ham10000"), "--arrays", str(work / "arrays")),
+        *("--set", f"folds.holdout={HOLDOUT}"),
+        *(word for setting in more for word in ("--set", setting)),
+    ]
+    folds = ["--folds", str(work / "folds.csv")]
+    started = ["--pretrained", str(start)]
+    ensemble = ["--weights", str(work / "ensemble")]
+    if not (work / "folds.csv").is_file():
+        _door("prepare", *base)
+        _door("split", *base, *folds)
+    _door("train", "--fold", "all", *base, *folds, *started, *ensemble)
+    # Sealed once: the students' soft targets are of that seal.
+    if not (work / "ensemble" / "manifest.json").is_file():
+        _door("evaluate", *base, *folds, *started, *ensemble)
+    for name, member in STUDENTS.items():
+        if (work / name / "manifest.json").is_file():
+            continue
+        begin = str(work / member) if member else str(start)
+        _door(
+            *("distill", str(work / "ensemble"), "--fold", "0", "--members", "all"),
+            *("--allow-leak", *base, *folds, "--pretrained", begin),
+            *("--set", "evaluation.views=1", "--weights", str(work / name)),
+        )
+
+
+def compare(work: Path) -> dict[str, Any]:
+    """Each answer's AUROC on the test part, and what it has less than the ensemble."""
+    ensemble = open_scorer(work / "ensemble")
+    member = ensemble.of_fold(0)
+    scorers = {
+        "ensemble": ensemble,
+        "member": member,
+        "member_of_one_view": member.on(member.members, views=1),
+        **{name: open_scorer(work / name) for name in STUDENTS},
+    }
+    recipe = load_recipe(work / "ensemble" / "recipe.yaml")
+    test = load_folds(work / "folds.csv", classes=recipe.classes).test
+    array = load_array(work / "arrays", recipe.image)
+    assert array is not None
+    squares = array.rows(np.array([array.row_of[name] for name in test["image_name"]]))
+    target, groups = test["target"].to_numpy(np.int64), pd.factorize(test["group"])[0]
+    answers = {name: _score(scorer, squares) for name, scorer in scorers.items()}
+    first, _ = answers["ensemble"]
+    found: dict[str, Any] = {"images": len(test), "melanomas": int(target.sum()), "scored": {}}
+    for name, (scores, seconds) in answers.items():
+        compared = compare_runs(
+            {"auroc": auroc(target, scores)},
+            {"auroc": auroc(target, first)},
+            groups,
+            resamples=2000,
+            rng=np.random.default_rng(0),
+        )["auroc"]
+        found["scored"][name] = {
+            "networks": len(scorers[name].members.folds),
+            "views": scorers[name].views,
+            "ms_an_image": round(1000 * seconds / len(test), 2),
+            "auroc": compared.first.measured().model_dump(),
+            "less_the_ensemble": compared.difference.measured().model_dump(),
+        }
+    return found
+
+
+def _score(scorer: Scorer, squares: Pixels) -> tuple[Floats, float]:
+    """(N,) probabilities of melanoma, and the seconds that they took."""
+    melanoma = [scorer.bundle.classes.index(name) for name in scorer.bundle.melanoma]
+    parts = np.array_split(squares, -(-len(squares) // _BATCH))
+    scorer.member_probabilities(parts[0])
+    start = time.monotonic()
+    means = [scorer.member_probabilities(part).mean(axis=1) for part in parts]
+    return np.concatenate(means)[:, melanoma].sum(axis=1), time.monotonic() - start
+
+
+def _door(verb: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
+    print("$", " ".join(["python", *command[1:]]), file=sys.stderr, flush=True)
+    subprocess.run(command, check=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="arrays, folds, weights")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="with data/")
+    parser.add_argument("--set", action="append", default=[], help="of the recipe, to try it")
+    parser.add_argument("--out", type=Path, default=OUT, help="the JSON to write")
+    given = parser.parse_args()
+    given.work.mkdir(parents=True, exist_ok=True)
+    data = given.shared / "data"
+    start = data / "weights" / "mobilenet_v2_imagenet.safetensors"
+    train(given.work, data, start, given.set)
+    found = compare(given.work)
+    write_json(given.out, {**run_facts("student"), **found})
+    for name, one in found["scored"].items():
+        print(name, round(one["auroc"]["value"], 4), one["less_the_ensemble"], one["ms_an_image"])
+
+
+if __name__ == "__main__":
+    main()
