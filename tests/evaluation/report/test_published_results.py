@@ -17,6 +17,12 @@ RUNS = sorted(path.parent for path in RESULTS.glob("*/oof.csv.gz"))
 SCORED = sorted(path.parent for path in RESULTS.glob("*/**/scores.csv"))
 
 
+@pytest.fixture(autouse=True)
+def _without_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the fold file's, so that nothing compares them, and their trees take long."""
+    monkeypatch.setattr("melanoma.evaluation.report.assemble._shortcuts", lambda *_, **__: None)
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
 def test_a_report_is_what_its_oof_file_gives(folder: Path) -> None:
     assert check(folder) == []
