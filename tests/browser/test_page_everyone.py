@@ -17,7 +17,7 @@ from melanoma.evaluation.report.warnings import PHANTOMS
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async (rules) => (await axe.run({
-    resultTypes: ["violations"], ...(rules && { runOnly: rules }) })).violations
+    resultTypes: ["violations"], selectors: false, ...(rules && { runOnly: rules }) })).violations
   .filter(({ impact }) => ["serious", "critical"].includes(impact))
   .map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`)"""
 
