@@ -6,13 +6,16 @@ State-dict keys stay those of the source, so that published weights load by name
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
 
-import torch
 from torch import nn
 
 from melanoma.errors import MelanomaError, RecipeError, suggest
@@ -37,13 +40,22 @@ def _keep(source: nn.Module, *names: str) -> nn.Module:
     return nn.Sequential(OrderedDict((name, getattr(source, name)) for name in names))
 
 
-def _build_se_resnext50() -> nn.Module:
-    # Slow to import, and only needed here. Its import draws from torch's generator: the first
-    # fold of a process would begin with other weights than the same fold alone or after another.
-    with torch.random.fork_rng(devices=[]):
-        from pretrainedmodels.models.senet import se_resnext50_32x4d
+@cache
+def import_senet() -> ModuleType:
+    """pretrainedmodels' senet.py alone: to import the package draws two ResNeXt101 from torch's
+    generator, which takes two seconds and 480 MB, and is nothing that this library uses."""
+    package = find_spec("pretrainedmodels")
+    assert package is not None and package.origin is not None
+    file = Path(package.origin).parent / "models" / "senet.py"
+    spec = spec_from_file_location("pretrainedmodels_senet", file)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    source = se_resnext50_32x4d(pretrained=None)
+
+def _build_se_resnext50() -> nn.Module:
+    source = import_senet().se_resnext50_32x4d(pretrained=None)
     return _keep(source, "layer0", "layer1", "layer2", "layer3", "layer4")
 
 

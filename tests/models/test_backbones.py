@@ -13,7 +13,7 @@ from torchvision import models
 
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.models.backbone_records import PackagedWeights
-from melanoma.models.backbones import BACKBONES, Backbone, find_backbone
+from melanoma.models.backbones import BACKBONES, Backbone, find_backbone, import_senet
 
 pytestmark = pytest.mark.slow  # together they take many seconds
 
@@ -82,11 +82,14 @@ def test_the_seed_alone_decides_fresh_weights_even_at_the_source_s_first_import(
 ) -> None:
     for module in [m for m in sys.modules if m.split(".")[0] == "pretrainedmodels"]:
         monkeypatch.delitem(sys.modules, module)
+    import_senet.cache_clear()
     torch.manual_seed(0)
     first = find_backbone(name).build().state_dict()
     torch.manual_seed(0)
     second = find_backbone(name).build().state_dict()
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+    # The package would draw two networks that nobody asked for: two seconds and 480 MB.
+    assert "pretrainedmodels" not in sys.modules
 
 
 def test_stages_rise_from_stem_to_top_and_none_is_empty(entry: Backbone) -> None:

@@ -24,7 +24,7 @@ from torchvision import models
 
 from melanoma.errors import MelanomaError, RecipeError, StorageError, WeightsError
 from melanoma.models import published_weights
-from melanoma.models.backbones import BACKBONES, PublishedWeights, find_backbone
+from melanoma.models.backbones import BACKBONES, PublishedWeights, find_backbone, import_senet
 from melanoma.models.classifier import make_classifier
 from melanoma.models.pretrained import load_pretrained, read_weights
 
@@ -35,9 +35,7 @@ SMALL = "mobilenet_v2"
 
 
 def _se_resnext50() -> nn.Module:
-    from pretrainedmodels.models.senet import se_resnext50_32x4d
-
-    return se_resnext50_32x4d(pretrained=None)
+    return import_senet().se_resnext50_32x4d(pretrained=None)
 
 
 def _make_source(name: str) -> nn.Module:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretrainedmodels.models.senet import SEResNeXtBottleneck
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 from melanoma.devices import has_bfloat16
 from melanoma.errors import RecipeError, WeightsError
+from melanoma.models.backbones import import_senet
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
 from melanoma.recipe.sections import Head
@@ -268,7 +268,7 @@ def _tiny(*blocks: nn.Module, head: Head | None = None) -> Classifier:
 
 def test_grouped_convolutions_and_gates_are_torch_s() -> None:
     torch.manual_seed(0)
-    gated = SEResNeXtBottleneck(64, 16, groups=32, reduction=16)
+    gated = import_senet().SEResNeXtBottleneck(64, 16, groups=32, reduction=16)
     separable = InvertedResidual(64, 64, stride=1, expand_ratio=2)
     _require_equal(TorchMembers({0: _tiny(gated, separable)}, normalize="half", device=CPU))
 
