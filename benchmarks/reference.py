@@ -19,8 +19,6 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
+from benchmarks.door import run_door
 from benchmarks.facts import run_facts
 from melanoma.data.readers.labels import HAM10000_CLASSES
 from melanoma.evaluation.score_table import OUT_OF_FOLD
@@ -189,7 +188,7 @@ def ham10000_folders(shared: Path, work: Path) -> Path:
     config, size = "configs/ham10000_resnet34.yaml", "image.size=64"
     arrays, folds = work / "arrays" / "ham10000_center", work / "folds" / "ham10000.csv"
     places = ["--data", str(source), "--arrays", str(arrays), "--folds", str(folds)]
-    _door("split", "--config", config, "--set", size, *places)
+    run_door("split", "--config", config, "--set", size, *places)
     images = {path.stem: path for path in source.rglob("*.jpg")}
     codes = list(HAM10000_CLASSES)
     for row in pd.read_csv(folds, dtype=str).itertuples():
@@ -246,22 +245,16 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
     if run.shuffled:
         if not (work / "folds" / f"{recipe.folds.name}.csv").is_file():
             weights_at = places.index("--weights")
-            _door("split", *places[:weights_at], *places[weights_at + 2 :])
+            run_door("split", *places[:weights_at], *places[weights_at + 2 :])
         places[places.index("--folds") + 1] = str(shuffle_folds(work / "folds", recipe, name))
         leak = ["--allow-leak"]
     start = time.monotonic()
     for fold in run.folds:
-        _door("train", "--fold", fold, *places, *leak)
+        run_door("train", "--fold", fold, *places, *leak)
     missing = [] if run.folds == ("all",) else ["--allow-missing"]
     # The data sets are public, and so are their images' names.
-    _door("evaluate", "--names", *places, *missing)
+    run_door("evaluate", "--names", *places, *missing)
     return publish(name, weights, results / name, seconds=time.monotonic() - start)
-
-
-def _door(verb: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
-    print("$", " ".join(["python", *command[1:]]), file=sys.stderr)
-    subprocess.run(command, check=True)
 
 
 def publish(name: str, weights: Path, folder: Path, *, seconds: float) -> dict[str, object]:

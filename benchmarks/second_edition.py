@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmarks.door import run_door
 from benchmarks.facts import run_facts
 from benchmarks.reference import publish as publish_run
 from benchmarks.rescored_fold import open_fold
@@ -165,7 +164,7 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
 def train(place: Place, variant: str, folds: Sequence[str]) -> None:
     """The variant's folds, made or resumed."""
     for fold in folds:
-        _door("train", "--fold", fold, *places(place, variant, place.trained(variant)))
+        run_door("train", "--fold", fold, *places(place, variant, place.trained(variant)))
     if place.start is None:
         return
     wanted = (place.trained(variant) / f"fold_{fold}" for fold in folds if fold != "all")
@@ -183,7 +182,7 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
     for other, source in VARIANTS.items() if variant == "all" else ():
         if source and (place.weights(other) / "external").is_dir():
             left_out += ["--left-out", str(place.weights(other))]
-    _door(
+    run_door(
         "evaluate",
         "--names",
         "--allow-missing",
@@ -197,7 +196,7 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
             continue
         recipe = _external_recipe(place, name, caveat=other.caveat if variant == "all" else None)
         arrays = place.work / f"arrays_{name}{place.suffix}"
-        _door(
+        run_door(
             *("evaluate", "--external", str(recipe), "--data", str(place.data / other.folder)),
             *("--external-arrays", str(arrays), "--attach", "--names"),
             *("--arrays", str(place.arrays), "--folds", str(place.folds)),
@@ -222,7 +221,7 @@ def publish(place: Place) -> None:
             for one in sorted((place.weights(variant) / "external").iterdir()):
                 _copy_external(one, RESULTS / "external" / f"{variant}_on_{one.name}")
     note = ("--note", str(RESULTS / "LICENSE.md"))
-    _door("ship", "--weights", str(folder), "--out", str(WEIGHTS), *note)
+    run_door("ship", "--weights", str(folder), "--out", str(WEIGHTS), *note)
 
 
 def _copy_external(source: Path, target: Path) -> None:
@@ -283,12 +282,6 @@ def _ece_at_own_share(report: dict[str, Any], path: Path) -> float:
         table["prob"].to_numpy(np.float64), trained=trained, wanted=float(melanoma.mean())
     )
     return float(expected_calibration_error(melanoma, moved)(np.ones((1, len(moved))))[0])
-
-
-def _door(verb: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
-    print("$", " ".join(["python", *command[1:]]), file=sys.stderr, flush=True)
-    subprocess.run(command, check=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

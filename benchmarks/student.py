@@ -12,8 +12,6 @@ that was tried is in the table. DIR keeps arrays, folds and weights: the same co
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.door import run_door
 from benchmarks.facts import run_facts
 from melanoma.data.arrays import load_array
 from melanoma.data.folds import load_folds
@@ -38,8 +37,6 @@ CONFIG = "ham10000_melanoma"
 HOLDOUT = 0.2
 OUT = Path("results/benchmarks/student.json")
 _BATCH = 32
-
-
 # What each starts from: None as the members did.
 STUDENTS = {"student": None, "student_from_a_member": "ensemble/fold_0/model.safetensors"}
 
@@ -55,17 +52,17 @@ def train(work: Path, data: Path, start: Path, more: Sequence[str]) -> None:
     started = ["--pretrained", str(start)]
     ensemble = ["--weights", str(work / "ensemble")]
     if not (work / "folds.csv").is_file():
-        _door("prepare", *base)
-        _door("split", *base, *folds)
-    _door("train", "--fold", "all", *base, *folds, *started, *ensemble)
+        run_door("prepare", *base)
+        run_door("split", *base, *folds)
+    run_door("train", "--fold", "all", *base, *folds, *started, *ensemble)
     # Sealed once: the students' soft targets are of that seal.
     if not (work / "ensemble" / "manifest.json").is_file():
-        _door("evaluate", *base, *folds, *started, *ensemble)
+        run_door("evaluate", *base, *folds, *started, *ensemble)
     for name, member in STUDENTS.items():
         if (work / name / "manifest.json").is_file():
             continue
         begin = str(work / member) if member else str(start)
-        _door(
+        run_door(
             *("distill", str(work / "ensemble"), "--fold", "0", "--members", "all"),
             *("--allow-leak", *base, *folds, "--pretrained", begin),
             *("--set", "evaluation.views=1", "--weights", str(work / name)),
@@ -117,12 +114,6 @@ def _score(scorer: Scorer, squares: Pixels) -> tuple[Floats, float]:
     start = time.monotonic()
     means = [scorer.member_probabilities(part).mean(axis=1) for part in parts]
     return np.concatenate(means)[:, melanoma].sum(axis=1), time.monotonic() - start
-
-
-def _door(verb: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", f"melanoma.{verb}", *arguments]
-    print("$", " ".join(["python", *command[1:]]), file=sys.stderr, flush=True)
-    subprocess.run(command, check=True)
 
 
 def main() -> None:
