@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.assemble import with_words
@@ -52,6 +53,7 @@ def evaluate_folds(
     the folds were trained on.
     """
     trained = finished_folds(recipe, folder, fold_path, allow_missing=allow_missing, watch=watch)
+    require_reported(by, with_reference(trained.table.frame))
     require_same_images(trained, data, arrays, watch=watch)
     report = build_report(
         trained.recipe,

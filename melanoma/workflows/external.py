@@ -21,12 +21,14 @@ from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
 from melanoma.errors import DataError
+from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import Flow
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
+from melanoma.evaluation.scored_images import NO_FOLD
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.external_result import seal_external
@@ -128,6 +130,8 @@ def evaluate_external(
     recipe = recipe.model_copy(update={"image": own.image})
     array = prepare_array(recipe, data, arrays, watch=watch)
     table = read_lesions(data, recipe.data, classes=recipe.classes).require_sound()
+    # The two columns that a report gives its images.
+    require_reported(by, with_reference(table.frame.assign(group="", fold=NO_FOLD)))
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)

@@ -208,7 +208,6 @@ def test_classes_that_cannot_be_compared_are_refused(
     [
         (["--prevalence", "2"], "a share between 0 and 1"),
         (["--recalibrate", "copy"], "only with --external"),
-        (["--by", "moon"], "moon"),
     ],
 )
 def test_options_that_cannot_be_meant_are_one_line(
@@ -218,6 +217,21 @@ def test_options_that_cannot_be_meant_are_one_line(
     assert found.code in (2, 3)
     assert said in found.err.splitlines()[-1]
     assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_column_to_report_by_that_is_not_there_is_refused_before_the_work(
+    sealed: Sealed, drawn: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch, external: bool
+) -> None:
+    for work in ("evaluate.build_report", "external.score_external"):
+        monkeypatch.setattr(f"melanoma.workflows.{work}", None)
+    squares = ("--external-arrays", sealed.base / "squares", "--data", drawn)
+    options = ("--external", _external(sealed.base), *squares) if external else ()
+    found = call_door(
+        "evaluate", *sealed.common, "--weights", sealed.weights, "--by", "moon", *options
+    )
+    assert found.code == 3
+    assert "no column moon to report by" in found.err.splitlines()[-1]
 
 
 def test_largest_errors_are_pictured_on_request_only(sealed: Sealed, call_door: Door) -> None:

@@ -67,12 +67,7 @@ def subgroups(
 
     Raises DataError for a column that the fold file does not hold.
     """
-    lacking = [column for column in columns if column not in frame]
-    if lacking:
-        raise DataError(
-            f"the fold file has no column {', '.join(lacking)} to report by; "
-            f"it has {', '.join(map(str, frame.columns))}"
-        )
+    require_reported(columns, frame)
     lines = []
     for column in dict.fromkeys(columns):
         for value, members in split_column(frame[column], ages=column == "age"):
@@ -83,6 +78,17 @@ def subgroups(
             measured = bootstrap_intervals(statistics, clusters, resamples=resamples, rng=rng)
             lines.append(part.line(column, value, measured))
     return lines
+
+
+def require_reported(columns: Sequence[str], frame: pd.DataFrame) -> None:
+    """Raises DataError for a column to report by that the table lacks: before a report is computed
+    or images are scored, which take minutes."""
+    lacking = [column for column in columns if column not in frame]
+    if lacking:
+        raise DataError(
+            f"the fold file has no column {', '.join(lacking)} to report by; "
+            f"it has {', '.join(map(str, frame.columns))}"
+        )
 
 
 def split_column(values: pd.Series, *, ages: bool = False) -> Iterator[tuple[str, Flags]]:
