@@ -74,7 +74,7 @@ class Bodies:
         except TimeoutError:
             if self._ends is not None:
                 raise Refusal("not_ready", _LEAVING) from None
-            message = f"the upload has not come within {self.seconds:g} seconds"
+            message = f"the upload has not come within {self.seconds:g} s"
             raise Refusal(
                 "upload_timeout", f"{message}; send it again, or a smaller file"
             ) from None

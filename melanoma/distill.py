@@ -70,6 +70,7 @@ def distill(
     if not 0 < weight <= 1 or temperature <= 0:
         raise RecipeError("--weight is above 0 and up to 1, --temperature above 0")
     from melanoma.workflows.distill import (
+        SOFT_TARGETS,
         Distillation,
         compare_with,
         load_teachers,
@@ -104,11 +105,11 @@ def distill(
         allow_leak=allow_leak,
         watch=watch,
     )
-    require_starts(recipe, parts, folder / "soft_targets")
+    require_starts(recipe, parts, folder / SOFT_TARGETS)
     write_soft_targets(
         bundles,
         parts,
-        folder / "soft_targets",
+        folder / SOFT_TARGETS,
         members=rules.members,
         device=device,
         backend=backend,

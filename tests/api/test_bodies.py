@@ -130,7 +130,7 @@ def test_a_body_that_drips_is_refused_when_its_time_is_over(
                 continue
         else:
             raise AssertionError("a drip holds the upload open")
-        assert "1 seconds" in refused(reply, 408, "upload_timeout")
+        assert "within 1 s" in refused(reply, 408, "upload_timeout")
     finally:
         service.process.kill()
         service.process.wait()
