@@ -1,4 +1,4 @@
-"""A classifier over every backbone: one pooled embedding, one linear head, honest groups."""
+"""A classifier over a backbone of each family: one embedding, one linear head, honest groups."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+from families import FAMILIES
 from torch import nn
 from torch.nn import functional as F
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 _NOISE = 1e-3
 
 
-@pytest.fixture(scope="module", params=list(BACKBONES))
+@pytest.fixture(scope="module", params=FAMILIES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

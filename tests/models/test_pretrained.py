@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from families import FAMILIES
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision import models
@@ -84,7 +85,7 @@ def _holds(backbone: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
 # Good files
 
 
-@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_file_in_the_published_layout_loads_and_is_named_by_its_digest(
     name: str, tmp_path: Path
 ) -> None:

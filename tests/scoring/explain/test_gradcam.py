@@ -1,14 +1,14 @@
-"""Grad-CAM finds the places that decide, for every backbone that is offered."""
+"""Grad-CAM finds the places that decide, for every family of backbones."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES
 from torch import Tensor
 from toy_scorer import SIZE, Box, read_boxes
 
-from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.explain.gradcam import map_evidence
 
@@ -19,8 +19,8 @@ def _first(logits: Tensor) -> Tensor:
     return logits[0, 0]
 
 
-@pytest.mark.parametrize("backbone", list(BACKBONES))
-def test_every_backbone_gives_a_map_that_is_the_head_s_weighted_sum(backbone: str) -> None:
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_every_family_gives_a_map_that_is_the_head_s_weighted_sum(backbone: str) -> None:
     torch.manual_seed(0)
     network = make_classifier(backbone, outputs=8).eval()
     image = torch.randn(1, 3, 96, 96)
