@@ -362,7 +362,7 @@ def test_passes_that_are_replayed_train_as_those_that_are_launched(
     place: Any, recipe_of: Any
 ) -> None:
     recipe = recipe_of(
-        model={"backbone": "resnet18", "dropout": 0.5},
+        model={"backbone": "tiny_norm", "dropout": 0.5},
         training={"batch_size": 7, "ema_decay": 0.5},
         optimizer={"name": "adamw", "clip_norm": 1.0},
     )
