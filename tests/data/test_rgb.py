@@ -79,3 +79,10 @@ def test_a_photograph_is_decoded_within_its_share_of_the_room(
     with pytest.raises(images.ImageError):
         decode_image(encoded(photograph, "PNG")[:-500])
     assert room._free == 100_000
+
+
+def test_a_fine_pattern_that_shrinking_evens_out_is_something_to_see() -> None:
+    checks = np.indices((512, 512)).sum(axis=0) // 2 % 2
+    picture = np.repeat((100 + 50 * checks)[..., None], 3, axis=2).astype(np.uint8)
+    assert rgb.shrink(picture, 64).std() < rgb.LOW_INFORMATION
+    assert not rgb.has_low_information(picture)
