@@ -47,7 +47,8 @@ class Gaussian:
     def distances(self, embeddings: Embeddings) -> Floats:
         """(B,) squared Mahalanobis distances of (B, D), above 0."""
         away = np.asarray(embeddings, np.float64) - self.center
-        along = away @ self.directions.T
+        # Not by BLAS, whose second thread would wait here for whoever has the other core.
+        along = np.einsum("bd,rd->br", away, self.directions)
         whole = np.einsum("bd,bd->b", away, away)
         beside = np.maximum(whole - np.einsum("br,br->b", along, along), 1e-12)
         return np.asarray((along**2 / self.variances).sum(axis=1) + beside / self.rest)

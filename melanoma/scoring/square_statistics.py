@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.images import Pixels
+from melanoma.data.quantiles import quantiles
 from melanoma.types import Floats
 
 Planes: TypeAlias = npt.NDArray[np.float32]
 
 _SCALES = 4
-_ENDS = (2, 25, 75, 98)
+_ENDS = (0.02, 0.25, 0.75, 0.98)
 _GRID = 4
 # Colors and contrasts, shapes of the structures, and what is where.
 GROUPS = (33, 9 * _SCALES, 3 * _GRID**2)
@@ -45,15 +46,16 @@ def _of_one(square: Pixels) -> Floats:
     flat = planes.reshape(3, -1)
     level, inner = flat.mean(axis=1), _middle(planes)
     statistics = [level, np.log(flat.std(axis=1) + 0.01), inner - level]
-    statistics += list(np.percentile(flat, _ENDS, axis=1) - level)
+    statistics += list(quantiles(flat, _ENDS).T - level)
     shapes: list[Floats] = []
     coarse = _halve(planes)
     for _ in range(_SCALES):
         halved = _halve(coarse)
         side = 2 * halved.shape[1]
         detail = coarse[:, :side, :side] - _double(halved)
-        statistics.append(np.log(np.sqrt((detail**2).mean(axis=(1, 2))) + 0.003))
-        shapes += [_edges(coarse[0]), _details(detail.reshape(3, -1))]
+        flat_detail = detail.reshape(3, -1)
+        statistics.append(np.log(np.sqrt((flat_detail**2).mean(axis=1)) + 0.003))
+        shapes += [_edges(coarse[0]), _details(flat_detail)]
         coarse = halved
     return np.concatenate([*statistics, *shapes, _fields(planes, level)]).astype(np.float64)
 
@@ -72,9 +74,11 @@ def _edges(lightness: npt.NDArray[np.float32]) -> Floats:
 
 def _details(detail: Planes) -> Floats:
     """(6,) of one scale's (3, P): how the planes' details agree, and how rare they are in each."""
-    spread = detail.std(axis=1) + 0.003
+    power = detail * detail
+    fourth, second = (power * power).mean(axis=1), power.mean(axis=1)
+    # A block's details add up to nothing, so the mean square is their variance.
+    spread = np.sqrt(second) + 0.003
     agree = [(detail[a] * detail[b]).mean() / (spread[a] * spread[b]) for a, b in _PAIRS]
-    fourth, second = (detail**4).mean(axis=1), (detail**2).mean(axis=1)
     return np.array([*agree, *(np.log(fourth + 1e-9) - 2 * np.log(second + 3e-5))])
 
 
@@ -91,9 +95,13 @@ def _middle(planes: Planes) -> Planes:
 
 
 def _halve(planes: Planes) -> Planes:
-    side = planes.shape[1] // 2
-    blocks = planes[:, : 2 * side, : 2 * side].reshape(3, side, 2, side, 2)
-    halved: Planes = blocks.mean(axis=(2, 4))
+    # Four corners of each block: a mean over axes of two takes five times as long.
+    side = planes.shape[1] // 2 * 2
+    upper, lower = planes[:, 0:side:2], planes[:, 1:side:2]
+    added = (
+        upper[..., 0:side:2] + upper[..., 1:side:2] + lower[..., 0:side:2] + lower[..., 1:side:2]
+    )
+    halved: Planes = added * np.float32(0.25)
     return halved
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from melanoma.data.square_quality import measure_square
+from melanoma.data.square_quality import _SCALES, _blurs, measure_square
 
 SIZE = 128
 
@@ -82,3 +82,10 @@ def test_dark_corners_say_nothing_of_light_and_place():
 @pytest.mark.parametrize("color", [0, 128, 255])
 def test_one_color_has_finite_measures(color):
     assert np.isfinite(measure_square(np.full((64, 64, 3), color, np.uint8)).as_row()).all()
+
+
+def test_a_blur_by_a_matrix_is_opencvs_filter():
+    plane = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    for scale, blur in zip(_SCALES, _blurs(), strict=True):
+        theirs = cv2.GaussianBlur(plane, (0, 0), scale, borderType=cv2.BORDER_CONSTANT)
+        assert blur @ plane @ blur.T == pytest.approx(theirs, abs=1e-5)
