@@ -1,30 +1,20 @@
-"""A toy entry in EXPLAINERS, and where it shows up: run as a script, it prints what it found of a
-service over the bundle that it is given.
-
-In a process of its own: the service's request and answer models are built at import, as they are
-where somebody adds an entry to the file.
-"""
+"""A toy entry for EXPLAINERS, and where it shows up."""
 
 from __future__ import annotations
 
 import io
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
-from tiny_backbone import know_tiny_backbones
 
 from melanoma.data.images import Pixels
-from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.explain_options import Question
-from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, Explainer
+from melanoma.scoring.explain.explainer_catalog import Explainer
 from melanoma.scoring.explain.explainers import Explanation
 from melanoma.scoring.scorer import Scorer
 
@@ -100,9 +90,3 @@ def find_toy(scorer: Scorer) -> dict[str, Any]:
             "wrong": wrong["error"]["message"],
             "foreign": foreign["error"]["message"],
         }
-
-
-if __name__ == "__main__":
-    EXPLAINERS["toy"] = TOY
-    know_tiny_backbones()
-    print(json.dumps(find_toy(Scorer(load_bundle(Path(sys.argv[1]))))))
