@@ -45,35 +45,26 @@ def test_every_package_is_named_in_setup_cfg() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: setuptools leaves build/ behind, and packs what an older one held."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds the wheel; what it requires is that of the environment that runs the tests.
+
+    Built from a copy: setuptools leaves build/ behind, and packs what an older one held.
+    """
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("venv") / "venv"
     for name in SOURCES:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, source / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, source)
-    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
-    _call(sys.executable, "-m", "pip", "wheel", "-q", *offline, "-w", target, source)
-    [made] = target.glob("*.whl")
-    return made
-
-
-@pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the wheel; what it requires is that of the environment that runs the tests."""
-    folder = tmp_path_factory.mktemp("venv") / "venv"
     _call(sys.executable, "-m", "venv", "--without-pip", folder)
-    python = folder / "bin/python"
-    site = _call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    _call(
-        *(sys.executable, "-m", "pip", "--python", python, "install", "-q"),
-        *("--no-deps", "--no-index", wheel),
-    )
+    [site] = folder.glob("lib/*/site-packages")
     # After its own site-packages, and without reading the .pth files there: one of them would
     # make an editable install of this checkout win over the wheel.
     Path(site, "requirements.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
+    python = folder / "bin/python"
+    _call(sys.executable, "-m", "pip", "--python", python, "install", "-q", *offline, source)
     return folder
 
 
