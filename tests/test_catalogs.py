@@ -184,7 +184,7 @@ def _names_of_api() -> list[str]:
 
 @pytest.mark.usefixtures("toy_service")
 def test_an_explanation_is_found_by_the_service_and_its_page(bundle_folder: Path) -> None:
-    found = find_toy(open_scorer(bundle_folder))
+    found = find_toy(open_scorer(bundle_folder, engine=Engine("torch")))
     # The page draws its select from these, and falls back on the title.
     assert {"method": "toy", "title": "Toy map", "options": []} in found["info"]
     for form in found["forms"]:

@@ -180,12 +180,3 @@ def test_one_png_for_two_photographs_is_refused(
     )  # fmt: skip
     assert answer.code == 2
     assert "--out why.png: one picture for 2 images; name a folder" in answer.err
-
-
-def test_help_answers_without_torch_and_without_a_display(
-    run_door: Callable[..., Any],
-) -> None:
-    said = run_door("explain", "--help", DISPLAY="")
-    assert said.returncode == 0
-    assert "--precision" in said.stdout
-    assert "gradcam or lime" in said.stdout

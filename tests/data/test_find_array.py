@@ -30,9 +30,16 @@ SIIM = SiimData(reader="siim")
 OPTIONS = ("--set", "image.size=32", "--arrays", "arrays")
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    make_phantoms(folder, images=20, patients=8, size=40, seed=0)
+    return folder
+
+
 @pytest.fixture
-def table(tmp_path: Path) -> LesionTable:
-    make_phantoms(tmp_path / "data", images=20, patients=8, size=40, seed=0)
+def table(drawn: Path, tmp_path: Path) -> LesionTable:
+    shutil.copytree(drawn, tmp_path / "data")
     return read_lesions(tmp_path / "data", SIIM)
 
 

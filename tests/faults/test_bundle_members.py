@@ -15,6 +15,7 @@ from api.app import create_app
 from api.settings import Settings
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import WeightsError
+from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.bundle import golden
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import check_golden, open_scorer, require_golden
@@ -179,11 +180,11 @@ def test_a_golden_score_that_says_nothing_does_not_hold(copied: Path, what: str)
     (copied / "golden.json").write_text(json.dumps(stored))
     restate(copied, "golden.json")
     with pytest.raises(WeightsError, match="golden"):
-        open_scorer(copied)
+        open_scorer(copied, engine=Engine("torch"))
 
 
 def test_the_golden_score_is_asked_for_with_the_views_that_it_was_sealed_with() -> None:
-    scorer = open_scorer(SHIPPED, views=1)
+    scorer = open_scorer(SHIPPED, views=1, engine=Engine("torch"))
     assert scorer.views == 1
     found = check_golden(scorer)
     assert found.largest is not None
