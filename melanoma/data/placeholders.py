@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # a service asks of words alone, and pandas takes long to import
+    import pandas as pd
 
 # In lower case, without the brackets that some programs put around them.
 _LISTED = (

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from melanoma.recipe.sections import Risk
 from melanoma.types import Floats, Integers
+
+if TYPE_CHECKING:  # a service knows this module and needs no pandas, which takes long to import
+    import pandas as pd
 
 NO_FOLD = -1  # of images that no fold held out: an external set
 
@@ -65,6 +67,8 @@ class ScoredImages:
     @cached_property
     def groups(self) -> Integers:
         """(N,) numbers of what is resampled as a whole: patients, lesions, joined duplicates."""
+        import pandas as pd
+
         numbers: Integers = pd.factorize(self.table["group"])[0].astype(np.int64)
         return numbers
 
@@ -115,6 +119,8 @@ class ScoredImages:
     @cached_property
     def lesions(self) -> Lesions:
         """The lesions of patients that the table names."""
+        import pandas as pd
+
         owners = self.table["patient_id"].fillna("").astype(str)
         table = pd.DataFrame(
             {

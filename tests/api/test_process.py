@@ -342,6 +342,15 @@ def test_a_host_that_does_not_exist_is_a_usage_error():
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_service_waits_for_nothing_that_it_does_not_need():
+    code = (
+        "import sys, api.app; "
+        "slow = {'torch', 'pandas', 'matplotlib', 'sklearn', 'skimage.segmentation._quickshift'}; "
+        "assert not slow & set(sys.modules), slow & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 HASHING = """
 from melanoma import serve, terminal
 from melanoma.scoring.bundle import manifest

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from skimage.segmentation import quickshift
 
 from melanoma.data.images import Pixels
 from melanoma.errors import RecipeError
@@ -55,6 +54,8 @@ def find_segments(part: Pixels, *, seed: int) -> Segments:
 
     Smaller photographs grow to that side, so that a superpixel is about the same share of each.
     """
+    from skimage.segmentation import quickshift  # a tenth of a second, which no score needs
+
     height, width = part.shape[:2]
     scale = LONGEST_SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

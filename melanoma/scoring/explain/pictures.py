@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.segmentation import find_boundaries
 
 from melanoma.data.images import Pixels, scored_part
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
@@ -40,6 +39,7 @@ def import_drawing() -> None:
     import matplotlib.backends.backend_agg
     import matplotlib.figure
     import matplotlib.patheffects  # noqa: F401
+    from skimage.segmentation import find_boundaries, quickshift  # noqa: F401
 
 
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
@@ -80,6 +80,8 @@ def lay_out_explanation(explanation: Explanation, pixels: Pixels) -> Figure:
 def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
     """`part` with the largest superpixels blue (for) or orange (against), their edges a dark line
     inside a light one."""
+    from skimage.segmentation import find_boundaries
+
     labels = _grow(explanation.segments, part)
     tinted = part.astype(np.float32)
     chosen = np.full(labels.shape, -1)

@@ -108,7 +108,7 @@ def test_quickshift_has_the_original_s_parameters(
         given.update(arguments, shape=image.shape)
         return _blocks(192, 4)
 
-    monkeypatch.setattr(lime, "quickshift", catch)
+    monkeypatch.setattr("skimage.segmentation.quickshift", catch)
     find_segments(lesion, seed=3)
     assert given == {
         "kernel_size": 4,
