@@ -28,6 +28,7 @@ from melanoma.data.decoding_room import BYTES_A_PIXEL, PROGRESSIVE_BYTES_A_PIXEL
 from melanoma.data.file_states import FileState
 from melanoma.data.foreign_formats import name_format
 from melanoma.data.jpeg_damage import check_jpeg
+from melanoma.data.jpeg_pixels import decode_jpeg
 from melanoma.data.jpeg_structure import JpegStructure, read_jpeg, require_affordable
 from melanoma.data.png_structure import PngStructure, read_png, require_sound, without_excess
 from melanoma.data.rgb import has_low_information, make_upright, read_orientation, to_rgb
@@ -116,10 +117,8 @@ def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
             if getattr(image, "n_frames", 1) > 1:
                 warnings.append("multi_frame")
             image.seek(0)
-            decoded = None
-            if structure is None:
-                decoded = decode_webp(data)
-            else:
+            decoded = _decode_rows(data, image, structure)
+            if decoded is None:
                 image.load()
             orientation = read_orientation(image)
             pixels, more = _to_srgb(image, structure, decoded)
@@ -130,6 +129,13 @@ def _decode(data: bytes, limit: int) -> tuple[Pixels, list[str]]:
             raise ImageError("corrupt_image", DAMAGED) from error
         del image, decoded  # before the turn makes another copy
         return make_upright(pixels, orientation), warnings
+
+
+def _decode_rows(data: bytes, image: Image.Image, structure: Structure) -> Pixels | None:
+    """The stored rows, where another than Pillow decodes them."""
+    if structure is None:
+        return decode_webp(data)
+    return decode_jpeg(data, structure, image) if isinstance(structure, JpegStructure) else None
 
 
 def _bytes_a_pixel(structure: Structure) -> int:
