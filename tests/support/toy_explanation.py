@@ -16,6 +16,7 @@ from melanoma.scoring.explain.answers import ExplanationAnswer
 from melanoma.scoring.explain.explain_options import Question
 from melanoma.scoring.explain.explainer_catalog import Explainer
 from melanoma.scoring.explain.explainers import Explanation
+from melanoma.scoring.explain.pictures import Panel
 from melanoma.scoring.scorer import Scorer
 
 
@@ -60,9 +61,9 @@ def explain_toy(
     )
 
 
-def draw_toy(figure: Any, axes: Any, part: Pixels, explanation: Explanation) -> None:
+def draw_toy(panel: Panel, part: Pixels, explanation: Explanation) -> None:
     assert isinstance(explanation, ToyExplanation)
-    axes.imshow(part // 2)
+    panel.show(part // 2)
 
 
 TOY = Explainer(title="Toy map", explain=explain_toy, draw=draw_toy, answer=ToyAnswer)

@@ -15,11 +15,9 @@ from melanoma.scoring.explain.answers import ExplanationAnswer, GradcamAnswer, L
 from melanoma.scoring.explain.explain_options import Question
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from melanoma.data.images import Pixels
     from melanoma.scoring.explain.explainers import Explanation
+    from melanoma.scoring.explain.pictures import Panel
     from melanoma.scoring.scorer import Scorer
 
 
@@ -46,13 +44,13 @@ class Explainer:
 
     `title` is its name for people. `options` are the fields of Question that it reads besides
     `target`. Where `slow`, a service makes one at a time, within its deadline; else it goes
-    between the scores. `draw` draws it over the photograph (figure, axes, photograph, explanation);
+    between the scores. `draw` draws it over the photograph (panel, photograph, explanation);
     `answer` is its form in JSON.
     """
 
     title: str
     explain: Explain
-    draw: Callable[[Figure, Axes, Pixels, Explanation], None]
+    draw: Callable[[Panel, Pixels, Explanation], None]
     answer: type[ExplanationAnswer]
     options: tuple[str, ...] = ()
     slow: bool = False
@@ -98,12 +96,12 @@ def _gradcam(
     return explain_gradcam(scorer, pixels, square=square, target=question.target)
 
 
-def _draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: Explanation) -> None:
+def _draw_gradcam(panel: Panel, part: Pixels, explanation: Explanation) -> None:
     from melanoma.scoring.explain.explainers import GradcamExplanation
     from melanoma.scoring.explain.pictures import draw_gradcam
 
     assert isinstance(explanation, GradcamExplanation)
-    draw_gradcam(figure, axes, part, explanation)
+    draw_gradcam(panel, part, explanation)
 
 
 def _lime(
@@ -129,12 +127,12 @@ def _lime(
     )
 
 
-def _draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: Explanation) -> None:
+def _draw_lime(panel: Panel, part: Pixels, explanation: Explanation) -> None:
     from melanoma.scoring.explain.explainers import LimeExplanation
     from melanoma.scoring.explain.pictures import draw_lime
 
     assert isinstance(explanation, LimeExplanation)
-    draw_lime(figure, axes, part, explanation)
+    draw_lime(panel, part, explanation)
 
 
 # Adding an explanation is its functions and one entry here, the quick ones first.

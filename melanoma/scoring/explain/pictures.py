@@ -6,7 +6,8 @@ service may draw in a thread.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,6 @@ from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation,
 from melanoma.types import Floats
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -29,6 +29,7 @@ _LIGHT, _DARK = (255, 255, 255), (0, 0, 0)  # an edge of two lines is seen on pa
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _WIDTH, _DPI, _PANEL = 10.0, 110, 0.46  # inches, their dots, and a panel's share of the width
 _WIDE = 0.96  # of the figure's width, for a line below both panels
+_GRID = 0.45  # of white, in the lines between a map's cells
 _SMALLEST = 7.0  # points of a line that had to be set smaller
 # Viridis's own: lighter step by step, so that it is read without colors too.
 _HEAT_COLORS = ("#440154", "#31688e", "#35b779", "#fde725")
@@ -42,39 +43,92 @@ def import_drawing() -> None:
     from skimage.segmentation import find_boundaries, quickshift  # noqa: F401
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Where a picture lies on the figure: its left and lower side, width and height in pixels.
+
+    `below` holds what is shown, for every panel of the figure: it is laid under the figure, which
+    has no axes. Making those, and images in them, takes longer than all else that is drawn.
+    """
+
+    figure: Figure
+    left: int
+    bottom: int
+    width: int
+    height: int
+    below: Pixels
+
+    def show(self, pixels: Pixels) -> None:
+        """Lay (H, W, 3) uint8 RGB of the panel's own size below the figure."""
+        top = len(self.below) - self.bottom - self.height
+        self.below[top : top + self.height, self.left : self.left + self.width] = pixels
+
+    def place(self, right: float, down: float) -> tuple[float, float]:
+        """A point, in shares of the panel from its upper left corner, in shares of the figure."""
+        wide, high = self.figure.bbox.size
+        x, y = self.left + right * self.width, self.bottom + (1 - down) * self.height
+        return float(x / wide), float(y / high)
+
+    def title(self, text: str) -> None:
+        """Write a line above it."""
+        x, y = self.place(0, 0)
+        above = 6 / 72 / self.figure.get_size_inches()[1]  # six points
+        written = self.figure.text(
+            *(x, y + above, _literal(text)), color=_INK, fontsize=11, weight="bold"
+        )
+        _fit(written, self.width / self.figure.bbox.width)
+
+
 def draw_explanation(explanation: Explanation, pixels: Pixels) -> bytes:
     """PNG: the scored part of the photograph `pixels` (H, W, 3), and the explanation over it."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(lay_out_explanation(explanation, pixels))  # has no types
+    drawing = lay_out_explanation(explanation, pixels)
+    canvas: Any = drawing.figure.canvas  # has no types
     canvas.draw()
     drawn = np.asarray(canvas.buffer_rgba())
+    over = drawn[..., 3] > 0
+    part = drawn[over].astype(np.float32)
+    share = part[:, 3:] / 255
+    picture = drawing.below
+    picture[over] = (picture[over] * (1 - share) + part[:, :3] * share).round()
     # Packing harder takes longer than all of the drawing.
     how = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-    return cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGBA2BGR), how)[1].tobytes()
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)[1].tobytes()
 
 
-def lay_out_explanation(explanation: Explanation, pixels: Pixels) -> Figure:
+class Drawing(NamedTuple):
+    """What is written, on nothing, and the pictures below it, (H, W, 3) uint8 RGB on white."""
+
+    figure: Figure
+    below: Pixels
+
+
+def lay_out_explanation(explanation: Explanation, pixels: Pixels) -> Drawing:
     """What draw_explanation draws."""
     # Matplotlib takes a second to import, and an explanation may be wanted without its picture.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     part = _to_panel(scored_part(pixels, fit=explanation.fit))
     height, width = part.shape[:2]
-    panel = _WIDTH * _PANEL * height / width
-    figure = Figure(figsize=(_WIDTH, panel + 1.75), dpi=_DPI, facecolor="white")
-    # Margins in shares of the figure: the panels keep the photograph's proportions.
-    low, high = 1.15 / (panel + 1.75), 1 - 0.55 / (panel + 1.75)
-    left, right = (_bare(figure, (x, low, _PANEL, high - low)) for x in (0.02, 0.52))
-    _show(left, part)
-    _title(left, "Photograph, as far as it is scored")
-    EXPLAINERS[explanation.method].draw(figure, right, part, explanation)
+    high = height + round(1.75 * _DPI)
+    inches = high / _DPI
+    figure = Figure(figsize=(_WIDTH, inches), dpi=_DPI, facecolor="none")
+    FigureCanvasAgg(figure)  # which measures texts, and remembers what it measured
+    below = np.full((high, round(_WIDTH * _DPI), 3), 255, np.uint8)
+    bottom = round(1.15 * _DPI)
+    left, right = (
+        Panel(figure, round(share * _WIDTH * _DPI), bottom, width, height, below)
+        for share in (0.02, 0.52)
+    )
+    left.show(part)
+    left.title("Photograph, as far as it is scored")
+    EXPLAINERS[explanation.method].draw(right, part, explanation)
     caption, details = _caption(explanation), _details(explanation)
     details = f"{details}  {explanation.prediction.disclaimer}"
     for place, text, color, size in ((0.42, caption, _INK, 9.5), (0.16, details, _MUTED, 8.0)):
-        y = place / (panel + 1.75)
+        y = place / inches
         _fit(figure.text(0.02, y, _literal(text), color=color, fontsize=size), _WIDE)
-    return figure
+    return Drawing(figure, below)
 
 
 def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
@@ -95,22 +149,27 @@ def tint_segments(part: Pixels, explanation: LimeExplanation) -> Pixels:
     return tinted.astype(np.uint8)
 
 
-def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplanation) -> None:
+def draw_lime(panel: Panel, part: Pixels, explanation: LimeExplanation) -> None:
     """The largest superpixels tinted, each with its weight, and what the colors mean."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
+    from matplotlib.text import Text
 
-    _show(axes, tint_segments(part, explanation))
-    _title(axes, f"{EXPLAINERS[explanation.method].title}: for and against {explanation.target}")
+    figure = panel.figure
+    panel.show(tint_segments(part, explanation))
+    panel.title(f"{EXPLAINERS[explanation.method].title}: for and against {explanation.target}")
     labels = _grow(explanation.segments, part)
     for number in explanation.largest():
         row, column = _inner_point(labels == number)
+        x, y = panel.place((column + 0.5) / panel.width, (row + 0.5) / panel.height)
         text = f"{100 * explanation.weights[number]:+.1f}".replace("-", "\N{MINUS SIGN}")
-        outline: Any = withStroke(linewidth=2.5, foreground="black")
-        axes.text(
-            column, row, text, color="white", fontsize=9, weight="bold", ha="center", va="center"
-        ).set_path_effects([outline])
+        written = Text(
+            *(x, y, text), color="white", fontsize=9, weight="bold", ha="center", va="center"
+        )
+        written.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
+        written.set_transform(figure.transSubfigure)
+        figure.add_artist(written)
     figure.legend(
         handles=[
             Patch(facecolor=_share(_BLUE), label="for"),
@@ -118,12 +177,12 @@ def draw_lime(figure: Figure, axes: Axes, part: Pixels, explanation: LimeExplana
             Line2D([], [], color=_share(_DARK), linewidth=2, label="largest superpixels"),
         ],
         title="Numbers: percentage points of probability that showing the area adds",
-        **_legend_place(axes),
+        **_legend_place(panel),
         ncols=3,
     )
 
 
-def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamExplanation) -> None:
+def draw_gradcam(panel: Panel, part: Pixels, explanation: GradcamExplanation) -> None:
     """The map over the photograph, each of its cells as large as it is, and its scale."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -135,24 +194,26 @@ def draw_gradcam(figure: Figure, axes: Axes, part: Pixels, explanation: GradcamE
     layer = np.concatenate([colors(explanation.heat)[..., :3] * 255 * shares, 1 - shares], axis=2)
     # Not smoothed: a map of 4 x 4 cells must not look as if it knew the lesion's edge.
     grown = cv2.resize(layer.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
-    _show(axes, (part * grown[..., 3:] + grown[..., :3]).round().astype(np.uint8))
-    grid: dict[str, Any] = {"color": "white", "alpha": 0.45, "linewidth": 0.6}
-    axes.hlines(np.arange(1, rows) * height / rows - 0.5, -0.5, width - 0.5, **grid)
-    axes.vlines(np.arange(1, columns) * width / columns - 0.5, -0.5, height - 0.5, **grid)
-    _title(axes, f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
-    _draw_scale(figure, axes, colors(np.linspace(0, 1, 256))[None, :, :3])
+    shown = part * grown[..., 3:] + grown[..., :3]
+    lines = np.zeros((height, width), bool)
+    lines[np.arange(1, rows) * height // rows] = True
+    lines[:, np.arange(1, columns) * width // columns] = True
+    shown[lines] += _GRID * (255 - shown[lines])
+    panel.show(shown.round().astype(np.uint8))
+    panel.title(f"{EXPLAINERS[explanation.method].title}: what speaks for {explanation.target}")
+    _draw_scale(panel, colors(np.linspace(0, 1, 256))[None, :, :3])
 
 
-def _draw_scale(figure: Figure, axes: Axes, colors: Floats) -> None:
-    """The colors (1, n, 3) from low to high below the axes."""
-    box = axes.get_position()
-    x, width, y = box.x0 + 0.1 * box.width, 0.8 * box.width, box.y0 - 0.035
-    scale = _bare(figure, (x, y, width, 0.022))
-    scale.imshow((colors * 255).astype(np.uint8), interpolation="nearest", aspect="auto")
+def _draw_scale(panel: Panel, colors: Floats) -> None:
+    """The colors (1, n, 3) from low to high below the panel."""
+    width, height, below = round(0.8 * panel.width), round(0.14 * _DPI), round(0.24 * _DPI)
+    left, bottom = panel.left + round(0.1 * panel.width), panel.bottom - below
+    bar = cv2.resize((colors * 255).astype(np.uint8), (width, height)).astype(np.uint8, copy=False)
+    scale = Panel(panel.figure, left, bottom, width, height, panel.below)
+    scale.show(bar)
     for share, text in ((0, "low"), (0.5, "evidence for the class"), (1, "high")):
-        figure.text(
-            *(x + share * width, y - 0.008, text), color=_INK, fontsize=8.5, ha="center", va="top"
-        )
+        x, y = scale.place(share, 1.4)
+        panel.figure.text(x, y, text, color=_INK, fontsize=8.5, ha="center", va="top")
 
 
 def _caption(explanation: Explanation) -> str:
@@ -168,28 +229,6 @@ def _details(explanation: Explanation) -> str:
     folds = explanation.folds
     who = f"fold {folds[0]}" if len(folds) == 1 else f"{len(folds)} folds"
     return f"{model.name} {model.digest[:8]}, {who}; {explanation.details}."
-
-
-def _bare(figure: Figure, place: tuple[float, float, float, float]) -> Axes:
-    """Axes without ticks, whose making and measuring takes longer than a photograph's drawing."""
-    axes = figure.add_axes(place, xticks=[], yticks=[])
-    axes.set_axis_off()
-    return axes
-
-
-def _show(axes: Axes, pixels: Pixels) -> None:
-    # As large as it is drawn, to a pixel: matplotlib's resampling costs much and would add nothing.
-    axes.imshow(pixels, interpolation="nearest")
-
-
-def _title(axes: Axes, text: str) -> None:
-    box, figure = axes.get_position(), axes.get_figure(root=True)
-    assert figure is not None
-    above = 6 / 72 / figure.get_size_inches()[1]  # six points, as axes leave below their title
-    written = figure.text(
-        *(box.x0, box.y1 + above, _literal(text)), color=_INK, fontsize=11, weight="bold"
-    )
-    _fit(written, box.width)
 
 
 def _fit(text: Text, share: float) -> None:
@@ -211,11 +250,10 @@ def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _legend_place(axes: Axes) -> dict[str, Any]:
-    box = axes.get_position()
+def _legend_place(panel: Panel) -> dict[str, Any]:
     return {
         "loc": "upper center",
-        "bbox_to_anchor": (box.x0 + box.width / 2, box.y0),
+        "bbox_to_anchor": panel.place(0.5, 1),
         "frameon": False,
         "fontsize": 9,
         "title_fontsize": 8,

@@ -115,7 +115,7 @@ LONG = "Actinic Keratosis Basal Cell Carcinoma and other Malignant Lesions, such
 @pytest.mark.parametrize("method", [explain_lime, explain_gradcam])
 def test_a_long_class_name_stays_inside_the_picture(method: Any) -> None:
     scorer = make_scorer([read_boxes([PATCH])], classes=("benign", LONG), melanoma=(LONG,))
-    figure = lay_out_explanation(method(scorer, PHOTOGRAPH, target=LONG), PHOTOGRAPH)
+    figure, _ = lay_out_explanation(method(scorer, PHOTOGRAPH, target=LONG), PHOTOGRAPH)
     figure.draw_without_rendering()
     assert any(LONG[:30] in text.get_text() for text in figure.texts)
     boxes = [text.get_window_extent() for text in figure.texts]
