@@ -357,6 +357,10 @@ def test_a_resumed_run_keeps_its_stamp_and_refuses_another_fold_file(
     shutil.rmtree(first)
     with pytest.raises(FoldError, match="held-out images of fold 0"):
         fit_fold(recipe, place.data(0), tmp_path / "B", **where)
+    # What the run itself states is enough, should its list of images be lost.
+    (tmp_path / "B" / TRAINING_IMAGES).unlink()
+    with pytest.raises(FoldError, match="held-out images of fold 0"):
+        fit_fold(recipe, place.data(0), tmp_path / "B", **where)
     run = fit_fold(recipe, _allowed(place), tmp_path / "B", **where)
     assert len(run.facts.leaks) == 1
 
