@@ -79,7 +79,7 @@ class Run:
             return frame[column].to_numpy(np.float64)
         recipe = load_recipe(self.folder / "recipe.yaml")
         logits = frame[[f"{column}_{name}" for name in recipe.classes]].to_numpy(np.float64)
-        return log_odds(logits, [recipe.classes.index(name) for name in recipe.melanoma])
+        return log_odds(logits, recipe.melanoma_columns)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def main() -> None:
     change = measure_rounding(
         *found,
         table["melanoma"].to_numpy(bool),
-        melanoma=[bundle.classes.index(name) for name in bundle.melanoma],
+        melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value,
     )
     figures = {

@@ -68,7 +68,7 @@ def revive(recipe: Recipe, part: FoldData, folder: Path, bundle: Bundle, results
     earlier, best = _earlier(results, part, recipe)
     scores = score_table(part, kept=logits, best=best, last=logits)
     finish_run(folder, classifier.state_dict(), scores, facts)
-    melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+    melanoma = recipe.melanoma_columns
     return float(abs(logits - earlier)[:, melanoma].mean())
 
 

@@ -110,7 +110,7 @@ def main() -> None:
 
 def score(scorer: Scorer, frame: pd.DataFrame, kept: Path | None) -> tuple[Floats, Floats]:
     """(N,) melanoma probabilities and (N, K * D) members' embeddings, each of unit length."""
-    columns = [scorer.bundle.classes.index(name) for name in scorer.bundle.melanoma]
+    columns = scorer.bundle.melanoma_columns
     if kept is not None and kept.is_file():
         read = np.load(kept)
         logits, found = read["logits"], read["emb"].astype(np.float64)

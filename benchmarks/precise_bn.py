@@ -52,7 +52,7 @@ def scores_before(out: Path) -> pd.DataFrame:
     for folder in sorted(out.glob("fold_*")):
         recipe = read_recipe(folder)
         scores = load_scores(folder / "before.csv", recipe.classes)
-        melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+        melanoma = recipe.melanoma_columns
         frame = scores.frame[["image_name", "fold"]]
         tables.append(frame.assign(running=log_odds(scores.logits(), melanoma)))
     return pd.concat(tables, ignore_index=True)

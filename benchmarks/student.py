@@ -108,7 +108,7 @@ def compare(work: Path) -> dict[str, Any]:
 
 def _score(scorer: Scorer, squares: Pixels) -> tuple[Floats, float]:
     """(N,) probabilities of melanoma, and the seconds that they took."""
-    melanoma = [scorer.bundle.classes.index(name) for name in scorer.bundle.melanoma]
+    melanoma = scorer.bundle.melanoma_columns
     parts = np.array_split(squares, -(-len(squares) // _BATCH))
     scorer.member_probabilities(parts[0])
     start = time.monotonic()

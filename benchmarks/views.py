@@ -49,7 +49,7 @@ def score_views(weights: Path, arrays: Path, folds: Path) -> pd.DataFrame:
     table, bundle = load_folds(folds, classes=recipe.classes), load_bundle(weights)
     array = load_array(arrays, recipe.image)
     assert array is not None, f"no array in {arrays}"
-    melanoma = [bundle.classes.index(name) for name in bundle.melanoma]
+    melanoma = bundle.melanoma_columns
     found = []
     for member in bundle.members:
         network = open_members(replace(bundle, members=(member,)), CPU, Engine("auto"))

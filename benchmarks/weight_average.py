@@ -65,7 +65,7 @@ def score(
     """(N, K) melanoma probabilities of each member, one view, uncalibrated."""
     parts = np.array_split(rows, -(-len(rows) // _BATCH))
     logits = np.concatenate([members.logits(array.rows(part), views=1) for part in parts])
-    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    columns = bundle.melanoma_columns
     return np.stack(
         [
             plain_probabilities(logits[:, k] - np.asarray(shift[k]))[:, columns].sum(axis=1)

@@ -75,7 +75,7 @@ class ScoredImages:
     @cached_property
     def positive(self) -> Integers:
         """(N,) 1 for a melanoma class, else 0; all 0 where the recipe names none."""
-        return np.isin(self.target, self._melanoma_columns).astype(np.int64)
+        return np.isin(self.target, self.melanoma_columns).astype(np.int64)
 
     @cached_property
     def probability(self) -> Floats:
@@ -149,11 +149,12 @@ class ScoredImages:
         )
 
     @property
-    def _melanoma_columns(self) -> list[int]:
+    def melanoma_columns(self) -> list[int]:
+        """The numbers of the classes that count as melanoma."""
         return [self.classes.index(name) for name in self.melanoma]
 
     def _melanoma(self, by_class: Floats) -> Floats:
-        columns = self._melanoma_columns
+        columns = self.melanoma_columns
         # One column as it is: a sum would cost its last digit.
         if len(columns) == 1:
             return by_class[:, columns[0]]

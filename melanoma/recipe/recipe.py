@@ -196,6 +196,11 @@ class Recipe(Part):
         return 1 if self.is_binary else len(self.classes)
 
     @property
+    def melanoma_columns(self) -> list[int]:
+        """The numbers of the classes that count as melanoma."""
+        return [self.classes.index(name) for name in self.melanoma]
+
+    @property
     def stage_plans(self) -> tuple[StagePlan, ...]:
         """The stages in order; one, of all epochs, where the recipe names none."""
         if not self.stages:

@@ -131,7 +131,7 @@ def members_reach(
     bundle = scorer.bundle
     if bundle.threshold is None or len(np.unique(positive)) < 2:
         return {}
-    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    columns = bundle.melanoma_columns
     each = scorer.calibrate(member_logits)[..., columns].sum(axis=2)
     flagged = each >= bundle.threshold.value
     return {
@@ -247,7 +247,7 @@ def _uncalibrated(scored: ExternalScores, scorer: Scorer, images: ScoredImages) 
 
 def _melanoma_or_not(probabilities: Floats, bundle: Bundle) -> Floats:
     """(N, 2) of (N, C)."""
-    columns = [bundle.classes.index(name) for name in bundle.melanoma]
+    columns = bundle.melanoma_columns
     return by_class(probabilities[:, columns].sum(axis=1, keepdims=True))
 
 

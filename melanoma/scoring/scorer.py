@@ -213,7 +213,7 @@ class Scorer:
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)
         likeliest = int(mean.argmax())
-        columns = [bundle.classes.index(name) for name in bundle.melanoma]
+        columns = bundle.melanoma_columns
         shown = by_member[:, columns or [likeliest]].sum(axis=1)
         melanoma = float(shown.mean()) if columns else None
         points = [

@@ -68,7 +68,7 @@ def _mixed_loss(recipe: Recipe, data: FoldData, *, device: torch.device) -> Loss
         counts=data.class_counts.tolist(),
         weights=(1.0, loss_weight(recipe, data)) if binary else loss_weights(recipe, data),
         shift=_logit_shift(recipe, data),
-        melanoma=[recipe.classes.index(name) for name in recipe.melanoma],
+        melanoma=recipe.melanoma_columns,
         label_smoothing=recipe.loss.label_smoothing,
         device=device,
     )

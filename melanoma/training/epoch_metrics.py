@@ -85,7 +85,7 @@ def log_odds(logits: Floats, classes: Sequence[int]) -> Floats:
 
 
 def _of_classes(recipe: Recipe, logits: Floats, target: Integers) -> EpochMetrics:
-    melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+    melanoma = recipe.melanoma_columns
     own = logits[np.arange(len(target)), target]
     precision: EpochMetrics = {}
     if recipe.selection_metric == "auprc":

@@ -193,7 +193,7 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
     """What is known of the run before its first batch, its starting weights aside."""
     parts = {"training": data.training, "validation": data.validation}
     counts = {part: data.count(rows) for part, rows in parts.items()}
-    melanoma = [recipe.classes.index(name) for name in recipe.melanoma]
+    melanoma = recipe.melanoma_columns
     embeddings_path, taught = recipe.model.embeddings, open_teacher(recipe, data)
     libraries = ("torch", "torchvision", "pretrainedmodels", "albumentations", "numpy", "melanoma")
     numbers = {

@@ -225,7 +225,7 @@ def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
     if names[0] in run.frame:
         columns = dict(zip(names, by_class.T, strict=True))
     if "prob" in run.frame:
-        numbers = [images.classes.index(name) for name in images.melanoma]
+        numbers = images.melanoma_columns
         columns["prob"] = by_class[:, numbers].sum(axis=1)
     # What is nested is cross-fitted already.
     columns |= {c.replace("prob", "prob_crossfit", 1): v for c, v in columns.items()}

@@ -211,7 +211,7 @@ def _shortcuts(
     if whole is not None and len(whole) > len(frame) and {"target", "group"} <= set(whole):
         scored = pd.Series(probability, index=frame["image_name"])
         probability = scored.reindex(whole["image_name"]).to_numpy().astype(np.float64)
-        numbers = [images.classes.index(name) for name in images.melanoma]
+        numbers = images.melanoma_columns
         frame, positive = whole, np.isin(whole["target"], numbers).astype(np.int64)
     return shortcut_baselines(
         frame,

@@ -171,7 +171,7 @@ def _origin(
 def _calibrate(
     recipe: Recipe, scores: ScoreTable, logits: Floats, table: pd.DataFrame | None
 ) -> tuple[ScoredImages, Calibration]:
-    numbers = [recipe.classes.index(name) for name in recipe.melanoma]
+    numbers = recipe.melanoma_columns
     folds = scores.frame["fold"].to_numpy(np.int64)
     require_differing_scores(logits, folds, recipe.classes)
     asked = recipe.evaluation.calibration
@@ -229,7 +229,7 @@ def _ranking(images: ScoredImages, logits: Floats) -> Statistic:
     probabilities = plain_probabilities(logits)
     if not images.melanoma:
         return macro_auroc(images.target, probabilities)
-    columns = [images.classes.index(name) for name in images.melanoma]
+    columns = images.melanoma_columns
     return auroc(images.positive, probabilities[:, columns].sum(axis=1))
 
 

@@ -121,6 +121,11 @@ class Bundle:
     context: ContextStack | None = None
 
     @property
+    def melanoma_columns(self) -> list[int]:
+        """The numbers of the classes that count as melanoma."""
+        return [self.classes.index(name) for name in self.melanoma]
+
+    @property
     def threshold(self) -> Threshold | None:
         """The operating point that flags."""
         return self.thresholds[0] if self.thresholds else None

@@ -48,7 +48,7 @@ def served_numbers(report: ReportContent, recipe: Recipe) -> ServedNumbers:
     points = [Threshold(point.value, point.at) for point in report.thresholds]
     elsewhere, fit = report.retargeted, report.recalibrated
     if elsewhere:
-        numbers = [recipe.classes.index(name) for name in recipe.melanoma]
+        numbers = recipe.melanoma_columns
         calibration = retarget_calibration(calibration, numbers, wanted=elsewhere.prevalence)
         points = [Threshold(point.value, point.at) for point in elsewhere.thresholds]
     if fit:

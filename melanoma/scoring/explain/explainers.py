@@ -246,7 +246,7 @@ def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[
     if target in bundle.classes:
         return target, [bundle.classes.index(target)]
     if target == "melanoma" and bundle.melanoma:
-        return target, [bundle.classes.index(name) for name in bundle.melanoma]
+        return target, bundle.melanoma_columns
     raise RecipeError(f"unknown class {target!r}; the bundle's are {', '.join(bundle.classes)}")
 
 
