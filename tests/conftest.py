@@ -35,6 +35,8 @@ ROOMS = {
         ("acceptance", "api", "cluster", "commands", "faults", "training", "workflows"), "slow"
     ),
 }
+# Folders with one long set-up: Chromium and a service; the bundle of a real network.
+SHARED = {"tests/browser": "browser", "tests/deploy": "real", "tests/scoring/export": "real"}
 
 
 class Answer(NamedTuple):
@@ -68,6 +70,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(item.get_closest_marker(name) for name in ("slow", "browser", "deploy")):
             long.add(item.path)
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A module's tests run in one process, and so do those of the folders in SHARED."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::")[0]
+            return SHARED.get(module.rpartition("/")[0], module)
+
+    return ByModule(config, log) if config.option.dist == "loadscope" else None
 
 
 def pytest_collection_finish() -> None:
