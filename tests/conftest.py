@@ -26,6 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # The reference, in every process that a test starts too: the other backend's tests say so, and a
 # conversion of each small bundle would cost the suite more than its scores.
 os.environ["MELANOMA_BACKEND"] = "torch"
+gc.disable()  # until everything is imported
 
 # The folders whose tests all have that marker.
 ROOMS = {
@@ -89,6 +90,7 @@ def pytest_collection_finish() -> None:
     """What is imported stays: the garbage collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
