@@ -183,10 +183,11 @@ function meaning({ threshold }, report) {
 export const setName = ({ name, source }) => source?.split(",")[0] || name;
 
 // The same on a set from elsewhere, wherever the own one is told.
-function elsewhere({ name: set, source, images, sensitivity, auroc }) {
+function elsewhere({ name: set, source, images, sensitivity, auroc, without }) {
   const name = setName({ name: set, source });
   const share = measured(sensitivity, (value) => percent(value, 0));
-  return t("elsewhere", { name, images: count(images), share, auroc: measured(auroc) });
+  const key = without ? "elsewhere.without" : "elsewhere";
+  return t(key, { name, images: count(images), share, auroc: measured(auroc), without });
 }
 
 function classes(shares) {

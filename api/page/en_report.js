@@ -74,6 +74,7 @@ export const report = {
 
   "external.title": "On another data set",
   "external.none": "How this model does on pictures from elsewhere is not part of it: what is shown here is from the set it was trained on, and other cameras and clinics are usually worse.",
+  "external.without": "The finished model has trained on pictures of these archives, so this is measured with another one: of the same training without them, at its own threshold.",
   "external.text": "Measured with the finished model and its own threshold on pictures that it was not trained on. Expect this, rather than the figures above, at another place.",
 
   "other.title": "Other cancers",

@@ -74,7 +74,11 @@ export function elsewhere(report, name) {
       ]),
     ),
   );
-  return [head, el("p", {}, t("external.text")), ...parts];
+  // The source says of each which set its model did without.
+  const own = results.some((one) => !one.without);
+  const others = results.some((one) => one.without);
+  const said = [own && "external.text", others && "external.without"].filter(Boolean);
+  return [head, ...said.map((key) => el("p", {}, t(key))), ...parts];
 }
 
 // What becomes of each class by both rules: melanoma's threshold, and that of the other cancers.

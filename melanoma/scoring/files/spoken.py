@@ -85,8 +85,11 @@ def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         auroc = result["auroc"]["value"]
         figures += [] if auroc is None else [f"AUROC {auroc:.3f}"]
+        # An earlier service does not say.
+        less = result.get("without")
         by_source.append(
             f"{', '.join(figures) or 'undefined'} on {result['images']:,} images of {source}"
+            + (f" (by the same training without {less}, at its own threshold)" if less else "")
         )
     return (
         [f"elsewhere, at the bundle's own threshold: {'; '.join(by_source)}"] if by_source else []

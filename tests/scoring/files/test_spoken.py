@@ -74,6 +74,7 @@ def test_what_it_reached_elsewhere_stands_below_what_it_reached_here() -> None:
             "source": "St. Elsewhere, all of 2020",
             "images": 1144,
             "auroc": {"value": 0.711},
+            "without": "theirs",
             **known,
         },
         {
@@ -88,7 +89,8 @@ def test_what_it_reached_elsewhere_stands_below_what_it_reached_here() -> None:
     assert lines[0].endswith("on the bundle's held-out images")
     assert lines[1] == (
         "elsewhere, at the bundle's own threshold: sensitivity 62.7%, specificity 67.3%, "
-        "AUROC 0.711 on 1,144 images of St. Elsewhere; undefined on 20 images of b"
+        "AUROC 0.711 on 1,144 images of St. Elsewhere (by the same training without theirs, at its "
+        "own threshold); undefined on 20 images of b"
     )
 
 
