@@ -52,6 +52,7 @@ async function meet() {
   }
   drawAbout();
   offer(); // a photograph may have been chosen before
+  if (!$("result").hidden) redrawAnalyze(); // or answered, without what /info says of the model
 }
 
 function startAccess() {

@@ -321,6 +321,16 @@ def test_nothing_of_the_page_is_inline_and_the_policy_is_strict(at, served):
     at.complaints.clear()
 
 
+def test_an_answer_before_the_models_are_known_is_completed_when_they_are(open_page, served):
+    at, held = open_page(), []
+    at.page.route("**/info*", lambda route: held.append(route))
+    at.page.reload()
+    at.score(served.photographs[0])
+    assert at.page.locator("#seen").count() == 0
+    held[0].continue_()
+    at.page.locator("#seen canvas").wait_for()
+
+
 def test_a_hidden_storage_does_not_stop_the_page(open_page, served):
     at = open_page()
     at.page.add_init_script(
