@@ -54,7 +54,7 @@ def test_matplotlib_draws_learning_rates_mistakes_and_explanations_alone() -> No
         "figure_style.py",  # how
         "learning_rate_figure.py",
         "mistake_figures.py",
-        *("pictures.py", "explainer_catalog.py"),
+        "pictures.py",
     }
 
 
