@@ -130,6 +130,14 @@ def _unflushed() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """A shortcut baseline takes most of a small report. The tests of baselines have all trees."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("melanoma.evaluation.measure.shortcut_baselines._TREES", 5)
+        yield
+
+
 @pytest.fixture(scope="session")
 def phantom_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in Kaggle's layout: 60 phantoms of 48 px, 9 bluish melanomas, 20 patients.

@@ -31,6 +31,7 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 _CATEGORIES = ("sex", "site")
 _MOST_CATEGORIES = 60
+_TREES = 60
 
 
 def shortcut_baselines(
@@ -110,7 +111,7 @@ def held_out_scores(
         # Small and heavily regularized, and stopped at a fixed size: no image is set aside to
         # stop at, which would split a patient.
         model = HistGradientBoostingClassifier(
-            max_iter=60,
+            max_iter=_TREES,
             learning_rate=0.1,
             max_leaf_nodes=8,
             min_samples_leaf=20,

@@ -14,6 +14,9 @@ from sklearn.metrics import roc_auc_score
 from melanoma.data.folds import load_folds, make_folds
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.evaluation.measure.shortcut_baselines import (
+    _TREES as TREES,
+)
+from melanoma.evaluation.measure.shortcut_baselines import (
     IMAGES_PER_PATIENT,
     held_out_scores,
     shortcut_baselines,
@@ -28,6 +31,11 @@ pytestmark = pytest.mark.slow  # together they take many seconds
 
 NO_FILE_FACTS = {"width": np.nan, "height": np.nan, "bytes": np.nan}
 CLINICAL_ALONE = {**NO_FILE_FACTS, "patient_id": ""}  # one line instead of four
+
+
+@pytest.fixture(autouse=True)
+def _all_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("melanoma.evaluation.measure.shortcut_baselines._TREES", TREES)
 
 
 def fold_frame(patients: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:
