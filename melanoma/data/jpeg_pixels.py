@@ -1,7 +1,7 @@
 """The pixels of a JPEG in color, by libjpeg-turbo itself.
 
-Pillow has them from the same library, bit for bit, by way of four bytes a pixel and a copy: two to
-four times as long, and more than twice the memory. Whatever is not of the common kind is Pillow's.
+Pillow has them from the same library, bit for bit, by way of four bytes a pixel and a copy
+(benchmarks/jpeg_pixels.py counts both). Whatever is not of the common kind is Pillow's.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def has_low_information(pixels: Pixels) -> bool:
     """Whether there is nothing to see, or nothing but noise; measured on shrunk copies."""
     small = _mean_of_colors(shrink(pixels, _SIDE_OF_NEIGHBORS))
     # Averaging only takes from a spread: what is left of it in the smaller copy is in the larger
-    # one too, which takes three times as long to make.
+    # one too, which takes longer to make.
     if small.std() < 2 * LOW_INFORMATION:
         levels = _mean_of_colors(shrink(pixels, _SIDE_OF_LEVELS))
         if levels.std() < LOW_INFORMATION:

@@ -145,7 +145,7 @@ def _lesion_share(lightness: Plane) -> float:
 def _lesion_offset(lab: Plane) -> float:
     right, down, inside = _circle(_GRID)
     colors = lab[inside]
-    # A plane's colors side by side: the median of strided ones takes three times as long.
+    # A plane's colors side by side: the median of strided ones takes far longer.
     common = np.median(np.ascontiguousarray(colors.T), axis=1)
     weights = np.linalg.norm(colors - common, axis=1)
     total = float(weights.sum()) + 1e-6  # a square of one color has no place
@@ -175,7 +175,7 @@ def _shares_inside() -> tuple[Plane, ...]:
 def _coarse_contrast(lab: Plane) -> float:
     inside = _circle(_GRID).inside.astype(np.float32)
     planes = np.ascontiguousarray(np.moveaxis(lab, -1, 0)) * inside
-    # Products with a matrix: a filter of 129 taps takes ten times as long.
+    # Products with a matrix: a filter of 129 taps takes far longer.
     blurred = [
         blur @ planes @ blur.T / part for blur, part in zip(_blurs(), _shares_inside(), strict=True)
     ]

@@ -95,7 +95,7 @@ def _middle(planes: Planes) -> Planes:
 
 
 def _halve(planes: Planes) -> Planes:
-    # Four corners of each block: a mean over axes of two takes five times as long.
+    # Four corners of each block: a mean over axes of two takes far longer.
     side = planes.shape[1] // 2 * 2
     upper, lower = planes[:, 0:side:2], planes[:, 1:side:2]
     added = (

@@ -89,11 +89,9 @@ def _elsewhere(results: Sequence[Mapping[str, Any]]) -> list[str]:
         less = result.get("without")
         by_source.append(
             f"{', '.join(figures) or 'undefined'} on {result['images']:,} images of {source}"
-            + (f" (by the same training without {less}, at its own threshold)" if less else "")
+            + (f" (by the same training without {less})" if less else "")
         )
-    return (
-        [f"elsewhere, at the bundle's own threshold: {'; '.join(by_source)}"] if by_source else []
-    )
+    return [f"elsewhere, at the model's own threshold: {'; '.join(by_source)}"] if by_source else []
 
 
 def _unchecked(row: Row) -> list[str]:

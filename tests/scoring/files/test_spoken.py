@@ -88,9 +88,9 @@ def test_what_it_reached_elsewhere_stands_below_what_it_reached_here() -> None:
     lines = common_lines(ROW, results)
     assert lines[0].endswith("on the bundle's held-out images")
     assert lines[1] == (
-        "elsewhere, at the bundle's own threshold: sensitivity 62.7%, specificity 67.3%, "
-        "AUROC 0.711 on 1,144 images of St. Elsewhere (by the same training without theirs, at its "
-        "own threshold); undefined on 20 images of b"
+        "elsewhere, at the model's own threshold: sensitivity 62.7%, specificity 67.3%, "
+        "AUROC 0.711 on 1,144 images of St. Elsewhere (by the same training without theirs); "
+        "undefined on 20 images of b"
     )
 
 
