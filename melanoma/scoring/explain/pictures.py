@@ -28,6 +28,9 @@ _BLUE, _ORANGE = (0, 114, 178), (213, 94, 0)
 _LIGHT, _DARK = (255, 255, 255), (0, 0, 0)  # an edge of two lines is seen on pale and dark alike
 _TINT = 0.42  # of the colour over a superpixel; the skin stays visible
 _WIDTH, _DPI, _PANEL = 10.0, 110, 0.46  # inches, their dots, and a panel's share of the width
+# Rows above and below the panels, for their titles and for what is said of them. The page cuts the
+# panels out by these numbers (api/page/explained_picture.js).
+_ABOVE, _BELOW = 63, 130
 _WIDE = 0.96  # of the figure's width, for a line below both panels
 _GRID = 0.45  # of white, in the lines between a map's cells
 _SMALLEST = 7.0  # points of a line that had to be set smaller
@@ -110,14 +113,13 @@ def lay_out_explanation(explanation: Explanation, pixels: Pixels) -> Drawing:
 
     part = _to_panel(scored_part(pixels, fit=explanation.fit))
     height, width = part.shape[:2]
-    high = height + round(1.75 * _DPI)
+    high = _ABOVE + height + _BELOW
     inches = high / _DPI
     figure = Figure(figsize=(_WIDTH, inches), dpi=_DPI, facecolor="none")
     FigureCanvasAgg(figure)  # which measures texts, and remembers what it measured
     below = np.full((high, round(_WIDTH * _DPI), 3), 255, np.uint8)
-    bottom = round(1.15 * _DPI)
     left, right = (
-        Panel(figure, round(share * _WIDTH * _DPI), bottom, width, height, below)
+        Panel(figure, round(share * _WIDTH * _DPI), _BELOW, width, height, below)
         for share in (0.02, 0.52)
     )
     left.show(part)

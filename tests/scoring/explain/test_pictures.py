@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import itertools
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from melanoma.scoring.explain.pictures import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("superpixels_once")]
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 PATCH = Box(0.55, 0.60, 0.67, 0.70)
 PHOTOGRAPH = draw_marked_photograph(PATCH)
 
@@ -82,6 +85,27 @@ def test_a_picture_is_as_wide_for_any_shape_and_keeps_the_photograph_s_proportio
             assert image.width == 1100
             heights.append(image.height)
     assert heights[1] - heights[0] == pytest.approx(506 * (4 / 3 - 3 / 4), abs=2)
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (320, 240), (300, 300)])
+def test_the_panels_lie_where_the_page_cuts_them_out(shape: tuple[int, int]) -> None:
+    source = (CHECKOUT / "api/page/explained_picture.js").read_text()
+    stated = source.split("PICTURE = {")[1].split("}")[0]
+    at = {name: int(number) for name, number in re.findall(r"(\w+): (\d+)", stated)}
+    pixels = np.full((*shape, 3), (200, 120, 90), np.uint8)
+    explanation = explain_gradcam(make_scorer([read_boxes([PATCH])]), pixels, target="melanoma")
+    flat = dataclasses.replace(explanation, heat=np.ones_like(explanation.heat))
+    with Image.open(io.BytesIO(draw_explanation(flat, pixels))) as image:
+        drawn = np.asarray(image.convert("RGB"))
+    assert drawn.shape[1] == at["width"]
+    bottom = at["top"] + len(drawn) - at["rest"]
+    for left in (at["left"], at["right"]):
+        right = left + at["panel"]
+        assert not (drawn[at["top"] : bottom, left:right] == 255).all(axis=2).any()
+        for row in (at["top"] - 1, bottom):
+            assert (drawn[row, left:right] == 255).all()
+        for column in (left - 1, right):
+            assert (drawn[at["top"] : bottom, column] == 255).all()
 
 
 def test_a_flat_photograph_and_a_map_of_nothing_are_drawn_without_a_warning(
