@@ -10,13 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from image_bytes import encoded
+from PIL import Image
 
-from melanoma.data.decoding_process import DecodeRequest, DecodingProcesses, decode_here
+from melanoma.data import decoding_process
+from melanoma.data.decoding_process import DecodeRequest, DecodingProcesses, _ask, decode_here
 from melanoma.errors import ImageError
 
 WANTED = DecodeRequest(32, "center", kept=60)
@@ -86,6 +89,11 @@ def _while_it_decodes(processes: DecodingProcesses, act: Callable[[int], None]) 
     pid = processes._idle[0].process.pid
     psutil.Process(pid).suspend()
     raised: list[Exception] = []
+    asked = threading.Event()  # not before: a child found dead is replaced, and nothing raised
+
+    def ask_child(*arguments: Any) -> Any:
+        asked.set()
+        return _ask(*arguments)
 
     def ask() -> None:
         try:
@@ -94,9 +102,10 @@ def _while_it_decodes(processes: DecodingProcesses, act: Callable[[int], None]) 
             raised.append(error)
 
     thread = threading.Thread(target=ask)
-    thread.start()
-    while processes._idle:
-        time.sleep(0.005)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding_process, "_ask", ask_child)
+        thread.start()
+        assert asked.wait(30)
     act(pid)
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).resume()
@@ -137,16 +146,28 @@ def test_a_child_that_died_while_idle_is_replaced(processes: DecodingProcesses) 
 
 
 def test_a_photograph_has_so_much_of_a_processor_and_no_more() -> None:
-    processes = DecodingProcesses(1, seconds=0.02)
-    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    large = Image.fromarray(SCENE).resize((4000, 4000), Image.Resampling.NEAREST)
+    slow = encoded(large, "JPEG", quality=30, progressive=True)
+    began = time.process_time()
+    decode_here(slow, WANTED)
+    seconds = (time.process_time() - began) / 4  # on any processor; a child's first takes a third
+    processes = DecodingProcesses(1, seconds=seconds)
     with pytest.raises(ImageError, match="takes too long") as refused:
-        processes.decode(encoded(noise, "PNG"), WANTED)
+        processes.decode(slow, WANTED)
     assert refused.value.code == "too_complex"
     assert not processes._idle
     # Of each photograph, not of all: a child lives on.
-    for _ in range(10):
+    processes.decode(encoded(SCENE, "JPEG"), WANTED)
+    pid = processes._idle[0].process.pid
+    before = _processor_seconds(pid)
+    while _processor_seconds(pid) - before < 2 * seconds:
         processes.decode(encoded(SCENE, "JPEG"), WANTED)
+        assert processes._idle[0].process.pid == pid
     _end(processes)
+
+
+def _processor_seconds(pid: int) -> float:
+    return sum(psutil.Process(pid).cpu_times()[:2])
 
 
 def test_children_wait_for_no_parent_that_was_killed() -> None:
