@@ -26,6 +26,7 @@ class BytesScorer:
     prevalence: float | None = None
     size: int | None = None
     engine = "stub"
+    batches_at_once = 1
     elsewhere = ()
 
     def __init__(self, healthy: int | None = None, digest: str = "d" * 64) -> None:

@@ -6,7 +6,6 @@ on one: cores that share one part wait for each other at every layer.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from melanoma.devices import CPU, count_cores, has_bfloat16, step_back
 from melanoma.errors import WeightsError
 from melanoma.scoring.backends.conversion import openvino_models
 from melanoma.scoring.backends.core import the_core
+from melanoma.scoring.backends.parts import split_rows
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.explain.evidence import Evidence, PlainHead, map_of, read_heads
 from melanoma.scoring.members import Logits, Outputs
@@ -201,11 +201,12 @@ class _Runner:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """(R, K, outputs) logits and (R, K, D) embeddings of (R, S, S, 3) uint8."""
         most = min(_PART, max(1, _PART_PIXELS // rows.shape[1] ** 2))
-        step = min(most, math.ceil(len(rows) / self._threads))
-        parts = [rows[first : first + step] for first in range(0, len(rows), step)]
-        jobs = [(fold, part) for fold in folds for part in parts]
-        found = list(self._pool.map(lambda job: self._infer(*job), jobs))
-        by_fold = [found[n * len(parts) : (n + 1) * len(parts)] for n in range(len(folds))]
+        jobs = split_rows(len(rows), most=most, folds=folds, threads=self._threads)
+        found = list(self._pool.map(lambda job: self._infer(job.fold, rows[job.rows]), jobs))
+        by_fold = [
+            [outputs for job, outputs in zip(jobs, found, strict=True) if job.fold == fold]
+            for fold in folds
+        ]
         logits, embeddings = (
             np.stack([np.concatenate([part[which] for part in one]) for one in by_fold], axis=1)
             for which in (0, 1)

@@ -1,7 +1,8 @@
 """Scoring many files: in order, journaled so that a killed run goes on.
 
-Files are read and decoded by threads while those before them are scored, a bounded number ahead, so
-that neither waits for the other and memory does not grow with the number of files.
+Files are read and decoded by threads while those before them are scored, a bounded number ahead,
+and one batch's networks run while another's logits become answers: nothing waits for the other, and
+memory does not grow with the number of files.
 Nothing here needs torch: what answers may be a Scorer in this process or a service elsewhere.
 """
 
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
@@ -47,6 +48,7 @@ class FileScorer(Protocol):
     """Whatever scores files. `classes` are the bundle's (none where a service does not say),
     `melanoma` those that count as it; `threshold` is what was asked for in the place of the
     bundle's own, and so is `prevalence`; `engine` what runs the networks and how exactly;
+    `batches_at_once` how many calls of `answer` may run, each in a thread;
     `elsewhere` what the bundle reached on other sets: name, source, images, auroc, sensitivity and
     specificity."""
 
@@ -58,6 +60,7 @@ class FileScorer(Protocol):
     threshold: float | None
     prevalence: float | None
     engine: str
+    batches_at_once: int
     elsewhere: Sequence[Mapping[str, Any]]
 
     def prepare(self, data: bytes) -> Any:
@@ -72,6 +75,8 @@ class LocalScorer:
 
     Raises RecipeError for a `prevalence` that the bundle cannot be moved to.
     """
+
+    batches_at_once = 2
 
     def __init__(self, scorer: Scorer, *, prevalence: float | None = None) -> None:
         if prevalence is not None:
@@ -143,9 +148,11 @@ def score_files(
     book = journal or Journal()
     opened = _open_ahead(scorer, files, book)
     rows: list[Row] = []
-    with closing(opened):
+    with closing(opened), _Batches(scorer, book) as batches:
         for _ in progress(range(0, len(files), _BATCH), desc="score", unit=f"{_BATCH} images"):
-            rows += _score_batch(scorer, list(itertools.islice(opened, _BATCH)), book)
+            while batches.has_room and (batch := list(itertools.islice(opened, _BATCH))):
+                batches.start(batch)
+            rows += batches.finish()
     return rows
 
 
@@ -185,26 +192,57 @@ def _open(scorer: FileScorer, file: ReadableFile, journal: Journal) -> _Opened:
     return _Opened(file.name, digest, None if digest in journal.rows else scorer.prepare(data))
 
 
-def _score_batch(scorer: FileScorer, files: Sequence[_Opened], journal: Journal) -> list[Row]:
-    todo = {
-        file.digest: file.prepared
-        for file in files
-        if not file.error and file.digest not in journal.rows
-    }
-    faulty: dict[str, Row] = {}
-    answers = scorer.answer(list(todo.values())) if todo else []
-    for digest, answer in zip(todo, answers, strict=True):
-        if isinstance(answer, str):
-            faulty[digest] = _faulty_row(answer)
-        else:
-            journal.add(digest, _row(answer))
-    batch_rows = [
-        _faulty_row(file.error)
-        if file.error
-        else faulty.get(file.digest) or journal.rows[file.digest]
-        for file in files
-    ]
-    return [{"image_name": file.name, **row} for file, row in zip(files, batch_rows, strict=True)]
+class _Batches:
+    """Batches that are being scored, at most `scorer.batches_at_once`; no photograph twice."""
+
+    def __init__(self, scorer: FileScorer, journal: Journal) -> None:
+        self._scorer, self._journal = scorer, journal
+        self._pool = ThreadPoolExecutor(scorer.batches_at_once, thread_name_prefix="scoring")
+        self._started: deque[tuple[Sequence[_Opened], Sequence[str], Future[list[Any]]]] = deque()
+        self._asked: set[str] = set()  # in this run, by the bytes
+        self._faulty: dict[str, Row] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another may be started."""
+        return len(self._started) < self._scorer.batches_at_once
+
+    def start(self, files: Sequence[_Opened]) -> None:
+        """Score what no row and no batch before it has."""
+        todo = {
+            file.digest: file.prepared
+            for file in files
+            if not file.error
+            and file.digest not in self._asked
+            and file.digest not in self._journal.rows
+        }
+        self._asked.update(todo)
+        answers = self._pool.submit(self._answer, list(todo.values()))
+        self._started.append((files, list(todo), answers))
+
+    def finish(self) -> list[Row]:
+        """The rows of the batch that was started first; they are in the journal."""
+        files, digests, answers = self._started.popleft()
+        for digest, answer in zip(digests, answers.result(), strict=True):
+            if isinstance(answer, str):
+                self._faulty[digest] = _faulty_row(answer)
+            else:
+                self._journal.add(digest, _row(answer))
+        return [{"image_name": file.name, **self._row_of(file)} for file in files]
+
+    def _answer(self, photographs: Sequence[Any]) -> list[Mapping[str, Any] | str]:
+        return self._scorer.answer(photographs) if photographs else []
+
+    def _row_of(self, file: _Opened) -> Row:
+        if file.error:
+            return _faulty_row(file.error)
+        return self._faulty.get(file.digest) or self._journal.rows[file.digest]
 
 
 def _read(file: ReadableFile) -> bytes | str:

@@ -42,6 +42,8 @@ class RemoteScorer:
     when nothing there answers as a melanoma service.
     """
 
+    batches_at_once = 1
+
     def __init__(
         self,
         address: str,

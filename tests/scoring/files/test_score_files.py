@@ -22,6 +22,7 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_files import LocalScorer, likeliest_classes, score_files
 from melanoma.scoring.files.score_rows import as_columns
+from melanoma.scoring.files.service_client import RemoteScorer
 from melanoma.scoring.scorer import Scorer
 
 Door = Callable[..., Any]
@@ -181,3 +182,45 @@ def test_what_is_not_scored_yet_is_not_decoded_once_the_scorer_has_died(tmp_path
     with pytest.raises(ServiceError):
         score_files(scorer, files, progress=lambda items, **_: items)
     assert scorer.prepared < 100
+
+
+class TwoAtOnce(BytesScorer):
+    """The first of its two batches is answered once the second is asked for, and after it."""
+
+    batches_at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = 0
+        self._second = threading.Event()
+
+    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
+        self._calls += 1
+        if self._calls == 1:
+            assert self._second.wait(timeout=30), "no other batch was being scored"
+            return super().answer(photographs)
+        answers = super().answer(photographs)
+        self._second.set()
+        return answers
+
+
+def test_two_batches_are_scored_at_once_and_a_photograph_in_both_once(tmp_path: Path) -> None:
+    first = [b"bad", b"copied", *(b"%d" % number for number in range(14))]
+    second = [b"copied", b"bad", *(b"%d" % number for number in range(20, 34))]
+    folder = write_photographs(tmp_path, *first, *second, b"last", b"copied", b"bad")
+    files = [ImageFile(path.stem, path) for path in sorted(folder.iterdir())]
+    scorer = TwoAtOnce()
+    rows = score_files(scorer, files, progress=lambda items, **_: items)
+    assert [row["image_name"] for row in rows] == [file.name for file in files]
+    for row, file in zip(rows, files, strict=True):
+        data = file.path.read_bytes()
+        if data == b"bad":
+            assert (row["melanoma_probability"], row["error"][:13]) == (None, "corrupt_image")
+        else:
+            assert (row["melanoma_probability"], row["error"]) == (score_of(data), "")
+    assert sorted(scorer.asked) == sorted({file.path.read_bytes() for file in files})
+
+
+def test_a_scorer_in_this_process_scores_two_batches_at_once_and_a_service_one() -> None:
+    # A service makes batches of its own, and refuses what is too much.
+    assert (LocalScorer.batches_at_once, RemoteScorer.batches_at_once) == (2, 1)
