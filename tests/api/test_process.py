@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -131,11 +132,12 @@ def start(bundle_folder: Path, tmp_path: Path) -> Iterator[Callable[[str], Serve
 
 
 def ask(service: Served, photograph: bytes, replies: list[httpx.Response]) -> threading.Thread:
-    """A caller in a thread, whose reply is added when it comes."""
+    """A caller in a thread, whose reply is added if it comes."""
 
     def post() -> None:
         files = {"file": photograph}
-        replies.append(httpx.post(f"{service.address}/predict", files=files, timeout=60))
+        with contextlib.suppress(httpx.RemoteProtocolError):  # it ended without a reply
+            replies.append(httpx.post(f"{service.address}/predict", files=files, timeout=60))
 
     thread = threading.Thread(target=post)
     thread.start()
