@@ -188,6 +188,8 @@ def ham10000_folders(shared: Path, work: Path) -> Path:
     config, size = "configs/ham10000_resnet34.yaml", "image.size=64"
     arrays, folds = work / "arrays" / "ham10000_center", work / "folds" / "ham10000.csv"
     places = ["--data", str(source), "--arrays", str(arrays), "--folds", str(folds)]
+    # The array first: without it split cannot look for near-duplicates.
+    run_door("prepare", "--config", config, "--set", size, *places[:4])
     run_door("split", "--config", config, "--set", size, *places)
     images = {path.stem: path for path in source.rglob("*.jpg")}
     codes = list(HAM10000_CLASSES)
