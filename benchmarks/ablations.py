@@ -288,6 +288,25 @@ def start(results: Path) -> Iterator[Pair]:
     )
 
 
+def backbone(results: Path) -> Iterator[Pair]:
+    """Two networks of one size on the SIIM sample, each from ImageNet, the recipe else the same.
+
+    EfficientNet-Lite0's weights are float32, MobileNetV2's rebuilt from 8-bit values.
+    """
+    ours, theirs = Run(results / "siim_lite0"), Run(results / "siim_mobilenet")
+    frame = ours.oof()
+    other = _on(frame, theirs.oof())
+    images = _images(frame)
+    yield compare(
+        "backbone, SIIM sample",
+        ("EfficientNet-Lite0", "MobileNetV2"),
+        "AUROC",
+        [auroc(images.melanoma, frame["logit"].to_numpy())],
+        [auroc(images.melanoma, other["logit"].to_numpy())],
+        images,
+    )
+
+
 PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
     "Grouped against ungrouped folds": folds_by_image,
     "Class weights and samplers": weighting,
@@ -297,6 +316,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
     "Best against last epoch": best_epoch,
     "128 against 64 px": size,
     "Starting from HAM10000": start,
+    "EfficientNet-Lite0 or MobileNetV2": backbone,
 }
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
@@ -22,11 +21,11 @@ from PIL import Image
 
 from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES, decode_image
 from melanoma.errors import ImageError, RecipeError, ServiceError, plain_line
+from melanoma.scoring.files.http_reply import LONGEST_WAIT, Reply
 from melanoma.scoring.files.replies import DescribedModel, read_models, read_score
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20
-_LONGEST_WAIT = 30  # seconds between two attempts
 _SCORE_SECONDS = 120
 _LIME_SECONDS = 900  # High, on a slow processor; the service has its own, shorter, deadline
 _LARGEST_REPLY = 64_000_000  # bytes
@@ -146,7 +145,7 @@ class RemoteScorer:
         for attempt in range(_ATTEMPTS):
             reply = self._send(request, seconds)
             wait = reply.retry_after
-            if reply.status not in (429, 503) or wait > _LONGEST_WAIT or attempt == _ATTEMPTS - 1:
+            if reply.status not in (429, 503) or wait > LONGEST_WAIT or attempt == _ATTEMPTS - 1:
                 break
             time.sleep(wait)
         if reply.status != 200:
@@ -166,39 +165,6 @@ class RemoteScorer:
             reason = getattr(error, "reason", error)
             message = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
             raise ServiceError(f"no answer from {self.address}: {_spoken(message)}") from error
-
-
-class Reply(NamedTuple):
-    """What came back, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self, address: str) -> dict[str, Any]:
-        """The body's object. Raises ServiceError when it is none."""
-        try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise ServiceError(
-                f"{address} answers {self.status} without JSON; is a melanoma service there?"
-            )
-        return value
-
-    def header(self, name: str, default: str) -> str:
-        """The header of that lower-case name, whatever case it came in."""
-        values = (value for key, value in self.headers.items() if key.lower() == name)
-        return next(values, default)
-
-    @property
-    def retry_after(self) -> int:
-        """Seconds to wait before another attempt."""
-        text = self.header("retry-after", "1").strip()
-        if not (text.isascii() and text.isdecimal()):
-            return 1
-        return int(text) if len(text) < 10 else _LONGEST_WAIT + 1
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
