@@ -274,18 +274,18 @@ def size(results: Path) -> Iterator[Pair]:
 
 def start(results: Path) -> Iterator[Pair]:
     """The SIIM sample from a network that learned HAM10000 first, against ImageNet's."""
-    ours, theirs = Run(results / "siim_mobilenet_from_ham10000"), Run(results / "siim_mobilenet")
-    frame = ours.oof()
-    other = _on(frame, theirs.oof())
-    images = _images(frame)
-    yield compare(
-        "starting weights, SIIM sample",
-        ("from HAM10000", "from ImageNet"),
-        "AUROC",
-        [auroc(images.melanoma, frame["logit"].to_numpy())],
-        [auroc(images.melanoma, other["logit"].to_numpy())],
-        images,
-    )
+    runs = {"from HAM10000": "siim_mobilenet_from_ham10000", "from ImageNet": "siim_mobilenet"}
+    yield _on_siim("starting weights, SIIM sample", results, runs)
+
+
+def draws(results: Path) -> Iterator[Pair]:
+    """One recipe whose augmentation draws for each step by itself, and one stream for all.
+
+    With one stream, until 28 November 2026, flips and the transposition came together or not at
+    all. Every run above was trained so.
+    """
+    runs = {"each by itself": "siim_mobilenet_again", "one stream": "siim_mobilenet"}
+    yield _on_siim("augmentation's draws, SIIM sample", results, runs)
 
 
 def backbone(results: Path) -> Iterator[Pair]:
@@ -293,18 +293,16 @@ def backbone(results: Path) -> Iterator[Pair]:
 
     EfficientNet-Lite0's weights are float32, MobileNetV2's rebuilt from 8-bit values.
     """
-    ours, theirs = Run(results / "siim_lite0"), Run(results / "siim_mobilenet")
-    frame = ours.oof()
-    other = _on(frame, theirs.oof())
-    images = _images(frame)
-    yield compare(
-        "backbone, SIIM sample",
-        ("EfficientNet-Lite0", "MobileNetV2"),
-        "AUROC",
-        [auroc(images.melanoma, frame["logit"].to_numpy())],
-        [auroc(images.melanoma, other["logit"].to_numpy())],
-        images,
-    )
+    runs = {"EfficientNet-Lite0": "siim_lite0", "MobileNetV2": "siim_mobilenet_again"}
+    yield _on_siim("backbone, SIIM sample", results, runs)
+
+
+def _on_siim(what: str, results: Path, runs: Mapping[str, str]) -> Pair:
+    """Two runs of the SIIM sample by what they are called."""
+    ours, theirs = (Run(results / name).oof() for name in runs.values())
+    other, images = _on(ours, theirs), _images(ours)
+    first, second = (auroc(images.melanoma, table["logit"].to_numpy()) for table in (ours, other))
+    return compare(what, (*runs,), "AUROC", [first], [second], images)
 
 
 PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
@@ -316,6 +314,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
     "Best against last epoch": best_epoch,
     "128 against 64 px": size,
     "Starting from HAM10000": start,
+    "Augmentation's draws": draws,
     "EfficientNet-Lite0 or MobileNetV2": backbone,
 }
 

@@ -50,6 +50,7 @@ class Run:
     settings: tuple[str, ...] = ()
     folds: tuple[str, ...] = ("all",)
     shuffled: bool = False  # folds of images, whatever lesion they show: a fault, to measure it
+    name: str | None = None  # of the recipe, where it is not the run's
 
 
 # Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
@@ -165,6 +166,8 @@ RUNS: dict[str, Run] = {
         folds=("0",),
     ),
     "siim_mobilenet": Run("siim_mobilenet", "siim"),
+    # Since flips and the transposition are drawn each by itself (28 November 2026).
+    "siim_mobilenet_again": Run("siim_mobilenet", "siim", name="siim_mobilenet"),
     "siim_lite0": Run("siim_mobilenet", "siim", ("model.backbone=efficientnet_lite0", *_LITE)),
     "siim_mobilenet_from_ham10000": Run(
         "siim_mobilenet",
@@ -232,7 +235,7 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
     """The run's line of results/README.md, as values; everything is written by then."""
     run = RUNS[name]
     config = Path("configs") / f"{run.config}.yaml"
-    settings = (*run.settings, f"name={name}")
+    settings = (*run.settings, f"name={run.name or name}")
     recipe = load_recipe(config, settings)
     data = SOURCES[run.source](shared, work)
     weights = work / "weights" / name
