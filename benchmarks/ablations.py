@@ -302,7 +302,8 @@ def _on_siim(what: str, results: Path, runs: Mapping[str, str]) -> Pair:
     ours, theirs = (Run(results / name).oof() for name in runs.values())
     other, images = _on(ours, theirs), _images(ours)
     first, second = (auroc(images.melanoma, table["logit"].to_numpy()) for table in (ours, other))
-    return compare(what, (*runs,), "AUROC", [first], [second], images)
+    one, another = runs
+    return compare(what, (one, another), "AUROC", [first], [second], images)
 
 
 PARTS: dict[str, Callable[[Path], Iterator[Pair]]] = {
