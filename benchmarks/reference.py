@@ -56,11 +56,16 @@ class Run:
 # Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
 _SCRATCH = "model.pretrained=none"
 _FEW_EPOCHS = "training.epochs=3"
+_MOBILENET = (
+    "model.backbone=mobilenet_v2",
+    "model.pretrained=mobilenet_v2_imagenet.safetensors",
+    "image.normalize=half",
+)
 # Its weights come with a package (extra [lite]).
 _LITE = ("model.pretrained=imagenet", "image.normalize=half")
+_LITE2 = ("model.backbone=efficientnet_lite2", *_LITE)
 # HAM10000's classes as folders stand in for the two clinical sets, which are not at hand, and
-# EfficientNet-Lite2 for their networks, whose ImageNet weights are not either: frozen noise teaches
-# a head nothing.
+# networks whose ImageNet weights are for theirs: frozen noise teaches a head nothing.
 _AS_FOLDERS = (
     f"classes={json.dumps(list(HAM10000_CLASSES.values()))}",
     f"data.labels={json.dumps(HAM10000_CLASSES)}",
@@ -69,9 +74,9 @@ _AS_FOLDERS = (
     "data.group_is=lesion",
     "folds.name=ham10000_folders",
     "folds.holdout=folders",
-    "model.backbone=efficientnet_lite2",
-    *_LITE,
 )
+_SKIN22 = (*_AS_FOLDERS, "image.size=64", "training.epochs=6")
+_DERMNET = (*_AS_FOLDERS, "image.size=96")
 # The runs that benchmarks/ablations.py compares: one thing is changed in each. A fifth of the
 # lesions is a test part that none of them trains on.
 _TESTED = ("folds.name=ham10000_melanoma_test", "folds.holdout=0.2")
@@ -150,20 +155,24 @@ RUNS: dict[str, Run] = {
         folds=("0",),
     ),
     "skin22_on_ham10000_folders": Run(
+        "skin22_efficientnet_b3", "ham10000_folders", (*_SKIN22, *_MOBILENET), folds=("0",)
+    ),
+    "skin22_on_ham10000_folders_lite2": Run(
         "skin22_efficientnet_b3",
         "ham10000_folders",
-        (
-            *_AS_FOLDERS,
-            "image.size=64",
-            "training.epochs=6",
-        ),
+        (*_SKIN22, *_LITE2),
         folds=("0",),
+        name="skin22_on_ham10000_folders",
     ),
     "dermnet_on_ham10000_folders": Run(
+        "dermnet_resnet152", "ham10000_folders", (*_DERMNET, *_MOBILENET), folds=("0",)
+    ),
+    "dermnet_on_ham10000_folders_lite2": Run(
         "dermnet_resnet152",
         "ham10000_folders",
-        (*_AS_FOLDERS, "image.size=96"),
+        (*_DERMNET, *_LITE2),
         folds=("0",),
+        name="dermnet_on_ham10000_folders",
     ),
     "siim_mobilenet": Run("siim_mobilenet", "siim"),
     # Since flips and the transposition are drawn each by itself (28 November 2026).
