@@ -72,7 +72,7 @@ def test_what_a_line_says_of_the_page_is_tried_in_chromium() -> None:
 
 
 def test_the_list_beside_the_checkout_has_these_lines() -> None:
-    path = HERE.parents[2].parent / "shared/features.md"
+    path = HERE.parents[2] / "shared" / "features.md"
     if not path.is_file():
         pytest.skip(f"needs {path}")
     found = re.findall(r"(?:^- |\. )(S\d-\d+|[XB]\d+) ", path.read_text(), re.M)
