@@ -1,18 +1,20 @@
 """Views of the middle of a square, at home and elsewhere: what enlarging it does to the ranking.
 
     python -m benchmarks.zoom --arrays ARRAYS --folds FOLDS --elsewhere BUNDLE --siim FOLDER
-        --siim-arrays DIR [--every 2]    # some minutes on two quiet cores
+        --siim-arrays DIR [--only elsewhere]    # seven minutes on two quiet cores
 
 A square's middle, of a share of its side, is enlarged to the square's size (bicubic). At home each
 held-out image is scored by the member of the shipped bundle that held it out; SIIM's sample by all
 members of a bundle that was trained without that source. Compared with four quarter turns of the
-whole square: the turns of the middle alone, the half turn of both, and the four turns of both,
-which are eight passes. Differences are paired, by lesion and by patient.
+whole square: the half turn of the whole alone, the turns of the middle alone, the half turn of
+both, and the four turns of both, which are eight passes. Differences are paired, by lesion and by
+patient. With --only the other place's figures stay as the file has them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.facts import run_facts
-from benchmarks.paired import Images, compare, table_lines
+from benchmarks.paired import Images, Pair, compare, table_lines
 from benchmarks.shipped import WEIGHTS
 from benchmarks.views import log_odds
 from melanoma.data.arrays import ImageArray, load_array
@@ -73,40 +75,40 @@ def score_turns(bundle: Bundle, array: ImageArray, rows: Sequence[int]) -> dict[
     return {share: np.concatenate(scored) for share, scored in found.items()}
 
 
-def compare_views(turns: Mapping[float, Floats], images: Images, where: str) -> list[Any]:
+def compare_views(turns: Mapping[float, Floats], images: Images, where: str) -> list[Pair]:
     """Each way of using the middle against the four turns of the whole."""
     whole = turns[1.0]
-    pairs = []
+    ways = {"half turn of the whole": whole[:, :2].mean(axis=1)}
     for share in SHARES[1:]:
         middle = turns[share]
-        ways = {
+        ways |= {
             f"turns of the middle {share:.0%}": middle.mean(axis=1),
             f"half turn of both, {share:.0%}": (whole[:, :2] + middle[:, :2]).mean(axis=1),
             f"turns of both, {share:.0%}": (whole + middle).mean(axis=1),
         }
-        pairs += [
-            compare(
-                where,
-                (told, "turns of the whole"),
-                "AUROC",
-                [auroc(images.melanoma, score)],
-                [auroc(images.melanoma, whole.mean(axis=1))],
-                images,
-            )
-            for told, score in ways.items()
-        ]
-    return pairs
+    base = auroc(images.melanoma, whole.mean(axis=1))
+    return [
+        compare(
+            where,
+            (told, "turns of the whole"),
+            "AUROC",
+            [auroc(images.melanoma, score)],
+            [base],
+            images,
+        )
+        for told, score in ways.items()
+    ]
 
 
-def at_home(arrays: Path, folds: Path, every: int) -> list[Any]:
-    """Of the shipped bundle's held-out images, every so many of them."""
+def at_home(arrays: Path, folds: Path) -> list[Pair]:
+    """Of the shipped bundle's held-out images."""
     recipe, bundle = load_recipe(WEIGHTS / "recipe.yaml"), load_bundle(WEIGHTS)
     table, array = load_folds(folds, classes=recipe.classes), load_array(arrays, recipe.image)
     assert array is not None, f"no array in {arrays}"
     found: list[dict[float, Floats]] = []
     frames = []
     for member in bundle.members:
-        frame = table.frame[table.frame["fold"] == member.fold].iloc[::every]
+        frame = table.frame[table.frame["fold"] == member.fold]
         rows = [array.row_of[name] for name in frame["image_name"]]
         found.append(score_turns(replace(bundle, members=(member,)), array, rows))
         frames.append(frame)
@@ -117,7 +119,7 @@ def at_home(arrays: Path, folds: Path, every: int) -> list[Any]:
     return compare_views(turns, Images(np.asarray(melanoma, np.int64), groups), "at home, held out")
 
 
-def elsewhere(weights: Path, folder: Path, arrays: Path) -> list[Any]:
+def elsewhere(weights: Path, folder: Path, arrays: Path) -> list[Pair]:
     """Of SIIM's sample, by a bundle that has not seen it."""
     recipe, bundle = load_recipe(weights / "recipe.yaml"), load_bundle(weights)
     array = load_array(arrays, recipe.image)
@@ -141,13 +143,20 @@ def main() -> None:
     parser.add_argument("--elsewhere", type=Path, required=True, help="a bundle for SIIM's sample")
     parser.add_argument("--siim", type=Path, required=True, help="the sample, with train.csv")
     parser.add_argument("--siim-arrays", type=Path, required=True, help="its array")
-    parser.add_argument("--every", type=int, default=1, help="of the images at home")
+    parser.add_argument("--only", choices=("home", "elsewhere"), help="default: both")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    pairs = at_home(given.arrays, given.folds, given.every)
-    pairs += elsewhere(given.elsewhere, given.siim, given.siim_arrays)
-    print("\n".join(table_lines(pairs)))
-    write_json(given.out, {**run_facts("zoom"), "pairs": [pair.as_dict() for pair in pairs]})
+    found: dict[str, Any] = {"home": [], "elsewhere": []}
+    if given.out.is_file():
+        found |= json.loads(given.out.read_text())
+    for place in [given.only] if given.only else ["home", "elsewhere"]:
+        if place == "home":
+            pairs = at_home(given.arrays, given.folds)
+        else:
+            pairs = elsewhere(given.elsewhere, given.siim, given.siim_arrays)
+        print("\n".join(table_lines(pairs)))
+        found[place] = [pair.as_dict() for pair in pairs]
+    write_json(given.out, {**found, **run_facts("zoom")})
 
 
 if __name__ == "__main__":
