@@ -26,8 +26,8 @@ from api.routes_patient import router as patient_router
 from api.routes_predict import router as predict_router
 from api.service import Service
 from api.settings import Settings, read_settings
-from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.errors import MelanomaError
+from melanoma.freed_memory import give_freed_memory_back
 from melanoma.scoring.scorer import Scorer
 
 ROUTERS = (predict_router, patient_router, explain_router, about_router)

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import DAMAGED, decode_image, make_square
 from melanoma.data.rgb import shrink
 from melanoma.errors import ImageError
+from melanoma.freed_memory import give_freed_memory_back
 from melanoma.types import Pixels
 
 DECODING_SECONDS = 20.0  # of a processor; no sound photograph takes more than a second or two

@@ -6,7 +6,6 @@ other, and small photographs pass the large ones by.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ BYTES_A_PIXEL = 7
 PROGRESSIVE_BYTES_A_PIXEL = 13
 # The largest photograph, or three of 16 megapixels.
 MAX_BYTES_IN_FLIGHT = 50_000_000 * BYTES_A_PIXEL
-
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # of mallopt(3)
 
 
 class DecodingRoom:
@@ -44,19 +41,3 @@ class DecodingRoom:
 
 
 ROOM = DecodingRoom(MAX_BYTES_IN_FLIGHT)
-
-
-def give_freed_memory_back() -> None:
-    """Have blocks of 8 MB and more go back to the system when they are freed, where it is glibc.
-
-    Left alone, it learns from the first large photograph to keep such blocks, hundreds of
-    megabytes of them, for the life of the process.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_MMAP_THRESHOLD, 8 << 20)
-    mallopt(_TRIM_THRESHOLD, 32 << 20)
-    # Threads share two heaps: with one each, what one has freed is of no use to the others.
-    mallopt(_ARENA_MAX, 2)

@@ -16,6 +16,7 @@ from melanoma.data.device_augmentation.device_augmentation import make_augmentat
 from melanoma.data.symmetries import VIEW_ORDER
 from melanoma.devices import seed_everything
 from melanoma.errors import WeightsError
+from melanoma.freed_memory import freed_memory_kept
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
@@ -125,7 +126,8 @@ def fit_fold(
                 f"fold {data.fold}: resuming at epoch {loop.state.epoch + 1}, "
                 f"batch {loop.state.batch}"
             )
-        return loop.run(facts)
+        with freed_memory_kept(device):
+            return loop.run(facts)
 
 
 def _begin(

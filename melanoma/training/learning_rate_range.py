@@ -20,6 +20,7 @@ from melanoma.data.device_augmentation.device_augmentation import make_augmentat
 from melanoma.data.loader_workers import resolve_workers
 from melanoma.devices import resolve_precision, seed_everything
 from melanoma.errors import DivergedError, RecipeError
+from melanoma.freed_memory import freed_memory_kept
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
@@ -96,17 +97,18 @@ def sweep_rates(
     watch = _Watch(state, window=_window(steps), advance=advance)
     plans = _plan_steps(recipe, data, steps)
     try:
-        train_epoch(
-            state,
-            watch.until_diverged(_batches(recipe, data, plans, device)),
-            targets=batch_targets(recipe, data),
-            loss=make_loss(recipe, data, device=device),
-            planned=len(plans) - 1,  # so that the last batch has the highest rate
-            normalize=recipe.image.normalize,
-            precision=resolve_precision(recipe.training.precision, device),
-            clip_norm=recipe.optimizer.clip_norm,
-            after_step=watch.after_step,
-        )
+        with freed_memory_kept(device):
+            train_epoch(
+                state,
+                watch.until_diverged(_batches(recipe, data, plans, device)),
+                targets=batch_targets(recipe, data),
+                loss=make_loss(recipe, data, device=device),
+                planned=len(plans) - 1,  # so that the last batch has the highest rate
+                normalize=recipe.image.normalize,
+                precision=resolve_precision(recipe.training.precision, device),
+                clip_norm=recipe.optimizer.clip_norm,
+                after_step=watch.after_step,
+            )
     except NonFiniteError:
         watch.diverged = True
     if len(watch.losses) < _MIN_STEPS // 2:

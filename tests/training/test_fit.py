@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -780,3 +781,25 @@ def test_compile_changes_what_trains_and_nothing_that_is_scored(
     assert _same(done, ours)
     assert recipe_of().digest() != recipe_of(training={"compile": True}).digest()
     assert recipe_of().digest() == recipe_of(training={"compile": False}).digest()
+
+
+def test_a_processor_s_activations_keep_their_memory_while_it_trains(
+    fit: Fit, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    @contextmanager
+    def kept(device: torch.device) -> Iterator[None]:
+        told.append(("kept", device.type))
+        yield
+        told.append(("let go", device.type))
+
+    def train(*args: Any, **options: Any) -> None:
+        told.append(("trains", ""))
+        train_epoch(*args, **options)
+
+    train_epoch = loop.train_epoch
+    monkeypatch.setattr("melanoma.training.fit.freed_memory_kept", kept)
+    monkeypatch.setattr(loop, "train_epoch", train)
+    fit(recipe_of(training={"epochs": 1}), tmp_path / "run")
+    assert told == [("kept", "cpu"), ("trains", ""), ("let go", "cpu")]

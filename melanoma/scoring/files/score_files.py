@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from melanoma.data.decoding_room import give_freed_memory_back
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
 from melanoma.devices import count_cores
 from melanoma.errors import ImageError
+from melanoma.freed_memory import give_freed_memory_back, keep_freed_memory
 from melanoma.scoring.files.journal import FORMAT, Journal
 from melanoma.scoring.files.score_rows import COLUMNS, Row
 from melanoma.storage import digest_of
@@ -83,7 +83,9 @@ class LocalScorer:
             from melanoma.scoring.other_prevalence import require_prevalence
 
             require_prevalence(prevalence, scorer.bundle)
-        give_freed_memory_back()
+        # Torch makes its activations anew for each batch.
+        on_torch = scorer.members.backend == "torch" and scorer.device.type == "cpu"
+        (keep_freed_memory if on_torch else give_freed_memory_back)()
         self.scorer = scorer
         self.name = scorer.bundle.name
         self.digest = scorer.bundle.digest

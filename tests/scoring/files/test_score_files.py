@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,18 @@ def test_two_batches_are_scored_at_once_and_a_photograph_in_both_once(tmp_path: 
 def test_a_scorer_in_this_process_scores_two_batches_at_once_and_a_service_one() -> None:
     # A service makes batches of its own, and refuses what is too much.
     assert (LocalScorer.batches_at_once, RemoteScorer.batches_at_once) == (2, 1)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_freed_memory_is_kept_for_torch_and_given_back_else(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    for name in ("keep_freed_memory", "give_freed_memory_back"):
+        monkeypatch.setattr(
+            f"melanoma.scoring.files.score_files.{name}", partial(told.append, name)
+        )
+    scorer = make_scorer([read_boxes([Box(0.2, 0.3, 0.5, 0.6)])])
+    monkeypatch.setattr(scorer.members, "backend", backend)
+    LocalScorer(scorer)
+    assert told == ["keep_freed_memory" if backend == "torch" else "give_freed_memory_back"]
