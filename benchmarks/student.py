@@ -5,8 +5,9 @@
 HAM10000 at 64 px (configs/ham10000_melanoma.yaml) with a fifth of its patients apart as the test
 part. Five folds make the ensemble; students learn what all of its members say of the training
 images. The test part is scored once by each: the ensemble over its views, one of its members, and
-the students over a single view. AUROCs are paired by resamples of the test part's patients. All
-that was tried is in the table. DIR keeps arrays, folds and weights: the same command goes on.
+the students over one, two and four views. AUROCs are paired by resamples of the test part's
+patients. All that was tried is in the table. DIR keeps arrays, folds and weights: the same command
+goes on.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ HOLDOUT = 0.2
 OUT = Path("results/benchmarks/student.json")
 _BATCH = 32
 # What each starts from: None as the members did.
+VIEWS = (1, 2, 4)
 STUDENTS = {"student": None, "student_from_a_member": "ensemble/fold_0/model.safetensors"}
 
 
@@ -77,7 +79,12 @@ def compare(work: Path) -> dict[str, Any]:
         "ensemble": ensemble,
         "member": member,
         "member_of_one_view": member.on(member.members, views=1),
-        **{name: open_scorer(work / name) for name in STUDENTS},
+        **{
+            _name(name, views): student.on(student.members, views=views)
+            for name in STUDENTS
+            for student in [open_scorer(work / name)]
+            for views in VIEWS
+        },
     }
     recipe = load_recipe(work / "ensemble" / "recipe.yaml")
     test = load_folds(work / "folds.csv", classes=recipe.classes).test
@@ -104,6 +111,10 @@ def compare(work: Path) -> dict[str, Any]:
             "less_the_ensemble": compared.difference.measured().model_dump(),
         }
     return found
+
+
+def _name(student: str, views: int) -> str:
+    return f"{student}_of_{views}_views" if views > 1 else student
 
 
 def _score(scorer: Scorer, squares: Pixels) -> tuple[Floats, float]:
