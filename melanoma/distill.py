@@ -50,6 +50,14 @@ def distill(
     temperature: Annotated[
         float, typer.Option("--temperature", help="Of both sides, in the teachers' part.")
     ] = 2.0,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--start",
+            help="recipe: as --pretrained or the recipe says. members: each student goes on from "
+            "the mean of the members that teach it.",
+        ),
+    ] = "recipe",
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="With --members all; the report says so.")
     ] = False,
@@ -67,6 +75,10 @@ def distill(
     """Distill ensembles into one network a fold, report it, and compare it with them in pairs."""
     if members not in ("own", "all"):
         raise RecipeError(f"--members {members}: own or all")
+    if start not in ("recipe", "members"):
+        raise RecipeError(f"--start {start}: recipe or members")
+    if start == "members" and pretrained is not None:
+        raise RecipeError("--start members and --pretrained: a student has one start")
     if not 0 < weight <= 1 or temperature <= 0:
         raise RecipeError("--weight is above 0 and up to 1, --temperature above 0")
     from melanoma.workflows.distill import (
@@ -78,10 +90,11 @@ def distill(
         student_recipe,
         write_soft_targets,
     )
+    from melanoma.workflows.mean_start import write_mean_starts
     from melanoma.workflows.places import fold_file, weights_folder
     from melanoma.workflows.train import check_recipe, select_folds, train_fold
 
-    start, watch = time.monotonic(), t.watch(epoch=_say_epoch)
+    begun, watch = time.monotonic(), t.watch(epoch=_say_epoch)
     asked = t.read_recipe_options(
         config or teachers[0] / "recipe.yaml",
         [*([] if config else ["evaluation.views=1"]), *(settings or [])],
@@ -91,7 +104,12 @@ def distill(
     if not config:
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
     folder = weights_folder(weights, asked)
-    rules = Distillation("all" if members == "all" else "own", weight, temperature)
+    rules = Distillation(
+        "all" if members == "all" else "own",
+        weight,
+        temperature,
+        "members" if start == "members" else "recipe",
+    )
     recipe = student_recipe(asked, folder, rules)
     bundles = load_teachers(teachers, same_as=recipe)
     check_recipe(recipe, watch=watch)
@@ -105,6 +123,8 @@ def distill(
         allow_leak=allow_leak,
         watch=watch,
     )
+    if rules.start == "members":
+        write_mean_starts(bundles, recipe, parts, members=rules.members)
     require_starts(recipe, parts, folder / SOFT_TARGETS)
     write_soft_targets(
         bundles,
@@ -124,7 +144,7 @@ def distill(
         t.answer_json({"folder": str(folder), "views": recipe.evaluation.views, "compared": values})
     else:
         _say(compared, members)
-    t.say(f"wrote {folder} in {t.duration(start)}")
+    t.say(f"wrote {folder} in {t.duration(begun)}")
 
 
 def _report(recipe: Any, folder: Path, places: dict[str, Path], watch: Any, whole: bool) -> bool:

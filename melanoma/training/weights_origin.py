@@ -4,7 +4,8 @@ A fold's folder has training_images.csv from its start: image_name, digest (the 
 prepared row's) and seen_by, `run` for its own images, `source` for those of data.sources, or
 `start` for those that the weights it started from had seen. Of a folder from before, the fold file
 or the other folds' oof.csv say it. A bundle has oof.csv, or shipped its own training_images.csv
-with the fold that held an image out.
+with the fold that held an image out. A mean of several has mean.json: its sha256, and whether it
+is known what all of them have seen.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import pandas as pd
 from melanoma.data.csv_tables import read_table
 from melanoma.data.folds import FoldTable
 from melanoma.errors import MelanomaError
-from melanoma.storage import read_text, sha256_of, write_text
+from melanoma.storage import read_text, sha256_of, write_json, write_text
 
 TRAINING_IMAGES = "training_images.csv"
 DIGITS = 16  # of a row's digest: two photographs in 10^9 sets of 10^5 would share them
 _MANIFEST = "manifest.json"  # melanoma.scoring, which stands above, seals it
+_MEAN = "mean.json"
 _RUN, _SOURCE, _START = "run", "source", "start"
 
 Seen = dict[str, str]  # names of images, and the digits of their digests, blank where not known
@@ -54,6 +56,15 @@ def write_seen(folder: Path, own: Seen, before: Seen, sources: Seen | None = Non
     rows = [(name, digest, by) for name, (digest, by) in seen_by_name.items()]
     frame = pd.DataFrame(sorted(rows), columns=["image_name", "digest", "seen_by"])
     write_text(folder / TRAINING_IMAGES, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def write_mean(folder: Path, origins: Iterable[Origin], *, digest: str) -> None:
+    """FOLDER/training_images.csv and mean.json, of weights that are the mean of several."""
+    every = list(origins)
+    seen = {name: digits for one in every for name, digits in one.seen.items()}
+    write_seen(folder, {}, seen)
+    unknown, by_fold = any(o.unknown for o in every), all(o.by_fold for o in every)
+    write_json(folder / _MEAN, {"sha256": digest, "unknown": unknown, "by_fold": by_fold})
 
 
 def read_seen(folder: Path) -> Seen:
@@ -89,7 +100,7 @@ def find_origin(path: Path, folds: FoldTable, *, library: Path) -> Origin:
     for place in _places(path, digest, library):
         try:
             origin = _of_run(place, folds, digest) if (place / "run.json").is_file() else None
-            origin = origin or _of_bundle(place, path, digest)
+            origin = origin or _of_mean(place, digest) or _of_bundle(place, path, digest)
         except (MelanomaError, ValueError, KeyError, TypeError, AttributeError, OSError):
             continue  # a damaged record says nothing
         if origin is not None:
@@ -152,6 +163,15 @@ def _started_unknown(facts: dict[str, Any]) -> bool:
     if stated is not None:
         return bool(stated["unknown"])
     return not str(facts.get("pretrained")).startswith(("none", "imagenet"))
+
+
+def _of_mean(folder: Path, digest: str) -> Origin | None:
+    if not (folder / _MEAN).is_file():
+        return None
+    record = json.loads(read_text(folder / _MEAN))
+    if record["sha256"] != digest:
+        return None
+    return Origin(read_seen(folder), unknown=record["unknown"], by_fold=record["by_fold"])
 
 
 def _of_bundle(folder: Path, path: Path, digest: str) -> Origin | None:

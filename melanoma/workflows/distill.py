@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,31 +27,39 @@ from melanoma.training.starting_weights import starting_source
 from melanoma.training.teacher import TEACHER, Members, Teacher, fold_name, read_teacher
 from melanoma.training.weights_origin import seen_before
 from melanoma.workflows.compare import ComparedRuns, compare_runs_in
+from melanoma.workflows.mean_start import start_pattern
 from melanoma.workflows.places import IMAGENET
 from melanoma.workflows.watch import SILENT, Watch
 
+Start = Literal["recipe", "members"]
 SOFT_TARGETS = "soft_targets"  # in the student's run folder
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """How students are taught: by which `members`, at what share of the loss and temperature."""
+    """How students are taught: by which `members`, at what share of the loss and temperature, and
+    whether they start from the mean of those members or as the recipe says."""
 
     members: Members = "own"
     weight: float = 0.7
     temperature: float = 2.0
+    start: Start = "recipe"
 
 
 def student_recipe(recipe: Recipe, folder: Path, rules: Distillation) -> Recipe:
-    """The recipe with a teacher whose soft targets lie in FOLDER/soft_targets."""
+    """The recipe with a teacher whose soft targets lie in FOLDER/soft_targets, and the mean of its
+    members in FOLDER/starts where students start from it."""
     teacher = {
         "folder": str(folder / SOFT_TARGETS),
         "weight": rules.weight,
         "temperature": rules.temperature,
     }
     values = recipe.model_dump(mode="json")
-    taught = make_recipe({**values, "loss": {**values["loss"], "teacher": teacher}})
+    values["loss"]["teacher"] = teacher
+    if rules.start == "members":
+        values["model"]["pretrained"] = start_pattern(folder)
+    taught = make_recipe(values)
     return taught.with_own_files(recipe.own_files)
 
 
