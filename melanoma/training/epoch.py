@@ -25,6 +25,7 @@ from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
 
 BAD_STEPS = 10  # non-finite steps in a row that end a run
+_BATCH_PIXELS = 64 * 128 * 128  # of one channel, in a batch of views
 
 
 class NonFiniteError(MelanomaError):
@@ -163,11 +164,8 @@ def predict_logits(classifier: nn.Module, images: Tensor, *, views: int) -> Tens
 
     Always in float32: what is evaluated is what is served.
     """
-    logits = [
-        classifier(view.contiguous(memory_format=torch.channels_last)).float()
-        for view in dihedral_views(images, views)
-    ]
-    return torch.stack(logits).mean(dim=0)
+    logits = torch.cat([classifier(part).float() for part in _view_batches(images, views)])
+    return logits.view(views, len(images), -1).mean(dim=0)
 
 
 @torch.inference_mode()
@@ -175,12 +173,22 @@ def predict_embedded(
     classifier: Classifier | SeedMean, images: Tensor, *, views: int
 ) -> tuple[Tensor, Tensor]:
     """predict_logits, and the embeddings of the upright images, (B, D) float32, on the way."""
-    upright, *others = dihedral_views(images, views)
-    embeddings = classifier.embed(upright.contiguous(memory_format=torch.channels_last))
+    first, *others = _view_batches(images, views)
+    embeddings = classifier.embed(first)
     logits = [classifier.classify(embeddings).float()]
-    for view in others:
-        logits.append(classifier(view.contiguous(memory_format=torch.channels_last)).float())
-    return torch.stack(logits).mean(dim=0), embeddings.float()
+    logits += [classifier(part).float() for part in others]
+    mean = torch.cat(logits).view(views, len(images), -1).mean(dim=0)
+    return mean, embeddings[: len(images)].float()
+
+
+def _view_batches(images: Tensor, views: int) -> Iterator[Tensor]:
+    """The views, the upright one first, as many at a time as make a batch of a usual size: a pass
+    over a few images costs what its calls cost, whatever the images."""
+    every = dihedral_views(images, views)
+    at_once = max(1, _BATCH_PIXELS // images[:, 0].numel())
+    for first in range(0, views, at_once):
+        part = torch.cat(every[first : first + at_once])
+        yield part.contiguous(memory_format=torch.channels_last)
 
 
 def predict_rows(

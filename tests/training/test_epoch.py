@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from melanoma.data.batches import Batch, load_batches, plan_epoch
+from melanoma.data.transforms import dihedral_views
 from melanoma.devices import autocast, resolve_device, resolve_precision
 from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, make_classifier
@@ -24,6 +25,7 @@ from melanoma.training.cuda_graphs import MOST_SHAPES, GraphedPasses, make_graph
 from melanoma.training.epoch import (
     BAD_STEPS,
     NonFiniteError,
+    predict_embedded,
     predict_logits,
     predict_rows,
     train_epoch,
@@ -556,3 +558,37 @@ def test_a_device_that_is_not_there_or_not_known_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto").type == "cuda" == resolve_device("cuda").type
     assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "passes"), [(1, 32, [8]), (3, 256, [15, 9]), (40, 128, [40] * 8)]
+)
+def test_the_views_of_few_images_are_one_pass(count: int, side: int, passes: list[int]) -> None:
+    seen: list[int] = []
+
+    class Sums(nn.Module):
+        """The image's own sum, and that of its upper left quarter, which is another a view."""
+
+        def embed(self, images: Tensor) -> Tensor:
+            seen.append(len(images))
+            assert images.is_contiguous(memory_format=torch.channels_last)
+            quarter = images[:, :, : side // 2, : side // 2]
+            return torch.stack([images.mean(dim=(1, 2, 3)), quarter.mean(dim=(1, 2, 3))], dim=1)
+
+        def classify(self, embeddings: Tensor) -> Tensor:
+            return 3 * embeddings
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.classify(self.embed(images))
+
+    images = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+    network: Any = Sums()
+    logits, embeddings = predict_embedded(network, images, views=8)
+    assert seen == passes
+    channels_last = partial(torch.Tensor.contiguous, memory_format=torch.channels_last)
+    one_by_one = [network(channels_last(view)) for view in dihedral_views(images, 8)]
+    assert torch.allclose(logits, torch.stack(one_by_one).mean(dim=0), atol=1e-5)
+    assert torch.allclose(embeddings, network.embed(channels_last(images)))
+    seen.clear()
+    assert torch.equal(predict_logits(network, images, views=8), logits)
+    assert seen == passes

@@ -43,6 +43,7 @@ def test_the_mean_of_all_has_seen_what_is_held_out(trained: TinyRun, tmp_path: P
         assert torch.allclose(value, (one[name].float() + two[name].float()) / 2)
     start = audit_start(recipe, part, imagenet=tmp_path)
     assert len(start.overlap) == len(part.validation)
+    assert start.seen == len(part.training) + len(part.validation)
     with pytest.raises(FoldError, match="held-out"):
         start.require_clean(allow=False)
     # Another file in its place has no record any more.
