@@ -38,9 +38,17 @@ CONFIG = "ham10000_melanoma"
 HOLDOUT = 0.2
 OUT = Path("results/benchmarks/student.json")
 _BATCH = 32
-# What each starts from: None as the members did.
-VIEWS = (1, 2, 4)
-STUDENTS = {"student": None, "student_from_a_member": "ensemble/fold_0/model.safetensors"}
+VIEWS = (1, 2, 4)  # of a student
+_MEMBER = "ensemble/fold_0/model.safetensors"
+_LONGER = ("--set", "training.epochs=8")  # the members and the other students have four
+# How each starts: as the members did where nothing is said.
+STUDENTS: dict[str, tuple[str, ...]] = {
+    "student": (),
+    "student_from_a_member": ("--pretrained", _MEMBER),
+    "student_from_a_member_longer": ("--pretrained", _MEMBER, *_LONGER),
+    "student_from_the_mean": ("--start", "members"),
+    "student_from_the_mean_longer": ("--start", "members", *_LONGER),
+}
 
 
 def train(work: Path, data: Path, start: Path, more: Sequence[str]) -> None:
@@ -60,13 +68,14 @@ def train(work: Path, data: Path, start: Path, more: Sequence[str]) -> None:
     # Sealed once: the students' soft targets are of that seal.
     if not (work / "ensemble" / "manifest.json").is_file():
         run_door("evaluate", *base, *folds, *started, *ensemble)
-    for name, member in STUDENTS.items():
+    for name, asked in STUDENTS.items():
         if (work / name / "manifest.json").is_file():
             continue
-        begin = str(work / member) if member else str(start)
+        places = {_MEMBER: str(work / _MEMBER)}
         run_door(
             *("distill", str(work / "ensemble"), "--fold", "0", "--members", "all"),
-            *("--allow-leak", *base, *folds, "--pretrained", begin),
+            *("--allow-leak", *base, *folds),
+            *(places.get(word, word) for word in asked or started),
             *("--set", "evaluation.views=1", "--weights", str(work / name)),
         )
 

@@ -1,6 +1,6 @@
 """Training throughput against a plain loop, alternating in one run on one machine.
 
-    python -m benchmarks.training --device cpu --json [--backbone mobilenet_v2]
+    python -m benchmarks.training --device cpu --json [--backbone mobilenet_v2 --backbone ...]
 
 Ours: this library's loop (loader, augmentation, mixed precision where the hardware has it, channels
 last, fused Adam, freed memory kept) on SE-ResNeXt50 at 128 px, batch 64. Plain: what a notebook
@@ -207,7 +207,6 @@ def measure(
             peaks = ours.peak_mb(), plain.peak_mb()
     rate, plain_rate = (images / statistics.median(t) for t in zip(*times, strict=True))
     return {
-        **run_facts("training"),
         "images_per_second": round(rate, 2),
         "plain_images_per_second": round(plain_rate, 2),
         "ratio": round(statistics.median(b / a for a, b in times), 3),
@@ -232,22 +231,26 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--backbone", default=BACKBONE)
+    parser.add_argument("--backbone", action="append", help=f"repeatable (default {BACKBONE})")
     args = parser.parse_args()
-    found = measure(
-        backbone=args.backbone,
-        device=resolve_device(args.device),
-        images=args.images,
-        rounds=args.rounds,
-        batch=args.batch,
-        size=args.size,
-    )
+    networks = [
+        measure(
+            backbone=backbone,
+            device=resolve_device(args.device),
+            images=args.images,
+            rounds=args.rounds,
+            batch=args.batch,
+            size=args.size,
+        )
+        for backbone in args.backbone or [BACKBONE]
+    ]
     if args.json:
-        print(json.dumps(found, indent=2))
-    else:
+        print(json.dumps({**run_facts("training"), "networks": networks}, indent=2))
+        return
+    for found in networks:
         print(
-            f"{found['images_per_second']} images/s, plain {found['plain_images_per_second']}, "
-            f"ratio {found['ratio']}"
+            f"{found['model']}: {found['images_per_second']} images/s, plain "
+            f"{found['plain_images_per_second']}, ratio {found['ratio']}"
         )
 
 
