@@ -561,7 +561,7 @@ def test_a_device_that_is_not_there_or_not_known_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("count", "side", "passes"), [(1, 32, [8]), (3, 256, [15, 9]), (40, 128, [40] * 8)]
+    ("count", "side", "passes"), [(1, 32, [8]), (3, 128, [15, 9]), (40, 128, [40] * 8)]
 )
 def test_the_views_of_few_images_are_one_pass(count: int, side: int, passes: list[int]) -> None:
     seen: list[int] = []
