@@ -25,9 +25,8 @@ from melanoma.training.sharpness import ascend
 from melanoma.training.state import TrainingState
 
 BAD_STEPS = 10  # non-finite steps in a row that end a run
-_BATCH_PIXELS = (
-    16 * 128 * 128
-)  # of one channel, in a batch of views; larger ones outgrow the caches
+# Of one channel, in a batch of views: larger ones outgrow the caches.
+_BATCH_PIXELS = 16 * 128 * 128
 
 
 class NonFiniteError(MelanomaError):
