@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.facts import run_facts
 from benchmarks.paired import compare_statistics
@@ -34,23 +33,15 @@ from melanoma.scoring.backends.torch_members import TorchMembers, load_members
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.training.batchnorm import renew_statistics
 from melanoma.types import Floats
+from melanoma.workflows.mean_start import mean_weights
 
 _BATCH = 64
-
-
-def mean_weights(bundle: Bundle) -> dict[str, torch.Tensor]:
-    """The mean of every parameter over the members, BatchNorm's statistics with them."""
-    loaded = [load_file(member.file) for member in bundle.members]
-    return {
-        name: torch.stack([one[name].float() for one in loaded]).mean(dim=0).to(value.dtype)
-        for name, value in loaded[0].items()
-    }
 
 
 def average_network(bundle: Bundle, array: ImageArray | None, *, images: int) -> TorchMembers:
     """The averaged network; its statistics are new ones of the array's rows where there is one."""
     network = make_classifier(bundle.backbone, outputs=bundle.outputs, head=bundle.head)
-    network.load_state_dict(mean_weights(bundle))
+    network.load_state_dict(mean_weights(bundle.members), strict=False)  # but the counters
     network = network.to(memory_format=torch.channels_last)
     if array is not None:
         rows = np.random.default_rng(0).permutation(len(array.names))[:images]

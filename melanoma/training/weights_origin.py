@@ -61,7 +61,9 @@ def write_seen(folder: Path, own: Seen, before: Seen, sources: Seen | None = Non
 def write_mean(folder: Path, origins: Iterable[Origin], *, digest: str) -> None:
     """FOLDER/training_images.csv and mean.json, of weights that are the mean of several."""
     every = list(origins)
-    seen = {name: digits for one in every for name, digits in one.seen.items()}
+    seen: Seen = {}
+    for one in every:  # what one knows of an image's pixels is not lost to another's blank
+        seen |= {name: digits or seen.get(name, "") for name, digits in one.seen.items()}
     write_seen(folder, {}, seen)
     unknown, by_fold = any(o.unknown for o in every), all(o.by_fold for o in every)
     write_json(folder / _MEAN, {"sha256": digest, "unknown": unknown, "by_fold": by_fold})

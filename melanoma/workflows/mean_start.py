@@ -51,12 +51,13 @@ def write_mean_starts(
         ]
         path = Path(recipe.model.pretrained.replace("{fold}", str(part.fold)))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, save(_mean(teaching)))
+        write_bytes(path, save(mean_weights(teaching)))
         origins = [find_origin(one.file, part.folds, library=IMAGENET.parent) for one in teaching]
         write_mean(path.parent, origins, digest=sha256_of(path))
 
 
-def _mean(members: Sequence[Member]) -> dict[str, torch.Tensor]:
+def mean_weights(members: Sequence[Member]) -> dict[str, torch.Tensor]:
+    """Every parameter's mean, and of BatchNorm's statistics too; its counters are left out."""
     loaded = [read_weights(member.file) for member in members]
     return {
         name: torch.stack([one[name].float() for one in loaded]).mean(dim=0)

@@ -16,6 +16,7 @@ from tiny_bundle import TinyRun
 from melanoma.errors import FoldError, RecipeError
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.training.starting_weights import audit_start
+from melanoma.training.weights_origin import Origin, read_seen, write_mean
 from melanoma.workflows.distill import Distillation, student_recipe
 from melanoma.workflows.mean_start import write_mean_starts
 
@@ -96,3 +97,11 @@ def test_the_command_starts_each_student_from_its_teacher(
     ):
         refused = call_door("distill", *given, *wrong)
         assert refused.code == 2 and told in refused.err
+
+
+def test_pixels_that_one_member_s_record_knows_are_kept(tmp_path: Path) -> None:
+    one, two = Origin({"a": "0123", "b": "4567"}), Origin({"a": "", "c": ""})
+    for number, origins in enumerate(((one, two), (two, one))):
+        (tmp_path / str(number)).mkdir()
+        write_mean(tmp_path / str(number), origins, digest="0")
+        assert read_seen(tmp_path / str(number)) == {"a": "0123", "b": "4567", "c": ""}
