@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 Logits: TypeAlias = npt.NDArray[np.float64]
 MemberEmbeddings: TypeAlias = npt.NDArray[np.float32]
+Check: TypeAlias = Callable[[], None]
+
+
+def go_on() -> None:
+    """Nothing ends the work."""
 
 
 class MemberAnswers(NamedTuple):
@@ -53,11 +58,12 @@ class Members(Protocol):
     def folds(self) -> tuple[int, ...]:
         """The members' folds, in the order of their logits."""
 
-    def logits(self, squares: Pixels, *, views: int) -> Logits:
+    def logits(self, squares: Pixels, *, views: int, check: Check = go_on) -> Logits:
         """(B, K, outputs) of (B, S, S, 3) uint8 RGB: each member's mean over the first `views`
-        symmetries, the prior shift still in it."""
+        symmetries, the prior shift still in it. `check` is called before each piece of the work,
+        one member's at most, and what it raises ends it."""
 
-    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+    def outputs(self, squares: Pixels, *, views: int, check: Check = go_on) -> Outputs:
         """The same logits, and the embeddings of the first view, of one pass."""
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
@@ -74,31 +80,20 @@ class Members(Protocol):
 
 
 class WatchedMembers:
-    """Other members, one at a time, with `check` before each: what it raises ends the work."""
+    """Other members, with `check` before each piece of their work: what it raises ends it."""
 
-    def __init__(self, members: Members, check: Callable[[], None]) -> None:
+    def __init__(self, members: Members, check: Check) -> None:
         self._members, self._check = members, check
         self.backend, self.folds = members.backend, members.folds
         self.precision = members.precision
 
-    def logits(self, squares: Pixels, *, views: int) -> Logits:
+    def logits(self, squares: Pixels, *, views: int, check: Check = go_on) -> Logits:
         """(B, K, outputs), see Members."""
-        member_logits = []
-        for member in self._members.alone():
-            self._check()
-            member_logits.append(member.logits(squares, views=views))
-        return np.concatenate(member_logits, axis=1)
+        return self._members.logits(squares, views=views, check=self._with(check))
 
-    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+    def outputs(self, squares: Pixels, *, views: int, check: Check = go_on) -> Outputs:
         """See Members."""
-        member_outputs = []
-        for member in self._members.alone():
-            self._check()
-            member_outputs.append(member.outputs(squares, views=views))
-        logits, embeddings = (
-            np.concatenate(part, axis=1) for part in zip(*member_outputs, strict=True)
-        )
-        return Outputs(logits, embeddings)
+        return self._members.outputs(squares, views=views, check=self._with(check))
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
         """See Members."""
@@ -116,3 +111,10 @@ class WatchedMembers:
     def reference(self) -> TorchMembers:
         """Torch's, not watched."""
         return self._members.reference()
+
+    def _with(self, check: Check) -> Check:
+        def both() -> None:
+            check()
+            self._check()
+
+        return both

@@ -17,7 +17,7 @@ from melanoma.models.classifier import Classifier
 from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, Member
 from melanoma.scoring.explain.evidence import Evidence
-from melanoma.scoring.members import Members, Outputs
+from melanoma.scoring.members import Check, Members, Outputs, go_on
 from melanoma.scoring.scorer import Scorer
 
 SIZE = 64
@@ -67,15 +67,19 @@ class CountedMembers:
     def networks(self) -> dict[int, Classifier]:
         return self._members.networks
 
-    def logits(self, squares: np.ndarray, *, views: int) -> np.ndarray:
-        self.asked.append(len(squares))
-        self.viewed.append(views)
-        return self._members.logits(squares, views=views)
+    def logits(self, squares: np.ndarray, *, views: int, check: Check = go_on) -> np.ndarray:
+        return self._counted(self._members.logits(squares, views=views, check=check), views)
 
-    def outputs(self, squares: np.ndarray, *, views: int) -> Outputs:
-        self.asked.append(len(squares))
+    def outputs(self, squares: np.ndarray, *, views: int, check: Check = go_on) -> Outputs:
+        outputs = self._members.outputs(squares, views=views, check=check)
+        self._counted(outputs.logits, views)
+        return outputs
+
+    def _counted(self, logits: np.ndarray, views: int) -> np.ndarray:
+        """The logits; whoever was stopped before them is not counted."""
+        self.asked.append(len(logits))
         self.viewed.append(views)
-        return self._members.outputs(squares, views=views)
+        return logits
 
     def heat(self, square: np.ndarray, evidence: Evidence) -> list[np.ndarray]:
         return self._members.heat(square, evidence)

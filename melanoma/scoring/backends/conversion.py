@@ -1,9 +1,10 @@
 """A bundle's networks as OpenVINO's models, kept beside the weights so that a start need not
 convert them again.
 
-They lie in WEIGHTS/.openvino/KEY: fold_N.xml and fold_N.bin, and a list of their sha256. KEY is a
-digest of the members' weights, of what they are the weights of, and of the versions that convert: a
-bundle that is sealed anew keeps its conversion. A folder is filled under another name and
+They lie in WEIGHTS/.openvino/KEY: fold_N.xml and fold_N.bin, common.xml and common.bin where the
+members have layers in common, and a list of their sha256. KEY is a digest of the members' weights,
+of what they are the weights of, and of the versions that convert: a bundle that is sealed anew
+keeps its conversion. A folder is filled under another name and
 renamed when it is whole, so that of two processes either one's is kept; those of other keys are
 removed. Where nothing can be written, the models are in memory alone.
 
@@ -24,8 +25,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from melanoma.scoring.backends.common_layers import Networks, take_out_common
 from melanoma.scoring.backends.core import import_openvino, the_core
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.storage import digest_of, sha256_of, write_json
@@ -34,15 +36,16 @@ if TYPE_CHECKING:
     from melanoma.scoring.backends.torch_members import TorchMembers
 
 FOLDER = ".openvino"
-_FORMAT = 2  # of what is kept; another one converts anew
+_FORMAT = 3  # of what is kept; another one converts anew
 _LISTED = "sha256.json"
+_COMMON = "common"
 _PARTIAL = "partial-"
 _FORGOTTEN_SECONDS = 3600.0  # no conversion takes so long: whoever began it was killed
 
 
-def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[int, Any]:
-    """The members' models by fold: (B, S, S, 3) uint8 RGB to logits (B, outputs) and embeddings
-    (B, D), both float32. `load` gives the networks where they have to be converted."""
+def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> Networks:
+    """The members' models: (B, S, S, 3) uint8 RGB to logits (B, outputs) and embeddings (B, D),
+    both float32. `load` gives the networks where they have to be converted."""
     base = bundle.folder / FOLDER
     cache = base / _key(bundle)
     folds = [member.fold for member in bundle.members]
@@ -56,7 +59,7 @@ def openvino_models(bundle: Bundle, load: Callable[[], TorchMembers]) -> dict[in
     return models
 
 
-def _convert_aside(bundle: Bundle, cache: Path, folds: list[int]) -> dict[int, Any] | None:
+def _convert_aside(bundle: Bundle, cache: Path, folds: list[int]) -> Networks | None:
     """The models that a child has made; None where it failed, whose reason is then met here."""
     root = Path(__file__).parents[3]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -78,15 +81,15 @@ def _convert_for_parent(folder: Path, spare: Path) -> None:
     models = convert(load_members(bundle, CPU), size=bundle.size)
     cache = bundle.folder / FOLDER / _key(bundle)
     _keep(models, cache)
-    if _read(cache, list(models)) is None:
+    if _read(cache, list(models.by_fold)) is None:
         _keep(models, spare / cache.name)
 
 
-def convert(members: TorchMembers, *, size: int) -> dict[int, Any]:
-    """The networks of torch as OpenVINO's models, by fold."""
+def convert(members: TorchMembers, *, size: int) -> Networks:
+    """The networks of torch as OpenVINO's models."""
     from melanoma.scoring.backends.from_torch import from_torch
 
-    return from_torch(members, size=size)
+    return take_out_common(from_torch(members, size=size))
 
 
 def _key(bundle: Bundle) -> str:
@@ -97,33 +100,39 @@ def _key(bundle: Bundle) -> str:
     return digest_of([_FORMAT, networks, squares, weights, versions])[:32]
 
 
-def _read(folder: Path, folds: list[int]) -> dict[int, Any] | None:
+def _read(folder: Path, folds: list[int]) -> Networks | None:
     """The models that are kept, or None where there are none or a digest differs."""
     core = the_core()
     try:
         listed = json.loads((folder / _LISTED).read_text())
-        names = [f"fold_{fold}.{end}" for fold in folds for end in ("xml", "bin")]
-        if any(sha256_of(folder / name) != listed[name] for name in names):
+        names = [f"fold_{fold}" for fold in folds]
+        names += [_COMMON] if f"{_COMMON}.xml" in listed else []
+        files = [f"{name}.{end}" for name in names for end in ("xml", "bin")]
+        if any(sha256_of(folder / file) != listed[file] for file in files):
             return None
-        return {fold: core.read_model(folder / f"fold_{fold}.xml") for fold in folds}
+        models = {name: core.read_model(folder / f"{name}.xml") for name in names}
+        return Networks({fold: models[f"fold_{fold}"] for fold in folds}, models.get(_COMMON))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
 
 
-def _keep(models: dict[int, Any], folder: Path) -> None:
+def _keep(models: Networks, folder: Path) -> None:
     """Write the models to `folder`, whole or not at all, where that can be done."""
     openvino = import_openvino()
+    named = {f"fold_{fold}": model for fold, model in models.by_fold.items()}
+    if models.common is not None:
+        named[_COMMON] = models.common
     with contextlib.suppress(OSError, RuntimeError):
         folder.parent.mkdir(exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder.parent))
         try:
-            for fold, model in models.items():
-                openvino.save_model(model, stage / f"fold_{fold}.xml", compress_to_fp16=False)
+            for name, model in named.items():
+                openvino.save_model(model, stage / f"{name}.xml", compress_to_fp16=False)
             write_json(stage / _LISTED, {file.name: sha256_of(file) for file in stage.iterdir()})
             stage.chmod(0o755)  # mkdtemp's own is the owner's alone
             # What is there and could not be read is damaged: it goes. Where another process has
             # just put its own, that one stays.
-            if folder.exists() and _read(folder, list(models)) is None:
+            if folder.exists() and _read(folder, list(models.by_fold)) is None:
                 shutil.rmtree(folder, ignore_errors=True)
             stage.rename(folder)
         finally:

@@ -1,7 +1,6 @@
 """OpenVinoMembers: the members on OpenVINO, on the processor's cores.
 
-A member's squares are split into parts, and as many parts are worked on as there are cores, each
-on one: cores that share one part wait for each other at every layer.
+Only here do its threads start, behind those that answer; part_runner.py shares the work among them.
 """
 
 from __future__ import annotations
@@ -9,39 +8,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from melanoma.data.images import Pixels
 from melanoma.data.symmetries import dihedral_squares
 from melanoma.devices import CPU, count_cores, has_bfloat16, step_back
 from melanoma.errors import WeightsError
+from melanoma.scoring.backends.common_layers import Networks
 from melanoma.scoring.backends.conversion import openvino_models
-from melanoma.scoring.backends.core import the_core
-from melanoma.scoring.backends.parts import split_rows
+from melanoma.scoring.backends.part_runner import PartRunner, compile_networks
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.explain.evidence import Evidence, PlainHead, map_of, read_heads
-from melanoma.scoring.members import Logits, Outputs
+from melanoma.scoring.members import Check, Logits, Outputs, go_on
 from melanoma.types import Floats
 
 if TYPE_CHECKING:
     from melanoma.scoring.backends.torch_members import TorchMembers
 
-# Squares of a part. Every model keeps the memory of the largest part that it was given, once a
-# thread: 16 take twice the memory of the whole service for 3 % of the time.
-_PART, _PART_PIXELS = 4, 4 * 224 * 224
 # They only multiply, and go behind whoever holds Python's lock: pushed aside by them, he would keep
 # the loop of a service waiting. What answers many questions has it twice: scores go first.
 _NICENESS = 5
-_TYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 Made = TypeVar("Made")
 
 
 class OpenVinoMembers:
-    """Models by fold (openvino_models), compiled for this processor in float32 or bfloat16.
+    """Models (openvino_models), compiled for this processor in float32 or bfloat16.
 
     `heads` are those of each fold's networks. `load` gives torch's members where they are asked
     for: by nothing that a service does, but where a network's features are no plain average.
@@ -51,7 +45,7 @@ class OpenVinoMembers:
 
     def __init__(
         self,
-        models: Mapping[int, Any],
+        models: Networks,
         *,
         load: Callable[[], TorchMembers],
         heads: Mapping[int, Sequence[PlainHead]] | None = None,
@@ -62,10 +56,8 @@ class OpenVinoMembers:
         self._load, self._heads = load, heads or {}
         self._models, self._threads = models, threads or count_cores()
         # Their threads are started here, and behind those that answer.
-        compiled = _behind(
-            lambda: {fold: _compile(m, precision, self._threads) for fold, m in models.items()}
-        )
-        self._run = _Runner(compiled, self._threads)
+        compiled = _behind(lambda: compile_networks(models, precision, self._threads))
+        self._run = PartRunner(compiled, self._threads)
         self._faster: OpenVinoMembers | None = None
         self._reference: TorchMembers | None = None
         self._making, self._loading = threading.Lock(), threading.Lock()
@@ -73,15 +65,15 @@ class OpenVinoMembers:
     @property
     def folds(self) -> tuple[int, ...]:
         """The members' folds, in the order of their logits."""
-        return tuple(self._models)
+        return tuple(self._models.by_fold)
 
-    def logits(self, squares: Pixels, *, views: int) -> Logits:
+    def logits(self, squares: Pixels, *, views: int, check: Check = go_on) -> Logits:
         """(B, K, outputs), see Members."""
-        return self._outputs(squares, views, self.folds).logits
+        return self.outputs(squares, views=views, check=check).logits
 
-    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+    def outputs(self, squares: Pixels, *, views: int, check: Check = go_on) -> Outputs:
         """See Members."""
-        return self._outputs(squares, views, self.folds)
+        return self._outputs(squares, views, self.folds, check)
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
         """See Members."""
@@ -90,9 +82,8 @@ class OpenVinoMembers:
     def _heat(self, square: Pixels, evidence: Evidence, folds: tuple[int, ...]) -> list[Floats]:
         """Of these folds' networks. Where features are averaged, gradients are the head's alone."""
         heads = {fold: self._heads.get(fold, ()) for fold in folds}
-        averaged = [
-            f for f in folds if heads[f] and len(self._models[f].outputs) == 2 + len(heads[f])
-        ]
+        models = self._models.by_fold
+        averaged = [f for f in folds if heads[f] and len(models[f].outputs) == 2 + len(heads[f])]
         details = dict(zip(averaged, self._run.details(square[None], averaged), strict=True))
         heat: list[Floats] = []
         for fold in folds:
@@ -136,10 +127,12 @@ class OpenVinoMembers:
                 self._reference = self._load()
             return self._reference
 
-    def _outputs(self, squares: Pixels, views: int, folds: tuple[int, ...]) -> Outputs:
+    def _outputs(
+        self, squares: Pixels, views: int, folds: tuple[int, ...], check: Check
+    ) -> Outputs:
         """Of these members, the views of all squares as one batch."""
         rows = np.concatenate(dihedral_squares(squares, views))
-        logits, embeddings = self._run(rows, folds)
+        logits, embeddings = self._run(rows, folds, check)
         count = len(squares)
         by_view = logits.reshape(views, count, len(folds), -1)
         return Outputs(
@@ -156,13 +149,13 @@ class OneOpenVino:
         self._members, self.folds = members, (fold,)
         self.precision = members.precision
 
-    def logits(self, squares: Pixels, *, views: int) -> Logits:
+    def logits(self, squares: Pixels, *, views: int, check: Check = go_on) -> Logits:
         """(B, 1, outputs), see Members."""
-        return self.outputs(squares, views=views).logits
+        return self.outputs(squares, views=views, check=check).logits
 
-    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+    def outputs(self, squares: Pixels, *, views: int, check: Check = go_on) -> Outputs:
         """See Members."""
-        return self._members._outputs(squares, views, self.folds)
+        return self._members._outputs(squares, views, self.folds, check)
 
     def heat(self, square: Pixels, evidence: Evidence) -> list[Floats]:
         """See Members."""
@@ -181,58 +174,6 @@ class OneOpenVino:
         (fold,) = self.folds
         alone = self._members.reference().alone()
         return next(one for one in alone if one.folds == (fold,))
-
-
-class _Runner:
-    """Compiled models on rows, so many parts at a time whoever asks: more would only take the
-    processor from those who answer."""
-
-    def __init__(self, compiled: Mapping[int, Any], threads: int) -> None:
-        self._compiled, self._threads = compiled, threads
-        # Whoever has both cores for long goes behind whoever answers; the others' priority is low
-        # already, and is inherited.
-        self._pool = ThreadPoolExecutor(
-            threads, thread_name_prefix="openvino", initializer=step_back, initargs=(2,)
-        )
-        self._own = threading.local()
-
-    def __call__(
-        self, rows: Pixels, folds: tuple[int, ...]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """(R, K, outputs) logits and (R, K, D) embeddings of (R, S, S, 3) uint8."""
-        most = min(_PART, max(1, _PART_PIXELS // rows.shape[1] ** 2))
-        jobs = split_rows(len(rows), most=most, folds=folds, threads=self._threads)
-        found = list(self._pool.map(lambda job: self._infer(job.fold, rows[job.rows]), jobs))
-        by_fold = [
-            [outputs for job, outputs in zip(jobs, found, strict=True) if job.fold == fold]
-            for fold in folds
-        ]
-        logits, embeddings = (
-            np.stack([np.concatenate([part[which] for part in one]) for one in by_fold], axis=1)
-            for which in (0, 1)
-        )
-        return logits, embeddings
-
-    def details(self, rows: Pixels, folds: Sequence[int]) -> list[list[npt.NDArray[np.float32]]]:
-        """A fold each: what its model gives beside logits, embeddings (B, D), maps (B, C, h, w)."""
-
-        def infer(fold: int) -> list[npt.NDArray[np.float32]]:
-            return self._infer(fold, rows, range(1, len(self._compiled[fold].outputs)))
-
-        return list(self._pool.map(infer, folds))
-
-    def _infer(
-        self, fold: int, part: Pixels, outputs: Sequence[int] = (0, 1)
-    ) -> list[npt.NDArray[np.float32]]:
-        if not hasattr(self._own, "requests"):
-            self._own.requests = {}
-        requests: dict[int, Any] = self._own.requests
-        if fold not in requests:
-            requests[fold] = self._compiled[fold].create_infer_request()
-        request = requests[fold]
-        request.infer([part], share_inputs=True)
-        # Copies: the request's own memory is written again at the next one.
-        return [request.get_output_tensor(number).data.copy() for number in outputs]
 
 
 def open_openvino(bundle: Bundle, *, precision: str) -> OpenVinoMembers:
@@ -254,17 +195,6 @@ def _torch_members(bundle: Bundle) -> TorchMembers:
     from melanoma.scoring.backends.torch_members import load_members
 
     return load_members(bundle, CPU)
-
-
-def _compile(model: Any, precision: str, threads: int) -> Any:
-    options = {
-        "INFERENCE_PRECISION_HINT": _TYPES[precision],
-        "NUM_STREAMS": threads,
-        "INFERENCE_NUM_THREADS": threads,
-        # A thread that is tied to a core waits there for whoever else is on it.
-        "ENABLE_CPU_PINNING": False,
-    }
-    return the_core().compile_model(model, "CPU", options)
 
 
 def _behind(make: Callable[[], Made]) -> Made:

@@ -22,7 +22,7 @@ from melanoma.recipe.sections import Head
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.explain.evidence import Evidence
 from melanoma.scoring.explain.gradcam import map_evidence
-from melanoma.scoring.members import Logits, Outputs
+from melanoma.scoring.members import Check, Logits, Outputs, go_on
 from melanoma.training.epoch import predict_embedded, predict_logits
 from melanoma.types import Floats
 
@@ -58,18 +58,22 @@ class TorchMembers:
         """The type of their products."""
         return str(self._precision).removeprefix("torch.")
 
-    def logits(self, squares: Pixels, *, views: int) -> Logits:
+    def logits(self, squares: Pixels, *, views: int, check: Check = go_on) -> Logits:
         """(B, K, outputs), see Members."""
         images = self._images(squares)
-        member_logits = [predict_logits(one, images, views=views) for one in self.networks.values()]
+        member_logits = []
+        for network in self.networks.values():
+            check()
+            member_logits.append(predict_logits(network, images, views=views))
         return torch.stack(member_logits, dim=1).cpu().numpy().astype(np.float64)
 
-    def outputs(self, squares: Pixels, *, views: int) -> Outputs:
+    def outputs(self, squares: Pixels, *, views: int, check: Check = go_on) -> Outputs:
         """See Members; an embedding of D features."""
         images = self._images(squares)
-        member_outputs = [
-            predict_embedded(one, images, views=views) for one in self.networks.values()
-        ]
+        member_outputs = []
+        for network in self.networks.values():
+            check()
+            member_outputs.append(predict_embedded(network, images, views=views))
         logits, embeddings = (
             torch.stack(part, dim=1).cpu().numpy() for part in zip(*member_outputs, strict=True)
         )
