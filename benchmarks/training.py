@@ -1,12 +1,14 @@
 """Training throughput against a plain loop, alternating in one run on one machine.
 
     python -m benchmarks.training --device cpu --json [--backbone mobilenet_v2 --backbone ...]
+                                  [--compile]
 
 Ours: this library's loop (loader, augmentation, mixed precision where the hardware has it, channels
 last, fused Adam, freed memory kept) on SE-ResNeXt50 at 128 px, batch 64. Plain: what a notebook
-would run, eager float32, contiguous, the same augmentation, no workers. Each has a process of its
-own, since what the C library is told holds for all of one. Both train on the same random array;
-each round times one then the other, and the medians over the rounds are compared.
+would run, eager float32, contiguous, the same augmentation, no workers. With --compile ours once
+more, by the recipe's `training.compile`. Each has a process of its own, since what the C library is
+told holds for all of one. All train on the same random array; each round times one after the other,
+and the medians over the rounds are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,6 +43,7 @@ from melanoma.models.losses import binary_cross_entropy
 from melanoma.recipe.overrides import make_recipe
 from melanoma.training.epoch import train_epoch
 from melanoma.training.state import start_state
+from melanoma.training.training_network import training_network
 
 BACKBONE = "se_resnext50_32x4d"
 STEPS = (
@@ -62,7 +65,13 @@ class Ours:
     """The library's own pieces, as loop.py puts them together."""
 
     def __init__(
-        self, array: ImageArray, *, backbone: str, batch: int, device: torch.device
+        self,
+        array: ImageArray,
+        *,
+        backbone: str,
+        batch: int,
+        device: torch.device,
+        compiled: bool = False,
     ) -> None:
         if device.type == "cpu":
             keep_freed_memory()  # as fit_fold does while it trains
@@ -74,7 +83,7 @@ class Ours:
                 "model": {"backbone": backbone},
                 "augment": STEPS,
                 "schedule": {"name": "constant"},
-                "training": {"batch_size": batch},
+                "training": {"batch_size": batch, "compile": compiled},
             }
         )
         self.array, self.device = array, device
@@ -87,6 +96,7 @@ class Ours:
             device=device,
         )
         self.targets = np.arange(len(array.names)) % 2
+        self.network = training_network(self.state)
 
     def epoch(self) -> int:
         rows = np.arange(len(self.array.names))
@@ -116,6 +126,7 @@ class Ours:
             precision=self.precision,
             planned=len(plans),
             after_step=lambda: None,
+            network=self.network,
         )
         self.state.next_epoch()
         return len(rows)
@@ -192,28 +203,42 @@ def _peak_mb() -> int:
 
 
 def measure(
-    *, backbone: str, device: torch.device, images: int, rounds: int, batch: int, size: int
+    *,
+    backbone: str,
+    device: torch.device,
+    images: int,
+    rounds: int,
+    batch: int,
+    size: int,
+    compiled: bool = False,
 ) -> dict[str, object]:
-    """Both throughputs (medians over the rounds) and their ratio."""
-    with tempfile.TemporaryDirectory() as folder:
+    """The throughputs (medians over the rounds) and their ratios to the plain loop's."""
+    kinds: dict[str, tuple[type[Ours | Plain], dict[str, Any]]] = {"": (Ours, {})}
+    if compiled:
+        kinds["compiled_"] = (Ours, {"compiled": True})
+    kinds["plain_"] = (Plain, {})
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         array = make_array(Path(folder), images=images, size=size)
         given = {"array": array, "backbone": backbone, "batch": batch, "device": device}
-        with closing(Apart(Ours, **given)) as ours, closing(Apart(Plain, **given)) as plain:
-            times: list[tuple[float, float]] = []
-            for turn in range(rounds + 1):
-                pair = ours.seconds(), plain.seconds()
-                if turn:  # the first warms caches and allocators
-                    times.append(pair)
-            peaks = ours.peak_mb(), plain.peak_mb()
-    rate, plain_rate = (images / statistics.median(t) for t in zip(*times, strict=True))
+        apart = {
+            name: stack.enter_context(closing(Apart(kind, **given, **more)))
+            for name, (kind, more) in kinds.items()
+        }
+        # The first round warms caches and allocators, and compiles.
+        turns = [{name: one.seconds() for name, one in apart.items()} for _ in range(rounds + 1)]
+        peaks = {f"{name}peak_mb": one.peak_mb() for name, one in apart.items()}
+    found: dict[str, object] = {}
+    for name in kinds:
+        times = [turn[name] for turn in turns[1:]]
+        found[f"{name}images_per_second"] = round(images / statistics.median(times), 2)
+        if name != "plain_":
+            ratios = [turn["plain_"] / turn[name] for turn in turns[1:]]
+            found[f"{name}ratio"] = round(statistics.median(ratios), 3)
+            found[f"{name}ratios"] = [round(ratio, 3) for ratio in ratios]
     return {
-        "images_per_second": round(rate, 2),
-        "plain_images_per_second": round(plain_rate, 2),
-        "ratio": round(statistics.median(b / a for a, b in times), 3),
-        "peak_mb": peaks[0],
-        "plain_peak_mb": peaks[1],
+        **found,
+        **peaks,
         "rounds": rounds,
-        "ratios": [round(b / a, 3) for a, b in times],
         "model": backbone,
         "size": size,
         "batch": batch,
@@ -231,6 +256,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="ours by torch.compile as well")
     parser.add_argument("--backbone", action="append", help=f"repeatable (default {BACKBONE})")
     args = parser.parse_args()
     networks = [
@@ -241,6 +267,7 @@ def main() -> None:
             rounds=args.rounds,
             batch=args.batch,
             size=args.size,
+            compiled=args.compile,
         )
         for backbone in args.backbone or [BACKBONE]
     ]
