@@ -53,7 +53,8 @@ def measure(backbone: str, stages: int, rounds: int) -> dict[str, Any]:
         "apart": OpenVinoMembers(Networks(models), load=lambda: reference),
         "common": OpenVinoMembers(take_out_common(models), load=lambda: reference),
     }
-    found: dict[str, Any] = {"backbone": backbone, "stages": stages}
+    whole = BACKBONES[backbone].stages
+    found: dict[str, Any] = {"backbone": backbone, "stages": stages, "of": whole}
     for count in (1, 16):
         squares = noise(count, SIZE)
         answers = {name: one.logits(squares, views=VIEWS) for name, one in ways.items()}

@@ -93,8 +93,10 @@ def lime_224(found: Facts) -> Rows:
 
 def training_cpu(found: Facts) -> Rows:
     """Training on a CPU, one network or several."""
-    for one in found.get("networks", [found]):
+    for one in found["networks"]:
         said = f"{one['ratio']:.2f} times its images a second ({one['precision']})"
+        if "compiled_ratio" in one:
+            said += f", {one['compiled_ratio']:.2f} with `training.compile`"
         what = f"training {_NAMES[one['model']]} at {one['size']} px on CPU"
         yield f"{what}, against a plain float32 loop", said
 
@@ -108,11 +110,14 @@ def many_duplicates(found: Facts) -> Rows:
 
 FILES: dict[str, Callable[[Facts], Rows]] = {
     "backends": backends,
+    "backends_avx512": backends,
     "shipped_speed": shipped_speed,
+    "shipped_speed_avx2": shipped_speed,
     "service": service,
     "service_dermoscopy_mobilenet": service,
     "siege": siege,
     "lime_224": lime_224,
+    "lime_224_avx512": lime_224,
     "training_cpu": training_cpu,
     "training_cpu_float32": training_cpu,
     "many_duplicates": many_duplicates,
@@ -128,7 +133,8 @@ def make_table() -> str:
             continue
         found = json.loads(path.read_text())
         place = f"[{path.name}]({path.relative_to(ROOT).as_posix()})"
-        where = f"{place}, {found['date']}, {found['machine']}, {found['commit']}"
+        best = found.get("instructions", [])[-1:]
+        where = ", ".join([place, found["date"], found["machine"], *best, found["commit"]])
         lines += [f"| {what} | {said} | {where} |" for what, said in rows(found)]
     return "\n".join([*lines, END])
 

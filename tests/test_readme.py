@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -12,10 +13,11 @@ import pytest
 import typer
 
 from api.responses import PredictAnswer
-from benchmarks import cost_page, speed_table
+from benchmarks import cost_page, shipped, speed_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "results/README.md").read_text()
 COMING = (ROOT / "docs/coming-from.md").read_text()
 PAGES = (
     "README.md",
@@ -78,6 +80,41 @@ def test_the_readme_s_answer_has_every_field_of_an_answer_and_no_other() -> None
 
 def test_the_table_of_speed_is_that_of_the_results() -> None:
     assert speed_table.with_table(README) == README, "run python -m benchmarks.speed_table"
+
+
+def figures_of(run: str) -> dict[str, str]:
+    """What its report says, as a row says it: the words before a figure, and the figure."""
+    metrics = json.loads((ROOT / "results" / run / "report.json").read_text())["metrics"]
+    names = {"AUROC": "auroc", "macro": "macro_auroc", "balanced accuracy": "balanced_accuracy"}
+    return {
+        words: f"{metrics[name]['value']:.3f}" for words, name in names.items() if name in metrics
+    }
+
+
+def said_in(row: str) -> dict[str, str]:
+    """The figures of a table's row, each the first behind its words."""
+    plain = row.replace("*", "").replace("macro AUROC", "macro")
+    found = {
+        "AUROC": re.search(r"(?:\| |AUROC )(0\.\d{3}) \(", plain),
+        "macro": re.search(r"macro (0\.\d+)", plain),
+        "balanced accuracy": re.search(r"balanced accuracy (0\.\d+)", plain),
+    }
+    return {words: one[1] for words, one in found.items() if one}
+
+
+ROWS = re.findall(r"^(\| \[[^]]+\]\((\w+)/\).*)$", RESULTS, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("row", "run"), ROWS, ids=[run for _, run in ROWS])
+def test_a_run_s_row_says_what_its_report_says(row: str, run: str) -> None:
+    said = said_in(row)
+    assert "AUROC" in said
+    assert said.items() <= figures_of(run).items()
+
+
+def test_the_readme_says_of_the_shipped_model_what_its_report_says() -> None:
+    (row,) = [line for line in README.splitlines() if line.startswith("| the model that ships:")]
+    assert said_in(row) == figures_of(shipped.NAME)
 
 
 def test_the_page_of_costs_is_of_the_measured_points() -> None:
