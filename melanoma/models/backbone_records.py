@@ -81,14 +81,18 @@ class Backbone:
     reorder: Callable[[Sequence[str]], Sequence[str]] | None = None
 
 
+# What a backbone gives: maps or tokens, of several branches where it has them.
+Features: TypeAlias = Tensor | Sequence[Tensor]
+
+
 class PooledBackbone(nn.Module):
     """A backbone with its own way from what it gives to an embedding; others are averaged."""
 
     @abstractmethod
-    def pool(self, features: Tensor) -> Tensor:
+    def pool(self, features: Features) -> Tensor:
         """(B, D) of what `forward` gave."""
 
     @abstractmethod
     def as_map(self, features: Tensor) -> Tensor | None:
-        """(B, C, h, w) of what `forward` gave, or of its gradient; None where no place of it
-        reaches the embedding, as behind a class token."""
+        """(B, C, h, w) of a tensor that `forward` gave, or of its gradient; None where no place of
+        it reaches the embedding, as behind a class token."""

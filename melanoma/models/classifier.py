@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from melanoma.errors import DataError, RecipeError
-from melanoma.models.backbone_records import PooledBackbone
+from melanoma.models.backbone_records import Features, PooledBackbone
 from melanoma.models.backbones import find_backbone
 from melanoma.models.checkpointing import run_checkpointed, start_checkpointing
 from melanoma.models.fusion import fuse_norms
@@ -107,10 +107,11 @@ class Classifier(nn.Module):
             return self.pool(run_checkpointed(self.backbone, images))
         return self.pool(self.backbone(images))
 
-    def pool(self, features: Tensor) -> Tensor:
+    def pool(self, features: Features) -> Tensor:
         """(B, D) of what the backbone gave."""
         if isinstance(self.backbone, PooledBackbone):
             return self.backbone.pool(features)
+        assert isinstance(features, Tensor)
         if self.gem is not None:
             pooled: Tensor = self.gem(features)
             return pooled
@@ -233,21 +234,22 @@ class _Autocast(PooledBackbone):
         super().__init__()
         self.backbone, self.precision = copy.deepcopy(backbone).eval(), precision
 
-    def forward(self, images: Tensor) -> Tensor:
-        with self._cast(images):
-            features: Tensor = self.backbone(images.float())
+    def forward(self, images: Tensor) -> Features:
+        with self._cast():
+            features: Features = self.backbone(images.float())
         return features
 
-    def pool(self, features: Tensor) -> Tensor:
-        with self._cast(features):
+    def pool(self, features: Features) -> Tensor:
+        with self._cast():
             return self.backbone.pool(features).float()
 
     def as_map(self, features: Tensor) -> Tensor | None:
         return self.backbone.as_map(features)
 
-    def _cast(self, like: Tensor) -> torch.autocast:
+    def _cast(self) -> torch.autocast:
+        kind = next(self.parameters()).device.type
         enabled = self.precision != torch.float32
-        return torch.autocast(like.device.type, dtype=self.precision, enabled=enabled)
+        return torch.autocast(kind, dtype=self.precision, enabled=enabled)
 
 
 def parameter_groups(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from melanoma.errors import MelanomaError, RecipeError
-from melanoma.models.backbone_records import Backbone, HubWeights, PooledBackbone, Triple
+from melanoma.models.backbone_records import Backbone, Features, HubWeights, PooledBackbone, Triple
 
 PREFIX = "timm:"
 # What makes a family take images of another size than its own; each knows some of it.
@@ -86,12 +86,13 @@ class TimmBackbone(PooledBackbone):
         super().__init__()
         self.model: Any = _create(name)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """What forward_features gives: maps (B, C, h, w) or (B, h, w, C), or tokens (B, N, C)."""
-        features: Tensor = self.model.forward_features(images)
+    def forward(self, images: Tensor) -> Features:
+        """What forward_features gives: maps (B, C, h, w) or (B, h, w, C), or tokens (B, N, C);
+        of each branch, where the model has several."""
+        features: Features = self.model.forward_features(images)
         return features
 
-    def pool(self, features: Tensor) -> Tensor:
+    def pool(self, features: Features) -> Tensor:
         """(B, D): what timm's own head gives before its last layer."""
         embedding: Tensor = self.model.forward_head(features, pre_logits=True)
         return embedding

@@ -33,9 +33,11 @@ FAMILIES = [
     "swin_tiny_patch4_window7_224",
     "mobilenetv3_small_050",
     "mobilevit_xxs",
+    "coat_tiny",
     "repvit_m0_9",
 ]
-FROM_A_TOKEN = {"vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"}
+OF_ITS_OWN_SIZE = {"coat_tiny"}
+FROM_A_TOKEN = {"vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "coat_tiny"}
 
 
 class Pair(NamedTuple):
@@ -54,7 +56,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # timm's own model has the size that its positions are of; ours takes any.
     source = timm.create_model(request.param, pretrained=False, num_classes=7).eval()
     path = tmp_path_factory.mktemp("timm") / "weights.safetensors"
-    save_file({key: value.contiguous() for key, value in source.state_dict().items()}, path)
+    # Clones: CoaT has some tensors under two names.
+    save_file({k: value.clone().contiguous() for k, value in source.state_dict().items()}, path)
     ours = make_classifier(name, outputs=3).eval()
     return Pair(
         name,
@@ -94,7 +97,9 @@ def test_each_parameter_is_of_one_stage_and_learns_the_slower_the_deeper(pair: P
 
 
 def test_it_learns_scores_fast_and_shows_its_places(pair: Pair) -> None:
-    images = torch.randn(2, 3, SIZE, SIZE)
+    own = pair.name.removeprefix("timm:") in OF_ITS_OWN_SIZE
+    size = pair.source.pretrained_cfg["input_size"][-1] if own else SIZE
+    images = torch.randn(2, 3, size, size)
     with torch.inference_mode():
         expected = pair.ours(images)
         faster = make_faster(pair.ours, torch.float32)(images)

@@ -18,6 +18,10 @@ from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.classifier import Classifier
 
 Heat = npt.NDArray[np.float64]
+_NO_PLACES = (
+    "gradcam: it needs places that the answer is an average of, and this backbone answers from a "
+    "class token: ask for LIME"
+)
 
 
 def map_evidence(
@@ -31,6 +35,8 @@ def map_evidence(
     """
     with torch.no_grad():
         features = classifier.backbone(image)
+    if not isinstance(features, Tensor):  # several branches' tokens, a class token among each
+        raise RecipeError(_NO_PLACES)
     with torch.enable_grad():
         features.requires_grad_()
         logits = classifier.classify(classifier.pool(features))
@@ -48,8 +54,5 @@ def _as_map(classifier: Classifier, features: Tensor) -> Tensor:
         return features
     feature_map = classifier.backbone.as_map(features)
     if feature_map is None:
-        raise RecipeError(
-            "gradcam: it needs places that the answer is an average of, and this backbone answers "
-            "from a class token: ask for LIME"
-        )
+        raise RecipeError(_NO_PLACES)
     return feature_map

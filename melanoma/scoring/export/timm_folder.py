@@ -81,7 +81,8 @@ def write_timm_member(
 ) -> None:
     """Write config.json and model.safetensors. `facts` stand in the config under melanoma."""
     write_json(folder / "config.json", _config(made, bundle, facts))
-    tensors = {name: value.contiguous() for name, value in made.model.state_dict().items()}
+    # Clones: a file has no names for one tensor twice, which some families have.
+    tensors = {name: value.contiguous().clone() for name, value in made.model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
 
