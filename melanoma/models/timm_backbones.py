@@ -143,7 +143,11 @@ def _find_stages(source: Any) -> dict[str, int]:
     matcher = getattr(source, "group_matcher", None)
     if matcher is None:
         return dict.fromkeys(names, 0)
-    group_of = group_parameters(source, matcher(coarse=True), reverse=True)
+    try:
+        groups = matcher(coarse=True)
+    except AssertionError:  # RDNet states its finer ones alone
+        groups = matcher(coarse=False)
+    group_of = group_parameters(source, groups, reverse=True)
     depths = sorted({group_of[name] for name in names})
     return {name: depths.index(group_of[name]) for name in names}
 

@@ -129,6 +129,14 @@ def test_scaling_and_origin_are_timms_own() -> None:
     assert std[2] == pytest.approx(0.2758, abs=1e-4)
 
 
+def test_finer_stages_stand_in_where_a_family_states_no_others() -> None:
+    entry = find_backbone("timm:rdnet_tiny")
+    parameters = ["stem.0.weight", "dense_stages.0.0.dense_block0.gamma", "head.norm.weight"]
+    depths = [entry.stage(f"model.{name}") for name in parameters]
+    assert depths[:2] == [0, 1]
+    assert depths[2] > 1
+
+
 def test_a_model_that_timm_does_not_know_is_refused_with_those_near_it() -> None:
     with pytest.raises(RecipeError, match=r"no model 'resnet10tt'; did you mean resnet10t"):
         find_backbone("timm:resnet10tt")
