@@ -86,6 +86,15 @@ def test_one_weight_of_difference_is_no_common_layer() -> None:
     assert take_out_common(from_torch(members_of(one, other), size=SIZE)).common is None
 
 
+def test_one_weight_at_another_stride_is_no_common_layer() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 16, 3, bias=False)
+    wider = copy.deepcopy(layer)
+    wider.stride = (2, 2)
+    networks = [Classifier(body, features=16, outputs=2).eval() for body in (layer, wider)]
+    assert take_out_common(from_torch(members_of(*networks), size=SIZE)).common is None
+
+
 def test_a_single_member_has_nobody_to_share_with() -> None:
     models = from_torch(members_of(network(0)), size=SIZE)
     assert take_out_common(models).common is None
