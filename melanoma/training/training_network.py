@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier
 from melanoma.training.function_types import NetworkFunction
 from melanoma.training.state import TrainingState
@@ -41,8 +40,25 @@ def shrink(images: Tensor, size: int | None) -> Tensor:
     return smaller.contiguous(memory_format=torch.channels_last)
 
 
-def compile_network(classifier: Classifier) -> Callable[[Tensor], Tensor]:
-    """The classifier's logits by torch.compile, with the same parameters."""
+def compile_network(classifier: Classifier) -> NetworkFunction:
+    """The classifier's logits by torch.compile, with the same parameters.
+
+    The first call makes the program, and raises RecipeError where that cannot be done here.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # here: it takes two seconds
+
     # An epoch has two sizes of batches, so two programs beat one for any size.
-    compiled: Callable[[Tensor], Tensor] = torch.compile(classifier, dynamic=False)
+    program: NetworkFunction = torch.compile(classifier, dynamic=False)
+
+    def compiled(images: Tensor) -> Tensor:
+        try:
+            return program(images)
+        except TorchDynamoException as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RecipeError(
+                f"training.compile: torch.compile makes no program here ({reason}); on a CPU it "
+                "needs a C++ compiler and Python's headers (g++, python3-dev). Install them, or "
+                "--set training.compile=false"
+            ) from error
+
     return compiled
