@@ -169,7 +169,11 @@ def time_service(rounds: int, *options: str) -> dict[str, float]:
                 time.sleep(0.05)
             ready = time.perf_counter() - start
             times = [
-                _seconds(lambda n=n: client.post("/predict", files={"file": photographs[n % 8]}))
+                _seconds(
+                    lambda n=n: client.post(
+                        "/predict", files={"file": photographs[n % 8]}
+                    ).raise_for_status()
+                )
                 for n in range(rounds)
             ]
             maps = [
@@ -183,7 +187,7 @@ def time_service(rounds: int, *options: str) -> dict[str, float]:
     finally:
         process.terminate()
         process.wait()
-    p50, p95 = np.percentile(times[3:], [50, 95])
+    p50, p95 = np.percentile(times[3:], [50, 95]).tolist()
     return {
         "ready_seconds": round(ready, 2),
         "predict_ms_p50": round(1000 * p50, 1),
