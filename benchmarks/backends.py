@@ -76,17 +76,25 @@ def noise(count: int, size: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def time_in_turn(engines: Mapping[str, Members], squares: Pixels, rounds: int) -> dict[str, Any]:
-    """Milliseconds an image of each, wall and processor, and how many times torch's rate."""
+def call_in_turn(
+    engines: Mapping[str, Members], squares: Pixels, rounds: int, *, views: int = 1
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each call by the wall's clock and of the processor, a call of each in turn."""
     wall: dict[str, list[float]] = {name: [] for name in engines}
     cpu: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(rounds + 1):
         for name, members in engines.items():
             start, spent = time.perf_counter(), time.process_time()
-            members.logits(squares, views=1)
+            members.logits(squares, views=views)
             if number:  # the first round warms up
                 wall[name].append(time.perf_counter() - start)
                 cpu[name].append(time.process_time() - spent)
+    return wall, cpu
+
+
+def time_in_turn(engines: Mapping[str, Members], squares: Pixels, rounds: int) -> dict[str, Any]:
+    """Milliseconds an image of each, wall and processor, and how many times torch's rate."""
+    wall, cpu = call_in_turn(engines, squares, rounds)
     return {
         name: {
             "ms_an_image": round(1000 * statistics.median(wall[name]) / len(squares), 2),

@@ -1,6 +1,6 @@
 """What it brings that layers which all members have in common are computed once, on OpenVINO.
 
-    python -m benchmarks.common_layers           # about 2 minutes on two quiet cores
+    python -m benchmarks.common_layers           # a quarter of an hour on two quiet cores
 
 Five networks with random weights, the first stages of all of them the first one's, as folds that
 start from one file with `model.frozen_stages` have them, up to the whole backbone, as a frozen one
@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.backends import make_members, noise
+from benchmarks.backends import call_in_turn, make_members, noise
 from benchmarks.facts import run_facts
 from melanoma.models.backbones import BACKBONES
 from melanoma.scoring.backends.common_layers import Networks, take_out_common
@@ -58,12 +57,7 @@ def measure(backbone: str, stages: int, rounds: int) -> dict[str, Any]:
     for count in (1, 16):
         squares = noise(count, SIZE)
         answers = {name: one.logits(squares, views=VIEWS) for name, one in ways.items()}
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, one in ways.items():
-                start = time.perf_counter()
-                one.logits(squares, views=VIEWS)
-                times[name].append(time.perf_counter() - start)
+        times, _ = call_in_turn(ways, squares, rounds, views=VIEWS)
         middle = {name: statistics.median(each) / count * 1000 for name, each in times.items()}
         ratios = [a / b for a, b in zip(times["apart"], times["common"], strict=True)]
         found[f"batch_{count}"] = {

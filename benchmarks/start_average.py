@@ -28,8 +28,7 @@ def average(
     trained: dict[str, torch.Tensor], start: dict[str, torch.Tensor], share: float
 ) -> dict[str, torch.Tensor]:
     """The weighted mean of two networks of one kind; counters are the trained one's."""
-    learned = {name for name, value in trained.items() if value.is_floating_point()}
-    assert learned == start.keys() & learned, "two networks of one kind"
+    assert trained.keys() == start.keys(), "two networks of one kind"
     return {
         name: (1 - share) * value + share * start[name].to(value.dtype)
         if value.is_floating_point()
