@@ -207,4 +207,4 @@ def _file_problems(table: LesionTable, broken: list[str]) -> list[str]:
             problems.append(
                 f"{len(which)} of {len(table)} images {what}: {', '.join(which[:5])}{more}"
             )
-    return [*problems, *advice(table.unmatched.values())]
+    return [*problems, *advice(table.unmatched)]

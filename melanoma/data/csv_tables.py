@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ import pandas as pd
 from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
+_DIGITS = re.compile(r"\d+")
 _MOST_COLUMNS = 10_000
 _MOST_BYTES = 1 << 30  # of a compressed table, unpacked
 _GZIP = 16 + zlib.MAX_WBITS
@@ -44,7 +46,10 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
             f"{path} is not separated by commas (columns found: {header[0]!r}{_needed(needed)}); "
             "save it as CSV with commas"
         )
-    require_columns(header, needed, origin=str(path))
+    try:
+        require_columns(header, needed, origin=str(path))
+    except DataError as error:
+        raise DataError(f"{error}{_without_header(text)}") from error
     twice = [name for name in needed if header.count(name) > 1]
     if twice:
         raise DataError(f"{path} has more than one column {', '.join(twice)}")
@@ -65,6 +70,17 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         lambda column: column.str.strip().replace({"NA": "", "nan": "", "NaN": ""})
     )
     return cleaned
+
+
+def _without_header(text: str) -> str:
+    """A hint where the first line is a row: a cell of it has the letters of the cell below it, and
+    other digits."""
+    lines = [line for line in csv.reader(io.StringIO(text)) if line][:2]
+    for name, below in zip(*lines, strict=False) if len(lines) == 2 else ():
+        shapes = {_DIGITS.sub("0", cell) for cell in (name, below)}
+        if _DIGITS.search(name) and len(shapes) == 1:
+            return "; its first line looks like a row: put one with the columns' names above it"
+    return ""
 
 
 def _require_whole_rows(text: str, path: Path, *, cells: int) -> None:

@@ -62,7 +62,8 @@ def test_what_is_said_anew_wins_and_is_then_kept(
 ) -> None:
     assert call_door("prepare", *options, *COLUMNS, *POSITIVE).code == 0
     answer = call_door("prepare", *options, "--set", "data.positive=[False]")
-    assert "data.positive" not in answer.err
+    assert "has it: --set data.image_col" in answer.err
+    assert "data.positive counts 'False' as melanoma: is that so?" in answer.err
     answer = call_door("split", *options, "--out", "f.csv")
     assert "data.positive=[False]" in answer.err
     assert pd.read_csv("f.csv")["target"].sum() == 16
@@ -80,7 +81,7 @@ def test_options_are_kept_for_their_recipe_and_their_tables(
     )
     answer = call_door("split", *options, "--out", "f.csv")
     assert "as arrays" not in answer.err
-    require_refusal(answer, 3, "no table at", "train.csv")
+    require_refusal(answer, 3, "no table at", "train.csv, but there is t.csv", "--image-col")
 
 
 def test_records_are_asked_in_their_order_and_only_for_the_same_section(tmp_path: Path) -> None:

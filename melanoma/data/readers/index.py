@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -15,6 +15,7 @@ from melanoma.data.images import SUFFIXES
 from melanoma.data.readers.files import find_files, some_names
 
 _SEVERAL = "files have that name"
+_NO_SUCH_PATH, _THERE_IS = "no such path, but ", "there is "
 _ENDINGS = (*SUFFIXES, *FOREIGN_SUFFIXES)
 
 
@@ -53,7 +54,7 @@ class ImageIndex:
             return f"{len(several)} {_SEVERAL}: {shown}"
         base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
         if base != name:
-            return self._near(base, "no such path, but ")
+            return self._near(base, _NO_SUCH_PATH)
         return self._near(name, "")
 
     def _find_all(self, name: str) -> list[str]:
@@ -82,7 +83,7 @@ class ImageIndex:
         for how, keys, key in tries:
             paths = next((which[key] for which in keys if key in which), [])
             if paths and (how or start):
-                return f"{start}{how or 'there is '}{', '.join(paths[:3])}"
+                return f"{start}{how or _THERE_IS}{', '.join(paths[:3])}"
         if bare in self._hidden:
             return f"{start}hidden, or a system's own: {self._hidden[bare]}"
         return start.removesuffix(", but ")
@@ -162,14 +163,28 @@ def unmatched_reasons(index: ImageIndex, cells: Sequence[str]) -> dict[str, str]
     return {cell: index.reason(cell) for cell in dict.fromkeys(cells) if not index.find(cell)}
 
 
-def advice(reasons: Iterable[str]) -> list[str]:
-    """How to go on where names fit several files; nothing where none does."""
-    if not any(_SEVERAL in reason for reason in reasons):
-        return []
-    return [
-        "names that fit several files: write their paths into the table, or name one folder "
-        "(reader csv_folder: --set data.images=FOLDER; predict: --data FOLDER)"
-    ]
+def advice(reasons: Mapping[str, str]) -> list[str]:
+    """How to go on, by what `unmatched_reasons` gave, where names fit several files, or where every
+    path begins below one folder; nothing elsewhere."""
+    ways = []
+    if any(_SEVERAL in reason for reason in reasons.values()):
+        ways.append(
+            "names that fit several files: write their paths into the table, or name one folder "
+            "(reader csv_folder: --set data.images=FOLDER; predict: --data FOLDER)"
+        )
+    folders = {_folder_above(cell, reason) for cell, reason in reasons.items()}
+    if len(folders) == 1 and (folder := folders.pop()):
+        ways.append(
+            f"each of these paths begins below {folder} (reader csv_folder: --set "
+            f"data.images={folder}; predict: --data FOLDER/{folder})"
+        )
+    return ways
+
+
+def _folder_above(cell: str, reason: str) -> str:
+    """Where the cell's whole path was found; blank where it was not, or in several folders."""
+    path, end = reason.removeprefix(_NO_SUCH_PATH + _THERE_IS), "/" + plain_name(cell)
+    return path.removesuffix(end) if path != reason and path.endswith(end) else ""
 
 
 def _base(path: str) -> str:

@@ -14,6 +14,13 @@ from melanoma.recipe.sections import BINARY_CLASSES
 UNLABELED = -1
 _ONE_HOT = {"0", "0.0", "1", "1.0"}
 
+# What nobody calls a melanoma. Words, not a guess at them: a code may mean anything.
+_BENIGN = {
+    *("benign", "false", "no", "0", "0.0", "negative", "control", "healthy", "normal"),
+    *("nevus", "naevus", "nv", "melanocytic nevus", "seborrheic keratosis", "not melanoma"),
+    *("non-melanoma", "non melanoma", "nonmelanoma", "non_melanoma", "no melanoma"),
+}
+
 # The codes of HAM10000's dx column (Tschandl, Rosendahl, Kittler 2018).
 HAM10000_CLASSES = {
     "akiec": "actinic keratosis / intraepithelial carcinoma",
@@ -51,6 +58,8 @@ def read_targets(
     bad, problems = numbers.isna(), []
     if bad.any():
         hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], means, labels)
+        if not all(values[bad]):
+            hint += "; where it is blank, label the row or take it out of the table"
         shown = some_rows(bad, values)
         problems.append(
             f"{int(bad.sum())} rows whose {values.name} is not {allowed}: {shown}{hint}"
@@ -61,6 +70,14 @@ def read_targets(
         if absent:
             problems.append(f"no row's {values.name} means {', '.join(map(repr, absent))}")
     return numbers.fillna(UNLABELED).astype(int), problems
+
+
+def doubt_positive(positive: Iterable[str]) -> list[str]:
+    """A sentence where a value that is to count as melanoma is a word for what is none."""
+    doubtful = [value for value in positive if value.strip().lower() in _BENIGN]
+    if not doubtful:
+        return []
+    return [f"data.positive counts {', '.join(map(repr, doubtful))} as melanoma: is that so?"]
 
 
 def read_folders(

@@ -9,8 +9,10 @@ import pandas as pd
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.phantoms.dataset import make_phantoms
+from melanoma.data.readers.files import find_tables, some_names
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.table import ColumnLabels, LesionTable, make_table
+from melanoma.errors import AbsentError
 from melanoma.recipe.data_sections import Data, PhantomData, SiimData
 
 
@@ -24,7 +26,14 @@ def read_siim_test(folder: Path) -> LesionTable | None:
 
 def read_siim(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, SiimData | PhantomData)
-    table = read_table(folder / "train.csv", needed=["image_name", "patient_id", "target"])
+    path = folder / "train.csv"
+    others = [other.name for other in find_tables(folder)]
+    if others and not path.exists():
+        raise AbsentError(
+            f"no table at {path}, but there is {some_names(others)}; of another table name the "
+            "columns: --image-col, --target-col and, of patients, --group-col"
+        )
+    table = read_table(path, needed=["image_name", "patient_id", "target"])
     labels = ColumnLabels("target", classes)
     return siim_table(folder, table, part="train", labels=labels)
 

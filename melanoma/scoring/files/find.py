@@ -192,7 +192,7 @@ def _listed(
     if missing:
         reasons = {name: index.reason(name) for name in missing}
         shown = [f"{name} ({reasons[name]})" if reasons[name] else name for name in missing]
-        hint = "; ".join(["--data names their folder", *advice(reasons.values())])
+        hint = "; ".join(["--data names their folder", *advice(reasons)])
         raise DataError(
             f"{len(missing)} images of {path} are not under {folder}: "
             f"{some_names(shown, shown=_SHOWN)} ({hint})"

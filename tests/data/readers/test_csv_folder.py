@@ -83,7 +83,30 @@ def test_an_empty_class_is_not_taken_for_a_negative(tmp_path: Path) -> None:
     csv = folder / "labels.csv"
     csv.write_text(csv.read_text().replace("c,nv", "c,"))
     data = csv_data(image_col="file", target_col="dx", positive=("mel",))
-    assert "1 rows whose dx is not a class name: row 3 (line 4)" in refused(folder, data)
+    said = refused(folder, data)
+    assert "1 rows whose dx is not a class name: row 3 (line 4)" in said
+    assert "where it is blank, label the row or take it out of the table" in said
+
+
+@pytest.mark.parametrize("name", ["nv", "NV", "Benign", "False", " non-melanoma"])
+def test_a_benign_value_that_counts_as_melanoma_is_doubted(name: str, tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("c,nv", f"c,{name}"))
+    data = csv_data(image_col="file", target_col="dx", positive=("mel", name.strip()))
+    doubt = f"data.positive counts {name.strip()!r} as melanoma: is that so?"
+    assert doubt in read_lesions(folder, data).warnings
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert not read_lesions(folder, data).warnings
+
+
+def test_a_table_without_a_line_of_names_is_told_so(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    (folder / "labels.csv").write_text("ISIC_0000017,benign\nISIC_0000022,malignant\n")
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert "its first line looks like a row" in refused(folder, data)
+    (folder / "labels.csv").write_text("image1,dx\nISIC_0000022,malignant\n")
+    assert "looks like a row" not in refused(folder, data)
 
 
 @pytest.mark.parametrize("column", ["group_col", "age_col", "sex_col", "site_col"])

@@ -66,7 +66,19 @@ def test_each_cell_without_a_file_has_its_reason(cell: str, reason: str, tmp_pat
     files = ("one/x.jpg", "two/x.jpg", "one/img_1.jpg", "@eaDir/h.jpg")
     index = index_images(tree(tmp_path, *files))
     assert unmatched_reasons(index, [cell, "one/x"]) == {cell: reason}
-    assert bool(advice([reason])) == reason.startswith("2 files")
+    assert bool(advice({cell: reason})) == reason.startswith("2 files")
+
+
+def test_paths_that_all_begin_below_one_folder_say_which(tmp_path: Path) -> None:
+    index = index_images(tree(tmp_path, "all/images/a/x.jpg", "all/images/b/y.jpg", "z.jpg"))
+    (way,) = advice(unmatched_reasons(index, ["a/x.jpg", "b/y.jpg"]))
+    assert "begins below all/images" in way
+    assert "--set data.images=all/images" in way
+    inside = index_images(tmp_path, inside="all/images")
+    assert inside.find_each(["a/x.jpg", "b/y.jpg"]) == ["all/images/a/x.jpg", "all/images/b/y.jpg"]
+    # One that is elsewhere, or nowhere, and the folder would not do.
+    for other in ("c/z.jpg", "b/nothing.jpg"):
+        assert not advice(unmatched_reasons(index, ["a/x.jpg", other]))
 
 
 def test_paths_are_below_the_folder_inside_and_files_below_the_data_folder(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_cell_that_means_no_class_is_refused_with_its_row_and_a_hint(
 
 def test_an_empty_cell_has_no_misspelling() -> None:
     _, said = read("nevus", "", "melanoma", "vascular lesion")
-    assert said.endswith("''")
+    assert said.endswith("''; where it is blank, label the row or take it out of the table")
 
 
 def test_a_class_that_no_row_has_is_refused_by_name() -> None:
