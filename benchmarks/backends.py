@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +177,14 @@ def time_service(rounds: int, *options: str) -> dict[str, float]:
             while not _ready(client):
                 time.sleep(0.05)
             ready = time.perf_counter() - start
-            times = [
-                _seconds(
-                    lambda n=n: client.post(
-                        "/predict", files={"file": photographs[n % 8]}
-                    ).raise_for_status()
-                )
-                for n in range(rounds)
-            ]
+
+            def ask(path: str, number: int, **data: str) -> None:
+                file = {"file": photographs[number % 8]}
+                client.post(path, files=file, data=data).raise_for_status()
+
+            times = [_seconds(partial(ask, "/predict", n)) for n in range(rounds)]
             maps = [
-                _seconds(
-                    lambda n=n: client.post(
-                        "/explain", files={"file": photographs[n % 8]}, data={"method": "gradcam"}
-                    ).raise_for_status()
-                )
-                for n in range(rounds // 2)
+                _seconds(partial(ask, "/explain", n, method="gradcam")) for n in range(rounds // 2)
             ]
     finally:
         process.terminate()

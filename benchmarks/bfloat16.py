@@ -83,7 +83,8 @@ def main() -> None:
         found[:, rows] = answers
     assert bundle.threshold is not None
     change = measure_rounding(
-        *found,
+        found[0],
+        found[1],
         table["melanoma"].to_numpy(bool),
         melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value,

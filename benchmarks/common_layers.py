@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from benchmarks.backends import call_in_turn, make_members, noise
 from benchmarks.facts import run_facts
 from melanoma.models.backbones import BACKBONES
+from melanoma.models.classifier import Classifier
 from melanoma.scoring.backends.common_layers import Networks, take_out_common
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.backends.from_torch import from_torch
@@ -35,7 +36,7 @@ SIZE, VIEWS = 128, 4
 def members_alike(backbone: str, stages: int) -> TorchMembers:
     """Five networks of which the first stages are one."""
     members = make_members(backbone, 5)
-    first, *others = members.networks.values()
+    first, *others = (cast(Classifier, network) for network in members.networks.values())
     stage = BACKBONES[backbone].stage
     for other in others:
         for name, value in first.backbone.state_dict().items():

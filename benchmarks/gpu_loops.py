@@ -151,7 +151,7 @@ class Timm:
         self.scaler = timm.utils.NativeScaler() if setting.precision == torch.float16 else None
         mean, std = NORMALIZATIONS["imagenet"]
         self.loader = timm.data.create_loader(
-            _Images(setting),
+            _Images(setting),  # type: ignore[arg-type]  # anything with __getitem__ and __len__
             input_size=(3, setting.array.size, setting.array.size),
             batch_size=setting.batch,
             is_training=True,

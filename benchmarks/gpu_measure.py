@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -76,8 +77,7 @@ def busy_share(epoch: Callable[[], int]) -> dict[str, float]:
     kernels = sorted(
         (event.start_ns(), event.start_ns() + event.duration_ns())
         for event in raw
-        if event.device_type() == torch.autograd.DeviceType.CUDA
-        and not event.name().startswith(_COPIES)
+        if event.device_type() == DeviceType.CUDA and not event.name().startswith(_COPIES)
     )
     busy = _union(kernels)
     spanned = kernels[-1][1] - kernels[0][0]

@@ -140,7 +140,7 @@ def main() -> int:
     given = options.photograph
     photographs = [golden_picture(), given.read_bytes() if given else draw_photographs(1)[0]]
     with Container(tool, extra, options.name, options.weights) as container:
-        found = {"tool": " ".join(tool), "options": extra}
+        found: dict[str, Any] = {"tool": " ".join(tool), "options": extra}
         found |= {"seconds_to_ready": round(container.wait_ready(), 1)}
         found |= {"healthz": container.get("/healthz"), "readyz": container.get("/readyz")}
         found |= container.inside()

@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.facts import run_facts
 from melanoma.data import jpeg_damage
 from melanoma.data.jpeg_damage import check_jpeg
+from melanoma.data.jpeg_shift import MIN_CLEARNESS, clearest_step
 from melanoma.data.jpeg_structure import read_jpeg
 from melanoma.errors import ImageError
 from melanoma.storage import write_json
@@ -29,19 +31,16 @@ BYTES, START = 20, 700
 def clearness_of(data: bytes) -> float | None:
     """The clearest step of a JPEG that libjpeg decodes without a word; None of another."""
     found: list[float] = []
-    measure = jpeg_damage.clearest_step
 
     def note(*args: Any, **options: Any) -> float:
-        found.append(measure(*args, **options))
+        found.append(clearest_step(*args, **options))
         return 0.0
 
-    jpeg_damage.clearest_step = note
     try:
-        check_jpeg(data, read_jpeg(data))
+        with patch.object(jpeg_damage, "clearest_step", note):
+            check_jpeg(data, read_jpeg(data))
     except ImageError:
         return None
-    finally:
-        jpeg_damage.clearest_step = measure
     return found[0] if found else 0.0
 
 
@@ -59,7 +58,7 @@ def summary(found: list[float | None]) -> dict[str, Any]:
     return {
         "files": len(found),
         "without_a_warning": len(passed),
-        "refused": int((passed >= jpeg_damage.MIN_CLEARNESS).sum()),
+        "refused": int((passed >= MIN_CLEARNESS).sum()),
         "largest": [round(float(one), 2) for one in np.sort(passed)[-5:]],
     }
 

@@ -66,7 +66,7 @@ def revive(recipe: Recipe, part: FoldData, folder: Path, bundle: Bundle, results
         batch_size=recipe.training.batch_size,
     )
     earlier, best = _earlier(results, part, recipe)
-    scores = score_table(part, kept=logits, best=best, last=logits)
+    scores = score_table(part, selected=logits, best=best, last=logits)
     finish_run(folder, classifier.state_dict(), scores, facts)
     melanoma = recipe.melanoma_columns
     return float(abs(logits - earlier)[:, melanoma].mean())

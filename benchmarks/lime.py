@@ -17,6 +17,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from melanoma.models.classifier import make_classifier
 from melanoma.scoring.backends.backend_catalog import BACKENDS, choose_backend
 from melanoma.scoring.backends.torch_members import TorchMembers
 from melanoma.scoring.bundle.bundle import Bundle, Member, load_bundle
+from melanoma.scoring.explain.explain_options import PRECISIONS
 from melanoma.scoring.explain.explainers import explain_lime
-from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, PRECISIONS, RATIO
+from melanoma.scoring.explain.lime import KERNEL_SIZE, MAX_DIST, RATIO
 from melanoma.scoring.members import Members
 from melanoma.scoring.scorer import Scorer
 
@@ -97,9 +99,8 @@ def draw_photograph() -> Pixels:
 
 def read_photograph(path: Path) -> Pixels:
     """A photograph at the benchmark's 600 x 450."""
-    return cv2.resize(
-        decode_image(path.read_bytes()).pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
-    )
+    pixels = decode_image(path.read_bytes()).pixels
+    return np.asarray(cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def run_lime_package(scorer: RandomScorer, pixels: Pixels, evaluations: int) -> int:
@@ -152,9 +153,9 @@ def measure(pixels: Pixels, *, size: int, rounds: int, full: bool, backend: str)
         ours: list[tuple[float, float]] = []
         theirs: list[tuple[float, float]] = []
         for _ in range(rounds):
-            ours.append(seconds(lambda p=precision: explain_lime(scorer, pixels, precision=p)))
+            ours.append(seconds(partial(explain_lime, scorer, pixels, precision=precision)))
             if full or precision != "High":
-                theirs.append(seconds(lambda n=evaluations: run_lime_package(scorer, pixels, n)))
+                theirs.append(seconds(partial(run_lime_package, scorer, pixels, evaluations)))
         pairs = list(zip(ours, theirs, strict=False))
         found[precision] = {
             "evaluations": evaluations,

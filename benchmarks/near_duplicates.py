@@ -75,13 +75,21 @@ def _corner(share: float) -> Change:
     )
 
 
+def _saved_at(quality: int) -> Change:
+    return lambda image, rng: saved(image, quality)
+
+
+def _transposed(way: Image.Transpose) -> Change:
+    return lambda image, rng: image.transpose(way)
+
+
 def _anywhere(share: float) -> Change:
     return lambda image, rng: cropped(image, share, down=rng.random(), across=rng.random())
 
 
 CHANGES: dict[str, Change] = {
-    **{f"jpeg {q}": lambda image, _, q=q: saved(image, q) for q in (30, 50, 75, 95)},
-    **{way.name.lower(): lambda image, _, way=way: image.transpose(way) for way in Image.Transpose},
+    **{f"jpeg {quality}": _saved_at(quality) for quality in (30, 50, 75, 95)},
+    **{way.name.lower(): _transposed(way) for way in Image.Transpose},
     "turned, jpeg 30": lambda image, rng: saved(turned(image, rng), 30),
     "turned, jpeg 30-95": lambda image, rng: any_quality(turned(image, rng), rng),
     "crop 5 %, center": lambda image, _: cropped(image, 0.05, down=0.5, across=0.5),

@@ -133,7 +133,7 @@ def _pictures(
     """Of each half of a folder's pictures, in their forms."""
     if folder is None:
         return
-    made = [(scorer.square(one), *what) for one, *what in pictures_in_forms(folder)]
+    made = [(scorer.square(one), form, half) for one, form, half in pictures_in_forms(folder)]
     for half in HALVES:
         own = [(square, form) for square, form, its in made if its == half]
         if not own:  # a small folder may have none of a half

@@ -51,7 +51,7 @@ def far(times: float, *, mirrored: bool = False) -> Degrade:
         side = round(len(square) / times)
         small = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
         middle = (len(square) - side) // 2
-        return _on_skin(square, small, middle, middle, rng, mirrored=mirrored)
+        return _on_skin(square, as_pixels(small), middle, middle, rng, mirrored=mirrored)
 
     return shrink
 
@@ -104,7 +104,7 @@ def jpeg(quality: int) -> Degrade:
 
     def save(square: Pixels, rng: np.random.Generator) -> Pixels:
         data = cv2.imencode(".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        return as_pixels(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])
 
     return save
 
@@ -125,16 +125,22 @@ DEGRADATIONS: dict[str, Degrade] = {
 }
 
 
+def as_pixels(image: np.ndarray) -> Pixels:
+    """What OpenCV gave, as (H, W, 3) uint8 in one piece."""
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
 def _on_skin(
     square: Pixels, part: Pixels, top: int, left: int, rng: np.random.Generator, *, mirrored: bool
 ) -> Pixels:
     """`part` laid on a canvas as large as `square`, around it even skin or the part mirrored."""
     size, side = len(square), len(part)
     if mirrored:
-        around = [max(top, 0), max(size - top - side, 0), max(left, 0), max(size - left - side, 0)]
-        wide = cv2.copyMakeBorder(part, *around, cv2.BORDER_REFLECT)
-        y, x = max(-top, 0), max(-left, 0)
-        return np.ascontiguousarray(wide[y : y + size, x : x + size])
+        above, below = max(top, 0), max(size - top - side, 0)
+        before, behind = max(left, 0), max(size - left - side, 0)
+        wide = cv2.copyMakeBorder(part, above, below, before, behind, cv2.BORDER_REFLECT)
+        down, across = max(-top, 0), max(-left, 0)
+        return as_pixels(wide[down : down + size, across : across + size])
     canvas = _skin(square, rng)
     # Dark corners and the frame's edge melt into the skin.
     axis = (np.arange(side) + 0.5) / side - 0.5

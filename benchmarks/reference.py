@@ -206,12 +206,12 @@ def ham10000_folders(shared: Path, work: Path) -> Path:
     images = {path.stem: path for path in source.rglob("*.jpg")}
     codes = list(HAM10000_CLASSES)
     for row in pd.read_csv(folds, dtype=str).itertuples():
-        code = codes[int(row.target)]
+        code = codes[int(str(row.target))]
         part = "test" if row.fold == "0" else "train"
         target = folder / part / code / f"{row.lesion_id}_{row.image_name}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            shutil.copyfile(images[row.image_name], target)
+            shutil.copyfile(images[str(row.image_name)], target)
     complete.touch()
     return folder
 
@@ -307,7 +307,7 @@ def _shorten(table: pd.DataFrame) -> pd.DataFrame:
     kept = re.compile(r"prob(?!_crossfit_)")
     short = [name for name in table.select_dtypes("float") if not kept.match(str(name))]
     return table.assign(
-        **{name: table[name].map(lambda value: float(f"{value:.{_DIGITS}g}")) for name in short}
+        **{str(name): table[name].map(lambda v: float(f"{v:.{_DIGITS}g}")) for name in short}
     )
 
 

@@ -1,16 +1,19 @@
 """What benchmarks found of the shipped model, put into its report, card and manifest.
 
     python -m benchmarks.second_edition --work DIR --publish    # the run's results, and its bundle
-    python -m benchmarks.reseal_shipped
+    python -m benchmarks.reseal_shipped [--left-out DIR/weights/without_SOURCE ...]
 
 From results/benchmarks: the limits of a photograph's quality, measured on whole photographs
 instead of squares, and what they catch (quality.json), the novelty score with what it says of other
 pictures (novelty.json), what becomes of phone photographs (smartphone.json), and what a context
-stack gave on another set's patients (patient.json). No other number changes, and no weights.
+stack gave on another set's patients (patient.json). With --left-out what the same training reached
+elsewhere without a source, of a run that benchmarks/second_edition.py trained and scored anew. No
+other number changes, and no weights.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -26,19 +29,26 @@ from melanoma.scoring.bundle.bundle import load_bundle, make_statement
 from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.storage import sha256_of, write_json, write_text
+from melanoma.workflows.left_out import left_out_results
 
 
 def main() -> None:
     """Write both reports and cards, and the bundle's manifest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--left-out", type=Path, action="append", default=[], help="repeatable")
+    given = parser.parse_args()
     recipe = load_recipe(WEIGHTS / "recipe.yaml")
     content = ReportContent.model_validate_json((RESULTS / "report.json").read_bytes())
+    anew = {one.without: one for one in left_out_results(recipe, given.left_out)}
     found = {
         "quality": picture_quality(content),
         "novelty": novelty(),
         "phones": phones(),
         "patients": patients(),
         # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
-        "external_results": tuple(one for one in content.external_results if one.without),
+        "external_results": tuple(
+            anew.get(one.without, one) for one in content.external_results if one.without
+        ),
     }
     content = with_words(content.model_copy(update=found))
     for folder in (RESULTS, WEIGHTS):

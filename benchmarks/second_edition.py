@@ -10,8 +10,8 @@ its sources: what that source brings, and, on the source that was left out, the 
 elsewhere. Each is trained on the folds asked for; with --pretrained a share of the weights that a
 fold went on from is averaged in (benchmarks/start_average.py). Each is then evaluated, and scored
 on sets that it did not train on. What is measured goes to --out
-(results/benchmarks/second_edition.json). --publish puts what `all` reached into results/, and its
-bundle, in half precision, into weights/.
+(results/benchmarks/second_edition.json). --publish puts what was reached elsewhere into results/,
+and of `all` the run, and its bundle, in half precision, into weights/.
 """
 
 from __future__ import annotations
@@ -191,13 +191,14 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
     )
     folder = place.weights(variant)
     found: dict[str, Any] = {"own": _figures(folder / "report.json"), "elsewhere": {}}
-    for name, other in ELSEWHERE.items():
-        if other.like != VARIANTS[variant] and (variant != "all" or other.caveat is None):
+    for name, labeled in ELSEWHERE.items():
+        caveat = labeled.caveat if variant == "all" else None
+        if labeled.like != VARIANTS[variant] and caveat is None:
             continue
-        recipe = _external_recipe(place, name, caveat=other.caveat if variant == "all" else None)
+        recipe = _external_recipe(place, name, caveat=caveat)
         arrays = place.work / f"arrays_{name}{place.suffix}"
         run_door(
-            *("evaluate", "--external", str(recipe), "--data", str(place.data / other.folder)),
+            *("evaluate", "--external", str(recipe), "--data", str(place.data / labeled.folder)),
             *("--external-arrays", str(arrays), "--attach", "--names"),
             *("--arrays", str(place.arrays), "--folds", str(place.folds)),
             *("--weights", str(folder)),
@@ -206,8 +207,16 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
     return found
 
 
+def publish_left_out(place: Place) -> None:
+    """Put what the runs without a source reached elsewhere into results/."""
+    for variant, source in VARIANTS.items():
+        if source and (place.weights(variant) / "external").is_dir():
+            for one in sorted((place.weights(variant) / "external").iterdir()):
+                _copy_external(one, RESULTS / "external" / f"{variant}_on_{one.name}")
+
+
 def publish(place: Place) -> None:
-    """Put the results of `all`, and the results elsewhere, into results/, and ship its bundle."""
+    """Put the results of `all` into results/, and ship its bundle."""
     folder = place.weights("all")
     publish_run(NAME, folder, RESULTS, seconds=0.0)
     # As ship writes it: no folder of the machine that trained.
@@ -216,10 +225,6 @@ def publish(place: Place) -> None:
     for name in ELSEWHERE:
         if (folder / "external" / name / "report.json").is_file():
             _copy_external(folder / "external" / name, RESULTS / "external" / name)
-    for variant, source in VARIANTS.items():
-        if source and (place.weights(variant) / "external").is_dir():
-            for one in sorted((place.weights(variant) / "external").iterdir()):
-                _copy_external(one, RESULTS / "external" / f"{variant}_on_{one.name}")
     note = ("--note", str(RESULTS / "LICENSE.md"))
     run_door("ship", "--weights", str(folder), "--out", str(WEIGHTS), *note)
 
@@ -315,7 +320,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             write_json(given.out, found)
     if given.publish:
-        publish(place)
+        publish_left_out(place)
+        if "all" in (given.only or VARIANTS):
+            publish(place)
 
 
 if __name__ == "__main__":

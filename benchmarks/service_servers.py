@@ -27,7 +27,7 @@ from melanoma.scoring.backends.open_members import open_members
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 
-SAME = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
+SAME: dict[str, Any] = {"loop": "asyncio", "http": "h11", "log_level": "warning"}
 
 
 def load_scorer(weights: Path, engine: Engine | None = None) -> Scorer:

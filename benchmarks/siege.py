@@ -92,18 +92,20 @@ class Siege:
         self.tallies.setdefault(kind, Tally()).note(status, seconds)
         return status
 
-    async def again_and_again(self, ask: Callable[[int], Awaitable[int]]) -> None:
+    async def again_and_again(
+        self, ask: Callable[[int], Awaitable[int]], *, first: int = 0, step: int = 1
+    ) -> None:
         """Asks anew when answered, a second later when refused, as Retry-After wishes."""
-        count = 0
+        count = first
         while time.perf_counter() < self.until:
             if await ask(count) == 503:
                 await asyncio.sleep(1)
-            count += 1
+            count += step
 
     async def scores(self, rate: float) -> None:
         """Scores at a fixed rate, whatever becomes of them."""
         requests = [make_request("/predict", [one]) for one in self.photographs]
-        start, tasks = time.perf_counter(), []
+        start, tasks = time.perf_counter(), list[asyncio.Task[int]]()
         while time.perf_counter() < self.until:
             tasks.append(
                 asyncio.create_task(self.ask("score", requests[len(tasks) % len(requests)]))
@@ -157,15 +159,16 @@ class Siege:
             )
         ]
         again = self.again_and_again
+
+        def throw(number: int) -> Awaitable[int]:
+            return self.ask(*bombs[number % len(bombs)], patience=60)
+
         await asyncio.gather(
             self.scores(rate),
             *(again(lambda n: self.ask("lime", lime[n % 3], patience=90)) for _ in range(3)),
             *(again(lambda n: self.ask("gradcam", cam)) for _ in range(2)),
             *(again(lambda n: self.ask("batch", batch, patience=60)) for _ in range(3)),
-            *(
-                again(lambda n, k=k: self.ask(*bombs[(n * BOMBERS + k) % len(bombs)], patience=60))
-                for k in range(BOMBERS)
-            ),
+            *(again(throw, first=k, step=BOMBERS) for k in range(BOMBERS)),
             *(self.drip() for _ in range(SLOW_CLIENTS)),
             *(self.hold() for _ in range(HELD_UPLOADS)),
         )
@@ -270,8 +273,9 @@ def measure(weights: Path, seconds: float) -> dict[str, Any]:
         memory: list[int] = []
         over = threading.Event()
         watch = threading.Thread(target=_watch, args=(process, memory, over))
-        for each in (*workers, watch):
-            each.start()
+        for worker in workers:
+            worker.start()
+        watch.start()
         kinds, looks, idles = load.get(), health.get(), other.get()
         over.set()
         beside.terminate()

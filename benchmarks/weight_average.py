@@ -78,7 +78,7 @@ def measure_set(bundle: Bundle, networks: dict[str, TorchMembers], given: str, m
     frame = table.frame[table.frame["image_name"].isin(array.row_of)].reset_index(drop=True)
     frame = frame.sample(min(most, len(frame)), random_state=0).reset_index(drop=True)
     rows = np.array([array.row_of[n] for n in frame["image_name"]])
-    target = frame["label"].isin(recipe.melanoma).to_numpy(np.int64)
+    target = frame["label"].isin(recipe.melanoma).to_numpy().astype(np.int64)
     groups = join_groups([frame["patient_id"].tolist(), frame["lesion_id"].tolist()])
     shifts = [member.prior_shift for member in bundle.members]
     mean_shift = [np.mean([np.asarray(one) for one in shifts], axis=0)]

@@ -30,18 +30,18 @@ class Scale(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    least: int = Field(1, ge=1)
-    most: int = Field(8, ge=1)
-    cpus: float = Field(1.0, gt=0)
-    gpus: float = Field(0.0, ge=0)
+    least: int = Field(default=1, ge=1)
+    most: int = Field(default=8, ge=1)
+    cpus: float = Field(default=1.0, gt=0)
+    gpus: float = Field(default=0.0, ge=0)
     # In flight a replica on average; beyond it another one is started.
-    target: int = Field(8, ge=1)
+    target: int = Field(default=8, ge=1)
     # What one replica takes at once: fewer than its own queue holds (MELANOMA_QUEUE), so that who
     # waits does so at the proxy, where another replica may take it.
-    ongoing: int = Field(16, ge=1)
-    queued: int = Field(128, ge=0)  # waiting at a proxy; beyond it 503
-    upscale_seconds: float = Field(10.0, ge=0)
-    downscale_seconds: float = Field(300.0, ge=0)
+    ongoing: int = Field(default=16, ge=1)
+    queued: int = Field(default=128, ge=0)  # waiting at a proxy; beyond it 503
+    upscale_seconds: float = Field(default=10.0, ge=0)
+    downscale_seconds: float = Field(default=300.0, ge=0)
 
 
 @serve.ingress()
