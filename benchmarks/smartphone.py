@@ -1,15 +1,17 @@
 """What the shipped bundle says of phone photographs: how many it refuses, and what is left.
 
-    nice python -m benchmarks.smartphone
+    nice python -m benchmarks.smartphone [--data DIR] [--out FILE]
 
 Photographs of ../shared/data/smartphone_pad (PAD-UFES-20, CC BY 4.0, Pacheco et al. 2020), which
-holds no melanoma, by `predict`'s own path on a CPU. It tells how often such a picture is turned
-away, and nothing of how well one is judged. The same pictures stand in benchmarks/novelty.py and
-quality.py, so others may be refused a little less often. Writes results/benchmarks/smartphone.json.
+holds no melanoma, or of DIR (images/, and metadata.csv with img_id and diagnostic), by `predict`'s
+own path on a CPU. It tells how often such a picture is turned away, and nothing of how well one is
+judged. The same pictures stand in benchmarks/novelty.py and quality.py, so others may be refused a
+little less often. Writes results/benchmarks/smartphone.json.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,14 +39,18 @@ SOURCE = (
 
 def main() -> None:
     """Score, count and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
     torch.set_num_threads(1)
     scorer = LocalScorer(open_scorer(WEIGHTS, device=torch.device("cpu")))
-    table = pd.read_csv(DATA / "metadata.csv").set_index("img_id")
-    files = find_images([DATA / "images"], say=print)
+    table = pd.read_csv(given.data / "metadata.csv").set_index("img_id")
+    files = find_images([given.data / "images"], say=print)
     rows = score_files(scorer, files, progress=lambda steps, **_: steps)
     diagnoses = [str(table.loc[Path(row["image_name"]).stem, "diagnostic"]) for row in rows]
     found = {"source": SOURCE, **count(rows, diagnoses), "run": run_facts("smartphone")}
-    write_json(OUT, found)
+    write_json(given.out, found)
     print(found)
 
 
