@@ -8,8 +8,10 @@ One bundle of five members is behind all servers (trained here on phantoms, or -
 server in a process of its own (benchmarks/service_servers.py), one at a time, the load coming from
 this process. Capacity is what a server answers to a fixed number of clients who ask again as soon
 as they are answered. At three times that, requests come at a fixed rate, answered or not, while
-/healthz is asked ten times a second. LitServe is only needed here: pip install litserve; without it
-the script says so and compares the other two. Figures go to results/benchmarks/service*.json.
+/healthz is asked ten times a second. Where the processor multiplies bfloat16, ours is measured in
+it as well; what that rounds depends on what the networks learned, and evaluate tells it. LitServe
+is only needed here: pip install litserve; without it the script says so and compares the others.
+Figures go to results/benchmarks/service*.json.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ import psutil
 from api.settings import Settings
 from benchmarks.facts import run_facts
 from benchmarks.service_bundle import make_bundle
+from benchmarks.service_servers import SERVERS
 from melanoma.data.phantoms.drawing import draw_phantom
+from melanoma.devices import has_bfloat16
 from melanoma.storage import write_json
 
 OUT = Path("results/benchmarks")
@@ -219,7 +223,9 @@ async def measure_server(
 def compare(weights: Path, photographs: Sequence[bytes], *, seconds: float) -> dict[str, Any]:
     """Every server's figures, by its name."""
     found: dict[str, Any] = {}
-    for server in ("ours", "fastapi", "litserve"):
+    for server in SERVERS:
+        if server == "ours_bfloat16" and not has_bfloat16():
+            continue
         if server == "litserve" and importlib.util.find_spec("litserve") is None:
             print("litserve is left out: pip install litserve", file=sys.stderr)
             continue

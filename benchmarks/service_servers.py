@@ -1,18 +1,21 @@
-"""The three servers that benchmarks/service.py compares, each over the same bundle and Scorer.
+"""The servers that benchmarks/service.py compares, each over the same bundle and Scorer.
 
-python -m benchmarks.service_servers ours|fastapi|litserve --weights DIR --port N
+python -m benchmarks.service_servers ours|ours_bfloat16|fastapi|litserve --weights DIR --port N
 
 `fastapi` is the handler that most people write: a plain function, which FastAPI runs in its pool of
 forty threads. `litserve` batches as ours does, with as many photographs and as long a wait. All
-three are run by uvicorn with the same loop and parser; they decode, score and answer by the same
+are run by uvicorn with the same loop and parser; they decode, score and answer by the same
 Scorer. Ours runs its networks on the backend that the service takes by itself, the other two in
 eager torch, as their users do; with MELANOMA_BACKEND=torch what differs is the serving alone.
+`ours_bfloat16` is ours with --precision bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +40,10 @@ def load_scorer(weights: Path, engine: Engine | None = None) -> Scorer:
     return Scorer(bundle, device=device, members=members)
 
 
-def serve_ours(weights: Path, port: int) -> None:
+def serve_ours(weights: Path, port: int, precision: str | None = None) -> None:
     """The service as melanoma.serve runs it."""
-    settings = read_settings(os.environ)
+    environment = {**os.environ, "MELANOMA_PRECISION": precision} if precision else os.environ
+    settings = read_settings(environment)
     app = create_app([load_scorer(weights, settings.engine)], settings)
     uvicorn.run(app, port=port, access_log=False, **SAME)
 
@@ -77,7 +81,12 @@ def serve_litserve(weights: Path, port: int) -> None:
     server.run(host="127.0.0.1", port=port, generate_client_file=False, access_log=False, **SAME)
 
 
-SERVERS = {"ours": serve_ours, "fastapi": serve_fastapi, "litserve": serve_litserve}
+SERVERS: dict[str, Callable[[Path, int], None]] = {
+    "ours": serve_ours,
+    "ours_bfloat16": partial(serve_ours, precision="bfloat16"),
+    "fastapi": serve_fastapi,
+    "litserve": serve_litserve,
+}
 
 
 def main() -> None:
