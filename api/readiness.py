@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from api.error_answers import Refusal
 from melanoma.scoring.bundle.golden import check_golden
+from melanoma.scoring.rounding import precision_note
 from melanoma.scoring.scorer import Scorer
 
 log = logging.getLogger("melanoma.api")
@@ -66,6 +67,8 @@ class Readiness:
         self.bundles[name] = check.says
         if check.holds:
             self._passed.add(id(scorer))
+            if note := precision_note(scorer):
+                log.warning("%s: %s", name, note)
         else:
             log.error("%s: %s; /readyz stays at 503", name, check.says)
 

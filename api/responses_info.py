@@ -94,6 +94,20 @@ class QualityLimitsAnswer(BaseModel):
     held_out: bool
 
 
+class RoundingAnswer(BaseModel):
+    """What scoring in bfloat16 changes, by this backend, on held-out images: see the report.
+    `holds` where no probability moves by more than 0.02 and the AUROC by less than 0.001."""
+
+    backend: str
+    images: int
+    auroc: float | None
+    auroc_change: float | None
+    largest_change: float
+    images_above: int
+    flags_turned: int
+    holds: bool
+
+
 class NoveltyInfo(BaseModel):
     """The score from which a picture is novel, and its verdict unscorable."""
 
@@ -112,7 +126,7 @@ class BundleAnswer(BaseModel):
     trained on drawings: it scores an upload only where ?model= names it. `external` is what it
     reached on sets that it was not trained on, as far as that was measured. `quality` is null of a
     bundle that does not judge photographs, `novelty` of one that was sealed without such a score:
-    then no picture is called novel."""
+    then no picture is called novel. `bfloat16` is null where its rounding was not measured."""
 
     name: str
     version: int
@@ -134,6 +148,7 @@ class BundleAnswer(BaseModel):
     license: str | None
     quality: QualityLimitsAnswer | None
     image_type: ImageType
+    bfloat16: RoundingAnswer | None
     novelty: NoveltyInfo | None
     decoder: int | None
     phantoms: bool

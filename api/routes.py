@@ -33,6 +33,7 @@ from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.render.figures import CHARTS_CSS
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_quality import PictureQuality
+from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.explain.explain_options import PRECISIONS
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.scorer import Scorer
@@ -109,6 +110,7 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,
             "quality": _quality(bundle.report.quality),
+            "bfloat16": _bfloat16(bundle.report.bfloat16),
             "novelty": {"threshold": bundle.novelty.threshold} if bundle.novelty else None,
             "decoder": bundle.decoder,
             "phantoms": bundle.phantoms,
@@ -133,6 +135,10 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
             },
         }
     )
+
+
+def _bfloat16(rounding: Rounding | None) -> dict[str, Any] | None:
+    return {**rounding.model_dump(), "holds": rounding.holds} if rounding else None
 
 
 def _quality(quality: PictureQuality | None) -> dict[str, Any] | None:

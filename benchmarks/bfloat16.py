@@ -5,7 +5,8 @@
 HAM10000's held-out images (../shared/data), each by the one member that was trained without it, as
 it is served: OpenVINO, the bundle's views, its calibration. In float32 and in bfloat16, on the same
 squares. `--every N` takes each N-th image of the shipped model's oof.csv.gz. Writes
-results/benchmarks/bfloat16.json.
+results/benchmarks/bfloat16.json, which benchmarks/reseal_shipped.py seals; of a run of one's own
+`python -m melanoma.evaluate --bfloat16` measures the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ import pandas as pd
 from benchmarks.facts import run_facts
 from benchmarks.shipped import OOF, WEIGHTS
 from melanoma.data.images import Pixels, decode_image
+from melanoma.evaluation.report.schema_rounding import MOST_AUROC, MOST_PROBABILITY
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.rounding import MOST_AUROC, MOST_PROBABILITY, measure_rounding
+from melanoma.scoring.rounding import measure_rounding
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
 
@@ -88,12 +89,13 @@ def main() -> None:
         table["melanoma"].to_numpy(bool),
         melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value,
+        backend=scorers[0].members.backend,
     )
     figures = {
         **run_facts("bfloat16"),
         "openvino": import_openvino().__version__,
         "views": scorers[0].views,
-        **asdict(change),
+        **change.model_dump(),
         "allowed": {"auroc_change": MOST_AUROC, "largest_change": MOST_PROBABILITY},
         "holds": change.holds,
         "worst": _worst(table, found),

@@ -5,10 +5,10 @@
 
 From results/benchmarks: the limits of a photograph's quality, measured on whole photographs
 instead of squares, and what they catch (quality.json), the novelty score with what it says of other
-pictures (novelty.json), what becomes of phone photographs (smartphone.json), and what a context
-stack gave on another set's patients (patient.json). With --left-out what the same training reached
-elsewhere without a source, of a run that benchmarks/second_edition.py trained and scored anew. No
-other number changes, and no weights.
+pictures (novelty.json), what becomes of phone photographs (smartphone.json), what bfloat16 changes
+(bfloat16.json), and what a context stack gave on another set's patients (patient.json). With
+--left-out what the same training reached elsewhere without a source, of a run that
+benchmarks/second_edition.py trained and scored anew. No other number changes, and no weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 
 from benchmarks.shipped import RESULTS, WEIGHTS
-from benchmarks.shipped_parts import novelty, patients, phones, picture_quality
+from benchmarks.shipped_parts import bfloat16, novelty, patients, phones, picture_quality
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import with_words
@@ -44,6 +44,7 @@ def main() -> None:
         "quality": picture_quality(content),
         "novelty": novelty(),
         "phones": phones(),
+        "bfloat16": bfloat16(),
         "patients": patients(),
         # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
         "external_results": tuple(

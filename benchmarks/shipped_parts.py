@@ -1,11 +1,12 @@
-"""What benchmarks found of the shipped model, as its report has it: quality, novelty, phones
-and patients. benchmarks/reseal_shipped.py seals it."""
+"""What benchmarks found of the shipped model, as its report has it: quality, novelty, phones,
+bfloat16 and patients. benchmarks/reseal_shipped.py seals it."""
 
 from __future__ import annotations
 
+import gzip
 import json
 
-from benchmarks.shipped import ROOT
+from benchmarks.shipped import OOF, ROOT
 from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
@@ -17,6 +18,7 @@ from melanoma.evaluation.report.schema_quality import (
     QualityLimits,
     StoppedClass,
 )
+from melanoma.evaluation.report.schema_rounding import Rounding
 
 # Of good photographs in results/benchmarks/quality.json.
 ELSEWHERE = {"isic2017_train": "ISIC 2017, whole frames squashed", "siim2020": "SIIM-ISIC 2020"}
@@ -74,6 +76,14 @@ def novelty() -> NoveltySummary:
     """As python -m benchmarks.novelty measured it, which also wrote the file that is sealed."""
     measured = json.loads((ROOT / "results" / "benchmarks" / "novelty.json").read_text())
     return NoveltySummary.model_validate_json(json.dumps(measured["summary"]))
+
+
+def bfloat16() -> Rounding:
+    """As python -m benchmarks.bfloat16 measured it."""
+    told = json.loads((ROOT / "results" / "benchmarks" / "bfloat16.json").read_text())
+    with gzip.open(OOF) as table:
+        assert told["images"] == sum(1 for _ in table) - 1, "measured on a part of the images"
+    return Rounding(**{name: told[name] for name in Rounding.model_fields})
 
 
 def phones() -> PhonePhotographs:

@@ -217,10 +217,14 @@ def _load_scorer(
     engine: Engine,
 ) -> LocalScorer:
     from melanoma.scoring.files.open_local import open_local
+    from melanoma.scoring.rounding import precision_note
 
-    return open_local(
+    opened = open_local(
         *(folder, device), views=views, threshold=threshold, prevalence=prevalence, engine=engine
     )
+    if note := precision_note(opened.scorer):
+        t.say(f"note: {note}")
+    return opened
 
 
 def _predict_on(

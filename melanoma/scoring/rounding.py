@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from melanoma.types import Flags, Floats
+from melanoma.data.batches import RowSource
+from melanoma.evaluation.report.rounding_words import describe_rounding
+from melanoma.evaluation.report.schema_rounding import MOST_PROBABILITY, Rounding
+from melanoma.scoring.scorer import Scorer
+from melanoma.types import Flags, Floats, Integers
 
-# An answer may move so far and no farther.
-MOST_PROBABILITY, MOST_AUROC = 0.02, 0.001
-
-
-@dataclass(frozen=True)
-class RoundingChange:
-    """Over `images`: the pooled AUROC of melanoma before, its change, the largest change of any
-    class's probability, how many images have one above MOST_PROBABILITY, and how many flags
-    turned."""
-
-    images: int
-    auroc: float
-    auroc_change: float
-    largest_change: float
-    images_above: int
-    flags_turned: int
-
-    @property
-    def holds(self) -> bool:
-        """Whether both changes are within what is promised."""
-        return self.largest_change <= MOST_PROBABILITY and abs(self.auroc_change) < MOST_AUROC
+_BATCH = 64
 
 
 def measure_rounding(
-    exact: Floats, rounded: Floats, positive: Flags, *, melanoma: list[int], threshold: float
-) -> RoundingChange:
+    exact: Floats,
+    rounded: Floats,
+    positive: Flags,
+    *,
+    melanoma: list[int],
+    threshold: float | None,
+    backend: str,
+) -> Rounding:
     """Of (N, C) probabilities before and after; `positive` (N,) are the melanomas, `melanoma` the
-    columns whose sum is their probability.
-
-    Raises ValueError where there is no melanoma, or nothing else.
-    """
-    if positive.all() or not positive.any():
-        raise ValueError("an AUROC needs melanomas and others")
+    columns whose sum is their probability, `threshold` what flags, None where nothing does."""
     before, after = (each[:, melanoma].sum(axis=1) for each in (exact, rounded))
     moved = np.abs(rounded - exact).max(axis=1)
-    first, second = _auroc(before, positive), _auroc(after, positive)
-    return RoundingChange(
+    first = second = None
+    if positive.any() and not positive.all():
+        first, second = _auroc(before, positive), _auroc(after, positive)
+    turned = 0 if threshold is None else ((before >= threshold) != (after >= threshold)).sum()
+    return Rounding(
+        backend=backend,
         images=len(exact),
         auroc=first,
-        auroc_change=second - first,
+        auroc_change=None if first is None or second is None else second - first,
         largest_change=float(moved.max()),
         images_above=int((moved > MOST_PROBABILITY).sum()),
-        flags_turned=int(((before >= threshold) != (after >= threshold)).sum()),
+        flags_turned=int(turned),
     )
+
+
+def score_held_out(scorer: Scorer, source: RowSource, rows: Integers, folds: Integers) -> Floats:
+    """(N, C) probabilities of each of the source's `rows`, (N,), by the member of its fold in
+    `folds`, (N,), as it is served: the bundle's views and calibration. Raises ScoreError."""
+    found = np.zeros((len(rows), len(scorer.bundle.classes)))
+    for fold in np.unique(folds):
+        member, held = scorer.of_fold(int(fold)), np.flatnonzero(folds == fold)
+        for part in np.array_split(held, -(-len(held) // _BATCH)):
+            found[part] = member.member_probabilities(source.rows(rows[part]))[:, 0]
+    return found
+
+
+def precision_note(scorer: Scorer) -> str | None:
+    """What is known of a scorer's bfloat16, in one sentence; None of one in float32."""
+    if scorer.members.precision == "float32":
+        return None
+    measured = scorer.bundle.report.bfloat16
+    if measured is None:
+        return (
+            "bfloat16: what it changes of this bundle's answers was not measured "
+            "(python -m melanoma.evaluate --bfloat16 measures it); it was evaluated in float32"
+        )
+    return f"bfloat16: {describe_rounding(measured)}"
 
 
 def _auroc(scores: Floats, positive: Flags) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from melanoma.devices import Device
 from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.figures import remove_stale
 from melanoma.evaluation.render.report_files import save_report
@@ -26,6 +27,7 @@ from melanoma.workflows.fit_novelty import fit_run_novelty
 from melanoma.workflows.image_flow import count_flow
 from melanoma.workflows.learn_quality import add_quality
 from melanoma.workflows.left_out import left_out_results
+from melanoma.workflows.measure_bfloat16 import attach_bfloat16, require_measurable
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -42,16 +44,20 @@ def evaluate_folds(
     data: Path | None = None,
     arrays: Path | None = None,
     left_out: Sequence[Path] = (),
+    bfloat16: Device | None = None,
     watch: Watch = SILENT,
 ) -> Report:
     """The report of the folds in `folder`, written there with oof.csv, figures and manifest.
 
     `left_out` are runs of the same training without one source, whose results elsewhere it repeats.
+    `bfloat16` is the device on which to measure what scoring in it changes, None not to.
     Its images stand there under digests of their names, unless `names` are asked for. Raises
     FoldError where the table that the folds were made from (in `data`, or where it lay then) has
     changed since, DataError where image files of the array in `arrays` have, if it is the one that
     the folds were trained on.
     """
+    if bfloat16 is not None:
+        require_measurable(recipe, bfloat16)
     trained = finished_folds(recipe, folder, fold_path, allow_missing=allow_missing, watch=watch)
     require_reported(by, with_reference(trained.table.frame))
     require_same_images(trained, data, arrays, watch=watch)
@@ -83,12 +89,17 @@ def evaluate_folds(
     content = add_quality(report.content, trained, arrays, watch=watch)
     report = replace(report, content=with_words(content))  # of what both turn away, too
     tell_dropped_results(folder, watch)
+    if bfloat16 is None:
+        tell_dropped_rounding(folder, watch)
     if alone:
         watch.say(
             "note: no bundle is sealed: photographs cannot be scored without the model of the "
             "embeddings"
         )
     _seal(trained, report, novelty.novelty if novelty else None)
+    if bfloat16 is not None:
+        measured = attach_bfloat16(trained, arrays, device=bfloat16, watch=watch)
+        report = replace(report, content=measured)
     return report
 
 
@@ -105,6 +116,19 @@ def tell_dropped_results(folder: Path, watch: Watch) -> None:
             f"warning: the results elsewhere that were sealed into {folder} ({', '.join(names)}) "
             "are dropped, as they were measured with the bundle from before; measure each again "
             "with --external RECIPE --attach"
+        )
+
+
+def tell_dropped_rounding(folder: Path, watch: Watch) -> None:
+    """Warn of what bfloat16 changes where that was measured of the bundle from before."""
+    try:
+        had = json.loads((folder / "report.json").read_text()).get("bfloat16")
+    except (OSError, ValueError, AttributeError):
+        return  # nothing was reported here
+    if had:
+        watch.say(
+            "warning: what bfloat16 changes is dropped, as it was measured with the bundle from "
+            "before; --bfloat16 measures it again"
         )
 
 

@@ -24,16 +24,16 @@ from melanoma.errors import DataError
 from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
-from melanoma.evaluation.report.external_results import external_result
+from melanoma.evaluation.report.external_results import external_result, with_external
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema_parts import Flow
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.evaluation.scored_images import NO_FOLD
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
-from melanoma.scoring.bundle.external_result import seal_external
 from melanoma.scoring.bundle.golden import require_golden
 from melanoma.scoring.bundle.recalibrated import seal_recalibrated
+from melanoma.scoring.bundle.reseal import reseal
 from melanoma.scoring.external_set import build_external_report, external_rows, score_external
 from melanoma.scoring.files.score_rows import plain_table
 from melanoma.scoring.scorer import Scorer
@@ -157,7 +157,7 @@ def evaluate_external(
     save_report(report, own, folder, card=False)
     if attach:
         result = external_result(report.content, source=recipe.study.source)
-        sealed = seal_external(bundle, result)
+        sealed = reseal(bundle, with_external(bundle.report, result))
         watch.say(f"sealed the result into {weights}, whose digest is now {sealed.digest[:12]}")
     if recalibrate is not None and report.content.external is not None:
         seal_recalibrated(bundle, recalibrate, own, report.content.external)

@@ -18,12 +18,14 @@ from api.responses_info import (
     MetricAnswer,
     QualityLimitsAnswer,
     ReadyAnswer,
+    RoundingAnswer,
 )
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_quality import PictureQuality, QualityLimits
+from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.explain.explain_options import Question
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 
@@ -40,6 +42,11 @@ def test_an_answer_has_every_field_of_the_record_that_it_tells_of(
 ) -> None:
     assert answer.model_fields.keys() == record.model_fields.keys() | beside
     assert beside <= PictureQuality.model_fields.keys()
+
+
+def test_what_bfloat16_changes_is_told_whole_and_whether_it_holds() -> None:
+    assert RoundingAnswer.model_fields.keys() == Rounding.model_fields.keys() | {"holds"}
+    assert isinstance(Rounding.holds, property)
 
 
 def test_a_result_of_a_training_without_a_set_says_so() -> None:

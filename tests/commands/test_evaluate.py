@@ -18,6 +18,7 @@ from melanoma.scoring.bundle.bundle import load_bundle
 Door = Callable[..., Any]
 REFUSED: dict[str, tuple[str, ...]] = {
     "--attach": ("--attach",),
+    "--bfloat16": ("--external", "demo", "--bfloat16"),
     "--left-out": ("--external", "demo", "--left-out", "run"),
     "--pretrained": ("--external", "demo", "--pretrained", "imagenet"),
     "--prevalence 0": ("--prevalence", "0"),

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
+from tiny_bundle import TinyRun
 
+from melanoma.devices import CPU
+from melanoma.evaluation.report.rounding_words import describe_rounding
+from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.backends.backend_catalog import Engine
-from melanoma.scoring.rounding import measure_rounding
+from melanoma.scoring.backends.torch_members import load_members
+from melanoma.scoring.bundle.golden import open_scorer
+from melanoma.scoring.rounding import measure_rounding, precision_note, score_held_out
+
+
+def measure(
+    exact: np.ndarray, rounded: np.ndarray, positive: np.ndarray | None = None, **given: Any
+) -> Rounding:
+    flags = POSITIVE if positive is None else positive
+    return measure_rounding(exact, rounded, flags, backend="torch", **given)
+
 
 POSITIVE = np.arange(60) % 3 == 0
 
@@ -26,7 +44,8 @@ def test_the_changes_are_those_of_the_same_images() -> None:
     rounded[8, 2] -= 0.01
     rounded[9, [1, 3]] += [0.05, -0.05]
     threshold = float(exact[9, 1:3].sum()) + 0.02
-    found = measure_rounding(exact, rounded, POSITIVE, melanoma=[1, 2], threshold=threshold)
+    found = measure(exact, rounded, melanoma=[1, 2], threshold=threshold)
+    assert found.auroc is not None and found.auroc_change is not None
     assert found.largest_change == pytest.approx(0.05)
     assert (found.images, found.images_above, found.flags_turned) == (60, 2, 1)
     before, after = (roc_auc_score(POSITIVE, each[:, 1:3].sum(axis=1)) for each in (exact, rounded))
@@ -36,11 +55,49 @@ def test_the_changes_are_those_of_the_same_images() -> None:
     assert not found.holds
 
 
-def test_what_is_equal_holds_and_one_class_alone_has_no_auroc() -> None:
+def test_what_is_equal_holds_and_without_melanomas_there_is_no_auroc() -> None:
     exact = _draw()
-    assert measure_rounding(exact, exact, POSITIVE, melanoma=[1], threshold=0.5).holds
-    with pytest.raises(ValueError, match="needs melanomas and others"):
-        measure_rounding(exact, exact, POSITIVE & False, melanoma=[1], threshold=0.5)
+    assert measure(exact, exact, melanoma=[1], threshold=0.5).holds
+    none = measure(exact, exact, POSITIVE & False, melanoma=[], threshold=None)
+    assert (none.auroc, none.auroc_change, none.flags_turned) == (None, None, 0)
+    assert none.holds
+    moved = exact + np.array([0.021, 0, 0, 0])
+    assert not measure(exact, moved, POSITIVE & False, melanoma=[], threshold=None).holds
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, "within 0.02 and 0.001 of AUROC"),
+        ({"largest_change": 0.0201}, "too much (0.02, 0.001 of AUROC): score in float32"),
+        ({"auroc_change": -0.001}, "too much"),
+        ({"auroc": None, "auroc_change": None}, "by more than 0.02); flags turned: 3"),
+    ],
+)
+def test_the_sentence_says_whether_it_is_too_much(change: dict[str, float], says: str) -> None:
+    values = {"backend": "torch", "images": 1200, "auroc": 0.9, "auroc_change": -0.0009}
+    values |= {"largest_change": 0.02, "images_above": 0, "flags_turned": 3, **change}
+    assert says in describe_rounding(Rounding.model_validate(values))
+
+
+def test_each_image_is_scored_by_the_member_of_its_fold_alone(trained: TinyRun) -> None:
+    scorer = open_scorer(trained.folder)
+    rows, folds = np.array([5, 0, 7, 2, 9]), np.array([1, 0, 1, 1, 0])
+    found = score_held_out(scorer, trained.array, rows, folds)
+    every = scorer.member_probabilities(trained.array.rows(rows))
+    assert np.allclose(found, every[np.arange(5), folds], atol=1e-6)
+    assert not np.allclose(every[:, 0], every[:, 1], atol=1e-3), "two members that differ"
+
+
+def test_who_scores_in_bfloat16_is_told_what_is_known_of_it(trained: TinyRun) -> None:
+    scorer = open_scorer(trained.folder)
+    assert precision_note(scorer) is None
+    half = scorer.on(load_members(scorer.bundle, CPU).in_precision(torch.bfloat16))
+    assert "was not measured" in str(precision_note(half))
+    known = measure(_draw(), _draw(), melanoma=[1], threshold=0.5)
+    report = scorer.bundle.report.model_copy(update={"bfloat16": known})
+    half.bundle = replace(scorer.bundle, report=report)
+    assert "on 60 held-out images a probability changes by 0.000" in str(precision_note(half))
 
 
 @pytest.mark.parametrize("backend", ["auto", "openvino", "torch"])

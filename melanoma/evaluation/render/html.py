@@ -26,6 +26,7 @@ from melanoma.evaluation.number_format import (
     short_source,
 )
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
+from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     Confusion,
@@ -121,6 +122,7 @@ def environment() -> Environment:
         "metric_name": metric_title,
         "count": "{:,}".format,
         "source_line": describe_source_line,
+        "rounding": describe_rounding,
     }
     made.globals |= {
         "share": share,

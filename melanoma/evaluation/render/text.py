@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import percent
+from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_points import NoveltyLine
@@ -27,6 +28,7 @@ def report_lines(content: ReportContent) -> list[str]:
         *_other_cancers(content),
         *_novelty(content),
         *_sets(content),
+        *_bfloat16(content),
         *_elsewhere(content),
         *external_lines(content.external_results),
         *_external(content),
@@ -179,6 +181,10 @@ def _novelty(content: ReportContent) -> list[str]:
     if novelty.elsewhere:
         lines.append(f"of photographs from elsewhere: {_novel(novelty.elsewhere)}")
     return lines
+
+
+def _bfloat16(content: ReportContent) -> list[str]:
+    return [f"in bfloat16, {describe_rounding(content.bfloat16)}"] if content.bfloat16 else []
 
 
 def _novel(lines: Sequence[NoveltyLine]) -> str:

@@ -154,7 +154,7 @@ def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
         raise RecipeError("--prevalence: the recipe names no melanoma class")
     points = describe_elsewhere(content.thresholds, trained=trained, prevalence=prevalence)
     retargeted = Retargeted(prevalence=prevalence, thresholds=points)
-    return with_words(content.model_copy(update={"retargeted": retargeted}))
+    return with_words(content.model_copy(update={"retargeted": retargeted, "bfloat16": None}))
 
 
 def with_words(content: ReportContent) -> ReportContent:

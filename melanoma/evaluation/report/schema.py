@@ -41,6 +41,7 @@ from melanoma.evaluation.report.schema_points import (
     PredictionSets,
 )
 from melanoma.evaluation.report.schema_quality import PhonePhotographs, PictureQuality
+from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.recipe.sections import ImageType
 from melanoma.storage import write_json
 
@@ -177,6 +178,7 @@ class ReportContent(Part):
     quality: PictureQuality | None = None  # null where the training images were not at hand
     novelty: NoveltySummary | None = None  # where none was fitted
     phones: PhonePhotographs | None = None  # where none were tried
+    bfloat16: Rounding | None = None  # null where evaluate was not asked to measure it
     calibration: CalibrationSummary
     curves: Curves | None
     operating_curve: OperatingCurve | None = None  # reports from before it have none

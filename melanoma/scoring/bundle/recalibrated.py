@@ -34,7 +34,7 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         intercept=fit["intercept"],
         prevalence=fit["prevalence"],
     )
-    report = bundle.report.model_copy(update={"recalibrated": recalibrated})
+    report = bundle.report.model_copy(update={"recalibrated": recalibrated, "bfloat16": None})
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     with new_folder(folder) as stage:
         for file in manifest["sha256"]:

@@ -10,11 +10,11 @@ import pytest
 
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.render.text import report_lines
-from melanoma.evaluation.report.external_results import external_result
+from melanoma.evaluation.report.external_results import external_result, with_external
 from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.scoring.bundle.external_result import seal_external
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.reseal import reseal
 from melanoma.scoring.files.score_files import LocalScorer
 from melanoma.scoring.files.spoken import common_lines
 from melanoma.scoring.scorer import Scorer
@@ -36,6 +36,10 @@ RESULT = ExternalResult(
     specificity=Measured(value=0.673, low=0.632, high=0.714),
     warnings=("half of them are melanomas",),
 )
+
+
+def seal_external(bundle: Bundle, result: ExternalResult) -> Bundle:
+    return reseal(bundle, with_external(bundle.report, result))
 
 
 def test_it_stands_wherever_the_bundles_own_figures_do(copied: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sealing an external result into a bundle: its report, page and card then say it as well."""
+"""A sealed bundle with another report: its page and card then say it as well."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import json
 
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
-from melanoma.evaluation.report.external_results import with_external
-from melanoma.evaluation.report.schema import ExternalResult
+from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
 from melanoma.scoring.bundle.staging import MANIFEST, commit, staging
 from melanoma.storage import sha256_of, write_json, write_text
 from melanoma.training.run.run_folder import hold, read_recipe
 
 
-def seal_external(bundle: Bundle, result: ExternalResult) -> Bundle:
-    """The same bundle in the same folder with the result in it: the weights, the calibration and
+def reseal(bundle: Bundle, report: ReportContent) -> Bundle:
+    """The same bundle in the same folder with the report in it: the weights, the calibration and
     the thresholds stay, its digest is another. Raises StorageError where the folder is in use."""
     folder, recipe = bundle.folder, read_recipe(bundle.folder)
-    report = with_external(bundle.report, result)
     manifest = json.loads((folder / MANIFEST).read_text())
     with hold(folder, needed=0), staging(folder) as stage:
         write_json(stage / "report.json", report.model_dump(mode="json"))
