@@ -31,6 +31,7 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks.door import run_door
 from benchmarks.facts import run_facts
 from melanoma.data.readers.labels import HAM10000_CLASSES
+from melanoma.devices import has_bfloat16
 from melanoma.evaluation.score_table import OUT_OF_FOLD
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
@@ -51,6 +52,7 @@ class Run:
     folds: tuple[str, ...] = ("all",)
     shuffled: bool = False  # folds of images, whatever lesion they show: a fault, to measure it
     name: str | None = None  # of the recipe, where it is not the run's
+    bfloat16: bool = False  # measure what it changes, where the processor multiplies it
 
 
 # Where ImageNet's weights are not at hand, a recipe starts from nothing, and says so.
@@ -175,6 +177,14 @@ RUNS: dict[str, Run] = {
         name="dermnet_on_ham10000_folders",
     ),
     "siim_mobilenet": Run("siim_mobilenet", "siim"),
+    # The main system's network, as far as two cores train it in minutes.
+    "siim_seresnext50_again": Run(
+        "siim_seresnext50",
+        "siim",
+        (_SCRATCH, _FEW_EPOCHS),
+        name="siim_seresnext50",
+        bfloat16=True,
+    ),
     # Since flips and the transposition are drawn each by itself (28 November 2026).
     "siim_mobilenet_again": Run("siim_mobilenet", "siim", name="siim_mobilenet"),
     "siim_lite0": Run("siim_mobilenet", "siim", ("model.backbone=efficientnet_lite0", *_LITE)),
@@ -267,7 +277,8 @@ def reference(name: str, *, shared: Path, work: Path, results: Path) -> dict[str
         run_door("train", "--fold", fold, *places, *leak)
     missing = [] if run.folds == ("all",) else ["--allow-missing"]
     # The data sets are public, and so are their images' names.
-    run_door("evaluate", "--names", *places, *missing)
+    more = ["--bfloat16"] if run.bfloat16 and has_bfloat16() else []
+    run_door("evaluate", "--names", *places, *missing, *more)
     return publish(name, weights, results / name, seconds=time.monotonic() - start)
 
 
