@@ -117,6 +117,20 @@ def test_the_readme_says_of_the_shipped_model_what_its_report_says() -> None:
     assert said_in(row) == figures_of(shipped.NAME)
 
 
+@pytest.mark.parametrize(
+    "folder", sorted((shipped.RESULTS / "external").glob("without_*")), ids=lambda path: path.name
+)
+def test_what_is_said_of_elsewhere_is_what_its_report_says(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    auroc = report["metrics"]["auroc"]
+    said = "{value:.3f}{} ({low:.3f} to {high:.3f})"
+    assert said.format("", **auroc) in README
+    (row,) = [line for line in RESULTS.splitlines() if f"external/{folder.name}/)" in line]
+    assert said.format("**", **auroc) in row
+    sealed = json.loads((shipped.WEIGHTS / "report.json").read_text())["external_results"]
+    assert auroc in [one["auroc"] for one in sealed if one["without"]]
+
+
 def test_the_page_of_costs_is_of_the_measured_points() -> None:
     text = cost_page.PAGE.read_text()
     assert cost_page.with_tables(text) == text, "run python -m benchmarks.cost_page"
