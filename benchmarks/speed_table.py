@@ -60,12 +60,12 @@ def service(found: Facts) -> Rows:
     for part, what in (("capacity", "8 clients"), ("three_times", "three times its capacity")):
         ours = found["ours"][part]
         said = f"{ours['answers_per_second']:.1f} answers a second"
-        if "healthz" in ours:
-            health = ours["healthz"]
-            said += f", `/healthz` p95 {health['p95']:.0f} ms, at most {health['most']:.0f}"
         if "ours_bfloat16" in found:
             faster = found["ours_bfloat16"][part]["answers_per_second"]
             said += f", {faster:.1f} in bfloat16"
+        if "healthz" in ours:
+            health = ours["healthz"]
+            said += f", `/healthz` p95 {health['p95']:.0f} ms, at most {health['most']:.0f}"
         for name, theirs in present.items():
             said += f"; {name} {theirs[part]['answers_per_second']:.1f}"
         yield f"{_BUNDLES.get(found['bundle'], found['bundle'])} behind HTTP, {what}", said
