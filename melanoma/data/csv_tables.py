@@ -9,6 +9,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -75,7 +76,10 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
 def _without_header(text: str) -> str:
     """A hint where the first line is a row: a cell of it has the letters of the cell below it, and
     other digits."""
-    lines = [line for line in csv.reader(io.StringIO(text)) if line][:2]
+    try:
+        lines = list(islice(filter(None, csv.reader(io.StringIO(text))), 2))
+    except csv.Error:
+        return ""
     for name, below in zip(*lines, strict=False) if len(lines) == 2 else ():
         shapes = {_DIGITS.sub("0", cell) for cell in (name, below)}
         if _DIGITS.search(name) and len(shapes) == 1:

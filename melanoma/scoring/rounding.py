@@ -1,14 +1,21 @@
-"""What a faster precision changes: the same images scored twice, and how far apart."""
+"""What a faster precision changes: the same images scored twice, and how far apart.
+
+Nothing here imports torch: a service that another backend runs says what is known without it.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from melanoma.data.batches import RowSource
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema_rounding import MOST_PROBABILITY, Rounding
 from melanoma.scoring.scorer import Scorer
 from melanoma.types import Flags, Floats, Integers
+
+if TYPE_CHECKING:
+    from melanoma.data.batches import RowSource
 
 _BATCH = 64
 
