@@ -217,14 +217,11 @@ def _load_scorer(
     engine: Engine,
 ) -> LocalScorer:
     from melanoma.scoring.files.open_local import open_local
-    from melanoma.scoring.rounding import precision_note
 
-    opened = open_local(
-        *(folder, device), views=views, threshold=threshold, prevalence=prevalence, engine=engine
+    where = (folder, device, t.say)
+    return open_local(
+        *where, views=views, threshold=threshold, prevalence=prevalence, engine=engine
     )
-    if note := precision_note(opened.scorer):
-        t.say(f"note: {note}")
-    return opened
 
 
 def _predict_on(

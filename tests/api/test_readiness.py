@@ -9,12 +9,16 @@ import threading
 
 import httpx
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from tiny_service import refused
 
 from api import explanation_costs
 from api.app import create_app
 from api.settings import Settings
+from melanoma.devices import CPU
+from melanoma.evaluation.report.schema_rounding import Rounding
+from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.scorer import Scorer
 
 
@@ -46,6 +50,24 @@ def test_a_service_whose_scores_are_others_than_sealed_is_not_ready_and_gives_no
         refused(client.post("/predict?model=other", files=files), 503, "not_ready")
         assert client.post("/predict?model=tiny", files=files).status_code == 200
     assert "other: the golden logits differ" in caplog.text
+
+
+def test_scores_in_bfloat16_are_told_of_in_the_log_and_in_info(scorer, caplog):
+    half = scorer.on(load_members(scorer.bundle, CPU).in_precision(torch.bfloat16))
+    with TestClient(create_app([half], Settings())) as client:
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/info").json()["models"][0]["bfloat16"] is None
+    assert (
+        "tiny: bfloat16: what it changes of this bundle's answers was not measured" in caplog.text
+    )
+    changes = {"backend": "torch", "images": 80, "auroc": 0.9, "auroc_change": -0.002}
+    changes |= {"largest_change": 0.01, "images_above": 0, "flags_turned": 2}
+    measured = Rounding.model_validate(changes)
+    report = scorer.bundle.report.model_copy(update={"bfloat16": measured})
+    half.bundle = dataclasses.replace(scorer.bundle, report=report)
+    with TestClient(create_app([half], Settings())) as client:
+        assert client.get("/info").json()["models"][0]["bfloat16"] == {**changes, "holds": False}
+    assert "tiny: bfloat16: on 80 held-out images a probability changes by 0.010" in caplog.text
 
 
 def test_after_sigterm_it_is_no_longer_ready_and_the_servers_own_handler_is_called(scorer):

@@ -41,3 +41,17 @@ def test_a_folder_without_a_bundle_and_a_device_that_is_none_are_refused(
         open_local(tmp_path, "cpu", **NOTHING)
     with pytest.raises(RecipeError, match="abacus"):
         open_local(bundle_folder, "abacus", **NOTHING)
+
+
+def test_who_asks_for_bfloat16_is_told_what_is_known_of_it(
+    bundle_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("melanoma.devices.has_bfloat16", lambda: True)
+    said: list[str] = []
+    open_local(bundle_folder, "cpu", said.append, **NOTHING)
+    assert said == []
+    open_local(
+        bundle_folder, "cpu", said.append, **NOTHING | {"engine": Engine("torch", "bfloat16")}
+    )
+    assert len(said) == 1
+    assert said[0].startswith("note: bfloat16: what it changes of this bundle's answers was not")
