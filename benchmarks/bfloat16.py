@@ -12,7 +12,6 @@ results/benchmarks/bfloat16.json, which benchmarks/reseal_shipped.py seals; of a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,29 +26,27 @@ from melanoma.evaluation.report.schema_rounding import MOST_AUROC, MOST_PROBABIL
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.bundle.golden import open_scorer
+from melanoma.scoring.held_out import score_held_out
 from melanoma.scoring.rounding import measure_rounding
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
-_BATCH = 64
 
 
-def probabilities(
-    scorers: list[Scorer], files: list[Path], folds: np.ndarray
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Rows, and their (B, C) probabilities by each scorer's member of their fold."""
-    with ThreadPoolExecutor(2) as pool:
+class Photographs:
+    """Rows that are photographs, squared as the scorer's bundle wants them."""
 
-        def read(path: Path) -> Pixels:
-            return scorers[0].square(decode_image(path.read_bytes()).pixels)
+    def __init__(self, files: list[Path], scorer: Scorer) -> None:
+        self.files, self.scorer = files, scorer
 
-        for fold in np.unique(folds):
-            rows, alone = np.flatnonzero(folds == fold), [one.of_fold(fold) for one in scorers]
-            for part in np.array_split(rows, -(-len(rows) // _BATCH)):
-                squares = np.stack(list(pool.map(read, [files[row] for row in part])))
-                yield part, [one.member_probabilities(squares)[:, 0] for one in alone]
+    def rows(self, rows: np.ndarray) -> Pixels:
+        with ThreadPoolExecutor(2) as pool:
+            return np.stack(list(pool.map(self._square, rows)))
+
+    def _square(self, row: int) -> Pixels:
+        return self.scorer.square(decode_image(self.files[row].read_bytes()).pixels)
 
 
 def _worst(table: pd.DataFrame, found: np.ndarray) -> list[dict[str, Any]]:
@@ -79,9 +76,9 @@ def main() -> None:
     kinds = ("float32", "bfloat16")
     scorers = [open_scorer(WEIGHTS, engine=Engine("openvino", kind)) for kind in kinds]
     bundle = scorers[0].bundle
-    found = np.zeros((2, len(files), len(bundle.classes)))
-    for rows, answers in probabilities(scorers, files, table["fold"].to_numpy(np.int64)):
-        found[:, rows] = answers
+    source, rows = Photographs(files, scorers[0]), np.arange(len(files))
+    folds = table["fold"].to_numpy(np.int64)
+    found = np.stack([score_held_out(one, source, rows, folds) for one in scorers])
     assert bundle.threshold is not None
     change = measure_rounding(
         found[0],

@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("images", type=Path)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--count", type=int, default=8)
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     files = sorted(options.images.resolve().rglob("*.jpg"))
     files = files[:: max(1, len(files) // options.count)][: options.count]
@@ -138,7 +139,7 @@ def main() -> int:
             script = write_script(folder, "by_transformers.py", TRANSFORMERS)
             rows = apart(script, str(hub), *squares)
             found["largest_difference_transformers_first_member"] = largest(rows, by_member[:, 0])
-    write_json(OUT, {**run_facts("exports"), **found})
+    write_json(options.out, {**run_facts("exports"), **found})
     print(found)
     return int(max(v for k, v in found.items() if k.startswith("largest")) > MOST_DIFFERENCE)
 

@@ -1,4 +1,4 @@
-"""Embeddings of held-out images: each by the member that never saw it."""
+"""Embeddings and scores of held-out images: each by the member that never saw it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy.typing as npt
 from melanoma.data.batches import RowSource
 from melanoma.errors import ScoreError
 from melanoma.scoring.members import Members
+from melanoma.scoring.scorer import Scorer
+from melanoma.types import Floats, Integers
 
 HalfFloats: TypeAlias = npt.NDArray[np.float16]
-_BATCH = 32
+_BATCH, _SCORED_AT_ONCE = 32, 64
 
 
 def embed_held_out(
@@ -48,5 +50,16 @@ def embed_held_out(
     return embeddings
 
 
-def _batches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:
-    return np.array_split(rows, -(-len(rows) // _BATCH))
+def score_held_out(scorer: Scorer, source: RowSource, rows: Integers, folds: Integers) -> Floats:
+    """(N, C) probabilities of each of the source's `rows`, (N,), by the member of its fold in
+    `folds`, (N,), as it is served: the bundle's views and calibration. Raises ScoreError."""
+    found = np.zeros((len(rows), len(scorer.bundle.classes)))
+    for fold in np.unique(folds):
+        member = scorer.of_fold(int(fold))
+        for part in _batches(np.flatnonzero(folds == fold), _SCORED_AT_ONCE):
+            found[part] = member.member_probabilities(source.rows(rows[part]))[:, 0]
+    return found
+
+
+def _batches(rows: Integers, size: int = _BATCH) -> Sequence[Integers]:
+    return np.array_split(rows, -(-len(rows) // size))

@@ -5,19 +5,12 @@ Nothing here imports torch: a service that another backend runs says what is kno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema_rounding import MOST_PROBABILITY, Rounding
 from melanoma.scoring.scorer import Scorer
-from melanoma.types import Flags, Floats, Integers
-
-if TYPE_CHECKING:
-    from melanoma.data.batches import RowSource
-
-_BATCH = 64
+from melanoma.types import Flags, Floats
 
 
 def measure_rounding(
@@ -46,17 +39,6 @@ def measure_rounding(
         images_above=int((moved > MOST_PROBABILITY).sum()),
         flags_turned=int(turned),
     )
-
-
-def score_held_out(scorer: Scorer, source: RowSource, rows: Integers, folds: Integers) -> Floats:
-    """(N, C) probabilities of each of the source's `rows`, (N,), by the member of its fold in
-    `folds`, (N,), as it is served: the bundle's views and calibration. Raises ScoreError."""
-    found = np.zeros((len(rows), len(scorer.bundle.classes)))
-    for fold in np.unique(folds):
-        member, held = scorer.of_fold(int(fold)), np.flatnonzero(folds == fold)
-        for part in np.array_split(held, -(-len(held) // _BATCH)):
-            found[part] = member.member_probabilities(source.rows(rows[part]))[:, 0]
-    return found
 
 
 def precision_note(scorer: Scorer) -> str | None:

@@ -14,7 +14,8 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.backends.backend_catalog import PRECISIONS, Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.bundle.reseal import reseal
-from melanoma.scoring.rounding import measure_rounding, score_held_out
+from melanoma.scoring.held_out import score_held_out
+from melanoma.scoring.rounding import measure_rounding
 from melanoma.types import Floats
 from melanoma.workflows.embed_held_out import trained_array
 from melanoma.workflows.finished import FinishedFolds

@@ -17,7 +17,8 @@ from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.rounding import measure_rounding, precision_note, score_held_out
+from melanoma.scoring.held_out import score_held_out
+from melanoma.scoring.rounding import measure_rounding, precision_note
 
 
 def measure(

@@ -17,7 +17,7 @@ from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.scoring.backends.backend_catalog import PRECISIONS, Engine
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.rounding import score_held_out
+from melanoma.scoring.held_out import score_held_out
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.measure_bfloat16 import require_measurable
 from melanoma.workflows.watch import SILENT
