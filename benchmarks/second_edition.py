@@ -39,6 +39,7 @@ from melanoma.evaluation.metrics.probability_scores import expected_calibration_
 from melanoma.evaluation.prevalence import retarget
 from melanoma.recipe.overrides import load_recipe
 from melanoma.storage import sha256_of, write_json, write_text
+from melanoma.types import Floats, Integers
 
 CONFIG = ROOT / "configs" / f"{NAME}.yaml"
 # Chosen with a look at the held-out images of fold 1 and at the SIIM sample: .5 ranked the former a
@@ -293,9 +294,12 @@ def _ece_at_own_share(report: dict[str, Any], path: Path) -> float:
     table = pd.read_csv(path)
     melanoma = table["melanoma" if "melanoma" in table else "target"].to_numpy(np.int64)
     trained = report["calibration"]["prevalence"]
-    moved = retarget(
-        table["prob"].to_numpy(np.float64), trained=trained, wanted=float(melanoma.mean())
-    )
+    return ece_at_share(melanoma, table["prob"].to_numpy(np.float64), trained=trained)
+
+
+def ece_at_share(melanoma: Integers, prob: Floats, *, trained: float) -> float:
+    """Of probabilities moved from the share that they were `trained` on to the images' own."""
+    moved = retarget(prob, trained=trained, wanted=float(melanoma.mean()))
     return float(expected_calibration_error(melanoma, moved)(np.ones((1, len(moved))))[0])
 
 
