@@ -56,7 +56,7 @@ class Fifths:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.data = place.work / "source_folds"
-        arrays, folds = place.work / f"arrays_{SOURCE}", place.work / "folds" / "isic2017.csv"
+        arrays, folds = place.work / "arrays_source_folds", place.work / "folds" / "isic2017.csv"
         given = ("--config", str(RECIPE), "--data", str(place.data / SOURCE))
         if not folds.is_file():
             run_door("prepare", *given, "--arrays", str(arrays))
