@@ -72,18 +72,21 @@ class Fifths:
         name = f"{SOURCE}_but_{fold}"
         folder = self.data / name
         folder.mkdir(parents=True, exist_ok=True)
-        for link, target in (
-            (folder / "images", self.place.data / SOURCE / "images"),
-            (self.data / "ham10000", self.place.data / "ham10000"),
-            (self.data / "siim2020_test", self.place.data / "siim2020_test"),
-        ):
-            if not link.is_symlink():
-                link.symlink_to(target.resolve())
+        _link(self.place.data / SOURCE / "images", folder / "images")
+        for other in ("ham10000", "siim2020_test"):
+            (self.data / other).mkdir(exist_ok=True)
+            for entry in (self.place.data / other).iterdir():
+                _link(entry, self.data / other / entry.name)
         frame = self.table.frame
         gone = frame.loc[frame["fold"] == fold, "image_name"]
         rows = pd.read_csv(self.place.data / SOURCE / "metadata.csv")
         rows[~rows["image_id"].isin(set(gone))].to_csv(folder / "metadata.csv", index=False)
         return name
+
+
+def _link(target: Path, link: Path) -> None:
+    if not link.is_symlink():
+        link.symlink_to(target.resolve())
 
 
 def train(fifths: Fifths, fold: int, name: str, settings: Sequence[str]) -> Path:
