@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,13 @@ def source_folder(arrays: Path, source: Source) -> Path:
     return arrays / "sources" / source.name
 
 
+def find_folder(data: Path, source: Source) -> Path:
+    """Where a source's table lies. A data folder that is a link has its neighbors where the link
+    lies; where there is no such folder, beside what it links to."""
+    as_named, beside_target = Path(os.path.normpath(data / source.place)), data / source.place
+    return beside_target if beside_target.is_dir() and not as_named.is_dir() else as_named
+
+
 def open_sources(
     recipe: Recipe, data: Path, arrays: Path, *, dry_run: bool = False, watch: Watch = SILENT
 ) -> list[SourceTable]:
@@ -44,7 +52,7 @@ def open_sources(
     no longer what was frozen, or for neither.
     """
     return [
-        _open(recipe, source, data / source.place, arrays, dry_run=dry_run, watch=watch)
+        _open(recipe, source, find_folder(data, source), arrays, dry_run=dry_run, watch=watch)
         for source in recipe.data.sources
     ]
 

@@ -15,7 +15,7 @@ from melanoma.errors import DataError
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.workflows.audit import audit_fold_file, look_at
-from melanoma.workflows.fold_sources import open_sources, source_folder
+from melanoma.workflows.fold_sources import find_folder, open_sources, source_folder
 from melanoma.workflows.train import select_folds
 from melanoma.workflows.watch import Watch
 
@@ -119,3 +119,18 @@ def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_
     shutil.rmtree(arrays)
     with pytest.raises(DataError, match="source year: "):
         open_sources(recipe_of(), home / "own", arrays)
+
+
+def test_the_neighbors_of_a_link_are_where_it_lies(folders: Path, tmp_path: Path) -> None:
+    """A data folder on another disk, linked to: DIR/own/.. would be that disk's."""
+    (tmp_path / "own").symlink_to(folders / "own")
+    source = recipe_of().data.sources[0]
+    assert find_folder(tmp_path / "own", source).samefile(folders / "year")  # the only one there
+    (tmp_path / "year").mkdir()
+    assert find_folder(tmp_path / "own", source) == tmp_path / "year"
+    assert find_folder(folders / "own", source) == folders / "year"
+
+
+def test_a_source_that_is_nowhere_is_named_where_one_would_put_it(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    assert find_folder(tmp_path / "own", recipe_of().data.sources[0]) == tmp_path / "year"
