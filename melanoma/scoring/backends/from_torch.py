@@ -12,6 +12,7 @@ from melanoma.data.transforms import to_tensor
 from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.seed_mean import Network, single_networks
 from melanoma.scoring.backends.core import import_openvino
+from melanoma.scoring.backends.exact_stem import keep_stem_exact
 from melanoma.scoring.backends.torch_members import TorchMembers
 
 
@@ -35,7 +36,7 @@ def from_torch(members: TorchMembers, *, size: int) -> dict[int, Any]:
                 wrapped, squares, check_trace=False
             )
             model = openvino.convert_model(traced, example_input=squares, input=[shape])
-        models[fold] = model
+        models[fold] = keep_stem_exact(model)
     return models
 
 
