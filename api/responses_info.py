@@ -103,6 +103,7 @@ class RoundingAnswer(BaseModel):
     auroc: float | None
     auroc_change: float | None
     largest_change: float
+    member_change: float | None
     images_above: int
     flags_turned: int
     holds: bool

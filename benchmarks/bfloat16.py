@@ -2,11 +2,11 @@
 
     python -m benchmarks.bfloat16 [--every 5]
 
-HAM10000's held-out images (../shared/data), each by the one member that was trained without it, as
-it is served: OpenVINO, the bundle's views, its calibration. In float32 and in bfloat16, on the same
-squares. `--every N` takes each N-th image of the shipped model's oof.csv.gz. Writes
-results/benchmarks/bfloat16.json, which benchmarks/reseal_shipped.py seals; of a run of one's own
-`python -m melanoma.evaluate --bfloat16` measures the same.
+HAM10000's held-out images (../shared/data) by all members, as they are served: OpenVINO, the
+bundle's views, its calibration; the AUROC is of each image's member that was trained without it. In
+float32 and in bfloat16, on the same squares. `--every N` takes each N-th image of the shipped
+model's oof.csv.gz. Writes results/benchmarks/bfloat16.json, which benchmarks/reseal_shipped.py
+seals; of a run of one's own `python -m melanoma.evaluate --bfloat16` measures the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from melanoma.evaluation.report.schema_rounding import MOST_AUROC, MOST_PROBABIL
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.core import import_openvino
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.held_out import score_held_out
+from melanoma.scoring.held_out import score_by_all
 from melanoma.scoring.rounding import measure_rounding
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import write_json
@@ -78,11 +78,12 @@ def main() -> None:
     bundle = scorers[0].bundle
     source, rows = Photographs(files, scorers[0]), np.arange(len(files))
     folds = table["fold"].to_numpy(np.int64)
-    found = np.stack([score_held_out(one, source, rows, folds) for one in scorers])
+    found = np.stack([score_by_all(one, source, rows) for one in scorers])
     assert bundle.threshold is not None
     change = measure_rounding(
         found[0],
         found[1],
+        np.searchsorted(scorers[0].members.folds, folds),
         table["melanoma"].to_numpy(bool),
         melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value,
@@ -95,7 +96,7 @@ def main() -> None:
         **change.model_dump(),
         "allowed": {"auroc_change": MOST_AUROC, "largest_change": MOST_PROBABILITY},
         "holds": change.holds,
-        "worst": _worst(table, found),
+        "worst": _worst(table, found.mean(axis=2)),
     }
     write_json(given.out, figures)
     print(figures)

@@ -1,4 +1,4 @@
-"""Embeddings and scores of held-out images: each by the member that never saw it."""
+"""Embeddings and scores of held-out images, by the member that never saw them or by all."""
 
 from __future__ import annotations
 
@@ -50,15 +50,11 @@ def embed_held_out(
     return embeddings
 
 
-def score_held_out(scorer: Scorer, source: RowSource, rows: Integers, folds: Integers) -> Floats:
-    """(N, C) probabilities of each of the source's `rows`, (N,), by the member of its fold in
-    `folds`, (N,), as it is served: the bundle's views and calibration. Raises ScoreError."""
-    found = np.zeros((len(rows), len(scorer.bundle.classes)))
-    for fold in np.unique(folds):
-        member = scorer.of_fold(int(fold))
-        for part in _batches(np.flatnonzero(folds == fold), _SCORED_AT_ONCE):
-            found[part] = member.member_probabilities(source.rows(rows[part]))[:, 0]
-    return found
+def score_by_all(scorer: Scorer, source: RowSource, rows: Integers) -> Floats:
+    """(N, K, C) probabilities of each of the source's `rows`, (N,), by every member, as they are
+    served: the bundle's views and calibration. Raises ScoreError."""
+    parts = _batches(rows, _SCORED_AT_ONCE)
+    return np.concatenate([scorer.member_probabilities(source.rows(part)) for part in parts])
 
 
 def _batches(rows: Integers, size: int = _BATCH) -> Sequence[Integers]:

@@ -10,34 +10,38 @@ import numpy as np
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema_rounding import MOST_PROBABILITY, Rounding
 from melanoma.scoring.scorer import Scorer
-from melanoma.types import Flags, Floats
+from melanoma.types import Flags, Floats, Integers
 
 
 def measure_rounding(
     exact: Floats,
     rounded: Floats,
+    own: Integers,
     positive: Flags,
     *,
     melanoma: list[int],
     threshold: float | None,
     backend: str,
 ) -> Rounding:
-    """Of (N, C) probabilities before and after; `positive` (N,) are the melanomas, `melanoma` the
-    columns whose sum is their probability, `threshold` what flags, None where nothing does."""
-    before, after = (each[:, melanoma].sum(axis=1) for each in (exact, rounded))
-    moved = np.abs(rounded - exact).max(axis=1)
+    """Of (N, K, C) probabilities of the members before and after; `own` (N,) is the member that
+    never saw the image, of the K, `positive` (N,) are the melanomas, `melanoma` the columns whose
+    sum is their probability, `threshold` what flags, None where nothing does."""
+    before, after = (each[..., melanoma].sum(axis=-1) for each in (exact, rounded))
     first = second = None
     if positive.any() and not positive.all():
-        first, second = _auroc(before, positive), _auroc(after, positive)
-    turned = 0 if threshold is None else ((before >= threshold) != (after >= threshold)).sum()
+        held = np.arange(len(own)), own
+        first, second = _auroc(before[held], positive), _auroc(after[held], positive)
+    moved = np.abs(rounded.mean(axis=1) - exact.mean(axis=1)).max(axis=1)
+    flags = (each.mean(axis=1) >= (threshold or 0.0) for each in (before, after))
     return Rounding(
         backend=backend,
         images=len(exact),
         auroc=first,
         auroc_change=None if first is None or second is None else second - first,
         largest_change=float(moved.max()),
+        member_change=float(np.abs(rounded - exact).max()),
         images_above=int((moved > MOST_PROBABILITY).sum()),
-        flags_turned=int(turned),
+        flags_turned=int(np.not_equal(*flags).sum()),
     )
 
 

@@ -14,7 +14,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.backends.backend_catalog import PRECISIONS, Engine
 from melanoma.scoring.bundle.golden import open_scorer
 from melanoma.scoring.bundle.reseal import reseal
-from melanoma.scoring.held_out import score_held_out
+from melanoma.scoring.held_out import score_by_all
 from melanoma.scoring.rounding import measure_rounding
 from melanoma.types import Floats
 from melanoma.workflows.embed_held_out import trained_array
@@ -34,8 +34,8 @@ def attach_bfloat16(
 ) -> ReportContent:
     """The report of the bundle in `trained.folder` with the change in it, sealed anew.
 
-    Every held-out image is scored twice by the member that never saw it, as it is served: by the
-    backend that is chosen unasked, over the bundle's views. Raises DataError where the array of the
+    Every held-out image is scored twice by all members, as they are served: by the backend that is
+    chosen unasked, over the bundle's views. Raises DataError where the array of the
     folds is not in `arrays`.
     """
     array = trained_array(trained, arrays, watch=watch)
@@ -46,15 +46,15 @@ def attach_bfloat16(
         )
     frame, found = trained.scores.frame, list[Floats]()
     rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
-    folds = frame["fold"].to_numpy(np.int64)
     for precision in watch.progress(PRECISIONS, desc="bfloat16", unit="pass"):
         scorer = open_scorer(trained.folder, device=device, engine=Engine(precision=precision))
-        found.append(score_held_out(scorer, array, rows, folds))
+        found.append(score_by_all(scorer, array, rows))
     bundle = scorer.bundle
     exact, rounded = found
     rounding = measure_rounding(
         exact,
         rounded,
+        np.searchsorted(scorer.members.folds, frame["fold"].to_numpy(np.int64)),
         np.isin(trained.scores.target, bundle.melanoma_columns),
         melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value if bundle.threshold else None,

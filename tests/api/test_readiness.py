@@ -61,7 +61,8 @@ def test_scores_in_bfloat16_are_told_of_in_the_log_and_in_info(scorer, caplog):
         "tiny: bfloat16: what it changes of this bundle's answers was not measured" in caplog.text
     )
     changes = {"backend": "torch", "images": 80, "auroc": 0.9, "auroc_change": -0.002}
-    changes |= {"largest_change": 0.01, "images_above": 0, "flags_turned": 2}
+    changes |= {"largest_change": 0.01, "member_change": 0.02}
+    changes |= {"images_above": 0, "flags_turned": 2}
     measured = Rounding.model_validate(changes)
     report = scorer.bundle.report.model_copy(update={"bfloat16": measured})
     half.bundle = dataclasses.replace(scorer.bundle, report=report)

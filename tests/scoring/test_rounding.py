@@ -17,15 +17,18 @@ from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.backends.torch_members import load_members
 from melanoma.scoring.bundle.golden import open_scorer
-from melanoma.scoring.held_out import score_held_out
+from melanoma.scoring.held_out import score_by_all
 from melanoma.scoring.rounding import measure_rounding, precision_note
 
 
 def measure(
     exact: np.ndarray, rounded: np.ndarray, positive: np.ndarray | None = None, **given: Any
 ) -> Rounding:
+    """Of one member, or of several."""
     flags = POSITIVE if positive is None else positive
-    return measure_rounding(exact, rounded, flags, backend="torch", **given)
+    each = (one.reshape(len(one), -1, one.shape[-1]) for one in (exact, rounded))
+    own = given.pop("own", np.zeros(len(exact), int))
+    return measure_rounding(*each, own, flags, backend="torch", **given)
 
 
 POSITIVE = np.arange(60) % 3 == 0
@@ -47,13 +50,31 @@ def test_the_changes_are_those_of_the_same_images() -> None:
     threshold = float(exact[9, 1:3].sum()) + 0.02
     found = measure(exact, rounded, melanoma=[1, 2], threshold=threshold)
     assert found.auroc is not None and found.auroc_change is not None
-    assert found.largest_change == pytest.approx(0.05)
+    assert found.largest_change == found.member_change == pytest.approx(0.05)
     assert (found.images, found.images_above, found.flags_turned) == (60, 2, 1)
     before, after = (roc_auc_score(POSITIVE, each[:, 1:3].sum(axis=1)) for each in (exact, rounded))
     assert found.auroc == pytest.approx(before)
     assert found.auroc_change == pytest.approx(after - before)
     assert found.auroc_change != 0
     assert not found.holds
+
+
+def test_an_answer_is_of_all_members_and_the_auroc_of_the_one_that_never_saw_the_image() -> None:
+    exact = np.stack([_draw(), _draw()[::-1]], axis=1)
+    rounded, own = exact.copy(), np.arange(60) % 2
+    rounded[4, 0] += [0.03, -0.03, 0, 0]
+    rounded[4, 1] += [0.005, -0.005, 0, 0]
+    rounded[6, 1] += [0, 0.03, -0.03, 0]  # of the other member: no AUROC knows it
+    rounded[9, 1] += [0, 0.2, -0.2, 0]
+    found = measure(exact, rounded, own=own, melanoma=[1], threshold=0.5)
+    assert found.member_change == pytest.approx(0.2)
+    assert found.largest_change == pytest.approx(0.1)
+    assert found.images_above == 1, "0.0175 and 0.015 are not above"
+    held = np.arange(60), own
+    before, after = (roc_auc_score(POSITIVE, one[held][:, 1]) for one in (exact, rounded))
+    assert found.auroc_change == pytest.approx(after - before)
+    answers = [one.mean(axis=1)[:, 1] >= 0.5 for one in (exact, rounded)]
+    assert found.flags_turned == (answers[0] != answers[1]).sum()
 
 
 def test_what_is_equal_holds_and_without_melanomas_there_is_no_auroc() -> None:
@@ -72,6 +93,7 @@ def test_what_is_equal_holds_and_without_melanomas_there_is_no_auroc() -> None:
         ({}, "within 0.02 and 0.001 of AUROC"),
         ({"largest_change": 0.0201}, "too much (0.02, 0.001 of AUROC): score in float32"),
         ({"auroc_change": -0.001}, "too much"),
+        ({"member_change": 0.03}, "by more than 0.02), one of a single member by 0.030, the AUROC"),
         ({"auroc": None, "auroc_change": None}, "by more than 0.02); flags turned: 3"),
     ],
 )
@@ -81,13 +103,13 @@ def test_the_sentence_says_whether_it_is_too_much(change: dict[str, float], says
     assert says in describe_rounding(Rounding.model_validate(values))
 
 
-def test_each_image_is_scored_by_the_member_of_its_fold_alone(trained: TinyRun) -> None:
+def test_all_members_score_each_image_however_many_there_are(trained: TinyRun) -> None:
     scorer = open_scorer(trained.folder)
-    rows, folds = np.array([5, 0, 7, 2, 9]), np.array([1, 0, 1, 1, 0])
-    found = score_held_out(scorer, trained.array, rows, folds)
-    every = scorer.member_probabilities(trained.array.rows(rows))
-    assert np.allclose(found, every[np.arange(5), folds], atol=1e-6)
-    assert not np.allclose(every[:, 0], every[:, 1], atol=1e-3), "two members that differ"
+    rows = np.arange(70)[::-1] % len(trained.array)
+    found = score_by_all(scorer, trained.array, rows)
+    each = [scorer.member_probabilities(trained.array.rows(rows[[n]]))[0] for n in (0, 33, 69)]
+    assert np.allclose(found[[0, 33, 69]], each, atol=1e-6)
+    assert not np.allclose(found[:, 0], found[:, 1], atol=1e-3), "two members that differ"
 
 
 def test_who_scores_in_bfloat16_is_told_what_is_known_of_it(trained: TinyRun) -> None:

@@ -13,6 +13,8 @@ def describe_rounding(rounding: Rounding) -> str:
         f"{number(rounding.largest_change)} at most ({rounding.images_above:,} images by more than "
         f"{MOST_PROBABILITY:g})"
     )
+    if rounding.member_change is not None:
+        changes += f", one of a single member by {number(rounding.member_change)}"
     if rounding.auroc_change is not None:
         changes += f", the AUROC by {number(rounding.auroc_change, 4)}"
     changes += f"; flags turned: {rounding.flags_turned:,}"

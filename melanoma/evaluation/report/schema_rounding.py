@@ -9,11 +9,14 @@ MOST_PROBABILITY, MOST_AUROC = 0.02, 0.001
 
 
 class Rounding(Part):
-    """The same held-out images in float32 and in bfloat16, each by the member that never saw it.
+    """The same held-out images in float32 and in bfloat16.
 
-    The pooled AUROC of melanoma in float32 and its change are null without melanomas and others;
-    `largest_change` is of any class's probability, `images_above` count those with one above
+    The pooled AUROC of melanoma in float32 and its change, each image by the member that never saw
+    it, are null without melanomas and others. `largest_change` is of any class's probability in an
+    answer, which is the mean of all members; `images_above` count those with one above
     MOST_PROBABILITY, `flags_turned` those on the other side of the bundle's threshold.
+    `member_change` is the largest of one member alone; null in reports of before it was told apart,
+    where the three others are of the member that never saw the image.
     """
 
     backend: str
@@ -21,6 +24,7 @@ class Rounding(Part):
     auroc: float | None
     auroc_change: float | None
     largest_change: float
+    member_change: float | None = None
     images_above: Count
     flags_turned: Count
 
