@@ -126,7 +126,9 @@ def _item(items: list[Any], number: str, override: str) -> Any:
     return items[int(number)]
 
 
-_SWITCHES = ("freeze_backbone", "frozen", "compile", "cuda_graphs", "checkpointing")
+_SWITCHES = (
+    *("freeze_backbone", "frozen", "bfloat16_weights", "compile", "cuda_graphs", "checkpointing"),
+)
 
 
 def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:

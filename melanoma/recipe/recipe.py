@@ -62,6 +62,7 @@ _LATER: tuple[tuple[str, str, Any], ...] = (
     ("schedule", "metric", "selection"),
     ("schedule", "threshold_mode", "abs"),
     ("training", "precise_bn", 0),
+    ("training", "bfloat16_weights", False),
     ("training", "compile", False),
     ("training", "cuda_graphs", True),
     ("training", "checkpointing", False),

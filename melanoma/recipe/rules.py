@@ -94,6 +94,8 @@ def option_problem(recipe: Recipe) -> str | None:
         return "model.frozen_stages: the whole backbone stays frozen"
     if recipe.is_frozen and model.pooling != "mean":
         return f"model.pooling: {model.pooling} learns with the backbone, which stays frozen"
+    if recipe.is_frozen and training.bfloat16_weights and model.embeddings is None:
+        return "training.bfloat16_weights: the backbone stays frozen, its weights as they are"
     if recipe.is_frozen and training.mix is not None and not recipe.augment:
         return "training.mix: embeddings of a frozen backbone are not mixed; it needs augment"
     for number, plan in enumerate(recipe.stage_plans):
@@ -114,6 +116,7 @@ def embedding_problem(recipe: Recipe) -> str | None:
         "data.sources": recipe.data.sources,
         "model.pretrained": recipe.model.pretrained != "none",
         "training.precise_bn": recipe.training.precise_bn,
+        "training.bfloat16_weights": recipe.training.bfloat16_weights,
         "training.mix": recipe.training.mix,
         "evaluation.views": recipe.evaluation.views > 1,
     }

@@ -255,6 +255,8 @@ class Training(Part):
     """Decay of an average of the weights, which is then what is scored; none: no average."""
     precise_bn: Annotated[int, Field(ge=0)] = 0
     """How many training images renew BatchNorm's statistics after each epoch; 0: none."""
+    bfloat16_weights: StrictBool = False
+    """Whether kept weights are rounded to what bfloat16 holds, so that it changes scores little."""
     compile: StrictBool = False
     """Whether torch.compile makes the training passes: minutes once, then faster."""
     cuda_graphs: StrictBool = True
@@ -282,8 +284,7 @@ class Selection(Part):
 
 class Evaluation(Part):
     views: Literal[1, 2, 4, 8] = 1
-    """How many views are scored and averaged, as logits: 2 adds the half turn, 4 the quarter turns,
-    8 their mirror images."""
+    """Views averaged, as logits: 2 adds the half turn, 4 the quarter turns, 8 mirror images."""
     sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     """Sensitivity of the threshold that flags."""
     sensitivities: tuple[Share, ...] = (0.8, 0.9)

@@ -13,8 +13,11 @@ from torch import nn
 from melanoma.data.batches import BatchLoader, RowSource
 from melanoma.data.transforms import Normalize
 from melanoma.models.classifier import Classifier, is_kept
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import load_parts, network_inputs
+from melanoma.training.fold_data import FoldData
 from melanoma.training.ranks import ALONE, Ranks
+from melanoma.training.source_rows import training_rows
 
 
 @torch.no_grad()
@@ -63,6 +66,11 @@ def renew_statistics(
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         classifier.eval()
+
+
+def fold_rows(recipe: Recipe, data: FoldData, images: int) -> npt.NDArray[np.int64]:
+    """So many of the rows that train the fold, its sources' among them, the same every time."""
+    return statistics_rows(training_rows(data), images, seed=(recipe.seed, data.fold))
 
 
 def statistics_rows(

@@ -20,6 +20,7 @@ from melanoma.freed_memory import freed_memory_kept
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
+from melanoma.training.bfloat16_weights import require_roundable
 from melanoma.training.class_balance import shown_shares
 from melanoma.training.fold_data import FoldData
 from melanoma.training.given_embeddings import embedding_facts, embedding_width
@@ -87,6 +88,8 @@ def fit_fold(
     )
     if recipe.training.checkpointing:
         classifier.start_checkpointing()
+    if recipe.training.bfloat16_weights:
+        require_roundable(classifier, recipe.image.size)
     size = sum(p.numel() * 4 for p in classifier.parameters())
     with ExitStack() as held, Interruption.watch() as interruption:
 

@@ -19,7 +19,8 @@ from melanoma.errors import InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.batch_targets import batch_targets
-from melanoma.training.batchnorm import renew_statistics, statistics_rows
+from melanoma.training.batchnorm import fold_rows, renew_statistics
+from melanoma.training.bfloat16_weights import round_fold
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.cuda_graphs import make_graphs
 from melanoma.training.embedded_source import embedded_source
@@ -38,7 +39,7 @@ from melanoma.training.run.facts import RunStart
 from melanoma.training.run.resume_state import load_state, save_state
 from melanoma.training.run.run_folder import FoldRun, finish_run, write_metrics
 from melanoma.training.run.signals import Interruption
-from melanoma.training.source_rows import plan_fold, row_source, training_rows
+from melanoma.training.source_rows import plan_fold, row_source
 from melanoma.training.state import TrainingState, start_state
 from melanoma.training.training_network import training_network
 from melanoma.training.watchers import Watchers
@@ -177,11 +178,7 @@ class Loop:
             renew_statistics(
                 self.state.scored_model,
                 self.pixels,
-                statistics_rows(
-                    training_rows(self.data),
-                    self.recipe.training.precise_bn,
-                    seed=(self.recipe.seed, self.data.fold),
-                ),
+                fold_rows(self.recipe, self.data, self.recipe.training.precise_bn),
                 normalize=self.recipe.image.normalize,
                 batch_size=self.recipe.training.batch_size,
                 workers=self.workers,
@@ -217,11 +214,16 @@ class Loop:
         state, keep, views = self.state, self.recipe.selection.keep, self.recipe.evaluation.views
         last = self._predict(state.scored_model, views=views)
         # A copy: an interruption from here on must save the last epoch's weights, not these.
-        best_model = copy.deepcopy(state.scored_model).drop_auxiliary()
-        best_model.load_state_dict(state.best_weights)
+        model = copy.deepcopy(state.scored_model).drop_auxiliary()
+        model.load_state_dict(state.best_weights)
         is_last = state.stopping.best_epoch == state.epoch - 1
-        best = last if is_last else self._predict(best_model, views=views)
+        best = last if is_last else self._predict(model, views=views)
         selected = {"best": (best, state.best_weights), "last": (last, state.weights())}[keep]
+        if self.recipe.training.bfloat16_weights:
+            model.load_state_dict(selected[1])
+            round_fold(self.recipe, self.data, model, self.pixels)
+            self.ranks.spread(model)
+            selected = self._predict(model, views=views), model.state_dict()
         reached = facts.finish(
             **state.reached(),
             kept=keep,
@@ -234,20 +236,17 @@ class Loop:
     def _predict(self, model: Classifier, *, views: int) -> npt.NDArray[np.float64]:
         """(N, outputs) logits of the held-out images."""
         source = self.source if views == 1 else self.pixels
-
-        def predict(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-            return predict_rows(
-                model,
-                source,
-                rows,
-                normalize=self.recipe.image.normalize,
-                views=views,
-                batch_size=self.recipe.training.batch_size,
-                workers=self.workers,
-                loader=self.loader if source is self.source else None,
-                between=self._count_time,
-            )
-
+        predict = partial(
+            predict_rows,
+            model,
+            source,
+            normalize=self.recipe.image.normalize,
+            views=views,
+            batch_size=self.recipe.training.batch_size,
+            workers=self.workers,
+            loader=self.loader if source is self.source else None,
+            between=self._count_time,
+        )
         logits = self.ranks.scored(self.data.validation, predict)
         self._tick()
         return logits
