@@ -8,8 +8,9 @@ DIR keeps the arrays, the fold file and the weights of each variant: the same co
 it was stopped. A variant is configs/dermoscopy_mobilenet.yaml as it is (`all`), or without one of
 its sources: what that source brings, and, on the source that was left out, the honest estimate of
 elsewhere. Each is trained on the folds asked for; with --pretrained a share of the weights that a
-fold went on from is averaged in (benchmarks/start_average.py). Each is then evaluated, and scored
-on sets that it did not train on. What is measured goes to --out
+fold went on from is averaged in (benchmarks/start_average.py). The weights of `all` are rounded to
+bfloat16 then (benchmarks/round_shipped.py). Each is then evaluated, and scored on sets that it did
+not train on. What is measured goes to --out
 (results/benchmarks/second_edition.json). --publish puts what was reached elsewhere into results/,
 and of `all` the run, and its bundle, in half precision, into weights/.
 """
@@ -33,6 +34,7 @@ from benchmarks.door import run_door
 from benchmarks.facts import run_facts
 from benchmarks.reference import publish as publish_run
 from benchmarks.rescored_fold import open_fold
+from benchmarks.round_shipped import round_fold_folder
 from benchmarks.shipped import NAME, RESULTS, ROOT, WEIGHTS
 from benchmarks.start_average import average_fold
 from melanoma.evaluation.metrics.probability_scores import expected_calibration_error
@@ -128,6 +130,11 @@ class Place:
         """The folder of a variant's run."""
         return self.work / "weights" / f"{variant}{self.suffix}"
 
+    @property
+    def averaged(self) -> Path:
+        """The folder of what ships before its weights are rounded."""
+        return self.work / "weights" / f"averaged{self.suffix}"
+
     def trained(self, variant: str) -> Path:
         """The folder that it is trained in: the same where nothing is averaged in."""
         folder = self.weights(variant)
@@ -167,6 +174,8 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
     ]
     if place.start is not None:
         options += ["--pretrained", place.start]
+    if place.start is not None and VARIANTS[variant] is None and weights == place.weights(variant):
+        options += ["--set", "training.bfloat16_weights=true"]
     for setting in _TINY if place.tiny else ():
         options += ["--set", setting]
     return options
@@ -179,11 +188,16 @@ def train(place: Place, variant: str, folds: Sequence[str]) -> None:
     if place.start is None:
         return
     wanted = (place.trained(variant) / f"fold_{fold}" for fold in folds if fold != "all")
+    places_of = {"arrays": place.arrays, "folds": place.folds}
     for folder in [*wanted] or sorted(place.trained(variant).glob("fold_*")):
-        target = place.weights(variant) / folder.name
+        kept = place.weights(variant) / folder.name
+        # Rounding scales the layers: whatever is averaged is averaged before.
+        target = place.averaged / folder.name if VARIANTS[variant] is None else kept
         if not (target / "oof.csv").is_file():
-            one = open_fold(folder, arrays=place.arrays, folds=place.folds)
+            one = open_fold(folder, **places_of)
             average_fold(one, target, start=place.start, share=START_SHARE)
+        if target != kept and not (kept / "oof.csv").is_file():
+            round_fold_folder(target, kept, **places_of)
 
 
 def evaluate(place: Place, variant: str) -> dict[str, Any]:
