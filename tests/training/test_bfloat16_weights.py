@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from melanoma.errors import RecipeError
+from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.training.bfloat16_weights import require_roundable, round_weights
 from melanoma.training.epoch import predict_rows
 
-BACKBONES = ("mobilenet_v2", "resnet18", "se_resnext50_32x4d", "efficientnet_lite0")
+NAMES = ("mobilenet_v2", "resnet18", "se_resnext50_32x4d", "efficientnet_lite0")
 
 
 def rounded(values: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ def logits_with_rounded_weights(network: Classifier, pictures: Tensor) -> Tensor
         return logits
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_what_is_multiplied_and_added_is_what_bfloat16_holds(name: str) -> None:
     network = learned(name)
@@ -134,6 +136,23 @@ def test_what_rounding_shifts_is_taken_out() -> None:
 
 
 @torch.no_grad()
+def test_a_shift_of_one_layer_is_not_taken_out_again_behind_it() -> None:
+    """Layers with biases of their own: in the mean each gives what it gave."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 16, 3)]
+    network = Classifier(nn.Sequential(*layers), features=16, outputs=3).eval()
+    pictures = images(32) + 5
+    before = [network.backbone[:n](pictures).mean(dim=(0, 2, 3)) for n in (1, 2, 3)]  # type: ignore[index]
+    round_weights(network, pictures)
+    for n, mean in enumerate(before):
+        given = network.backbone[: n + 1](pictures).mean(dim=(0, 2, 3))  # type: ignore[index]
+        bias = layers[n].bias
+        assert bias is not None
+        # The bias itself is rounded, to 8 bits.
+        assert ((given - mean).abs() <= bias.abs() / 256 + 2e-3).all()
+
+
+@torch.no_grad()
 def test_statistics_are_still_those_of_the_layer_before() -> None:
     """Whoever goes on training from these weights finds BatchNorm as it would have it."""
     network, pictures = learned("resnet18"), images()
@@ -175,6 +194,22 @@ def test_a_network_that_cannot_be_scaled_is_refused_before_it_is_trained() -> No
     with pytest.raises(RecipeError, match="elsewhere than in the BatchNorm"):
         require_roundable(network, 32)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_fold_is_refused_before_its_folder_is_made(
+    fit: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> nn.Module:
+        made = Elsewhere()
+        nn.init.uniform_(made.norm.weight, 1.2, 1.8)
+        return made
+
+    other = replace(BACKBONES["tiny"], features=4, build=build)
+    monkeypatch.setitem(BACKBONES, "elsewhere", other)
+    recipe = recipe_of(model={"backbone": "elsewhere"}, training={"bfloat16_weights": True})
+    with pytest.raises(RecipeError, match="elsewhere than in the BatchNorm"):
+        fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
