@@ -16,6 +16,10 @@ from melanoma.storage import read_text
 from melanoma.training.run.run_folder import read_recipe
 
 
+# Of a recipe, what two trainings with other sources may differ in: rounding comes after both.
+_NO_TRAINING = ("name:", "data.sources:", "training.bfloat16_weights:")
+
+
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
     """The results elsewhere of the runs in `folders`, each trained as `recipe` without one source.
 
@@ -48,7 +52,7 @@ def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
     other_differences = [
         line
         for line in differences(ours.identity(), theirs.identity())
-        if not line.startswith(("name:", "data.sources:"))
+        if not line.startswith(_NO_TRAINING)
     ]
     own = {source.name: source for source in ours.data.sources}
     remaining = {source.name: source for source in theirs.data.sources}

@@ -66,6 +66,13 @@ def test_another_training_is_no_estimate(theirs: Recipe, said: str, tmp_path: Pa
         left_out_results(recipe_of("a", "b"), [folder])
 
 
+def test_rounding_afterwards_makes_no_other_training(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", recipe_of("a"))
+    rounded = recipe_of("a", "b", training={"bfloat16_weights": True})
+    (found,) = left_out_results(rounded, [folder])
+    assert found.without == "b"
+
+
 def test_a_run_that_was_scored_nowhere_else_is_refused(tmp_path: Path) -> None:
     folder = run_of(tmp_path / "run", recipe_of("a"), results=False)
     with pytest.raises(WeightsError, match="has no result elsewhere"):
