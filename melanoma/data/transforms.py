@@ -31,6 +31,12 @@ def to_tensor(
     return (batch - shift) / scale
 
 
+def linear_scaling(normalize: Normalize) -> tuple[torch.Tensor, torch.Tensor]:
+    """What to_tensor does to a pixel, as a factor and what is added then: (1, 3, 1, 1) each."""
+    shift, scale = (values.double() for values in _scaling(normalize, torch.device("cpu")))
+    return (1 / scale).float(), (-shift / scale).float()
+
+
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The values on the device; a GPU gets them from pinned memory, so that nobody waits."""
     if device.type == "cuda" and values.device.type == "cpu":

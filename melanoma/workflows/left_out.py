@@ -15,7 +15,6 @@ from melanoma.recipe.source_section import Source
 from melanoma.storage import read_text
 from melanoma.training.run.run_folder import read_recipe
 
-
 # Of a recipe, what two trainings with other sources may differ in: rounding comes after both.
 _NO_TRAINING = ("name:", "data.sources:", "training.bfloat16_weights:")
 

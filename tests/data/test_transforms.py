@@ -15,6 +15,7 @@ from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.data.transforms import (
     NORMALIZATIONS,
     dihedral_views,
+    linear_scaling,
     to_tensor,
 )
 from melanoma.errors import RecipeError
@@ -276,3 +277,12 @@ def test_own_values_scale_as_a_name_of_the_same_values_would() -> None:
     mean, std = NORMALIZATIONS["imagenet"]
     same = to_tensor(pixels, normalize=Scaling(mean=mean, std=std))
     assert torch.equal(same, to_tensor(pixels, normalize="imagenet"))
+
+
+@pytest.mark.parametrize("normalize", [*NORMALIZATIONS, OWN])
+def test_a_factor_and_what_is_added_scale_as_to_tensor_does(normalize: Any) -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    factor, offset = linear_scaling(normalize)
+    assert factor.shape == offset.shape == (1, 3, 1, 1)
+    scaled = torch.from_numpy(every).permute(0, 3, 1, 2) * factor + offset
+    assert torch.allclose(scaled, to_tensor(every, normalize=normalize), rtol=1e-6, atol=1e-6)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from melanoma.data.transforms import to_tensor
+from melanoma.data.transforms import linear_scaling
 from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.seed_mean import Network, single_networks
 from melanoma.scoring.backends.core import import_openvino
@@ -45,13 +45,16 @@ class _FromSquares(nn.Module):
 
     def __init__(self, network: Network, members: TorchMembers) -> None:
         super().__init__()
-        self.network, self._normalize = network, members.normalize
+        self.network = network
+        # A product and a sum, which OpenVINO keeps in float32 where a stem is marked: of the
+        # difference and the quotient that they come to it makes others, without the mark.
+        self._factor, self._offset = linear_scaling(members.normalize)
         singles = single_networks(network)
         self._averaged = not any(isinstance(one.backbone, PooledBackbone) for one in singles)
 
     def forward(self, squares: Tensor) -> tuple[Tensor, ...]:
         """(B, S, S, 3) uint8 to (B, outputs), (B, D) and, where D are averages, the maps."""
-        images = to_tensor(squares, normalize=self._normalize)
+        images = squares.permute(0, 3, 1, 2).float() * self._factor + self._offset
         singles = single_networks(self.network)
         features = [one.backbone(images) for one in singles]
         parts = [one.pool(maps) for one, maps in zip(singles, features, strict=True)]

@@ -92,10 +92,12 @@ def test_in_bfloat16_the_marked_layers_run_in_float32() -> None:
     (model,) = converted(network("mobilenet_v2")).values()
     options = {"INFERENCE_PRECISION_HINT": "bf16"}
     graph = the_core().compile_model(model, "CPU", options).get_runtime_model()
-    types = [
-        one.get_rt_info()["runtimePrecision"].astype(str)
-        for one in graph.get_ordered_ops()
-        if one.get_rt_info()["layerType"].astype(str) in ("Convolution", "GroupConvolution")
-    ]
-    assert types[:3] == ["f32"] * 3
-    assert set(types[3:]) == {"bf16"}
+    types: dict[str, list[str]] = {}
+    for one in graph.get_ordered_ops():
+        notes = one.get_rt_info()
+        kind = notes["layerType"].astype(str)
+        types.setdefault(kind, []).append(notes["runtimePrecision"].astype(str))
+    assert types["Convolution"][:3] == ["f32"] * 3
+    assert set(types["Convolution"][3:]) == {"bf16"}
+    # The pixels' scaling, which all members have in common.
+    assert types["Eltwise"][0] == "f32"
