@@ -174,8 +174,10 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
     ]
     if place.start is not None:
         options += ["--pretrained", place.start]
-    if place.start is not None and VARIANTS[variant] is None and weights == place.weights(variant):
-        options += ["--set", "training.bfloat16_weights=true"]
+    if place.start is not None:
+        # Rounding scales the layers: whatever is averaged is averaged before.
+        rounded = VARIANTS[variant] is None and weights == place.weights(variant)
+        options += ["--set", f"training.bfloat16_weights={str(rounded).lower()}"]
     for setting in _TINY if place.tiny else ():
         options += ["--set", setting]
     return options
@@ -191,7 +193,6 @@ def train(place: Place, variant: str, folds: Sequence[str]) -> None:
     places_of = {"arrays": place.arrays, "folds": place.folds}
     for folder in [*wanted] or sorted(place.trained(variant).glob("fold_*")):
         kept = place.weights(variant) / folder.name
-        # Rounding scales the layers: whatever is averaged is averaged before.
         target = place.averaged / folder.name if VARIANTS[variant] is None else kept
         if not (target / "oof.csv").is_file():
             one = open_fold(folder, **places_of)

@@ -94,6 +94,7 @@ def train(fifths: Fifths, fold: int, name: str, settings: Sequence[str]) -> Path
     place, source = fifths.place, fifths.without(fold)
     values = yaml.safe_load(CONFIG.read_text())
     values["name"] = f"{values['name']}_{name}"
+    values["training"]["bfloat16_weights"] = False  # averaged afterwards, as in second_edition
     for one in values["data"]["sources"]:
         if one["name"] == SOURCE:
             one["name"] = source

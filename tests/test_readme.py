@@ -131,6 +131,15 @@ def test_what_is_said_of_elsewhere_is_what_its_report_says(folder: Path) -> None
     assert auroc in [one["auroc"] for one in sealed if one["without"]]
 
 
+def test_what_is_said_of_isic_2017_s_fifths_is_what_was_measured() -> None:
+    found = json.loads((ROOT / "results/benchmarks/source_folds.json").read_text())
+    assert "{value:.3f} ({low:.3f} to {high:.3f})".format(**found["auroc"]) in README
+    (row,) = [line for line in RESULTS.splitlines() if "(benchmarks/source_folds.json)" in line]
+    for name in ("auroc", "sensitivity", "specificity"):
+        said = "{value:.3f}{} ({low:.3f} to {high:.3f})"
+        assert said.format("**" if name == "auroc" else "", **found[name]) in row
+
+
 def test_the_page_of_costs_is_of_the_measured_points() -> None:
     text = cost_page.PAGE.read_text()
     assert cost_page.with_tables(text) == text, "run python -m benchmarks.cost_page"
