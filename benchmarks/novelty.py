@@ -3,10 +3,10 @@
     python -m benchmarks.novelty [--pictures FOLDER] [--cache FILE.npz]
 
 Against pictures of other things (benchmarks/novelty_pictures.py; and of a folder, in the forms that
-benchmarks/novelty_forms.py makes: here 398 of the repository EliSchwartz/imagenet-sample-images,
-scikit-image's tutorials, faces, and what packages and documents hold), smartphone photographs, and
-two sets from elsewhere; beside it the usual scores of the same members (pytorch-ood's detectors by
-their formulas). Writes results/benchmarks/novelty.json and weights/NAME/novelty.safetensors, which
+benchmarks/novelty_forms.py makes: here the 1,000 of the repository
+EliSchwartz/imagenet-sample-images), smartphone photographs, and two sets from elsewhere; beside it
+the usual scores of the same members (pytorch-ood's detectors by their formulas). Writes
+results/benchmarks/novelty.json and weights/NAME/novelty.safetensors, which
 benchmarks/reseal_shipped.py then seals. `--cache` keeps the embeddings, which take the most time.
 """
 
