@@ -55,7 +55,11 @@ def precision_note(scorer: Scorer) -> str | None:
             "bfloat16: what it changes of this bundle's answers was not measured "
             "(python -m melanoma.evaluate --bfloat16 measures it); it was evaluated in float32"
         )
-    return f"bfloat16: {describe_rounding(measured)}"
+    told = f"bfloat16: {describe_rounding(measured)}"
+    if measured.backend == scorer.members.backend:
+        return told
+    # Each rounds at places of its own: one's figures are no promise of the other's.
+    return f"{told}; that is by {measured.backend}, and by {scorer.members.backend} not measured"
 
 
 def _auroc(scores: Floats, positive: Flags) -> float:

@@ -124,8 +124,7 @@ def _move_scale(layer: Layer, norm: Norm) -> Tensor:
     """Leave `norm` the next lower power of two of its scale, a channel each, and give the rest to
     the layer: what the layer's outputs are multiplied by, 1 or more and below 2."""
     mean, variance = _tensor(norm.running_mean), _tensor(norm.running_var)
-    weight = torch.ones_like(variance) if norm.weight is None else norm.weight
-    scale = weight.abs() * (variance + norm.eps).rsqrt()
+    scale = _scale_of(norm).abs()
     kept = torch.exp2(torch.log2(scale).floor())
     more = torch.where(scale > 0, scale / kept, torch.ones_like(scale))
     layer.weight.mul_(more.reshape(-1, *[1] * (layer.weight.dim() - 1)))
@@ -139,14 +138,18 @@ def _move_scale(layer: Layer, norm: Norm) -> Tensor:
 
 def _take_out(layer: Layer, norm: Norm, shift: Tensor) -> None:
     """Move the means of `norm` by `shift`, and on to where what is added is what bfloat16 holds."""
-    mean, variance = _tensor(norm.running_mean), _tensor(norm.running_var)
+    mean, scale = _tensor(norm.running_mean), _scale_of(norm)
     mean.add_(shift)
-    weight = torch.ones_like(variance) if norm.weight is None else norm.weight
-    offset = torch.zeros_like(variance) if norm.bias is None else norm.bias
-    own = torch.zeros_like(variance) if layer.bias is None else layer.bias
-    scale = weight * (variance + norm.eps).rsqrt()
+    offset = torch.zeros_like(mean) if norm.bias is None else norm.bias
+    own = torch.zeros_like(mean) if layer.bias is None else layer.bias
     added = (offset + (own - mean) * scale).bfloat16()
     mean.copy_(torch.where(scale == 0, mean, own + (offset - added) / scale))
+
+
+def _scale_of(norm: Norm) -> Tensor:
+    """What a channel is multiplied by, (channels,), of either sign."""
+    scale = (_tensor(norm.running_var) + norm.eps).rsqrt()
+    return scale if norm.weight is None else norm.weight * scale
 
 
 def _channel_means(layer: Layer, output: Tensor) -> Tensor:

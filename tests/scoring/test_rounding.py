@@ -120,7 +120,13 @@ def test_who_scores_in_bfloat16_is_told_what_is_known_of_it(trained: TinyRun) ->
     known = measure(_draw(), _draw(), melanoma=[1], threshold=0.5)
     report = scorer.bundle.report.model_copy(update={"bfloat16": known})
     half.bundle = replace(scorer.bundle, report=report)
-    assert "on 60 held-out images a probability changes by 0.000" in str(precision_note(half))
+    told = str(precision_note(half))
+    assert "on 60 held-out images a probability changes by 0.000" in told
+    assert "not measured" not in told
+    other = known.model_copy(update={"backend": "openvino"})
+    report = scorer.bundle.report.model_copy(update={"bfloat16": other})
+    half.bundle = replace(scorer.bundle, report=report)
+    assert str(precision_note(half)).endswith("; that is by openvino, and by torch not measured")
 
 
 @pytest.mark.parametrize("backend", ["auto", "openvino", "torch"])

@@ -2,9 +2,9 @@
 float32 where the rest is scored in bfloat16.
 
 A filter of nine weights on one channel of an even picture gives a small difference of large
-numbers: bfloat16, of 8 bits, keeps little of it, and everything behind is built on it. The stem is
-a small part of such a network's time. OpenVINO has a mark for this, which Python cannot set but
-which its files may have.
+numbers: bfloat16, of 8 bits, keeps little of it, and everything behind is built on it. The exact
+stem costs such a network a tenth of its time. OpenVINO has a mark for this, which Python cannot set
+but which its files may have.
 """
 
 from __future__ import annotations
