@@ -75,6 +75,8 @@ export const report = {
   "external.title": "Sur un autre jeu de données",
   "external.none": "Ce que ce modèle vaut sur des images d'ailleurs n'est pas connu ici\u00a0: tout ce qui est montré vient du jeu qui a servi à l'entraîner, et c'est d'ordinaire moins bon avec d'autres appareils et d'autres cliniques.",
   "external.without": "Le modèle fini a appris sur des images de ces archives\u00a0: ces chiffres sont donc ceux d'un autre, du même entraînement sans elles, à son propre seuil.",
+  "external.beside": "Mis de côté dans d'autres tables",
+  "external.beside.text": "Le modèle a aussi appris sur ces tables. Chacun de ses membres en a laissé une partie de côté, patients entiers, et ces chiffres portent sur la partie que chaque membre n'a jamais vue, au seuil en usage.",
   "external.text": "Mesuré avec le modèle fini et son propre seuil, sur des images qu'il n'avait pas apprises. Ailleurs, attendez-vous à cela plutôt qu'aux chiffres ci-dessus.",
 
   "other.title": "Autres cancers",

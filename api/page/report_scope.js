@@ -57,28 +57,42 @@ export function elsewhere(report, name) {
   const model = knownInfo()?.models.find((one) => reference(one) === name);
   const results = report.external_results?.length ? report.external_results : (model?.external ?? []);
   const head = el("h2", {}, t("external.title"));
-  if (results.length === 0) return [head, el("p", { class: "alert" }, t("external.none"))];
-  const whole = (metric) => measured(metric, (share) => percent(share, 0));
-  const parts = results.map((one) =>
-    el(
-      "div",
-      { class: "served" },
-      el("h3", {}, setName(one)),
-      one.source && el("p", { class: "quiet", lang: "en" }, one.source),
-      facts([
-        [t("report.images"), `${count(one.images)}${one.positives === null ? "" : `, ${t("report.melanomas", { n: count(one.positives) })}`}`],
-        [t("scope.patients"), unknown(one.patients)],
-        ["AUROC", measured(one.auroc)],
-        [sentence(t("metric.sensitivity")).slice(0, -1), whole(one.sensitivity)],
-        [sentence(t("metric.specificity")).slice(0, -1), whole(one.specificity)],
-      ]),
-    ),
-  );
+  const beside = heldOutBeside(report);
+  if (results.length === 0) return [head, el("p", { class: "alert" }, t("external.none")), ...beside];
+  const parts = results.map((one) => setFigures(one, setName(one)));
   // The source says of each which set its model did without.
   const own = results.some((one) => !one.without);
   const others = results.some((one) => one.without);
   const said = [own && "external.text", others && "external.without"].filter(Boolean);
-  return [head, ...said.map((key) => el("p", {}, t(key))), ...parts];
+  return [head, ...said.map((key) => el("p", {}, t(key))), ...parts, ...beside];
+}
+
+// Tables that trained it as well, of which each member held out a part that it alone scored.
+function heldOutBeside(report) {
+  const held = (report.sources ?? []).filter((line) => line.held_out);
+  if (held.length === 0) return [];
+  return [
+    el("h2", {}, t("external.beside")),
+    el("p", {}, t("external.beside.text")),
+    ...held.map((line) => setFigures(line.held_out, line.name)),
+  ];
+}
+
+function setFigures(one, name) {
+  const whole = (metric) => measured(metric, (share) => percent(share, 0));
+  return el(
+    "div",
+    { class: "served" },
+    el("h3", {}, name),
+    one.source && el("p", { class: "quiet", lang: "en" }, one.source),
+    facts([
+      [t("report.images"), `${count(one.images)}${one.positives === null ? "" : `, ${t("report.melanomas", { n: count(one.positives) })}`}`],
+      [t("scope.patients"), unknown(one.patients)],
+      ["AUROC", measured(one.auroc)],
+      [sentence(t("metric.sensitivity")).slice(0, -1), whole(one.sensitivity)],
+      [sentence(t("metric.specificity")).slice(0, -1), whole(one.specificity)],
+    ]),
+  );
 }
 
 // What becomes of each class by both rules: melanoma's threshold, and that of the other cancers.

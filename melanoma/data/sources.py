@@ -3,7 +3,7 @@ show what a fold holds out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +15,14 @@ import pandas as pd
 from melanoma.data.arrays import ImageArray
 from melanoma.data.csv_tables import read_table, some_rows
 from melanoma.data.duplicates.search import SharedImage
+from melanoma.data.fold_assignment import assign_groups
 from melanoma.data.folds import NEVER, TEST, FoldTable
 from melanoma.data.groups import join_groups
 from melanoma.data.readers.table import LesionTable
-from melanoma.errors import DataError
+from melanoma.errors import DataError, FoldError
 from melanoma.recipe.source_section import Source
 from melanoma.storage import digest_of, write_text
-from melanoma.types import Floats
+from melanoma.types import Floats, Integers
 
 ROWS = "rows.csv"
 _COLUMNS = ["image_name", "patient_id", "lesion_id", "label", "soft_target"]
@@ -123,12 +124,15 @@ def load_rows(source: Source, array: ImageArray, folder: Path) -> SourceTable | 
 
 @dataclass(frozen=True)
 class JoinedSources:
-    """What sources share with the fold file: of each, (N, 1) the folds that a row touches.
+    """Of each source, (N,) the folds that may not train a row: those that it shares something with,
+    and of a source that is held out the one that holds it out.
 
-    `bridged` counts groups of sources that join images of several folds.
+    `groups` (N,) number what belongs together, over all sources. `bridged` counts groups of sources
+    that join images of several folds.
     """
 
     touched: tuple[tuple[frozenset[int], ...], ...]
+    groups: tuple[Integers, ...]
     bridged: int
 
     def may_train(self, number: int, fold: int) -> npt.NDArray[np.bool_]:
@@ -137,15 +141,26 @@ class JoinedSources:
         held_out = {fold, TEST}
         return np.array([not (folds & held_out) for folds in self.touched[number]], np.bool_)
 
+    def held_out_by(self, number: int) -> Integers:
+        """(N,): the one fold whose network alone never saw a row or what belongs to it; -1 where
+        there is none, or several."""
+        of_row = [next(iter(folds)) if len(folds) == 1 else -1 for folds in self.touched[number]]
+        return np.array([-1 if fold == TEST else fold for fold in of_row], np.int64)
+
 
 def join_sources(
-    folds: FoldTable, tables: Sequence[SourceTable], shared: Iterable[tuple[int, int, SharedImage]]
+    folds: FoldTable,
+    tables: Sequence[SourceTable],
+    shared: Iterable[tuple[int, int, SharedImage]],
+    *,
+    seed: int = 0,
 ) -> JoinedSources:
     """Patients, lesions, names and photographs joined over the fold file and all sources.
 
     `shared` are photographs of two of them: the numbers of both (0 the fold file, 1 and up the
     sources in order), and the pair. Joining is transitive: a row of the same patient as a copy of a
-    held-out image shows that patient too.
+    held-out image shows that patient too. What sources with held_out have to themselves is dealt
+    out to the folds as their own images are, by `seed`. Raises FoldError where that cannot be.
     """
     whole = folds.whole
     blocks = [whole[_KEYS], *(table.frame[_KEYS] for table in tables)]
@@ -167,9 +182,47 @@ def join_sources(
         if fold != NEVER:
             held.setdefault(int(group), set()).add(int(fold))
     alone = pd.Series(whole["fold"]).groupby(whole["group"].to_numpy()).nunique()
-    touched = tuple(
-        tuple(frozenset(held.get(int(group), ())) for group in joined[start:end])
-        for start, end in pairwise(starts[1:])
-    )
     wide = sum(len(fold_set) > 1 for fold_set in held.values())
-    return JoinedSources(touched, max(0, wide - int((alone > 1).sum())))
+    of_source = tuple(joined[start:end] for start, end in pairwise(starts[1:]))
+    held |= {group: {fold} for group, fold in deal_out(folds, tables, of_source, held, seed=seed)}
+    touched = tuple(
+        tuple(frozenset(held.get(int(group), ())) for group in groups) for groups in of_source
+    )
+    return JoinedSources(touched, of_source, max(0, wide - int((alone > 1).sum())))
+
+
+def deal_out(
+    folds: FoldTable,
+    tables: Sequence[SourceTable],
+    groups: Sequence[Integers],
+    held: Mapping[int, set[int]],
+    *,
+    seed: int,
+) -> Iterator[tuple[int, int]]:
+    """A fold for each group (a number in `groups`) of sources that are held out which no fold holds
+    out yet: each source's labels by their share, whole groups. Raises FoldError."""
+    free: list[int] = []
+    target: list[int] = []
+    classes = 0
+    for table, numbers in zip(tables, groups, strict=True):
+        if not table.source.held_out:
+            continue
+        if len(folds.folds) < 2:
+            raise FoldError(
+                f"source {table.source.name}: held_out needs two folds, and the fold file has one"
+            )
+        number_of = {label: classes + n for n, label in enumerate((*table.source.classes, ""))}
+        classes += len(number_of)
+        for group, label in zip(numbers.tolist(), table.frame["label"], strict=True):
+            if group not in held:
+                free.append(group)
+                target.append(number_of[label])
+    if not free:
+        return
+    if len(set(free)) < len(folds.folds):
+        raise FoldError(
+            f"held_out: {len(folds.folds)} folds need as many patients or photographs of the "
+            f"sources to hold out; there are {len(set(free))}"
+        )
+    fold = assign_groups(np.array(free), np.array(target), np.ones(len(folds.folds)), seed=seed)
+    yield from ((group, folds.folds[part]) for group, part in zip(free, fold, strict=True))

@@ -128,6 +128,7 @@ def _item(items: list[Any], number: str, override: str) -> Any:
 
 _SWITCHES = (
     *("freeze_backbone", "frozen", "bfloat16_weights", "compile", "cuda_graphs", "checkpointing"),
+    "held_out",
 )
 
 
@@ -139,9 +140,10 @@ def _booleans(values: dict[str, Any], prefix: str = "") -> list[str]:
             fields.append(f"{prefix}{key}")
         elif isinstance(value, dict):
             fields += _booleans(value, f"{prefix}{key}.")
-        elif key == "stages" and isinstance(value, list):
-            for number, stage in enumerate(value):
-                fields += _booleans(stage, f"stages.{number}.") if isinstance(stage, dict) else []
+        elif key in ("stages", "sources") and isinstance(value, list):
+            for number, part in enumerate(value):
+                where = f"{prefix}{key}.{number}."
+                fields += _booleans(part, where) if isinstance(part, dict) else []
     return fields
 
 

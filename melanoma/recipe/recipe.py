@@ -234,8 +234,7 @@ class Recipe(Part):
         del values["training"]["workers"]
         _drop_later(values["data"], self.data)
         for value, source in zip(values["data"].get("sources", ()), self.data.sources, strict=True):
-            del value["folder"]  # where it lies decides nothing
-            (value["soft_target"] or {}).pop("teacher", None)
+            source.drop_unsaid(value)
             _drop_later(value["data"], source.data)
         for section, key, default in _LATER:
             if key in values[section] and values[section][key] == default:

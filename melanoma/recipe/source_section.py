@@ -1,4 +1,4 @@
-"""Source: rows of another table that train beside the recipe's own, and are never held out."""
+"""Source: rows of another table that train beside the recipe's own."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class SoftTarget(Part):
 
 
 class Source(Part):
-    """Rows of another table, with a reader and classes of their own. None is ever held out.
+    """Rows of another table, with a reader and classes of their own.
 
     A row that shows a patient, a lesion or a photograph of a fold's held-out images is left out of
-    that fold's training, and counted.
+    that fold's training, and counted. None else is held out, unless `held_out` says so.
     """
 
     name: SourceName
@@ -55,6 +55,10 @@ class Source(Part):
     """A teacher's melanoma probability a row; none: its labels alone."""
     weight: Positive = 1.0
     """How often each of its rows is drawn an epoch, on average."""
+    held_out: bool = False
+    """Whether each fold leaves a part of it out, whole patients and photographs that are alike, so
+    that evaluate can say what the folds reach on it. The folds choose and are calibrated by the
+    recipe's own rows alone."""
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -84,6 +88,14 @@ class Source(Part):
         """Whether its table has labels."""
         return getattr(self.data, "target_col", "") is not None
 
+    def drop_unsaid(self, values: dict[str, Any]) -> None:
+        """Take out of its dumped values what decides no number, and what came later and says what
+        was before it."""
+        del values["folder"]
+        (values["soft_target"] or {}).pop("teacher", None)
+        if not self.held_out:
+            del values["held_out"]
+
     def section(self) -> Data:
         """The reader's section, which keeps the soft target's column as well."""
         keep_cols = getattr(self.data, "keep_cols", None)
@@ -101,6 +113,7 @@ class Source(Part):
             or _prefixed(self.data.problem(self.classes, binary=binary), field)
             or (self._meaning_problem(classes, field) if self.labeled else None)
             or self._soft_problem(melanoma, field)
+            or (self._held_out_problem(classes, melanoma, field) if self.held_out else None)
         )
 
     def _reader_problem(self, field: str) -> str | None:
@@ -136,6 +149,19 @@ class Source(Part):
         if not hasattr(self.data, "keep_cols"):
             reader = self.data.reader
             return f"{field}.soft_target: reader {reader} reads no such column; csv_folder does"
+        return None
+
+    def _held_out_problem(
+        self, classes: Sequence[str], melanoma: Sequence[str], field: str
+    ) -> str | None:
+        """What is reported of it is melanoma against the rest, so its labels must tell that."""
+        if not self.labeled:
+            return f"{field}.held_out: without labels nothing could be measured"
+        if not melanoma:
+            return f"{field}.held_out: what is measured is of melanoma, and melanoma names no class"
+        for name, meant in self.meaning(classes).items():
+            if len({one in melanoma for one in meant}) > 1:
+                return f"{field}.held_out: {name!r} may be melanoma or not, which measures nothing"
         return None
 
 

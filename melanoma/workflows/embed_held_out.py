@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,23 @@ def embed_finished(
 ) -> HalfFloats:
     """(N, D) float16, in the order of `trained.scores`: see embed_held_out. `array` is
     trained_array's."""
-    recipe, frame = trained.recipe, trained.scores.frame
-
-    def member_of(fold: int) -> TorchMembers:
-        network = load_network(
-            fold_folder(trained.folder, fold) / MODEL,
-            recipe.model.backbone,
-            outputs=recipe.outputs,
-            head=recipe.model.head,
-            seeds=max(1, len(recipe.seeds)),
-        )
-        return TorchMembers({fold: network}, normalize=recipe.image.normalize, device=device)
-
+    frame = trained.scores.frame
     rows = np.array([array.row_of[name] for name in frame["image_name"]], dtype=np.int64)
+    member_of = partial(fold_member, trained, device=device)
     return embed_held_out(member_of, array, rows, frame["fold"].to_numpy(np.int64))
+
+
+def fold_member(trained: FinishedFolds, fold: int, *, device: torch.device) -> TorchMembers:
+    """The network of one fold, alone."""
+    recipe = trained.recipe
+    network = load_network(
+        fold_folder(trained.folder, fold) / MODEL,
+        recipe.model.backbone,
+        outputs=recipe.outputs,
+        head=recipe.model.head,
+        seeds=max(1, len(recipe.seeds)),
+    )
+    return TorchMembers({fold: network}, normalize=recipe.image.normalize, device=device)
 
 
 def trained_array(

@@ -18,12 +18,20 @@ from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.seal import lay_report, seal_bundle
 from melanoma.scoring.bundle.staging import MANIFEST, staging
+from melanoma.scoring.files.score_rows import plain_table
 from melanoma.scoring.novelty import Novelty
 from melanoma.scoring.patient_report import add_context
+from melanoma.storage import write_text
 from melanoma.training.run.history import read_histories
 from melanoma.training.run.run_folder import hold
 from melanoma.workflows.finished import FinishedFolds, finished_folds, require_same_images
 from melanoma.workflows.fit_novelty import fit_run_novelty
+from melanoma.workflows.held_out_sources import (
+    SOURCES,
+    HeldOutScores,
+    score_held_out_sources,
+    with_held_out,
+)
 from melanoma.workflows.image_flow import count_flow
 from melanoma.workflows.learn_quality import add_quality
 from melanoma.workflows.left_out import left_out_results
@@ -74,15 +82,17 @@ def evaluate_folds(
     )
     alone = trained.recipe.model.embeddings is not None
     novelty = None if alone else fit_run_novelty(trained, arrays, seed=seed, watch=watch)
+    rules = trained.recipe.evaluation
+    chosen = trained.recipe.seed if seed is None else seed
+    beside = [] if alone else score_held_out_sources(trained, report, arrays, watch=watch)
+    sources = pool_sources(trained.facts)
     more = {
         "flow": count_flow(trained),
         "novelty": novelty.summary if novelty else None,
-        "sources": pool_sources(trained.facts),
+        "sources": with_held_out(sources, beside, report, resamples=rules.resamples, seed=chosen),
         "external_results": left_out_results(trained.recipe, left_out),
     }
     report = replace(report, content=report.content.model_copy(update=more))
-    rules = trained.recipe.evaluation
-    chosen = trained.recipe.seed if seed is None else seed
     report = add_context(report, resamples=rules.resamples, seed=chosen)
     if not names:
         report = replace(report, content=without_names(report.content))
@@ -96,7 +106,7 @@ def evaluate_folds(
             "note: no bundle is sealed: photographs cannot be scored without the model of the "
             "embeddings"
         )
-    _seal(trained, report, novelty.novelty if novelty else None)
+    _seal(trained, report, novelty.novelty if novelty else None, beside)
     if bfloat16 is not None:
         measured = attach_bfloat16(trained, arrays, device=bfloat16, watch=watch)
         report = replace(report, content=measured)
@@ -132,14 +142,26 @@ def tell_dropped_rounding(folder: Path, watch: Watch) -> None:
         )
 
 
-def _seal(trained: FinishedFolds, report: Report, novelty: Novelty | None) -> None:
-    """Write the report, its figures, oof.csv and the manifest into the run's folder, at once."""
+def _seal(
+    trained: FinishedFolds,
+    report: Report,
+    novelty: Novelty | None,
+    beside: Sequence[HeldOutScores],
+) -> None:
+    """Write the report, its figures, oof.csv, the scores of sources and the manifest into the run's
+    folder, at once."""
     folder = trained.folder
     with hold(folder, needed=0), staging(folder) as stage:
         save_out_of_fold(report, trained.scores, trained.facts, stage / "oof.csv")
+        for one in beside:
+            text = plain_table(one.rows).to_csv(index=False, float_format="%.17g")
+            write_text(stage / SOURCES / f"{one.name}.csv", text)
         figures = save_report(report, trained.recipe, stage)
         if trained.recipe.model.embeddings is None:
             seal_bundle(folder, stage, trained.recipe, trained.runs, report, novelty)
         else:
             lay_report(folder, stage, trained.recipe, report)
         remove_stale(folder / "figures", [path.name for path in figures])
+        for path in (folder / SOURCES).glob("*.csv"):  # of an earlier report
+            if path.stem not in {one.name for one in beside}:
+                path.unlink()

@@ -28,6 +28,7 @@ from melanoma.recipe.source_section import Source
 from melanoma.training.fold_data import FoldData
 from melanoma.training.source_rows import SourceRows
 from melanoma.workflows.prepare import prepare_array
+from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -99,7 +100,7 @@ def add_sources(
     """The folds with what their sources may train; what is left out of each is said."""
     tables = open_sources(recipe, data, arrays, dry_run=dry_run, watch=watch)
     array, folds = parts[0].array, parts[0].folds
-    joined = join_folds(array, folds, tables, arrays, watch=watch)
+    joined = join_folds(recipe, array, folds, tables, arrays, watch=watch)
     extended_parts = []
     for part in parts:
         sources = rows_of_fold(tables, joined, part.fold)
@@ -122,7 +123,7 @@ def audit_sources(
     if not recipe.data.sources:
         return ()
     tables = open_sources(recipe, data, arrays, watch=watch)
-    joined = join_folds(array, folds, tables, arrays, watch=watch)
+    joined = join_folds(recipe, array, folds, tables, arrays, watch=watch)
     return tuple(
         _source_sentence(source, fold)
         for fold in folds.folds
@@ -131,13 +132,15 @@ def audit_sources(
 
 
 def _source_sentence(source: SourceRows, fold: int) -> str:
+    own = "are held out or " if source.table.source.held_out else ""
     return (
         f"fold {fold}: {len(source.rows):,} images of source {source.name} train; "
-        f"{source.dropped:,} show a patient, lesion or photograph that is held out"
+        f"{source.dropped:,} {own}show a patient, lesion or photograph that is held out"
     )
 
 
 def join_folds(
+    recipe: Recipe,
     array: ImageArray,
     folds: FoldTable,
     tables: Sequence[SourceTable],
@@ -145,15 +148,16 @@ def join_folds(
     *,
     watch: Watch = SILENT,
 ) -> JoinedSources:
-    """Photographs, patients and lesions that the sources share with the fold file and each other;
-    what is found is said."""
+    """Photographs, patients and lesions that the sources share with the fold file and each other,
+    and what each fold holds out of them; what is found is said. Raises FoldError where a source
+    with held_out cannot be dealt out."""
     shared = list(_shared(array, tables, arrays, watch=watch))
     for number, table in enumerate(tables, start=1):
-        copies = len({pair.second for _, other, pair in shared if other == number})
+        copies = len({pair.second for one, other, pair in shared if other == number > one})
         watch.say(
             f"source {table.source.name}: {len(table):,} images, {copies:,} of them elsewhere"
         )
-    joined = join_sources(folds, tables, shared)
+    joined = join_sources(folds, tables, shared, seed=recipe.folds.seed)
     if joined.bridged:
         watch.say(
             f"note: {joined.bridged} patients, lesions or photographs of the sources show that "
@@ -165,7 +169,13 @@ def join_folds(
 def _shared(
     array: ImageArray, tables: Sequence[SourceTable], arrays: Path, *, watch: Watch
 ) -> Iterator[tuple[int, int, SharedImage]]:
-    """Photographs of two of them, with the numbers of both: 0 the array, 1 and up the sources."""
+    """Photographs of two of them, with the numbers of both: 0 the array, 1 and up the sources; and
+    of one source, where it is held out."""
+    for number, table in enumerate(tables, start=1):
+        if table.source.held_out:
+            folder = source_folder(arrays, table.source)
+            twice = search_duplicates(table.array, folder, watch=watch)
+            yield from ((number, number, pair) for pair in twice.named(table.array.names))
     every = [array, *(table.array for table in tables)]
     folders = [arrays, *(source_folder(arrays, table.source) for table in tables)]
     for one in range(len(every)):

@@ -20,7 +20,7 @@ from melanoma.data.sources import (
     save_rows,
     source_rows,
 )
-from melanoma.errors import DataError
+from melanoma.errors import DataError, FoldError
 from melanoma.recipe.source_section import Source
 
 CLASSES = ("nevus", "melanoma", "other")
@@ -136,3 +136,38 @@ def test_what_a_source_tells_of_images_in_two_folds_is_counted() -> None:
     assert found.bridged == 1
     assert not found.may_train(0, 0).any()
     assert not found.may_train(0, 1).any()
+
+
+def test_a_source_that_is_held_out_is_dealt_to_the_folds_by_whole_patients_and_labels() -> None:
+    labels = ["melanoma" if n % 4 == 0 else "benign" for n in range(48)]
+    rows = [(f"s{n}", f"q{n // 2}", "", label) for n, label in enumerate(labels)]
+    rows += [("x", "p1", "", "benign"), ("y", "pt", "", "benign")]
+    apart = table_of(source_of(held_out=True), rows)
+    beside = table_of(source_of("two"), [("z", "q0", "", "benign"), ("free", "", "", "benign")])
+    found = join_sources(OURS, [apart, beside], [], seed=3)
+    fold = found.held_out_by(0)
+    assert fold[48] == 1  # of the patient of fold 1
+    assert fold[49] == -1  # the test part's: no fold trains it, none holds it out alone
+    own, patients = fold[:48], [row[1] for row in rows[:48]]
+    assert all(len({*own[np.array(patients) == one]}) == 1 for one in set(patients))
+    melanoma = np.array(labels) == "melanoma"
+    assert np.bincount(own[melanoma]).tolist() == [4, 4, 4]
+    assert np.bincount(own).tolist() == [16, 16, 16]
+    for number in range(3):
+        trains = found.may_train(0, number)
+        assert trains.tolist() == [f not in (number, -1) for f in fold]
+        # What belongs to a held-out row trains nowhere else either.
+        assert found.may_train(1, number).tolist() == [number != fold[0], True]
+    assert found.held_out_by(1).tolist() == [fold[0], -1]
+    again = join_sources(OURS, [apart, beside], [], seed=3)
+    assert again.held_out_by(0).tolist() == fold.tolist()
+    assert join_sources(OURS, [apart, beside], [], seed=4).touched != found.touched
+
+
+def test_a_source_that_the_folds_cannot_share_is_refused() -> None:
+    few = table_of(source_of(held_out=True), [("a", "", "", "melanoma"), ("b", "", "", "benign")])
+    with pytest.raises(FoldError, match=r"3 folds need as many patients.*there are 2"):
+        join_sources(OURS, [few], [])
+    single = folds_of(("m0", "p0", "g0", 0), ("m1", "p1", "g1", -1))
+    with pytest.raises(FoldError, match="source year: held_out needs two folds"):
+        join_sources(single, [few], [])

@@ -64,6 +64,12 @@ def test_classes_of_a_source_mean_the_recipes_own_or_several() -> None:
         ({**TAUGHT, "soft_target": {"scales": 1}}, "did you mean scale?"),
         ({**LABELED, "data": {**TABLE, "tabel": "x"}}, "did you mean table?"),
         ({**LABELED, "data": {**TABLE, "positive": "1", "labels": {"1": "melanoma"}}}, "year.data"),
+        ({**TAUGHT, "held_out": True}, "taught.held_out: without labels nothing could be measured"),
+        (
+            {**LABELED, "held_out": True, "means": {"benign": ["nevus", "melanoma"]}},
+            "year.held_out: 'benign' may be melanoma or not",
+        ),
+        ({**LABELED, "weight": True}, "data.sources.0.weight"),
     ],
 )
 def test_a_source_that_cannot_be_meant_is_refused(source: dict[str, Any], said: str) -> None:
@@ -88,6 +94,11 @@ def test_no_sources_change_no_identity_and_where_one_lies_decides_nothing() -> N
     assert make_recipe(yaml.safe_load(here.to_yaml())).digest() == here.digest()
     heavier = recipe_of({**TAUGHT, "weight": 2.0})
     assert heavier.digest() != here.digest()
+    # A field that came later leaves the digests of before.
+    apart = recipe_of({**LABELED, "held_out": True})
+    assert "held_out" not in recipe_of(LABELED).identity()["data"]["sources"][0]
+    assert apart.digest() != recipe_of(LABELED).digest()
+    assert "melanoma names no class" in refusal_of({**LABELED, "held_out": True}, melanoma=[])
 
 
 def test_cells_and_classes_of_a_source_stay_text(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from melanoma.evaluation.report.schema_parts import (
     Shortcuts,
     SubgroupLine,
 )
-from melanoma.evaluation.report.source_words import describe_source_line
+from melanoma.evaluation.report.source_words import describe_held_out_source, describe_source_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _AFTER_RANKING = 7  # of the cards' ranks: operating points stand there
@@ -122,6 +122,7 @@ def environment() -> Environment:
         "metric_name": metric_title,
         "count": "{:,}".format,
         "source_line": describe_source_line,
+        "held_out_source": describe_held_out_source,
         "rounding": describe_rounding,
     }
     made.globals |= {

@@ -11,7 +11,7 @@ from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_points import NoveltyLine
-from melanoma.evaluation.report.source_words import describe_source_line
+from melanoma.evaluation.report.source_words import describe_held_out_source, describe_source_line
 
 
 def report_lines(content: ReportContent) -> list[str]:
@@ -20,6 +20,11 @@ def report_lines(content: ReportContent) -> list[str]:
         *(f"warning: {warning}" for warning in content.warnings),
         _scored(content),
         *(f"trained beside it: {describe_source_line(line)}" for line in content.sources),
+        *(
+            f"held out of it: {describe_held_out_source(line)}"
+            for line in content.sources
+            if line.held_out
+        ),
         *_folds(content),
         *_selection(content),
         *_metrics(content),

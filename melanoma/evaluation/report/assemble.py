@@ -26,10 +26,10 @@ from melanoma.evaluation.report.schema_parts import (
     LeakAudit,
     Selection,
     Shortcuts,
-    SourceLine,
     SubgroupLine,
 )
 from melanoma.evaluation.report.schema_points import PredictionSets
+from melanoma.evaluation.report.schema_sources import SourceLine
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.evaluation.scored_images import ScoredImages

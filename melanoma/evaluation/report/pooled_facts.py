@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from melanoma.evaluation.report.schema_parts import LeakAudit, SourceLine, StartingWeights
+from melanoma.evaluation.report.schema_parts import LeakAudit, StartingWeights
+from melanoma.evaluation.report.schema_sources import SourceLine
 
 
 class Started(Protocol):

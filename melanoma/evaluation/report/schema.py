@@ -28,7 +28,6 @@ from melanoma.evaluation.report.schema_parts import (
     Selection,
     Share,
     Shortcuts,
-    SourceLine,
     SubgroupLine,
 )
 from melanoma.evaluation.report.schema_patients import LesionFigures, PatientContext
@@ -42,6 +41,7 @@ from melanoma.evaluation.report.schema_points import (
 )
 from melanoma.evaluation.report.schema_quality import PhonePhotographs, PictureQuality
 from melanoma.evaluation.report.schema_rounding import Rounding
+from melanoma.evaluation.report.schema_sources import SourceLine
 from melanoma.recipe.sections import ImageType
 from melanoma.storage import write_json
 

@@ -84,24 +84,6 @@ class LeakAudit(Part):
     starting_weights: StartingWeights | None = None
 
 
-class SourceLine(Part):
-    """Rows of another table that trained beside the folds' own and were never held out.
-
-    `classes` are of rows that are of one class for certain; `left_out`, by fold, those that show a
-    patient, lesion or photograph of what it holds out.
-    """
-
-    name: str
-    images: Count
-    weight: float  # how often a row is drawn an epoch
-    classes: dict[str, Count]
-    of_several: Count  # labeled with several classes, of which each row is one
-    soft: Count  # with a teacher's melanoma probability
-    unlabeled: Count
-    left_out: dict[str, Count]
-    teacher: str = ""  # what the recipe says of the model whose probabilities they are
-
-
 class FoldLine(Part):
     """One fold; `auroc` and `pr_auc` are melanoma against the rest, or macro means without one."""
 

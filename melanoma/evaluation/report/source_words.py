@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from melanoma.evaluation.number_format import plural
-from melanoma.evaluation.report.schema_parts import SourceLine
+from melanoma.evaluation.number_format import measured, plural
+from melanoma.evaluation.report.schema_sources import SourceLine
 
 
 def describe_source_line(line: SourceLine) -> str:
@@ -19,7 +19,24 @@ def describe_source_line(line: SourceLine) -> str:
     if not any(line.left_out.values()):
         return f"{sentence}; none shows a patient, lesion or photograph that a fold holds out"
     by_fold = ", ".join(f"{count:,} of fold {fold}" for fold, count in line.left_out.items())
-    return f"{sentence}; left out for showing what is held out: {by_fold}"
+    why = "held out" if line.held_out else "left out for showing what is held out"
+    return f"{sentence}; {why}: {by_fold}"
+
+
+def describe_held_out_source(line: SourceLine) -> str:
+    """`isic2017, each image by the fold that held it out: 2,150 images, AUROC ...`, of a line that
+    has it."""
+    found = line.held_out
+    assert found is not None, line.name
+    within = found.within_patient_concordance
+    more = "" if within is None or within.value is None else f", within patients {measured(within)}"
+    return (
+        f"{line.name}, each image by the fold that held it out: {plural(found.images, 'image')}, "
+        f"{plural(found.positives, 'melanoma')}, AUROC {measured(found.auroc)}{more}; at the "
+        f"threshold sensitivity {measured(found.sensitivity)}, specificity "
+        f"{measured(found.specificity)}; calibration error {measured(found.ece)}, moved to its own "
+        f"share of melanomas {measured(found.ece_at_own_share)}"
+    )
 
 
 def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:

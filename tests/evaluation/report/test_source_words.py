@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from benchmarks.shipped import ROOT
 from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.render.text import report_lines
 from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.pooled_facts import pool_sources
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.schema_sources import HeldOutSource
 from melanoma.evaluation.report.source_words import describe_source_line
+from melanoma.recipe.overrides import load_recipe
 from melanoma.training.run.facts import SourceFacts
 
 # Of a run that knows no other tables.
@@ -53,3 +57,30 @@ def test_report_terminal_and_warnings_tell_of_it() -> None:
     assert any("a network that saw SIIM" in warning for warning in content.warnings)
     assert "Other tables in the training" in render_html(content)
     assert any(line.startswith("trained beside it: year: 100") for line in report_lines(content))
+
+
+def test_what_was_held_out_of_a_source_stands_in_report_card_and_terminal() -> None:
+    content = ReportContent.model_validate_json(REPORT.read_bytes())
+    (line,) = pool_sources([Fold(0, 50), Fold(1, 50)])
+    of = Measured(value=0.7531, low=0.7, high=0.8)
+    nothing = Measured(value=None)
+    held_out = HeldOutSource(
+        images=100,
+        positives=30,
+        patients=None,
+        auroc=of,
+        at="sensitivity 0.95",
+        threshold=0.04,
+        sensitivity=of,
+        specificity=of,
+        ece=of,
+        ece_at_own_share=nothing,
+    )
+    line = line.model_copy(update={"held_out": held_out})
+    assert describe_source_line(line).endswith("; held out: 50 of fold 0, 50 of fold 1")
+    content = with_words(content.model_copy(update={"sources": (line,)}))
+    html, recipe = render_html(content), load_recipe(REPORT.parent / "recipe.yaml")
+    for text in (html, render_card(content, recipe), "\n".join(report_lines(content))):
+        assert "0.753" in text
+        assert "never held out" not in text
+    assert "each image by the fold that held it out: 100 images" in render_card(content, recipe)

@@ -1,0 +1,57 @@
+"""Figures of a source's held-out part: by the threshold and calibration of another set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from melanoma.evaluation.measure.held_out_source import describe_held_out
+from melanoma.evaluation.measure.operating_points import Threshold
+from melanoma.evaluation.scored_images import ScoredImages
+
+POINT = Threshold(0.3, "sensitivity 0.95")
+
+
+def images_of(patients: list[str], target: list[int], score: list[float]) -> ScoredImages:
+    frame = pd.DataFrame(
+        {
+            "image_name": [f"i{n}" for n in range(len(target))],
+            "patient_id": patients,
+            "lesion_id": "",
+            "group": patients,
+            "target": target,
+            "fold": 0,
+        }
+    )
+    pair = np.stack([1 - np.array(score), score], axis=1)
+    return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair, (0.9, 0.1))
+
+
+def test_figures_are_those_of_the_images_and_the_given_threshold() -> None:
+    target = [0, 1, 0, 1, 0, 1, 0, 0]
+    score = [0.1, 0.8, 0.35, 0.2, 0.05, 0.9, 0.3, 0.2]
+    images = images_of([f"p{n // 2}" for n in range(8)], target, score)
+    found = describe_held_out(images, POINT, trained=0.1, resamples=50, seed=0)
+    assert (found.images, found.positives, found.patients) == (8, 3, 4)
+    assert found.auroc.value == pytest.approx(roc_auc_score(target, score))
+    assert found.sensitivity.value == pytest.approx(2 / 3)
+    assert found.specificity.value == pytest.approx(3 / 5)  # flagged at the threshold, too
+    assert found.within_patient_concordance is not None
+    assert found.within_patient_concordance.value == pytest.approx(2 / 3)
+    assert found.threshold == POINT.value
+    assert found.at == POINT.at
+    assert found.ece.value is not None
+    assert found.ece_at_own_share.value is not None
+    assert found.ece_at_own_share.value != found.ece.value
+
+
+def test_without_patients_or_melanomas_what_cannot_be_said_is_not() -> None:
+    images = images_of([""] * 3, [0, 0, 0], [0.1, 0.2, 0.6])
+    found = describe_held_out(images, POINT, trained=0.1, resamples=10, seed=0)
+    assert found.patients is None
+    assert found.within_patient_concordance is None
+    assert found.auroc.value is None
+    assert found.ece_at_own_share.value is None
+    assert found.specificity.value == pytest.approx(2 / 3)

@@ -1,0 +1,157 @@
+"""A source that is held out: each image scored by the network that never saw it, and reported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from melanoma.data.arrays import load_array
+from melanoma.data.phantoms.drawing import draw_phantom
+from melanoma.evaluation.report.build import Report
+from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.recipe import Recipe
+from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.scorer import Scorer
+from melanoma.training.weights_origin import read_seen, write_seen
+from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.train import select_folds, train_fold
+from melanoma.workflows.watch import Watch
+
+
+def draw_table(folder: Path, *, count: int, seed: int) -> Path:
+    """`count` phantoms, two a patient, every third patient with melanomas."""
+    folder.mkdir(parents=True)
+    rng, rows = np.random.default_rng(seed), ["image_name,patient_id,target"]
+    for n in range(count):
+        melanoma = n // 2 % 3 == 0
+        picture = Image.fromarray(draw_phantom(melanoma=melanoma, rng=rng, size=40))
+        picture.save(folder / f"{folder.name}{n}.png")
+        rows.append(f"{folder.name}{n},{folder.name}{n // 2},{int(melanoma)}")
+    (folder / "train.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def recipe_of(**source: Any) -> Recipe:
+    table = {"reader": "csv_folder", "group_col": "patient_id"}
+    listed = [{"name": "year", "data": table, "held_out": True, **source}]
+    return make_recipe(
+        {
+            "name": "several",
+            "data": {**table, "sources": listed},
+            "image": {"size": 32},
+            "folds": {"name": "several", "k": 2},
+            "model": {"backbone": "resnet18"},
+            "training": {"epochs": 1, "batch_size": 8},
+            "evaluation": {"views": 2, "resamples": 100},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """own/ and year/ of phantoms, and weights/ of two folds that trained on both."""
+    home = tmp_path_factory.mktemp("held_out")
+    own = draw_table(home / "own", count=24, seed=0)
+    draw_table(home / "year", count=24, seed=1)
+    places = {"arrays": home / "arrays", "folds": home / "folds.csv"}
+    for part in select_folds(recipe_of(), data=own, **places):
+        train_fold(recipe_of(), part, home / "weights", device="cpu")
+    return home
+
+
+def evaluate(home: Path, said: list[str] | None = None, **options: Any) -> Report:
+    return evaluate_folds(
+        recipe_of(),
+        home / "weights",
+        home / "folds.csv",
+        data=home / "own",
+        arrays=home / "arrays",
+        watch=Watch(say=(said if said is not None else []).append),
+        **options,
+    )
+
+
+def rows_of(home: Path) -> pd.DataFrame:
+    return pd.read_csv(home / "weights" / "sources" / "year.csv").set_index("image_name")
+
+
+def seen_by(home: Path, fold: int, names: Sequence[str]) -> list[bool]:
+    seen = read_seen(home / "weights" / f"fold_{fold}")
+    return [name in seen for name in names]
+
+
+def test_every_image_is_scored_once_by_the_fold_that_never_saw_it_or_its_patient(
+    home: Path,
+) -> None:
+    report, rows = evaluate(home), rows_of(home)
+    assert len(rows) == 24
+    assert (rows.groupby("patient_id")["fold"].nunique() == 1).all()
+    for fold in (0, 1):
+        own = rows.index[rows["fold"] == fold]
+        assert len(own) >= 10
+        assert not any(seen_by(home, fold, own))
+        assert all(seen_by(home, 1 - fold, own))
+    bundle = load_bundle(home / "weights")
+    scorer = Scorer(bundle, device=torch.device("cpu"))
+    array = load_array(home / "arrays" / "sources" / "year", recipe_of().image)
+    assert array is not None
+    squares = array.rows(np.array([array.row_of[name] for name in rows.index]))
+    by_member = scorer.member_probabilities(squares)[:, :, 1]
+    numbers = np.searchsorted(scorer.members.folds, rows["fold"].to_numpy())
+    expected = by_member[np.arange(24), numbers]
+    assert rows["prob"].to_numpy() == pytest.approx(expected, abs=1e-4)
+    (line,) = report.content.sources
+    assert line.held_out is not None
+    assert (line.held_out.images, line.held_out.positives, line.held_out.patients) == (24, 8, 12)
+    flagged = rows["prob"] >= line.held_out.threshold
+    assert line.held_out.sensitivity.value == pytest.approx(flagged[rows["melanoma"] == 1].mean())
+    assert line.held_out.threshold == report.thresholds[0].value
+    sealed = load_bundle(home / "weights").report.sources
+    assert sealed == report.content.sources
+
+
+def test_what_a_fold_or_its_start_saw_after_all_is_named_and_not_scored(
+    home: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "home"
+    shutil.copytree(home, copied)
+    evaluate(copied)
+    name = rows_of(copied).index[0]
+    fold = copied / "weights" / f"fold_{rows_of(copied)['fold'][name]}"
+    write_seen(fold, read_seen(fold), {name: ""})
+    # As a run that started from weights which had seen it would record it.
+    record = (fold / "run.json").read_text()
+    digest = hashlib.sha256((fold / "training_images.csv").read_bytes()).hexdigest()
+    old = json.loads(record)["files"]["training_images.csv"]
+    (fold / "run.json").write_text(record.replace(old, digest))
+    said: list[str] = []
+    evaluate(copied, said)
+    assert name not in rows_of(copied).index
+    assert len(rows_of(copied)) == 23
+    assert any("1 images of source year are not scored" in line and name in line for line in said)
+
+
+def test_without_the_arrays_or_a_fold_it_is_said_and_an_older_table_goes(
+    home: Path, tmp_path: Path
+) -> None:
+    copied, said = tmp_path / "home", list[str]()
+    shutil.copytree(home, copied)
+    evaluate(copied)
+    shutil.rmtree(copied / "arrays" / "sources")
+    report = evaluate(copied, said)
+    assert report.content.sources[0].held_out is None
+    assert any("sources are not scored" in line for line in said)
+    assert not (copied / "weights" / "sources" / "year.csv").exists()
+    shutil.rmtree(copied / "weights" / "fold_1")
+    evaluate(copied, said, allow_missing=True)
+    assert any("year: scored once all folds are trained" in line for line in said)
