@@ -14,10 +14,11 @@ from melanoma.errors import MelanomaError
 
 
 class MixedTargets:
-    """Mean loss of logits (B, C), or (B, 1) of two classes, against (B, C + 2) targets.
+    """Mean loss of logits (B, C), or (B, 1) of two classes, against (B, C + 3) targets.
 
     A row's first C targets are 1 for every class that it may be of, else 0 (all 0: no label); then
-    come a teacher's melanoma probability and the weight of that part (0: none). The label's part is
+    come a teacher's melanoma probability, the weight of that part (0: none), and what is added to
+    the melanoma logits for the label's part alone (Menon et al. 2021, arXiv 2007.07314). That is
     -w ln(sum of the possible classes' probabilities), which for one class is the cross-entropy;
     label smoothing is added as there. A set's weight is the mean of its classes' weights by their
     images. The teacher's part is the cross-entropy of the melanoma probability, from which what
@@ -42,6 +43,8 @@ class MixedTargets:
         others = [number for number in range(len(counts)) if number not in melanoma]
         self.melanoma = torch.tensor([*melanoma], dtype=torch.int64, device=device)
         self.others = torch.tensor(others, dtype=torch.int64, device=device)
+        self.is_melanoma = torch.zeros(len(counts), device=device)
+        self.is_melanoma[self.melanoma] = 1.0
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean loss. Raises MelanomaError for logits and targets that do not fit."""
@@ -49,13 +52,13 @@ class MixedTargets:
         x = logits.float()
         if x.ndim == 2 and x.shape[1] == 1 and classes == 2:
             x = torch.cat([torch.zeros_like(x), x], dim=1)
-        if x.shape != (len(targets), classes) or targets.shape[1:] != (classes + 2,):
+        if x.shape != (len(targets), classes) or targets.shape[1:] != (classes + 3,):
             raise MelanomaError(
                 f"logits {tuple(logits.shape)} do not fit targets {tuple(targets.shape)}: "
-                f"(B, {classes}) and (B, {classes + 2}) were expected"
+                f"(B, {classes}) and (B, {classes + 3}) were expected"
             )
-        possible, soft, weight = targets[:, :classes], targets[:, -2], targets[:, -1]
-        value = self._labels(x, possible)
+        possible, soft, weight = targets[:, :classes], targets[:, -3], targets[:, -2]
+        value = self._labels(x + targets[:, -1:] * self.is_melanoma, possible)
         if len(self.melanoma):
             value = value + weight * self._teacher(x, soft)
         return value.mean()

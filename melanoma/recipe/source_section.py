@@ -55,6 +55,11 @@ class Source(Part):
     """A teacher's melanoma probability a row; none: its labels alone."""
     weight: Positive = 1.0
     """How often each of its rows is drawn an epoch, on average."""
+    label_shift: Annotated[float, Field(ge=-10, le=10)] = 0.0
+    """Added to the network's log-odds of melanoma before the labels' part of the loss, where
+    melanomas are more common in its table than among the recipe's images (less common: negative):
+    the log-odds of their share there less those of the share here. The network's own probability
+    then stays that of the recipe's share (logit adjustment, Menon et al. 2021)."""
     held_out: bool = False
     """Whether each fold leaves a part of it out, whole patients and photographs that are alike, so
     that evaluate can say what the folds reach on it. The folds choose and are calibrated by the
@@ -93,8 +98,9 @@ class Source(Part):
         was before it."""
         del values["folder"]
         (values["soft_target"] or {}).pop("teacher", None)
-        if not self.held_out:
-            del values["held_out"]
+        for key in ("held_out", "label_shift"):
+            if not values[key]:
+                del values[key]
 
     def section(self) -> Data:
         """The reader's section, which keeps the soft target's column as well."""
@@ -113,6 +119,7 @@ class Source(Part):
             or _prefixed(self.data.problem(self.classes, binary=binary), field)
             or (self._meaning_problem(classes, field) if self.labeled else None)
             or self._soft_problem(melanoma, field)
+            or self._shift_problem(melanoma, field)
             or (self._held_out_problem(classes, melanoma, field) if self.held_out else None)
         )
 
@@ -149,6 +156,11 @@ class Source(Part):
         if not hasattr(self.data, "keep_cols"):
             reader = self.data.reader
             return f"{field}.soft_target: reader {reader} reads no such column; csv_folder does"
+        return None
+
+    def _shift_problem(self, melanoma: Sequence[str], field: str) -> str | None:
+        if self.label_shift and not (self.labeled and melanoma):
+            return f"{field}.label_shift: it is of labels that say melanoma or not; here are none"
         return None
 
     def _held_out_problem(

@@ -69,6 +69,7 @@ def test_classes_of_a_source_mean_the_recipes_own_or_several() -> None:
             {**LABELED, "held_out": True, "means": {"benign": ["nevus", "melanoma"]}},
             "year.held_out: 'benign' may be melanoma or not",
         ),
+        ({**TAUGHT, "label_shift": 1}, "taught.label_shift: it is of labels"),
         ({**LABELED, "weight": True}, "data.sources.0.weight"),
     ],
 )
@@ -96,8 +97,9 @@ def test_no_sources_change_no_identity_and_where_one_lies_decides_nothing() -> N
     assert heavier.digest() != here.digest()
     # A field that came later leaves the digests of before.
     apart = recipe_of({**LABELED, "held_out": True})
-    assert "held_out" not in recipe_of(LABELED).identity()["data"]["sources"][0]
-    assert apart.digest() != recipe_of(LABELED).digest()
+    assert not {"held_out", "label_shift"} & {*recipe_of(LABELED).identity()["data"]["sources"][0]}
+    shifted = recipe_of({**LABELED, "label_shift": 0.5})
+    assert len({one.digest() for one in (apart, shifted, recipe_of(LABELED))}) == 3
     assert "melanoma names no class" in refusal_of({**LABELED, "held_out": True}, melanoma=[])
 
 

@@ -45,7 +45,7 @@ def fold(place: Any, recipe_of: Any, tmp_path_factory: pytest.TempPathFactory) -
     """Fold 0 of the phantoms with a labeled and a taught source: 20 and 12 squares of its own."""
     folder = tmp_path_factory.mktemp("sources")
     tables = []
-    for start, count, values in ((0, 20, source_of("year")), (20, 12, TAUGHT)):
+    for start, count, values in ((0, 20, source_of("year", label_shift=0.5)), (20, 12, TAUGHT)):
         names = place.array.names[start : start + count]
         frame = pd.DataFrame(
             {
@@ -122,10 +122,15 @@ def test_rows_of_all_arrays_are_read_in_the_order_asked_for(fold: FoldData) -> N
 def test_targets_say_classes_and_teachers_probabilities(fold: FoldData, recipe_of: Any) -> None:
     found = batch_targets(recipe_of(), fold)
     own = len(fold.array)
-    assert found.shape == (own + 32, 4)
+    assert found.shape == (own + 32, 5)
     assert found[:own, :2].argmax(axis=1).tolist() == fold.targets.tolist()
-    assert found[own : own + 3].tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
-    assert found[own + 20].tolist() == pytest.approx([0, 0, 0.1, 0.7])
+    assert found[own : own + 3].tolist() == [
+        [0, 1, 0, 0, 0.5],
+        [1, 0, 0, 0, 0.5],
+        [1, 0, 0, 0, 0.5],
+    ]
+    assert found[own + 20].tolist() == pytest.approx([0, 0, 0.1, 0.7, 0])
+    assert not found[:own, 2:].any()
 
 
 def test_a_fold_on_sources_resumes_says_what_they_brought_and_remembers_their_images(
