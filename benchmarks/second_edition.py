@@ -5,8 +5,8 @@
     python -m benchmarks.second_edition --work DIR --tiny     # the same code in minutes, to try it
 
 DIR keeps the arrays, the fold file and the weights of each variant: the same command goes on where
-it was stopped. A variant is configs/dermoscopy_mobilenet.yaml as it is (`all`), or without one of
-its sources: what that source brings, and, on the source that was left out, the honest estimate of
+it was stopped. A variant is configs/dermoscopy_mobilenet.yaml as it is (`all`), or without the
+sources of one archive: what they bring, and, on what was left out, the honest estimate of
 elsewhere. Each is trained on the folds asked for; with --pretrained a share of the weights that a
 fold went on from is averaged in (benchmarks/start_average.py). The weights of `all` are rounded to
 bfloat16 then (benchmarks/round_shipped.py). Each is then evaluated, and scored on sets that it did
@@ -47,6 +47,7 @@ CONFIG = ROOT / "configs" / f"{NAME}.yaml"
 # Chosen with a look at the held-out images of fold 1 and at the SIIM sample: .5 ranked the former a
 # little better, and the latter worse.
 START_SHARE = 0.3
+_PACKED = {"method": "gzip", "mtime": 0}  # the same bytes whenever they are written
 _TINY = (
     "image.size=32",
     "training.epochs=1",
@@ -58,17 +59,13 @@ _TINY = (
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A labeled set: its recipe's data section and folder, and the source that it is like.
-
-    A variant without that source is scored on it. `all` is too, unless it was trained on it, and
-    then with the `caveat`.
-    """
+    """A labeled set: its recipe's data section and folder, and the variant that is scored on it,
+    which trained on nothing like it."""
 
     folder: str
     data: dict[str, Any]
     source: str
-    like: str
-    caveat: str | None = None  # None where the source is the set itself
+    by: str
 
 
 ELSEWHERE: dict[str, Elsewhere] = {
@@ -76,8 +73,7 @@ ELSEWHERE: dict[str, Elsewhere] = {
         "siim2020",
         {"reader": "siim"},
         "SIIM-ISIC 2020, all 584 melanomas and a sample of 560 others (Rotemberg et al. 2021)",
-        like="siim2020_test",
-        caveat="whose labels the teacher of source siim2020_test had learned: no external test",
+        by="without_siim2020_test",
     ),
     "isic2017_train": Elsewhere(
         "isic2017_train",
@@ -91,14 +87,15 @@ ELSEWHERE: dict[str, Elsewhere] = {
             "sex_col": "sex",
         },
         "ISIC 2017, training and validation parts, whole frames squashed (Codella et al. 2018)",
-        like="isic2017_train",
+        by="without_isic2017_train",
     ),
 }
-# The source that each leaves out; all of them last, for its report repeats the others' results.
-VARIANTS: dict[str, str | None] = {
-    "without_siim2020_test": "siim2020_test",
-    "without_isic2017_train": "isic2017_train",
-    "all": None,
+# The sources that each leaves out: the teacher of SIIM's test part had learned the labels of its
+# training part. All of them last, for its report repeats the others' results.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "without_siim2020_test": ("siim2020_test", "siim2020"),
+    "without_isic2017_train": ("isic2017_train",),
+    "all": (),
 }
 
 
@@ -152,12 +149,12 @@ def require_innocent(start: str | None) -> None:
 
 
 def write_config(place: Place, variant: str) -> Path:
-    """DIR/VARIANT.yaml: the recipe without the source that the variant leaves out."""
+    """DIR/VARIANT.yaml: the recipe without the sources that the variant leaves out."""
     values = yaml.safe_load(CONFIG.read_text())
     left_out = VARIANTS[variant]
     sources = values["data"]["sources"]
-    values["data"]["sources"] = [one for one in sources if one["name"] != left_out]
-    if left_out is not None:
+    values["data"]["sources"] = [one for one in sources if one["name"] not in left_out]
+    if left_out:
         values["name"] = f"{values['name']}_{variant}"
     place.work.mkdir(parents=True, exist_ok=True)
     path = place.work / f"{variant}.yaml"
@@ -176,7 +173,7 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
         options += ["--pretrained", place.start]
     if place.start is not None:
         # Rounding scales the layers: whatever is averaged is averaged before.
-        rounded = VARIANTS[variant] is None and weights == place.weights(variant)
+        rounded = not VARIANTS[variant] and weights == place.weights(variant)
         options += ["--set", f"training.bfloat16_weights={str(rounded).lower()}"]
     for setting in _TINY if place.tiny else ():
         options += ["--set", setting]
@@ -193,7 +190,7 @@ def train(place: Place, variant: str, folds: Sequence[str]) -> None:
     places_of = {"arrays": place.arrays, "folds": place.folds}
     for folder in [*wanted] or sorted(place.trained(variant).glob("fold_*")):
         kept = place.weights(variant) / folder.name
-        target = place.averaged / folder.name if VARIANTS[variant] is None else kept
+        target = kept if VARIANTS[variant] else place.averaged / folder.name
         if not (target / "oof.csv").is_file():
             one = open_fold(folder, **places_of)
             average_fold(one, target, start=place.start, share=START_SHARE)
@@ -202,11 +199,11 @@ def train(place: Place, variant: str, folds: Sequence[str]) -> None:
 
 
 def evaluate(place: Place, variant: str) -> dict[str, Any]:
-    """The variant's own report, and its results on the sets that it did not train on."""
+    """The variant's own report, and its results on the set that it trained on nothing like."""
     # The data sets are public, and so are their images' names.
     left_out: list[str] = []
-    for other, source in VARIANTS.items() if variant == "all" else ():
-        if source and (place.weights(other) / "external").is_dir():
+    for other, sources in VARIANTS.items() if variant == "all" else ():
+        if sources and (place.weights(other) / "external").is_dir():
             left_out += ["--left-out", str(place.weights(other))]
     run_door(
         "evaluate",
@@ -218,10 +215,9 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
     folder = place.weights(variant)
     found: dict[str, Any] = {"own": _figures(folder / "report.json"), "elsewhere": {}}
     for name, labeled in ELSEWHERE.items():
-        caveat = labeled.caveat if variant == "all" else None
-        if labeled.like != VARIANTS[variant] and caveat is None:
+        if labeled.by != variant:
             continue
-        recipe = _external_recipe(place, name, caveat=caveat)
+        recipe = _external_recipe(place, name)
         arrays = place.work / f"arrays_{name}{place.suffix}"
         run_door(
             *("evaluate", "--external", str(recipe), "--data", str(place.data / labeled.folder)),
@@ -235,8 +231,8 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
 
 def publish_left_out(place: Place) -> None:
     """Put what the runs without a source reached elsewhere into results/."""
-    for variant, source in VARIANTS.items():
-        if source and (place.weights(variant) / "external").is_dir():
+    for variant, sources in VARIANTS.items():
+        if sources and (place.weights(variant) / "external").is_dir():
             for one in sorted((place.weights(variant) / "external").iterdir()):
                 _copy_external(one, RESULTS / "external" / f"{variant}_on_{one.name}")
 
@@ -248,9 +244,11 @@ def publish(place: Place) -> None:
     # As ship writes it: no folder of the machine that trained.
     recipe = load_recipe(RESULTS / "recipe.yaml").without_places()
     write_text(RESULTS / "recipe.yaml", recipe.to_yaml())
-    for name in ELSEWHERE:
-        if (folder / "external" / name / "report.json").is_file():
-            _copy_external(folder / "external" / name, RESULTS / "external" / name)
+    for path in sorted((folder / "sources").glob("*.csv")):
+        target = RESULTS / "sources" / f"{path.name}.gz"
+        target.parent.mkdir(exist_ok=True)
+        table = pd.read_csv(path, dtype={"patient_id": str, "group": str})
+        table.to_csv(target, index=False, float_format="%.7g", compression=_PACKED)
     note = ("--note", str(RESULTS / "LICENSE.md"))
     run_door("ship", "--weights", str(folder), "--out", str(WEIGHTS), *note)
 
@@ -263,15 +261,14 @@ def _copy_external(source: Path, target: Path) -> None:
     table.to_csv(target / "scores.csv", index=False, float_format="%.7g")
 
 
-def _external_recipe(place: Place, name: str, *, caveat: str | None) -> Path:
+def _external_recipe(place: Place, name: str) -> Path:
     other = ELSEWHERE[name]
-    source = f"{other.source}, {caveat}" if caveat else other.source
     path = place.work / f"{name}.yaml"
     values = {
         "name": name,
         "data": other.data,
         "folds": {"name": name},
-        "study": {"source": source},
+        "study": {"source": other.source},
     }
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
@@ -294,6 +291,9 @@ def _figures(path: Path) -> dict[str, Any]:
         "positives": report["data"]["positives"],
         "auroc": report["metrics"]["auroc"],
         "macro_auroc": report["metrics"].get("macro_auroc"),
+        "held_out_sources": {
+            line["name"]: line["held_out"] for line in report["sources"] if line.get("held_out")
+        },
         "within_patient_concordance": report["metrics"].get("within_patient_concordance"),
         "ece": report["calibration"]["after"]["ece"],
         "at": point["at"],

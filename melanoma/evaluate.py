@@ -64,8 +64,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--left-out",
-            help="Run of this recipe without one source: its results elsewhere go into the report; "
-            "repeatable.",
+            help="Run of this recipe without some of its sources: its results elsewhere go into "
+            "the report; repeatable.",
         ),
     ] = None,
     bfloat16: Annotated[

@@ -1,5 +1,5 @@
-"""What the same training reached elsewhere without one of its sources: the honest estimate for a
-place like that source."""
+"""What the same training reached elsewhere without some of its sources: the honest estimate for a
+place like those."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from melanoma.errors import RecipeError, WeightsError
+from melanoma.evaluation.number_format import listed
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.recipe.recipe import Recipe, differences
 from melanoma.recipe.source_section import Source
@@ -20,7 +21,8 @@ _NO_TRAINING = ("name:", "data.sources:", "training.bfloat16_weights:")
 
 
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
-    """The results elsewhere of the runs in `folders`, each trained as `recipe` without one source.
+    """The results elsewhere of the runs in `folders`, each trained as `recipe` without one source or
+    several; whether a source was held out, so that each fold missed a part of it, may differ.
 
     Raises RecipeError for a run that differs in more, WeightsError for one that was not evaluated,
     or scored nowhere else.
@@ -47,7 +49,7 @@ def _a_fold(folder: Path) -> Path:
 
 
 def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
-    """The name of the one source that the other recipe lacks."""
+    """The names of the sources that the other recipe lacks."""
     other_differences = [
         line
         for line in differences(ours.identity(), theirs.identity())
@@ -57,18 +59,18 @@ def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
     remaining = {source.name: source for source in theirs.data.sources}
     changed = [n for n, s in remaining.items() if n not in own or not _same(s, own[n])]
     absent = [name for name in own if name not in remaining]
-    if other_differences or changed or len(absent) != 1:
+    if other_differences or changed or not absent:
         what = "; ".join([*other_differences, *(f"source {n} differs" for n in changed)])
         raise RecipeError(
-            f"--left-out {folder}: it is not this recipe without one source "
-            f"({what or f'without {len(absent)} of them'})"
+            f"--left-out {folder}: it is not this recipe without some of its sources "
+            f"({what or 'it has all of them'})"
         )
-    return absent[0]
+    return listed(absent)
 
 
 def _same(one: Source, other: Source) -> bool:
     """Whether two sources are read and drawn alike, wherever they lie."""
-    anywhere = {"folder": ""}
+    anywhere = {"folder": "", "held_out": False}
     return one.model_copy(update=anywhere) == other.model_copy(update=anywhere)
 
 

@@ -46,6 +46,8 @@ def test_a_result_says_what_its_training_left_out(tmp_path: Path) -> None:
     assert found.without == "b"
     assert found.source.endswith(", by the same training without b")
     assert left_out_results(recipe_of("a", "b"), []) == ()
+    (found_without_two,) = left_out_results(recipe_of("a", "b", "c"), [folder])
+    assert found_without_two.without == "b and c"
     report = ReportContent.model_validate_json(REPORT.read_bytes())
     own = report.external_results[0]
     both = with_external(report.model_copy(update={"external_results": (found, own)}), own)
@@ -55,8 +57,8 @@ def test_a_result_says_what_its_training_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("theirs", "said"),
     [
-        (recipe_of("a", "b"), "without 0 of them"),
-        (recipe_of(), "without 2 of them"),
+        (recipe_of("a", "b"), "it has all of them"),
+        (recipe_of("a", "c"), "source c differs"),
         (recipe_of("a", seed=9), "seed: 9 -> 0"),
     ],
 )

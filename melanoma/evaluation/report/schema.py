@@ -110,8 +110,8 @@ class External(Part):
 class ExternalResult(Part):
     """What the finished model reached on a set that it was not trained on, sealed beside its own
     figures. Sensitivity and specificity are at the sealed threshold; `warnings` are that report's.
-    Of a bundle moved to another prevalence `threshold` is the one from before. `without` names a
-    source (data.sources): then the result is of the same training without it."""
+    Of a bundle moved to another prevalence `threshold` is the one from before. `without` names
+    sources (data.sources): then the result is of the same training without them."""
 
     name: str  # of the set's recipe
     source: str  # what its images are; blank where its recipe does not say it
