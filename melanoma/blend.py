@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from melanoma.workflows.blend import BlendRecord
 
 app = t.make_app()
+_MOST = 14  # numbers in a line: of two runs of seven classes
 
 
 @app.command()
@@ -119,10 +120,16 @@ def _say(record: BlendRecord) -> None:
     if record.beside:
         t.answer(f"beside the scores: {', '.join(record.beside)}")
     for name, numbers in record.weights.items():
-        t.answer(f"{name}, of all folds: {_list(numbers)}")
+        t.answer(f"{name}, of all folds: {_told(_list(numbers))}")
     by_fold = record.weights_by_fold.items()
     if record.method == "weights":
         t.answer("by fold: " + "; ".join(f"{f}: {_list(n['weights'])}" for f, n in by_fold))
+
+
+def _told(listed: str) -> str:
+    """The numbers as they are listed, or how many, where nobody would read them."""
+    count = listed.count(",") + 1
+    return listed if count <= _MOST else f"{count} numbers (--json lists them)"
 
 
 def _list(numbers: float | Sequence[float] | Sequence[Sequence[float]]) -> str:

@@ -21,8 +21,8 @@ _NO_TRAINING = ("name:", "data.sources:", "training.bfloat16_weights:")
 
 
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
-    """The results elsewhere of the runs in `folders`, each trained as `recipe` without one source or
-    several; whether a source was held out, so that each fold missed a part of it, may differ.
+    """The results elsewhere of the runs in `folders`, each trained as `recipe` without some of its
+    sources; whether a source was held out, so that each fold missed a part of it, may differ.
 
     Raises RecipeError for a run that differs in more, WeightsError for one that was not evaluated,
     or scored nowhere else.

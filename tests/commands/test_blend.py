@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
+
+from melanoma.blend import _told
 
 
 @pytest.fixture
@@ -53,6 +56,8 @@ def test_runs_their_mean_and_a_nested_blend_are_measured_on_the_same_images(
         assert np.allclose(blended["prob"][rows], by_hand, atol=1e-6)
     said = call_door("blend", bundle_folder, second, "--resamples", 100, "--method", "stacking")
     assert "stacking, nested: AUROC" in said.out and "stacking - equal mean:" in said.out
+    assert re.search(r"^coefficients, of all folds: -?\d", said.out, re.MULTILINE)
+    assert _told(", ".join(["0.100"] * 100)) == "100 numbers (--json lists them)"
 
 
 def test_no_cell_of_a_blend_begins_as_a_formula_does(

@@ -12,7 +12,7 @@ from melanoma.data.readers.files import TABLES, find_tables
 from melanoma.data.readers.identities import identity_columns, read_identity
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.joined import join_table
-from melanoma.data.readers.labels import doubt_positive
+from melanoma.data.readers.labels import doubt_melanoma
 from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
 from melanoma.data.readers.table import ColumnLabels, Labels, LesionTable, make_table
 from melanoma.errors import AbsentError, DataError
@@ -23,7 +23,7 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
     assert isinstance(data, CsvFolderData)
     path = folder / data.table if data.table else _only_csv(folder)
     table = read_table(path, needed=[data.image_col])
-    notes = doubt_positive(data.positive or ())
+    notes = doubt_melanoma(data.positive, data.labels)
     for file, key in data.join.items():
         table, more = join_table(table, folder / file, key)
         notes += more

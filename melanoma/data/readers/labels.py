@@ -72,12 +72,17 @@ def read_targets(
     return numbers.fillna(UNLABELED).astype(int), problems
 
 
-def doubt_positive(positive: Iterable[str]) -> list[str]:
+def doubt_melanoma(
+    positive: Iterable[str] | None, labels: Mapping[str, str] | None = None
+) -> list[str]:
     """A sentence where a value that is to count as melanoma is a word for what is none."""
-    doubtful = [value for value in positive if value.strip().lower() in _BENIGN]
-    if not doubtful:
-        return []
-    return [f"data.positive counts {', '.join(map(repr, doubtful))} as melanoma: is that so?"]
+    meant = [cell for cell, name in (labels or {}).items() if name.strip().lower() == "melanoma"]
+    doubts = []
+    for field, values in (("positive", positive or ()), ("labels", meant)):
+        doubtful = [repr(value) for value in values if value.strip().lower() in _BENIGN]
+        if doubtful:
+            doubts.append(f"data.{field} counts {', '.join(doubtful)} as melanoma: is that so?")
+    return doubts
 
 
 def read_folders(

@@ -100,6 +100,18 @@ def test_a_benign_value_that_counts_as_melanoma_is_doubted(name: str, tmp_path: 
     assert not read_lesions(folder, data).warnings
 
 
+def test_a_benign_value_that_labels_say_is_melanoma_is_doubted(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    swapped = csv_data(
+        image_col="file", target_col="dx", labels={"mel": "benign", "nv": "melanoma"}
+    )
+    assert (
+        "data.labels counts 'nv' as melanoma: is that so?" in read_lesions(folder, swapped).warnings
+    )
+    meant = csv_data(image_col="file", target_col="dx", labels={"mel": "melanoma", "nv": "benign"})
+    assert not read_lesions(folder, meant).warnings
+
+
 def test_a_table_without_a_line_of_names_is_told_so(tmp_path: Path) -> None:
     folder = any_folder(tmp_path)
     (folder / "labels.csv").write_text("ISIC_0000017,benign\nISIC_0000022,malignant\n")
