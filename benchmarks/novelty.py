@@ -4,10 +4,11 @@
 
 Against pictures of other things (benchmarks/novelty_pictures.py; and of a folder, in the forms that
 benchmarks/novelty_forms.py makes: here the 1,000 of the repository
-EliSchwartz/imagenet-sample-images), smartphone photographs, and two sets from elsewhere; beside it
-the usual scores of the same members (pytorch-ood's detectors by their formulas). Writes
-results/benchmarks/novelty.json and weights/NAME/novelty.safetensors, which
-benchmarks/reseal_shipped.py then seals. `--cache` keeps the embeddings, which take the most time.
+EliSchwartz/imagenet-sample-images), smartphone photographs, and the two sources that the members
+held out as well, each image by the one that never saw it; beside it the usual scores of the same
+members (pytorch-ood's detectors by their formulas). Writes results/benchmarks/novelty.json and
+weights/NAME/novelty.safetensors, which benchmarks/reseal_shipped.py then seals. `--cache` keeps
+the embeddings, which take the most time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.facts import run_facts
 from benchmarks.novelty_forms import HALVES, pictures_in_forms
 from benchmarks.novelty_pictures import pictures_by_kind
-from benchmarks.shipped import OOF, WEIGHTS
+from benchmarks.shipped import OOF, WEIGHTS, fold_of_source
 from melanoma.data.images import Pixels, decode_image
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.scoring.bundle.bundle import load_bundle
@@ -43,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 OUT = ROOT / "results" / "benchmarks" / "novelty.json"
 Sets = dict[str, np.ndarray]
+Label = tuple[str, int | None]
 EXTERNAL = 400  # images of a class, at most
 KINDS = ("other", "phone", "isic", "siim", *HALVES)
 
@@ -77,7 +79,6 @@ def main() -> None:
             **{name: _half(found, sets, groups, folds, half) for name, half in halves.items()},
         },
         "pictures": {half: _by_form(found, sets, half) for half in HALVES if f"{half}.E" in sets},
-        "ensemble": _ensemble(found, sets),
         "run": run_facts("novelty"),
     }
     write_json(OUT, measured)
@@ -88,7 +89,8 @@ def main() -> None:
 
 def gather(scorer: Scorer, table: pd.DataFrame, pictures: Path | None) -> Sets:
     """NAME.E embeddings, NAME.L logits and NAME.S statistics of each set, NAME.label their kinds:
-    of the held-out images by their own member, of others by all."""
+    of the held-out images by their own member, of others by all. NAME.F are the folds of images
+    that only one member may judge."""
     files = {path.stem: path for path in (DATA / "ham10000").rglob("*.jpg")}
     squares = _squares(scorer, [files[name] for name in table["image_name"]])
     alone = dict(zip(scorer.members.folds, scorer.members.alone(), strict=True))
@@ -104,16 +106,20 @@ def gather(scorer: Scorer, table: pd.DataFrame, pictures: Path | None) -> Sets:
         found[f"{name}.E"] = np.concatenate([one.embeddings for one in outputs]).astype(np.float16)
         found[f"{name}.L"] = np.concatenate([one.logits for one in outputs]).astype(np.float32)
         found[f"{name}.S"] = square_statistics(others)
-        found[f"{name}.label"] = np.array(label)
+        found[f"{name}.label"] = np.array([kind for kind, _ in label])
+        if label[0][1] is not None:
+            found[f"{name}.F"] = np.array([fold for _, fold in label])
     return found
 
 
-def _others(scorer: Scorer) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
+def _others(scorer: Scorer) -> Iterator[tuple[str, tuple[np.ndarray, list[Label]]]]:
+    """Squares and labels: the kind of picture, and the fold that held it out or None."""
     kinds = pictures_by_kind()
     pictures = [scorer.square(pixels) for made in kinds.values() for pixels in made]
-    yield "other", (np.stack(pictures), [kind for kind, made in kinds.items() for _ in made])
+    label: list[Label] = [(kind, None) for kind, made in kinds.items() for _ in made]
+    yield "other", (np.stack(pictures), label)
     phone = sorted((DATA / "smartphone_pad" / "images").glob("*"))
-    yield "phone", (_squares(scorer, phone), ["smartphone photographs"] * len(phone))
+    yield "phone", (_squares(scorer, phone), [("smartphone photographs", None)] * len(phone))
     for name, title, folder, key, target in (
         ("isic", "ISIC 2017", "isic2017_train", "image_id", "melanoma"),
         ("siim", "SIIM 2020", "siim2020", "image_name", "target"),
@@ -123,19 +129,24 @@ def _others(scorer: Scorer) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]
         )
         rows = pd.read_csv(path).sample(frac=1, random_state=0).groupby(target).head(EXTERNAL)
         files = {path.stem: path for path in (DATA / folder).rglob("*.jpg")}
-        label = [f"{title}, {'melanomas' if one else 'others'}" for one in rows[target]]
+        folds = fold_of_source(folder)
+        rows = rows[rows[key].isin(folds)]
+        label = [
+            (f"{title}, {'melanomas' if one else 'others'}", folds[image])
+            for image, one in zip(rows[key], rows[target], strict=True)
+        ]
         yield name, (_squares(scorer, [files[one] for one in rows[key]]), label)
 
 
 def _pictures(
     scorer: Scorer, folder: Path | None
-) -> Iterator[tuple[str, tuple[np.ndarray, list[str]]]]:
+) -> Iterator[tuple[str, tuple[np.ndarray, list[Label]]]]:
     """Of each half of a folder's pictures, in their forms."""
     if folder is None:
         return
     made = [(scorer.square(one), form, half) for one, form, half in pictures_in_forms(folder)]
     for half in HALVES:
-        own = [(square, form) for square, form, its in made if its == half]
+        own = [(square, (form, None)) for square, form, its in made if its == half]
         if not own:  # a small folder may have none of a half
             continue
         yield half, (np.stack([square for square, _ in own]), [form for _, form in own])
@@ -161,7 +172,7 @@ def _squares(scorer: Scorer, files: list[Path]) -> np.ndarray:
 def summarize(
     found: HeldOutNovelty, sets: Sets, labels: np.ndarray, groups: np.ndarray
 ) -> NoveltySummary:
-    """The report's part, with the pictures of other things and the sets from elsewhere."""
+    """The report's part, with the pictures of other things and the other sources."""
     lines: dict[str, list[NoveltyLine]] = {}
     for name in KINDS:
         if f"{name}.E" not in sets:
@@ -199,27 +210,16 @@ def _by_form(found: HeldOutNovelty, sets: Sets, half: str) -> dict[str, list[int
     }
 
 
-def _ensemble(found: HeldOutNovelty, sets: Sets) -> dict[str, dict[str, float]]:
-    """What the mean of the members calls novel, and what single members do, of sets that none of
-    them saw: the threshold stands on single members' held-out scores."""
-    novelty, rates = found.novelty, {}
-    for name in ("isic", "siim"):
-        plain = novelty.plain_scores(sets[f"{name}.S"])
-        single = [
-            np.mean(
-                (novelty.member_scores(sets[f"{name}.E"][:, n], fold) + plain) / 2
-                >= novelty.threshold
-            )
-            for n, fold in enumerate(novelty.folds)
-        ]
-        served = _served(found, sets, name) >= novelty.threshold
-        rates[name] = {"served": float(served.mean()), "single members": float(np.mean(single))}
-    return rates
-
-
 def _served(found: HeldOutNovelty, sets: Sets, name: str) -> np.ndarray:
-    novelty = found.novelty
-    return novelty.scores(sets[f"{name}.E"], novelty.folds, sets[f"{name}.S"])
+    """The score as it is served; of images that a member held out, by that member alone."""
+    novelty, embeddings, plain = found.novelty, sets[f"{name}.E"], sets[f"{name}.S"]
+    if f"{name}.F" not in sets:
+        return novelty.scores(embeddings, novelty.folds, plain)
+    scores = np.zeros(len(embeddings))
+    for number, fold in enumerate(novelty.folds):
+        here = sets[f"{name}.F"] == fold
+        scores[here] = novelty.scores(embeddings[here][:, [number]], [fold], plain[here])
+    return scores
 
 
 def _auroc(inside: np.ndarray, outside: np.ndarray) -> float:

@@ -1,10 +1,10 @@
 """What the sets of possible classes do to the shipped verdicts, and what they reach elsewhere.
 
-    python -m benchmarks.prediction_sets [--external ../shared/data/siim2020]
+    python -m benchmarks.prediction_sets [--external FOLDER]
 
 From the shipped model's oof.csv.gz: of every class, images that were "not flagged" by
 melanoma's threshold alone, with other cancers told of, and with `unsure` as well; coverage and size
-of the sets, cross-fitted by fold, at 90 and 95 %. With --external the sealed bundle scores that
+of the sets, cross-fitted by fold, at 90 and 95 %. With --external the sealed bundle scores a
 set's photographs (one view): the melanomas whose set holds melanoma, by the mean of the members and
 by the members themselves. Writes results/benchmarks/prediction_sets.json.
 """

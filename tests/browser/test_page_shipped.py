@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,8 +47,22 @@ def test_seven_classes_are_answered_and_the_scored_square_is_shown(open_page, sh
     assert "of lesions are melanomas" in at.text("#result")
     assert "5 folds" in at.text("#result")
     # What it reached elsewhere is another model's: it has trained on pictures of that archive.
-    assert "of the same training, but without siim2020_test, flagged" in at.text("#result")
+    without = "of the same training, but without siim2020_test and siim2020, flagged"
+    assert without in at.text("#result")
     assert at.page.locator(".bars li").count() == 5
+
+
+def test_what_its_members_held_out_of_other_tables_stands_beside_elsewhere(open_page, shipped):
+    at = open_page(address=shipped)
+    at.page.click("#tab-performance")
+    at.page.get_by_role("heading", name="Held out of other tables").wait_for()
+    told = at.text("#performance")
+    sources = json.loads((SHIPPED / "report.json").read_text())["sources"]
+    held = {line["name"]: line["held_out"] for line in sources if line["held_out"]}
+    assert sorted(held) == ["isic2017_train", "siim2020"]
+    for name, found in held.items():
+        assert name in told
+        assert "{value:.3f}".format(**found["auroc"]) in told
 
 
 def test_the_license_of_the_weights_can_be_read(open_page, shipped):
