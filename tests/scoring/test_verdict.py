@@ -142,12 +142,17 @@ def test_the_shipped_model_judges_no_noise_no_even_color_and_no_gray_page(shippe
             page,
         ]
     )
-    for answer in shipped.score_squares(others):
+    noise, even, gray = shipped.score_squares(others)
+    for answer in (noise, even, gray):
         assert answer.verdict is not None
         assert answer.verdict.code == "unscorable"
+        assert answer.melanoma_probability is not None
+    for answer in (noise, gray):
         assert answer.novelty is not None
         assert answer.novelty.score >= answer.novelty.threshold
-        assert answer.melanoma_probability is not None
+    # Bare skin is nearly this, so novelty alone need not know it: there is no lesion.
+    assert even.quality is not None
+    assert {"not_sharp", "lesion_too_small"} <= set(even.quality.reasons)
 
 
 def test_a_model_that_knows_no_other_cancer_says_so() -> None:
