@@ -309,10 +309,10 @@ def _ece_at_own_share(report: dict[str, Any], path: Path) -> float:
     table = pd.read_csv(path)
     melanoma = table["melanoma" if "melanoma" in table else "target"].to_numpy(np.int64)
     trained = report["calibration"]["prevalence"]
-    return ece_at_share(melanoma, table["prob"].to_numpy(np.float64), trained=trained)
+    return _ece_at_share(melanoma, table["prob"].to_numpy(np.float64), trained=trained)
 
 
-def ece_at_share(melanoma: Integers, prob: Floats, *, trained: float) -> float:
+def _ece_at_share(melanoma: Integers, prob: Floats, *, trained: float) -> float:
     """Of probabilities moved from the share that they were `trained` on to the images' own."""
     moved = retarget(prob, trained=trained, wanted=float(melanoma.mean()))
     return float(expected_calibration_error(melanoma, moved)(np.ones((1, len(moved))))[0])

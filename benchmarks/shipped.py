@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,4 +18,4 @@ def fold_of_source(name: str) -> dict[str, int]:
     """The fold that held out each image of a source that trained as well (data.sources), by name.
     Read beside its scores, WEIGHTS/sources/NAME.csv of the run."""
     table = pd.read_csv(RESULTS / "sources" / f"{name}.csv.gz", usecols=["image_name", "fold"])
-    return dict(zip(table["image_name"], table["fold"].astype(np.int64), strict=True))
+    return dict(zip(table["image_name"], table["fold"].tolist(), strict=True))

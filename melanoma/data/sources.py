@@ -3,7 +3,7 @@ show what a fold holds out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -127,12 +127,14 @@ class JoinedSources:
     """Of each source, (N,) the folds that may not train a row: those that it shares something with,
     and of a source that is held out the one that holds it out.
 
-    `groups` (N,) number what belongs together, over all sources. `bridged` counts groups of sources
-    that join images of several folds.
+    `groups` (N,) number what belongs together, over all sources; `always` are those of which the
+    fold file has images that no fold holds out. `bridged` counts groups of sources that join images
+    of several folds.
     """
 
     touched: tuple[tuple[frozenset[int], ...], ...]
     groups: tuple[Integers, ...]
+    always: frozenset[int]
     bridged: int
 
     def may_train(self, number: int, fold: int) -> npt.NDArray[np.bool_]:
@@ -144,8 +146,11 @@ class JoinedSources:
     def held_out_by(self, number: int) -> Integers:
         """(N,): the one fold whose network alone never saw a row or what belongs to it; -1 where
         there is none, or several."""
-        of_row = [next(iter(folds)) if len(folds) == 1 else -1 for folds in self.touched[number]]
-        return np.array([-1 if fold == TEST else fold for fold in of_row], np.int64)
+        held = [
+            next(iter(folds)) if len(folds) == 1 and TEST not in folds else -1
+            for folds in self.touched[number]
+        ]
+        return np.where(np.isin(self.groups[number], list(self.always)), -1, held)
 
 
 def join_sources(
@@ -181,26 +186,30 @@ def join_sources(
     for group, fold in zip(joined[: len(whole)], whole["fold"], strict=True):
         if fold != NEVER:
             held.setdefault(int(group), set()).add(int(fold))
+    in_file = pd.Series(joined[: len(whole)])
+    always = frozenset(in_file[(whole["fold"] == NEVER).to_numpy()].tolist())
     alone = pd.Series(whole["fold"]).groupby(whole["group"].to_numpy()).nunique()
     wide = sum(len(fold_set) > 1 for fold_set in held.values())
     of_source = tuple(joined[start:end] for start, end in pairwise(starts[1:]))
-    held |= {group: {fold} for group, fold in deal_out(folds, tables, of_source, held, seed=seed)}
+    dealt = deal_out(folds, tables, of_source, held.keys() | always, seed=seed)
+    held |= {group: {fold} for group, fold in dealt}
     touched = tuple(
         tuple(frozenset(held.get(int(group), ())) for group in groups) for groups in of_source
     )
-    return JoinedSources(touched, of_source, max(0, wide - int((alone > 1).sum())))
+    return JoinedSources(touched, of_source, always, max(0, wide - int((alone > 1).sum())))
 
 
 def deal_out(
     folds: FoldTable,
     tables: Sequence[SourceTable],
     groups: Sequence[Integers],
-    held: Mapping[int, set[int]],
+    taken: Collection[int],
     *,
     seed: int,
 ) -> Iterator[tuple[int, int]]:
-    """A fold for each group (a number in `groups`) of sources that are held out which no fold holds
-    out yet: each source's labels by their share, whole groups. Raises FoldError."""
+    """A fold for each group (a number in `groups`) of sources that are held out which is not
+    `taken` by images of the fold file: each source's labels by their share, whole groups. Raises
+    FoldError."""
     free: list[int] = []
     target: list[int] = []
     classes = 0
@@ -214,7 +223,7 @@ def deal_out(
         number_of = {label: classes + n for n, label in enumerate((*table.source.classes, ""))}
         classes += len(number_of)
         for group, label in zip(numbers.tolist(), table.frame["label"], strict=True):
-            if group not in held:
+            if group not in taken:
                 free.append(group)
                 target.append(number_of[label])
     if not free:

@@ -3,7 +3,7 @@ it, and measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.name_digests import training_name_digest
 from melanoma.data.sources import JoinedSources, SourceTable, load_rows
 from melanoma.devices import resolve_device
 from melanoma.errors import DataError
@@ -18,7 +19,7 @@ from melanoma.evaluation.measure.held_out_source import describe_held_out
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema_sources import SourceLine
 from melanoma.evaluation.scored_images import ScoredImages
-from melanoma.training.weights_origin import read_seen
+from melanoma.training.weights_origin import DIGITS, read_seen
 from melanoma.types import Floats, Integers
 from melanoma.workflows.embed_held_out import fold_member, trained_array
 from melanoma.workflows.finished import FinishedFolds
@@ -62,11 +63,12 @@ def score_held_out_sources(
     if not tables:
         return []
     joined = join_folds(trained.recipe, array, trained.table, tables, arrays, watch=watch)
-    return [
+    scored = (
         _score(trained, report, table, joined, number, watch=watch)
         for number, table in enumerate(tables)
         if table.source.held_out
-    ]
+    )
+    return [one for one in scored if len(one.images)]
 
 
 def with_held_out(
@@ -145,23 +147,24 @@ def _without_seen(
     trained: FinishedFolds, table: SourceTable, folds: Integers, *, watch: Watch
 ) -> Integers:
     """The folds, -1 for a row that the fold's records name among what it, or its starting weights,
-    trained on: those are said, and not scored."""
-    seen: Mapping[int, dict[str, str]] = {
-        run.facts.fold: read_seen(run.folder) for run in trained.runs
-    }
-    names = table.array.names
-    held = [
-        int(fold) if fold >= 0 and name not in seen[int(fold)] else -1
-        for name, fold in zip(names, folds, strict=True)
-    ]
-    dropped = [name for name, a, b in zip(names, folds, held, strict=True) if a != b]
+    trained on, by its name, that name's digest, or its pixels: those are said, and not scored."""
+    names, pixels = table.array.names, table.array.row_digests
+    held = folds.copy()
+    for run in trained.runs:
+        seen = read_seen(run.folder)
+        known = {*seen, *filter(None, seen.values())}
+        for row in np.flatnonzero(folds == run.facts.fold):
+            name = names[row]
+            if known & {name, training_name_digest(name), pixels[row][:DIGITS]}:
+                held[row] = -1
+    dropped = [names[row] for row in np.flatnonzero(held != folds)]
     if dropped:
         shown = ", ".join(dropped[:_SHOWN]) + (", ..." if len(dropped) > _SHOWN else "")
         watch.say(
             f"warning: {len(dropped):,} images of source {table.source.name} are not scored: the "
             f"fold that holds them out, or its starting weights, trained on them ({shown})"
         )
-    return np.array(held, np.int64)
+    return held
 
 
 def _logits(

@@ -171,3 +171,21 @@ def test_a_source_that_the_folds_cannot_share_is_refused() -> None:
     single = folds_of(("m0", "p0", "g0", 0), ("m1", "p1", "g1", -1))
     with pytest.raises(FoldError, match="source year: held_out needs two folds"):
         join_sources(single, [few], [])
+
+
+def test_what_the_fold_file_always_trains_on_is_no_source_s_to_hold_out() -> None:
+    ours = folds_of(
+        *OURS.whole[["image_name", "patient_id", "group", "fold"]].itertuples(index=False),
+        ("n", "pn", "g9", -1),
+    )
+    rows = [(f"s{n}", f"q{n}", "", "benign") for n in range(6)] + [("x", "pn", "", "benign")]
+    rows += [("y", "both", "", "benign")]
+    pairs = [copy(0, "n", 1, "y"), copy(0, "m1", 1, "y")]
+    found = join_sources(ours, [table_of(source_of(held_out=True), rows)], pairs)
+    assert sorted(found.held_out_by(0)[:6].tolist()) == [0, 0, 1, 1, 2, 2]
+    assert found.held_out_by(0)[6:].tolist() == [-1, -1]
+    # Of no held-out image: it may train in every fold. Of one, not in that fold.
+    assert [found.may_train(0, fold)[6:].tolist() for fold in (0, 1)] == [
+        [True, True],
+        [False, False],
+    ]

@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 
 from melanoma.data.arrays import load_array
+from melanoma.data.name_digests import training_name_digest
 from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.weights_origin import read_seen, write_seen
+from melanoma.training.weights_origin import DIGITS, read_seen, write_seen
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.train import select_folds, train_fold
 from melanoma.workflows.watch import Watch
@@ -120,25 +121,40 @@ def test_every_image_is_scored_once_by_the_fold_that_never_saw_it_or_its_patient
     assert sealed == report.content.sources
 
 
+def remember(home: Path, fold: int, more: dict[str, str]) -> None:
+    """Record of the fold's starting weights that they had seen these images."""
+    folder = home / "weights" / f"fold_{fold}"
+    write_seen(folder, read_seen(folder), more)
+    record = (folder / "run.json").read_text()
+    digest = hashlib.sha256((folder / "training_images.csv").read_bytes()).hexdigest()
+    old = json.loads(record)["files"]["training_images.csv"]
+    (folder / "run.json").write_text(record.replace(old, digest))
+
+
 def test_what_a_fold_or_its_start_saw_after_all_is_named_and_not_scored(
     home: Path, tmp_path: Path
 ) -> None:
     copied = tmp_path / "home"
     shutil.copytree(home, copied)
     evaluate(copied)
-    name = rows_of(copied).index[0]
-    fold = copied / "weights" / f"fold_{rows_of(copied)['fold'][name]}"
-    write_seen(fold, read_seen(fold), {name: ""})
-    # As a run that started from weights which had seen it would record it.
-    record = (fold / "run.json").read_text()
-    digest = hashlib.sha256((fold / "training_images.csv").read_bytes()).hexdigest()
-    old = json.loads(record)["files"]["training_images.csv"]
-    (fold / "run.json").write_text(record.replace(old, digest))
+    before = rows_of(copied)
+    array = load_array(copied / "arrays" / "sources" / "year", recipe_of().image)
+    assert array is not None
+    own = before.index[before["fold"] == 0]
+    pixels = array.row_digests[array.row_of[own[2]]]
+    # By its name, as a shipped bundle names it, and by its pixels under another name.
+    known = {own[0]: "", training_name_digest(own[1]): "", "another": pixels[:DIGITS]}
+    remember(copied, 0, known)
     said: list[str] = []
     evaluate(copied, said)
-    assert name not in rows_of(copied).index
-    assert len(rows_of(copied)) == 23
-    assert any("1 images of source year are not scored" in line and name in line for line in said)
+    assert set(before.index) - set(rows_of(copied).index) == set(own[:3])
+    (told,) = [line for line in said if "3 images of source year are not scored" in line]
+    assert all(name in told for name in own[:3])
+    # Weights that saw them all leave nothing to report.
+    for fold in (0, 1):
+        remember(copied, fold, dict.fromkeys(before.index, ""))
+    assert evaluate(copied).content.sources[0].held_out is None
+    assert not (copied / "weights" / "sources" / "year.csv").exists()
 
 
 def test_without_the_arrays_or_a_fold_it_is_said_and_an_older_table_goes(
