@@ -284,15 +284,3 @@ def _drop_later(values: dict[str, Any], section: DataSection) -> None:
     for key, default in (*section.later, ("sources", [])):
         if key in values and values[key] == default:
             del values[key]
-
-
-def differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
-    """`field: theirs -> ours` for every leaf that differs between two identities."""
-    changed: list[str] = []
-    for key in sorted(ours.keys() | theirs.keys()):
-        mine, other = ours.get(key), theirs.get(key)
-        if isinstance(mine, dict) and isinstance(other, dict):
-            changed += differences(mine, other, f"{prefix}{key}.")
-        elif mine != other:
-            changed.append(f"{prefix}{key}: {other} -> {mine}")
-    return changed

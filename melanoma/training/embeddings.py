@@ -30,7 +30,8 @@ from melanoma.data.transforms import to_tensor
 from melanoma.errors import DataError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier
-from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.differences import differences
+from melanoma.recipe.recipe import Recipe
 from melanoma.storage import digest_of, ensure_writable, read_text, write_json
 from melanoma.types import Integers
 

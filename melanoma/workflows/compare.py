@@ -14,8 +14,8 @@ from melanoma.evaluation.metrics.delong import delong_difference
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.spec import MetricSpec
 from melanoma.evaluation.report.schema_parts import Measured, Part
+from melanoma.recipe.differences import differences
 from melanoma.recipe.overrides import load_recipe
-from melanoma.recipe.recipe import differences
 
 
 class RunName(Part):

@@ -11,7 +11,8 @@ from melanoma.data.folds import FoldTable, label_folds, load_folds
 from melanoma.data.symmetries import require_view_order
 from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, concat_scores
-from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.differences import differences
+from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunFacts, read_facts
 from melanoma.training.run.run_folder import FoldRun, fold_folder, load_run, read_recipe
 from melanoma.workflows.source import require_same_source

@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.number_format import listed
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
-from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.differences import differences
+from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.source_section import Source
 from melanoma.storage import read_text
 from melanoma.training.run.run_folder import read_recipe
 
 # Of a recipe, what two trainings with other sources may differ in: rounding comes after both.
-_NO_TRAINING = ("name:", "data.sources:", "training.bfloat16_weights:")
+_NO_TRAINING = ("name:", "data.sources:", "data.sources.", "training.bfloat16_weights:")
 
 
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:

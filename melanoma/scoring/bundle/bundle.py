@@ -22,8 +22,9 @@ from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
+from melanoma.recipe.differences import differences
 from melanoma.recipe.overrides import make_recipe
-from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Head, ImageType, Risk
 from melanoma.scoring.bundle.context import served_context
 from melanoma.scoring.bundle.manifest import (

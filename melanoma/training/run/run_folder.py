@@ -23,8 +23,9 @@ from safetensors.torch import save as serialize
 
 from melanoma.errors import DataError, StorageError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, load_scores, save_scores
+from melanoma.recipe.differences import differences
 from melanoma.recipe.overrides import make_recipe
-from melanoma.recipe.recipe import Recipe, differences
+from melanoma.recipe.recipe import Recipe
 from melanoma.storage import (
     ensure_writable,
     read_text,
