@@ -166,12 +166,14 @@ def _audit(recipe: Recipe, data: FoldData, *, imagenet: Path) -> tuple[StartingW
         # Absent files are refused where they are loaded, with what to do.
         if path.is_file() and not sha256_of(path).startswith(published.sha256):
             origin = find_origin(path, data.folds, library=imagenet.parent)
+    # The same fold's weights are of no help for what all of them have seen.
+    always = {name: digits for name, digits in origin.seen.items() if name in origin.always}
     start = StartingWeights(
         source=source,
         fold=data.fold,
         seen=len(origin.seen),
         unknown=origin.unknown,
-        by_fold=origin.by_fold,
+        by_fold=origin.by_fold and not _overlap(data, always),
         overlap=_overlap(data, origin.seen),
     )
     return start, origin

@@ -36,12 +36,14 @@ Seen = dict[str, str]  # names of images, and the digits of their digests, blank
 class Origin:
     """What weights have seen. `unknown`: they may have seen more, or anything, than `seen` says.
 
-    `by_fold` says that a file stands for one fold of several, whose held-out images it never saw.
+    `by_fold` says that a file stands for one fold of several, whose held-out images it never saw;
+    of `always`, the names that other folds' weights have seen too: sources' and their own start's.
     """
 
     seen: Seen = field(default_factory=dict)
     unknown: bool = False
     by_fold: bool = False
+    always: frozenset[str] = frozenset()
 
 
 UNKNOWN = Origin(unknown=True)
@@ -83,13 +85,18 @@ def seen_before(weights: Path) -> list[str]:
     of its sources."""
     names: set[str] = set()
     for path in sorted(weights.glob(f"fold_*/{TRAINING_IMAGES}")):
-        table = read_table(path, needed=["image_name", "seen_by"])
-        names |= set(table["image_name"][table["seen_by"].isin([_SOURCE, _START])])
+        names |= _not_its_own(path)
     if (weights / TRAINING_IMAGES).is_file():
         table = read_table(weights / TRAINING_IMAGES, needed=["image_name"])
         if "fold" in table:
             names |= set(table["image_name"][table["fold"] == ""])
     return sorted(names)
+
+
+def _not_its_own(path: Path) -> set[str]:
+    """The names in a run's TRAINING_IMAGES that are of its sources, or of what it started from."""
+    table = read_table(path, needed=["image_name", "seen_by"])
+    return set(table["image_name"][table["seen_by"].isin([_SOURCE, _START])])
 
 
 def find_origin(path: Path, folds: FoldTable, *, library: Path) -> Origin:
@@ -134,13 +141,15 @@ def _of_run(folder: Path, folds: FoldTable, digest: str) -> Origin | None:
         return None  # of a committed result, whose folder holds no weights
     foreign = "files" in facts and digest not in facts["files"].values()
     unknown = foreign or _started_unknown(facts)
-    seen = read_seen(folder)
-    if not seen:
+    seen, always = read_seen(folder), frozenset[str]()
+    if seen:
+        always = frozenset(_not_its_own(folder / TRAINING_IMAGES))
+    else:
         names = _names_of_earlier_run(folder, facts, folds)
         if names is None:
             return UNKNOWN
         seen = dict.fromkeys(names, "")
-    return Origin(seen, unknown=unknown, by_fold=True)
+    return Origin(seen, unknown=unknown, by_fold=True, always=always)
 
 
 def _names_of_earlier_run(
@@ -195,8 +204,9 @@ def _of_bundle(folder: Path, path: Path, digest: str) -> Origin | None:
     by_fold = "fold" in table
     if by_fold:
         table = table[table["fold"] != str(ours[0]["fold"])]
-    names = [*table["image_name"], *seen_before(folder)]
-    return Origin(dict.fromkeys(names, ""), unknown=unknown, by_fold=by_fold)
+    always = frozenset(seen_before(folder))
+    seen = dict.fromkeys([*table["image_name"], *always], "")
+    return Origin(seen, unknown=unknown, by_fold=by_fold, always=always)
 
 
 def _is_member(

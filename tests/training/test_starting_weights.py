@@ -295,6 +295,20 @@ def test_what_was_seen_two_starts_ago_is_still_a_leak(
     assert list(found.overlap) == _held_out(place, 0)
 
 
+@pytest.mark.parametrize("by", ["source", "start"])
+def test_what_every_fold_has_seen_is_not_answered_with_the_same_fold_s_weights(
+    by: str, first: Path, start: Any, place: Any
+) -> None:
+    folder = first / "fold_1"
+    seen = read_seen(folder)
+    before, sources = (seen, {}) if by == "start" else ({}, seen)
+    write_seen(folder, {}, before, sources)
+    with pytest.raises(FoldError, match="leaks") as found:
+        start(folder / "model.safetensors")
+    assert "{fold}" not in str(found.value)
+    assert "; start from weights that never saw them, or pass --allow-leak" in str(found.value)
+
+
 def test_a_photograph_under_another_name_is_known_by_its_pixels(
     first: Path, place: Any, recipe_of: Any, tmp_path: Path
 ) -> None:
