@@ -82,6 +82,12 @@ def source_problem(recipe: Recipe) -> str | None:
             f"data.sources: labels of several possible classes and soft targets need loss.name "
             f"{' or '.join(PLAIN_LOSSES)} (got {recipe.loss.name!r})"
         )
+    held_out = next((one.name for one in recipe.data.sources if one.held_out), None)
+    if held_out is not None and recipe.folds.k == 1:
+        return (
+            f"data.sources.{held_out}.held_out: each of several folds leaves a part out; "
+            "folds.k: 1 is a single split"
+        )
     return sources_problem(recipe.data.sources, recipe.classes, recipe.melanoma)
 
 

@@ -83,6 +83,14 @@ def test_a_source_stands_once_and_needs_a_likelihood() -> None:
     assert "it is of melanoma" in refusal_of(TAUGHT, melanoma=[])
 
 
+def test_a_source_is_held_out_by_several_folds_or_not_at_all() -> None:
+    held_out = {**LABELED, "held_out": True}
+    said = refusal_of(LABELED | {"name": "other"}, held_out, folds={"name": "x", "k": 1})
+    assert "data.sources.year.held_out: each of several folds leaves a part out" in said
+    assert recipe_of(held_out, folds={"name": "x", "k": 2}).data.sources[0].held_out
+    assert recipe_of(LABELED, folds={"name": "x", "k": 1}).folds.k == 1
+
+
 def test_rows_without_labels_are_a_sources_alone() -> None:
     data = {"reader": "csv_folder", "target_col": None}
     assert "data.target_col: null is for a source" in refusal_of(data=data)
