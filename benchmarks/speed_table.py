@@ -33,24 +33,34 @@ Rows = Iterator[tuple[str, str]]
 
 def backends(found: Facts) -> Rows:
     """Ensembles against eager torch."""
+    networks: dict[tuple[str, int], list[Facts]] = {}
     for row in found["ensembles"]:
-        engines = {k: v["times_torch"] for k, v in row["engines"].items() if k != "torch float32"}
-        said = ", ".join(f"{name}: {times:.1f} times" for name, times in engines.items())
-        model = f"five {_NAMES[row['backbone']]} at {row['size']} px, {row['batch']} at once"
+        networks.setdefault((row["backbone"], row["size"]), []).append(row)
+    for (backbone, size), rows in networks.items():
+        batches = " and ".join(str(row["batch"]) for row in rows)
+        engines = [name for name in rows[0]["engines"] if name != "torch float32"]
+        ratios = {n: [f"{row['engines'][n]['times_torch']:.1f}" for row in rows] for n in engines}
+        said = ", ".join(f"{name}: {' and '.join(each)} times" for name, each in ratios.items())
+        model = f"five {_NAMES[backbone]} at {size} px, {batches} at once"
         yield f"{model}, against eager torch in float32", said
 
 
 def shipped_speed(found: Facts) -> Rows:
     """The shipped bundle, by command and service."""
     ours, torch = found["engines"]["openvino float32"], found["engines"]["torch float32"]
-    for what, key, unit in (
-        ("`predict DIR`", "photographs_a_second", "photographs a second"),
-        ("one `/predict`, median", "predict_ms_p50", "ms"),
-        ("one Grad-CAM by `/explain`, median", "gradcam_ms_p50", "ms"),
-        ("ready to serve", "ready_seconds", "s"),
-    ):
-        said = f"{ours[key]:,.5g} {unit}; on torch {torch[key]:,.5g}"
-        yield f"the shipped bundle (five members, {found['views']} views): {what}", said
+    said = "; ".join(
+        f"{what} {ours[key]:,.5g} {unit} (on torch {torch[key]:,.5g})"
+        for what, key, unit in (
+            ("`predict DIR`", "photographs_a_second", "photographs a second"),
+            ("one `/predict`", "predict_ms_p50", "ms"),
+            ("one Grad-CAM by `/explain`", "gradcam_ms_p50", "ms"),
+            ("ready to serve in", "ready_seconds", "s"),
+        )
+    )
+    yield (
+        f"the shipped bundle (five members, {found['views']} views), an answer at the median",
+        said,
+    )
 
 
 def service(found: Facts) -> Rows:
@@ -96,19 +106,25 @@ def lime_224(found: Facts) -> Rows:
 
 def training_cpu(found: Facts) -> Rows:
     """Training on a CPU, one network or several."""
+    several = []
     for one in found["networks"]:
-        said = f"{one['ratio']:.2f} times its images a second ({one['precision']})"
+        said = f"{_NAMES[one['model']]} {one['ratio']:.2f} times its images a second"
         if "compiled_ratio" in one:
             said += f", {one['compiled_ratio']:.2f} with `training.compile`"
-        what = f"training {_NAMES[one['model']]} at {one['size']} px on CPU"
-        yield f"{what}, against a plain float32 loop", said
+        several.append(said)
+    first = found["networks"][0]
+    what = f"training in {first['precision']} at {first['size']} px on CPU"
+    yield f"{what}, against a plain float32 loop", "; ".join(several)
 
 
 def many_duplicates(found: Facts) -> Rows:
     """The near-duplicate search among many."""
-    for row in found["rows"]:
-        said = f"{row['seconds']:.0f} s, {row['planted_found']} of {row['planted']} planted found"
-        yield f"near-duplicates among {row['images']:,} images", said
+    several = [
+        f"{row['seconds']:.0f} s among {row['images']:,} images, "
+        f"{row['planted_found']} of {row['planted']} planted found"
+        for row in found["rows"]
+    ]
+    yield "near-duplicates", "; ".join(several)
 
 
 FILES: dict[str, Callable[[Facts], Rows]] = {
