@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,9 +17,11 @@ from sklearn.metrics import roc_auc_score
 
 from api.responses import PredictAnswer
 from benchmarks import cost_page, shipped, speed_table
+from melanoma import Scorer, load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+SAMPLE = ROOT / "api/page/samples/phantom_5.jpg"
 RESULTS = (ROOT / "results/README.md").read_text()
 COMING = (ROOT / "docs/coming-from.md").read_text()
 PAGES = (
@@ -78,6 +81,33 @@ def test_the_readme_s_answer_has_every_field_of_an_answer_and_no_other() -> None
     shown = {"success", *re.findall(r'"(\w+)":', example)}
     assert set(PredictAnswer.model_fields) <= shown
     assert shown - {"melanoma", "benign", "malignant", "premalignant"} <= known
+
+
+def test_the_readme_s_answer_is_that_of_the_model_that_ships() -> None:
+    answer = Scorer(load_bundle(shipped.WEIGHTS)).score(SAMPLE.read_bytes()).as_dict()
+    text = README.partition('    {"success": true')[2].partition("\n\n")[0]
+    text = re.sub(r": \{\.\.\.\}|: \[\.\.\.\]|: \.\.\.", ": null", f'{{"success": true{text}')
+    stated = json.loads(text.replace(", ...}", "}"))
+    beside = {"success", "explanation", "model", "request_id", "milliseconds", "disclaimer"}
+    assert stated.keys() - answer.keys() <= beside
+    require_stated({key: stated[key] for key in stated.keys() - beside}, answer)
+
+
+def require_stated(stated: Any, answer: Any, place: str = "answer") -> None:
+    """Whatever is stated, null aside, is in the answer: numbers as they are rounded there."""
+    if isinstance(stated, dict):
+        for key, value in stated.items():
+            require_stated(value, answer[key], f"{place}.{key}")
+    elif isinstance(stated, list):
+        assert len(stated) == len(answer), place
+        for number, value in enumerate(stated):
+            require_stated(value, answer[number], f"{place}.{number}")
+    elif isinstance(stated, float):
+        digits = len(str(stated).partition(".")[2])
+        # Another processor may round the other way.
+        assert answer == pytest.approx(stated, abs=0.6 * 10**-digits), place
+    elif stated is not None:
+        assert stated == answer, place
 
 
 def test_the_table_of_speed_is_that_of_the_results() -> None:
