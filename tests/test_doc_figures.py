@@ -1,0 +1,116 @@
+"""What the documentation says of the model that ships is what the committed results say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import shipped
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def benchmark(name: str) -> Any:
+    """results/benchmarks/NAME.json."""
+    return json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
+
+
+def report() -> Any:
+    """The shipped model's."""
+    return json.loads((shipped.RESULTS / "report.json").read_text())
+
+
+def percent(share: float) -> str:
+    """As a sentence has it: 1.8 % below ten, else whole."""
+    return f"{100 * share:.{1 if share < 0.03 else 0}f} %"
+
+
+def crossfit() -> str:
+    """What a threshold becomes where other folds chose it."""
+    point = report()["thresholds"][0]
+    found = {
+        name: (100 * point[name]["value"], 100 * point[f"crossfit_{name}"]["value"])
+        for name in ("sensitivity", "specificity")
+    }
+    (one, becomes), (spec, then) = found["sensitivity"], found["specificity"]
+    return (
+        f"The shipped model's {one:.1f} % sensitivity becomes {becomes:.1f} % that way, "
+        f"its specificity {spec:.1f} % becomes {then:.1f} %."
+    )
+
+
+def quality() -> str:
+    """What its limits catch and stop."""
+    found = benchmark("quality")
+    every, good = found["all"], found["good"]
+    home, year, siim = (
+        percent(next(one["stopped"] for name, one in good.items() if name.startswith(start)))
+        for start in ("ham10000", "isic2017", "siim2020")
+    )
+    return (
+        f"Of {found['melanomas']} flagged melanomas, spoiled in {len(found['spoiled'])} ways, "
+        f"{every['fell']:,} pictures fell below the threshold and {every['fell_and_stopped']:,} "
+        f"of these are stopped ({every['caught']:.0%}), with {home} of the good photographs at "
+        f"home, {year} of ISIC 2017 and {siim} of SIIM's sample."
+    ).replace("%)", " %)")
+
+
+def sets_elsewhere() -> str:
+    """What the sets of possible classes hold where nothing like it was trained on."""
+    folder = shipped.RESULTS / "external" / "without_siim2020_test_on_siim2020"
+    sets = json.loads((folder / "report.json").read_text())["prediction_sets"]
+    assert round(sets["coverage_of_members"], 2) == round(sets["overall"]["coverage"]["value"], 2)
+    (melanoma,) = [one for one in sets["by_class"] if one["name"] == "melanoma"]
+    return (
+        f"hold the true class of {percent(sets['coverage_of_members'])} of the images by the mean "
+        f"and by members, and melanoma in those of {percent(melanoma['coverage']['value'])} of the "
+        "melanomas"
+    )
+
+
+def novelty() -> str:
+    """What is told from a lesion, and what of the lesions pays for it."""
+    found = benchmark("novelty")
+    novel = {one["name"]: one["novel"] for one in found["summary"]["by_class"]}
+    png, images = found["pictures"]["looked at once"]["PNG"]
+    return (
+        f"Of {images} photographs of other things in the half that the score was not built with "
+        f"(1,000 of ImageNet's samples, halved by name), {png} are novel as PNG"
+        f"|of 142 vascular lesions {novel['vascular lesion']} are called novel"
+        f"|Of HAM10000's own 1,113 melanomas {novel['melanoma']} are"
+    )
+
+
+def bfloat16() -> str:
+    """What scoring in bfloat16 changes."""
+    found = benchmark("bfloat16")
+    largest, member, auroc = (
+        f"{found[name]:.{digits}f}".lstrip("0")
+        for name, digits in (("largest_change", 3), ("member_change", 3), ("auroc_change", 5))
+    )
+    return (
+        f"Of the shipped model's answers on HAM10000's {found['images']:,} held-out photographs "
+        f"the largest change is {largest} (of one member's probability {member}), the AUROC of "
+        f"melanoma changes by {auroc}, and {found['flags_turned']} flags turn"
+    )
+
+
+CLAIMS: dict[str, tuple[str, Callable[[], str]]] = {
+    "crossfit": ("docs/explanation/thresholds.md", crossfit),
+    "quality": ("docs/explanation/thresholds.md", quality),
+    "sets elsewhere": ("docs/explanation/thresholds.md", sets_elsewhere),
+    "novelty": ("docs/explanation/novelty.md", novelty),
+    "bfloat16": ("docs/how-to/serve.md", bfloat16),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_page_says_what_the_results_say(claim: str) -> None:
+    page, sentence = CLAIMS[claim]
+    text = " ".join((ROOT / page).read_text().split())
+    for part in sentence().split("|"):
+        assert part in text
