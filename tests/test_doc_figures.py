@@ -99,7 +99,62 @@ def bfloat16() -> str:
     )
 
 
+def hundredths(share: float) -> str:
+    """Of 100."""
+    return f"{100 * share:.0f}"
+
+
+def at_home() -> str:
+    """What README says of the model's own kind of photographs."""
+    found = report()
+    point = found["thresholds"][0]
+    graver = ("basal cell carcinoma", "actinic keratosis / intraepithelial carcinoma")
+    by_class = {one["name"]: one for one in found["any_malignancy"]["by_class"]}
+    flagged, told = (
+        sum(by_class[name][what] for name in graver) for what in ("flagged", "other_cancer_likely")
+    )
+    (proven,) = [one for one in found["subgroups"] if one["value"] == "histology"]
+    return (
+        f"at its threshold it flags {hundredths(point['sensitivity']['value'])} of 100 melanomas "
+        f"and {hundredths(1 - point['specificity']['value'])} of 100 others"
+        f"|it flags {flagged} and tells of {told} more as another cancer"
+        f"|it is {proven['auroc']['value']:.3f} with a specificity of "
+        f"{hundredths(proven['specificity']['value'])} %"
+    )
+
+
+def on_fifths() -> str:
+    """What README says of the fifths of the other sources."""
+    held_out = {one["name"]: one["held_out"] for one in report()["sources"]}
+    points = [held_out[name] for name in ("siim2020", "isic2017_train")]
+    caught, missed = (
+        " and ".join(hundredths(one) for one in shares)
+        for shares in (
+            [point["sensitivity"]["value"] for point in points],
+            [1 - point["specificity"]["value"] for point in points],
+        )
+    )
+    return f"the threshold flags {caught} of 100 melanomas there, {missed} of 100 others"
+
+
+def elsewhere() -> str:
+    """What README says of the same training without what is like a place."""
+    by_name = {one["name"]: one for one in report()["external_results"] if one["without"]}
+    siim, year = by_name["siim2020"], by_name["isic2017_train"]
+    first, second = (
+        "{value:.3f} ({low:.3f} to {high:.3f})".format(**one["auroc"]) for one in (siim, year)
+    )
+    return (
+        f"reach {first} on the SIIM-ISIC sample and flag "
+        f"{hundredths(siim['sensitivity']['value'])} of 100 melanomas, on {year['images']:,} "
+        f"images of ISIC 2017 {second} and {hundredths(year['sensitivity']['value'])}."
+    )
+
+
 CLAIMS: dict[str, tuple[str, Callable[[], str]]] = {
+    "at home": ("README.md", at_home),
+    "on fifths": ("README.md", on_fifths),
+    "elsewhere": ("README.md", elsewhere),
     "crossfit": ("docs/explanation/thresholds.md", crossfit),
     "quality": ("docs/explanation/thresholds.md", quality),
     "sets elsewhere": ("docs/explanation/thresholds.md", sets_elsewhere),
