@@ -138,7 +138,7 @@ def predict(
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.outputs import refuse_errors, save_outputs
     from melanoma.scoring.files.patient_rows import read_owners
-    from melanoma.scoring.files.score_files import FIELDS, journal_key, score_files
+    from melanoma.scoring.files.score_files import journal_key, score_files
     from melanoma.scoring.files.submission import require_answers, require_fillable
 
     folder = None if url else t.bundle_folder(weights, config, settings)
@@ -167,7 +167,7 @@ def predict(
     tell_sizes(files, scorer.size, t.say)
     if submission is not None:
         require_answers(submission, melanoma=scorer.melanoma, classes=scorer.classes)
-    with open_journal(keep, journal_key(scorer), fields=FIELDS, say=t.say) as journal:
+    with open_journal(keep, journal_key(scorer), say=t.say) as journal:
         rows = score_files(scorer, files, journal=journal, progress=t.progress)
         rows = _add_patients(rows, owners, scorer)
         errors = [row for row in rows if row["error"]]

@@ -18,7 +18,6 @@ from predict_stub import BytesScorer, require_true_scores, score_of, write_photo
 from melanoma import predict
 from melanoma.errors import StorageError
 from melanoma.scoring.files.journal import open_journal
-from melanoma.scoring.files.score_files import FIELDS
 
 Door = Callable[..., Any]
 MANY = [f"photograph {number}".encode() for number in range(40)]
@@ -181,7 +180,7 @@ def test_two_at_once_with_one_table_are_refused_and_the_first_is_whole(
 
     def second() -> None:
         try:
-            with open_journal(Path("scores.csv"), "k", fields=FIELDS, say=lambda _: None):
+            with open_journal(Path("scores.csv"), "k", say=lambda _: None):
                 pass
         except StorageError as error:
             refusals.append(error)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from melanoma.errors import StorageError
-from melanoma.scoring.files.score_rows import Row
+from melanoma.scoring.files.score_rows import FIELDS, Row
 from melanoma.storage import digest_of, write_text, writing
 
 FORMAT = "melanoma-journal/2"
@@ -44,9 +44,7 @@ class Journal:
 
 
 @contextmanager
-def open_journal(
-    out: Path | None, key: str, *, fields: Sequence[str], say: Callable[[str], None]
-) -> Iterator[Journal]:
+def open_journal(out: Path | None, key: str, *, say: Callable[[str], None]) -> Iterator[Journal]:
     """The journal of the table `out`, which no other process may write meanwhile.
 
     `key` is what the rows depend on beside the photographs: a journal of another key is begun
@@ -58,7 +56,7 @@ def open_journal(
         yield Journal()
         return
     with _alone(out):
-        journal = _resume(out, key, fields, say)
+        journal = _resume(out, key, say)
         try:
             yield journal
         except BaseException:
@@ -94,11 +92,11 @@ def _alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _resume(out: Path, key: str, fields: Sequence[str], say: Callable[[str], None]) -> Journal:
+def _resume(out: Path, key: str, say: Callable[[str], None]) -> Journal:
     journal = Journal(out.with_name(out.name + ".journal"), key)
     assert journal.path is not None
     try:
-        journal.rows = _read(journal.path, key, fields)
+        journal.rows = _read(journal.path, key)
     except ValueError as error:
         say(f"note: {journal.path} {error}; it is begun again")
     # Written anew: a killed writer may have left half a line at its end.
@@ -110,7 +108,7 @@ def _resume(out: Path, key: str, fields: Sequence[str], say: Callable[[str], Non
     return journal
 
 
-def _read(path: Path, key: str, fields: Sequence[str]) -> dict[str, Row]:
+def _read(path: Path, key: str) -> dict[str, Row]:
     """The whole lines of an earlier journal. Raises ValueError saying why none of it counts,
     StorageError when something else is in its place."""
     try:
@@ -129,7 +127,7 @@ def _read(path: Path, key: str, fields: Sequence[str]) -> dict[str, Row]:
     # What follows the last line feed is half a line of a killed writer, or nothing.
     for number, line in enumerate(lines[:-1], start=2):
         digest, row = _parse(line, key, number)
-        if set(row) != set(fields):
+        if set(row) != set(FIELDS):
             raise ValueError(f"is damaged in line {number}")
         rows[digest] = row
     return rows

@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from melanoma.data.images import MAX_FILE_BYTES, Photograph, decode_image
 from melanoma.devices import count_cores
-from melanoma.errors import ImageError
+from melanoma.errors import ImageError, MelanomaError
 from melanoma.freed_memory import give_freed_memory_back, keep_freed_memory
 from melanoma.scoring.files.journal import FORMAT, Journal
-from melanoma.scoring.files.score_rows import COLUMNS, Row
+from melanoma.scoring.files.score_rows import COLUMNS, Answer, Row, answered_row, faulty_row
 from melanoma.storage import digest_of
 
 if TYPE_CHECKING:
     from melanoma.scoring.prediction import Prediction
     from melanoma.scoring.scorer import Scorer
 
-FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 _BATCH = 16
 _AHEAD = 32  # files that are read, decoded and not scored yet
 
@@ -66,8 +65,9 @@ class FileScorer(Protocol):
     def prepare(self, data: bytes) -> Any:
         """What `answer` takes of a photograph; several at a time, each in a thread."""
 
-    def answer(self, photographs: Sequence[Any]) -> list[Mapping[str, Any] | str]:
-        """For each a Prediction's fields, or "code: sentence" where it has no score."""
+    def answer(self, photographs: Sequence[Any]) -> Sequence[Answer]:
+        """For each a Prediction's fields, or "code: sentence" where it has no score; or the error
+        that is to end the run once the others are kept."""
 
 
 class LocalScorer:
@@ -194,13 +194,16 @@ def _open(scorer: FileScorer, file: ReadableFile, journal: Journal) -> _Opened:
     return _Opened(file.name, digest, None if digest in journal.rows else scorer.prepare(data))
 
 
+_Started = tuple[Sequence[_Opened], Sequence[str], Future[Sequence[Answer]]]
+
+
 class _Batches:
     """Batches that are being scored, at most `scorer.batches_at_once`; no photograph twice."""
 
     def __init__(self, scorer: FileScorer, journal: Journal) -> None:
         self._scorer, self._journal = scorer, journal
         self._pool = ThreadPoolExecutor(scorer.batches_at_once, thread_name_prefix="scoring")
-        self._started: deque[tuple[Sequence[_Opened], Sequence[str], Future[list[Any]]]] = deque()
+        self._started: deque[_Started] = deque()
         self._asked: set[str] = set()  # in this run, by the bytes
         self._faulty: dict[str, Row] = {}
 
@@ -231,19 +234,24 @@ class _Batches:
     def finish(self) -> list[Row]:
         """The rows of the batch that was started first; they are in the journal."""
         files, digests, answers = self._started.popleft()
+        failed = None
         for digest, answer in zip(digests, answers.result(), strict=True):
-            if isinstance(answer, str):
-                self._faulty[digest] = _faulty_row(answer)
+            if isinstance(answer, MelanomaError):
+                failed = failed or answer
+            elif isinstance(answer, str):
+                self._faulty[digest] = faulty_row(answer)
             else:
-                self._journal.add(digest, _row(answer))
+                self._journal.add(digest, answered_row(answer))
+        if failed:
+            raise failed
         return [{"image_name": file.name, **self._row_of(file)} for file in files]
 
-    def _answer(self, photographs: Sequence[Any]) -> list[Mapping[str, Any] | str]:
+    def _answer(self, photographs: Sequence[Any]) -> Sequence[Answer]:
         return self._scorer.answer(photographs) if photographs else []
 
     def _row_of(self, file: _Opened) -> Row:
         if file.error:
-            return _faulty_row(file.error)
+            return faulty_row(file.error)
         return self._faulty.get(file.digest) or self._journal.rows[file.digest]
 
 
@@ -254,40 +262,3 @@ def _read(file: ReadableFile) -> bytes | str:
         return f"unreadable_file: {error.strerror}"
     except ImageError as error:
         return f"{error.code}: {error}"
-
-
-def _faulty_row(error: str) -> Row:
-    return {**dict.fromkeys(FIELDS), "error": error}
-
-
-def _row(answer: Mapping[str, Any]) -> Row:
-    # A service of before there were verdicts, sets, frequencies or novelty says none.
-    threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
-    possible, frequency = answer.get("set"), answer.get("frequency") or {}
-    quality = answer.get("quality") or {}
-    novelty, model = answer.get("novelty") or {}, answer.get("model") or {}
-    return {
-        "warnings": "; ".join(answer["warnings"]),
-        "melanoma_probability": answer["melanoma_probability"],
-        "flagged": answer["flagged"],
-        "verdict": verdict.get("code"),
-        "quality_ok": quality.get("ok"),
-        "quality_reasons": "; ".join(quality.get("reasons", ())),
-        "novelty": novelty.get("score"),
-        "is_novel": novelty.get("is_novel"),
-        "threshold": threshold.get("value"),
-        "threshold_at": threshold.get("at"),
-        "sensitivity": threshold.get("sensitivity"),
-        "specificity": threshold.get("specificity"),
-        "prediction": answer["prediction"],
-        "probability": answer["probability"],
-        "frequency": frequency.get("text"),
-        "set": "; ".join(possible["classes"]) if possible else None,
-        "by_class": answer["by_class"],
-        "by_fold": answer["by_fold"],
-        "calibrated": answer["calibrated"],
-        "prevalence": answer["prevalence"],
-        "image_type": model.get("image_type"),
-        "disclaimer": answer["disclaimer"],
-        "error": "",
-    }

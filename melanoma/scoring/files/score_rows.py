@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from melanoma.errors import DataError
+from melanoma.errors import DataError, MelanomaError
 from melanoma.storage import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+# A Prediction's fields; "code: sentence" where there is no score; or what is to end the run.
+Answer: TypeAlias = Mapping[str, Any] | str | MelanomaError
 COLUMNS = (
     "image_name",
     "warnings",  # first of all: they say what the rest is worth
@@ -40,9 +42,49 @@ COLUMNS = (
     "disclaimer",
     "error",
 )
+FIELDS = COLUMNS[1:]  # what the photograph decides; its name is put in when the table is written
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
+
+
+def faulty_row(error: str) -> Row:
+    """The row of a file that has no score."""
+    return {**dict.fromkeys(FIELDS), "error": error}
+
+
+def answered_row(answer: Mapping[str, Any]) -> Row:
+    """The row of a Prediction's fields, its name excepted."""
+    # A service of before there were verdicts, sets, frequencies or novelty says none.
+    threshold, verdict = answer["threshold"] or {}, answer.get("verdict") or {}
+    possible, frequency = answer.get("set"), answer.get("frequency") or {}
+    quality = answer.get("quality") or {}
+    novelty, model = answer.get("novelty") or {}, answer.get("model") or {}
+    return {
+        "warnings": "; ".join(answer["warnings"]),
+        "melanoma_probability": answer["melanoma_probability"],
+        "flagged": answer["flagged"],
+        "verdict": verdict.get("code"),
+        "quality_ok": quality.get("ok"),
+        "quality_reasons": "; ".join(quality.get("reasons", ())),
+        "novelty": novelty.get("score"),
+        "is_novel": novelty.get("is_novel"),
+        "threshold": threshold.get("value"),
+        "threshold_at": threshold.get("at"),
+        "sensitivity": threshold.get("sensitivity"),
+        "specificity": threshold.get("specificity"),
+        "prediction": answer["prediction"],
+        "probability": answer["probability"],
+        "frequency": frequency.get("text"),
+        "set": "; ".join(possible["classes"]) if possible else None,
+        "by_class": answer["by_class"],
+        "by_fold": answer["by_fold"],
+        "calibrated": answer["calibrated"],
+        "prevalence": answer["prevalence"],
+        "image_type": model.get("image_type"),
+        "disclaimer": answer["disclaimer"],
+        "error": "",
+    }
 
 
 def save_rows(rows: Sequence[Row], path: Path) -> None:

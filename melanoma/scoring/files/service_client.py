@@ -20,9 +20,10 @@ from uuid import uuid4
 from PIL import Image
 
 from melanoma.data.images import MAX_BYTES, MAX_FILE_BYTES, decode_image
-from melanoma.errors import ImageError, RecipeError, ServiceError, plain_line
+from melanoma.errors import ImageError, MelanomaError, RecipeError, ServiceError, plain_line
 from melanoma.scoring.files.http_reply import LONGEST_WAIT, Reply
 from melanoma.scoring.files.replies import DescribedModel, read_models, read_score
+from melanoma.scoring.files.score_rows import Answer
 
 _PARALLEL = 4  # the service micro-batches what comes at once
 _ATTEMPTS = 20
@@ -68,13 +69,11 @@ class RemoteScorer:
         """The bytes as they are: the service decodes them."""
         return data
 
-    def answer(self, photographs: Sequence[bytes]) -> list[Mapping[str, Any] | str]:
-        """For each a Prediction's fields, or "code: sentence" where it has no score.
-
-        Raises ServiceError when the service fails, or when its weights have changed.
-        """
+    def answer(self, photographs: Sequence[bytes]) -> list[Answer]:
+        """For each a Prediction's fields, or "code: sentence" where it has no score; the error
+        where the service failed it, or its weights had changed."""
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(self._answer, photographs))
+            return list(pool.map(self._answer_or_error, photographs))
 
     def draw_lime(self, data: bytes, *, precision: str, seed: int = 0) -> bytes:
         """The PNG that explains a photograph. Raises ImageError, ServiceError."""
@@ -88,6 +87,12 @@ class RemoteScorer:
         if not _is_png(reply.body):
             raise ServiceError(f"{self.address}/explain did not answer with a PNG")
         return reply.body
+
+    def _answer_or_error(self, data: bytes) -> Answer:
+        try:
+            return self._answer(data)
+        except MelanomaError as error:
+            return error
 
     def _answer(self, data: bytes) -> Mapping[str, Any] | str:
         try:

@@ -481,6 +481,6 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path, call_door: Do
     assert Path("a.csv.journal").exists()
     with speaking([GOOD]) as (address, seen):
         call_door("predict", folder, "--url", address, "--out", "a.csv", "--allow-errors")
-    # The first sixteen were whole, and `large.png` is never sent.
-    assert len(seen) == 25 - 16 - 1
+    # What came before the fault is kept, of its own batch too; `large.png` is never sent.
+    assert len(seen) == 25 - 18 - 1
     assert len(pd.read_csv("a.csv")) == 25
