@@ -164,6 +164,14 @@ def test_a_source_that_is_held_out_is_dealt_to_the_folds_by_whole_patients_and_l
     assert join_sources(OURS, [apart, beside], [], seed=4).touched != found.touched
 
 
+def test_what_belongs_to_images_of_two_folds_is_held_out_by_neither() -> None:
+    rows = [(f"s{n}", f"q{n}", "", "benign") for n in range(6)] + [("x", "p1", "", "benign")]
+    source = table_of(source_of(held_out=True), rows)
+    found = join_sources(OURS, [source], [copy(0, "m2", 1, "x")])
+    assert found.held_out_by(0)[6] == -1
+    assert [bool(found.may_train(0, fold)[6]) for fold in (0, 1, 2)] == [True, False, False]
+
+
 def test_a_source_that_the_folds_cannot_share_is_refused() -> None:
     few = table_of(source_of(held_out=True), [("a", "", "", "melanoma"), ("b", "", "", "benign")])
     with pytest.raises(FoldError, match=r"3 folds need as many patients.*there are 2"):

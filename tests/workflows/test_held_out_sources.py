@@ -52,6 +52,7 @@ def recipe_of(**source: Any) -> Recipe:
             "image": {"size": 32},
             "folds": {"name": "several", "k": 2},
             "model": {"backbone": "resnet18"},
+            "loss": {"positive_weight": 4},  # a prior shift, which scores are free of
             "training": {"epochs": 1, "batch_size": 8},
             "evaluation": {"views": 2, "resamples": 100},
         }
@@ -96,7 +97,8 @@ def test_every_image_is_scored_once_by_the_fold_that_never_saw_it_or_its_patient
 ) -> None:
     report, rows = evaluate(home), rows_of(home)
     assert len(rows) == 24
-    assert (rows.groupby("patient_id")["fold"].nunique() == 1).all()
+    assert (rows.groupby("patient_id")[["fold", "group"]].nunique() == 1).all(axis=None)
+    assert rows["group"].nunique() == 12
     for fold in (0, 1):
         own = rows.index[rows["fold"] == fold]
         assert len(own) >= 10
@@ -155,6 +157,15 @@ def test_what_a_fold_or_its_start_saw_after_all_is_named_and_not_scored(
         remember(copied, fold, dict.fromkeys(before.index, ""))
     assert evaluate(copied).content.sources[0].held_out is None
     assert not (copied / "weights" / "sources" / "year.csv").exists()
+
+
+def test_a_source_that_is_another_than_trained_is_not_scored(home: Path, tmp_path: Path) -> None:
+    copied, said = tmp_path / "home", list[str]()
+    shutil.copytree(home, copied)
+    table = copied / "arrays" / "sources" / "year" / "rows.csv"
+    table.write_text(table.read_text().replace("melanoma", "benign", 1))
+    assert evaluate(copied, said).content.sources[0].held_out is None
+    assert any("sources are not scored" in one and "another than trained" in one for one in said)
 
 
 def test_without_the_arrays_or_a_fold_it_is_said_and_an_older_table_goes(

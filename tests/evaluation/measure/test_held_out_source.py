@@ -47,6 +47,25 @@ def test_figures_are_those_of_the_images_and_the_given_threshold() -> None:
     assert found.ece_at_own_share.value != found.ece.value
 
 
+def test_the_calibration_at_the_set_s_own_share_is_that_of_the_moved_probabilities() -> None:
+    # Of 1,000 images with each score s at a share of 10 %, as many are melanomas as s says at 50 %.
+    score = [0.02, 0.1, 0.3, 0.8]
+    odds = np.array(score) / (1 - np.array(score)) * 9  # times the ratio of the shares' odds
+    counts = np.round(1000 * odds / (1 + odds)).astype(int)
+    target = [int(n < count) for count in counts for n in range(1000)]
+    images = images_of([""] * 4000, target, list(np.repeat(score, 1000)))
+    assert np.mean(target) == pytest.approx(0.5, abs=0.2)
+    found = describe_held_out(images, POINT, trained=trained_share(target), resamples=10, seed=0)
+    assert found.ece_at_own_share.value == pytest.approx(0, abs=1e-3)
+    assert found.ece.value is not None and found.ece.value > 0.1
+
+
+def trained_share(target: list[int]) -> float:
+    """The share whose odds are a ninth of the target's."""
+    odds = np.mean(target) / (1 - np.mean(target)) / 9
+    return float(odds / (1 + odds))
+
+
 def test_without_patients_or_melanomas_what_cannot_be_said_is_not() -> None:
     images = images_of([""] * 3, [0, 0, 0], [0.1, 0.2, 0.6])
     found = describe_held_out(images, POINT, trained=0.1, resamples=10, seed=0)
