@@ -39,7 +39,8 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load_recipe(WEIGHTS / "recipe.yaml")
     content = ReportContent.model_validate_json((RESULTS / "report.json").read_bytes())
-    anew = {one.without: one for one in left_out_results(recipe, given.left_out)}
+    # By the set: the run that stood for it may have lacked more sources, or fewer.
+    anew = {one.name: one for one in left_out_results(recipe, given.left_out)}
     found = {
         "quality": picture_quality(content),
         "novelty": novelty(),
@@ -48,7 +49,7 @@ def main() -> None:
         "patients": patients(),
         # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
         "external_results": tuple(
-            anew.get(one.without, one) for one in content.external_results if one.without
+            anew.get(one.name, one) for one in content.external_results if one.without
         ),
     }
     content = with_words(content.model_copy(update=found))

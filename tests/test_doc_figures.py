@@ -14,9 +14,13 @@ from benchmarks import shipped
 ROOT = Path(__file__).resolve().parents[1]
 
 
+BENCHMARKS = ROOT / "results" / "benchmarks"
+PAGES = [ROOT / "README.md", *ROOT.glob("results/*.md"), *ROOT.glob("docs/**/*.md")]
+
+
 def benchmark(name: str) -> Any:
     """results/benchmarks/NAME.json."""
-    return json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
+    return json.loads((BENCHMARKS / f"{name}.json").read_text())
 
 
 def report() -> Any:
@@ -169,3 +173,9 @@ def test_a_page_says_what_the_results_say(claim: str) -> None:
     text = " ".join((ROOT / page).read_text().split())
     for part in sentence().split("|"):
         assert part in text
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in BENCHMARKS.glob("*.json")))
+def test_what_was_measured_is_told_of(name: str) -> None:
+    """results/ keeps what a page cites."""
+    assert any(name in page.read_text() for page in PAGES)
