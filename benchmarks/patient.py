@@ -2,9 +2,9 @@
 
     python -m benchmarks.patient --weights BUNDLE [--views 1] [--scores FILE]
 
-The sample (../shared/data/siim2020: 1,144 images, 777 patients, 51 % melanomas) was external to the
-bundle that shipped until 29 November 2026 (--weights; the one of today trained on it), and nothing
-of the network is refitted. Only 72 of its patients have three or more
+The sample (../shared/data/siim2020: 1,144 images, 777 patients, 51 % melanomas) must be external to
+BUNDLE, as to the `without_siim2020_test` of benchmarks/second_edition.py (the one that ships
+trained on it), and nothing of the network is refitted. Only 72 of its patients have three or more
 images in it, and it was drawn by case and control: a patient's others are melanomas far more
 often than in life. The stack is cross-fitted over patients and held against the plain score by a
 paired patient bootstrap. A simulation with known patient effects shows what the same code finds
