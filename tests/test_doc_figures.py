@@ -33,6 +33,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.{1 if share < 0.03 else 0}f} %"
 
 
+def calibrated() -> str:
+    """Whether scaling helped the model that ships."""
+    helped = report()["calibration"]["method"] != "identity"
+    return f"each answer says whether it did (the shipped model: {'yes' if helped else 'no'})"
+
+
 def crossfit() -> str:
     """What a threshold becomes where other folds chose it."""
     point = report()["thresholds"][0]
@@ -164,6 +170,7 @@ CLAIMS: dict[str, tuple[str, Callable[[], str]]] = {
     "at home": ("README.md", at_home),
     "on fifths": ("README.md", on_fifths),
     "elsewhere": ("README.md", elsewhere),
+    "calibrated": ("README.md", calibrated),
     "crossfit": ("docs/explanation/thresholds.md", crossfit),
     "quality": ("docs/explanation/thresholds.md", quality),
     "sets elsewhere": ("docs/explanation/thresholds.md", sets_elsewhere),

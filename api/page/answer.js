@@ -183,11 +183,11 @@ function meaning({ threshold }, report) {
 export const setName = ({ name, source }) => source?.split(",")[0] || name;
 
 // The same on a set from elsewhere, wherever the own one is told.
-function elsewhere({ name: set, source, images, sensitivity, auroc, without }) {
+function elsewhere({ name: set, source, images, sensitivity, specificity, auroc, without }) {
   const name = setName({ name: set, source });
-  const share = measured(sensitivity, (value) => percent(value, 0));
+  const [share, others] = [sensitivity, specificity].map((one) => measured(one, (value) => percent(value, 0)));
   const key = without ? "elsewhere.without" : "elsewhere";
-  return t(key, { name, images: count(images), share, auroc: measured(auroc), without });
+  return t(key, { name, images: count(images), share, others, auroc: measured(auroc), without });
 }
 
 function classes(shares) {

@@ -15,12 +15,14 @@ from melanoma.evaluation.number_format import (
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import (
     Measured,
+    ReliabilityBin,
 )
 from melanoma.evaluation.report.schema_points import (
     OperatingPoint,
 )
 
 ENOUGH = 100  # events: below it a calibration curve says little (Collins et al. 2016)
+_NEAR = 0.01  # of a share
 
 
 def plain_summary(content: ReportContent) -> str:
@@ -137,16 +139,17 @@ def _names(content: ReportContent) -> str:
 
 
 def _probabilities(content: ReportContent) -> str:
-    """Whether probabilities are chances: by how many bins' intervals hold their prediction."""
+    """Whether probabilities are chances: by how many bins' intervals hold their prediction, or
+    lie so near to it that nobody would act otherwise: of many images the intervals are narrow."""
     bins, calibration = content.calibration.after.bins, content.calibration
     counted = content.data.positives
     what = "the chance of melanoma" if counted is not None else "the chance of being right"
     if not bins or (counted is not None and counted < ENOUGH):
         return f"Whether its probabilities can be read as {what} cannot be said from so few images."
-    agree = sum(b.low <= b.predicted <= b.high for b in bins)
+    agree = sum(b.low <= b.predicted <= b.high or _is_near(b) for b in bins)
     seen = (
-        f"predicted and observed shares agree in {agree} of {len(bins)} groups of images with "
-        "similar probabilities"
+        "predicted and observed shares agree, but for chance or a percentage point, in "
+        f"{agree} of {len(bins)} groups of images with similar probabilities"
     )
     place = ""
     if counted is not None and calibration.prevalence is not None:
@@ -157,6 +160,10 @@ def _probabilities(content: ReportContent) -> str:
     if agree >= 0.5 * len(bins):
         return f"Its probabilities are only roughly {what}{place}: {seen}."
     return f"Its probabilities should not be read as {what}, even{place or ' here'}: {seen}."
+
+
+def _is_near(group: ReliabilityBin) -> bool:
+    return abs(group.predicted - group.observed) <= _NEAR
 
 
 def _fear(content: ReportContent) -> str:

@@ -85,7 +85,19 @@ def test_probabilities_are_judged_by_how_many_bins_agree(off: int, said: str) ->
     calibration["after"]["bins"] = bins
     summary = changed(content, calibration=calibration).summary
     assert said in summary
-    assert f"agree in {len(bins) - off} of {len(bins)}" in summary
+    assert f"in {len(bins) - off} of {len(bins)} groups" in summary
+
+
+def test_a_difference_of_a_percentage_point_is_none_however_many_images_there_are() -> None:
+    content = binary().content
+    calibration = content.calibration.model_dump(mode="json")
+    count = len(calibration["after"]["bins"])
+    for observed, said in ((0.041, "can be read as"), (0.039, "should not be read as")):
+        near = {"predicted": 0.05, "observed": observed, "low": observed, "high": observed}
+        calibration["after"]["bins"] = [b | near for b in calibration["after"]["bins"]]
+        summary = changed(content, calibration=calibration).summary
+        assert f"Its probabilities {said} the chance of melanoma" in summary
+        assert f"in {count if observed > 0.04 else 0} of {count} groups" in summary
 
 
 def test_few_melanomas_leave_calibration_unsaid() -> None:
