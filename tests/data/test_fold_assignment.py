@@ -250,3 +250,10 @@ def test_a_share_takes_whole_groups_and_leaves_each_class_on_both_sides() -> Non
     rows = take_share(groups, target, 0.25, seed=3)
     assert len(rows) == 50 and target[rows].sum() in (4, 6)  # of 20 in pairs
     assert set(groups[rows]).isdisjoint(np.delete(groups, rows))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_class_of_one_group_is_on_both_sides_of_no_share(share: float) -> None:
+    groups, target = np.array([0, 0, *range(1, 31)]), np.array([1, 1, *[0] * 30])
+    with pytest.raises(FoldError, match="leaves one part without one of the classes"):
+        take_share(groups, target, share, seed=0)

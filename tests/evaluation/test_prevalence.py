@@ -58,6 +58,15 @@ def test_melanoma_among_many_classes_moves_as_it_does_alone() -> None:
     assert moved[:, 1] / moved[:, 3] == pytest.approx(classes[:, 1] / classes[:, 3])
 
 
+def test_the_calibration_of_one_logit_moves_as_its_probabilities_do() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 1))
+    here = Calibration(1.2, -0.4, 0.2, (0.8, 0.2))
+    there = retarget_calibration(here, [1], wanted=0.02)
+    probability, moved = (made.probabilities(logits)[:, 1] for made in (here, there))
+    assert moved == pytest.approx(retarget(probability, trained=0.2, wanted=0.02))
+    assert there.class_prevalence == pytest.approx((0.98, 0.02))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_prevalence_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(RecipeError, match="must lie between 0 and 1"):

@@ -14,7 +14,7 @@ from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle, make_bundle
 from melanoma.scoring.scorer import Scorer
-from melanoma.scoring.verdict import Verdict, make_verdict, sum_by_risk
+from melanoma.scoring.verdict import Verdict, make_verdict, reason_of, sum_by_risk
 
 RULE = OtherCancer(0.2, "sensitivity 0.95 for other cancers", ("bcc", "keratosis"))
 CALM = {"bcc": 0.05, "keratosis": 0.02, "nevus": 0.93}
@@ -116,6 +116,17 @@ def test_of_several_reasons_the_first_counts(
         assert told is None or made.text.startswith(told)
         # A picture that cannot be scored may be of a melanoma: its flag is not kept back.
         assert ("flag it as a possible melanoma" in made.text) == (code == "unscorable" and flagged)
+
+
+def test_only_a_picture_that_cannot_be_scored_has_a_reason() -> None:
+    made = {
+        reason: make_verdict(
+            flagged=True, by_class=CALM, other_share=None, rule=None, unscorable=reason, unsure=None
+        )
+        for reason in ("No lesion.", None)
+    }
+    assert reason_of(made["No lesion."]) == "No lesion."
+    assert reason_of(made[None]) is None and reason_of(None) is None
 
 
 def test_what_cannot_be_scored_stays_so_at_another_threshold(shipped: Scorer) -> None:

@@ -36,6 +36,20 @@ def test_it_counts_images_patients_and_melanomas() -> None:
     assert f"of {data.groups:,} independent groups of images" in said
 
 
+@pytest.mark.parametrize(
+    ("prevalence", "said"), [(0.51, "51 of 100 images"), (0.018, "18 of 1,000 images")]
+)
+def test_a_rare_melanoma_is_counted_in_thousands(prevalence: float, said: str) -> None:
+    content = binary().content
+    calibration = content.calibration.model_dump(mode="json") | {"prevalence": prevalence}
+    assert f"where {said} are melanomas" in changed(content, calibration=calibration).summary
+
+
+def test_a_threshold_is_of_these_images_or_was_set_beforehand() -> None:
+    assert "chosen on these images" in binary().content.summary
+    assert "chosen beforehand" in external().content.summary
+
+
 def test_it_says_what_the_threshold_in_use_means() -> None:
     content = binary().content
     point = content.thresholds[0]
