@@ -18,7 +18,7 @@ from melanoma.storage import read_text
 from melanoma.training.run.run_folder import read_recipe
 
 # Of a recipe, what two trainings with other sources may differ in: rounding comes after both.
-_NO_TRAINING = ("name:", "data.sources:", "data.sources.", "training.bfloat16_weights:")
+_NO_TRAINING = ("name:", "data.sources", "training.bfloat16_weights:")
 
 
 def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
