@@ -22,6 +22,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,26 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
     return options
 
 
-def train(place: Place, variant: str, folds: Sequence[str]) -> None:
-    """The variant's folds, made or resumed."""
-    for fold in folds:
-        run_door("train", "--fold", fold, *places(place, variant, place.trained(variant)))
+def train(
+    place: Place,
+    variant: str,
+    folds: Sequence[str],
+    *,
+    settings: Sequence[str] = (),
+    at_once: int = 1,
+) -> None:
+    """The variant's folds, made or resumed, `at_once` of them beside one another."""
+    options = places(place, variant, place.trained(variant))
+    for setting in settings:
+        options += ["--set", setting]
+    if at_once > 1 and "all" in folds:
+        folds = [str(fold) for fold in range(5)]
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda fold: run_door("train", "--fold", fold, *options), folds))
+
+
+def average(place: Place, variant: str, folds: Sequence[str]) -> None:
+    """Average the start into the trained folds, and round what ships; what is there stays."""
     if place.start is None:
         return
     wanted = (place.trained(variant) / f"fold_{fold}" for fold in folds if fold != "all")
@@ -327,6 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", action="append", choices=VARIANTS, help="a variant; repeatable")
     parser.add_argument("--fold", action="append", help="a fold; repeatable (default all)")
     parser.add_argument("--train-only", action="store_true", help="evaluate nothing")
+    parser.add_argument("--not-averaged", action="store_true", help="--train-only, and no more")
+    parser.add_argument("--at-once", type=int, default=1, help="folds trained beside one another")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="as train's")
     parser.add_argument("--publish", action="store_true", help="results/ and weights/, at the end")
     parser.add_argument("--tiny", action="store_true", help="small squares, one epoch")
     parser.add_argument(
@@ -340,7 +360,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["variants"] = json.loads(given.out.read_text())["variants"]
     for variant in given.only or VARIANTS:
         start = time.monotonic()
-        train(place, variant, given.fold or ["all"])
+        train(
+            place,
+            variant,
+            given.fold or ["all"],
+            settings=given.settings,
+            at_once=given.at_once,
+        )
+        if given.not_averaged:
+            continue
+        average(place, variant, given.fold or ["all"])
         if given.train_only:
             continue
         line = {**evaluate(place, variant), "seconds": round(time.monotonic() - start)}
