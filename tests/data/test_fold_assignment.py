@@ -23,6 +23,7 @@ from melanoma.data.folds import (
     make_folds,
 )
 from melanoma.data.readers.table import LesionTable
+from melanoma.data.share_split import split_by_share, worst_share
 from melanoma.errors import FoldError
 from melanoma.recipe.sections import Folds
 
@@ -257,3 +258,28 @@ def test_a_class_of_one_group_is_on_both_sides_of_no_share(share: float) -> None
     groups, target = np.array([0, 0, *range(1, 31)]), np.array([1, 1, *[0] * 30])
     with pytest.raises(FoldError, match="leaves one part without one of the classes"):
         take_share(groups, target, share, seed=0)
+
+
+@pytest.mark.parametrize("trial", range(60))
+def test_a_share_is_the_older_assignment_where_that_is_right_and_else_the_nearer_one(
+    trial: int,
+) -> None:
+    rng = np.random.default_rng(trial)
+    images = int(rng.integers(20, 80))
+    target = np.sort(rng.integers(0, rng.integers(2, 6), images))
+    groups = np.sort(rng.integers(0, max(8, images // 2), images))
+    share = float(rng.choice([0.1, 0.2, 0.25]))
+    older = assign_groups(groups, target, np.array([1 - share, share]), seed=0)
+    newer = split_by_share(groups, target, share, seed=0)
+    whole = [p for p in (older, newer) if {*target[p == 0]} == {*target[p == 1]} == {*target}]
+    if not whole:
+        with pytest.raises(FoldError, match="leaves one part without one of the classes"):
+            take_share(groups, target, share, seed=0)
+        return
+    part = np.isin(np.arange(images), take_share(groups, target, share, seed=0)).astype(int)
+    if whole[0] is older and worst_share(older, target, share) <= 1:
+        assert np.array_equal(part, older), "fold files that were right stay as they were"
+    else:
+        nearest = min(worst_share(p, target, share) for p in whole)
+        assert worst_share(part, target, share) == nearest
+        assert {*target[part == 0]} == {*target[part == 1]} == {*target}
