@@ -7,8 +7,8 @@
 # DATA holds HAM10000; ARRAYS and FOLDS may hold what prepare and split made of it before (the search
 # for duplicates takes minutes: x_train_128.duplicates.json spares it). TRAIN and MEASURE are limits
 # in seconds, 0 leaves the part out. WEIGHTS belongs where writing is fast: a state is 500 MB.
-# Run from the root; PYTHON has the requirements and timm. A fold that is finished is reported even
-# when the time is over for the next.
+# Run from the root; PYTHON has the requirements and timm, or `. benchmarks/gpu_wheels.sh` brought
+# them. A fold that is finished is reported even when the time is over for the next.
 set -u
 OUT=${OUT:?a folder for what comes out}
 PYTHON=${PYTHON:-python3}

@@ -17,6 +17,7 @@ from melanoma.errors import RecipeError, StorageError
 from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import check_golden
+from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.shipped_copy import Shipped, ship_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
@@ -137,3 +138,16 @@ def test_a_note_that_is_not_there_is_refused_before_anything_is_written(
 def test_a_folder_that_holds_something_is_left_alone(trained: Any, shipped: Shipped) -> None:
     with pytest.raises(StorageError, match="exists"):
         ship_bundle(load_bundle(trained.folder), shipped.bundle.folder)
+
+
+def test_what_an_earlier_sealing_left_behind_does_not_go_along(
+    trained: Any, tmp_path: Path
+) -> None:
+    """A measure of novelty that the manifest does not name belongs to other members."""
+    shutil.copytree(trained.folder, tmp_path / "weights")
+    (tmp_path / "weights" / NOVELTY).write_bytes(b"of other members")
+    bundle = load_bundle(tmp_path / "weights")
+    assert bundle.novelty is None, "this test is of a bundle without one"
+    copy = ship_bundle(bundle, tmp_path / "copy").bundle
+    assert not (copy.folder / NOVELTY).exists()
+    assert NOVELTY not in json.loads((copy.folder / "manifest.json").read_text())["sha256"]
