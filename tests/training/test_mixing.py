@@ -59,6 +59,19 @@ def test_mixup_averages_pixels_and_cutmix_pastes_them_by_the_share_it_states() -
         assert moved == pytest.approx(batch.wanted[0, -1].item(), abs=0.02)  # type: ignore[index]
 
 
+def test_a_pasted_box_is_of_its_share_but_for_what_the_border_cuts() -> None:
+    """Of a square of 1 a side s, with its middle anywhere in it, on average s - s^2 / 4 is left."""
+    pixels = torch.zeros((1, 2, 64, 64, 3), dtype=torch.uint8)
+    one = [Batch(pixels[0], np.arange(2), share=1.0, closes=True)]
+    pasted = []
+    for seed in range(300):
+        (batch,) = mix_batches(one, TARGETS, Mix(cutmix=500.0), seed=(seed, 0, 0), start=0)
+        pasted.append(1 - batch.wanted[0, -1].item())  # type: ignore[index]
+    side = np.sqrt(0.5)  # Beta(500, 500) is a half, almost always
+    assert np.mean(pasted) == pytest.approx((side - side**2 / 4) ** 2, abs=0.03)
+    assert max(pasted) <= 0.55
+
+
 def test_the_loss_is_that_of_both_images_by_their_shares() -> None:
     def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return F.binary_cross_entropy_with_logits(logits[:, 0], target)

@@ -1,17 +1,22 @@
-"""A report warns of good photographs that its gates turn away wholesale, and of no others."""
+"""What a report warns of: whatever takes the ground from its numbers, each where it holds alone."""
 
 from __future__ import annotations
 
-from made_content import SEVEN, many
+from dataclasses import dataclass
 
+import pytest
+from made_content import SEVEN, binary, external, many
+
+from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import Measured, ShortcutLine, Shortcuts, SubgroupLine
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.evaluation.report.schema_quality import (
     PictureQuality,
     QualityLimits,
     StoppedClass,
 )
-from melanoma.evaluation.report.warnings import find_caveats
+from melanoma.evaluation.report.warnings import PHANTOMS, find_caveats
 
 LIMITS = QualityLimits(
     sharpness=-40,
@@ -58,3 +63,143 @@ def test_more_than_one_in_twenty_of_a_class_or_a_set_is_told_with_its_counts() -
 def test_what_few_images_or_the_expected_share_say_is_not_told() -> None:
     assert turned_away(judged(5, 5)) == []
     assert turned_away(judged(20, 20, images=20)) == []
+
+
+def told(content: ReportContent, words: str) -> list[str]:
+    return [warning for warning in find_caveats(content) if words in warning]
+
+
+def rivalled(by: float | None, *, low: float | None = 0.84) -> ReportContent:
+    """The model at .873, its interval from `low`, beside a baseline that reaches `by`."""
+    line = ShortcutLine(name="file facts", inputs=("bytes",), absent=(), auroc=Measured(value=by))
+    shortcuts = Shortcuts(model=Measured(value=0.873, low=low, high=low and 0.9), lines=(line,))
+    return binary().content.model_copy(update={"shortcuts": shortcuts})
+
+
+def test_what_reaches_the_model_without_a_look_at_the_photograph_is_told() -> None:
+    assert told(rivalled(0.85), "alone reach") == [
+        "file facts alone reach AUROC 0.850 without a look at the photograph, within reach of the "
+        "model's 0.873"
+    ]
+    assert told(rivalled(0.84), "alone reach"), "the interval's own end is within it"
+    assert not told(rivalled(0.83), "alone reach")
+    assert not told(rivalled(None), "alone reach")
+    assert not told(rivalled(0.85, low=None), "alone reach"), "without an interval nobody knows"
+
+
+def proven(value: float | None, *, column: str = REFERENCE) -> ReportContent:
+    """Of 900 images with an AUROC from .841, 300 by histology, 150 of them melanomas."""
+    line = SubgroupLine(
+        column=column,
+        value=HISTOLOGY,
+        images=300,
+        positives=150,
+        mean_predicted=0.5,
+        observed=0.5,
+        auroc=Measured(value=value, low=0.7, high=0.8),
+        sensitivity=Measured(value=0.9),
+        specificity=Measured(value=0.4),
+    )
+    return binary().content.model_copy(update={"subgroups": (line,)})
+
+
+def test_lesions_that_needed_no_biopsy_are_told_where_histology_alone_is_worse() -> None:
+    (sentence,) = told(proven(0.8), "by histology")
+    assert sentence.startswith("only 150 of the 724 images without melanoma were proven by histo")
+    assert "on histology alone the AUROC is" in sentence
+    assert "the specificity 40.0 % (all images: 0.873 and 57.2 %)" in sentence
+    assert told(proven(0.841), "by histology"), "just below the interval"
+    assert not told(proven(0.842), "by histology"), "within the interval"
+    assert not told(proven(None), "by histology")
+    assert not told(proven(0.8, column="site"), "by histology")
+    bare = proven(0.8).model_copy(update={"thresholds": ()})
+    assert not told(bare, "by histology")
+    unranked = proven(0.8).model_copy(update={"metrics": {"auroc": Measured(value=None)}})
+    assert not told(unranked, "by histology")
+
+
+def test_folds_that_were_not_trained_are_told_of_the_models_own_report_alone() -> None:
+    fewer = binary().content.model_copy(update={"folds_expected": 5})
+    assert told(fewer, "of 5 folds") == ["3 of 5 folds: the others were not trained"]
+    assert not told(binary().content, "folds: the others")
+    elsewhere = external().content.model_copy(update={"folds_expected": 5})
+    assert not told(elsewhere, "folds: the others")
+
+
+@pytest.mark.parametrize(
+    ("before", "models"), [(0, None), (1, "1 other model"), (2, "2 other models")]
+)
+def test_a_test_part_that_others_were_scored_on_says_by_how_many(
+    before: int, models: str | None
+) -> None:
+    content = external().content
+    assert content.external is not None
+    part = content.external.model_copy(update={"test_part": True, "scored_before": before})
+    found = told(content.model_copy(update={"external": part}), "this test part was scored by")
+    assert found == (
+        [
+            f"this test part was scored by {models} before: whatever was chosen between them was "
+            "chosen on it"
+        ]
+        if models
+        else []
+    )
+
+
+def test_an_epoch_picked_by_what_scores_it_is_told_and_the_last_is_not() -> None:
+    assert told(binary(keep="best").content, "which flatters it")
+    assert not told(binary(keep="last").content, "which flatters it")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """So many melanomas of so many images."""
+
+    positives: int
+    images: int
+
+
+@pytest.mark.parametrize(
+    ("sample", "crowded", "few"),
+    [
+        (Sample(100, 1000), False, False),
+        (Sample(101, 1000), True, False),
+        (Sample(99, 1000), False, True),
+        (Sample(99, 200), True, True),
+    ],
+)
+def test_more_melanomas_than_a_clinic_sees_and_fewer_than_tell_much_are_told(
+    sample: Sample, crowded: bool, few: bool
+) -> None:
+    content = binary().content
+    data = content.data.model_copy(
+        update={
+            "positives": sample.positives,
+            "images": sample.images,
+            "prevalence": sample.positives / sample.images,
+        }
+    )
+    changed = content.model_copy(update={"data": data})
+    share = f"{100 * sample.positives / sample.images:.0f} % of these images are melanomas"
+    assert bool(told(changed, share)) == crowded
+    positives = [f"only {sample.positives} positives: the intervals are wide"]
+    assert told(changed, "intervals are wide") == (positives if few else [])
+
+
+def test_classes_of_few_images_are_named_where_there_are_more_than_two() -> None:
+    content = many(SEVEN, ("melanoma",)).content
+    classes = dict.fromkeys(content.data.classes, 100) | {SEVEN[5]: 29, SEVEN[6]: 30}
+    data = content.data.model_copy(update={"classes": classes})
+    (sentence,) = told(content.model_copy(update={"data": data}), "classes of few images")
+    assert sentence.endswith(f": {SEVEN[5]} (29)")
+    two = binary().content
+    few = two.data.model_copy(update={"classes": {"benign": 700, "melanoma": 3}})
+    assert not told(two.model_copy(update={"data": few}), "classes of few images")
+
+
+def test_leaks_come_first_then_drawings_then_whatever_else() -> None:
+    drawn = binary(leaky=True).content.model_copy(update={"phantoms": True})
+    first, *others = find_caveats(drawn)
+    assert first.startswith("LEAK: 312 patients stand in more than one fold")
+    assert others[0] == "near-duplicates were not looked for: there was no array of images"
+    assert others[1] == PHANTOMS and len(others) > 2

@@ -1,0 +1,60 @@
+"""What a report on another set comes to in the model's own report."""
+
+from __future__ import annotations
+
+import pytest
+from made_content import binary, external
+
+from melanoma.errors import RecipeError
+from melanoma.evaluation.report.external_results import external_result, with_external
+from melanoma.evaluation.report.schema_parts import Measured
+
+
+def test_a_result_is_what_the_first_threshold_reaches_there() -> None:
+    content = external().content
+    assert content.external is not None
+    told = content.model_copy(
+        update={
+            "external": content.external.model_copy(
+                update={"members_sensitivity": 0.81, "members_specificity": 0.52}
+            )
+        }
+    )
+    found, first = external_result(told, source="a clinic"), content.thresholds[0]
+    assert (found.name, found.source) == ("ham10000_melanoma", "a clinic")
+    assert (found.at, found.threshold) == (first.at, first.value)
+    assert len(content.thresholds) > 1 and content.thresholds[1].at != first.at
+    assert (found.sensitivity, found.specificity) == (first.sensitivity, first.specificity)
+    assert (found.members_sensitivity, found.members_specificity) == (0.81, 0.52)
+    assert found.auroc == content.metrics["auroc"]
+    assert (found.images, found.positives, found.patients) == (
+        content.data.images,
+        content.data.positives,
+        content.data.patients,
+    )
+    assert found.date == content.created[:10]
+
+
+def test_of_a_model_without_a_threshold_nothing_is_known_there() -> None:
+    found = external_result(external().content.model_copy(update={"thresholds": ()}))
+    assert found.at is None and found.threshold is None
+    assert found.sensitivity == found.specificity == Measured(value=None)
+
+
+def test_the_models_own_report_and_that_of_a_test_part_are_no_results_elsewhere() -> None:
+    with pytest.raises(RecipeError, match="no report on an external set"):
+        external_result(binary().content)
+    content = external().content
+    assert content.external is not None
+    part = content.external.model_copy(update={"test_part": True})
+    with pytest.raises(RecipeError, match="no report on an external set"):
+        external_result(content.model_copy(update={"external": part}))
+
+
+def test_a_later_result_takes_the_place_of_an_earlier_one_and_of_no_training_without() -> None:
+    result = external_result(external().content)
+    without = result.model_copy(update={"without": ("siim2020",)})
+    other = result.model_copy(update={"name": "another"})
+    before = binary().content.model_copy(update={"external_results": (result, without, other)})
+    newer = result.model_copy(update={"date": "2030-01-01"})
+    assert with_external(before, newer).external_results == (without, other, newer)
