@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.patient_answer import (
     EXPERIMENTAL,
     FEW,
     PatientLesion,
     PatientResult,
     answer_patient,
+    missing_context,
 )
+
+if TYPE_CHECKING:
+    from tiny_bundle import TinyRun
 
 NOTHING = Measured(value=None)
 GAIN = ContextGain(
@@ -127,6 +134,32 @@ def test_without_a_stack_there_are_ranks_and_no_probability_with_context() -> No
     assert EXPERIMENTAL in found.notes and "no context: none was sealed" in found.notes
     assert {lesion.context_probability for lesion in found.lesions} == {None}
     assert [lesion.rank_in_patient for lesion in found.lesions] == [3, 1, 4, 2, 5]
+
+
+def test_without_a_threshold_a_lesion_is_flagged_as_its_photographs_are() -> None:
+    result = answer_patient(PROBABILITIES, [False, True, *[False] * 3], threshold=None, stack=STACK)
+    assert [lesion.flagged for lesion in result.lesions] == [False, True, False, False, False]
+    assert not any(lesion.context_flags for lesion in result.lesions)
+
+
+@pytest.mark.slow
+def test_why_a_bundle_has_no_context_is_said(trained: TinyRun) -> None:
+    bundle = load_bundle(trained.folder)
+    stated = bundle.report.patients
+    assert bundle.context is None and stated is not None and stated.stack is None
+    assert missing_context(bundle) == stated.status != ""
+    assert missing_context(replace(bundle, context=STACK)) == ""
+
+    def with_patients(patients: object) -> Bundle:
+        return replace(bundle, report=bundle.report.model_copy(update={"patients": patients}))
+
+    moved = with_patients(stated.model_copy(update={"stack": STACK}))
+    assert missing_context(moved) == (
+        "no context: the bundle was moved to another prevalence than its stack's"
+    )
+    assert missing_context(with_patients(None)) == (
+        "no context: this bundle was sealed without patients"
+    )
 
 
 def test_photographs_without_a_score_are_left_out() -> None:
