@@ -66,10 +66,10 @@ def growth_lines() -> list[str]:
 
 def siim_lines() -> list[str]:
     """What SIIM's five folds take, by side."""
-    cpu, gpu = read("training_cpu"), read("gpu_h100")
+    cpu, gpu = read("training_cpu"), read("gpu_h200")
     if cpu is None or gpu is None:
         return []
-    card = min(gpu["with_graphs"]["loop_images_per_second"])
+    card = round(gpu["loops"][0]["ours, images/s"])
     rate, best = cpu["networks"][0]["images_per_second"], cpu["instructions"][-1]
     rates = {
         f"1 CPU ({cpu['machine']}, {best}; {rate} images/s)": rate,

@@ -6,7 +6,8 @@
 #
 # DATA holds HAM10000; ARRAYS and FOLDS may hold what prepare and split made of it before (the search
 # for duplicates takes minutes: x_train_128.duplicates.json spares it). TRAIN and MEASURE are limits
-# in seconds, 0 leaves the part out. WEIGHTS belongs where writing is fast: a state is 500 MB.
+# in seconds, 0 leaves the part out. The folds train beside one another. WEIGHTS belongs where writing
+# is fast: a state is 500 MB.
 # Run from the root; PYTHON has the requirements and timm, or `. benchmarks/gpu_wheels.sh` brought
 # them. A fold that is finished is reported even when the time is over for the next.
 set -u
@@ -31,8 +32,14 @@ if [ "${TRAIN:-300}" -gt 0 ]; then
         --set image.normalize=imagenet --set optimizer.depth_decay=1.0
         --set "training.epochs=${EPOCHS:-10}")
     [ -z "$tiny" ] || places+=(--set image.size=32 --set training.batch_size=32)
-    timeout -k 20 "${TRAIN:-300}" "$PYTHON" -m melanoma.train "${places[@]}" --fold all 2>&1 |
-        tee "$OUT/train.log" | cut -c -300
+    # The array first; then all folds beside one another, a few loaders each.
+    "$PYTHON" -m melanoma.prepare "${places[@]::6}" "${places[@]:10}" 2>&1 | tail -3
+    for fold in 0 1 2 3 4; do
+        timeout -k 20 "${TRAIN:-300}" "$PYTHON" -m melanoma.train "${places[@]}" --fold $fold \
+            --set "training.workers=${WORKERS:-3}" > "$OUT/train_$fold.log" 2>&1 &
+    done
+    wait
+    cut -c -220 "$OUT"/train_?.log | grep "^fold\|rror" | tail -40
     pack
     timeout 120 "$PYTHON" -m melanoma.evaluate "${places[@]}" --allow-missing 2>&1 |
         tee "$OUT/evaluate.log" | tail -25

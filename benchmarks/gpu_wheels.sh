@@ -2,7 +2,8 @@
 # The wheels that a lent GPU lacks, of the versions in requirements.lock.
 #
 #   benchmarks/gpu_wheels.sh DIR [3.12]       # here: DIR/*.whl for that Python on x86-64
-#   . benchmarks/gpu_wheels.sh DIR            # there, in bash: unpacks them, and tries that all imports
+#   . benchmarks/gpu_wheels.sh DIR            # there, in bash: unpacks them, and tries that all imports;
+#                                             # melanoma.egg-info, which git ignores, must be carried
 #
 # What such a machine has, for it comes with its torch, is left out by name: a list of its packages is
 # not to be trusted with more (annotated-types stood in one, was absent, and cost a lease).
@@ -16,7 +17,8 @@ if [ "${BASH_SOURCE[0]}" != "$0" ]; then
         --target /tmp/site "$1"/*.whl
     export PYTHONPATH=/tmp/site:$PWD PYTHONUNBUFFERED=1 NO_ALBUMENTATIONS_UPDATE=1
     python3 - <<'PYTHON'
-import importlib, pkgutil
+import importlib, importlib.metadata, pkgutil
+importlib.metadata.version("melanoma")  # its own records: carry melanoma.egg-info
 import melanoma, timm, torch
 for part in pkgutil.walk_packages(melanoma.__path__, "melanoma."):
     if not part.name.startswith(("melanoma.cluster", "melanoma.scoring", "melanoma.__main__")):

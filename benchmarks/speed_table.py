@@ -117,6 +117,22 @@ def training_cpu(found: Facts) -> Rows:
     yield f"{what}, against a plain float32 loop", "; ".join(several)
 
 
+def training_gpu(found: Facts) -> Rows:
+    """Training on a GPU, beside timm's loop in the same process."""
+    loops, waiting, (_, large) = found["loops"][0], found["waiting"], found["steps"]
+    rounds, busy = loops["ours / timm, by round"], "busy_between_first_and_last_kernel"
+    what = f"training in {found['precision']} at {found['size']} px on one {found['device']}"
+    said = (
+        f"{_NAMES[found['model']]} {loops['ours / timm']:.2f} times its images a second "
+        f"({min(rounds):.2f} to {max(rounds):.2f}; {loops['ours, images/s']:,.0f} and "
+        f"{loops['timm, images/s']:,.0f}), {found['compiled']['loop_images_per_second']:,.0f} with "
+        f"`training.compile`; the GPU computes {waiting['ours'][busy]:.0%} of the time (timm's "
+        f"{waiting['timm'][busy]:.0%}), {large['busy'][busy]:.0%} in batches of {large['batch']} "
+        "that lie on it"
+    )
+    yield f"{what.partition(', driver')[0]}, against a loop of timm's parts", said
+
+
 def many_duplicates(found: Facts) -> Rows:
     """The near-duplicate search among many."""
     several = [
@@ -138,6 +154,7 @@ FILES: dict[str, Callable[[Facts], Rows]] = {
     "lime_224": lime_224,
     "lime_224_avx512": lime_224,
     "training_cpu": training_cpu,
+    "gpu_h200": training_gpu,
     "training_cpu_float32": training_cpu,
     "many_duplicates": many_duplicates,
 }
