@@ -2,7 +2,7 @@
 # One lease of a GPU, within ten minutes: ham10000_seresnext50's folds and their report, then
 # benchmarks.gpu. What they make lies in OUT as soon as it is there, in few files.
 #
-#   OUT=DIR DATA=DIR [COMMIT=..] [EPOCHS=10] [TRAIN=300] [MEASURE=240] benchmarks/gpu_run.sh [--tiny]
+#   OUT=DIR DATA=DIR [COMMIT=..] [EPOCHS=12] [TRAIN=300] [MEASURE=240] benchmarks/gpu_run.sh [--tiny]
 #
 # DATA holds HAM10000; ARRAYS and FOLDS may hold what prepare and split made of it before (the search
 # for duplicates takes minutes: x_train_128.duplicates.json spares it). TRAIN and MEASURE are limits
@@ -30,7 +30,7 @@ if [ "${TRAIN:-300}" -gt 0 ]; then
         --folds "$FOLDS" --weights "$WEIGHTS" --set "name=$NAME"
         --set model.backbone=se_resnext50_32x4d --set model.pretrained=none
         --set image.normalize=imagenet --set optimizer.depth_decay=1.0
-        --set "training.epochs=${EPOCHS:-10}")
+        --set "training.epochs=${EPOCHS:-12}")
     [ -z "$tiny" ] || places+=(--set image.size=32 --set training.batch_size=32)
     # The array first; then all folds beside one another, a few loaders each.
     "$PYTHON" -m melanoma.prepare "${places[@]::6}" "${places[@]:10}" 2>&1 | tail -3

@@ -9,7 +9,7 @@
 # not to be trusted with more (annotated-types stood in one, was absent, and cost a lease).
 set -u
 THERE='numpy|scipy|pandas|scikit-learn|scikit-image|opencv-python-headless|matplotlib|contourpy|fonttools'
-THERE+='|kiwisolver|networkx|pillow-heif|sympy|mpmath|setuptools|tifffile|imageio|joblib'
+THERE+='|kiwisolver|networkx|sympy|mpmath|setuptools|tifffile|imageio|joblib'
 NEEDLESS='openvino|opentelemetry-api|nvidia-cuda-cccl|colorama|narwhals|cloudpickle|tzdata'
 
 if [ "${BASH_SOURCE[0]}" != "$0" ]; then

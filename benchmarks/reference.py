@@ -129,6 +129,7 @@ RUNS: dict[str, Run] = {
             _SCRATCH,
             "image.normalize=imagenet",
             "optimizer.depth_decay=1.0",
+            "training.epochs=12",
         ),
     ),
     "ham10000_resnet18_scratch": Run(

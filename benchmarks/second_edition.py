@@ -108,6 +108,7 @@ class Place:
     data: Path
     tiny: bool
     start: str | None = None  # the weights that each fold goes on from
+    settings: tuple[str, ...] = ()  # changes of the recipe, of every command
 
     @property
     def arrays(self) -> Path:
@@ -176,23 +177,14 @@ def places(place: Place, variant: str, weights: Path) -> list[str]:
         # Rounding scales the layers: whatever is averaged is averaged before.
         rounded = not VARIANTS[variant] and weights == place.weights(variant)
         options += ["--set", f"training.bfloat16_weights={str(rounded).lower()}"]
-    for setting in _TINY if place.tiny else ():
+    for setting in (*(_TINY if place.tiny else ()), *place.settings):
         options += ["--set", setting]
     return options
 
 
-def train(
-    place: Place,
-    variant: str,
-    folds: Sequence[str],
-    *,
-    settings: Sequence[str] = (),
-    at_once: int = 1,
-) -> None:
+def train(place: Place, variant: str, folds: Sequence[str], *, at_once: int = 1) -> None:
     """The variant's folds, made or resumed, `at_once` of them beside one another."""
     options = places(place, variant, place.trained(variant))
-    for setting in settings:
-        options += ["--set", setting]
     if at_once > 1 and "all" in folds:
         folds = [str(fold) for fold in range(5)]
     with ThreadPoolExecutor(at_once) as pool:
@@ -346,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--train-only", action="store_true", help="evaluate nothing")
     parser.add_argument("--not-averaged", action="store_true", help="--train-only, and no more")
     parser.add_argument("--at-once", type=int, default=1, help="folds trained beside one another")
-    parser.add_argument("--set", action="append", default=[], dest="settings", help="as train's")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="of the recipe")
     parser.add_argument("--publish", action="store_true", help="results/ and weights/, at the end")
     parser.add_argument("--tiny", action="store_true", help="small squares, one epoch")
     parser.add_argument(
@@ -354,19 +346,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     require_innocent(given.pretrained)
-    place = Place(given.work, given.shared / "data", given.tiny, given.pretrained)
+    place = Place(
+        given.work, given.shared / "data", given.tiny, given.pretrained, tuple(given.settings)
+    )
     found: dict[str, Any] = {**run_facts("second_edition"), "variants": {}}
     if given.out.is_file() and not given.tiny:
         found["variants"] = json.loads(given.out.read_text())["variants"]
     for variant in given.only or VARIANTS:
         start = time.monotonic()
-        train(
-            place,
-            variant,
-            given.fold or ["all"],
-            settings=given.settings,
-            at_once=given.at_once,
-        )
+        train(place, variant, given.fold or ["all"], at_once=given.at_once)
         if given.not_averaged:
             continue
         average(place, variant, given.fold or ["all"])

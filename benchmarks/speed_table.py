@@ -126,9 +126,9 @@ def training_gpu(found: Facts) -> Rows:
         f"{_NAMES[found['model']]} {loops['ours / timm']:.2f} times its images a second "
         f"({min(rounds):.2f} to {max(rounds):.2f}; {loops['ours, images/s']:,.0f} and "
         f"{loops['timm, images/s']:,.0f}), {found['compiled']['loop_images_per_second']:,.0f} with "
-        f"`training.compile`; the GPU computes {waiting['ours'][busy]:.0%} of the time (timm's "
-        f"{waiting['timm'][busy]:.0%}), {large['busy'][busy]:.0%} in batches of {large['batch']} "
-        "that lie on it"
+        f"`training.compile` in a later call; the GPU computes {100 * waiting['ours'][busy]:.0f} % "
+        f"of the time (timm's {100 * waiting['timm'][busy]:.0f} %), "
+        f"{100 * large['busy'][busy]:.0f} % in batches of {large['batch']} that lie on it"
     )
     yield f"{what.partition(', driver')[0]}, against a loop of timm's parts", said
 

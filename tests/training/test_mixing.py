@@ -66,7 +66,8 @@ def test_a_pasted_box_is_of_its_share_but_for_what_the_border_cuts() -> None:
     pasted = []
     for seed in range(300):
         (batch,) = mix_batches(one, TARGETS, Mix(cutmix=500.0), seed=(seed, 0, 0), start=0)
-        pasted.append(1 - batch.wanted[0, -1].item())  # type: ignore[index]
+        assert batch.wanted is not None
+        pasted.append(1 - batch.wanted[0, -1].item())
     side = np.sqrt(0.5)  # Beta(500, 500) is a half, almost always
     assert np.mean(pasted) == pytest.approx((side - side**2 / 4) ** 2, abs=0.03)
     assert max(pasted) <= 0.55

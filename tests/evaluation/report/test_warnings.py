@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from made_content import SEVEN, binary, external, many
 
@@ -151,39 +149,25 @@ def test_an_epoch_picked_by_what_scores_it_is_told_and_the_last_is_not() -> None
     assert not told(binary(keep="last").content, "which flatters it")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """So many melanomas of so many images."""
-
-    positives: int
-    images: int
-
-
 @pytest.mark.parametrize(
-    ("sample", "crowded", "few"),
+    ("positives", "images", "crowded", "few"),
     [
-        (Sample(100, 1000), False, False),
-        (Sample(101, 1000), True, False),
-        (Sample(99, 1000), False, True),
-        (Sample(99, 200), True, True),
+        (100, 1000, False, False),
+        (101, 1000, True, False),
+        (99, 1000, False, True),
+        (99, 200, True, True),
     ],
 )
 def test_more_melanomas_than_a_clinic_sees_and_fewer_than_tell_much_are_told(
-    sample: Sample, crowded: bool, few: bool
+    positives: int, images: int, crowded: bool, few: bool
 ) -> None:
-    content = binary().content
-    data = content.data.model_copy(
-        update={
-            "positives": sample.positives,
-            "images": sample.images,
-            "prevalence": sample.positives / sample.images,
-        }
-    )
-    changed = content.model_copy(update={"data": data})
-    share = f"{100 * sample.positives / sample.images:.0f} % of these images are melanomas"
+    content, prevalence = binary().content, positives / images
+    sample = {"positives": positives, "images": images, "prevalence": prevalence}
+    changed = content.model_copy(update={"data": content.data.model_copy(update=sample)})
+    share = f"{100 * prevalence:.0f} % of these images are melanomas"
     assert bool(told(changed, share)) == crowded
-    positives = [f"only {sample.positives} positives: the intervals are wide"]
-    assert told(changed, "intervals are wide") == (positives if few else [])
+    sentences = [f"only {positives} positives: the intervals are wide"]
+    assert told(changed, "intervals are wide") == (sentences if few else [])
 
 
 def test_classes_of_few_images_are_named_where_there_are_more_than_two() -> None:
