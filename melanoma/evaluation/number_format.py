@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from math import floor, log10
+from math import exp, floor, log10
 
 from melanoma.evaluation.report.schema_parts import Measured
 
@@ -43,6 +43,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     if 100 - step / 2 <= hundred < 100:
         return f">{100 - step:.{digits}f} %"
     return f"{number(hundred, digits)} %"
+
+
+def odds_ratio(log_odds: float | None) -> str:
+    """How many times, of a difference of log-odds: .57 is "1.77"."""
+    return number(None if log_odds is None else exp(log_odds), 2)
 
 
 def points(value: float | None) -> str:

@@ -8,7 +8,12 @@ from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.metrics.bootstrap import Statistic, bootstrap_intervals
 from melanoma.evaluation.metrics.decisions import sensitivity_at, specificity_at
 from melanoma.evaluation.metrics.metric_catalog import METRICS
-from melanoma.evaluation.metrics.probability_scores import expected_calibration_error
+from melanoma.evaluation.metrics.probability_scores import (
+    CalibrationLine,
+    calibration_line,
+    exact_calibration_error,
+    expected_calibration_error,
+)
 from melanoma.evaluation.prevalence import retarget
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.schema_sources import HeldOutSource
@@ -39,9 +44,11 @@ def describe_held_out(
         name: METRICS[name].make(images) for name in _METRICS if METRICS[name].applies(images)
     }
     share = float(target.mean())
+    line, if_exact = CalibrationLine(None, None), None
     if 0 < share < 1 and 0 < trained < 1:
         moved = retarget(score, trained=trained, wanted=share)
         statistics["ece_at_own_share"] = expected_calibration_error(target, moved)
+        line, if_exact = calibration_line(target, moved), exact_calibration_error(moved)
     intervals = bootstrap_intervals(
         statistics, images.groups, resamples=resamples, rng=np.random.default_rng(seed)
     )
@@ -59,4 +66,7 @@ def describe_held_out(
         specificity=measured["specificity"],
         ece=measured["ece"],
         ece_at_own_share=measured.get("ece_at_own_share") or Measured(value=None),
+        ece_if_exact=if_exact,
+        slope_at_own_share=line.slope,
+        intercept_at_own_share=line.intercept,
     )

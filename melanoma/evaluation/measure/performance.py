@@ -31,7 +31,11 @@ from melanoma.evaluation.metrics.decisions import (
 from melanoma.evaluation.metrics.delong import delong_interval
 from melanoma.evaluation.metrics.metric_catalog import CALIBRATION, METRICS
 from melanoma.evaluation.metrics.net_benefit import decision_curve
-from melanoma.evaluation.metrics.probability_scores import calibration_line, reliability_bins
+from melanoma.evaluation.metrics.probability_scores import (
+    calibration_line,
+    exact_calibration_error,
+    reliability_bins,
+)
 from melanoma.evaluation.metrics.ranking import auroc, average_precision
 from melanoma.evaluation.report.schema import Mistake
 from melanoma.evaluation.report.schema_parts import (
@@ -135,8 +139,9 @@ def _describe_calibration(
     line = calibration_line(*images.confidence)
     return CalibrationState(
         **{name: intervals[prefix + name].measured() for name in CALIBRATION},
-        slope=line.slope if np.isfinite(line.slope) else None,
-        intercept=line.intercept if np.isfinite(line.intercept) else None,
+        ece_if_exact=exact_calibration_error(images.confidence[1]),
+        slope=line.slope,
+        intercept=line.intercept,
         bins=reliability_bins(*images.confidence),
     )
 

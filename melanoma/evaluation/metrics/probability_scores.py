@@ -59,6 +59,19 @@ def expected_calibration_error(
     return SumStatistic(columns, combine, recentered=True)
 
 
+def exact_calibration_error(probability: Floats, *, bins: int = 10) -> float:
+    """The calibration error that exact probabilities of these values show, on average, where each
+    image is a melanoma by that chance and for itself.
+
+    So much is the noise of few images alone. A bin's gap is taken as normal, of the variance
+    sum p (1 - p): its mean size is then the root of 2 / pi times that (Broecker and Smith 2007 on
+    what chance alone draws into a reliability diagram). Images of one lesion make it larger.
+    """
+    bin_of = equal_count_bins(probability, bins)
+    variance = np.bincount(bin_of, probability * (1 - probability))
+    return float(np.sqrt(2 / np.pi * variance).sum() / len(probability))
+
+
 def equal_count_bins(probability: Floats, bins: int) -> Integers:
     """(N,) numbers of the bins, from 0 without gaps, lowest probabilities first.
 
@@ -101,14 +114,14 @@ def reliability_bins(
 
 
 class CalibrationLine(NamedTuple):
-    """Logistic recalibration (Cox 1958): NaN where a class is absent or the classes separate.
+    """Logistic recalibration (Cox 1958): None where a class is absent or the classes separate.
 
     `slope` of observed on predicted log-odds: 1 is right, below 1 too extreme. `intercept` is
     calibration in the large, with the slope held at 1: 0 is right, below 0 predicted too high.
     """
 
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
 
 
 def calibration_line(target: Integers, probability: Floats) -> CalibrationLine:
@@ -119,10 +132,10 @@ def calibration_line(target: Integers, probability: Floats) -> CalibrationLine:
     return CalibrationLine(slope, _logistic(np.ones((len(odds), 1)), target, offset=odds)[0])
 
 
-def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float]:
+def _logistic(inputs: Floats, target: Integers, *, offset: Floats) -> list[float | None]:
     """Maximum-likelihood coefficients by Newton's steps, halved where they overshoot."""
     estimates = np.zeros(inputs.shape[1])
-    undefined = [float("nan")] * len(estimates)
+    undefined: list[float | None] = [None] * len(estimates)
 
     def loss(coefficients: Floats) -> float:
         line = inputs @ coefficients + offset

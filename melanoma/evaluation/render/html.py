@@ -114,6 +114,7 @@ def environment() -> Environment:
         "threshold",
         "listed",
         "points",
+        "odds_ratio",
         "in_percent",
     ):
         made.filters[word] = getattr(number_format, word)

@@ -131,6 +131,7 @@ class CalibrationState(Part):
     brier: Measured
     log_loss: Measured
     ece: Measured
+    ece_if_exact: Share | None = None  # what exact probabilities show on so many images, by chance
     slope: float | None = None  # of observed on predicted log-odds: 1 is right, below 1 too extreme
     intercept: float | None = None  # calibration in the large: 0 is right, below 0 too high
     bins: tuple[ReliabilityBin, ...]

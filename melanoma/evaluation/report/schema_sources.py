@@ -8,8 +8,9 @@ from melanoma.evaluation.report.schema_parts import Count, Measured, Part, Share
 class HeldOutSource(Part):
     """What the folds reach on a source of which each held out a part: every image scored by the one
     that never saw it or its patient, by the calibration and at the threshold that were fitted on
-    the recipe's own images. `ece_at_own_share` is of probabilities moved to the share of melanomas
-    there."""
+    the recipe's own images. What has `own_share` in its name is of probabilities moved to the share
+    of melanomas there; `ece_if_exact` is what exact ones would show on so many images, by chance.
+    """
 
     images: Count
     positives: Count
@@ -22,6 +23,9 @@ class HeldOutSource(Part):
     specificity: Measured
     ece: Measured
     ece_at_own_share: Measured
+    ece_if_exact: Share | None = None
+    slope_at_own_share: float | None = None
+    intercept_at_own_share: float | None = None  # below 0: said too high, in log-odds
 
 
 class SourceLine(Part):

@@ -58,6 +58,24 @@ def test_the_calibration_at_the_set_s_own_share_is_that_of_the_moved_probabiliti
     found = describe_held_out(images, POINT, trained=trained_share(target), resamples=10, seed=0)
     assert found.ece_at_own_share.value == pytest.approx(0, abs=1e-3)
     assert found.ece.value is not None and found.ece.value > 0.1
+    assert found.slope_at_own_share == pytest.approx(1, abs=0.01)
+    assert found.intercept_at_own_share == pytest.approx(0, abs=0.01)
+    # 4,000 images, p (1 - p) of the moved scores: a bin holds one score or parts of two.
+    assert found.ece_if_exact == pytest.approx(0.011, abs=0.003)
+
+
+def test_probabilities_that_are_too_low_at_the_own_share_have_an_intercept_above_zero() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.beta(2, 2, 4000)
+    target = list((rng.random(4000) < true).astype(int))
+    odds = true / (1 - true) / 2  # said half of what they are
+    images = images_of([""] * 4000, target, list(odds / (1 + odds)))
+    share = float(np.mean(target))
+    found = describe_held_out(images, POINT, trained=share, resamples=10, seed=0)
+    assert found.intercept_at_own_share == pytest.approx(np.log(2), abs=0.1)
+    assert found.slope_at_own_share == pytest.approx(1, abs=0.1)
+    assert found.ece_at_own_share.value is not None and found.ece_if_exact is not None
+    assert found.ece_at_own_share.value > 3 * found.ece_if_exact
 
 
 def trained_share(target: list[int]) -> float:
@@ -73,4 +91,6 @@ def test_without_patients_or_melanomas_what_cannot_be_said_is_not() -> None:
     assert found.within_patient_concordance is None
     assert found.auroc.value is None
     assert found.ece_at_own_share.value is None
+    assert found.ece_if_exact is None
+    assert (found.slope_at_own_share, found.intercept_at_own_share) == (None, None)
     assert found.specificity.value == pytest.approx(2 / 3)

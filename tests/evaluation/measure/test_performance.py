@@ -20,6 +20,7 @@ from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
 from melanoma.evaluation.metrics.delong import delong_interval
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.metrics.net_benefit import decision_curve
+from melanoma.evaluation.metrics.probability_scores import exact_calibration_error
 from melanoma.evaluation.metrics.ranking import auroc
 from melanoma.evaluation.scored_images import NO_FOLD, ScoredImages
 
@@ -119,6 +120,7 @@ def test_calibration_before_is_the_networks_own_and_after_is_cross_fitted() -> N
         for name, theirs in (("brier", sk.brier_score_loss), ("log_loss", sk.log_loss)):
             expected = theirs(images.target, scores)
             assert getattr(state, name).value == pytest.approx(expected, abs=1e-12)
+        assert state.ece_if_exact == pytest.approx(exact_calibration_error(scores))
         assert sum(part.images for part in state.bins) == len(images)
         assert sum(part.images * part.predicted for part in state.bins) == pytest.approx(
             scores.sum()

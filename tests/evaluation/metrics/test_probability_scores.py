@@ -13,6 +13,7 @@ from melanoma.evaluation.metrics.probability_scores import (
     class_brier_score,
     class_log_loss,
     equal_count_bins,
+    exact_calibration_error,
     expected_calibration_error,
     reliability_bins,
 )
@@ -138,7 +139,29 @@ def test_the_calibration_line_of_honest_bold_and_high_probabilities() -> None:
 def test_a_line_that_the_images_do_not_decide_is_undefined(
     target: list[int], probability: list[float]
 ) -> None:
-    assert np.isnan(calibration_line(np.array(target), np.array(probability)).slope)
+    assert calibration_line(np.array(target), np.array(probability)).slope is None
+
+
+@pytest.mark.parametrize(("images", "bins"), [(60, 10), (1000, 10), (1000, 4)])
+def test_the_error_of_exact_probabilities_is_that_of_outcomes_drawn_by_them(
+    images: int, bins: int
+) -> None:
+    rng = np.random.default_rng(0)
+    said = rng.beta(1, 3, images)
+    drawn = [
+        float(
+            expected_calibration_error(
+                (rng.random(images) < said).astype(np.int64), said, bins=bins
+            )(np.ones((1, images)))[0]
+        )
+        for _ in range(400)
+    ]
+    assert exact_calibration_error(said, bins=bins) == pytest.approx(np.mean(drawn), rel=0.1)
+    # Four times the images: half of it. Where all is certain there is no chance.
+    assert exact_calibration_error(np.tile(said, 4), bins=bins) == pytest.approx(
+        exact_calibration_error(said, bins=bins) / 2, rel=0.02
+    )
+    assert exact_calibration_error(np.array([0.0, 1.0, 1.0])) == 0
 
 
 def test_metrics_of_many_classes_are_scikit_learn_s_with_weights() -> None:
