@@ -71,18 +71,23 @@ def recompute(folder: Path, fold_file: Path, *, arrays: Path | None, out: Path) 
     return report
 
 
+def report_of_scores(folder: Path) -> Report:
+    """What the oof.csv of `folder` decides, and what its report says of the training."""
+    recipe = load_recipe(folder / "recipe.yaml")
+    stated = json.loads((folder / "report.json").read_text())
+    facts = _facts(stated, stated["leaks"])
+    scores = _scores(find_out_of_fold(folder), recipe, facts)
+    return build_report(recipe, scores, facts, folds_expected=stated["folds_expected"])
+
+
 def check(folder: Path, *, tolerance: float = 1e-4) -> list[str]:
     """Where the report of `folder` says otherwise than its oof.csv: `path: stated, recomputed`.
 
     All but what the fold file's further columns, the photographs or the training decide. The
     tolerance is absolute; the tables of results/ have seven digits.
     """
-    recipe = load_recipe(folder / "recipe.yaml")
     stated = json.loads((folder / "report.json").read_text())
-    facts = _facts(stated, stated["leaks"])
-    scores = _scores(find_out_of_fold(folder), recipe, facts)
-    report = build_report(recipe, scores, facts, folds_expected=stated["folds_expected"])
-    found = report.content.model_dump(mode="json")
+    found = report_of_scores(folder).content.model_dump(mode="json")
     # Reports from before there were figures within patients have none of these to be wrong.
     for name, spec in METRICS.items():
         if spec.needs == "patients" and name not in stated["metrics"]:

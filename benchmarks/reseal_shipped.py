@@ -6,7 +6,8 @@
 From results/benchmarks: the limits of a photograph's quality, measured on whole photographs
 instead of squares, and what they catch (quality.json), the novelty score with what it says of other
 pictures (novelty.json), what becomes of phone photographs (smartphone.json), what bfloat16 changes
-(bfloat16.json), and what a context stack gave on another set's patients (patient.json). With
+(bfloat16.json), and what a context stack gave on another set's patients (patient.json); from its
+own scores in results/ what of a calibration error is chance. With
 --left-out what the same training reached elsewhere without a source, of a run that
 benchmarks/second_edition.py trained and scored anew. No other number changes, and no weights.
 """
@@ -18,7 +19,15 @@ import json
 from pathlib import Path
 
 from benchmarks.shipped import RESULTS, WEIGHTS
-from benchmarks.shipped_parts import bfloat16, novelty, patients, phones, picture_quality
+from benchmarks.shipped_parts import (
+    bfloat16,
+    calibration,
+    novelty,
+    patients,
+    phones,
+    picture_quality,
+    sources,
+)
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import with_words
@@ -47,6 +56,8 @@ def main() -> None:
         "phones": phones(),
         "bfloat16": bfloat16(),
         "patients": patients(),
+        "calibration": calibration(content),
+        "sources": sources(content),
         # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
         "external_results": tuple(
             anew.get(one.name, one) for one in content.external_results if one.without

@@ -1,14 +1,22 @@
 """What benchmarks found of the shipped model, as its report has it: quality, novelty, phones,
-bfloat16 and patients. benchmarks/reseal_shipped.py seals it."""
+bfloat16 and patients; and what its own scores decide that a report of an earlier day lacks.
+benchmarks/reseal_shipped.py seals it."""
 
 from __future__ import annotations
 
 import gzip
 import json
 
-from benchmarks.shipped import OOF, ROOT
+import numpy as np
+import pandas as pd
+
+from benchmarks.recompute import report_of_scores
+from benchmarks.shipped import OOF, RESULTS, ROOT
+from melanoma.evaluation.measure.held_out_source import describe_held_out
+from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.number_format import measured, number
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import CalibrationSummary
 from melanoma.evaluation.report.schema_patients import ContextGain, PatientContext
 from melanoma.evaluation.report.schema_points import NoveltySummary
 from melanoma.evaluation.report.schema_quality import (
@@ -19,9 +27,56 @@ from melanoma.evaluation.report.schema_quality import (
     StoppedClass,
 )
 from melanoma.evaluation.report.schema_rounding import Rounding
+from melanoma.evaluation.report.schema_sources import HeldOutSource, SourceLine
+from melanoma.evaluation.scored_images import ScoredImages
+from melanoma.recipe.overrides import load_recipe
 
 # Of good photographs in results/benchmarks/quality.json.
 ELSEWHERE = {"isic2017_train": "ISIC 2017, whole frames squashed", "siim2020": "SIIM-ISIC 2020"}
+
+
+def calibration(content: ReportContent) -> CalibrationSummary:
+    """The report's, with what chance alone shows on so many images."""
+    anew, stated = report_of_scores(RESULTS).content.calibration, content.calibration
+    chance = {
+        name: getattr(stated, name).model_copy(
+            update={"ece_if_exact": getattr(anew, name).ece_if_exact}
+        )
+        for name in ("before", "after")
+    }
+    return stated.model_copy(update=chance)
+
+
+def sources(content: ReportContent) -> tuple[SourceLine, ...]:
+    """The report's, with what the scores of what was held out say at its own share of melanomas."""
+    names = ("ece_if_exact", "slope_at_own_share", "intercept_at_own_share")
+    lines = []
+    for line in content.sources:
+        if line.held_out is not None:
+            anew = held_out_again(content, line.name)
+            more = {name: getattr(anew, name) for name in names}
+            line = line.model_copy(update={"held_out": line.held_out.model_copy(update=more)})
+        lines.append(line)
+    return tuple(lines)
+
+
+def held_out_again(content: ReportContent, name: str) -> HeldOutSource:
+    """What results/ keeps of a source's scores, measured as `evaluate` does."""
+    frame = pd.read_csv(RESULTS / "sources" / f"{name}.csv.gz", keep_default_na=False)
+    frame = frame.assign(target=frame["melanoma"], lesion_id="")
+    score = frame["prob"].to_numpy(np.float64)
+    pair, share = np.stack([1 - score, score], axis=1), content.calibration.prevalence or 0.0
+    images = ScoredImages(
+        frame, ("other", "melanoma"), ("melanoma",), pair, pair, (1 - share, share)
+    )
+    recipe, point = load_recipe(RESULTS / "recipe.yaml"), content.thresholds[0]
+    return describe_held_out(
+        images,
+        Threshold(point.value, point.at),
+        trained=share,
+        resamples=recipe.evaluation.resamples,
+        seed=recipe.seed,
+    )
 
 
 def patients() -> PatientContext:

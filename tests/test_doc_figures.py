@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,24 @@ def on_fifths() -> str:
     return f"the threshold flags {caught} of 100 melanomas there, {missed} of 100 others"
 
 
+def at_their_share() -> str:
+    """What is wrong with probabilities that were moved to another set's share of melanomas."""
+    held_out = {one["name"]: one["held_out"] for one in report()["sources"]}
+    siim, year = held_out["siim2020"], held_out["isic2017_train"]
+    low, high = (
+        math.exp(abs(one["intercept_at_own_share"]))
+        for one in sorted((siim, year), key=lambda one: -one["intercept_at_own_share"])
+    )
+    assert siim["intercept_at_own_share"] > 0 > year["intercept_at_own_share"]
+    return (
+        f"its calibration error there is {siim['ece_at_own_share']['value']:.3f}, where exact "
+        f"probabilities would show about {siim['ece_if_exact']:.3f} on so many images, and it says "
+        f"the odds of melanoma {low:.1f} times too low; on ISIC 2017 it is "
+        f"{year['ece_at_own_share']['value']:.3f}, of exact ones about {year['ece_if_exact']:.3f}, "
+        f"and the odds are said {high:.1f} times too high"
+    )
+
+
 def elsewhere() -> str:
     """What README says of the same training without what is like a place."""
     by_name = {one["name"]: one for one in report()["external_results"] if one["without"]}
@@ -170,6 +189,7 @@ CLAIMS: dict[str, tuple[str, Callable[[], str]]] = {
     "at home": ("README.md", at_home),
     "on fifths": ("README.md", on_fifths),
     "elsewhere": ("README.md", elsewhere),
+    "at their share": ("docs/how-to/prevalence.md", at_their_share),
     "calibrated": ("README.md", calibrated),
     "crossfit": ("docs/explanation/thresholds.md", crossfit),
     "quality": ("docs/explanation/thresholds.md", quality),

@@ -15,6 +15,8 @@ import pandas as pd
 
 from melanoma.evaluation.report.build import build_report
 from melanoma.evaluation.report.schema import External, ReportContent, validate_report
+from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.schema_sources import HeldOutSource
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.score_table import LOGITS, make_scores
 from melanoma.recipe.overrides import make_recipe
@@ -232,3 +234,21 @@ def _without_numbers(value: Any) -> Any:
             return dict.fromkeys(value)
         return {key: [] if key == "bins" else _without_numbers(v) for key, v in value.items()}
     return [_without_numbers(v) for v in value] if isinstance(value, list) else value
+
+
+def held_out_source(**changes: Any) -> HeldOutSource:
+    """What the folds reach on a source's images, and what a test says of it."""
+    some = Measured(value=0.7531, low=0.7, high=0.8)
+    made = HeldOutSource(
+        images=100,
+        positives=30,
+        patients=None,
+        auroc=some,
+        at="sensitivity 0.95",
+        threshold=0.04,
+        sensitivity=some,
+        specificity=some,
+        ece=some,
+        ece_at_own_share=Measured(value=None),
+    )
+    return made.model_copy(update=changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.number_format import measured, percent, share
 from melanoma.evaluation.report.schema import ReportContent
@@ -13,6 +15,8 @@ FEW_OF_A_CLASS = 30
 TURNED_AWAY = 0.05
 # Above this share of melanomas a set was put together for training: no clinic sees so many.
 CLINIC_AT_MOST = 0.1
+# Odds of melanoma that are off by as much where a source was held out, beyond what chance shows.
+WRONG_ODDS = 1.25
 PHANTOMS = (
     "the model was trained on drawings (phantoms), on no photograph: its numbers prove that "
     "everything runs, and say nothing of photographs"
@@ -31,6 +35,7 @@ def find_caveats(content: ReportContent) -> list[str]:
         *_shortcuts(content),
         *_turned_away(content),
         *_sample(content),
+        *_moved(content),
         *_small(content),
     ]
 
@@ -141,6 +146,24 @@ def _sample(content: ReportContent) -> list[str]:
         f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees: "
         "probabilities and predictive values refer to that share (--prevalence re-targets them)"
     ]
+
+
+def _moved(content: ReportContent) -> list[str]:
+    """Sources where probabilities stay wrong when moved to the share of melanomas there."""
+    sentences = []
+    for line in content.sources:
+        found = line.held_out
+        if found is None or found.ece_if_exact is None or found.intercept_at_own_share is None:
+            continue
+        error, times = found.ece_at_own_share, math.exp(abs(found.intercept_at_own_share))
+        if times >= WRONG_ODDS and error.low is not None and error.low > found.ece_if_exact:
+            side = "low" if found.intercept_at_own_share > 0 else "high"
+            sentences.append(
+                f"photographs like those of {line.name}: moved to the share of melanomas there, "
+                f"probabilities say the odds of melanoma {times:.1f} times too {side}, so "
+                "--prevalence does not make them right"
+            )
+    return sentences
 
 
 def _small(content: ReportContent) -> list[str]:

@@ -6,9 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.recompute import check, check_scores
+from benchmarks.shipped import RESULTS as SHIPPED
+from benchmarks.shipped_parts import held_out_again
+from melanoma.evaluation.report.schema import ReportContent
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
@@ -31,6 +35,21 @@ def test_a_report_is_what_its_oof_file_gives(folder: Path) -> None:
 @pytest.mark.parametrize("folder", SCORED, ids=lambda folder: str(folder.relative_to(RESULTS)))
 def test_a_report_of_other_images_is_what_its_scores_give(folder: Path) -> None:
     assert check_scores(folder) == []
+
+
+def test_what_was_held_out_of_the_sources_is_what_their_scores_give() -> None:
+    content = ReportContent.model_validate_json((SHIPPED / "report.json").read_bytes())
+    lines = [line for line in content.sources if line.held_out]
+    assert len(lines) == 2
+    for line in lines:
+        stated, anew = (
+            pd.json_normalize(part.model_dump()).iloc[0]
+            for part in (line.held_out, held_out_again(content, line.name))
+        )
+        # The table has seven digits.
+        assert list(anew.index) == list(stated.index)
+        for name in anew.index:
+            assert anew[name] == pytest.approx(stated[name], abs=1e-6, nan_ok=True), name
 
 
 def test_a_number_that_its_table_does_not_give_is_found(tmp_path: Path) -> None:

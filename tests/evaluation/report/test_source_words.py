@@ -6,6 +6,7 @@ import math
 import re
 
 import pytest
+from made_content import held_out_source
 
 from benchmarks.shipped import ROOT
 from melanoma.evaluation.render.html import render_html
@@ -15,27 +16,12 @@ from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.pooled_facts import pool_sources
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.evaluation.report.schema_sources import HeldOutSource
 from melanoma.evaluation.report.source_words import describe_held_out_source, describe_source_line
 from melanoma.recipe.overrides import load_recipe
 from melanoma.training.run.facts import SourceFacts
 
 # Of a run that knows no other tables.
 REPORT = ROOT / "results" / "ham10000_mobilenet" / "report.json"
-
-_SOME = Measured(value=0.7531, low=0.7, high=0.8)
-HELD_OUT = HeldOutSource(
-    images=100,
-    positives=30,
-    patients=None,
-    auroc=_SOME,
-    at="sensitivity 0.95",
-    threshold=0.04,
-    sensitivity=_SOME,
-    specificity=_SOME,
-    ece=_SOME,
-    ece_at_own_share=Measured(value=None),
-)
 
 
 class Fold:
@@ -81,7 +67,7 @@ def test_report_terminal_and_warnings_tell_of_it() -> None:
 def test_what_was_held_out_of_a_source_stands_in_report_card_and_terminal() -> None:
     content = ReportContent.model_validate_json(REPORT.read_bytes())
     (line,) = pool_sources([Fold(0, 50), Fold(1, 50)])
-    line = line.model_copy(update={"held_out": HELD_OUT})
+    line = line.model_copy(update={"held_out": held_out_source()})
     assert describe_source_line(line).endswith("; held out: 50 of fold 0, 50 of fold 1")
     content = with_words(content.model_copy(update={"sources": (line,)}))
     html, recipe = render_html(content), load_recipe(REPORT.parent / "recipe.yaml")
@@ -110,12 +96,10 @@ def test_what_is_left_at_its_own_share_is_told_from_chance_and_by_its_side(
     intercept: float | None, words: str
 ) -> None:
     (line,) = pool_sources([Fold(0, 50), Fold(1, 50)])
-    held_out = HELD_OUT.model_copy(
-        update={
-            "ece_at_own_share": Measured(value=0.0972),
-            "ece_if_exact": 0.0288,
-            "intercept_at_own_share": intercept,
-        }
+    held_out = held_out_source(
+        ece_at_own_share=Measured(value=0.0972),
+        ece_if_exact=0.0288,
+        intercept_at_own_share=intercept,
     )
     line = line.model_copy(update={"held_out": held_out})
     assert describe_held_out_source(line).endswith(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from made_content import SEVEN, binary, external, many
+from made_content import SEVEN, binary, external, held_out_source, many
 
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.report.schema import ReportContent
@@ -14,6 +14,7 @@ from melanoma.evaluation.report.schema_quality import (
     QualityLimits,
     StoppedClass,
 )
+from melanoma.evaluation.report.schema_sources import SourceLine
 from melanoma.evaluation.report.warnings import PHANTOMS, find_caveats
 
 LIMITS = QualityLimits(
@@ -179,6 +180,42 @@ def test_classes_of_few_images_are_named_where_there_are_more_than_two() -> None
     two = binary().content
     few = two.data.model_copy(update={"classes": {"benign": 700, "melanoma": 3}})
     assert not told(two.model_copy(update={"data": few}), "classes of few images")
+
+
+@pytest.mark.parametrize(
+    ("intercept", "low", "words"),
+    [
+        (0.57, 0.075, "say the odds of melanoma 1.8 times too low, so"),
+        (-0.57, 0.075, "say the odds of melanoma 1.8 times too high, so"),
+        (0.23, 0.031, "say the odds of melanoma 1.3 times too low, so"),
+        (0.21, 0.075, None),  # a quarter is borne
+        (0.57, 0.029, None),  # no more than what exact probabilities show
+        (0.57, None, None),
+        (None, 0.075, None),
+    ],
+)
+def test_probabilities_that_no_share_of_melanomas_sets_right_are_told(
+    intercept: float | None, low: float | None, words: str | None
+) -> None:
+    held_out = held_out_source(
+        ece_at_own_share=Measured(value=0.0972, low=low, high=low and 0.12),
+        ece_if_exact=0.029,
+        intercept_at_own_share=intercept,
+    )
+    line = SourceLine(
+        name="year",
+        images=100,
+        weight=1,
+        classes={},
+        of_several=0,
+        soft=0,
+        unlabeled=0,
+        left_out={},
+    )
+    lines = (line, line.model_copy(update={"held_out": held_out}))
+    found = told(binary().content.model_copy(update={"sources": lines}), "those of year")
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
 
 
 def test_leaks_come_first_then_drawings_then_whatever_else() -> None:
