@@ -10,6 +10,8 @@ const FORMS = [
   ["novel", form("good photographs of lesions get no verdict, being called unlike the training's: (.+)")],
   ["poor", form("good photographs of lesions get no verdict, being called too poor to score: (.+)")],
   ["share", form("(\\d+) % of these images are melanomas, far more than a clinic sees: .*")],
+  ["too_low", form("photographs like those of (\\S+): moved to .* the odds of melanoma (\\S+) times too low, so .*")],
+  ["too_high", form("photographs like those of (\\S+): moved to .* the odds of melanoma (\\S+) times too high, so .*")],
   ["positives", form(`only ${N} positives: the intervals are wide`)],
   ["rare", form("classes of few images, whose figures mean little: (.+)")],
   ["folds", form(`${N} of ${N} folds: the others were not trained`)],

@@ -10,6 +10,8 @@ export const caveats = {
   "caveat.set.melanomas": "mélanomes",
   "caveat.set.whole frames squashed": "images entières comprimées en carré",
   "caveat.share": "{a}\u00a0% de ces images sont des mélanomes, bien plus que dans un cabinet\u00a0: les probabilités et les valeurs prédictives se rapportent à cette part.",
+  "caveat.too_low": "Photographies comme celles de {a}\u00a0: ramenées à la part de mélanomes de cette source, les probabilités donnent une cote de mélanome {b} fois trop faible\u00a0; une autre prévalence ne les rend pas justes.",
+  "caveat.too_high": "Photographies comme celles de {a}\u00a0: ramenées à la part de mélanomes de cette source, les probabilités donnent une cote de mélanome {b} fois trop forte\u00a0; une autre prévalence ne les rend pas justes.",
   "caveat.positives": "Seulement {a} mélanomes\u00a0: les intervalles sont larges.",
   "caveat.rare": "Classes de peu d'images, dont les chiffres disent peu\u00a0: {a}.",
   "caveat.folds": "{a} plis sur {b}\u00a0: les autres n'ont pas été entraînés.",

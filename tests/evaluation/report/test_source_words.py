@@ -75,6 +75,15 @@ def test_what_was_held_out_of_a_source_stands_in_report_card_and_terminal() -> N
         assert "0.753" in text
         assert "never held out" not in text
     assert "each image by the fold that held it out: 100 images" in render_card(content, recipe)
+    assert "within patients" not in describe_held_out_source(line)
+    ranked = held_out_source(
+        within_patient_concordance=Measured(value=0.784, low=0.694, high=0.866)
+    )
+    words = describe_held_out_source(line.model_copy(update={"held_out": ranked}))
+    assert ", AUROC 0.753 (0.700 to 0.800), within patients 0.784 (0.694 to 0.866); at the" in words
+    unknown = held_out_source(within_patient_concordance=Measured(value=None))
+    words = describe_held_out_source(line.model_copy(update={"held_out": unknown}))
+    assert "within patients" not in words
 
 
 @pytest.mark.parametrize(
