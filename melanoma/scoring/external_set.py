@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import logit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.groups import join_groups
@@ -16,7 +17,6 @@ from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.calibration import (
     by_class,
     crossfit_parts,
-    crossfit_probabilities,
     fit_calibration,
     plain_probabilities,
 )
@@ -109,7 +109,7 @@ def build_external_report(
             model=bundle.name,
             model_digest=bundle.digest,
             overlap=overlap,
-            recalibration=_recalibration(images),
+            recalibration=_recalibration(scorer, scored, images),
             test_part=scored_before is not None,
             scored_before=scored_before or 0,
             **members_reach(scorer, scored.member_logits, images.positive),
@@ -251,9 +251,12 @@ def _melanoma_or_not(probabilities: Floats, bundle: Bundle) -> Floats:
     return by_class(probabilities[:, columns].sum(axis=1, keepdims=True))
 
 
-def _recalibration(images: ScoredImages) -> dict[str, float] | None:
+def _recalibration(
+    scorer: Scorer, scored: ExternalScores, images: ScoredImages
+) -> dict[str, float] | None:
     """What a fit on these images would be (Cox 1958), and the Brier score before and after it.
 
+    Of a bundle of several classes the slope is 1, since another would reach the other classes too.
     The score after it is cross-fitted on halves of the groups: a fit flatters its own images.
     """
     target: npt.NDArray[np.int64] = images.positive
@@ -261,15 +264,34 @@ def _recalibration(images: ScoredImages) -> dict[str, float] | None:
     both = [set(target[halves == half]) for half in (0, 1)]
     if not images.melanoma or any(classes != {0, 1} for classes in both):
         return None
-    odds = logit(np.clip(images.probability, 1e-15, 1 - 1e-15))
-    fit = fit_calibration(odds, target)
-    after = crossfit_probabilities(odds, target, halves)[:, 1]
+    each = scorer.calibrate(scored.member_logits)[..., scorer.bundle.melanoma_columns].sum(axis=2)
+    odds, alone = logit(np.clip(each, 1e-15, 1 - 1e-15)), scorer.bundle.outputs > 1
+    slope, intercept = _fit_line(odds, target, shift_alone=alone)
+    after = np.empty(len(odds))
+    for half in (0, 1):
+        own = halves == half
+        times, plus = _fit_line(odds[~own], target[~own], shift_alone=alone)
+        after[own] = expit(times * odds[own] + plus).mean(axis=1)
     ones = np.ones((1, len(target)))
-    assert not isinstance(fit.intercept, tuple)
     return {
-        "slope": fit.slope,
-        "intercept": fit.intercept,
+        "slope": slope,
+        "intercept": intercept,
         "brier_as_sealed": float(brier_score(target, images.probability)(ones)[0]),
         "brier_recalibrated": float(brier_score(target, after)(ones)[0]),
         "prevalence": float(target.mean()),
     }
+
+
+def _fit_line(
+    odds: Floats, target: npt.NDArray[np.int64], *, shift_alone: bool
+) -> tuple[float, float]:
+    """Slope and intercept for members' melanoma log-odds (N, K), of images of both outcomes: those
+    that make the outcomes most likely by the members' mean, or the slope 1 and the shift at which
+    the members' mean says as many melanomas as there are."""
+    if shift_alone:
+        share = target.mean()
+        return 1.0, float(brentq(lambda shift: expit(odds + shift).mean() - share, -80, 80))
+    mean = np.clip(expit(odds).mean(axis=1), 1e-15, 1 - 1e-15)
+    fit = fit_calibration(logit(mean), target)
+    assert not isinstance(fit.intercept, tuple)
+    return fit.slope, fit.intercept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,19 +11,21 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from hand_built import hand_built, tint_melanomas
-from scipy.special import logit, softmax
-from sklearn.linear_model import LogisticRegression
+from scipy.special import expit, logit, softmax
 from sklearn.metrics import brier_score_loss
 
 from melanoma.data.arrays import load_array
 from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
+from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import crossfit_parts
+from melanoma.evaluation.report.schema import External
 from melanoma.evaluation.report.schema_parts import LeakAudit
-from melanoma.recipe.overrides import make_recipe
+from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.recalibrated import seal_recalibrated
 from melanoma.scoring.external_set import ExternalScores, build_external_report, members_reach
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
@@ -161,31 +164,60 @@ def test_a_set_holds_melanoma_or_not_as_the_bundles_set_of_diagnoses_does(scored
             assert told["overall"]["mean_size"] == pytest.approx(size, abs=1e-9)
 
 
-def test_what_a_fit_here_would_be_is_a_logistic_regressions(scored: Scored) -> None:
+def test_what_a_fit_here_would_be_is_a_shift_of_melanomas_log_odds(scored: Scored) -> None:
     told = scored.report["external"]["recalibration"]
-    odds = logit(scored.rows["prob"].to_numpy())[:, None]
+    odds = logit(scored.scorer.calibrate(scored.logits)[..., 0])
 
-    def fit(rows: npt.NDArray[np.bool_]) -> LogisticRegression:
-        """Each image is both, by the shares at which Platt (1999) aims: n + 1 of n + 2."""
-        sick, n = scored.melanoma[rows], scored.melanoma[rows].sum()
-        aim = np.where(sick, (n + 1) / (n + 2), 1 / (len(sick) - n + 2))
-        kinds, weights = np.repeat([1, 0], len(sick)), np.concatenate([aim, 1 - aim])
-        return LogisticRegression(C=np.inf, tol=1e-10).fit(
-            np.tile(odds[rows], (2, 1)), kinds, weights
-        )
+    def fit(rows: npt.NDArray[np.bool_]) -> float:
+        """The shift at which the members' mean says as many melanomas as there are."""
+        sick = scored.melanoma[rows].sum()
+        shifts = np.linspace(-8, 8, 1601)
+        said = np.array([expit(odds[rows] + shift).mean(axis=1).sum() for shift in shifts])
+        return float(np.interp(sick, said, shifts))
 
-    whole = fit(np.ones(len(odds), dtype=bool))
-    assert told["slope"] == pytest.approx(whole.coef_[0, 0], rel=1e-3)
-    assert told["intercept"] == pytest.approx(whole.intercept_[0], abs=1e-3)
+    assert told["slope"] == 1
+    assert told["intercept"] == pytest.approx(fit(np.ones(len(odds), dtype=bool)), abs=1e-4)
     groups = pd.factorize(scored.rows["group"])[0]
     halves = crossfit_parts(np.zeros_like(groups), groups)
     after = np.empty(len(odds))
     for half in (0, 1):
-        after[halves == half] = fit(halves != half).predict_proba(odds[halves == half])[:, 1]
+        after[halves == half] = expit(odds[halves == half] + fit(halves != half)).mean(axis=1)
     assert told["brier_recalibrated"] == pytest.approx(
-        brier_score_loss(scored.melanoma, after), abs=1e-4
+        brier_score_loss(scored.melanoma, after), abs=1e-5
     )
     assert told["prevalence"] == pytest.approx(scored.melanoma.mean())
+
+
+def test_a_recalibrated_copy_moves_melanoma_alone_and_flags_the_same_images(
+    scored: Scored, tmp_path: Path
+) -> None:
+    bundle, external = scored.scorer.bundle, External.model_validate(scored.report["external"])
+    recipe = load_recipe(bundle.folder / "recipe.yaml")
+    fit = external.recalibration
+    assert fit is not None and abs(fit["intercept"]) > 0.1
+    copy = seal_recalibrated(bundle, tmp_path / "copy", recipe, external)
+    before, after = (Scorer(one).calibrate(scored.logits) for one in (bundle, copy))
+    assert np.allclose(logit(after[..., 0]) - logit(before[..., 0]), fit["intercept"], atol=1e-9)
+    assert np.allclose(after[..., 1] / after[..., 2], before[..., 1] / before[..., 2], rtol=1e-9)
+    assert copy.calibration.prevalence == pytest.approx(scored.melanoma.mean())
+    assert after[..., 0].mean() == pytest.approx(scored.melanoma.mean(), abs=1e-9)
+    assert sum(copy.calibration.class_prevalence) == pytest.approx(1)
+    for one, other in zip(bundle.thresholds, copy.thresholds, strict=True):
+        flagged = (before[:, 0, 0] >= one.value), (after[:, 0, 0] >= other.value * (1 - 1e-12))
+        assert (flagged[0] == flagged[1]).all() and 0 < flagged[0].mean() < 1
+    # A member's sets hold the same classes, but for the likeliest, which every set does.
+    assert bundle.sets is not None and copy.sets is not None
+    sets = [
+        one.sets.of(values[:, 0], one.calibration.class_prevalence)
+        for one, values in ((bundle, before), (copy, after))
+    ]
+    same = before[:, 0].argmax(axis=1) == after[:, 0].argmax(axis=1)
+    assert (sets[0][same] == sets[1][same]).all() and same.any()
+    assert len({tuple(row) for row in sets[0].tolist()}) > 1
+    # Nothing else would be a calibration: a slope reaches the other diagnoses.
+    steep = external.model_copy(update={"recalibration": {**fit, "slope": 1.2}})
+    with pytest.raises(RecipeError, match="the slope 1"):
+        seal_recalibrated(bundle, tmp_path / "steep", recipe, steep)
 
 
 def test_where_a_half_has_one_kind_of_image_no_fit_is_told(scored: Scored) -> None:

@@ -68,7 +68,8 @@ class OperatingPointElsewhere(Part):
 
 class Recalibrated(Part):
     """The bundle's probabilities, moved by sigmoid(slope * log-odds + intercept) of an external
-    set's fit: asked for, never silent. The thresholds move with them."""
+    set's fit: asked for, never silent. The thresholds move with them. Of several classes these are
+    melanoma's log-odds, and the slope is 1."""
 
     external: str
     slope: float

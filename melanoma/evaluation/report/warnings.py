@@ -161,7 +161,8 @@ def _moved(content: ReportContent) -> list[str]:
             sentences.append(
                 f"photographs like those of {line.name}: moved to the share of melanomas there, "
                 f"probabilities say the odds of melanoma {times:.1f} times too {side}, so "
-                "--prevalence does not make them right"
+                "--prevalence does not make them right (a copy that is calibrated on such "
+                "photographs would be: evaluate --external SET --recalibrate DIR)"
             )
     return sentences
 

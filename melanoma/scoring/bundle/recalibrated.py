@@ -21,12 +21,14 @@ from melanoma.storage import copy_file, sha256_of, write_json, write_text
 def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:
     """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
 
-    Its report, page, card and figures say so. Raises RecipeError where there is no fit, or more
-    than two classes; StorageError in use; WeightsError for a fit that would invent certainty.
+    Its report, page, card and figures say so. Raises RecipeError where there is no fit;
+    StorageError in use; WeightsError for a fit that would invent certainty.
     """
     fit = external.recalibration
-    if fit is None or bundle.outputs != 1:
-        raise RecipeError("--recalibrate: it needs two classes, and images of both in the set")
+    if fit is None:
+        raise RecipeError(
+            "--recalibrate: it needs a class that is melanoma, and several images of both kinds"
+        )
     require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
     recalibrated = Recalibrated(
         external=external.recipe,

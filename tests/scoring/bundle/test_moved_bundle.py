@@ -81,5 +81,5 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert (copy.folder / "figures" / "report.svg").is_file()
     with pytest.raises(StorageError, match="exists"):
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
-    with pytest.raises(RecipeError, match="images of both"):
+    with pytest.raises(RecipeError, match="images of both kinds"):
         seal_recalibrated(here, tmp_path / "other", trained.recipe, external_fit(None))
