@@ -193,15 +193,20 @@ def test_a_recalibrated_copy_moves_melanoma_alone_and_flags_the_same_images(
 ) -> None:
     bundle, external = scored.scorer.bundle, External.model_validate(scored.report["external"])
     recipe = load_recipe(bundle.folder / "recipe.yaml")
-    fit = external.recalibration
-    assert fit is not None and abs(fit["intercept"]) > 0.1
+    assert external.recalibration is not None
+    fit = {**external.recalibration, "prevalence": 0.3}  # not the bundle's own, by chance
+    external = external.model_copy(update={"recalibration": fit})
+    assert abs(fit["intercept"]) > 0.1
     copy = seal_recalibrated(bundle, tmp_path / "copy", recipe, external)
     before, after = (Scorer(one).calibrate(scored.logits) for one in (bundle, copy))
     assert np.allclose(logit(after[..., 0]) - logit(before[..., 0]), fit["intercept"], atol=1e-9)
     assert np.allclose(after[..., 1] / after[..., 2], before[..., 1] / before[..., 2], rtol=1e-9)
-    assert copy.calibration.prevalence == pytest.approx(scored.melanoma.mean())
+    assert copy.calibration.prevalence == 0.3
     assert after[..., 0].mean() == pytest.approx(scored.melanoma.mean(), abs=1e-9)
-    assert sum(copy.calibration.class_prevalence) == pytest.approx(1)
+    ill, *well = copy.calibration.class_prevalence
+    assert ill == pytest.approx(0.3) and sum(well) == pytest.approx(0.7)
+    at_home = bundle.calibration.class_prevalence
+    assert well[0] * at_home[2] == pytest.approx(well[1] * at_home[1])
     for one, other in zip(bundle.thresholds, copy.thresholds, strict=True):
         flagged = (before[:, 0, 0] >= one.value), (after[:, 0, 0] >= other.value * (1 - 1e-12))
         assert (flagged[0] == flagged[1]).all() and 0 < flagged[0].mean() < 1

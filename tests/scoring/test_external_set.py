@@ -13,14 +13,21 @@ import pandas as pd
 import pytest
 import yaml
 from hand_built import hand_built
+from made_content import NO_LEAK
 from safetensors.torch import load_file, save_file
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from melanoma.data.phantoms.dataset import make_phantoms
+from melanoma.data.readers.reader_catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
 from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.served_numbers import served_numbers
+from melanoma.scoring.external_set import ExternalScores, build_external_report
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of
 from melanoma.training.weights_origin import write_seen
@@ -101,6 +108,34 @@ def _external(base: Path, *, melanoma: bool = True) -> Path:
         values["loss"] = {"name": "cross_entropy"}
     path.write_text(yaml.safe_dump(values))
     return path
+
+
+def test_what_a_fit_of_two_classes_would_be_is_a_logistic_regressions(
+    sealed: Sealed, drawn: Path
+) -> None:
+    scorer, recipe = Scorer(load_bundle(sealed.weights)), load_recipe(_external(sealed.base))
+    table = read_lesions(drawn, recipe.data, classes=recipe.classes)
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (60, 1, 1)) + rng.normal(0, 1, (60, 3, 1))
+    sick = (rng.random(60) < expit(0.6 * logits.mean(axis=(1, 2)) - 0.5)).astype(np.int64)
+    told_of = LesionTable(table.frame.assign(target=sick), table.folder)
+    found = build_external_report(
+        scorer,
+        ExternalScores(told_of, recipe, "", logits),
+        overlap=LeakAudit.model_validate(NO_LEAK),
+        resamples=10,
+        seed=0,
+    ).content.external
+    assert found is not None and found.recalibration is not None
+    # Each image is both kinds, by the shares at which Platt (1999) aims: n + 1 of n + 2.
+    n = sick.sum()
+    aim = np.where(sick, (n + 1) / (n + 2), 1 / (len(sick) - n + 2))
+    kinds, weights = np.repeat([1, 0], len(sick)), np.concatenate([aim, 1 - aim])
+    mean = scorer.calibrate(logits)[..., 1].mean(axis=1)
+    odds = np.tile(logit(mean)[:, None], (2, 1))
+    fit = LogisticRegression(C=np.inf, tol=1e-10).fit(odds, kinds, weights)
+    assert found.recalibration["slope"] == pytest.approx(fit.coef_[0, 0], rel=1e-3)
+    assert found.recalibration["intercept"] == pytest.approx(fit.intercept_[0], abs=1e-3)
 
 
 def test_another_set_is_scored_as_the_bundle_scores_and_nothing_is_refitted(
