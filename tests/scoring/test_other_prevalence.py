@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import RecipeError
+from melanoma.evaluation.report.schema_points import NearScores
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.frequency import natural_frequency, share_of
 from melanoma.scoring.prediction import Prediction
@@ -106,6 +107,15 @@ def test_a_probability_is_said_in_whole_lesions_within_what_was_found(
     older = natural_frequency(probability, prevalence, replace(shipped.bundle, near_scores=()))
     assert (older.low, older.high) == (None, None)
     assert "(" not in older.text
+
+
+def test_ends_that_are_whole_are_not_rounded_outwards(shipped: Scorer) -> None:
+    # 0.07 * 100 is a hair above 7, 0.29 * 100 a hair below 29.
+    for low, high in ((0.05, 0.07), (0.29, 0.31)):
+        near = NearScores(start=0.0, groups=100, share=low, low=low, high=high)
+        bundle = replace(shipped.bundle, near_scores=(near,))
+        found = natural_frequency(low + 0.01, bundle.calibration.prevalence or 0.0, bundle)
+        assert (found.low, found.high) == (round(100 * low), round(100 * high))
 
 
 def test_what_is_unscorable_has_no_frequency(shipped: Scorer) -> None:
