@@ -32,7 +32,7 @@ from melanoma.evaluation.scored_images import NO_FOLD
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import require_golden
-from melanoma.scoring.bundle.recalibrated import seal_recalibrated
+from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.bundle.reseal import reseal
 from melanoma.scoring.external_set import build_external_report, external_rows, score_external
 from melanoma.scoring.files.score_rows import plain_table
@@ -165,6 +165,8 @@ def evaluate_external(
             f"sealed a copy calibrated on {recipe.name} in {recalibrate}, with its report.html and "
             "MODEL_CARD.md"
         )
+        for line in doubt_fit(report.content.external):
+            watch.say(line)
     return report, folder
 
 

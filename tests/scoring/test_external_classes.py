@@ -31,6 +31,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.external import evaluate_external
 from melanoma.workflows.train import select_folds, train_fold
+from melanoma.workflows.watch import Watch
 
 pytestmark = pytest.mark.slow  # it trains, serves or reads photographs
 
@@ -223,6 +224,31 @@ def test_a_recalibrated_copy_moves_melanoma_alone_and_flags_the_same_images(
     steep = external.model_copy(update={"recalibration": {**fit, "slope": 1.2}})
     with pytest.raises(RecipeError, match="the slope 1"):
         seal_recalibrated(bundle, tmp_path / "steep", recipe, steep)
+
+
+def test_the_command_seals_the_copy_and_says_so(
+    scored: Scored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, said = scored.scorer.bundle, list[str]()
+    doubted: list[External] = []
+    monkeypatch.setattr(
+        "melanoma.workflows.external.doubt_fit", lambda one: doubted.append(one) or ["doubt"]
+    )
+    report, _ = evaluate_external(
+        bundle.folder,
+        scored.recipe,
+        scored.table.folder,
+        arrays=tmp_path / "squares",
+        training=(tmp_path / "no.csv", tmp_path / "none"),
+        device="cpu",
+        recalibrate=tmp_path / "copy",
+        watch=Watch(say=said.append),
+    )
+    assert said[-2].startswith(f"sealed a copy calibrated on other in {tmp_path / 'copy'}")
+    assert said[-1] == "doubt" and doubted == [report.content.external]
+    copy = load_bundle(tmp_path / "copy")
+    assert copy.report.recalibrated is not None
+    assert copy.calibration.prevalence == pytest.approx(scored.melanoma.mean())
 
 
 def test_where_a_half_has_one_kind_of_image_no_fit_is_told(scored: Scored) -> None:

@@ -18,6 +18,18 @@ from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.storage import copy_file, sha256_of, write_json, write_text
 
 
+def doubt_fit(external: External) -> list[str]:
+    """A line where the set's fit makes probabilities worse on images that it was not fitted on."""
+    fit = external.recalibration
+    if fit is None or fit["brier_recalibrated"] <= fit["brier_as_sealed"]:
+        return []
+    return [
+        f"warning: fitted on each half of the images, the calibration is worse on the other (Brier "
+        f"score {fit['brier_recalibrated']:.4f}; as sealed {fit['brier_as_sealed']:.4f}): too few "
+        "images, or nothing to mend; the copy is better not used"
+    ]
+
+
 def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: External) -> Bundle:
     """A copy of the bundle in `folder`, its probabilities moved by the external set's fit.
 

@@ -121,7 +121,10 @@ def _fill(
 
 def _retarget(bundle: Bundle, prevalence: float) -> ReportContent:
     if bundle.report.recalibrated:
-        raise RecipeError("--prevalence: this bundle was recalibrated on a set of its own")
+        raise RecipeError(
+            "--prevalence: this bundle was recalibrated on a set of its own; its answers are moved "
+            "one by one (predict --prevalence, or prevalence in a request)"
+        )
     return retarget_report(bundle.report, prevalence)
 
 

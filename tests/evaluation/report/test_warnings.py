@@ -216,6 +216,7 @@ def test_probabilities_that_no_share_of_melanomas_sets_right_are_told(
     found = told(binary().content.model_copy(update={"sources": lines}), "those of year")
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
+    assert told(external().content.model_copy(update={"sources": lines}), "those of year") == []
 
 
 def test_leaks_come_first_then_drawings_then_whatever_else() -> None:

@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from melanoma.errors import RecipeError, StorageError
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.operating import asked_point
-from melanoma.scoring.bundle.recalibrated import seal_recalibrated
+from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
 
@@ -56,6 +56,15 @@ def test_thresholds_move_with_the_probabilities(trained: Any, moved: Bundle) -> 
     report = json.loads((moved.folder / "report.json").read_text())
     assert report["retargeted"]["prevalence"] == 0.02
     assert report["thresholds"][0]["value"] == here.thresholds[0].value
+
+
+@pytest.mark.parametrize(("after", "lines"), [(0.0931, 1), (0.09, 0), (0.0888, 0)])
+def test_a_fit_that_is_worse_on_other_images_is_doubted(after: float, lines: int) -> None:
+    fit = {"brier_as_sealed": 0.09, "brier_recalibrated": after}
+    found = doubt_fit(external_fit({"slope": 1, "intercept": 1, "prevalence": 0.1, **fit}))
+    assert len(found) == lines
+    assert not found or "Brier score 0.0931; as sealed 0.0900" in found[0]
+    assert doubt_fit(external_fit(None)) == []
 
 
 def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
