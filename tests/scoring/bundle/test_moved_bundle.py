@@ -16,6 +16,7 @@ from melanoma.errors import RecipeError, StorageError
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
 
@@ -88,6 +89,16 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert "by a fit on the external set <strong>elsewhere</strong>" in page
     assert "Recalibrated on elsewhere: slope 0.5" in card
     assert (copy.folder / "figures" / "report.svg").is_file()
+    # Its probabilities refer to the set's share: no copy moves them, answers may be.
+    with pytest.raises(RecipeError, match="one by one"):
+        ship_bundle(copy, tmp_path / "there", prevalence=0.02)
+    asked = Scorer(copy).score_squares(squares[:1])[0]
+    there = Scorer(copy).at_prevalence(asked, 0.02)
+    assert asked.melanoma_probability is not None
+    factor = logit(0.02) - logit(0.1)
+    assert there.melanoma_probability == pytest.approx(
+        expit(logit(asked.melanoma_probability) + factor)
+    )
     with pytest.raises(StorageError, match="exists"):
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     with pytest.raises(RecipeError, match="images of both kinds"):
