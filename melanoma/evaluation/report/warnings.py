@@ -150,9 +150,10 @@ def _sample(content: ReportContent) -> list[str]:
 
 def _moved(content: ReportContent) -> list[str]:
     """Sources where probabilities stay wrong when moved to the share of melanomas there; not of
-    another set's report, which says how they are on its own images."""
+    another set's report, nor of a copy that was calibrated on one."""
     sentences = []
-    for line in content.sources if content.external is None else ():
+    at_home = content.external is None and content.recalibrated is None
+    for line in content.sources if at_home else ():
         found = line.held_out
         if found is None or found.ece_if_exact is None or found.intercept_at_own_share is None:
             continue

@@ -9,6 +9,7 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.schema import External, Recalibrated
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.recipe import Recipe
@@ -48,7 +49,8 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         intercept=fit["intercept"],
         prevalence=fit["prevalence"],
     )
-    report = bundle.report.model_copy(update={"recalibrated": recalibrated, "bfloat16": None})
+    update = {"recalibrated": recalibrated, "bfloat16": None}
+    report = with_words(bundle.report.model_copy(update=update))
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     with new_folder(folder) as stage:
         for file in manifest["sha256"]:

@@ -6,7 +6,7 @@ import pytest
 from made_content import SEVEN, binary, external, held_out_source, many
 
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema import Recalibrated, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured, ShortcutLine, Shortcuts, SubgroupLine
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.evaluation.report.schema_quality import (
@@ -217,6 +217,9 @@ def test_probabilities_that_no_share_of_melanomas_sets_right_are_told(
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
     assert told(external().content.model_copy(update={"sources": lines}), "those of year") == []
+    fit = Recalibrated(external="elsewhere", slope=1, intercept=1, prevalence=0.1)
+    copy = {"sources": lines, "recalibrated": fit}
+    assert told(binary().content.model_copy(update=copy), "those of year") == []
 
 
 def test_leaks_come_first_then_drawings_then_whatever_else() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     here = load_bundle(trained.folder)
     fit = {"slope": 0.5, "intercept": -1.0, "prevalence": 0.1}
     external = external_fit(fit)
-    copy = seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
+    old = here.report.model_copy(update={"warnings": ("of an earlier day",)})
+    copy = seal_recalibrated(replace(here, report=old), tmp_path / "copy", trained.recipe, external)
+    assert copy.report.warnings == here.report.warnings  # said anew
     assert copy.digest != here.digest
     assert load_bundle(trained.folder) == here
     squares = trained.array.rows([3, 9])
