@@ -49,11 +49,14 @@ def _what_is_left(found: HeldOutSource) -> str:
     words = f", of exact ones about {share(found.ece_if_exact)} by chance"
     if found.intercept_at_own_share is None:
         return words
-    times = math.exp(abs(found.intercept_at_own_share))
-    if times < 1.05:
+    if abs(found.intercept_at_own_share) < math.log(1.05):
         return f"{words}; odds of melanoma right on average"
-    side = "low" if found.intercept_at_own_share > 0 else "high"
-    return f"{words}; odds of melanoma said {times:.1f} times too {side}"
+    return f"{words}; odds of melanoma said {wrong_by(found.intercept_at_own_share)}"
+
+
+def wrong_by(log_odds: float) -> str:
+    """How wrong odds are said that are off by so much: `1.8 times too low`, where it is above 0."""
+    return f"{math.exp(abs(log_odds)):.1f} times too {'low' if log_odds > 0 else 'high'}"
 
 
 def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:

@@ -7,7 +7,7 @@ import math
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.number_format import measured, percent, share
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.source_words import teacher_caveats
+from melanoma.evaluation.report.source_words import teacher_caveats, wrong_by
 
 FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
@@ -157,14 +157,13 @@ def _moved(content: ReportContent) -> list[str]:
         found = line.held_out
         if found is None or found.ece_if_exact is None or found.intercept_at_own_share is None:
             continue
-        error, times = found.ece_at_own_share, math.exp(abs(found.intercept_at_own_share))
-        if times >= WRONG_ODDS and error.low is not None and error.low > found.ece_if_exact:
-            side = "low" if found.intercept_at_own_share > 0 else "high"
+        low, off = found.ece_at_own_share.low, found.intercept_at_own_share
+        if abs(off) >= math.log(WRONG_ODDS) and low is not None and low > found.ece_if_exact:
             sentences.append(
                 f"photographs like those of {line.name}: moved to the share of melanomas there, "
-                f"probabilities say the odds of melanoma {times:.1f} times too {side}, so "
+                f"probabilities say the odds of melanoma {wrong_by(off)}, so "
                 "--prevalence does not make them right (a copy that is calibrated on such "
-                "photographs would be: evaluate --external SET --recalibrate DIR)"
+                "photographs would be, on average: evaluate --external SET --recalibrate DIR)"
             )
     return sentences
 

@@ -36,7 +36,8 @@ class ServedNumbers:
 def served_numbers(report: ReportContent, recipe: Recipe) -> ServedNumbers:
     """Calibration and thresholds: the report's, or moved to the prevalence that it was asked for.
 
-    The thresholds move with the probabilities, so the same images are flagged.
+    The thresholds move with the probabilities, so that each member flags the same images; the mean
+    of moved members is not exactly the moved mean, so that few at the threshold may turn.
     """
     stated = report.calibration
     calibration = Calibration(
@@ -61,7 +62,7 @@ def served_numbers(report: ReportContent, recipe: Recipe) -> ServedNumbers:
         sets = SetRule(stated_sets.level, stated_sets.thresholds, stated_sets.priors)
         # Not moved to another prevalence: a set is the same at every one.
         if fit:
-            sets = _recalibrate_sets(sets, before, recipe.melanoma_columns, fit)
+            sets = _move_sets(sets, before, recipe.melanoma_columns, fit)
     grave = report.any_malignancy
     other = OtherCancer(grave.value, grave.at, grave.classes) if grave else None
     # The other cancers' share stands on one that no prevalence of melanoma moves.
@@ -94,7 +95,7 @@ def recalibrate(
     ]
 
 
-def _recalibrate_sets(
+def _move_sets(
     rule: SetRule, before: Calibration, melanoma: Sequence[int], fit: Recalibrated
 ) -> SetRule:
     """The rule that gives the same sets of the recalibrated probabilities."""
