@@ -105,7 +105,7 @@ def _describe(service: Service, scorer: Scorer) -> BundleAnswer:
             "views": scorer.views,
             "manifest_sha256": bundle.manifest_sha256,
             "threshold": asdict(bundle.points[0]) if bundle.points else None,
-            "calibration": {"prevalence": bundle.calibration.prevalence},
+            "calibration": {"prevalence": bundle.prevalence},
             "auroc": (metrics.get("auroc") or metrics["macro_auroc"]).model_dump(),
             "warnings": without_names(bundle.report).warnings,
             "license": bundle.license,

@@ -34,9 +34,10 @@ from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import load_bundle, make_statement
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.staging import MANIFEST
+from melanoma.scoring.bundle.statement import restated
 from melanoma.storage import sha256_of, write_json, write_text
 from melanoma.workflows.left_out import left_out_results
 
@@ -76,8 +77,7 @@ def _seal(folder: Path, recipe: Recipe, content: ReportContent) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     names = dict.fromkeys([*manifest["sha256"], NOVELTY])
     digests = {name: sha256_of(folder / name) for name in names}
-    stated = make_statement(recipe, content)
-    write_json(folder / MANIFEST, {**manifest, **stated, "sha256": digests})
+    write_json(folder / MANIFEST, restated({**manifest, "sha256": digests}, recipe, content))
     load_bundle(folder)
 
 

@@ -7,15 +7,16 @@ differs (Saerens, Latinne & Decaestecker 2002).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.calibration import Calibration
 from melanoma.types import Floats
+
+_LEAST = 1e-300  # of a probability whose logarithm is taken
 
 
 class PredictiveValues(NamedTuple):
@@ -32,38 +33,60 @@ def retarget(probability: Floats, *, trained: float, wanted: float) -> Floats:
     The odds are multiplied by the ratio of the two shares' odds, so the order is kept. Raises
     RecipeError unless both shares lie between 0 and 1.
     """
-    _require_shares(trained, wanted)
-    values: Floats = expit(logit(probability) + logit(wanted) - logit(trained))
-    return values
+    return move_between(trained, wanted).of(probability)
 
 
-def retarget_calibration(
-    calibration: Calibration, melanoma: Sequence[int], *, wanted: float
-) -> Calibration:
-    """The calibration whose probabilities are `retarget` of the given one's.
+@dataclass(frozen=True)
+class Move:
+    """Probabilities p of melanoma that become sigmoid(slope * logit(p) + intercept).
 
-    A change of the share adds a constant to the log-odds, so only the intercept moves. `melanoma`
-    numbers its classes. Raises RecipeError where none is melanoma, or a share is not inside (0, 1).
+    The other classes share the rest as before. `prevalence` is the share of melanomas that the
+    moved probabilities refer to. An answer is moved after the mean over the members: a mean of
+    moved members is another number.
     """
-    trained = calibration.prevalence
-    if trained is None:
-        raise RecipeError("no class is melanoma, so there is no prevalence to re-target")
+
+    slope: float
+    intercept: float
+    prevalence: float
+
+    def of(self, probability: Floats) -> Floats:
+        """Melanoma probabilities, moved."""
+        values: Floats = expit(self.slope * logit(probability) + self.intercept)
+        return values
+
+    def shares(self, by_class: Floats, melanoma: Sequence[int]) -> Floats:
+        """(..., C) probabilities of classes, of which `melanoma` numbers those that count."""
+        inside = np.isin(np.arange(by_class.shape[-1]), list(melanoma))
+        # Not 1 - p: a probability that rounds to 1 has odds as well.
+        ours, rest = (
+            np.maximum(by_class[..., part].sum(axis=-1, keepdims=True), _LEAST)
+            for part in (inside, ~inside)
+        )
+        odds = self.slope * (np.log(ours) - np.log(rest)) + self.intercept
+        moved: Floats = by_class * np.where(inside, expit(odds) / ours, expit(-odds) / rest)
+        return moved
+
+    def then(self, after: Move) -> Move:
+        """Both, this one first."""
+        slope, intercept = after.slope * self.slope, after.slope * self.intercept + after.intercept
+        return Move(slope, intercept, after.prevalence)
+
+
+def move_between(trained: float, wanted: float) -> Move:
+    """From a place where `trained` are melanomas to one where `wanted` are (see `retarget`).
+
+    Raises RecipeError unless both shares lie between 0 and 1.
+    """
     _require_shares(trained, wanted)
-    up, down = np.log(wanted / trained), np.log((1 - wanted) / (1 - trained))
-    inside = np.isin(np.arange(len(calibration.class_prevalence)), list(melanoma))
-    moved = np.where(inside, up, down)
-    shares = np.asarray(calibration.class_prevalence) * np.exp(moved)
-    intercept: float | tuple[float, ...]
-    if isinstance(calibration.intercept, tuple):
-        intercept = tuple((np.asarray(calibration.intercept) + moved).tolist())
-    else:
-        intercept = calibration.intercept + float(up - down)
-    return replace(
-        calibration,
-        intercept=intercept,
-        prevalence=wanted,
-        class_prevalence=tuple(shares.tolist()),
-    )
+    return Move(1.0, float(logit(wanted) - logit(trained)), wanted)
+
+
+def rescale(by_class: Floats, melanoma: Sequence[int], total: float) -> Floats:
+    """(C,) shares of classes, those of melanoma brought to `total`, each kind in proportion."""
+    inside = np.isin(np.arange(len(by_class)), list(melanoma))
+    share = by_class[inside].sum()
+    scaled: Floats = by_class * np.where(inside, total / share, (1 - total) / (1 - share))
+    return scaled
 
 
 def predictive_values(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from melanoma.data.arrays import ImageArray
 from melanoma.data.groups import join_groups
@@ -22,6 +21,7 @@ from melanoma.evaluation.calibration import (
 )
 from melanoma.evaluation.measure.prediction_sets import describe_sets
 from melanoma.evaluation.metrics.probability_scores import brier_score
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.report.assemble import Origin, assemble_report
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.schema import External
@@ -132,7 +132,7 @@ def members_reach(
     if bundle.threshold is None or len(np.unique(positive)) < 2:
         return {}
     columns = bundle.melanoma_columns
-    each = scorer.calibrate(member_logits)[..., columns].sum(axis=2)
+    each = bundle.served(scorer.calibrate(member_logits))[..., columns].sum(axis=2)
     flagged = each >= bundle.threshold.value
     return {
         "members_sensitivity": float(flagged[positive == 1].mean()),
@@ -195,15 +195,15 @@ def _images(scorer: Scorer, scored: ExternalScores) -> ScoredImages:
         keys = [frame["patient_id"].tolist(), frame["lesion_id"].tolist()]
         frame["group"] = [f"g{number}" for number in join_groups(keys)]
     frame["fold"] = NO_FOLD
-    probabilities = scorer.calibrate(scored.member_logits).mean(axis=1)
+    probabilities = bundle.served(scorer.calibrate(scored.member_logits).mean(axis=1))
     if recipe.classes == bundle.classes:
         fields = (bundle.classes, bundle.melanoma, probabilities, probabilities)
-        return ScoredImages(frame, *fields, bundle.calibration.class_prevalence, bundle.risk)
+        return ScoredImages(frame, *fields, bundle.class_prevalence, bundle.risk)
     melanoma = np.isin(frame["label"], list(recipe.melanoma))
     frame["target"] = melanoma.astype(np.int64)
     frame["label"] = np.where(melanoma, "melanoma", "other")
     pair = _melanoma_or_not(probabilities, bundle)
-    share = bundle.calibration.prevalence or 0.0
+    share = bundle.prevalence or 0.0
     priors = (1 - share, share)
     return ScoredImages(frame, ("other", "melanoma"), ("melanoma",), pair, pair, priors)
 
@@ -212,11 +212,11 @@ def _sets(
     scorer: Scorer, scored: ExternalScores, images: ScoredImages, *, resamples: int, seed: int
 ) -> PredictionSets | None:
     """What the bundle's sets reach here, the ensemble's and those of its members."""
-    bundle, priors = scorer.bundle, scorer.bundle.calibration.class_prevalence
+    bundle = scorer.bundle
     if bundle.sets is None:
         return None
     by_member = scorer.calibrate(scored.member_logits)
-    sets = [bundle.sets.of(values, priors) for values in (by_member.mean(axis=1), by_member)]
+    sets = [bundle.sets.of(values) for values in (by_member.mean(axis=1), by_member)]
     if images.classes != bundle.classes:
         melanoma = np.isin(bundle.classes, bundle.melanoma)
         sets = [
@@ -256,7 +256,6 @@ def _recalibration(
 ) -> dict[str, float] | None:
     """What a fit on these images would be (Cox 1958), and the Brier score before and after it.
 
-    Of a bundle of several classes the slope is 1, since another would reach the other classes too.
     The score after it is cross-fitted on halves of the groups: a fit flatters its own images.
     """
     target: npt.NDArray[np.int64] = images.positive
@@ -264,34 +263,24 @@ def _recalibration(
     both = [set(target[halves == half]) for half in (0, 1)]
     if not images.melanoma or any(classes != {0, 1} for classes in both):
         return None
-    each = scorer.calibrate(scored.member_logits)[..., scorer.bundle.melanoma_columns].sum(axis=2)
-    odds, alone = logit(np.clip(each, 1e-15, 1 - 1e-15)), scorer.bundle.outputs > 1
-    slope, intercept = _fit_line(odds, target, shift_alone=alone)
+    odds = logit(np.clip(images.probability, 1e-15, 1 - 1e-15))
+    whole = _fit(odds, target)
     after = np.empty(len(odds))
     for half in (0, 1):
         own = halves == half
-        times, plus = _fit_line(odds[~own], target[~own], shift_alone=alone)
-        after[own] = expit(times * odds[own] + plus).mean(axis=1)
+        after[own] = _fit(odds[~own], target[~own]).of(images.probability[own])
     ones = np.ones((1, len(target)))
     return {
-        "slope": slope,
-        "intercept": intercept,
+        "slope": whole.slope,
+        "intercept": whole.intercept,
         "brier_as_sealed": float(brier_score(target, images.probability)(ones)[0]),
         "brier_recalibrated": float(brier_score(target, after)(ones)[0]),
-        "prevalence": float(target.mean()),
+        "prevalence": whole.prevalence,
     }
 
 
-def _fit_line(
-    odds: Floats, target: npt.NDArray[np.int64], *, shift_alone: bool
-) -> tuple[float, float]:
-    """Slope and intercept for members' melanoma log-odds (N, K), of images of both outcomes: those
-    that make the outcomes most likely by the members' mean, or the slope 1 and the shift at which
-    the members' mean says as many melanomas as there are."""
-    if shift_alone:
-        share = target.mean()
-        return 1.0, float(brentq(lambda shift: expit(odds + shift).mean() - share, -80, 80))
-    mean = np.clip(expit(odds).mean(axis=1), 1e-15, 1 - 1e-15)
-    fit = fit_calibration(logit(mean), target)
+def _fit(odds: Floats, target: Integers) -> Move:
+    """The Move that makes the outcomes of both kinds, (N,), most likely."""
+    fit = fit_calibration(odds, target)
     assert not isinstance(fit.intercept, tuple)
-    return fit.slope, fit.intercept
+    return Move(fit.slope, fit.intercept, float(target.mean()))

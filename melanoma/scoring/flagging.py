@@ -14,7 +14,7 @@ from melanoma.scoring.bundle.operating import ServedPoint, asked_point
 
 def moved_point(bundle: Bundle, threshold: float, prevalence: float | None) -> ServedPoint | None:
     """What flags from `threshold` on, a probability at this prevalence, as an answer has it."""
-    own = bundle.calibration.prevalence
+    own = bundle.prevalence
     if prevalence is None or own is None or prevalence == own or not 0 < threshold < 1:
         return flagging_point(bundle, threshold)
     (there,) = retarget(np.array([threshold]), trained=prevalence, wanted=own)

@@ -49,7 +49,7 @@ def _whole(ends: tuple[float, float], of: int) -> tuple[int, int]:
 
 
 def _ends(probability: float, prevalence: float, bundle: Bundle) -> tuple[float, float] | None:
-    own = bundle.calibration.prevalence
+    own = bundle.prevalence
     if not bundle.near_scores or own is None:
         return None
     (here,) = retarget(np.array([probability]), trained=prevalence, wanted=own)

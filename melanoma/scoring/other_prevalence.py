@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.prevalence import retarget
+from melanoma.evaluation.prevalence import move_between
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import ServedPoint
 from melanoma.scoring.frequency import natural_frequency
@@ -24,8 +24,8 @@ def require_prevalence(value: float, bundle: Bundle) -> None:
     """Raise RecipeError unless it is a share inside (0, 1) and the bundle can be moved there."""
     if not 0 < value < 1:
         raise RecipeError(f"prevalence {value:g}: a share between 0 and 1, such as 0.02")
-    trained = bundle.calibration.prevalence
-    if trained is None or not 0 < trained < 1:
+    here = bundle.prevalence
+    if here is None or not 0 < here < 1:
         raise RecipeError("a prevalence: the bundle's recipe names no melanoma class")
 
 
@@ -33,26 +33,28 @@ def move_prediction(prediction: Prediction, bundle: Bundle, prevalence: float) -
     """The answer where `prevalence` of the lesions are melanomas (Saerens 2002), but its verdict.
 
     Probabilities and thresholds move together, so the same photographs are flagged. The share of
-    other cancers if it is no melanoma and the set of possible classes do not move. `by_fold` are
-    the members' own, moved: their mean is not exactly the answer any more.
+    other cancers if it is no melanoma does not move. The set of possible classes stays, and gains
+    the class that is likeliest there. `by_fold` are the members' own, moved: their mean is not
+    exactly the answer any more.
     """
     require_prevalence(prevalence, bundle)
     here, score = prediction.prevalence, prediction.melanoma_probability
     assert here is not None and score is not None  # as require_prevalence has it
 
+    move = move_between(here, prevalence)
+
     def moved(values: list[float]) -> list[float]:
-        return [float(v) for v in retarget(np.array(values), trained=here, wanted=prevalence)]
+        return [float(v) for v in move.of(np.array(values))]
 
     def point(asked: P) -> P:
         return replace(asked, value=moved([asked.value])[0])
 
     (probability,) = moved([score])
-    shares = _move_shares(prediction.by_class, bundle, here, prevalence)
+    by_class = np.array([prediction.by_class[name] for name in bundle.classes])
+    there = move.shares(by_class, bundle.melanoma_columns).tolist()
+    shares = dict(zip(bundle.classes, there, strict=True))
     likeliest = max(shares, key=lambda name: shares[name])
     possible, text = prediction.set, prediction.frequency
-    if possible is not None:
-        ranked = sorted(possible.classes, key=lambda name: -shares[name])
-        possible = replace(possible, classes=ranked)
     return replace(
         prediction,
         melanoma_probability=probability,
@@ -63,18 +65,7 @@ def move_prediction(prediction: Prediction, bundle: Bundle, prevalence: float) -
         threshold=point(prediction.threshold) if prediction.threshold else None,
         thresholds=[point(one) for one in prediction.thresholds],
         risk=sum_by_risk(shares, bundle.risk) if bundle.risk else None,
-        set=possible,
+        set=possible.at(shares) if possible else None,
         frequency=natural_frequency(probability, prevalence, bundle) if text else None,
         prevalence=prevalence,
     )
-
-
-def _move_shares(
-    by_class: dict[str, float], bundle: Bundle, here: float, prevalence: float
-) -> dict[str, float]:
-    up, down = prevalence / here, (1 - prevalence) / (1 - here)
-    odds = {
-        name: share * (up if name in bundle.melanoma else down) for name, share in by_class.items()
-    }
-    total = sum(odds.values())
-    return {name: share / total for name, share in odds.items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from melanoma.evaluation.measure.prediction_sets import spans_risks
 from melanoma.scoring.bundle.bundle import Bundle
+from melanoma.types import Floats
 
 _SEE = "Have a doctor look at it."
 
@@ -21,21 +22,26 @@ class PossibleClasses:
     level: float
     classes: list[str]
 
+    def at(self, by_class: Mapping[str, float]) -> PossibleClasses:
+        """The same set of an answer that was moved to these probabilities, whose likeliest belongs
+        to it."""
+        names = {*self.classes, max(by_class, key=lambda name: by_class[name])}
+        return PossibleClasses(self.level, sorted(names, key=lambda name: -by_class[name]))
 
-def possible_classes(bundle: Bundle, by_class: Mapping[str, float]) -> PossibleClasses | None:
+
+def possible_classes(
+    bundle: Bundle, mean: Floats, by_class: Mapping[str, float]
+) -> PossibleClasses | None:
     """The set of a photograph; None of a bundle from before there were sets.
 
-    `by_class` are the probabilities that the bundle serves, in the order of its classes. Their
-    likeliest belongs to it, moved to another prevalence or not.
+    `mean` are the members' calibrated probabilities, (C,), not moved; `by_class` those of the
+    answer, whose likeliest belongs to the set.
     """
     if bundle.sets is None:
         return None
-    shares = np.array([by_class[name] for name in bundle.classes])
-    inside = bundle.sets.of(shares, bundle.calibration.class_prevalence)
-    inside[shares.argmax()] = True
+    inside = bundle.sets.of(mean)
     names = [name for name, held in zip(bundle.classes, inside, strict=True) if held]
-    ranked = sorted(names, key=lambda name: -by_class[name])
-    return PossibleClasses(bundle.sets.level, ranked)
+    return PossibleClasses(bundle.sets.level, names).at(by_class)
 
 
 def doubt(bundle: Bundle, possible: PossibleClasses | None) -> str | None:

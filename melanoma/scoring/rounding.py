@@ -5,6 +5,8 @@ Nothing here imports torch: a service that another backend runs says what is kno
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from melanoma.evaluation.report.rounding_words import describe_rounding
@@ -22,24 +24,27 @@ def measure_rounding(
     melanoma: list[int],
     threshold: float | None,
     backend: str,
+    served: Callable[[Floats], Floats] = lambda by_class: by_class,
 ) -> Rounding:
     """Of (N, K, C) probabilities of the members before and after; `own` (N,) is the member that
     never saw the image, of the K, `positive` (N,) are the melanomas, `melanoma` the columns whose
-    sum is their probability, `threshold` what flags, None where nothing does."""
+    sum is their probability, `threshold` what flags, None where nothing does, `served` what a
+    bundle makes of them in an answer."""
     before, after = (each[..., melanoma].sum(axis=-1) for each in (exact, rounded))
     first = second = None
     if positive.any() and not positive.all():
         held = np.arange(len(own)), own
         first, second = _auroc(before[held], positive), _auroc(after[held], positive)
-    moved = np.abs(rounded.mean(axis=1) - exact.mean(axis=1)).max(axis=1)
-    flags = (each.mean(axis=1) >= (threshold or 0.0) for each in (before, after))
+    means = [served(each.mean(axis=1)) for each in (exact, rounded)]
+    moved = np.abs(means[1] - means[0]).max(axis=1)
+    flags = (each[:, melanoma].sum(axis=1) >= (threshold or 0.0) for each in means)
     return Rounding(
         backend=backend,
         images=len(exact),
         auroc=first,
         auroc_change=None if first is None or second is None else second - first,
         largest_change=float(moved.max()),
-        member_change=float(np.abs(rounded - exact).max()),
+        member_change=float(np.abs(served(rounded) - served(exact)).max()),
         images_above=int((moved > MOST_PROBABILITY).sum()),
         flags_turned=int(np.not_equal(*flags).sum()),
     )

@@ -90,7 +90,8 @@ class Scorer:
         return self.members.logits(squares, views=self.views)
 
     def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
-        """(B, K, C) calibrated probabilities of the members, a class each. Raises ScoreError."""
+        """(B, K, C) calibrated probabilities of the members, a class each, where their training set
+        is: a bundle that was moved moves their mean. Raises ScoreError."""
         return self.calibrate(self.member_logits(squares))
 
     def member_answers(self, squares: Pixels) -> MemberAnswers:
@@ -105,7 +106,7 @@ class Scorer:
         return MemberAnswers(self.calibrate(logits), novelty)
 
     def calibrate(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(B, K, C) probabilities of the members' logits, (B, K, outputs).
+        """(B, K, C) probabilities of the members' logits, (B, K, outputs), not moved.
 
         Raises ScoreError when one is not finite.
         """
@@ -194,7 +195,8 @@ class Scorer:
         novelty: float | None = None,
         unscorable: str | None = None,
     ) -> Prediction:
-        """The Prediction that the members' probabilities, (K, C), amount to.
+        """The Prediction that the members' probabilities, (K, C), amount to: their mean,
+        moved where the bundle is.
 
         `novelty` is the picture's own, where the bundle has such a score. `square` is what they
         were given, for its quality; `warnings` are its decoder's, of which strong compression is
@@ -212,23 +214,24 @@ class Scorer:
         unscorable = unscorable or (quality.unscorable if quality else None)
         # The mean of probabilities, not of logits: each member is calibrated by itself.
         mean = by_member.mean(axis=0)
-        likeliest = int(mean.argmax())
+        served = bundle.served(mean)
+        likeliest = int(served.argmax())
         columns = bundle.melanoma_columns
-        shown = by_member[:, columns or [likeliest]].sum(axis=1)
-        melanoma = float(shown.mean()) if columns else None
+        shown = bundle.served(by_member)[:, columns or [likeliest]].sum(axis=1)
+        melanoma = float(served[columns].sum()) if columns else None
         points = [
             JudgedPoint(**vars(point), flagged=melanoma is not None and melanoma >= point.value)
             for point in bundle.points
         ]
         flags = self._point
-        shares = dict(zip(bundle.classes, mean.tolist(), strict=True))
+        shares = dict(zip(bundle.classes, served.tolist(), strict=True))
         flagged = melanoma >= flags.value if flags and melanoma is not None else None
         other = self._other_cancer(mean)
-        possible = possible_classes(bundle, shares)
+        possible = possible_classes(bundle, mean, shares)
         return Prediction(
             melanoma_probability=melanoma,
             prediction=bundle.classes[likeliest],
-            probability=float(mean[likeliest]),
+            probability=float(served[likeliest]),
             by_class=shares,
             by_fold=shown.tolist(),
             threshold=flags,
@@ -242,7 +245,7 @@ class Scorer:
             quality=quality,
             novelty=new,
             calibrated=bundle.is_calibrated,
-            prevalence=bundle.calibration.prevalence,
+            prevalence=bundle.prevalence,
             warnings=[*warnings, *self._own_warnings()],
             model=self.info(),
         )
@@ -255,7 +258,7 @@ class Scorer:
         return OtherCancerShare(**vars(rule), probability_if_no_melanoma=float(share))
 
     def _frequency(self, melanoma: float | None) -> Frequency | None:
-        prevalence = self.bundle.calibration.prevalence
+        prevalence = self.bundle.prevalence
         if melanoma is None or prevalence is None:
             return None
         return natural_frequency(melanoma, prevalence, self.bundle)

@@ -59,6 +59,7 @@ def attach_bfloat16(
         melanoma=bundle.melanoma_columns,
         threshold=bundle.threshold.value if bundle.threshold else None,
         backend=scorer.members.backend,
+        served=bundle.served,
     )
     watch.say(f"bfloat16: {describe_rounding(rounding)}")
     return reseal(bundle, bundle.report.model_copy(update={"bfloat16": rounding})).report

@@ -99,7 +99,7 @@ def test_b3_the_prior_is_corrected_and_the_ensemble_is_a_mean_of_probabilities(
     ]
     assert found.by_fold == pytest.approx(each)
     assert found.melanoma_probability == pytest.approx(np.mean(each))
-    assert scorer.bundle.calibration.prevalence == pytest.approx(
+    assert scorer.bundle.prevalence == pytest.approx(
         np.mean([row == 1 for row in trained.table.frame["target"]])
     )
 

@@ -59,7 +59,7 @@ def test_the_report_that_is_printed_is_the_one_that_is_sealed_for_the_place_that
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert json.loads(done.out) == report
     bundle = load_bundle(tmp_path / "run")
-    assert bundle.calibration.prevalence == 0.02
+    assert bundle.prevalence == 0.02
     assert bundle.report.metrics["auroc"].value == report["metrics"]["auroc"]["value"]
     assert "wrote report.html, report.json and the scores in run" in done.err
 

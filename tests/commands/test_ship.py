@@ -39,7 +39,7 @@ def test_notes_prevalence_and_names_go_along_as_they_were_asked_for(
     assert done.code == 0, done.err
     assert done.out == ""
     copy = load_bundle(tmp_path / "copy")
-    assert copy.calibration.prevalence == 0.01
+    assert copy.prevalence == 0.01
     assert (copy.license or "").strip() == "Mine."
     assert (tmp_path / "copy/NOTE.md").read_text() == "Take care.\n"
     assert not (tmp_path / "copy/training_images.csv").exists()

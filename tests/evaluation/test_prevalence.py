@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.calibration import Calibration
-from melanoma.evaluation.prevalence import predictive_values, retarget, retarget_calibration
+from melanoma.evaluation.prevalence import (
+    Move,
+    move_between,
+    predictive_values,
+    rescale,
+    retarget,
+)
 
 PROBABILITY = np.array([0.001, 0.02, 0.3, 0.5, 0.9, 0.9999])
 
@@ -47,24 +52,42 @@ def test_probabilities_of_one_place_are_calibrated_in_another() -> None:
     assert there.mean() == pytest.approx(0.02, abs=0.001)
 
 
+def _among_five() -> np.ndarray:
+    logits = np.random.default_rng(0).normal(size=(40, 3, 5)) * 3
+    return np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+
+
 def test_melanoma_among_many_classes_moves_as_it_does_alone() -> None:
-    logits = np.random.default_rng(0).normal(size=(50, 5))
-    here = Calibration(1.0, (0.3, 0.0, 0.1, 0.0, 0.0), 0.11, (0.3, 0.1, 0.3, 0.01, 0.29))
-    there = retarget_calibration(here, [1, 3], wanted=0.02)
-    classes, moved = (made.probabilities(logits) for made in (here, there))
-    alone = retarget(classes[:, [1, 3]].sum(axis=1), trained=0.11, wanted=0.02)
-    assert moved[:, [1, 3]].sum(axis=1) == pytest.approx(alone)
-    assert moved[:, 0] / moved[:, 2] == pytest.approx(classes[:, 0] / classes[:, 2])
-    assert moved[:, 1] / moved[:, 3] == pytest.approx(classes[:, 1] / classes[:, 3])
+    classes, move = _among_five(), Move(0.7, -1.3, 0.02)
+    moved = move.shares(classes, [1, 3])
+    assert moved.sum(axis=-1) == pytest.approx(np.ones((40, 3)))
+    alone = move.of(classes[..., [1, 3]].sum(axis=-1))
+    assert moved[..., [1, 3]].sum(axis=-1) == pytest.approx(alone)
+    assert moved[..., 0] / moved[..., 2] == pytest.approx(classes[..., 0] / classes[..., 2])
+    assert moved[..., 1] / moved[..., 3] == pytest.approx(classes[..., 1] / classes[..., 3])
 
 
-def test_the_calibration_of_one_logit_moves_as_its_probabilities_do() -> None:
-    logits = np.random.default_rng(0).normal(size=(50, 1))
-    here = Calibration(1.2, -0.4, 0.2, (0.8, 0.2))
-    there = retarget_calibration(here, [1], wanted=0.02)
-    probability, moved = (made.probabilities(logits)[:, 1] for made in (here, there))
-    assert moved == pytest.approx(retarget(probability, trained=0.2, wanted=0.02))
-    assert there.class_prevalence == pytest.approx((0.98, 0.02))
+def test_what_is_all_but_certain_moves_too() -> None:
+    """A melanoma of probability 1 - 1e-20 rounds to 1, and of 1e-400 to 0: neither is NaN."""
+    classes = np.array([[1e-20, 1.0], [1.0, 0.0]])
+    moved = Move(1.0, -30.0, 0.02).shares(classes, [1])
+    assert moved[0, 0] == pytest.approx(1e-20 * np.exp(30), rel=1e-6)
+    assert moved[1].tolist() == [1.0, 0.0]
+
+
+def test_two_moves_are_one() -> None:
+    first, second = Move(0.5, -1.0, 0.3), Move(2.0, 0.25, 0.05)
+    both = first.then(second)
+    assert both.of(PROBABILITY) == pytest.approx(second.of(first.of(PROBABILITY)))
+    assert both.prevalence == 0.05
+    back = move_between(0.2, 0.02).then(move_between(0.02, 0.2))
+    assert back.of(PROBABILITY) == pytest.approx(PROBABILITY)
+
+
+def test_the_shares_of_classes_follow_melanomas() -> None:
+    found = rescale(np.array([0.3, 0.1, 0.3, 0.01, 0.29]), [1, 3], 0.02)
+    assert found[[1, 3]] == pytest.approx([0.02 * 10 / 11, 0.02 / 11])
+    assert found[[0, 2, 4]] == pytest.approx(0.98 * np.array([30, 30, 29]) / 89)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])

@@ -31,7 +31,7 @@ def _answers(scorer: Scorer, count: int = 60) -> list[Prediction]:
 def test_probabilities_and_thresholds_move_and_flags_and_sets_stay(
     shipped: Scorer, wanted: float
 ) -> None:
-    trained = shipped.bundle.calibration.prevalence
+    trained = shipped.bundle.prevalence
     shift = logit(wanted) - logit(trained)
     for before in _answers(shipped):
         after = shipped.at_prevalence(before, wanted)
@@ -46,7 +46,7 @@ def test_probabilities_and_thresholds_move_and_flags_and_sets_stay(
         assert before.verdict is not None and after.verdict is not None
         assert after.verdict.code == before.verdict.code
         assert before.set is not None and after.set is not None
-        assert set(after.set.classes) == set(before.set.classes)
+        assert {*after.set.classes} == {*before.set.classes, after.prediction}
         assert after.prevalence == wanted
         assert after.frequency is not None
         assert f"where {share_of(wanted)} are" in after.frequency.text
@@ -95,7 +95,7 @@ def test_a_bundle_without_melanoma_has_no_prevalence_to_move(shipped: Scorer) ->
 def test_a_probability_is_said_in_whole_lesions_within_what_was_found(
     shipped: Scorer, probability: float, of: int, said: str
 ) -> None:
-    prevalence = shipped.bundle.calibration.prevalence or 0.0
+    prevalence = shipped.bundle.prevalence or 0.0
     found = natural_frequency(probability, prevalence, shipped.bundle)
     assert found.low is not None and found.high is not None
     assert found.of == of
@@ -114,7 +114,7 @@ def test_ends_that_are_whole_are_not_rounded_outwards(shipped: Scorer) -> None:
     for low, high in ((0.05, 0.07), (0.29, 0.31)):
         near = NearScores(start=0.0, groups=100, share=low, low=low, high=high)
         bundle = replace(shipped.bundle, near_scores=(near,))
-        found = natural_frequency(low + 0.01, bundle.calibration.prevalence or 0.0, bundle)
+        found = natural_frequency(low + 0.01, bundle.prevalence or 0.0, bundle)
         assert (found.low, found.high) == (round(100 * low), round(100 * high))
 
 

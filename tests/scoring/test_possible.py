@@ -30,7 +30,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 
 
 def classes_of(bundle: Bundle, *shares: float) -> list[str]:
-    found = possible_classes(bundle, dict(zip(CLASSES, shares, strict=True)))
+    found = possible_classes(bundle, np.array(shares), dict(zip(CLASSES, shares, strict=True)))
     assert found is not None and found.level == 0.9
     return found.classes
 
@@ -44,38 +44,21 @@ def test_a_class_belongs_where_it_reaches_its_own_threshold_likeliest_first(bund
 
 def test_names_go_with_the_bundle_s_order_and_not_with_the_answer_s(bundle: Bundle) -> None:
     shares = {"wart": 0.02, "melanoma": 0.11, "nevus": 0.87, "bcc": 0.0}
-    found = possible_classes(bundle, shares)
+    found = possible_classes(bundle, np.array([shares[name] for name in CLASSES]), shares)
     assert found == PossibleClasses(0.9, ["nevus", "melanoma"])
 
 
-def test_a_set_is_of_the_shares_that_its_rule_refers_to(bundle: Bundle) -> None:
-    """A probability where a class is rare counts as what it would be where the rule was made."""
-    rare = (0.625, 0.3, 0.05, 0.025)
-    moved = replace(bundle, calibration=replace(bundle.calibration, class_prevalence=rare))
-    shares = (0.66, 0.3, 0.03, 0.01)
-    there = [share / own for share, own in zip(shares, rare, strict=True)]
-    there = [share / sum(there) for share in there]
-    expected = [
-        name
-        for name, share, least in zip(CLASSES, there, (0.5, 0.2, 0.1, 0.3), strict=True)
-        if share >= least or name == "nevus"
-    ]
-    assert classes_of(moved, *shares) == expected == ["nevus", "bcc", "melanoma"]
-    assert classes_of(bundle, *shares) == ["nevus", "bcc"]
-
-
-def test_the_likeliest_class_as_it_is_served_belongs_to_the_set(bundle: Bundle) -> None:
-    """Where it is common: in shares alike it would be far below its own threshold."""
-    common = (0.85, 0.05, 0.05, 0.05)
-    moved = replace(bundle, calibration=replace(bundle.calibration, class_prevalence=common))
-    shares = (0.6, 0.3, 0.06, 0.04)
-    assert moved.sets is not None
-    assert not moved.sets.of(np.array(shares), common)[0]
-    assert classes_of(moved, *shares) == ["nevus", "bcc", "melanoma"]
+def test_a_moved_answer_keeps_its_set_and_its_own_likeliest_leads(bundle: Bundle) -> None:
+    mean = np.array([0.28, 0.33, 0.28, 0.11])
+    moved = {"nevus": 0.6, "bcc": 0.3, "melanoma": 0.06, "wart": 0.04}
+    found = possible_classes(bundle, mean, moved)
+    assert found is not None and found.classes == ["nevus", "bcc", "melanoma"]
+    # The nevus is in the set as the likeliest of the answer alone.
+    assert not bundle.sets.of(mean)[0]
 
 
 def test_a_bundle_from_before_there_were_sets_has_none(bundle: Bundle) -> None:
-    assert possible_classes(replace(bundle, sets=None), dict.fromkeys(CLASSES, 0.25)) is None
+    assert possible_classes(replace(bundle, sets=None), np.full(4, 0.25), {}) is None
     assert doubt(bundle, None) is None
 
 

@@ -22,7 +22,7 @@ from melanoma.evaluation.metrics.ranking import (
     threshold_at_sensitivity,
     threshold_at_specificity,
 )
-from melanoma.evaluation.prevalence import predictive_values, retarget
+from melanoma.evaluation.prevalence import Move, predictive_values
 from melanoma.evaluation.report.schema import OperatingPointElsewhere
 from melanoma.evaluation.report.schema_points import (
     OperatingPoint,
@@ -133,9 +133,9 @@ def describe_thresholds(
 
 
 def describe_elsewhere(
-    points: Sequence[OperatingPoint], *, trained: float, prevalence: float
+    points: Sequence[OperatingPoint], move: Move
 ) -> tuple[OperatingPointElsewhere, ...]:
-    """The same images flagged, where melanoma is as common as `prevalence`.
+    """The same images flagged, where their probabilities are moved.
 
     Predictive values follow by Bayes from sensitivity and specificity.
     """
@@ -144,8 +144,8 @@ def describe_elsewhere(
         caught, spared = point.sensitivity.value, point.specificity.value
         if caught is None or spared is None:
             raise DataError(f"{point.at} is undefined: there are no melanomas, or nothing else")
-        there = predictive_values(caught, spared, prevalence=prevalence)
-        value = retarget(np.array([point.value]), trained=trained, wanted=prevalence)
+        there = predictive_values(caught, spared, prevalence=move.prevalence)
+        value = move.of(np.array([point.value]))
         elsewhere.append(
             OperatingPointElsewhere(
                 at=point.at,

@@ -14,10 +14,9 @@ random by default, and neither weighs images by lesion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
 
 from melanoma.evaluation.calibration import crossfit_parts
 from melanoma.evaluation.measure.operating_points import Threshold
@@ -35,34 +34,23 @@ class SetRule:
     """A class belongs to the set where its probability reaches its own of `thresholds`.
 
     `level` is the share of lesions of every class whose set holds it. `priors` are the classes'
-    shares that the thresholds refer to: probabilities of another prevalence are moved there first,
-    so that a set is the same whatever the prevalence.
+    shares that the thresholds refer to: an answer is moved to another prevalence after its set was
+    made, so that a set is the same whatever the prevalence.
     """
 
     level: float
     thresholds: tuple[float, ...]
     priors: tuple[float, ...]
 
-    def of(self, by_class: Floats, priors: Sequence[float]) -> Flags:
-        """(..., C) whether a class belongs to the set of these probabilities, (..., C), that refer
-        to `priors`. The likeliest class does whatever its threshold: no set is empty, and none
-        rules out what comes first."""
-        moved = _move(by_class, priors, self.priors)
-        # A threshold is some image's own score, which moving there and back rounds.
-        inside: Flags = moved >= np.asarray(self.thresholds) * (1 - 1e-9)
-        likeliest = moved.argmax(axis=-1, keepdims=True) == np.arange(moved.shape[-1])
+    def of(self, by_class: Floats) -> Flags:
+        """(..., C) whether a class belongs to the set of these calibrated probabilities, (..., C),
+        not moved. The likeliest class does whatever its threshold: no set is empty, and none rules
+        out what comes first."""
+        # A threshold is some image's own score, which writing and reading may round.
+        inside: Flags = by_class >= np.asarray(self.thresholds) * (1 - 1e-9)
+        likeliest = by_class.argmax(axis=-1, keepdims=True) == np.arange(by_class.shape[-1])
         filled: Flags = inside | likeliest
         return filled
-
-
-def recalibrate_sets(
-    rule: SetRule, *, slope: float, intercept: float, prevalence: float
-) -> SetRule:
-    """The same sets of two classes by p -> sigmoid(slope * logit(p) + intercept)."""
-    other, melanoma = rule.thresholds
-    ends = expit(slope * logit(np.array([1 - other, melanoma])) + intercept)
-    moved = (float(1 - ends[0]), float(ends[1]))
-    return replace(rule, thresholds=moved, priors=(1 - prevalence, prevalence))
 
 
 def fit_sets(images: ScoredImages, level: float, rows: Flags | None = None) -> SetRule:
@@ -83,7 +71,7 @@ def crossfit_sets(images: ScoredImages, level: float) -> Flags:
     inside = np.zeros(images.by_class.shape, bool)
     for part in np.unique(parts):
         own = parts == part
-        inside[own] = fit_sets(images, level, ~own).of(images.crossfit[own], images.priors)
+        inside[own] = fit_sets(images, level, ~own).of(images.crossfit[own])
     return inside
 
 
@@ -172,17 +160,6 @@ def _threshold(scores: Floats, groups: Integers, level: float) -> float:
     reached = np.cumsum(1 / times[numbers][order])
     first = int(np.searchsorted(reached, level * (len(times) + 1) - 1e-9))
     return float(scores[order][first]) if first < len(scores) else 0.0
-
-
-def _move(by_class: Floats, priors: Sequence[float], shares: Sequence[float]) -> Floats:
-    """Probabilities that refer to `priors` as they are where the classes are as common as `shares`
-    (Saerens, Latinne & Decaestecker 2002)."""
-    if tuple(priors) == tuple(shares):
-        return by_class
-    here, there = np.asarray(priors), np.asarray(shares)
-    odds = by_class * np.divide(there, here, out=np.zeros_like(there), where=here > 0)
-    moved: Floats = odds / odds.sum(axis=-1, keepdims=True)
-    return moved
 
 
 def _unsure(

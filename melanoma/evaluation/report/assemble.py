@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melanoma.errors import RecipeError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
@@ -30,6 +29,7 @@ from melanoma.evaluation.report.schema_parts import (
 )
 from melanoma.evaluation.report.schema_points import PredictionSets
 from melanoma.evaluation.report.schema_sources import SourceLine
+from melanoma.evaluation.report.served_move import move_to
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.report.warnings import find_caveats
 from melanoma.evaluation.scored_images import ScoredImages
@@ -149,10 +149,7 @@ def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
     Nothing is measured again. Raises RecipeError where no class is melanoma, or the share is not
     between 0 and 1.
     """
-    trained = content.data.prevalence
-    if trained is None:
-        raise RecipeError("--prevalence: the recipe names no melanoma class")
-    points = describe_elsewhere(content.thresholds, trained=trained, prevalence=prevalence)
+    points = describe_elsewhere(content.thresholds, move_to(content, prevalence))
     retargeted = Retargeted(prevalence=prevalence, thresholds=points)
     return with_words(content.model_copy(update={"retargeted": retargeted, "bfloat16": None}))
 

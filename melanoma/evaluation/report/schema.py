@@ -67,9 +67,8 @@ class OperatingPointElsewhere(Part):
 
 
 class Recalibrated(Part):
-    """The bundle's probabilities, moved by sigmoid(slope * log-odds + intercept) of an external
-    set's fit: asked for, never silent. The thresholds move with them. Of several classes these are
-    melanoma's log-odds, and the slope is 1."""
+    """The bundle's probabilities of melanoma, moved by sigmoid(slope * log-odds + intercept) of an
+    external set's fit: asked for, never silent. The thresholds move with them."""
 
     external: str
     slope: float

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
-from melanoma.data.images import DECODER_VERSION
 from melanoma.data.symmetries import require_view_order
 from melanoma.errors import RecipeError, WeightsError
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import SetRule
+from melanoma.evaluation.prevalence import Move, rescale
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
 from melanoma.evaluation.report.schema_quality import QualityLimits
 from melanoma.evaluation.score_spread import require_slope
-from melanoma.recipe.differences import differences
-from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Head, ImageType, Risk
 from melanoma.scoring.bundle.context import served_context
@@ -44,13 +43,14 @@ from melanoma.scoring.bundle.operating import (
 )
 from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST, finish_sealing
+from melanoma.scoring.bundle.statement import FORMAT, require_agreement
 from melanoma.scoring.novelty import Novelty
 from melanoma.storage import digest_of, read_file, sha256_of
+from melanoma.types import Floats
 
 if TYPE_CHECKING:
     from melanoma.data.transforms import Normalize
 
-FORMAT = "melanoma-bundle/2"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.shipped_copy puts it there, by --note
 
@@ -84,6 +84,8 @@ class Bundle:
     `novelty` scores how unlike the training's photographs a picture is; None
     of a bundle that was sealed without.
     `context` is the stack of a patient's other lesions, None where none was shown to help.
+    `move` brings the members' mean to another prevalence, or to a fit on another set; the
+    thresholds, the curve and what lesions of about a score were are moved already.
     """
 
     folder: Path
@@ -120,11 +122,30 @@ class Bundle:
     image_type: ImageType = "any"
     novelty: Novelty | None = None
     context: ContextStack | None = None
+    move: Move | None = None
 
     @property
     def melanoma_columns(self) -> list[int]:
         """The numbers of the classes that count as melanoma."""
         return [self.classes.index(name) for name in self.melanoma]
+
+    @property
+    def prevalence(self) -> float | None:
+        """The share of melanomas that an answer's probabilities refer to; None without melanoma."""
+        return self.move.prevalence if self.move else self.calibration.prevalence
+
+    @property
+    def class_prevalence(self) -> tuple[float, ...]:
+        """The same of every class."""
+        shares = self.calibration.class_prevalence
+        if self.move is None:
+            return shares
+        moved = rescale(np.array(shares), self.melanoma_columns, self.move.prevalence)
+        return tuple(moved.tolist())
+
+    def served(self, by_class: Floats) -> Floats:
+        """(..., C) calibrated probabilities as an answer has them: moved, where the bundle is."""
+        return self.move.shares(by_class, self.melanoma_columns) if self.move else by_class
 
     @property
     def threshold(self) -> Threshold | None:
@@ -141,40 +162,6 @@ class Bundle:
         """The operating points as an answer has them."""
         reached = {one.at: (one.sensitivity, one.specificity) for one in self.intervals}
         return [ServedPoint(p.value, p.at, *reached.get(p.at, ())) for p in self.thresholds]
-
-
-def make_statement(recipe: Recipe, report: ReportContent) -> dict[str, Any]:
-    """What the manifest repeats of recipe.yaml and report.json, as JSON has it."""
-    context = served_context(report)
-    elsewhere = [r.model_dump(mode="json", exclude_none=True) for r in report.external_results]
-    statement = {
-        "format": FORMAT,
-        "name": recipe.name,
-        "version": recipe.version,
-        "backbone": recipe.model.backbone,
-        # Left out where there is none: bundles from before there was one stay as they are.
-        **({"head": recipe.model.head.model_dump()} if recipe.model.head else {}),
-        **({"seeds": len(recipe.seeds)} if recipe.seeds else {}),
-        "classes": recipe.classes,
-        "melanoma": recipe.melanoma,
-        **({"risk": recipe.risk} if recipe.risk else {}),
-        **({"image_type": recipe.image_type} if recipe.image_type != "any" else {}),
-        "outputs": recipe.outputs,
-        "preprocessing": {
-            "size": recipe.image.size,
-            "fit": recipe.image.fit,
-            "normalize": recipe.image.model_dump(mode="json")["normalize"],
-            "views": recipe.evaluation.views,
-        },
-        "folds_expected": report.folds_expected,
-        **served_numbers(report, recipe).to_json(),
-        "threshold_intervals": [asdict(one) for one in sealed_intervals(report)],
-        **({"external": elsewhere} if elsewhere else {}),
-        **({"quality": report.quality.limits.model_dump()} if report.quality else {}),
-        **({"context": context.model_dump(mode="json")} if context else {}),
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(statement))
-    return plain
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -201,34 +188,11 @@ def load_bundle(folder: Path) -> Bundle:
         order, views = manifest.get("view_order", 1), manifest["preprocessing"]["views"]
         require_view_order(order, views, str(folder))
         report = ReportContent.model_validate_json((folder / "report.json").read_bytes())
-        recipe = _require_agreement(folder, manifest, report)
+        recipe = require_agreement(folder, manifest, report)
         require_slope(manifest["calibration"]["slope"], what=str(path))
         return make_bundle(folder, manifest, recipe, report)
     except (*_UNREADABLE, RecipeError, yaml.YAMLError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-
-
-def _require_agreement(folder: Path, manifest: dict[str, Any], report: ReportContent) -> Recipe:
-    """The recipe. Cross-checks the manifest against recipe.yaml and report.json, which it holds
-    digests of and which repeat its numbers."""
-    path = folder / MANIFEST
-    recipe = make_recipe(yaml.safe_load((folder / "recipe.yaml").read_text()))
-    stated = make_statement(recipe, report)
-    if "threshold_intervals" not in manifest:  # sealed before they stood there
-        del stated["threshold_intervals"]
-    found = differences({key: manifest[key] for key in stated}, stated)
-    shifts = {str(m["fold"]): m["prior_shift"] for m in manifest["members"]}
-    stated_shifts = report.calibration.model_dump(mode="json")["prior_shift"]
-    found += differences(shifts, stated_shifts, "prior_shift.")
-    own = {"members", "decoder", "view_order", "sha256"}
-    found += sorted(manifest.keys() - stated.keys() - own)
-    if (manifest.get("decoder") or 1) > DECODER_VERSION:
-        found.append(f"decoder {manifest['decoder']} is newer than {DECODER_VERSION}")
-    if found:
-        raise WeightsError(
-            f"{path} is damaged: it differs from recipe.yaml and report.json ({'; '.join(found)})"
-        )
-    return recipe
 
 
 def make_bundle(
@@ -276,7 +240,7 @@ def make_bundle(
         else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in sealed else None,
         phantoms=recipe.data.phantoms,
-        **vars(served_numbers(report, recipe)),
+        **vars(served_numbers(report)),
     )
 
 

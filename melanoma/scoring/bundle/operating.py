@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError
-from melanoma.evaluation.prevalence import retarget
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
-from melanoma.types import Floats
+from melanoma.evaluation.report.served_move import served_move
 
 ASKED = "asked for"
 
@@ -72,31 +70,25 @@ def sealed_intervals(report: ReportContent) -> tuple[SealedInterval, ...]:
 def served_curve(report: ReportContent) -> OperatingCurve | None:
     """The report's operating curve at the probabilities that the bundle serves; None of a bundle
     from before there was one."""
-    curve = report.operating_curve
-    if curve is None:
-        return None
-    moved: Floats = np.array(curve.thresholds)
-    if report.retargeted and report.data.prevalence is not None:
-        prevalence = report.retargeted.prevalence
-        moved = retarget(moved, trained=report.data.prevalence, wanted=prevalence)
-    if report.recalibrated:
-        fit = report.recalibrated
-        moved = expit(fit.slope * logit(moved) + fit.intercept)
+    curve, move = report.operating_curve, served_move(report)
+    if curve is None or move is None:
+        return curve
+    moved = move.of(np.array(curve.thresholds))
     return curve.model_copy(update={"thresholds": tuple(moved.tolist())})
 
 
 def served_near_scores(report: ReportContent) -> tuple[NearScores, ...]:
     """The report's bins of about the same score, at the probabilities that the bundle serves; none
     of a bundle from before there were, or one that was recalibrated on another set."""
-    trained, moved = report.data.prevalence, report.retargeted
+    trained, move = report.data.prevalence, served_move(report)
     if report.recalibrated or trained is None or not 0 < trained < 1:
         return ()
-    if moved is None:
+    if move is None:
         return report.near_scores
     served = []
     for line in report.near_scores:
         values = np.array([line.start, line.share, line.low, line.high])
-        there = retarget(values, trained=trained, wanted=moved.prevalence).tolist()
+        there = move.of(values).tolist()
         ends = dict(zip(("start", "share", "low", "high"), there, strict=True))
         served.append(line.model_copy(update=ends))
     return tuple(served)

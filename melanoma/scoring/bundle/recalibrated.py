@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
@@ -13,9 +14,10 @@ from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.schema import External, Recalibrated
 from melanoma.evaluation.score_spread import require_slope
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.staging import MANIFEST
+from melanoma.scoring.bundle.statement import restated
 from melanoma.storage import copy_file, sha256_of, write_json, write_text
 
 
@@ -42,14 +44,12 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         raise RecipeError(
             "--recalibrate: it needs a class that is melanoma, and several images of both kinds"
         )
-    require_slope(fit["slope"] * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
-    recalibrated = Recalibrated(
-        external=external.recipe,
-        slope=fit["slope"],
-        intercept=fit["intercept"],
-        prevalence=fit["prevalence"],
-    )
-    update = {"recalibrated": recalibrated, "bfloat16": None}
+    move = Move(fit["slope"], fit["intercept"], fit["prevalence"])
+    if bundle.move is not None:  # the fit is of its answers, which are moved already
+        move = bundle.move.then(move)
+    require_slope(move.slope * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
+    recalibrated = Recalibrated(external=external.recipe, **vars(move))
+    update = {"recalibrated": recalibrated, "retargeted": None, "bfloat16": None}
     report = with_words(bundle.report.model_copy(update=update))
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     with new_folder(folder) as stage:
@@ -60,6 +60,6 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         write_text(stage / "MODEL_CARD.md", render_card(report, recipe))
         save_figures(report, stage / "figures")
         digests = {file: sha256_of(stage / file) for file in manifest["sha256"]}
-        stated = make_statement(recipe, report)
-        write_json(stage / MANIFEST, {**manifest, **stated, "sha256": digests})
+        sealed = restated({**manifest, "sha256": digests}, recipe, report)
+        write_json(stage / MANIFEST, sealed)
     return load_bundle(folder)

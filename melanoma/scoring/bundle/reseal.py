@@ -7,8 +7,9 @@ import json
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_statement
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.staging import MANIFEST, commit, staging
+from melanoma.scoring.bundle.statement import restated
 from melanoma.storage import sha256_of, write_json, write_text
 from melanoma.training.run.run_folder import hold, read_recipe
 
@@ -26,6 +27,5 @@ def reseal(bundle: Bundle, report: ReportContent) -> Bundle:
             name: sha256_of(stage / name if (stage / name).is_file() else folder / name)
             for name in manifest["sha256"]
         }
-        sealed = {**manifest, **make_statement(recipe, report), "sha256": digests}
-        commit(folder, stage, sealed)
+        commit(folder, stage, restated({**manifest, "sha256": digests}, recipe, report))
     return load_bundle(folder)

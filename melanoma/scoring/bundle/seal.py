@@ -9,16 +9,12 @@ from typing import Any
 from melanoma.data.symmetries import VIEW_ORDER
 from melanoma.evaluation.report.build import Report
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import (
-    Bundle,
-    load_bundle,
-    make_bundle,
-    make_statement,
-)
+from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_bundle
 from melanoma.scoring.bundle.golden import golden_score
 from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.bundle.novelty_file import NOVELTY, save_novelty
 from melanoma.scoring.bundle.staging import commit
+from melanoma.scoring.bundle.statement import make_statement
 from melanoma.scoring.novelty import Novelty
 from melanoma.storage import sha256_of, write_json, write_text, writing
 from melanoma.training.run.run_folder import MODEL, FoldRun

@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from safetensors.torch import save as serialize
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.name_digests import training_name_digest
-from melanoma.errors import RecipeError, StorageError
+from melanoma.errors import StorageError
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import retarget_report
@@ -35,8 +34,8 @@ from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.seal import add_golden
-from melanoma.scoring.bundle.served_numbers import served_numbers
 from melanoma.scoring.bundle.staging import MANIFEST
+from melanoma.scoring.bundle.statement import restated
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import copy_file, sha256_of, write_bytes, write_json, write_text
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
@@ -76,7 +75,7 @@ def ship_bundle(
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
         raise StorageError(f"{', '.join(absent)}: no such file to go along")
-    report = bundle.report if prevalence is None else _retarget(bundle, prevalence)
+    report = bundle.report if prevalence is None else retarget_report(bundle.report, prevalence)
     report = without_names(report)
     if not names:
         report = report.model_copy(update={"largest_errors": ()})
@@ -104,7 +103,8 @@ def _fill(
     if (portable := recipe.without_places()) != recipe:
         write_text(stage / "recipe.yaml", portable.to_yaml())
     if report != bundle.report:
-        manifest |= _write_report(report, portable, stage)
+        _write_report(report, portable, stage)
+        manifest = restated(manifest, portable, report)
     files = [source.name for source in copied]
     if names and (listed := _training_images(bundle.folder)):
         write_text(stage / TRAINING_IMAGES, listed)
@@ -119,17 +119,8 @@ def _fill(
     write_json(stage / MANIFEST, manifest)
 
 
-def _retarget(bundle: Bundle, prevalence: float) -> ReportContent:
-    if bundle.report.recalibrated:
-        raise RecipeError(
-            "--prevalence: this bundle was recalibrated on a set of its own; its answers are moved "
-            "one by one (predict --prevalence, or prevalence in a request)"
-        )
-    return retarget_report(bundle.report, prevalence)
-
-
-def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Write the report's files; returns what the manifest repeats of them."""
+def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> None:
+    """Write the report's files."""
     write_json(folder / "report.json", report.model_dump(mode="json"))
     for name, text in (
         ("report.html", render_html(report)),
@@ -137,7 +128,6 @@ def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> dict[s
     ):
         if (folder / name).is_file():
             write_text(folder / name, text)
-    return served_numbers(report, recipe).to_json()
 
 
 def _training_images(folder: Path) -> str | None:

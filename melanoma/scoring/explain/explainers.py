@@ -181,9 +181,8 @@ def explain_lime(
     for batch in _hidden(square, segments, switches[1:], step=_batch_size(scorer)):
         probabilities.append(hidden_by.member_probabilities(batch))
     by_member = np.concatenate(probabilities)
-    mean = by_member.mean(axis=1)
-    likeliest = int(score.mean(axis=1)[0].argmax())
-    name, columns = _find_columns(scorer.bundle, target, default=likeliest)
+    mean, shown = (scorer.bundle.served(each.mean(axis=1)) for each in (by_member, score))
+    name, columns = _find_columns(scorer.bundle, target, default=int(shown[0].argmax()))
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
@@ -215,7 +214,8 @@ def explain_gradcam(
     _find_columns(bundle, target, default=0)
     squares = (scorer.square(pixels) if square is None else square)[None]
     (by_member,), new = scorer.member_answers(squares)
-    name, columns = _find_columns(bundle, target, default=int(by_member.mean(axis=0).argmax()))
+    likeliest = int(bundle.served(by_member.mean(axis=0)).argmax())
+    name, columns = _find_columns(bundle, target, default=likeliest)
     if bundle.outputs > 1:
         evidence = Evidence(tuple(columns))
     else:

@@ -50,13 +50,13 @@ def write_folder(
     write_bytes(stage / EXAMPLE, image.getvalue())
     scorer = Scorer(bundle, views=views)
     square = scorer.square(decode_image(image.getvalue()).pixels)
-    example = scorer.member_probabilities(square[None])[0]
+    example = scorer.answer(scorer.member_probabilities(square[None])[0])
     described = {
         **describe(bundle, views=views),
         "runtime": runtime,
         "file": file,
         "largest_difference": largest,
-        "example": {"file": EXAMPLE, "probabilities": example.mean(axis=0).tolist()},
+        "example": {"file": EXAMPLE, "probabilities": [*example.by_class.values()]},
     }
     write_json(stage / "model.json", described)
     pictures = PICTURES_ONLY.get(bundle.image_type, "of any kind")
@@ -98,7 +98,7 @@ def describe(bundle: Bundle, *, views: int) -> dict[str, Any]:
         "views": views,
         "views_evaluated": bundle.views,
         "calibrated": bundle.is_calibrated,
-        "prevalence": bundle.calibration.prevalence,
+        "prevalence": bundle.prevalence,
         "thresholds": [asdict(point) for point in bundle.points],
         "phantoms": bundle.phantoms,
         "disclaimer": DISCLAIMER,

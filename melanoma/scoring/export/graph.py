@@ -22,6 +22,7 @@ from melanoma.types import Floats
 
 INPUT = "squares"
 OUTPUTS = ("probabilities", "by_member")
+_LEAST = 1e-37  # of a probability whose logarithm is taken, in float32
 _CHECKED = 4  # squares that an export is compared on
 
 
@@ -34,6 +35,8 @@ class ProbabilityGraph(nn.Module):
         self._normalize, self._views, self._outputs = members.normalize, views, bundle.outputs
         slope, intercept = bundle.calibration.slope, np.asarray(bundle.calibration.intercept)
         self._slope, self._multiclass = slope, bool(intercept.ndim)
+        self._move, inside = bundle.move, np.isin(bundle.classes, bundle.melanoma)
+        self._inside = torch.from_numpy(inside)
         shifts = {member.fold: np.asarray(member.prior_shift) for member in bundle.members}
         # slope * (logit - shift) + intercept: what of it does not depend on the logit.
         self._constants = [
@@ -50,7 +53,18 @@ class ProbabilityGraph(nn.Module):
             for network, constant in zip(self.networks, self._constants, strict=True)
         ]
         by_member = torch.stack(member_probabilities, dim=1)
-        return by_member.mean(dim=1), by_member
+        return self._served(by_member.mean(dim=1)), self._served(by_member)
+
+    def _served(self, by_class: Tensor) -> Tensor:
+        """Bundle.served of (..., C)."""
+        if self._move is None:
+            return by_class
+        ours, rest = (
+            (by_class * part).sum(dim=-1, keepdim=True).clamp(min=_LEAST)
+            for part in (self._inside, ~self._inside)
+        )
+        odds = self._move.slope * (ours.log() - rest.log()) + self._move.intercept
+        return by_class * torch.where(self._inside, odds.sigmoid() / ours, (-odds).sigmoid() / rest)
 
     def _probabilities(self, logits: Tensor, constant: Tensor) -> Tensor:
         """(B, C) of one member's (views * B, outputs)."""
@@ -83,7 +97,7 @@ def require_equal(
 
     Raises MelanomaError where it is more than a probability may differ: the export is wrong.
     """
-    expected = Scorer(bundle, views=views).member_probabilities(squares)
+    expected = bundle.served(Scorer(bundle, views=views).member_probabilities(squares))
     largest = float(np.abs(probabilities - expected).max())
     if not largest <= TOLERANCE:
         raise MelanomaError(

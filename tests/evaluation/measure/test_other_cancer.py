@@ -18,7 +18,7 @@ from melanoma.evaluation.measure.other_cancer import (
     share_if_no_melanoma,
 )
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
-from melanoma.evaluation.prevalence import retarget_calibration
+from melanoma.evaluation.prevalence import move_between
 from melanoma.evaluation.scored_images import ScoredImages
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -114,8 +114,8 @@ def test_another_prevalence_of_melanoma_tells_of_the_same_images() -> None:
     logits, target = _logits()
     shares = tuple((np.bincount(target) / len(target)).tolist())
     here = Calibration(1.2, (0.1, -0.3, 0.2, 0.0), shares[1], shares)
-    there = retarget_calibration(here, [1], wanted=0.01)
-    both = [one.probabilities(logits) for one in (here, there)]
+    probabilities = here.probabilities(logits)
+    both = [probabilities, move_between(shares[1], 0.01).shares(probabilities, [1])]
     assert np.abs(both[0] - both[1]).max() > 0.1
     told = [share_if_no_melanoma(p, CLASSES, ("melanoma",), ("bcc", "keratosis")) for p in both]
     np.testing.assert_allclose(told[0], told[1], rtol=1e-12)

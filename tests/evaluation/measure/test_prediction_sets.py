@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit, logit, softmax
+from scipy.special import softmax
 
-from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.prediction_sets import (
     SetRule,
@@ -18,10 +17,8 @@ from melanoma.evaluation.measure.prediction_sets import (
     crossfit_sets,
     fit_sets,
     measure_sets,
-    recalibrate_sets,
     spans_risks,
 )
-from melanoma.evaluation.prevalence import retarget_calibration
 from melanoma.evaluation.scored_images import ScoredImages
 
 CLASSES = ("bcc", "melanoma", "nevus", "keratosis")
@@ -81,45 +78,19 @@ def test_many_images_of_one_lesion_count_as_one() -> None:
 
 def test_every_class_is_covered_at_the_level_in_new_images() -> None:
     rule, new = fit_sets(_drawn(), 0.9), _drawn(4000, seed=8)
-    inside = rule.of(new.by_class, new.priors)
+    inside = rule.of(new.by_class)
     covered = inside[np.arange(len(new)), new.target]
     for number in range(4):
         assert covered[new.target == number].mean() == pytest.approx(0.9, abs=0.06)
     assert 1 < inside.sum(axis=1).mean() < 3
 
 
-def test_a_set_is_the_same_at_every_prevalence() -> None:
-    logits = logit(np.clip(_drawn().by_class, 1e-9, 1 - 1e-9))
-    shares = _drawn().priors
-    here = Calibration(1.2, (0.1, -0.3, 0.2, 0.0), shares[1], shares)
-    there = retarget_calibration(here, [1], wanted=0.01)
-    rule = fit_sets(_images(_drawn().target, here.probabilities(logits)), 0.9)
-    sets = [rule.of(one.probabilities(logits), one.class_prevalence) for one in (here, there)]
-    assert np.array_equal(*sets)
-    naive = rule.of(there.probabilities(logits), here.class_prevalence)
-    assert not np.array_equal(sets[0], naive)
-
-
 def test_the_likeliest_class_is_in_every_set() -> None:
     rule = SetRule(0.5, (0.9, 0.25, 0.9, 0.9), (0.25, 0.25, 0.25, 0.25))
     scores = np.array([[0.1, 0.2, 0.4, 0.3], [0.0, 0.0, 0.02, 0.98], [0.0, 0.3, 0.0, 0.7]])
-    inside = rule.of(scores, rule.priors)
+    inside = rule.of(scores)
     # None reaches its own; one does; and one does that is not the likeliest.
     assert inside.astype(int).tolist() == [[0, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 1]]
-
-
-def test_recalibration_of_two_classes_moves_no_set() -> None:
-    probability = np.linspace(0.001, 0.999, 300)
-    rule = SetRule(0.9, (0.6, 0.15), (0.8, 0.2))
-    moved = recalibrate_sets(rule, slope=0.7, intercept=-1.0, prevalence=0.05)
-    there = expit(0.7 * logit(probability) - 1.0)
-    before = rule.of(np.stack([1 - probability, probability], axis=1), (0.8, 0.2))
-    after = moved.of(np.stack([1 - there, there], axis=1), (0.95, 0.05))
-    # But for the likeliest class, which always belongs to it.
-    apart = before != after
-    likeliest = (np.stack([probability < 0.5, there < 0.5]) == [[True], [False]]).all(axis=0)
-    assert not apart[~likeliest & ((probability < 0.5) == (there < 0.5))].any()
-    assert len({tuple(row) for row in before.tolist()}) > 1
 
 
 def test_a_set_spans_risks_where_it_holds_a_cancer_and_a_harmless_class() -> None:
@@ -139,7 +110,7 @@ def test_the_report_counts_cross_fitted_sets() -> None:
     folds = images.table["fold"].to_numpy()
     for fold in (0, 1):  # by the other fold's values alone
         other = fit_sets(images, 0.9, folds != fold)
-        expected = other.of(images.by_class[folds == fold], images.priors)
+        expected = other.of(images.by_class[folds == fold])
         assert np.array_equal(inside[folds == fold], expected)
     covered = inside[np.arange(len(images)), images.target]
     unsure = spans_risks(inside, CLASSES, ("melanoma",), RISK) & (images.probability < 0.35)

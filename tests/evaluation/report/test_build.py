@@ -14,6 +14,7 @@ from sklearn import metrics as sk
 
 from melanoma.errors import DataError
 from melanoma.evaluation.measure.operating_points import describe_elsewhere
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.report.build import (
     Report,
     build_report,
@@ -325,4 +326,4 @@ def test_a_threshold_without_sensitivity_has_no_place_elsewhere(report: Report) 
         update={"sensitivity": Measured(value=None)}
     )
     with pytest.raises(DataError, match=r"sensitivity 0\.9 is undefined"):
-        describe_elsewhere([undefined], trained=0.25, prevalence=0.02)
+        describe_elsewhere([undefined], Move(1.0, -3.0, 0.02))

@@ -14,6 +14,7 @@ from made_content import external_fit
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
+from melanoma.evaluation.prevalence import Move, move_between
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
@@ -30,21 +31,33 @@ def moved(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(folder)
 
 
-def test_the_odds_of_every_member_are_moved_by_one_factor(trained: Any, moved: Bundle) -> None:
+def test_a_moved_bundle_answers_as_the_bundle_that_is_asked_for_the_prevalence(
+    trained: Any, moved: Bundle
+) -> None:
+    """The members' mean is moved, not every member before it: that mean would be another."""
     here = load_bundle(trained.folder)
-    assert here.calibration.prevalence is not None
-    factor = logit(0.02) - logit(here.calibration.prevalence)
-    squares = trained.array.rows(range(0, 64, 5))
-    before = Scorer(here).member_probabilities(squares)[:, :, 1]
-    after = Scorer(moved).member_probabilities(squares)[:, :, 1]
-    assert np.allclose(logit(after) - logit(before), factor, atol=1e-9)
-    assert Scorer(moved).score_squares(squares[:1])[0].prevalence == 0.02
+    assert here.prevalence is not None and moved.prevalence == 0.02
+    assert moved.calibration == here.calibration
+    factor = logit(0.02) - logit(here.prevalence)
+    scorer, there = Scorer(here), Scorer(moved)
+    for pair in ((0.1, 0.7), (0.02, 0.9), (0.4, 0.4)):  # members that differ tell the two apart
+        by_member = np.array([[1 - p, p] for p in pair])
+        plain, answer = scorer.answer(by_member), there.answer(by_member)
+        expected = expit(logit(np.mean(pair)) + factor)
+        assert answer.melanoma_probability == pytest.approx(expected, rel=1e-9)
+        assert answer.by_fold == pytest.approx(expit(logit(np.array(pair)) + factor), rel=1e-9)
+        asked = scorer.at_prevalence(plain, 0.02)
+        assert answer.by_class == pytest.approx(asked.by_class, rel=1e-9)
+        assert (answer.flagged, answer.set) == (plain.flagged, asked.set)
+        assert (answer.prevalence, answer.frequency) == (0.02, asked.frequency)
+        further, twice = scorer.at_prevalence(plain, 0.3), there.at_prevalence(answer, 0.3)
+        assert twice.melanoma_probability == pytest.approx(further.melanoma_probability)
 
 
 def test_thresholds_move_with_the_probabilities(trained: Any, moved: Bundle) -> None:
     here = load_bundle(trained.folder)
-    assert here.calibration.prevalence is not None
-    factor = logit(0.02) - logit(here.calibration.prevalence)
+    assert here.prevalence is not None
+    factor = logit(0.02) - logit(here.prevalence)
     for one, other in zip(here.thresholds, moved.thresholds, strict=True):
         assert one.at == other.at
         assert other.value == pytest.approx(expit(logit(one.value) + factor), rel=1e-9)
@@ -81,9 +94,14 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert copy.digest != here.digest
     assert load_bundle(trained.folder) == here
     squares = trained.array.rows([3, 9])
-    before = Scorer(here).member_probabilities(squares)[:, :, 1]
-    after = Scorer(copy).member_probabilities(squares)[:, :, 1]
-    assert np.allclose(logit(after), 0.5 * logit(before) - 1.0, atol=1e-9)
+    for plain, answer in zip(
+        *(Scorer(one).score_squares(squares) for one in (here, copy)), strict=True
+    ):
+        assert plain.melanoma_probability is not None
+        moved = expit(0.5 * logit(plain.melanoma_probability) - 1.0)
+        assert answer.melanoma_probability == pytest.approx(moved)
+        assert answer.set is not None and plain.set is not None
+        assert answer.set.classes == plain.set.classes
     for one, other in zip(here.thresholds, copy.thresholds, strict=True):
         assert other.value == pytest.approx(expit(0.5 * logit(one.value) - 1.0))
     assert copy.report.recalibrated.external == "elsewhere"
@@ -92,9 +110,16 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert "by a fit on the external set <strong>elsewhere</strong>" in page
     assert "Recalibrated on elsewhere: slope 0.5" in card
     assert (copy.folder / "figures" / "report.svg").is_file()
-    # Its probabilities refer to the set's share: no copy moves them, answers may be.
-    with pytest.raises(RecipeError, match="one by one"):
-        ship_bundle(copy, tmp_path / "there", prevalence=0.02)
+    # Its probabilities refer to the set's share, and may be moved on from there.
+    shipped = ship_bundle(copy, tmp_path / "there", prevalence=0.02).bundle
+    assert shipped.prevalence == 0.02
+    assert shipped.move == copy.move.then(move_between(0.1, 0.02))
+    points = shipped.report.retargeted.thresholds
+    assert [one.value for one in shipped.thresholds] == [one.value for one in points]
+    # A fit on its answers is of what they are by now, and takes the place of what was there.
+    again = seal_recalibrated(shipped, tmp_path / "again", trained.recipe, external)
+    assert again.move == shipped.move.then(Move(0.5, -1.0, 0.1))
+    assert again.report.retargeted is None and again.prevalence == 0.1
     asked = Scorer(copy).score_squares(squares[:1])[0]
     there = Scorer(copy).at_prevalence(asked, 0.02)
     assert asked.melanoma_probability is not None

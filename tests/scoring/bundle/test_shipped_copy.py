@@ -87,11 +87,11 @@ def test_a_copy_for_another_place_flags_the_same_images_at_its_prevalence(
     there = ship_bundle(shipped.bundle, tmp_path / "there", prevalence=0.02).bundle
     here = shipped.bundle
     assert there.digest != here.digest
-    assert there.calibration.prevalence == 0.02
+    assert there.prevalence == 0.02
     squares = trained.array.rows(range(0, 64, 3))
     ours, theirs = Scorer(here).score_squares(squares), Scorer(there).score_squares(squares)
     assert [one.flagged for one in ours] == [one.flagged for one in theirs]
-    factor = logit(0.02) - logit(here.calibration.prevalence)
+    factor = logit(0.02) - logit(here.prevalence)
     moved = [logit(b.by_fold[0]) - logit(a.by_fold[0]) for a, b in zip(ours, theirs, strict=True)]
     assert np.allclose(moved, factor, atol=1e-6)
     report = json.loads((there.folder / "report.json").read_text())

@@ -13,6 +13,7 @@ import yaml
 
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.export import huggingface
 from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.huggingface import export_huggingface
@@ -47,6 +48,20 @@ def test_timm_alone_loads_every_member_and_their_mean_is_the_bundle_s(
     assert first.pretrained_cfg["label_names"] == ["melanoma"]
     # Half as many digits, as `ship` writes them: no more is lost than that.
     assert np.abs(expected - melanoma_of(Scorer(bundle, views=1), squares)).max() < 1e-2
+
+
+def test_a_moved_bundle_s_card_says_how_the_models_mean_is_moved(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    pytest.importorskip("timm")
+    moved = ship_bundle(bundle, tmp_path / "moved", prevalence=0.02).bundle
+    assert moved.move is not None
+    made = export_huggingface(moved, tmp_path / "hub", ExportOptions(license="mit"))
+    assert made.largest < 1e-4
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "a place where 2.0 % are" in card
+    assert f"`sigmoid(1 * logit(p) {moved.move.intercept:+.6g})`" in card
+    assert "logit(p)" not in (tmp_path / "hub" / "bundle" / "MODEL_CARD.md").read_text()
 
 
 def melanoma_of(scorer: Scorer, squares: Any) -> Any:
