@@ -25,6 +25,7 @@ from melanoma.data.images import DECODER_VERSION
 from melanoma.evaluation.prevalence import retarget
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.operating import asked_point
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
 
 FIELDS = [
@@ -390,6 +391,20 @@ def test_a_prevalence_moves_the_answer_and_no_flag(client, photograph, scorer):
         assert found == pytest.approx(expected)
         assert answer["flagged"] == own["flagged"]
         assert answer["verdict"]["code"] == own["verdict"]["code"]
+
+
+def test_a_moved_bundle_s_answers_and_its_info_are_of_where_it_was_moved_to(
+    photograph, scorer, tmp_path
+):
+    moved = ship_bundle(scorer.bundle, tmp_path / "moved", prevalence=0.02).bundle
+    with TestClient(create_app([Scorer(moved)], Settings())) as client:
+        (model,) = client.get("/info").json()["models"]
+        answer = client.post("/predict", files={"file": photograph}).json()
+    assert model["calibration"] == {"prevalence": 0.02}
+    assert answer["prevalence"] == 0.02
+    asked = scorer.at_prevalence(scorer.score(photograph), 0.02)
+    # Its weights have half as many digits.
+    assert answer["melanoma_probability"] == pytest.approx(asked.melanoma_probability, rel=0.02)
 
 
 @pytest.mark.parametrize("value", ["0", "1", "-0.1", "nan", "2 %", ""])

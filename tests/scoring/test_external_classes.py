@@ -20,12 +20,14 @@ from melanoma.data.phantoms.dataset import make_phantoms
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.evaluation.calibration import crossfit_parts
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.report.schema import External
 from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.recalibrated import seal_recalibrated
+from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.external_set import ExternalScores, build_external_report, members_reach
 from melanoma.scoring.scorer import Scorer
 from melanoma.workflows.evaluate import evaluate_folds
@@ -224,6 +226,51 @@ def test_a_recalibrated_copy_moves_melanoma_alone_and_flags_the_same_images(
         assert one.set is not None and other.set is not None
         assert {*other.set.classes} == {*one.set.classes, other.prediction}
     assert len({tuple(sorted(answer.set.classes)) for answer in before if answer.set}) > 1
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_of_a_moved_bundle_another_set_tells_the_same_but_the_probabilities(
+    scored: Scored, tmp_path: Path, several: bool
+) -> None:
+    bundle = scored.scorer.bundle
+    copy = ship_bundle(bundle, tmp_path / "there", prevalence=0.02).bundle
+    assert copy.move is not None
+    recipe, table = scored.recipe, scored.table
+    if several:  # the bundle's own classes, so that all of them are compared
+        recipe = load_recipe(bundle.folder / "recipe.yaml")
+        kinds = np.where(scored.melanoma == 1, "melanoma", "nevus")
+        target = np.where(scored.melanoma == 1, 0, 1)
+        table = LesionTable(table.frame.assign(label=kinds, target=target), table.folder)
+    overlap = LeakAudit.model_validate(scored.report["external"]["overlap"])
+    here, there = (
+        build_external_report(
+            Scorer(one),
+            ExternalScores(table, recipe, "", scored.logits),
+            overlap=overlap,
+            resamples=100,
+            seed=0,
+        )
+        for one in (bundle, copy)
+    )
+    column = [0] if several else [1]
+    moved = copy.move.shares(here.images.by_class, column)
+    assert there.images.by_class == pytest.approx(moved, rel=1e-9)
+    assert sum(there.images.priors) == pytest.approx(1)
+    assert there.images.priors[column[0]] == pytest.approx(0.02)
+    assert here.images.priors[column[0]] == pytest.approx(bundle.calibration.prevalence)
+    assert there.content.metrics["auroc"] == here.content.metrics["auroc"]
+    points = [one.content.thresholds[0] for one in (here, there)]
+    assert points[0].sensitivity == points[1].sensitivity
+    assert points[0].value != points[1].value
+    first, second = (one.content.external for one in (here, there))
+    assert first is not None and second is not None
+    assert second.members_sensitivity == first.members_sensitivity
+    assert 0 < (second.members_specificity or 0.0) == first.members_specificity
+    assert first.recalibration is not None and second.recalibration is not None
+    # The same line leads from both to what is right there.
+    both = copy.move.then(Move(*(second.recalibration[n] for n in ("slope", "intercept")), 0.5))
+    assert both.slope == pytest.approx(first.recalibration["slope"], rel=1e-3)
+    assert both.intercept == pytest.approx(first.recalibration["intercept"], abs=1e-3)
 
 
 def test_the_command_seals_the_copy_and_says_so(

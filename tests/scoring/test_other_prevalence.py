@@ -10,8 +10,11 @@ from scipy.special import expit, logit
 
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.errors import RecipeError
+from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.evaluation.report.schema_points import NearScores
+from melanoma.evaluation.report.served_move import served_move
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.scoring.bundle.operating import served_near_scores
 from melanoma.scoring.frequency import natural_frequency, share_of
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer
@@ -53,6 +56,26 @@ def test_probabilities_and_thresholds_move_and_flags_and_sets_stay(
         assert after.probability == max(after.by_class.values()) == after.by_class[after.prediction]
     there_and_back = shipped.at_prevalence(after, trained or 0.0)
     assert there_and_back.by_class == pytest.approx(before.by_class)
+
+
+def test_a_copy_that_was_moved_says_of_whole_lesions_what_a_moved_answer_says(
+    shipped: Scorer,
+) -> None:
+    report = retarget_report(shipped.bundle.report, 0.02)
+    there = replace(
+        shipped.bundle, move=served_move(report), near_scores=served_near_scores(report)
+    )
+    told = set()
+    for before in _answers(shipped):
+        found = shipped.at_prevalence(before, 0.02)
+        assert found.melanoma_probability is not None
+        assert natural_frequency(found.melanoma_probability, 0.02, there) == found.frequency
+        further = shipped.at_prevalence(before, 0.3)
+        assert further.melanoma_probability is not None
+        assert natural_frequency(further.melanoma_probability, 0.3, there) == further.frequency
+        assert found.frequency is not None
+        told.add((found.frequency.low, found.frequency.high))
+    assert len(told) > 5
 
 
 def test_a_threshold_that_was_asked_for_stands_at_the_answers_prevalence(shipped: Scorer) -> None:

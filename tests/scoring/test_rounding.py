@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from tiny_bundle import TinyRun
 
 from melanoma.devices import CPU
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema_rounding import Rounding
 from melanoma.scoring.backends.backend_catalog import Engine
@@ -75,6 +76,27 @@ def test_an_answer_is_of_all_members_and_the_auroc_of_the_one_that_never_saw_the
     assert found.auroc_change == pytest.approx(after - before)
     answers = [one.mean(axis=1)[:, 1] >= 0.5 for one in (exact, rounded)]
     assert found.flags_turned == (answers[0] != answers[1]).sum()
+
+
+def test_of_a_moved_bundle_the_changes_are_those_of_its_answers() -> None:
+    exact = np.stack([_draw(), _draw()[::-1]], axis=1)
+    rounded = exact.copy()
+    rounded[9, 1] += [0, 0.2, -0.2, 0]
+    move = Move(1.0, -1.5, 0.02)
+    found = measure(
+        exact,
+        rounded,
+        own=np.arange(60) % 2,
+        melanoma=[1],
+        threshold=0.2,
+        served=lambda by_class: move.shares(by_class, [1]),
+    )
+    moved = [move.shares(one.mean(axis=1), [1]) for one in (exact, rounded)]
+    assert found.largest_change == pytest.approx(np.abs(moved[1] - moved[0]).max())
+    each = [move.shares(one, [1]) for one in (exact, rounded)]
+    assert found.member_change == pytest.approx(np.abs(each[1] - each[0]).max())
+    flags = [one[:, 1] >= 0.2 for one in moved]
+    assert found.flags_turned == (flags[0] != flags[1]).sum()
 
 
 def test_what_is_equal_holds_and_without_melanomas_there_is_no_auroc() -> None:

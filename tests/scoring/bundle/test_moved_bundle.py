@@ -50,6 +50,13 @@ def test_a_moved_bundle_answers_as_the_bundle_that_is_asked_for_the_prevalence(
         assert answer.by_class == pytest.approx(asked.by_class, rel=1e-9)
         assert (answer.flagged, answer.set) == (plain.flagged, asked.set)
         assert (answer.prevalence, answer.frequency) == (0.02, asked.frequency)
+        assert answer.frequency is not None and answer.frequency.low is not None
+        # A threshold that is asked for is one of the answer's own place.
+        value = float(expit(logit(0.3) + factor))
+        first, second = scorer.flag_from(plain, 0.3), there.flag_from(answer, value)
+        assert first.flagged == second.flagged
+        assert first.threshold is not None and second.threshold is not None
+        assert second.threshold.sensitivity == first.threshold.sensitivity
         further, twice = scorer.at_prevalence(plain, 0.3), there.at_prevalence(answer, 0.3)
         assert twice.melanoma_probability == pytest.approx(further.melanoma_probability)
 

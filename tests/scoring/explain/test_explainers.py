@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from toy_scorer import Box, draw_marked_photograph, make_scorer, read_boxes
 
 from melanoma.errors import ExplanationError, RecipeError
+from melanoma.evaluation.prevalence import Move
 from melanoma.models.classifier import make_classifier
 from melanoma.scoring.backends import torch_members
 from melanoma.scoring.explain.explainers import (
@@ -195,6 +197,17 @@ def test_gradcam_for_benign_is_what_speaks_against_melanoma() -> None:
     scorer = make_scorer([read_boxes([PATCH])])
     assert explain_gradcam(scorer, PHOTOGRAPH, target="melanoma").heat.max() == 1
     assert not explain_gradcam(scorer, PHOTOGRAPH, target="benign").heat.any()
+
+
+def test_what_a_moved_bundle_answers_is_what_is_explained() -> None:
+    """Where hardly any is a melanoma, it is none: the class that is explained, and how surely."""
+    scorer = make_scorer([read_boxes([PATCH])])
+    assert explain_lime(scorer, PHOTOGRAPH, precision="Low").target == "melanoma"
+    scorer.bundle = replace(scorer.bundle, move=Move(1.0, -12.0, 1e-5))
+    made = explain_lime(scorer, PHOTOGRAPH, precision="Low")
+    assert made.target == made.prediction.prediction == "benign"
+    assert made.intercept + made.weights.sum() > 0.9
+    assert explain_gradcam(scorer, PHOTOGRAPH).target == "benign"
 
 
 @pytest.mark.parametrize("method", [explain_lime, explain_gradcam])

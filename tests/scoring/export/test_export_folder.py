@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from melanoma.evaluation.prevalence import Move
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.export.export_folder import copy_license, describe, folder_bytes, write_folder
 from melanoma.scoring.scorer import Scorer
@@ -54,6 +55,17 @@ def test_the_folder_says_how_it_was_made_and_holds_all_that_it_names(
     compile((folder / "score.py").read_text(), "score.py", "exec")
     assert (folder / "LICENSE.md").read_bytes() == b"Mine.\r\n"
     assert folder_bytes(folder) == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_moved_bundle_s_example_and_share_are_of_where_it_was_moved_to(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    moved = replace(bundle, move=Move(1.0, -2.0, 0.02))
+    write_folder(tmp_path, moved, views=1, runtime="onnxruntime", file="model.onnx", largest=0.0)
+    described = json.loads((tmp_path / "model.json").read_text())
+    assert described["prevalence"] == 0.02
+    ours = Scorer(moved, views=1).score((tmp_path / described["example"]["file"]).read_bytes())
+    assert described["example"]["probabilities"] == pytest.approx([*ours.by_class.values()])
 
 
 def test_a_bundle_without_a_license_brings_none(bundle: Bundle, tmp_path: Path) -> None:
