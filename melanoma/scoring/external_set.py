@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ def build_external_report(
     content = assemble_report(
         images,
         bundle.thresholds,
-        bundle.calibration,
+        replace(bundle.calibration, prevalence=bundle.prevalence),
         _origin(scorer, scored),
         uncalibrated=_uncalibrated(scored, scorer, images),
         resamples=resamples,
@@ -142,6 +142,7 @@ def members_reach(
 
 def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
     bundle, stated = scorer.bundle, scorer.bundle.report
+    at_home = stated.calibration.class_prevalence
     return Origin(
         recipe=bundle.name,
         version=bundle.version,
@@ -152,7 +153,7 @@ def _origin(scorer: Scorer, scored: ExternalScores) -> Origin:
         device=scorer.device.type,
         precision="float32",
         pretrained=stated.pretrained,
-        class_prevalence=stated.calibration.class_prevalence,
+        class_prevalence=dict(zip(at_home, bundle.class_prevalence, strict=True)),
         prior_shift=stated.calibration.prior_shift,
         phantoms=bundle.phantoms,
         image_type=bundle.image_type,

@@ -258,6 +258,9 @@ def test_of_a_moved_bundle_another_set_tells_the_same_but_the_probabilities(
     assert sum(there.images.priors) == pytest.approx(1)
     assert there.images.priors[column[0]] == pytest.approx(0.02)
     assert here.images.priors[column[0]] == pytest.approx(bundle.calibration.prevalence)
+    said = [one.content.calibration for one in (here, there)]
+    assert said[1].prevalence == 0.02 and said[0].prevalence == bundle.prevalence
+    assert said[1].class_prevalence["melanoma"] == pytest.approx(0.02)
     assert there.content.metrics["auroc"] == here.content.metrics["auroc"]
     points = [one.content.thresholds[0] for one in (here, there)]
     assert points[0].sensitivity == points[1].sensitivity

@@ -60,7 +60,7 @@ def test_a_moved_bundle_s_card_says_how_the_models_mean_is_moved(
     assert made.largest < 1e-4
     card = (tmp_path / "hub" / "README.md").read_text()
     assert "a place where 2.0 % are" in card
-    assert f"`sigmoid(1 * logit(p) {moved.move.intercept:+.6g})`" in card
+    assert f"`sigmoid(1 * logit(p) - {-moved.move.intercept:.6g})`" in card
     assert "logit(p)" not in (tmp_path / "hub" / "bundle" / "MODEL_CARD.md").read_text()
 
 
