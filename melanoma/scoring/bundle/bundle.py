@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from melanoma.data.transforms import Normalize
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
-LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.shipped_copy puts it there, by --note
+LICENSE = "LICENSE.md"  # melanoma.scoring.bundle.shipped_copy puts it there, by --note or of a copy
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_bundle
 from melanoma.scoring.bundle.golden import score_golden
+from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.novelty_file import NOVELTY
 from melanoma.scoring.bundle.seal import add_golden
@@ -67,10 +69,10 @@ def ship_bundle(
 
     The names of the training images go along as digests (melanoma.data.name_digests), by which an
     overlap is still found; without `names` not even those do, nor the report's largest errors.
-    `notes` are further files that go along, such as a license. With `prevalence` the copy's
-    probabilities and thresholds are those of a place where that share are melanomas; the same
-    images are flagged. Raises StorageError when the folder holds something already, RecipeError for
-    a prevalence that the bundle cannot be moved to.
+    `notes` are further files that go along, such as a license, beside those that came with the
+    bundle. With `prevalence` the copy's probabilities and thresholds are those of a place where
+    that share are melanomas; the same images are flagged. Raises StorageError when the folder holds
+    something already, RecipeError for a prevalence that the bundle cannot be moved to.
     """
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
@@ -91,13 +93,13 @@ def _fill(
     stage: Path, bundle: Bundle, notes: Sequence[Path], report: ReportContent, *, names: bool
 ) -> None:
     """Write the copy's files, and its manifest last."""
-    sources = [*(bundle.folder / name for name in FILES), *notes]
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    sources = [*(bundle.folder / name for name in FILES), *_old_notes(bundle, manifest), *notes]
     # A file that an earlier sealing left behind is no part of the bundle.
     left = set() if bundle.novelty else {bundle.folder / NOVELTY}
     copied = [path for path in sources if path.is_file() and path not in left]
     for source in copied:
         copy_file(source, stage / source.name)
-    manifest = json.loads((bundle.folder / MANIFEST).read_text())
     # As it stands: files of its own steps, which training alone needs, do not go along.
     recipe = make_recipe(read_values(bundle.folder / "recipe.yaml"))
     if (portable := recipe.without_places()) != recipe:
@@ -105,7 +107,7 @@ def _fill(
     if report != bundle.report:
         _write_report(report, portable, stage)
         manifest = restated(manifest, portable, report)
-    files = [source.name for source in copied]
+    files = list(dict.fromkeys(source.name for source in copied))
     if names and (listed := _training_images(bundle.folder)):
         write_text(stage / TRAINING_IMAGES, listed)
         files.append(TRAINING_IMAGES)
@@ -117,6 +119,13 @@ def _fill(
     manifest["sha256"] = {file: sha256_of(stage / file) for file in files}
     add_golden(stage, manifest, make_bundle(stage, manifest, portable, report))
     write_json(stage / MANIFEST, manifest)
+
+
+def _old_notes(bundle: Bundle, manifest: dict[str, Any]) -> list[Path]:
+    """What went along with the bundle itself, as its license did; a new note of one's name takes
+    its place."""
+    own = {*FILES, GOLDEN, "oof.csv", TRAINING_IMAGES, *(m["file"] for m in manifest["members"])}
+    return [bundle.folder / name for name in manifest["sha256"] if name not in own]
 
 
 def _write_report(report: ReportContent, recipe: Recipe, folder: Path) -> None:

@@ -43,6 +43,18 @@ def test_the_copy_answers_as_the_bundle_does_up_to_half_precision(
     assert 0 < shipped.largest < 5e-2
 
 
+def test_a_copy_of_a_copy_keeps_its_license_unless_another_is_given(
+    shipped: Shipped, tmp_path: Path
+) -> None:
+    again = ship_bundle(shipped.bundle, tmp_path / "again", prevalence=0.02).bundle
+    assert (again.folder / "LICENCE.txt").read_text() == "non-commercial\n"
+    assert "LICENCE.txt" in json.loads((again.folder / "manifest.json").read_text())["sha256"]
+    assert not (again.folder / "oof.csv").exists()
+    (tmp_path / "LICENCE.txt").write_text("mine\n")
+    given = ship_bundle(again, tmp_path / "given", notes=[tmp_path / "LICENCE.txt"]).bundle
+    assert (given.folder / "LICENCE.txt").read_text() == "mine\n"
+
+
 def test_kernels_are_halved_and_statistics_are_not(trained: Any, shipped: Shipped) -> None:
     for here, there in zip(
         load_bundle(trained.folder).members, shipped.bundle.members, strict=True
