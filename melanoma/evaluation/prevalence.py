@@ -66,6 +66,13 @@ class Move:
         moved: Floats = by_class * np.where(inside, expit(odds) / ours, expit(-odds) / rest)
         return moved
 
+    def priors(self, shares: Sequence[float], melanoma: Sequence[int]) -> tuple[float, ...]:
+        """How common the classes are where `prevalence` are melanomas, and `shares` where the
+        probabilities come from: those of melanoma and the others keep their proportions."""
+        here = float(np.take(shares, list(melanoma)).sum())
+        there = move_between(here, self.prevalence)
+        return tuple(there.shares(np.array(shares), melanoma).tolist())
+
     def then(self, after: Move) -> Move:
         """Both, this one first."""
         slope, intercept = after.slope * self.slope, after.slope * self.intercept + after.intercept
@@ -79,14 +86,6 @@ def move_between(trained: float, wanted: float) -> Move:
     """
     _require_shares(trained, wanted)
     return Move(1.0, float(logit(wanted) - logit(trained)), wanted)
-
-
-def rescale(by_class: Floats, melanoma: Sequence[int], total: float) -> Floats:
-    """(C,) shares of classes, those of melanoma brought to `total`, each kind in proportion."""
-    inside = np.isin(np.arange(len(by_class)), list(melanoma))
-    share = by_class[inside].sum()
-    scaled: Floats = by_class * np.where(inside, total / share, (1 - total) / (1 - share))
-    return scaled
 
 
 def predictive_values(

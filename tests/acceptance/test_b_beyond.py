@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from fold_tables import held, lesions
+from made_content import context_stack
 from PIL import Image
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
@@ -29,8 +30,6 @@ from melanoma.data.leaks import audit_folds, require_no_leaks
 from melanoma.errors import FoldError
 from melanoma.evaluation.calibration import prior_shift
 from melanoma.evaluation.measure.prediction_sets import SetRule
-from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
 from melanoma.scoring.novelty import fit_novelty
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.square_statistics import square_statistics
@@ -214,18 +213,7 @@ def test_b7_several_lesions_of_one_patient_are_scored_together(
         assert result["outlier"] == bool(stands_out)  # the ugly duckling
         assert result["context_probability"] is None  # none was seen to help on this bundle
     # With a stack a lesion's probability depends on the patient's others.
-    nothing = Measured(value=0.0)
-    measured = [
-        f"{name}_{which}"
-        for name in ("auroc", "concordance")
-        for which in ("plain", "context", "difference")
-    ]
-    gain = ContextGain(patients=30, lesions=90, melanomas=20, **dict.fromkeys(measured, nothing))
-    stack = ContextStack(
-        origin="a test", patients=30, lesions=90, melanomas=20, gain=gain, half_trusted=2.0,
-        intercept=Measured(value=-0.5), slope=Measured(value=0.8),
-        coefficients={"percentile": Measured(value=3.0)},
-    )  # fmt: skip
+    stack = context_stack(-0.5, 0.8, {"percentile": 3.0})
     stacked = patient(replace(scorer.bundle, context=stack))
     trust = 4 / (4 + 2.0)
     for number, result in enumerate(stacked["results"][:5]):

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from made_content import context_stack
 from tiny_service import refused
 
 from api.app import create_app
 from api.settings import Settings
-from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
 from melanoma.scoring.scorer import Scorer
 
 PATH = "/predict/patient"
@@ -32,32 +31,13 @@ def photographs(bundle_folder: Path) -> list[bytes]:
 @pytest.fixture(scope="module")
 def client(scorer: Scorer) -> Iterator[TestClient]:
     """The bundle, the same with a stack that lowers every score, and without melanoma classes."""
-    lowering = replace(scorer.bundle, name="lowering", context=_lowering_stack())
+    stack = context_stack(-50.0, 1.0, {"percentile": 0.0})
+    lowering = replace(scorer.bundle, name="lowering", context=stack)
     nobody = replace(scorer.bundle, name="nobody", melanoma=(), thresholds=())
     bundles = [scorer.bundle, lowering, nobody]
     app = create_app([Scorer(one, members=scorer.members) for one in bundles], Settings())
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
-
-
-def _lowering_stack() -> ContextStack:
-    nothing = Measured(value=0.0)
-    gain = {
-        f"{name}_{which}": nothing
-        for name in ("auroc", "concordance")
-        for which in ("plain", "context", "difference")
-    }
-    return ContextStack(
-        origin="a test",
-        patients=30,
-        lesions=90,
-        melanomas=20,
-        intercept=Measured(value=-50.0),
-        slope=Measured(value=1.0),
-        coefficients={"percentile": nothing},
-        half_trusted=2.0,
-        gain=ContextGain(patients=30, lesions=90, melanomas=20, **gain),
-    )
 
 
 def send(client: TestClient, photographs: list[bytes], **fields: Any) -> Any:

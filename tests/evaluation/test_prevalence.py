@@ -10,7 +10,6 @@ from melanoma.evaluation.prevalence import (
     Move,
     move_between,
     predictive_values,
-    rescale,
     retarget,
 )
 
@@ -85,7 +84,7 @@ def test_two_moves_are_one() -> None:
 
 
 def test_the_shares_of_classes_follow_melanomas() -> None:
-    found = rescale(np.array([0.3, 0.1, 0.3, 0.01, 0.29]), [1, 3], 0.02)
+    found = np.array(Move(0.7, 1.0, 0.02).priors([0.3, 0.1, 0.3, 0.01, 0.29], [1, 3]))
     assert found[[1, 3]] == pytest.approx([0.02 * 10 / 11, 0.02 / 11])
     assert found[[0, 2, 4]] == pytest.approx(0.98 * np.array([30, 30, 29]) / 89)
 

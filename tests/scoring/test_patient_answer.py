@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from made_content import context_stack
 
-from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
+from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.patient_answer import (
     EXPERIMENTAL,
@@ -24,29 +24,7 @@ from melanoma.scoring.patient_answer import (
 if TYPE_CHECKING:
     from tiny_bundle import TinyRun
 
-NOTHING = Measured(value=None)
-GAIN = ContextGain(
-    patients=0,
-    lesions=0,
-    melanomas=0,
-    auroc_plain=NOTHING,
-    auroc_context=NOTHING,
-    auroc_difference=NOTHING,
-    concordance_plain=NOTHING,
-    concordance_context=NOTHING,
-    concordance_difference=NOTHING,
-)
-STACK = ContextStack(
-    origin="a test",
-    patients=0,
-    lesions=0,
-    melanomas=0,
-    intercept=Measured(value=0.0),
-    slope=Measured(value=1.0),
-    coefficients={"above_median": Measured(value=1.5)},
-    half_trusted=2.0,
-    gain=GAIN,
-)
+STACK = context_stack(0.0, 1.0, {"above_median": 1.5})
 PROBABILITIES = [0.02, 0.3, 0.015, 0.025, 0.001]
 THRESHOLD = 0.4
 

@@ -16,6 +16,7 @@ import pandas as pd
 from melanoma.evaluation.report.build import build_report
 from melanoma.evaluation.report.schema import External, ReportContent, validate_report
 from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack
 from melanoma.evaluation.report.schema_sources import HeldOutSource
 from melanoma.evaluation.report.summary import plain_summary
 from melanoma.evaluation.score_table import LOGITS, make_scores
@@ -252,3 +253,23 @@ def held_out_source(**changes: Any) -> HeldOutSource:
         ece_at_own_share=Measured(value=None),
     )
     return made.model_copy(update=changes)
+
+
+def context_stack(intercept: float, slope: float, coefficients: dict[str, float]) -> ContextStack:
+    """A patient's context of given numbers, fitted on nothing."""
+    nothing = Measured(value=0.0)
+    gain = {
+        f"{name}_{which}": nothing
+        for name in ("auroc", "concordance")
+        for which in ("plain", "context", "difference")
+    }
+    counts = {"patients": 30, "lesions": 90, "melanomas": 20}
+    return ContextStack(
+        origin="a test",
+        **counts,
+        intercept=Measured(value=intercept),
+        slope=Measured(value=slope),
+        coefficients={name: Measured(value=value) for name, value in coefficients.items()},
+        half_trusted=2.0,
+        gain=ContextGain(**counts, **gain),
+    )

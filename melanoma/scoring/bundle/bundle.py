@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from melanoma.data.symmetries import require_view_order
@@ -17,7 +16,7 @@ from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.operating_points import Threshold
 from melanoma.evaluation.measure.other_cancer import OtherCancer
 from melanoma.evaluation.measure.prediction_sets import SetRule
-from melanoma.evaluation.prevalence import Move, rescale
+from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.schema_patients import ContextStack
 from melanoma.evaluation.report.schema_points import NearScores, OperatingCurve
@@ -138,10 +137,7 @@ class Bundle:
     def class_prevalence(self) -> tuple[float, ...]:
         """The same of every class."""
         shares = self.calibration.class_prevalence
-        if self.move is None:
-            return shares
-        moved = rescale(np.array(shares), self.melanoma_columns, self.move.prevalence)
-        return tuple(moved.tolist())
+        return self.move.priors(shares, self.melanoma_columns) if self.move else shares
 
     def served(self, by_class: Floats) -> Floats:
         """(..., C) calibrated probabilities as an answer has them: moved, where the bundle is."""

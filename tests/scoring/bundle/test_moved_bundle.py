@@ -123,6 +123,10 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     assert shipped.move == copy.move.then(move_between(0.1, 0.02))
     points = shipped.report.retargeted.thresholds
     assert [one.value for one in shipped.thresholds] == [one.value for one in points]
+    page, card = ((shipped.folder / n).read_text() for n in ("report.html", "MODEL_CARD.md"))
+    assert "both were moved on to a place where 2.0 % of images are melanomas" in page
+    assert "Recalibrated on elsewhere: slope 0.5" in card
+    assert "Re-targeted to a prevalence of 2.0 %" in card
     # A fit on its answers is of what they are by now, and takes the place of what was there.
     again = seal_recalibrated(shipped, tmp_path / "again", trained.recipe, external)
     assert again.move == shipped.move.then(Move(0.5, -1.0, 0.1))

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from made_content import context_stack
 
 from melanoma.errors import WeightsError
 from melanoma.evaluation.report.assemble import retarget_report
-from melanoma.evaluation.report.schema_parts import Measured
-from melanoma.evaluation.report.schema_patients import ContextGain, ContextStack, PatientContext
+from melanoma.evaluation.report.schema_patients import PatientContext
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.reseal import reseal
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
@@ -37,25 +37,9 @@ def test_another_report_takes_away_what_it_does_not_say(bundle_folder: Path) -> 
 def test_a_bundle_that_knows_a_patient_s_lesions_can_be_moved(
     bundle_folder: Path, tmp_path: Path
 ) -> None:
-    nothing = Measured(value=0.0)
-    names = [
-        f"{name}_{which}"
-        for name in ("auroc", "concordance")
-        for which in ("plain", "context", "difference")
-    ]
-    counts = {"patients": 30, "lesions": 90, "melanomas": 20}
-    gain = ContextGain(**counts, **dict.fromkeys(names, nothing))
-    stack = ContextStack(
-        origin="a test",
-        **counts,
-        gain=gain,
-        half_trusted=2.0,
-        intercept=nothing,
-        slope=nothing,
-        coefficients={"percentile": nothing},
-    )
+    stack = context_stack(0.0, 1.0, {"percentile": 1.0})
     bundle = load_bundle(Path(shutil.copytree(bundle_folder, tmp_path / "own")))
-    known = PatientContext(status="it helps", gain=gain, stack=stack)
+    known = PatientContext(status="it helps", gain=stack.gain, stack=stack)
     sealed = reseal(bundle, bundle.report.model_copy(update={"patients": known}))
     assert sealed.context == stack
     assert ship_bundle(sealed, tmp_path / "moved", prevalence=0.02).bundle.context is None
