@@ -37,7 +37,7 @@ from melanoma.scoring.held_out import embed_held_out
 from melanoma.scoring.novelty import HeldOutNovelty, fit_novelty, upper_quantile
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.square_statistics import square_statistics
-from melanoma.storage import write_json
+from melanoma.storage import digest_of, sha256_of, write_json
 from melanoma.workflows.fit_novelty import summarize_novelty
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,12 +58,15 @@ def main() -> None:
     cache = asked.cache
     table = pd.read_csv(OOF)
     scorer = Scorer(load_bundle(WEIGHTS))
+    members = digest_of(sorted(sha256_of(path) for path in (WEIGHTS / "members").iterdir()))
     if cache is not None and cache.is_file():
         sets: Sets = dict(np.load(cache))
+        if sets.get("members") != members:
+            raise SystemExit(f"{cache} holds the embeddings of other members than {WEIGHTS.name}'s")
     else:
         sets = gather(scorer, table, asked.pictures)
         if cache is not None:
-            np.savez(cache, **sets)  # type: ignore[arg-type]
+            np.savez(cache, members=np.array(members), **sets)  # type: ignore[arg-type]
     folds = table["fold"].to_numpy(np.int64)
     groups, labels = table["group"].to_numpy(), table["label"].to_numpy()
     found = fit_novelty(sets["held.E"], sets["held.S"], folds, groups, seed=1)
