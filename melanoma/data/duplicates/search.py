@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,13 +136,25 @@ def find_shared(
         duplicates = Duplicates(tuple(identical), tuple(near))
     ours, theirs = array.names, other.names
     same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in duplicates.identical]
-    return (*same, *(SharedImage(ours[a], theirs[b], s, r) for a, b, s, r in duplicates.near))
+    # One of identical rows was compared: what is found of it holds of them all.
+    near = [
+        SharedImage(ours[a], theirs[b], pair.similarity, pair.relation)
+        for pair in duplicates.near
+        for a, b in product(_copies(array, pair.first), _copies(other, pair.second))
+    ]
+    return (*same, *near)
 
 
 def _unlike(array: ImageArray) -> list[int]:
     """Rows of which no two are identical: the first of each kind."""
     copies = {later for _, later in exact_duplicates(array.row_digests)}
     return [row for row in range(len(array)) if row not in copies]
+
+
+def _copies(array: ImageArray, row: int) -> list[int]:
+    """The rows that are pixel for pixel this one, itself among them."""
+    wanted = array.row_digests[row]
+    return [number for number, digest in enumerate(array.row_digests) if digest == wanted]
 
 
 def _key(array: ImageArray) -> dict[str, Any]:

@@ -131,6 +131,21 @@ def test_photographs_of_two_sets_are_found_once_and_kept(
         find_shared(ours, make("c", ["4"]), tmp_path / "a")
 
 
+def test_what_is_like_one_of_identical_images_is_like_them_all(
+    make: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turned copy under two names: neither may train where its original is held out."""
+    ours = make("a", ["3", "1", "3"])
+    theirs = make("b", ["3 turned", "7", "3 turned"])
+    found = find_shared(ours, theirs, tmp_path / "a")
+    assert {(pair.first, pair.second) for pair in found} == {
+        (f"a{one}", f"b{other}") for one in (0, 2) for other in (0, 2)
+    }
+    assert len(found) == 4 and {pair.relation for pair in found} == {"rotated 270"}
+    monkeypatch.setattr(search, "near_duplicates_between", refuse_to_search)
+    assert find_shared(ours, theirs, tmp_path / "a") == found
+
+
 def test_ham10000s_and_siims_identical_pairs_are_found(real_data: Path, tmp_path: Path) -> None:
     """The whole tables' pairs are known; here among the rows around them."""
     lists = {
