@@ -8,6 +8,7 @@ from pathlib import Path
 
 from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, label_folds, load_folds
+from melanoma.data.leaks import with_identities
 from melanoma.data.symmetries import require_view_order
 from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, concat_scores
@@ -61,25 +62,30 @@ def finished_folds(
 
 def require_same_images(
     trained: FinishedFolds, data: Path | None, arrays: Path | None, *, watch: Watch
-) -> None:
+) -> FoldTable:
     """Raise FoldError where the folds' source table changed since, DataError where images did.
 
     The images are those of the array in `arrays`: another array than the folds were trained on, or
-    none, tells nothing of them.
+    none, tells nothing of them. Returns the fold table with the patients and lesions that only the
+    source table knows, where that is at hand.
     """
     labeled = label_folds(trained.table, trained.recipe.classes, origin=str(trained.path))
     source = require_same_source(trained.recipe, labeled, trained.path, data, watch=watch)
-    if source is None or arrays is None:
-        return
+    if source is None:
+        return trained.table
+    identified = with_identities(trained.table, source)
+    if arrays is None:
+        return identified
     try:
         array = find_array(
             arrays, trained.recipe.image, data=source.folder, say=watch.say, amend=False
         )
     except DataError as error:
         watch.say(f"note: the image files are not compared with the array ({error})")
-        return
+        return identified
     if array is not None and array.digest == trained.facts[0].array_digest:
         require_same_files(array, source, arrays, say=watch.say)
+    return identified
 
 
 def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> list[FoldRun]:

@@ -91,16 +91,17 @@ def _open(
 def add_sources(
     recipe: Recipe,
     parts: Sequence[FoldData],
+    folds: FoldTable,
     data: Path,
     arrays: Path,
     *,
     dry_run: bool = False,
     watch: Watch = SILENT,
 ) -> list[FoldData]:
-    """The folds with what their sources may train; what is left out of each is said."""
+    """The folds with what their sources may train; what is left out of each is said. `folds` have
+    the patients and lesions that only the data's own table knows, as with_identities gives them."""
     tables = open_sources(recipe, data, arrays, dry_run=dry_run, watch=watch)
-    array, folds = parts[0].array, parts[0].folds
-    joined = join_folds(recipe, array, folds, tables, arrays, watch=watch)
+    joined = join_folds(recipe, parts[0].array, folds, tables, arrays, watch=watch)
     extended_parts = []
     for part in parts:
         sources = rows_of_fold(tables, joined, part.fold)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.arrays import ImageArray, load_array
+from melanoma.data.folds import FoldTable
 from melanoma.data.name_digests import training_name_digest
 from melanoma.data.sources import JoinedSources, SourceTable, load_rows
 from melanoma.devices import resolve_device
@@ -46,10 +47,11 @@ class HeldOutScores:
 
 
 def score_held_out_sources(
-    trained: FinishedFolds, report: Report, arrays: Path | None, *, watch: Watch
+    trained: FinishedFolds, report: Report, folds: FoldTable, arrays: Path | None, *, watch: Watch
 ) -> list[HeldOutScores]:
-    """The scores of each source that is held out. None, and a note that says why, while a fold is
-    not trained, or where the arrays are not at hand."""
+    """The scores of each source that is held out, dealt out as for the training: `folds` have the
+    identities that require_same_images found. None, and a note that says why, while a fold is not
+    trained, or where the arrays are not at hand."""
     wanted = [source.name for source in trained.recipe.data.sources if source.held_out]
     if not wanted:
         return []
@@ -62,7 +64,7 @@ def score_held_out_sources(
     tables = _frozen(trained, arrays, watch=watch)
     if not tables:
         return []
-    joined = join_folds(trained.recipe, array, trained.table, tables, arrays, watch=watch)
+    joined = join_folds(trained.recipe, array, folds, tables, arrays, watch=watch)
     scored = (
         _score(trained, report, table, joined, number, watch=watch)
         for number, table in enumerate(tables)

@@ -61,7 +61,8 @@ def select_folds(
         require_same_files(array, source, arrays, say=watch.say, amend=not dry_run)
     names = table.whole["image_name"].tolist()
     duplicates = search_duplicates(array, arrays, watch=watch).among(array.names, names)
-    audit = audit_folds(_identified(recipe, source, table, folds), duplicates)
+    identified = _identified(recipe, source, table, folds)
+    audit = audit_folds(identified, duplicates)
     # Once: what is refused stands in the refusal.
     for line in audit.lines() if allow_leak else audit.lists():
         watch.say(line if line.startswith(" ") else f"LEAK: {line}")
@@ -74,7 +75,7 @@ def select_folds(
         for number in numbers
     ]
     if recipe.data.sources:
-        parts = add_sources(recipe, parts, data, arrays, dry_run=dry_run, watch=watch)
+        parts = add_sources(recipe, parts, identified, data, arrays, dry_run=dry_run, watch=watch)
     audit_starts(recipe, parts, imagenet=IMAGENET, say=watch.say)
     return parts
 

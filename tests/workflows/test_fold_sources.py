@@ -94,6 +94,26 @@ def test_a_photograph_that_is_held_out_trains_nowhere_in_that_fold(
     assert taught["copy"] == pytest.approx(0.1) and np.isnan(taught["b"])
 
 
+def test_a_patient_whom_only_the_table_names_trains_from_no_source(
+    folders: Path, tmp_path: Path
+) -> None:
+    """A fold file from elsewhere may know names and folds alone."""
+    year = tmp_path / "year"
+    shutil.copytree(folders / "year", year)
+    (year / "train.csv").write_text("image_name,patient_id,target,p\na,p2,1,0.9\nb,p9,0,\n")
+    (year / "copy.png").unlink()
+    shutil.copytree(folders / "own", tmp_path / "own")
+    lines = [f"i{n},,{(n + 1) % 2},{n // 4}" for n in range(8)]
+    (tmp_path / "folds.csv").write_text("\n".join(["image_name,patient_id,target,fold", *lines]))
+    places = {"arrays": tmp_path / "arrays", "folds": tmp_path / "folds.csv"}
+    parts = select_folds(recipe_of(), data=tmp_path / "own", **places)
+    trained = [
+        {source.table.array.names[row] for source in part.sources for row in source.rows}
+        for part in parts
+    ]
+    assert trained == [{"b"}, {"a", "b"}]
+
+
 def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(folders, home)
