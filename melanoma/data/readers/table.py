@@ -172,6 +172,17 @@ def _column(table: pd.DataFrame, name: str | None) -> pd.Series:
     return table[name] if name and name in table else pd.Series("", table.index)
 
 
+def _one_identity(names: pd.Series, identity: pd.Series) -> tuple[pd.Series, list[str]]:
+    """What any row of an image says of whose it is, where its own row says nothing; and the images
+    of which rows say different things. The row that is dropped may be the one that knows."""
+    told = identity[(identity != "") & (names != "")]
+    by_image = told.groupby(names[told.index])
+    counts = by_image.nunique()
+    known = by_image.first().to_dict()
+    filled = identity.where(identity != "", names.map(lambda name: known.get(name, "")))
+    return filled, sorted(counts[counts > 1].index)
+
+
 def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
     repeated = frame.duplicated("image_name", keep=False) & (frame["image_name"] != "")
     if not repeated.any():
@@ -184,6 +195,13 @@ def _without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list
             f"{len(conflicting)} images stand twice with different targets: "
             f"{', '.join(conflicting[:5])}"
         )
+    for column in IDENTITIES:
+        frame[column], several = _one_identity(frame["image_name"], frame[column])
+        if several:
+            problems.append(
+                f"{len(several)} images stand twice with different {column}: "
+                f"{', '.join(several[:5])}"
+            )
     once = frame.drop_duplicates("image_name")
     warning = f"{len(frame) - len(once)} repeated rows dropped (same image_name)"
     return once, problems, [warning]

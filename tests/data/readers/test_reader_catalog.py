@@ -233,6 +233,20 @@ def test_a_repeated_row_is_dropped_with_a_warning(tmp_path: Path) -> None:
     assert "1 repeated row" in table.warnings[0]
 
 
+@pytest.mark.parametrize("knows", ["first", "last"])
+def test_a_repeated_row_leaves_the_patient_that_it_names(knows: str, tmp_path: Path) -> None:
+    blank, named = ("i1,p1,1\n", "i1,,1\n") if knows == "first" else ("i1,,1\n", "i1,p1,1\n")
+    csv = "image_name,patient_id,target\ni0,p1,0\n" + blank + named
+    table = read_lesions(siim_folder(tmp_path, csv), SIIM).require_sound()
+    assert table.frame["patient_id"].tolist() == ["p1", "p1"]
+
+
+def test_one_image_of_two_patients_is_refused_by_name(tmp_path: Path) -> None:
+    csv = rows(0, 1, 0) + "i1,p7,1\n"
+    said = refused(siim_folder(tmp_path, csv))
+    assert "1 images stand twice with different patient_id: i1" in said
+
+
 def test_one_image_with_two_targets_is_refused_by_name(tmp_path: Path) -> None:
     csv = rows(0, 1, 0) + "i1,p1,0\n"
     assert "1 images stand twice with different targets: i1" in refused(siim_folder(tmp_path, csv))
