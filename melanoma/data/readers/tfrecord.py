@@ -64,5 +64,7 @@ def _cell(name: str, value: Any) -> str:
         return value.decode("utf-8", "replace").strip()
     if isinstance(value, list) or name in _TEXTS:
         return ""
-    # -1 stands for what is not known.
-    return "" if value == -1 and name != "target" else f"{value:g}"
+    if value == -1 and name != "target":  # what is not known
+        return ""
+    # Every digit: two patients whose numbers begin alike are two.
+    return str(value) if isinstance(value, int) else f"{value:.15g}"

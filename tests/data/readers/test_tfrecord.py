@@ -55,6 +55,15 @@ def test_a_record_gives_a_row_and_its_source_leads_to_its_image(tmp_path: Path) 
         assert read_member(*member) == f"bytes of {name}".encode()
 
 
+def test_numbers_of_patients_keep_every_digit(tmp_path: Path) -> None:
+    numbers = [20480101, 20480102, 2**53 + 1]
+    records = [record(f"i{n}", patient_id=(n, "int")) for n in numbers]
+    records.append(record("f", age_approx=(45.25, "float")))
+    frame = read(write(tmp_path / "train.tfrec", *records)).frame
+    assert frame["patient_id"].tolist() == [*map(str, numbers), "17"]
+    assert frame["age"].tolist()[-1] == 45.25
+
+
 def test_sexes_and_sites_are_words_or_unknown_and_never_a_code(tmp_path: Path) -> None:
     site = "anatom_site_general_challenge"
     words = {"sex": (b"female", "byte"), site: (b"torso", "byte")}
