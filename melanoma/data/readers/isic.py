@@ -42,14 +42,16 @@ class DiagnosisLabels(NamedTuple):
     classes: Sequence[str]
     column: str | None
     meanings: Mapping[str, str] | None
+    left_out: pd.Series
 
     def read(self, table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
-        """Class numbers, UNLABELED where there is no diagnosis, and what is wrong."""
-        undiagnosed = find_undiagnosed(table, self.column, self.meanings)
+        """Class numbers, UNLABELED where there is no diagnosis or the row is left out, and what is
+        wrong with the others."""
+        undiagnosed = find_undiagnosed(table, self.column, self.meanings) | self.left_out
         if undiagnosed.all():
             raise DataError(f"no row has a diagnosis ({self.column or ', '.join(_DIAGNOSES)})")
         if self.column is None:
-            numbers, problems = _read_melanoma(table)
+            numbers, problems = _read_melanoma(table, self.left_out)
         else:
             # Another row's diagnosis in place of none, so that rows keep their lines.
             known = table[self.column][~undiagnosed].iloc[0]
@@ -62,16 +64,16 @@ def read_isic(folder: Path, data: Data, classes: Sequence[str]) -> LesionTable:
     assert isinstance(data, IsicData)
     table = read_table(folder / data.table, needed=["isic_id", *_named(data)])
     index = index_images(folder, inside=data.images)
+    other = _other_types(table, data.image_types)
     lesion_table = make_table(
         folder,
         table,
         image_col="isic_id",
         columns=_COLUMNS,
         sources=index.find_each(table["isic_id"]),
-        labels=DiagnosisLabels(classes, data.diagnosis_col, data.labels),
+        labels=DiagnosisLabels(classes, data.diagnosis_col, data.labels, other),
         keep=[c for c in _KEPT if c in table],
     ).beside(index)
-    other = _other_types(table, data.image_types)
     bare = find_undiagnosed(table, data.diagnosis_col, data.labels) & ~other
     if data.undiagnosed == "refuse" and bare.any():
         shown = some_rows(bare, table["isic_id"])
@@ -111,7 +113,7 @@ def _is_open(cell: str) -> bool:
     return cell.lower().startswith("indeterminate")
 
 
-def _read_melanoma(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+def _read_melanoma(table: pd.DataFrame, left_out: pd.Series) -> tuple[pd.Series, list[str]]:
     melanoma = pd.Series(False, table.index)
     for column in (c for c in _DIAGNOSES if c in table):
         values = {cell: bool(_MELANOMA.search(cell.lower())) for cell in table[column].unique()}
@@ -119,7 +121,7 @@ def _read_melanoma(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     coarse = next((c for c in _COARSE if c in table), None)
     if coarse is None:
         return melanoma.astype(int), []
-    bad = melanoma & (table[coarse].str.lower() == "benign")
+    bad = melanoma & (table[coarse].str.lower() == "benign") & ~left_out
     fault = f"{int(bad.sum())} melanomas whose {coarse} is benign: {some_rows(bad, table[coarse])}"
     return melanoma.astype(int), [fault] if bad.any() else []
 

@@ -76,6 +76,17 @@ def test_types_of_images_are_kept_by_name(tmp_path: Path) -> None:
         read(tmp_path, image_types=("dermoscopy",))
 
 
+def test_a_diagnosis_of_an_image_that_is_left_out_needs_no_meaning(tmp_path: Path) -> None:
+    table = read(
+        export(tmp_path, *ROWS[:3]),
+        image_types=("dermoscopic",),
+        diagnosis_col="diagnosis_3",
+        labels={"Nevus": "benign", "Melanoma in situ": "melanoma"},
+    )
+    assert table.problems == ()
+    assert table.names == ["I1", "I2"]
+
+
 def test_a_column_of_diagnoses_gives_the_classes(tmp_path: Path) -> None:
     folder = export(tmp_path, *ROWS)
     labels = {"Benign": "benign", "Malignant": "malignant"}
