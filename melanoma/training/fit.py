@@ -39,6 +39,7 @@ from melanoma.training.run.run_folder import (
 from melanoma.training.run.signals import Interruption
 from melanoma.training.source_rows import describe_source
 from melanoma.training.starting_weights import (
+    changed_start,
     load_start,
     resumed_start,
     with_start,
@@ -152,7 +153,8 @@ def _begin(
         clear_run(folder)
     elif earlier is not None:
         if not force_resume:
-            require_same_run(folder, recipe, start, earlier)
+            other = changed_start(recipe, data.fold, earlier, imagenet=imagenet)
+            require_same_run(folder, recipe, start, earlier, other_start=other)
         if earlier.finished:
             remove_states(folder)  # a kill may have come between the last record and this
             say(f"fold {data.fold} is finished already; nothing to do")

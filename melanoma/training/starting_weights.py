@@ -6,6 +6,7 @@ held-out images; with {fold} in the path each fold starts from the same fold's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -132,6 +133,18 @@ def resumed_start(
         here.require_clean(allow=data.allow_leak)
     write_seen(folder, _own(data), before, data.seen_in_sources)
     return provenance, start
+
+
+def changed_start(recipe: Recipe, fold: int, earlier: RunStart, *, imagenet: Path) -> list[str]:
+    """What differs where the file that the fold starts from is not the one that the `earlier` run
+    began with: folders' files are called alike. Nothing where that file is not at hand any more."""
+    source = starting_source(recipe, fold)
+    before = re.search(r"^file sha256:(\w+)", str(earlier.pretrained))
+    path = find_weights(source, imagenet)
+    if before is None or source in ("none", "imagenet") or not path.is_file():
+        return []
+    now = sha256_of(path)
+    return [] if now == before[1] else [f"model.pretrained: {before[1][:12]} -> {now[:12]}"]
 
 
 def with_start(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from refusals import require_refusal
 
 from melanoma.training.run.resume_state import load_state
@@ -37,6 +38,15 @@ def test_another_recipe_or_another_split_in_the_folder_is_refused_by_its_differe
     again[again.index("--folds") + 1] = "turned.csv"
     require_refusal(call_door("train", *again), 5, "folds_digest: ")
     assert load_state(interrupted, warn=print) is not None
+
+
+@pytest.mark.parametrize("text", ["{", "", "- a list", "model: {backbone: nobody}"])
+def test_a_damaged_recipe_of_a_run_is_told_in_one_line(
+    interrupted: Path, call_door: Door, options: list[str | Path], text: str
+) -> None:
+    (interrupted / "recipe.yaml").write_text(text)
+    answer = call_door("train", *options, "--fold", "0", "--weights", "run")
+    require_refusal(answer, 5, "recipe.yaml")
 
 
 def test_a_difference_can_be_insisted_upon(

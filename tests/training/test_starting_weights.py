@@ -19,10 +19,11 @@ from benchmarks.shipped import RESULTS
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.data.folds import TEST, FoldTable
 from melanoma.data.name_digests import training_name_digest
-from melanoma.errors import FoldError, InterruptedRun
+from melanoma.errors import FoldError, InterruptedRun, WeightsError
 from melanoma.evaluation.report.build import pool_audits
 from melanoma.evaluation.report.schema_parts import StartingWeights as WeightsAudit
 from melanoma.evaluation.report.warnings import find_caveats
+from melanoma.storage import sha256_of
 from melanoma.training.fit import fit_fold
 from melanoma.training.fold_data import FoldData, select_fold
 from melanoma.training.learning_rate_range import sweep_rates
@@ -271,7 +272,6 @@ def test_the_published_file_is_known_under_any_name(
     first: Path, place: Any, recipe_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from melanoma.models.backbones import BACKBONES
-    from melanoma.storage import sha256_of
 
     file = tmp_path / "mine.safetensors"
     shutil.copyfile(first / "fold_1" / "model.safetensors", file)
@@ -385,6 +385,33 @@ def test_a_resumed_run_keeps_its_stamp_and_refuses_another_fold_file(
     swapped = select_fold(place.array, FoldTable(frame), 0)
     with pytest.raises(FoldError, match=r"the run in .*C leaks"):
         fit_fold(plain, swapped, tmp_path / "C", force_resume=True, **where)
+
+
+def test_a_fold_that_began_with_another_file_of_that_name_is_another_run(
+    start: Any, first: Path, fit: Fit, recipe_of: Any, tmp_path: Path
+) -> None:
+    """Every fold's weights are called model.safetensors."""
+    for name in ("A", "B"):
+        (tmp_path / name / "own").mkdir(parents=True, exist_ok=True)
+    weights = load_file(first / "fold_1" / "model.safetensors")
+    for folder, change in (("A", 1.0), ("B", 2.0)):
+        changed = {name: value + change for name, value in weights.items()}
+        save_file(changed, tmp_path / folder / "own" / "model.safetensors")
+
+    def train(folder: str, **options: Any) -> FoldRun:
+        source = str(tmp_path / folder / "own" / "model.safetensors")
+        recipe = recipe_of(model={"pretrained": source}, training={"epochs": 1})
+        return fit(recipe, tmp_path / "run", **options)
+
+    run = train("A")
+    before, now = (sha256_of(tmp_path / f / "own/model.safetensors")[:12] for f in "AB")
+    with pytest.raises(WeightsError, match=f"model.pretrained: {before} -> {now}"):
+        train("B")
+    assert train("B", force_resume=True).facts.files == run.facts.files
+    # The file that it began with, or none any more: the run is as it was.
+    assert train("A").facts.files == run.facts.files
+    (tmp_path / "A" / "own" / "model.safetensors").unlink()
+    assert train("A").facts.files == run.facts.files
 
 
 def test_a_shipped_member_says_what_it_has_seen(place: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
@@ -21,7 +21,7 @@ import yaml
 from filelock import FileLock, Timeout
 from safetensors.torch import save as serialize
 
-from melanoma.errors import DataError, StorageError, WeightsError
+from melanoma.errors import DataError, RecipeError, StorageError, WeightsError
 from melanoma.evaluation.score_table import ScoreTable, load_scores, save_scores
 from melanoma.recipe.differences import differences
 from melanoma.recipe.overrides import make_recipe
@@ -109,11 +109,29 @@ def read_recipe(folder: Path) -> Recipe:
         values = yaml.safe_load(read_text(folder / "recipe.yaml"))
     except OSError as error:
         raise WeightsError(f"{folder} holds no run: no recipe.yaml") from error
-    return make_recipe(values, origin=str(folder / "recipe.yaml"))
+    except yaml.YAMLError as error:
+        raise _damaged(folder, error) from error
+    try:
+        return make_recipe(values, origin=str(folder / "recipe.yaml"))
+    except RecipeError as error:
+        raise _damaged(folder, error) from error
 
 
-def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: RunStart) -> None:
-    """Raise WeightsError listing what differs between this run and the one in the folder."""
+def _damaged(folder: Path, error: Exception) -> WeightsError:
+    reason = " ".join(str(error).split())[:200]
+    return WeightsError(f"{folder / 'recipe.yaml'} is damaged, or of a later version ({reason})")
+
+
+def require_same_run(
+    folder: Path,
+    recipe: Recipe,
+    facts: RunStart,
+    earlier: RunStart,
+    *,
+    other_start: Iterable[str] = (),
+) -> None:
+    """Raise WeightsError listing what differs between this run and the one in the folder;
+    `other_start` says what differs of their starting weights."""
     changes = differences(recipe.identity(), read_recipe(folder).identity())
     for key in ("fold", "folds_digest", "array_digest"):
         before, now = (str(getattr(made, key)) for made in (earlier, facts))
@@ -126,6 +144,7 @@ def require_same_run(folder: Path, recipe: Recipe, facts: RunStart, earlier: Run
         changes.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
     if earlier.teacher != facts.teacher:
         changes.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
+    changes += other_start
     if changes:
         raise WeightsError(
             f"{folder} holds another run ({'; '.join(changes)}); train into another --weights DIR, "
