@@ -257,6 +257,8 @@ def _make_step(step: Step, field: str, own: Mapping[str, bytes]) -> Transform:
     name, arguments = next(iter(step.items()))
     if name not in TRANSFORMS:
         raise RecipeError(f"{field}.{name}: unknown step; {suggest(name, TRANSFORMS)}")
+    if not isinstance(arguments, dict):
+        raise RecipeError(f"{field}.{name}: arguments are a mapping, {{}} for none ({arguments!r})")
     _check_arguments(name, arguments, f"{field}.{name}")
     files = [own] if "own" in inspect.signature(TRANSFORMS[name]).parameters else []
     try:

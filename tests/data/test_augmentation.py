@@ -12,6 +12,7 @@ import pytest
 
 from melanoma.data.augmentation import Augmentation
 from melanoma.data.elastic import Elastic, _blur_matrix, _largest
+from melanoma.errors import RecipeError
 
 FLIPS = [{"flip_horizontal": {"p": 0.5}}, {"flip_vertical": {"p": 0.5}}, {"transpose": {"p": 0.5}}]
 
@@ -82,3 +83,9 @@ def test_the_largest_of_many_numbers_is_drawn_as_it_falls() -> None:
     drawn = np.sort([np.abs(rng.standard_normal(500)).max() for _ in range(800)])
     made = np.sort([_largest(500, share) for share in rng.random(800)])
     assert np.abs(drawn - made)[80:-80].max() < 0.1  # of 3.1 on average
+
+
+def test_arguments_that_are_no_mapping_are_refused_where_they_stand() -> None:
+    for step in ({"flip_horizontal": None}, {"one_of": {"of": [{"flip_horizontal": None}]}}):
+        with pytest.raises(RecipeError, match=r"flip_horizontal: arguments are a mapping"):
+            Augmentation([step])
