@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import Request
@@ -135,6 +135,7 @@ def _explain_bytes(
         photograph.pixels,
         question,
         square=square,
+        warnings=photograph.warnings,
         deadline=deadline,
         should_stop=should_stop,
     )
@@ -147,17 +148,14 @@ async def _between_scores(
     # Only the networks' part goes through the queue of the scores, which it takes as one of them.
     async with service.drawing():
         photograph, square = await run_aside(decode_to_draw, scorer, data)
-        function = partial(explain, scorer, photograph.pixels, question, square=square)
+        told = photograph.warnings
+        function = partial(
+            explain, scorer, photograph.pixels, question, square=square, warnings=told
+        )
         explanation = await service.batcher.run(function)
         return await run_aside(_explained, explanation, photograph)
 
 
 def _explained(explanation: Explanation, photograph: Photograph) -> Explained:
-    prediction = explanation.prediction
-    # Both tell of strong compression.
-    warnings = [*dict.fromkeys((*photograph.warnings, *prediction.warnings))]
-    return Explained(
-        replace(prediction, warnings=warnings),
-        explanation,
-        draw_explanation(explanation, photograph.pixels),
-    )
+    picture = draw_explanation(explanation, photograph.pixels)
+    return Explained(explanation.prediction, explanation, picture)

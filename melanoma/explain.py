@@ -18,7 +18,7 @@ from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, find_explaine
 from melanoma.scoring.explain.explainer_catalog import explain as explain_pixels
 
 if TYPE_CHECKING:
-    from melanoma.data.images import Pixels
+    from melanoma.data.images import Photograph
     from melanoma.scoring.explain.explainers import Explanation
     from melanoma.scoring.files.find import ImageFile
     from melanoma.scoring.files.score_files import LocalScorer
@@ -153,8 +153,8 @@ def explain_file(scorer: Scorer, file: ImageFile, picture: Path, question: Quest
     from melanoma.scoring.explain.pictures import draw_explanation
     from melanoma.storage import write_bytes
 
-    pixels = _decode(file)
-    explanation = explain_pixels(scorer, pixels, question)
+    pixels, warnings = _decode(file)
+    explanation = explain_pixels(scorer, pixels, question, warnings=warnings)
     write_bytes(picture, draw_explanation(explanation, pixels))
     return explanation
 
@@ -184,12 +184,12 @@ def _draw(
         explain_file(scorer.scorer, file, picture, question)
 
 
-def _decode(file: ImageFile) -> Pixels:
+def _decode(file: ImageFile) -> Photograph:
     from melanoma.data.images import MAX_FILE_BYTES, decode_image
     from melanoma.errors import ImageError
 
     try:
-        return decode_image(file.read(), limit=MAX_FILE_BYTES).pixels
+        return decode_image(file.read(), limit=MAX_FILE_BYTES)
     except ImageError as error:
         raise ImageError(error.code, f"{file.path}: {error}") from error
     except OSError as error:

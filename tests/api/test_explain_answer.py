@@ -20,12 +20,13 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from toy_scorer import Box, ToyScorer, draw_marked_photograph, make_scorer, read_boxes
 
+from api.decoding import KEPT_SIDE, decode_to_draw
 from api.error_answers import REQUEST_ID, Refusal
 from api.explain_answer import Explained, answer_explanation, explain_photograph, make_question
 from api.requests import ExplainRequest
 from api.service import Service
 from api.settings import Settings
-from melanoma.data.compression import STRONG
+from melanoma.data.compression import STRONG, compression_warnings
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.answers import GradcamAnswer, LimeAnswer
 from melanoma.scoring.explain.explain_options import Question
@@ -239,6 +240,23 @@ def test_a_warning_that_photograph_and_score_share_is_said_once(
         explained = ask(service, toy, squeezed, question)
         assert explained.explanation.prediction.warnings == [STRONG]
         assert explained.prediction.warnings == [STRONG]
+
+
+def test_what_is_known_of_the_whole_photograph_holds_for_its_explanation(
+    service: Service, toy: ToyScorer
+) -> None:
+    """It is kept at 2,048 pixels, where the blocks of a strong compression are gone."""
+    down, across = np.indices((900, 2 * KEPT_SIDE))
+    smooth = 120 + 60 * np.sin(across / 40) + 30 * np.sin(down / 30)
+    squeezed = encoded(np.repeat(smooth[..., None], 3, axis=2).astype(np.uint8), "JPEG", quality=5)
+    plain = toy.score(squeezed)
+    assert STRONG in plain.warnings
+    photograph, _ = decode_to_draw(toy, squeezed)
+    assert compression_warnings(photograph.pixels) == (), "else it shows nothing"
+    for question in (GRADCAM, LIME):
+        explained = ask(service, toy, squeezed, question).prediction
+        assert explained.warnings == plain.warnings
+        assert (explained.quality, explained.verdict) == (plain.quality, plain.verdict)
 
 
 def test_an_answer_has_the_explanation_s_numbers_and_not_the_score_twice(

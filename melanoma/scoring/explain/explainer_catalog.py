@@ -6,7 +6,7 @@ they are called, so that --help and a client wait for no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 class Explain(Protocol):
     """An Explanation of the scorer's answer about `square`, or about that of `pixels` where there
-    is none. What is slow looks at `deadline`, in seconds, and at `should_stop` as it goes, and
-    raises ExplanationError when either ends it."""
+    is none; `warnings` are the photograph's. What is slow looks at `deadline`, in seconds, and at
+    `should_stop` as it goes, and raises ExplanationError when either ends it."""
 
     def __call__(
         self,
@@ -33,6 +33,7 @@ class Explain(Protocol):
         question: Question,
         *,
         square: Pixels | None,
+        warnings: Sequence[str] | None,
         deadline: float | None,
         should_stop: Callable[[], bool],
     ) -> Explanation: ...
@@ -69,16 +70,24 @@ def explain(
     question: Question,
     *,
     square: Pixels | None = None,
+    warnings: Sequence[str] | None = None,
     deadline: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Explanation:
     """What the question's method says of decoded `pixels` (H, W, 3). Raises as its entry does.
 
-    Where `pixels` were made smaller to be kept for long, `square` is the whole photograph's.
+    Where `pixels` were made smaller to be kept for long, `square` is the whole photograph's, and so
+    are `warnings`, its decoder's.
     """
     entry = find_explainer(question.method)
     return entry.explain(
-        scorer, pixels, question, square=square, deadline=deadline, should_stop=should_stop
+        scorer,
+        pixels,
+        question,
+        square=square,
+        warnings=warnings,
+        deadline=deadline,
+        should_stop=should_stop,
     )
 
 
@@ -88,12 +97,13 @@ def _gradcam(
     question: Question,
     *,
     square: Pixels | None,
+    warnings: Sequence[str] | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> Explanation:
     from melanoma.scoring.explain.explainers import explain_gradcam
 
-    return explain_gradcam(scorer, pixels, square=square, target=question.target)
+    return explain_gradcam(scorer, pixels, square=square, warnings=warnings, target=question.target)
 
 
 def _draw_gradcam(panel: Panel, part: Pixels, explanation: Explanation) -> None:
@@ -110,6 +120,7 @@ def _lime(
     question: Question,
     *,
     square: Pixels | None,
+    warnings: Sequence[str] | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> Explanation:
@@ -119,6 +130,7 @@ def _lime(
         scorer,
         pixels,
         square=square,
+        warnings=warnings,
         target=question.target,
         precision=question.precision,
         seed=question.seed,

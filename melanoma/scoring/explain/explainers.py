@@ -7,7 +7,7 @@ probabilities. `scorer.of_fold(N)` explains one member.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,8 +35,8 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.types import Floats
 
 LARGEST = 5  # superpixels in a picture
-# Pixels that a block holds: memory does not grow with the number of evaluations, and a caller who
-# leaves is noticed after one member's share of a block. Small squares have more steps to leave at.
+# Pixels of a block: memory does not grow with the evaluations, and a caller who leaves is noticed
+# after one member's share of a block. Small squares have more steps to leave at.
 _BATCH_PIXELS = 16 * 224 * 224
 _BATCH_IMAGES = 64
 
@@ -145,6 +145,7 @@ def explain_lime(
     pixels: Pixels,
     *,
     square: Pixels | None = None,
+    warnings: Sequence[str] | None = None,
     target: str | None = None,
     precision: str = "Medium",
     seed: int = 0,
@@ -153,7 +154,8 @@ def explain_lime(
 ) -> LimeExplanation:
     """The weights of a photograph's superpixels for a class, the predicted one by default.
 
-    `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already.
+    `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already, `warnings` are
+    their decoder's: pixels that were made smaller since do not tell any more.
 
     The prediction is the score itself, all views in float32. The regression asks the ensemble
     exactly count_evaluations(precision) times about the upright view, each member once each time:
@@ -162,8 +164,8 @@ def explain_lime(
     each member, `should_stop` and the `deadline` in seconds are looked at.
     Raises ExplanationError when either ends it, RecipeError for an unknown class or precision.
     """
-    start = time.monotonic()
-    evaluations = count_evaluations(precision)
+    start, evaluations = time.monotonic(), count_evaluations(precision)
+    warnings = compression_warnings(pixels) if warnings is None else warnings
     _find_columns(scorer.bundle, target, default=0)  # an unknown class is refused before the work
     segments = find_segments(scored_part(pixels, fit=scorer.bundle.fit), seed=seed)
     count = int(segments.max()) + 1
@@ -186,7 +188,7 @@ def explain_lime(
     surrogate = fit_surrogate(switches, mean[:, columns].sum(axis=1))
     return LimeExplanation(
         target=name,
-        prediction=_answer(scorer, score[0], new, square, pixels),
+        prediction=_answer(scorer, score[0], new, square, warnings),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -201,30 +203,35 @@ def explain_lime(
 
 
 def explain_gradcam(
-    scorer: Scorer, pixels: Pixels, *, square: Pixels | None = None, target: str | None = None
+    scorer: Scorer,
+    pixels: Pixels,
+    *,
+    square: Pixels | None = None,
+    warnings: Sequence[str] | None = None,
+    target: str | None = None,
 ) -> GradcamExplanation:
     """Where the last feature maps speak for a class, the predicted one by default.
 
-    `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already.
+    `pixels` (H, W, 3) are decoded; `square` and `warnings` are theirs as for explain_lime.
 
     The upright view is explained, whatever views the score averages; each member's map is scaled
     to [0, 1] before the mean. Raises RecipeError for an unknown class.
     """
     start, bundle = time.monotonic(), scorer.bundle
+    warnings = compression_warnings(pixels) if warnings is None else warnings
     _find_columns(bundle, target, default=0)
     squares = (scorer.square(pixels) if square is None else square)[None]
     (by_member,), new = scorer.member_answers(squares)
     likeliest = int(bundle.served(by_member.mean(axis=0)).argmax())
     name, columns = _find_columns(bundle, target, default=likeliest)
-    if bundle.outputs > 1:
-        evidence = Evidence(tuple(columns))
-    else:
+    evidence = Evidence(tuple(columns))
+    if bundle.outputs == 1:
         # One logit says melanoma; what speaks for the other class speaks against it.
         evidence = Evidence((0,), 1.0 if bundle.classes[columns[0]] in bundle.melanoma else -1.0)
     maps = scorer.members.heat(squares[0], evidence)
     return GradcamExplanation(
         target=name,
-        prediction=_answer(scorer, by_member, new, squares[0], pixels),
+        prediction=_answer(scorer, by_member, new, squares[0], warnings),
         folds=scorer.members.folds,
         fit=scorer.bundle.fit,
         seconds=time.monotonic() - start,
@@ -233,10 +240,10 @@ def explain_gradcam(
 
 
 def _answer(
-    scorer: Scorer, by_member: Floats, new: Floats | None, square: Pixels, pixels: Pixels
+    scorer: Scorer, by_member: Floats, new: Floats | None, square: Pixels, warnings: Sequence[str]
 ) -> Prediction:
     novelty = None if new is None else float(new[0])
-    return scorer.answer(by_member, compression_warnings(pixels), square=square, novelty=novelty)
+    return scorer.answer(by_member, warnings, square=square, novelty=novelty)
 
 
 def _find_columns(bundle: Bundle, target: str | None, *, default: int) -> tuple[str, list[int]]:
