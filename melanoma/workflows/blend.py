@@ -24,7 +24,9 @@ from melanoma.workflows.compare import RunName
 
 # A list of numbers by its name, or one a class.
 BlendNumbers: TypeAlias = dict[str, list[float] | list[list[float]]]
-_COLUMNS = ("target", "melanoma_probability")  # of a submission, and of predict's table
+# Of predict's table, of scores.csv, and of a submission. In a table with a `label`, such as
+# scores.csv, `target` is the truth.
+_COLUMNS = ("melanoma_probability", "prob", "target")
 
 
 class BlendAgainst(Part):
@@ -253,7 +255,8 @@ def _measured(comparison: Comparison) -> BlendAgainst:
 
 
 def _melanoma_column(table: pd.DataFrame, path: Path) -> list[str]:
-    column = next((name for name in _COLUMNS if name in table), _COLUMNS[0])
+    possible = _COLUMNS[:-1] if "label" in table else _COLUMNS
+    column = next((name for name in possible if name in table), _COLUMNS[0])
     require_columns(table.columns, [column], origin=str(path))
     return [column]
 

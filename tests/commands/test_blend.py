@@ -89,6 +89,22 @@ def test_submissions_are_blended_by_the_weights_of_all_folds(
     assert answer.code == 3 and "hold different images" in answer.err
 
 
+def test_true_labels_are_no_scores(
+    call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
+) -> None:
+    """scores.csv of a test part or another set has what is true as `target`."""
+    head = "image_name,patient_id,group,label,target"
+    (tmp_path / "a.csv").write_text(f"{head},prob\nx,,g0,melanoma,1,0.08\ny,,g1,other,0,0.3\n")
+    tables = ("--scores", tmp_path / "a.csv") * 2
+    out = ("--submission", tmp_path / "s.csv", "--resamples", 100)
+    answer = call_door("blend", bundle_folder, second, "--method", "equal", *tables, *out)
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "s.csv").read_text() == "image_name,target\nx,0.08\ny,0.3\n"
+    (tmp_path / "a.csv").write_text(f"{head}\nx,,g0,melanoma,1\ny,,g1,other,0\n")
+    answer = call_door("blend", bundle_folder, second, "--method", "equal", *tables, *out)
+    assert answer.code == 3 and "melanoma_probability" in answer.err
+
+
 def test_mean_ranks_order_a_submission_and_are_no_probabilities(
     call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
 ) -> None:
