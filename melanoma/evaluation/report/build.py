@@ -268,10 +268,14 @@ def save_out_of_fold(
     `prob_crossfit` by the calibration of the other folds (of the other half of the groups, where
     there is one fold). With several outputs the logits and probabilities have a column a class,
     `logit_NAME` and `prob_NAME`, and `melanoma` is 1 where the class is one of the melanoma ones.
+    `lesion_id` is there where the table names lesions.
     A path that ends in .gz is compressed.
     """
     images = report.images
     frame = images.table[["image_name", "patient_id", "group", "label", "target", "fold"]]
+    if "lesion_id" in images.table and (images.table["lesion_id"].fillna("") != "").any():
+        # What is measured within patients takes a lesion's photographs together.
+        frame.insert(2, "lesion_id", images.table["lesion_id"].fillna(""))
     columns: dict[str, Floats | Integers] = {}
     if images.melanoma and not images.binary:
         columns["melanoma"] = images.positive

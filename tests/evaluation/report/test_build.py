@@ -28,6 +28,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import BINARY_CLASSES
 from melanoma.storage import write_json
 from melanoma.training.run.facts import RunFacts
+from melanoma.workflows.compare import compare_runs_in
 
 SHIFTS = (2.0, 2.5, 1.5)
 
@@ -327,3 +328,26 @@ def test_a_threshold_without_sensitivity_has_no_place_elsewhere(report: Report) 
     )
     with pytest.raises(DataError, match=r"sensitivity 0\.9 is undefined"):
         describe_elsewhere([undefined], Move(1.0, -3.0, 0.02))
+
+
+def test_lesions_of_several_photographs_are_one_in_oof_csv_too(tmp_path: Path) -> None:
+    """What is measured within patients is the same of the table as of the report."""
+    scores = _scores()
+    patient = np.arange(len(scores.frame)) // 6
+    lesion = [f"l{row // 2}" for row in range(len(scores.frame))]
+    told = {"patient_id": [f"p{p}" for p in patient], "group": [f"g{p}" for p in patient]}
+    table = scores.frame.assign(**told, fold=patient % 3, lesion_id=lesion)
+    scores = ScoreTable(scores.frame.assign(**told, fold=patient % 3), BINARY_CLASSES)
+    report = build_report(_recipe(), scores, _facts(), table=table)
+    save_out_of_fold(report, scores, _facts(), tmp_path / "oof.csv")
+    write_json(tmp_path / "report.json", report.content.model_dump(mode="json"))
+    compared = compare_runs_in(
+        tmp_path, tmp_path, metrics=["within_patient_concordance", "melanoma_rank"], resamples=100
+    )
+    for name, found in compared.metrics.items():
+        stated = report.content.metrics[name].value
+        assert found.a.value == pytest.approx(stated), name
+    alone = pd.read_csv(tmp_path / "oof.csv").drop(columns="lesion_id")
+    alone.to_csv(tmp_path / "oof.csv", index=False)
+    fewer = compare_runs_in(tmp_path, tmp_path, metrics=["melanoma_rank"], resamples=100)
+    assert fewer.metrics["melanoma_rank"].a.value != report.content.metrics["melanoma_rank"].value
