@@ -8,6 +8,7 @@ export const report = {
   "report.melanomas": "{n} melanomas",
   "report.points": "Operating points",
   "report.points.text": "The first one decides what is flagged. Below each value, its 95\u00a0% interval.",
+  "report.points.moved": "Thresholds and predictive values are those where {share} of the images are melanomas, as this model answers; sensitivity and specificity as they were measured.",
   "report.point": "Chosen for",
   "report.threshold": "Threshold",
   "report.curves": "Charts",

@@ -8,6 +8,7 @@ export const report = {
   "report.melanomas": "{n} mélanomes",
   "report.points": "Points de fonctionnement",
   "report.points.text": "Le premier décide de ce qui est signalé. Sous chaque valeur, son intervalle à 95\u00a0%.",
+  "report.points.moved": "Les seuils et les valeurs prédictives valent là où {share} des images sont des mélanomes, comme ce modèle répond ; sensibilité et spécificité telles que mesurées.",
   "report.point": "Choisi pour",
   "report.threshold": "Seuil",
   "report.curves": "Graphiques",

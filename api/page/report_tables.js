@@ -29,15 +29,44 @@ const imagesColumn = () => ({
   form: (row) => count(row.images),
 });
 
+// A bundle that was moved to another share of melanomas answers there: its thresholds are those of the
+// answers, and predictive values follow by Bayes' rule. Null where nothing was moved.
+export function movedTo(report) {
+  const { recalibrated, retargeted } = report;
+  if (retargeted) return retargeted;
+  if (!recalibrated) return null;
+  const { slope, intercept, prevalence } = recalibrated;
+  const share = (yes, no) => (yes + no > 0 ? yes / (yes + no) : null);
+  const thresholds = report.thresholds.map(({ at, value, sensitivity, specificity }) => {
+    const caught = sensitivity.value * prevalence;
+    const spared = specificity.value * (1 - prevalence);
+    return {
+      at,
+      value: 1 / (1 + Math.exp(-slope * Math.log(value / (1 - value)) - intercept)),
+      ppv: share(caught, 1 - prevalence - spared),
+      npv: share(spared, prevalence - caught),
+    };
+  });
+  return { prevalence, thresholds };
+}
+
 export function points(report) {
   if (report.thresholds.length === 0) return null;
-  const letter = (row) => LETTERS[report.thresholds.indexOf(row)];
+  const there = movedTo(report);
+  const alone = (value) => ({ value, low: null, high: null });
+  const rows = report.thresholds.map((row, number) => {
+    if (!there) return row;
+    const { value, ppv, npv } = there.thresholds[number];
+    return { ...row, value, ppv: alone(ppv), npv: alone(npv) };
+  });
+  const letter = (row) => LETTERS[rows.indexOf(row)];
   return [
     el("h2", {}, t("report.points")),
     el("p", { class: "quiet" }, t("report.points.text")),
+    there && el("p", { class: "quiet" }, t("report.points.moved", { share: percent(there.prevalence) })),
     ...heatTable({
       name: t("report.points"),
-      rows: report.thresholds,
+      rows,
       columns: [
         { name: t("report.point"), of: (row) => row.at, form: (row) => `${letter(row)}  ${pointName(row.at)}` },
         { key: "threshold", name: t("report.threshold"), of: (row) => row.value, form: (row) => thresholdPercent(row.value) },

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 
+from melanoma.evaluation.prevalence import move_between
 from melanoma.evaluation.render.charts import draw_charts
+from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.evaluation.report.schema import validate_report
 
 REPORT = re.compile(r"/report(\?|$)")  # and not /static/report_tables.js
@@ -157,6 +160,34 @@ def test_each_models_report_can_be_chosen(at):
     assert 'Rash, "other"' in at.text("#performance")
     assert at.page.locator("#performance b:not(.told b)").count() == 0
     assert at.page.get_by_role("heading", name="Operating points").count() == 0
+
+
+def changed_by(change):
+    def answer(route):
+        reply = route.fetch()
+        route.fulfill(response=reply, json=reply.json() | change)
+
+    return answer
+
+
+def test_a_moved_bundle_s_points_are_those_of_its_answers(open_page, served):
+    """By a stated prevalence, or by a fit on another set: the same move, the same numbers."""
+    content = validate_report(json.loads(served.report.read_text()))
+    there = retarget_report(content, 0.02).retargeted
+    move = move_between(content.data.prevalence, 0.02)
+    fit = {"external": "a set", **asdict(move)}
+    shown = []
+    for change in ({"retargeted": there.model_dump(mode="json")}, {"recalibrated": fit}):
+        at = open_page()
+        at.page.route(REPORT, changed_by(change))
+        open_report(at)
+        part = table(at, "Operating points").inner_text().replace("\xa0", " ")
+        assert "where 2.0 % of the images are melanomas" in part
+        shown.append(part)
+        at.page.unroute(REPORT)
+    value = there.thresholds[0].value
+    assert f"{100 * value:.{2 if value < 0.01 else 1}f} %" in shown[0]
+    assert shown[0] == shown[1]
 
 
 def test_a_metric_that_the_page_never_heard_of_has_its_card(at):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from melanoma.evaluation.number_format import (
     bounded,
     in_percent,
@@ -17,9 +19,7 @@ from melanoma.evaluation.report.schema_parts import (
     Measured,
     ReliabilityBin,
 )
-from melanoma.evaluation.report.schema_points import (
-    OperatingPoint,
-)
+from melanoma.evaluation.report.served_move import served_move
 
 ENOUGH = 100  # events: below it a calibration curve says little (Collins et al. 2016)
 _NEAR = 0.01  # of a share
@@ -33,7 +33,7 @@ def plain_summary(content: ReportContent) -> str:
     sentences = [_scored(content), _drawn(content), _ranks(content)]
     if content.thresholds:
         when = "on these images" if content.external is None else "beforehand"
-        sentences.append(_flags(content.thresholds[0], when))
+        sentences.append(_flags(content, when))
     elif content.data.positives is None:
         sentences.append(_names(content))
     sentences += [_elsewhere(content, result) for result in content.external_results]
@@ -84,7 +84,8 @@ def _ranks(content: ReportContent) -> str:
     )
 
 
-def _flags(point: OperatingPoint, when: str) -> str:
+def _flags(content: ReportContent, when: str) -> str:
+    point, move = content.thresholds[0], served_move(content)
     caught, others = point.sensitivity, point.specificity
     if caught.value is None or others.value is None:
         return "What its threshold means cannot be said: one of the two kinds of image is missing."
@@ -93,7 +94,9 @@ def _flags(point: OperatingPoint, when: str) -> str:
         low=None if others.high is None else 1 - others.high,
         high=None if others.low is None else 1 - others.low,
     )
-    chosen = f"{threshold(point.value)}, chosen {when} for {in_percent(point.at)}"
+    # As answers are held against it: a moved bundle's threshold moves with them.
+    value = point.value if move is None else float(move.of(np.array([point.value]))[0])
+    chosen = f"{threshold(value)}, chosen {when} for {in_percent(point.at)}"
     return (
         f"At its threshold of {chosen}, of 100 melanomas it flags about "
         f"{of_hundred(caught.value)}{_range(caught)} and misses about "

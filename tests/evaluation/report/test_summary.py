@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from made_content import SEVEN, TWENTY_TWO, binary, changed, external, many, undefined
 
-from melanoma.evaluation.number_format import of_hundred
+from melanoma.evaluation.number_format import of_hundred, threshold
+from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.evaluation.report.schema_parts import Measured
 
 
@@ -61,6 +62,15 @@ def test_it_says_what_the_threshold_in_use_means() -> None:
         of_hundred(1 - (v or 0.0)) for v in (point.specificity.high, point.specificity.low)
     )
     assert f"({low} to {high})" in content.summary
+
+
+def test_the_threshold_is_the_one_that_a_moved_bundle_holds_answers_against() -> None:
+    content = binary().content
+    moved = retarget_report(content, 0.02)
+    assert moved.retargeted is not None
+    there = moved.retargeted.thresholds[0].value
+    assert f"At its threshold of {threshold(there)}, " in moved.summary
+    assert threshold(there) != threshold(content.thresholds[0].value)
 
 
 def test_a_leak_is_told_before_any_score_and_other_warnings_last() -> None:
