@@ -63,6 +63,8 @@ class DescribedResult(_Reply):
     auroc: Reached
     sensitivity: Reached | None = None
     specificity: Reached | None = None
+    # Of the same training without these sources; an older service does not say it.
+    without: Annotated[str, AfterValidator(_printable)] | None = None
 
 
 class DescribedModel(_Reply):

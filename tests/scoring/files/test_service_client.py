@@ -484,3 +484,13 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(folder: Path, call_door: Do
     # What came before the fault is kept, of its own batch too; `large.png` is never sent.
     assert len(seen) == 25 - 18 - 1
     assert len(pd.read_csv("a.csv")) == 25
+
+
+def test_results_of_another_training_are_told_as_that() -> None:
+    reached = {"value": 0.8, "low": 0.7, "high": 0.9}
+    result = {"name": "siim", "images": 9, "auroc": reached, "sensitivity": reached}
+    told = json.loads(INFO)
+    told["models"][0]["external"] = [{**result, "without": "siim and its teacher"}, result]
+    with speaking([], json.dumps(told).encode()) as (address, _):
+        found = RemoteScorer(address).elsewhere
+    assert [one["without"] for one in found] == ["siim and its teacher", None]
