@@ -15,6 +15,7 @@ from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.build import Report, build_report, save_out_of_fold
 from melanoma.evaluation.report.pooled_facts import pool_sources
 from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.seal import lay_report, seal_bundle
 from melanoma.scoring.bundle.staging import MANIFEST, staging
@@ -68,7 +69,7 @@ def evaluate_folds(
         require_measurable(recipe, bfloat16)
     trained = finished_folds(recipe, folder, fold_path, allow_missing=allow_missing, watch=watch)
     require_reported(by, with_reference(trained.table.frame))
-    require_same_images(trained, data, arrays, watch=watch)
+    identified = require_same_images(trained, data, arrays, watch=watch)
     report = build_report(
         trained.recipe,
         trained.scores,
@@ -84,7 +85,9 @@ def evaluate_folds(
     novelty = None if alone else fit_run_novelty(trained, arrays, seed=seed, watch=watch)
     rules = trained.recipe.evaluation
     chosen = trained.recipe.seed if seed is None else seed
-    beside = [] if alone else score_held_out_sources(trained, report, arrays, watch=watch)
+    beside = (
+        [] if alone else score_held_out_sources(trained, report, identified, arrays, watch=watch)
+    )
     sources = pool_sources(trained.facts)
     more = {
         "flow": count_flow(trained),
@@ -98,7 +101,7 @@ def evaluate_folds(
         report = replace(report, content=without_names(report.content))
     content = add_quality(report.content, trained, arrays, watch=watch)
     report = replace(report, content=with_words(content))  # of what both turn away, too
-    tell_dropped_results(folder, watch)
+    tell_dropped_results(folder, watch, report.content.external_results)
     if bfloat16 is None:
         tell_dropped_rounding(folder, watch)
     if alone:
@@ -113,19 +116,29 @@ def evaluate_folds(
     return report
 
 
-def tell_dropped_results(folder: Path, watch: Watch) -> None:
+def tell_dropped_results(folder: Path, watch: Watch, kept: Sequence[ExternalResult] = ()) -> None:
     """Warn of results elsewhere that the bundle had and will have no more: they were measured with
-    its earlier calibration and thresholds."""
+    its earlier calibration and thresholds, or of another run that is not named any more; those
+    that are `kept` are there again."""
+    again = {(result.name, result.without or "") for result in kept}
     try:
         had = json.loads((folder / MANIFEST).read_text()).get("external", [])
-        names = [str(result["name"]) for result in had]
+        lost = {(str(one["name"]), str(one.get("without") or "")) for one in had} - again
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # nothing was sealed here
-    if names:
+    own = sorted(name for name, without in lost if not without)
+    others = sorted(name for name, without in lost if without)
+    if own:
         watch.say(
-            f"warning: the results elsewhere that were sealed into {folder} ({', '.join(names)}) "
+            f"warning: the results elsewhere that were sealed into {folder} ({', '.join(own)}) "
             "are dropped, as they were measured with the bundle from before; measure each again "
             "with --external RECIPE --attach"
+        )
+    if others:
+        watch.say(
+            f"warning: the results elsewhere of the same training without a source, as they were "
+            f"sealed into {folder} ({', '.join(others)}), are dropped; name their runs with "
+            "--left-out to repeat them"
         )
 
 

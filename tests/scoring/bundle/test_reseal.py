@@ -77,6 +77,15 @@ def test_evaluate_warns_that_it_drops_it(copied: Path) -> None:
     assert len(said) == 1
     assert "(elsewhere) are dropped" in said[0]
     assert "--attach" in said[0]
+    # Said again at once, nothing is lost; of another training it is its runs that are named.
+    tell_dropped_results(copied, watch, [RESULT])
+    assert len(said) == 1
+    without = RESULT.model_copy(update={"without": "somewhere"})
+    seal_external(load_bundle(copied), without)
+    tell_dropped_results(copied, watch, [RESULT])
+    assert "--left-out" in said[-1] and "--attach" not in said[-1]
+    tell_dropped_results(copied, watch, [RESULT, without])
+    assert len(said) == 2
 
 
 def test_predict_has_it_for_its_closing_lines(copied: Path) -> None:
