@@ -70,8 +70,10 @@ async def _the_scorer(
         raise Refusal(
             "unknown_field", f"the address has an unknown parameter; known: {known_names}"
         )
-    if len(request.query_params.getlist("model")) > 1:
-        raise Refusal("invalid_field", "model: name one bundle")
+    for name in known:
+        if len(request.query_params.getlist(name)) > 1:
+            one = "name one bundle" if name == "model" else "the address says it twice"
+            raise Refusal("invalid_field", f"{name}: {one}")
     scorer = service.choose(model)
     if scorer.bundle.phantoms and model is None and request.method == "POST":
         raise Refusal(

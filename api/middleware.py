@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Collection
 from uuid import uuid4
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import HELD, Bodies, Body
 from api.error_answers import REQUEST_ID
+from api.reports import takes_gzip
 from api.service import Service
 
 _CSP = (
@@ -32,8 +32,6 @@ HEADERS = {
 DRAINED_BYTES = 64_000_000
 DRAINED_SECONDS = 5.0
 _IDLE_SECONDS = 1.0
-# Starlette looks for the word alone.
-_NO_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 
 
 # As the original of the 22 clinical classes had them: a route below is the same one.
@@ -66,9 +64,8 @@ async def surround(
     try:
         if path == "":  # the prefix alone: the page's own links are relative to its slash
             app = RedirectResponse(scope["root_path"] + "/")
-        elif _is_page(path) and not _NO_GZIP.search(
-            Headers(scope=scope).get("accept-encoding", "")
-        ):
+        # Starlette looks for the word alone.
+        elif _is_page(path) and takes_gzip(Headers(scope=scope).get("accept-encoding", "")):
             app = GZipMiddleware(app, minimum_size=1024)
         await app(scope, answer.receive, answer.send)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -113,6 +114,14 @@ def preferred_language(request: Request) -> str:
     return next((one for one in languages if one in LANGUAGES), "en")
 
 
+_NO_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding has gzip, and not at a weight of 0."""
+    return "gzip" in accepted.lower() and not _NO_GZIP.search(accepted.lower())
+
+
 def answer_report(request: Request, report: ServedReport, *, name: str | None = None) -> Response:
     """The report in the form that the client reads, or 304 where it has it; with a `name`, as a
     file to save."""
@@ -126,7 +135,7 @@ def answer_report(request: Request, report: ServedReport, *, name: str | None = 
     known = request.headers.get("if-none-match", "")
     if known.strip() == "*" or report.tag in (one.strip() for one in known.split(",")):
         return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", "").lower():
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"] = "gzip"
         return Response(report.packed, media_type=report.media, headers=headers)
     return Response(report.plain, media_type=report.media, headers=headers)

@@ -34,7 +34,7 @@ _EVALUATIONS = ", ".join(f"{name} ({count})" for name, count in PRECISIONS.items
 # What a refusal says of a field whose value cannot be meant.
 ALLOWED = {
     "image": "the JPEG, PNG or WEBP file in base64, as one text",
-    "images": f"a list of up to {MAX_FILES} files in base64",
+    "images": f"a list of up to {MAX_FILES} files in base64, {MOST_OF_A_PATIENT} of one patient",
     "site": "one for each photograph, in their order, empty where it is not known",
     "lesion_id": "one for each photograph, in their order, empty where each is a lesion of its own",
     "age": f"years, from 0 to {_MOST_YEARS}",

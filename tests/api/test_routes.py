@@ -34,6 +34,10 @@ def test_the_classes_are_the_bundles_in_their_order(client, scorer):
     refused(client.get("/classes?model=nobody"), 404, "unknown_model")
     refused(client.get("/classes?url=http://a"), 422, "unknown_field")
     refused(client.get("/classes?model=tiny&model=tiny"), 422, "invalid_field")
+    for name in ("threshold", "prevalence"):
+        twice = f"/predict?{name}=0.1&{name}=0.9"
+        said = refused(client.post(twice, files={"file": b"x"}), 422, "invalid_field")
+        assert said.startswith(f"{name}: ")
 
 
 def test_the_report_is_the_bundles_byte_for_byte(client, bundle_folder):
