@@ -16,6 +16,7 @@ from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.explain.explain_options import PRECISIONS, Question, as_precision
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, find_explainer
 from melanoma.scoring.explain.explainer_catalog import explain as explain_pixels
+from melanoma.scoring.files.requirements import require_outputs
 
 if TYPE_CHECKING:
     from melanoma.data.images import Photograph
@@ -79,6 +80,8 @@ def explain(
 
     files = find_images(images, data=data, image_col=image_col, say=t.say)
     pictures = name_pictures(files, method, out)
+    beside = [picture.with_suffix(".json") for picture in pictures] if json else []
+    require_outputs([*pictures, *beside], files, images)
     folder = t.bundle_folder(weights, config, settings)
     scorer = open_scorer(folder, device=resolve_device(device), engine=engine)
     bundle = scorer.bundle

@@ -133,7 +133,7 @@ def predict(
         _predict_on(on, images, how, allow_errors, out, per_task, data, image_col)
         return
     picture = _require_picture(out, explain, submission)
-    from melanoma.scoring.files.array_rows import trained_channels
+    from melanoma.scoring.files.array_rows import own_table, trained_channels
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.outputs import refuse_errors, save_outputs
@@ -156,7 +156,8 @@ def predict(
     # Without a table to write, answers go to stdout and nothing is kept.
     keep = None if picture or (json and not out and not submission) else target
     outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
-    require_outputs(outputs, files, [*images, submission])
+    tables = {own_table(file.path) for file in files if file.square is not None}
+    require_outputs(outputs, files, [*images, submission, names, *tables])
     if submission is not None:
         require_fillable(submission, files, remote=url is not None)
     scorer = (

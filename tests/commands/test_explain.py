@@ -180,3 +180,22 @@ def test_one_png_for_two_photographs_is_refused(
     )  # fmt: skip
     assert answer.code == 2
     assert "--out why.png: one picture for 2 images; name a folder" in answer.err
+
+
+def test_a_photograph_is_never_replaced_by_its_explanation(
+    trained: Any, photograph: Path, tmp_path: Path, call_door: Callable[..., Any]
+) -> None:
+    original = tmp_path / "mole.png"
+    with Image.open(photograph) as image:
+        image.save(original)
+    before = original.read_bytes()
+    options = (*RECIPE, "--weights", trained.folder)
+    answer = call_door("explain", original, *options, "--out", original)
+    assert answer.code == 2 and "is read here" in answer.err
+    assert original.read_bytes() == before
+    # A second time in the photographs' own folder: the first picture is a photograph there.
+    assert call_door("explain", photograph, *options, "--out", tmp_path).code == 0
+    picture = tmp_path / "mole_gradcam.png"
+    drawn = picture.read_bytes()
+    answer = call_door("explain", photograph, picture, *options, "--out", tmp_path)
+    assert answer.code == 2 and picture.read_bytes() == drawn

@@ -43,11 +43,16 @@ def refuse_given(context: Any, names: Sequence[str], why: str) -> None:
 def require_outputs(
     outputs: Sequence[Path], files: Sequence[ImageFile], inputs: Sequence[Path | None]
 ) -> None:
-    """Raises where an output cannot be written in the end, or would replace what is read."""
+    """Raises where an output cannot be written in the end, would replace what is read, or another
+    output."""
     from melanoma.storage import require_writable
 
     read = {path.resolve() for path in (*inputs, *(file.path for file in files)) if path}
+    written: set[Path] = set()
     for path in outputs:
         if path.resolve() in read:
             raise RecipeError(f"{path} is read here; name another file to write")
+        if path.resolve() in written:
+            raise RecipeError(f"{path} would be written twice; name another file for one of both")
+        written.add(path.resolve())
         require_writable(path)

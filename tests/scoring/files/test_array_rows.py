@@ -62,6 +62,20 @@ def test_an_array_is_scored_row_by_row_whatever_names_it(
     assert f"named by {given / 'test.csv'} in its order" in answer.err
 
 
+def test_the_table_that_names_the_rows_is_not_replaced(
+    trained: Any, given: Path, call_door: Door
+) -> None:
+    table = given / "test.csv"
+    before = table.read_bytes()
+    array = given / "x_test_32.npy"
+    answer = predict(call_door, trained, array, "--out", table)
+    assert answer.code == 2 and "is read here" in answer.err
+    other = table.rename(given / "other.csv")
+    answer = predict(call_door, trained, array, "--names", other, "--out", other)
+    assert answer.code == 2 and "is read here" in answer.err
+    assert other.read_bytes() == before
+
+
 def test_a_submission_comes_of_the_array_in_the_sample_s_order(
     trained: Any, given: Path, expected: list[float], call_door: Door
 ) -> None:

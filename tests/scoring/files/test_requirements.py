@@ -108,6 +108,12 @@ def test_an_output_that_would_replace_what_is_read_is_refused_however_it_is_writ
     assert given.read_text() == "a\n"
 
 
+def test_one_path_takes_one_output(image: ImageFile, tmp_path: Path) -> None:
+    twice = [tmp_path / "s.csv", tmp_path / "x" / ".." / "s.csv"]
+    with pytest.raises(RecipeError, match="would be written twice"):
+        require_outputs(twice, [image], [])
+
+
 def test_outputs_that_can_be_written_leave_nothing_behind_but_their_folder(
     image: ImageFile, tmp_path: Path
 ) -> None:
