@@ -22,7 +22,7 @@ from safetensors.torch import save as serialize
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.name_digests import training_name_digest
-from melanoma.errors import StorageError
+from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import retarget_report
@@ -46,6 +46,7 @@ from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 # TRAINING_IMAGES has the names and folds alone: what an external set shares with the training set,
 # and which member saw what, is still found.
 FILES = ("recipe.yaml", "report.json", "report.html", "MODEL_CARD.md", NOVELTY)
+_OWN = (*FILES, GOLDEN, "oof.csv", TRAINING_IMAGES)  # beside the members and the manifest
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def ship_bundle(
     `notes` are further files that go along, such as a license, beside those that came with the
     bundle. With `prevalence` the copy's probabilities and thresholds are those of a place where
     that share are melanomas; the same images are flagged. Raises StorageError when the folder holds
-    something already, RecipeError for a prevalence that the bundle cannot be moved to.
+    something already, RecipeError for a prevalence that the bundle cannot be moved to, and for
+    notes that one name would be of two files.
     """
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
         raise StorageError(f"{', '.join(absent)}: no such file to go along")
+    _require_own_names(notes)
     report = bundle.report if prevalence is None else retarget_report(bundle.report, prevalence)
     report = without_names(report)
     if not names:
@@ -87,6 +90,15 @@ def ship_bundle(
     before, after = (score_golden(Scorer(one))[1] for one in (bundle, shipped))
     size = sum(member.file.stat().st_size for member in shipped.members)
     return Shipped(shipped, size, float(np.abs(before - after).max()))
+
+
+def _require_own_names(notes: Sequence[Path]) -> None:
+    """Raise RecipeError where a note would lie in the place of another, or of the bundle's file."""
+    taken = {*_OWN, MANIFEST}
+    for note in notes:
+        if note.name in taken:
+            raise RecipeError(f"--note {note}: the copy has another {note.name}; rename the file")
+        taken.add(note.name)
 
 
 def _fill(
@@ -124,7 +136,7 @@ def _fill(
 def _old_notes(bundle: Bundle, manifest: dict[str, Any]) -> list[Path]:
     """What went along with the bundle itself, as its license did; a new note of one's name takes
     its place."""
-    own = {*FILES, GOLDEN, "oof.csv", TRAINING_IMAGES, *(m["file"] for m in manifest["members"])}
+    own = {*_OWN, *(m["file"] for m in manifest["members"])}
     return [bundle.folder / name for name in manifest["sha256"] if name not in own]
 
 

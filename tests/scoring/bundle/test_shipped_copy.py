@@ -147,6 +147,17 @@ def test_a_note_that_is_not_there_is_refused_before_anything_is_written(
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize("name", ["report.json", "manifest.json", "LICENSE.md"])
+def test_a_note_takes_no_other_file_s_place(shipped: Shipped, tmp_path: Path, name: str) -> None:
+    notes = [tmp_path / folder / name for folder in ("a", "b")]
+    for note in notes:
+        note.parent.mkdir()
+        note.write_text(f"of {note.parent.name}")
+    with pytest.raises(RecipeError, match=f"another {name}"):
+        ship_bundle(shipped.bundle, tmp_path / "copy", notes=notes)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(trained: Any, shipped: Shipped) -> None:
     with pytest.raises(StorageError, match="exists"):
         ship_bundle(load_bundle(trained.folder), shipped.bundle.folder)
