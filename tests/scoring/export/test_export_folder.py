@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from melanoma.data.images import decode_image
+from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.evaluation.prevalence import Move
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.export.export_folder import copy_license, describe, folder_bytes, write_folder
@@ -55,6 +61,29 @@ def test_the_folder_says_how_it_was_made_and_holds_all_that_it_names(
     compile((folder / "score.py").read_text(), "score.py", "exec")
     assert (folder / "LICENSE.md").read_bytes() == b"Mine.\r\n"
     assert folder_bytes(folder) == sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["grey of 16 bits", "grey", "color", "turned", "see-through"])
+def test_score_py_makes_the_square_that_the_bundle_sees(
+    kind: str, folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    own = runpy.run_path(str(folder / "score.py"))["make_square"]
+    pixels = draw_phantom(melanoma=True, rng=np.random.default_rng(1), size=90)[:, :70]
+    image = Image.fromarray(pixels)
+    options: dict[str, Any] = {}
+    if kind == "grey of 16 bits":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    elif kind == "grey":
+        image = image.convert("L")
+    elif kind == "turned":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    elif kind == "see-through":
+        image.putalpha(120)
+    image.save(tmp_path / "a.png", **options)
+    data = (tmp_path / "a.png").read_bytes()
+    expected = Scorer(bundle).square(decode_image(data).pixels)
+    assert np.array_equal(own(tmp_path / "a.png"), expected)
 
 
 def test_a_moved_bundle_s_example_and_share_are_of_where_it_was_moved_to(
