@@ -18,6 +18,8 @@ from melanoma.errors import AbsentError, DataError
 from melanoma.storage import read_file
 
 _DIGITS = re.compile(r"\d+")
+# A photograph in base64 is a cell, too; pandas reads them of any length.
+csv.field_size_limit(2**31 - 1)
 _MOST_COLUMNS = 10_000
 _MOST_BYTES = 1 << 30  # of a compressed table, unpacked
 _GZIP = 16 + zlib.MAX_WBITS
@@ -90,9 +92,14 @@ def _without_header(text: str) -> str:
 def _require_whole_rows(text: str, path: Path, *, cells: int) -> None:
     """Refuse rows that end early: blanks in their place would be a guess. Blank lines are none."""
     rows = enumerate(csv.reader(io.StringIO(text)), start=1)
-    short = [
-        (number, len(row)) for number, row in rows if len(row) < cells and any(map(str.strip, row))
-    ]
+    try:
+        short = [
+            (number, len(row))
+            for number, row in rows
+            if len(row) < cells and any(map(str.strip, row))
+        ]
+    except csv.Error as error:  # such as a line that ends within a cell, which pandas takes apart
+        raise DataError(f"{path} is not a table: {error}") from error
     if short:
         number, length = short[0]
         more = f", and {len(short) - 1} more rows" if len(short) > 1 else ""

@@ -41,3 +41,11 @@ def test_what_cannot_be_unpacked_whole_is_refused(
     path.write_bytes(data)
     with pytest.raises(DataError, match=said):
         read_table(path, needed=["target"])
+
+
+def test_a_long_cell_is_read_and_a_line_that_ends_within_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text(f"image_name,note\na,{'x' * 200_000}\n")
+    assert len(read_table(tmp_path / "long.csv", needed=[])["note"][0]) == 200_000
+    (tmp_path / "broken.csv").write_bytes(b"image_name,note\na,lower\rback\n")
+    with pytest.raises(DataError, match=r"broken\.csv"):
+        read_table(tmp_path / "broken.csv", needed=[])
