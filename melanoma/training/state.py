@@ -169,6 +169,8 @@ class TrainingState:
             raise ValueError(f"it is in stage {stage + 1} of {len(plans)}")
         self.stage, plan = stage, plans[stage]
         self.classifier.freeze_backbone(plan.frozen)
+        if self.average is not None:  # what is scored and kept knows what is frozen, too
+            self.scored_model.freeze_backbone(plan.frozen)
         self.optimizer = _make_optimizer(self.classifier, self.recipe.model.backbone, plan)
         self.schedule = RateSchedule(plan.schedule, plan.epochs)
 

@@ -84,12 +84,13 @@ def _fresh_backbone(recipe: Any) -> dict[str, Tensor]:
 # Frozen
 
 
+@pytest.mark.parametrize("precise", [0, 10])
 @pytest.mark.parametrize("average", [None, 0.8])
 @pytest.mark.parametrize("by", ["stage", "model"])
 def test_a_frozen_backbone_keeps_its_parameters_and_buffers_to_the_bit(
-    by: str, average: float | None, fit: Fit, recipe_of: Any, tmp_path: Path
+    by: str, average: float | None, precise: int, fit: Fit, recipe_of: Any, tmp_path: Path
 ) -> None:
-    training = {"epochs": 2, "batch_size": 8, "ema_decay": average}
+    training = {"epochs": 2, "batch_size": 8, "ema_decay": average, "precise_bn": precise}
     recipe = (
         recipe_of(model={"backbone": "normed", "freeze_backbone": True}, training=training)
         if by == "model"
