@@ -27,6 +27,9 @@ def start_checkpointing(backbone: nn.Module) -> None:
         raise RecipeError("training.checkpointing: this backbone is no sequence of blocks")
     if not isinstance(backbone, nn.Sequential):
         backbone.model.set_grad_checkpointing(True)  # type: ignore[union-attr, operator]
+        for norm in filter(_has_statistics, backbone.modules()):
+            norm.register_forward_pre_hook(_hold)
+            norm.register_forward_hook(_let_go, always_call=True)
 
 
 def run_checkpointed(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -72,7 +75,7 @@ def _contexts(
 @contextmanager
 def _still_statistics(segment: nn.Module) -> Iterator[None]:
     """BatchNorms whose running statistics stay as they are."""
-    norms = [m for m in segment.modules() if isinstance(m, _Norm) and m.track_running_stats]
+    norms = [m for m in segment.modules() if isinstance(m, _Norm) and _has_statistics(m)]
     states = [(n.momentum, n.num_batches_tracked) for n in norms]
     for norm in norms:
         norm.momentum = 0.0
@@ -83,3 +86,20 @@ def _still_statistics(segment: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, tracked) in zip(norms, states, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(module, _Norm) and module.track_running_stats
+
+
+def _hold(norm: nn.Module, _: object) -> None:
+    """Before a norm computes a second time, which is within a backward pass: it counts nothing."""
+    if torch._C._current_graph_task_id() != -1:
+        norm.still = _still_statistics(norm)
+        norm.still.__enter__()
+
+
+def _let_go(norm: nn.Module, *_: object) -> None:
+    # Also where the second pass is broken off, as torch does once it has what it needs.
+    if (still := norm.__dict__.pop("still", None)) is not None:
+        still.__exit__(None, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from melanoma.errors import RecipeError
 from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.checkpointing import run_checkpointed, start_checkpointing
-from melanoma.models.classifier import Classifier
+from melanoma.models.classifier import Classifier, is_kept, make_classifier
 from melanoma.models.pooling import GeM
 
 FEATURES = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(1)) + 0.1
@@ -73,11 +74,13 @@ def test_further_logits_come_in_training_alone_and_change_no_first_weight() -> N
     assert not any("auxiliary" in name for name in more.drop_auxiliary().state_dict())
 
 
-def test_checkpointing_gives_the_same_gradients_and_the_same_statistics() -> None:
+@pytest.mark.parametrize("name", ["tiny", "timm:resnet10t", "timm:mobilenetv3_small_050"])
+def test_checkpointing_gives_the_same_gradients_and_the_same_statistics(name: str) -> None:
     images = torch.rand(4, 3, 32, 32)
     results = []
+    made = make() if name == "tiny" else make_classifier(name, outputs=1)
     for checkpointing in (False, True):
-        model = make()
+        model = deepcopy(made)
         if checkpointing:
             model.start_checkpointing()
         model.train()(images).square().sum().backward()
@@ -87,6 +90,20 @@ def test_checkpointing_gives_the_same_gradients_and_the_same_statistics() -> Non
         assert torch.equal(parameter.grad, twice[name].grad), name  # type: ignore[arg-type]
     for name, buffer in results[0].named_buffers():
         assert torch.equal(buffer, dict(results[1].named_buffers())[name]), name
+
+
+def test_a_layer_above_what_learns_is_not_kept_for_a_token_of_its_own() -> None:
+    class Top(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(3))
+            self.norm = nn.BatchNorm1d(3)
+
+    top = Top()
+    top.token.requires_grad_(False)
+    assert not is_kept(top) and not is_kept(top.norm)
+    top.norm.requires_grad_(False)
+    assert is_kept(top) and is_kept(top.norm) and not is_kept(nn.ReLU())
 
 
 def test_checkpointing_keeps_what_stands_between_blocks_alone() -> None:
