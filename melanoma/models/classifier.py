@@ -139,9 +139,10 @@ class Classifier(nn.Module):
 
 
 def is_kept(module: nn.Module) -> bool:
-    """Whether the layer has parameters of its own and none of them learns."""
-    own = [*module.parameters(recurse=False)]
-    return bool(own) and not any(one.requires_grad for one in own)
+    """Whether the layer has parameters of its own and neither they nor those below it learn: the
+    top module of a network may own a token beside all of its blocks."""
+    own = any(True for _ in module.parameters(recurse=False))
+    return own and not any(one.requires_grad for one in module.parameters())
 
 
 def _make_head(features: int, outputs: int, head: Head | None) -> nn.Linear | nn.Sequential:

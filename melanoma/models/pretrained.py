@@ -175,7 +175,7 @@ def _take_backbone(weights: dict[str, Tensor], entry: Backbone) -> dict[str, Ten
     if any(key.startswith("backbone.") for key in bare):
         # A classifier of ours: one recipe starts from another's weights.
         named = {key.removeprefix("backbone."): value for key, value in bare.items()}
-        ignored: tuple[str, ...] = ("head.",)
+        ignored: tuple[str, ...] = ("head.", "gem.")
     else:
         keys = [*bare] if entry.reorder is None else entry.reorder([*bare])
         named = {entry.rename(key): value for key, value in zip(keys, bare.values(), strict=True)}

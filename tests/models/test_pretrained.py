@@ -488,3 +488,14 @@ def test_the_message_of_absent_weights_names_the_original_file_too(tmp_path, mon
     with pytest.raises(WeightsError) as absent:
         load_pretrained(nn.Identity(), "resnet18", source="imagenet", folder=tmp_path)
     assert "original" not in str(absent.value)
+
+
+def test_weights_of_a_generalized_mean_start_another_network(tmp_path: Path) -> None:
+    first = make_classifier(SMALL, outputs=1, pooling="gem")
+    save_file(first.state_dict(), tmp_path / "gem.safetensors")
+    for pooling in ("gem", "mean"):
+        ours = make_classifier(SMALL, outputs=1, pooling=pooling)
+        source = str(tmp_path / "gem.safetensors")
+        assert load_pretrained(ours.backbone, SMALL, source=source, folder=tmp_path)
+        weight = next(iter(first.backbone.parameters()))
+        assert torch.equal(next(iter(ours.backbone.parameters())), weight)
