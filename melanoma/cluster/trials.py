@@ -130,7 +130,18 @@ def value_of(
 
 def _without(part: FoldData, outer: FoldData) -> FoldData:
     training = part.training[~np.isin(part.training, outer.validation)]
-    inner = replace(part, training=training)
+    # What shows a patient of the outer fold is no source's either.
+    sources = tuple(
+        replace(one, rows=np.intersect1d(one.rows, allowed.rows))
+        for one, allowed in zip(part.sources, outer.sources, strict=True)
+    )
+    inner = replace(part, training=training, sources=sources)
+    for source in sources:
+        if not len(source.rows):
+            raise FoldError(
+                f"source {source.name}: every row shows what fold {outer.fold} or {part.fold} "
+                "holds out; a sweep needs more folds, or --outer none"
+            )
     if not len(training) or inner.class_counts.min() == 0:
         raise FoldError(
             f"without fold {outer.fold}, fold {part.fold} has a class less to train on; "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import load_recipe
+from melanoma.training.source_rows import SourceRows
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import select_folds
 
@@ -60,6 +63,24 @@ def test_a_search_without_a_fold_never_sees_its_images(sweep: Sweep) -> None:
             assert len(np.unique(seen)) == len(seen)
             everything = len(outer.training)
             assert len(seen) == everything
+
+
+def test_what_shows_a_fold_s_patients_is_no_source_of_the_search_without_it(sweep: Sweep) -> None:
+    table: Any = SimpleNamespace(source=SimpleNamespace(name="year"))
+    # Row n of the source shows what fold n holds out; row 3 nobody.
+    parts = tuple(
+        replace(part, sources=(SourceRows(table, np.setdiff1d(np.arange(4), [part.fold])),))
+        for part in sweep.parts
+    )
+    for outer in parts:
+        for part in replace(sweep, parts=parts).inner(str(outer.fold)):
+            (source,) = part.sources
+            assert source.rows.tolist() == sorted({0, 1, 2, 3} - {outer.fold, part.fold})
+    empty = tuple(
+        replace(part, sources=(SourceRows(table, np.array([part.fold])),)) for part in sweep.parts
+    )
+    with pytest.raises(FoldError, match="source year: every row shows what fold 0 or 1"):
+        replace(sweep, parts=empty).inner("0")
 
 
 def test_a_fold_that_leaves_a_class_less_is_refused(sweep: Sweep) -> None:
