@@ -97,12 +97,16 @@ def blend_runs(
     if method == "ranks":
         _require_ranking(first, name)
     probabilities = np.stack([run.images.by_class for run in runs])
+    crossfit = np.stack([run.images.crossfit for run in runs])
     numbers = first.frame["fold"].to_numpy(np.int64)
     context, names = _context(first, method, beside, folds)
-    mean = _as_run(first, BLENDS["equal"](probabilities, first.target)(probabilities))
+    equal = BLENDS["equal"](probabilities, first.target)
+    mean = _as_run(first, equal(probabilities), equal(crossfit))
     fit = BLENDS[method]
     nested, by_fold = blend_nested(fit, probabilities, first.target, numbers, context)
-    blended, whole = _as_run(first, nested), fit(probabilities, first.target, context)
+    # A bundle's calibration saw every fold: what asks for probabilities is judged without it.
+    judged, _ = blend_nested(fit, crossfit, first.target, numbers, context)
+    blended, whole = _as_run(first, nested, judged), fit(probabilities, first.target, context)
 
     def against(other: EvaluatedRun) -> BlendAgainst:
         make = METRICS[name].make
@@ -219,18 +223,17 @@ def _require_ranking(run: EvaluatedRun, metric: str) -> None:
         )
 
 
-def _as_run(run: EvaluatedRun, by_class: Floats) -> EvaluatedRun:
-    """The run with these probabilities in the place of its own."""
+def _as_run(run: EvaluatedRun, by_class: Floats, crossfit: Floats) -> EvaluatedRun:
+    """The run with these probabilities in the place of its own, those of runs that were calibrated
+    on other folds in the place of its cross-fitted ones."""
     images = run.images
     columns: dict[str, Floats] = {}
-    names = [f"prob_{name}" for name in images.classes]
-    if names[0] in run.frame:
-        columns = dict(zip(names, by_class.T, strict=True))
-    if "prob" in run.frame:
-        numbers = images.melanoma_columns
-        columns["prob"] = by_class[:, numbers].sum(axis=1)
-    # What is nested is cross-fitted already.
-    columns |= {c.replace("prob", "prob_crossfit", 1): v for c, v in columns.items()}
+    for kind, values in (("prob", by_class), ("prob_crossfit", crossfit)):
+        names = [f"{kind}_{name}" for name in images.classes]
+        if names[0] in run.frame:
+            columns |= dict(zip(names, values.T, strict=True))
+        if "prob" in run.frame:
+            columns[kind] = values[:, images.melanoma_columns].sum(axis=1)
     other_columns = [c for c in run.frame if not str(c).startswith(("prob", "logit"))]
     return replace(run, frame=run.frame[other_columns].assign(**columns))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from melanoma.blend import _told
 
@@ -72,6 +72,26 @@ def test_no_cell_of_a_blend_begins_as_a_formula_does(
     )
     assert answer.code == 0, answer.err
     assert list(pd.read_csv(out)["image_name"][:2]) == ['\'=HYPERLINK("a")', "'+1"]
+
+
+@pytest.mark.parametrize("method", ["equal", "weights"])
+def test_a_run_blended_with_itself_is_itself_by_what_asks_for_probabilities(
+    call_door: Callable[..., Any], bundle_folder: Path, tmp_path: Path, method: str
+) -> None:
+    """Those that were calibrated on other folds: a bundle's calibration saw every image."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(bundle_folder / "report.json", folder)
+    frame = pd.read_csv(bundle_folder / "oof.csv")
+    frame["prob_crossfit"] = 0.1 + 0.8 * frame["prob"]
+    frame.to_csv(folder / "oof.csv", index=False)
+    options = ("--metric", "log_loss", "--method", method, "--resamples", 100, "--json")
+    answer = call_door("blend", folder, folder, *options)
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)["against_each"][0]
+    target, prob = frame["target"], frame["prob_crossfit"]
+    assert found["blend"]["value"] == pytest.approx(log_loss(target, prob))
+    assert found["difference"]["value"] == pytest.approx(0, abs=1e-12)
 
 
 def test_submissions_are_blended_by_the_weights_of_all_folds(
