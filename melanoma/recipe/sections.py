@@ -287,7 +287,7 @@ class Evaluation(Part):
     """Views averaged, as logits: 2 adds the half turn, 4 the quarter turns, 8 mirror images."""
     sensitivity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     """Sensitivity of the threshold that flags."""
-    sensitivities: tuple[Share, ...] = (0.8, 0.9)
+    sensitivities: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.8, 0.9)
     """Sensitivities of further operating points."""
     specificities: tuple[Share, ...] = (0.8, 0.9)
     """Specificities of further operating points."""

@@ -96,6 +96,7 @@ def test_an_unknown_key_is_named_by_its_path_with_a_suggestion(
         ({"folds": {"seed": -1}}, "folds.seed: "),
         ({"evaluation": {"views": 3}}, "evaluation.views: Input should be 1, 2, 4 or 8"),
         ({"evaluation": {"sensitivity": 1}}, "evaluation.sensitivity: "),
+        ({"evaluation": {"sensitivities": [0]}}, "evaluation.sensitivities"),
         ({"seed": -1}, "seed: "),
         ({"seed": True}, "seed: true or false"),
         ({"classes": ["one"]}, "classes: Tuple should have at least 2 items"),
