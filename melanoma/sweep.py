@@ -57,7 +57,13 @@ def sweep(
     search_space = (
         search_space if trials is None else search_space.model_copy(update={"trials": trials})
     )
-    from melanoma.cluster.nested_sweep import begin_sweep, folder_of, outer_folds, trainings
+    from melanoma.cluster.nested_sweep import (
+        begin_sweep,
+        doubt_estimate,
+        folder_of,
+        outer_folds,
+        trainings,
+    )
     from melanoma.cluster.searches import import_optuna
     from melanoma.cluster.trials import Sweep
     from melanoma.devices import resolve_device
@@ -71,6 +77,8 @@ def sweep(
         recipe, data=data, arrays=arrays, folds=fold_file(folds, recipe), watch=watch
     )
     numbers = outer_folds(outer, [part.fold for part in parts])
+    for line in doubt_estimate(recipe) if numbers else ():
+        t.say(line)
     folder = folder_of(out, recipe.name, space).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     whole = Sweep(

@@ -13,6 +13,7 @@ import numpy as np
 from melanoma.cluster.searches import SearchResult
 from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import RecipeError
+from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.space import Space, TrialSettings
 from melanoma.storage import read_text, write_json
 from melanoma.training.watchers import Watchers
@@ -116,6 +117,21 @@ def outer_folds(text: str, known: Sequence[int]) -> list[int]:
     if not all(n.isdecimal() and int(n) in known for n in numbers):
         raise RecipeError(f"--outer {text}: all, none, or of {', '.join(map(str, known))}")
     return [int(n) for n in numbers]
+
+
+def doubt_estimate(recipe: Recipe) -> list[str]:
+    """A warning where the folds of a search without one begin with, or learn from, what that one's
+    images taught."""
+    given = {
+        "model.pretrained": "{fold}" in recipe.model.pretrained,
+        "loss.teacher": recipe.loss.teacher is not None,
+    }
+    return [
+        f"warning: {name} is of each fold's own training, which saw the other folds: the nested "
+        "estimate flatters (--outer none leaves it out)"
+        for name, by_fold in given.items()
+        if by_fold
+    ]
 
 
 def trainings(folds: int, outer: int, trials: int) -> int:

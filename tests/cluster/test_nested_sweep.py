@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny_backbone import make_tiny_backbone
 
-from melanoma.cluster.nested_sweep import outer_folds, trainings
+from melanoma.cluster.nested_sweep import doubt_estimate, outer_folds, trainings
 from melanoma.cluster.trials import ALL, Sweep
 from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbones import BACKBONES
@@ -81,6 +81,14 @@ def test_what_shows_a_fold_s_patients_is_no_source_of_the_search_without_it(swee
     )
     with pytest.raises(FoldError, match="source year: every row shows what fold 0 or 1"):
         replace(sweep, parts=empty).inner("0")
+
+
+def test_a_start_of_each_fold_s_own_is_said_to_flatter(recipe: Path) -> None:
+    plain = load_recipe(recipe)
+    assert doubt_estimate(plain) == []
+    model = plain.model.model_copy(update={"pretrained": "A/fold_{fold}/model.safetensors"})
+    (line,) = doubt_estimate(plain.model_copy(update={"model": model}))
+    assert line.startswith("warning: model.pretrained ") and "flatters" in line
 
 
 def test_a_fold_that_leaves_a_class_less_is_refused(sweep: Sweep) -> None:
