@@ -95,8 +95,8 @@ def _has_statistics(module: nn.Module) -> bool:
 def _hold(norm: nn.Module, _: object) -> None:
     """Before a norm computes a second time, which is within a backward pass: it counts nothing."""
     if torch._C._current_graph_task_id() != -1:
-        norm.still = _still_statistics(norm)
-        norm.still.__enter__()
+        norm.__dict__["still"] = still = _still_statistics(norm)
+        still.__enter__()
 
 
 def _let_go(norm: nn.Module, *_: object) -> None:

@@ -137,12 +137,12 @@ def find_shared(
     ours, theirs = array.names, other.names
     same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in duplicates.identical]
     # One of identical rows was compared: what is found of it holds of them all.
-    near = [
+    alike = [
         SharedImage(ours[a], theirs[b], pair.similarity, pair.relation)
         for pair in duplicates.near
         for a, b in product(_copies(array, pair.first), _copies(other, pair.second))
     ]
-    return (*same, *near)
+    return (*same, *alike)
 
 
 def _unlike(array: ImageArray) -> list[int]:
