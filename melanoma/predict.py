@@ -133,7 +133,7 @@ def predict(
         _predict_on(on, images, how, allow_errors, out, per_task, data, image_col)
         return
     picture = _require_picture(out, explain, submission)
-    from melanoma.scoring.files.array_rows import own_table, trained_channels
+    from melanoma.scoring.files.array_rows import trained_channels
     from melanoma.scoring.files.find import find_images, tell_sizes
     from melanoma.scoring.files.journal import open_journal
     from melanoma.scoring.files.outputs import refuse_errors, save_outputs
@@ -153,11 +153,10 @@ def predict(
     owners = read_owners(images, patient_col, image_col=image_col)
     target = out or Path("submission.csv" if submission else "scores.csv")
     pictures = name_pictures(files, "lime", picture or target.parent) if explain else []
-    # Without a table to write, answers go to stdout and nothing is kept.
+    # Without a table to write, answers go to stdout.
     keep = None if picture or (json and not out and not submission) else target
-    outputs = [*pictures, *(path for path in (keep, view_scores) if path)]
-    tables = {own_table(file.path) for file in files if file.square is not None}
-    require_outputs(outputs, files, [*images, submission, names, *tables])
+    outputs = [*pictures, *filter(None, (keep, view_scores))]
+    require_outputs(outputs, files, [*images, submission, names])
     if submission is not None:
         require_fillable(submission, files, remote=url is not None)
     scorer = (

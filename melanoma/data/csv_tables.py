@@ -20,7 +20,7 @@ from melanoma.storage import read_file
 _DIGITS = re.compile(r"\d+")
 # A photograph in base64 is a cell, too; pandas reads them of any length.
 csv.field_size_limit(2**31 - 1)
-_MOST_COLUMNS = 10_000
+_MOST_COLUMNS, _MOST_LETTERS = 10_000, 10_000
 _MOST_BYTES = 1 << 30  # of a compressed table, unpacked
 _GZIP = 16 + zlib.MAX_WBITS
 # How .xlsx and .ods, .xls and .parquet begin.
@@ -38,12 +38,7 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
     early.
     """
     text = _read_text(path, needed)
-    try:
-        header = [_plain(cell) for cell in next(csv.reader(io.StringIO(text)), [])]
-    except csv.Error as error:
-        raise DataError(f"{path} is not a table: {error}") from error
-    if len(header) > _MOST_COLUMNS:
-        raise DataError(f"{path} has {len(header):,} columns; at most {_MOST_COLUMNS:,} are read")
+    header = _read_header(text, path)
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise DataError(
             f"{path} is not separated by commas (columns found: {header[0]!r}{_needed(needed)}); "
@@ -73,6 +68,18 @@ def read_table(path: Path, *, needed: Sequence[str]) -> pd.DataFrame:
         lambda column: column.str.strip().replace({"NA": "", "nan": "", "NaN": ""})
     )
     return cleaned
+
+
+def _read_header(text: str, path: Path) -> list[str]:
+    try:
+        header = [_plain(cell) for cell in next(csv.reader(io.StringIO(text)), [])]
+    except csv.Error as error:
+        raise DataError(f"{path} is not a table: {error}") from error
+    if len(header) > _MOST_COLUMNS:
+        raise DataError(f"{path} has {len(header):,} columns; at most {_MOST_COLUMNS:,} are read")
+    if longest := max((len(name) for name in header if len(name) > _MOST_LETTERS), default=0):
+        raise DataError(f"{path} has a column with a name of {longest:,} letters: no table")
+    return header
 
 
 def _without_header(text: str) -> str:

@@ -26,7 +26,7 @@ def test_a_chosen_photograph_gets_the_services_answer(at, served):
     assert at.page.is_hidden("#result")
     at.choose(served.photographs[3])
     assert at.page.is_visible("#preview")
-    assert at.page.evaluate("document.getElementById('preview').naturalWidth") == 48
+    at.page.wait_for_function("document.getElementById('preview').naturalWidth === 48")
     assert at.page.is_hidden("#result"), "something was shown before it was asked for"
     at.predict()
     at.wait_for_result()

@@ -40,7 +40,7 @@ def test_a_recipe_that_is_a_bomb_is_one_line(tmp_path: Path, text: str, said: st
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("image_name," + "x" * 200_000 + "\na,1\n", "field larger"),
+        ("image_name," + "x" * 200_000 + "\na,1\n", "a name of 200,000 letters"),
         ("image_name" + ",c" * 20_000 + "\n", "20,001 columns"),
     ],
 )

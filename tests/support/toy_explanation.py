@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -48,6 +48,7 @@ def explain_toy(
     question: Question,
     *,
     square: Pixels | None,
+    warnings: Sequence[str] | None,
     deadline: float | None,
     should_stop: Callable[[], bool],
 ) -> ToyExplanation:

@@ -45,9 +45,11 @@ def require_outputs(
 ) -> None:
     """Raises where an output cannot be written in the end, would replace what is read, or another
     output."""
+    from melanoma.scoring.files.array_rows import own_table
     from melanoma.storage import require_writable
 
-    read = {path.resolve() for path in (*inputs, *(file.path for file in files)) if path}
+    tables = {own_table(file.path) for file in files if file.square}  # of an array's rows
+    read = {path.resolve() for path in (*inputs, *tables, *(f.path for f in files)) if path}
     written: set[Path] = set()
     for path in outputs:
         if path.resolve() in read:
