@@ -49,8 +49,10 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load_recipe(WEIGHTS / "recipe.yaml")
     content = ReportContent.model_validate_json((RESULTS / "report.json").read_bytes())
-    # By the set: the run that stood for it may have lacked more sources, or fewer.
-    anew = {one.name: one for one in left_out_results(recipe, given.left_out)}
+    # By the set: the run that stood for it may have lacked more sources, or fewer. A set whose
+    # labels the teacher had learned is no elsewhere; results/ keeps it by itself.
+    elsewhere = {one.name: one for one in content.external_results if one.without}
+    elsewhere |= {one.name: one for one in left_out_results(recipe, given.left_out)}
     found = {
         "quality": picture_quality(content),
         "novelty": novelty(),
@@ -59,10 +61,7 @@ def main() -> None:
         "patients": patients(),
         "calibration": calibration(content),
         "sources": sources(content),
-        # A set whose labels the teacher had learned is no elsewhere; results/ keeps it by itself.
-        "external_results": tuple(
-            anew.get(one.name, one) for one in content.external_results if one.without
-        ),
+        "external_results": tuple(elsewhere.values()),
     }
     content = with_words(content.model_copy(update=found))
     for folder in (RESULTS, WEIGHTS):

@@ -163,6 +163,31 @@ def test_what_is_said_of_elsewhere_is_what_its_report_says(folder: Path) -> None
     assert auroc in [one["auroc"] for one in sealed if one["without"]]
 
 
+BEFORE = json.loads((shipped.RESULTS / "before.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("place", "difference"),
+    [
+        (f"]({shipped.NAME}/)", BEFORE["at_home"]["metrics"]["auroc"]["difference"]),
+        *(
+            (f"/{part}/{name}{suffix})", pair["difference"])
+            for part, compared, suffix in (
+                ("sources", BEFORE["by_fifths"], ".csv.gz"),
+                ("external", BEFORE["without_its_like"], "/"),
+            )
+            for name, pair in compared.items()
+        ),
+    ],
+)
+def test_a_row_says_what_the_model_gains_on_the_one_before(
+    place: str, difference: dict[str, float]
+) -> None:
+    (row,) = [line for line in RESULTS.splitlines() if place in line]
+    said = "less the model before {value:.3f} ({low:.3f} to {high:.3f})"
+    assert said.format(**difference) in row
+
+
 @pytest.mark.parametrize("source", ["siim2020", "isic2017_train"])
 def test_what_is_said_of_a_source_that_was_held_out_is_what_its_scores_give(source: str) -> None:
     report = json.loads((shipped.RESULTS / "report.json").read_text())
