@@ -29,30 +29,11 @@ const imagesColumn = () => ({
   form: (row) => count(row.images),
 });
 
-// A bundle that was moved to another share of melanomas answers there: its thresholds are those of the
-// answers, and predictive values follow by Bayes' rule. Null where nothing was moved.
-export function movedTo(report) {
-  const { recalibrated, retargeted } = report;
-  if (retargeted) return retargeted;
-  if (!recalibrated) return null;
-  const { slope, intercept, prevalence } = recalibrated;
-  const share = (yes, no) => (yes + no > 0 ? yes / (yes + no) : null);
-  const thresholds = report.thresholds.map(({ at, value, sensitivity, specificity }) => {
-    const caught = sensitivity.value * prevalence;
-    const spared = specificity.value * (1 - prevalence);
-    return {
-      at,
-      value: 1 / (1 + Math.exp(-slope * Math.log(value / (1 - value)) - intercept)),
-      ppv: share(caught, 1 - prevalence - spared),
-      npv: share(spared, prevalence - caught),
-    };
-  });
-  return { prevalence, thresholds };
-}
-
 export function points(report) {
   if (report.thresholds.length === 0) return null;
-  const there = movedTo(report);
+  // A bundle that was moved to another share of melanomas answers there.
+  const moved = report.retargeted ?? report.recalibrated;
+  const there = moved?.thresholds.length ? moved : null;
   const alone = (value) => ({ value, low: null, high: null });
   const rows = report.thresholds.map((row, number) => {
     if (!there) return row;

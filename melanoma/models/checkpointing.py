@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from melanoma.errors import RecipeError
 
 _Norm = nn.modules.batchnorm._BatchNorm
+_HELD = "held_statistics"
 
 
 def can_checkpoint(backbone: nn.Module) -> bool:
@@ -22,27 +21,29 @@ def can_checkpoint(backbone: nn.Module) -> bool:
 
 
 def start_checkpointing(backbone: nn.Module) -> None:
-    """Let a model of timm do it. Raises RecipeError for a backbone that cannot."""
+    """Let a model of timm do it, and BatchNorms count a batch once. Raises RecipeError for a
+    backbone that cannot."""
     if not can_checkpoint(backbone):
         raise RecipeError("training.checkpointing: this backbone is no sequence of blocks")
     if not isinstance(backbone, nn.Sequential):
         backbone.model.set_grad_checkpointing(True)  # type: ignore[union-attr, operator]
-        for norm in filter(_has_statistics, backbone.modules()):
-            norm.register_forward_pre_hook(_hold)
-            norm.register_forward_hook(_let_go, always_call=True)
+    for module in backbone.modules():
+        if isinstance(module, _Norm) and module.track_running_stats:
+            module.register_forward_pre_hook(_hold_statistics)
+            # Also where the second pass is broken off, once torch has what it needs.
+            module.register_forward_hook(_let_go, always_call=True)
 
 
 def run_checkpointed(backbone: nn.Module, images: Tensor) -> Tensor:
     """What the backbone gives; only what stands between its blocks is kept for the gradient.
 
-    Dropout draws the same numbers the second time, and BatchNorm counts the batch once.
+    Dropout draws the same numbers the second time.
     """
     if not isinstance(backbone, nn.Sequential):
         features: Tensor = backbone(images)
         return features
     for segment in _segments(backbone):
-        contexts = partial(_contexts, segment)
-        images = checkpoint(segment, images, use_reentrant=False, context_fn=contexts)
+        images = checkpoint(segment, images, use_reentrant=False)
     return images
 
 
@@ -66,40 +67,19 @@ def _flat(module: nn.Sequential) -> Iterator[nn.Module]:
             yield child
 
 
-def _contexts(
-    segment: nn.Module,
-) -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
-    return nullcontext(), _still_statistics(segment)
-
-
-@contextmanager
-def _still_statistics(segment: nn.Module) -> Iterator[None]:
-    """BatchNorms whose running statistics stay as they are."""
-    norms = [m for m in segment.modules() if isinstance(m, _Norm) and _has_statistics(m)]
-    states = [(n.momentum, n.num_batches_tracked) for n in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = torch.zeros_like(norm.num_batches_tracked)
-    try:
-        yield
-    finally:
-        for norm, (momentum, tracked) in zip(norms, states, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, tracked
-
-
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(module, _Norm) and module.track_running_stats
-
-
-def _hold(norm: nn.Module, _: object) -> None:
-    """Before a norm computes a second time, which is within a backward pass: it counts nothing."""
-    if torch._C._current_graph_task_id() != -1:
-        norm.__dict__["still"] = still = _still_statistics(norm)
-        still.__enter__()
+def _hold_statistics(norm: nn.Module, _: object) -> None:
+    """Before a pass within a backward pass, which is a second one: its running statistics stay as
+    they are."""
+    assert isinstance(norm, _Norm)
+    if torch._C._current_graph_task_id() == -1:
+        return
+    norm.__dict__[_HELD] = norm.momentum, norm.num_batches_tracked
+    norm.momentum = 0.0
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked = torch.zeros_like(norm.num_batches_tracked)
 
 
 def _let_go(norm: nn.Module, *_: object) -> None:
-    # Also where the second pass is broken off, as torch does once it has what it needs.
-    if (still := norm.__dict__.pop("still", None)) is not None:
-        still.__exit__(None, None, None)
+    assert isinstance(norm, _Norm)
+    if (held := norm.__dict__.pop(_HELD, None)) is not None:
+        norm.momentum, norm.num_batches_tracked = held

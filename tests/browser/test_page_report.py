@@ -6,10 +6,11 @@ import json
 import re
 from dataclasses import asdict
 
+from melanoma.evaluation.measure.operating_points import describe_elsewhere
 from melanoma.evaluation.prevalence import move_between
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.report.assemble import retarget_report
-from melanoma.evaluation.report.schema import validate_report
+from melanoma.evaluation.report.schema import Recalibrated, validate_report
 
 REPORT = re.compile(r"/report(\?|$)")  # and not /static/report_tables.js
 HEADS = "#performance .heat thead button"
@@ -175,7 +176,8 @@ def test_a_moved_bundle_s_points_are_those_of_its_answers(open_page, served):
     content = validate_report(json.loads(served.report.read_text()))
     there = retarget_report(content, 0.02).retargeted
     move = move_between(content.data.prevalence, 0.02)
-    fit = {"external": "a set", **asdict(move)}
+    points = describe_elsewhere(content.thresholds, move)
+    fit = Recalibrated(external="a set", thresholds=points, **asdict(move)).model_dump(mode="json")
     shown = []
     for change in ({"retargeted": there.model_dump(mode="json")}, {"recalibrated": fit}):
         at = open_page()

@@ -221,6 +221,11 @@ def test_a_recalibrated_copy_moves_melanoma_alone_and_flags_the_same_images(
     assert well[0] * at_home[2] == pytest.approx(well[1] * at_home[1])
     flags = [[answer.flagged for answer in side] for side in (before, after)]
     assert flags[0] == flags[1] and 0 < np.mean(flags[0]) < 1
+    # Its report states the thresholds that it answers by.
+    stated = copy.report.recalibrated
+    assert stated is not None
+    assert [p.value for p in stated.thresholds] == pytest.approx([p.value for p in copy.points])
+    assert "Where 30.0 % of images are" in (copy.folder / "report.html").read_text()
     # The sets hold the same classes, and the likeliest, which every set does.
     for one, other in zip(before, after, strict=True):
         assert one.set is not None and other.set is not None

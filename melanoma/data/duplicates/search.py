@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,13 +134,18 @@ def find_shared(
         with hold_arrays(folder):
             write_json(path, {**key, "identical": identical, "near": near})
         duplicates = Duplicates(tuple(identical), tuple(near))
-    ours, theirs = array.names, other.names
-    same = [SharedImage(ours[a], theirs[b], 1.0, IDENTICAL) for a, b in duplicates.identical]
     # One of identical rows was compared: what is found of it holds of them all.
+    ours, theirs = _named_copies(array), _named_copies(other)
+    same = [
+        SharedImage(own, other.names[row], 1.0, IDENTICAL)
+        for first, row in duplicates.identical
+        for own in ours[array.row_digests[first]]
+    ]
     alike = [
-        SharedImage(ours[a], theirs[b], pair.similarity, pair.relation)
+        SharedImage(own, their, pair.similarity, pair.relation)
         for pair in duplicates.near
-        for a, b in product(_copies(array, pair.first), _copies(other, pair.second))
+        for own in ours[array.row_digests[pair.first]]
+        for their in theirs[other.row_digests[pair.second]]
     ]
     return (*same, *alike)
 
@@ -151,10 +156,12 @@ def _unlike(array: ImageArray) -> list[int]:
     return [row for row in range(len(array)) if row not in copies]
 
 
-def _copies(array: ImageArray, row: int) -> list[int]:
-    """The rows that are pixel for pixel this one, itself among them."""
-    wanted = array.row_digests[row]
-    return [number for number, digest in enumerate(array.row_digests) if digest == wanted]
+def _named_copies(array: ImageArray) -> dict[str, list[str]]:
+    """The names of the rows that are pixel for pixel alike, by their digest."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, digest in zip(array.names, array.row_digests, strict=True):
+        names[digest].append(name)
+    return names
 
 
 def _key(array: ImageArray) -> dict[str, Any]:

@@ -197,8 +197,8 @@ def _novel(lines: Sequence[NoveltyLine]) -> str:
 
 
 def _elsewhere(content: ReportContent) -> list[str]:
-    elsewhere = content.retargeted
-    if not elsewhere:
+    elsewhere = content.retargeted or content.recalibrated
+    if not elsewhere or not elsewhere.thresholds:
         return []
     point = elsewhere.thresholds[0]
     return [

@@ -68,12 +68,14 @@ class OperatingPointElsewhere(Part):
 
 class Recalibrated(Part):
     """The bundle's probabilities of melanoma, moved by sigmoid(slope * log-odds + intercept) of an
-    external set's fit: asked for, never silent. The thresholds move with them."""
+    external set's fit: asked for, never silent. `thresholds` moved with them, sensitivity and
+    specificity as measured; an earlier copy does not list them."""
 
     external: str
     slope: float
     intercept: float
     prevalence: Share
+    thresholds: tuple[OperatingPointElsewhere, ...] = ()
 
 
 class Mistake(Part):

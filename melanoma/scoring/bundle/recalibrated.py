@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.measure.operating_points import describe_elsewhere
 from melanoma.evaluation.prevalence import Move
 from melanoma.evaluation.render.figures import save_figures
 from melanoma.evaluation.render.html import render_html
@@ -48,7 +49,8 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
     if bundle.move is not None:  # the fit is of its answers, which are moved already
         move = bundle.move.then(move)
     require_slope(move.slope * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
-    recalibrated = Recalibrated(external=external.recipe, **vars(move))
+    points = describe_elsewhere(bundle.report.thresholds, move)
+    recalibrated = Recalibrated(external=external.recipe, thresholds=points, **vars(move))
     update = {"recalibrated": recalibrated, "retargeted": None, "bfloat16": None}
     report = with_words(bundle.report.model_copy(update=update))
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
