@@ -51,7 +51,7 @@ def train(
         bool, typer.Option("--allow-leak", help="Train on a leak all the same; the report says so.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what would run, write nothing.")
+        bool, typer.Option("--dry-run", help="Check everything, say what would run, train nothing.")
     ] = False,
     track: Annotated[
         list[str] | None,
@@ -268,7 +268,7 @@ def _say_plan(recipe: Recipe, parts: list[FoldData]) -> None:
         )
     t.answer(
         f"{recipe.model.network} at {recipe.image.size} px, recipe {recipe.digest()[:12]}; "
-        "nothing was written"
+        "nothing was trained"
     )
 
 

@@ -141,13 +141,13 @@ def test_a_recipe_that_cannot_be_meant_is_refused_before_any_work(
     assert sorted(path.name for path in Path().iterdir()) == ["tiny.yaml"]
 
 
-def test_a_dry_run_says_the_plan_and_writes_nothing(
+def test_a_dry_run_says_the_plan_and_trains_nothing(
     call_door: Door, options: list[str | Path]
 ) -> None:
     answer = call_door("train", *options, "--fold", "all", "--dry-run")
     assert answer.code == 0
     assert "fold 2: 40 images (6 positive) for training, 20 held out" in answer.out
-    assert "nothing was written" in answer.out
+    assert "nothing was trained" in answer.out
     assert not Path("weights").exists()
     bare = ["--config", options[1], "--data", options[3], "--fold", "0", "--dry-run"]
     require_refusal(call_door("train", *bare), 2, "there is no array yet", "prepare")
