@@ -77,6 +77,32 @@ def test_the_counters_are_not_public(front: Front) -> None:
         refused(httpx.get(f"{front.address}{path}"), 404, "not_found")
 
 
+def test_what_lies_behind_the_prefix_has_the_same_limits(
+    bundle_folder: Path,
+    start_front: StartFront,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MELANOMA_ROOT_PATH: the service answers below it too, and nginx hands such addresses on."""
+    monkeypatch.setenv("MELANOMA_ROOT_PATH", "/skin")
+    service = start_service(bundle_folder, tmp_path / "log")
+    try:
+        front = start_front(service.port)
+        for path in ("/skin/metrics", "/skin/skin/metrics/", "/metrics"):
+            assert httpx.get(f"{service.address}{path}").status_code == 200
+            refused(httpx.get(f"{front.address}{path}"), 404, "not_found")
+        assert head_alone(front, "/skin/predict/batch", 64_000_000).status_code == 100
+        large = head_alone(front, "/skin/predict/batch", 95_000_000)
+        assert "64,000,000" in refused(large, 413, "too_large")
+        refused(head_alone(front, "/skin/predict", 15_000_000), 413, "too_large")
+        with httpx.Client(timeout=60) as client:
+            replies = [client.get(f"{front.address}/skin/readyz") for _ in range(400)]
+        assert {reply.status_code for reply in replies} == {200}
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
 def test_the_page_is_nobodys_rate(front: Front) -> None:
     with httpx.Client() as client:
         replies = [client.get(f"{front.address}/static/style.css") for _ in range(150)]
