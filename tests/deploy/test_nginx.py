@@ -130,6 +130,13 @@ def test_whoever_watches_the_service_is_not_limited(front: Front) -> None:
     assert {reply.status_code for reply in replies} == {200}
 
 
+@pytest.mark.parametrize("host", [b"", b"Host: skin.example\r\n"])
+def test_a_probe_in_http_1_0_is_answered_with_a_host_and_without(front: Front, host: bytes) -> None:
+    with front.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n" + host + b"\r\n")
+        assert b" 200 OK\r\n" in connection.recv(65536)
+
+
 # An attack with idle sockets -------------------------------------------------------------------
 
 HALF_HEADER = b"POST /predict HTTP/1.1\r\nHost: a\r\nX-Some"
