@@ -43,6 +43,19 @@ def test_every_command_in_the_readme_has_the_options_it_is_given(module: str, li
     assert given <= known
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*(ROOT / "docs").rglob("*.md"), *(ROOT / "configs").glob("*.yaml"), ROOT / "README.md"],
+    ids=lambda path: path.name,
+)
+def test_no_external_test_is_told_to_take_its_own_arrays_for_those_of_the_training(
+    page: Path,
+) -> None:
+    """`--arrays` are the training's there: named wrongly, no photograph would be compared."""
+    for line in re.findall(r"melanoma\.evaluate[^\n]*--external [^\n]*", page.read_text()):
+        assert " --arrays" not in line
+
+
 def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = set(re.findall(r"(?:^    |`)make ([a-z]+)", README, re.MULTILINE))
