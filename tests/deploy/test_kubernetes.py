@@ -87,6 +87,14 @@ def test_its_settings_are_the_service_s_own() -> None:
     assert [str(path) for path in read_settings(given).weights] == mounted
 
 
+def test_the_page_says_how_the_built_image_gets_the_name_that_is_asked_for() -> None:
+    version = re.findall(r"^version = (.+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)[0]
+    assert CONTAINER["image"] == f"melanoma:{version}"
+    [built] = re.findall(r"NAME:-(.+)}", (ROOT / "deploy" / "image.sh").read_text())
+    page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
+    assert f"docker tag {built} {CONTAINER['image']}" in page
+
+
 def test_the_probes_ask_what_there_is_and_a_stop_has_its_time() -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert CONTAINER[probe]["httpGet"]["path"] in ROUTES.pages
