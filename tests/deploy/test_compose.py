@@ -54,6 +54,16 @@ def test_compose_hands_on_every_setting_that_the_service_knows_and_no_other() ->
         assert settings_of({name: changed}) != settings_of({}), name
 
 
+def test_the_file_s_head_names_the_variables_that_do_not_reach_the_service() -> None:
+    head = (ROOT / "docker-compose.yaml").read_text().partition("services:")[0]
+    fixed = {
+        name
+        for name, value in SERVICES["app"]["environment"].items()
+        if name.startswith("MELANOMA_") and f"${{{name}:-" not in value
+    }
+    assert fixed == set(re.findall(r"MELANOMA_[A-Z]+", head))
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_container_writes_has_rights_or_is_reached_from_afar(name: str) -> None:
     service = SERVICES[name]
