@@ -20,6 +20,7 @@ from melanoma.scoring.bundle.new_folder import new_folder
 from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.bundle.statement import restated
 from melanoma.storage import copy_file, sha256_of, write_json, write_text
+from melanoma.training.weights_origin import TRAINING_IMAGES
 
 
 def doubt_fit(external: External) -> list[str]:
@@ -57,6 +58,7 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
     with new_folder(folder) as stage:
         for file in manifest["sha256"]:
             copy_file(bundle.folder / file, stage / file)
+        _copy_seen(bundle, stage)
         write_json(stage / "report.json", report.model_dump(mode="json"))
         write_text(stage / "report.html", render_html(report))
         write_text(stage / "MODEL_CARD.md", render_card(report, recipe))
@@ -65,3 +67,12 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         sealed = restated({**manifest, "sha256": digests}, recipe, report)
         write_json(stage / MANIFEST, sealed)
     return load_bundle(folder)
+
+
+def _copy_seen(bundle: Bundle, stage: Path) -> None:
+    """What a run's starting weights and sources had seen stands beside its members, under no
+    digest; without it an external set that shares images with them would seem to share none."""
+    for member in bundle.members:
+        record = member.file.with_name(TRAINING_IMAGES)
+        if record.is_file():
+            copy_file(record, stage / record.relative_to(bundle.folder))

@@ -20,6 +20,7 @@ from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 from melanoma.workflows.evaluate import evaluate_folds
 
 
@@ -142,3 +143,18 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     with pytest.raises(RecipeError, match="images of both kinds"):
         seal_recalibrated(here, tmp_path / "other", trained.recipe, external_fit(None))
+
+
+def test_a_recalibrated_copy_knows_what_its_starting_weights_had_seen(
+    trained: Any, tmp_path: Path
+) -> None:
+    """Else an external set of those images would be called one that shares none."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.folder, run)
+    record = run / "fold_0" / TRAINING_IMAGES
+    record.write_text(record.read_text() + "from_the_start,,start\nof_a_source,,source\n")
+    fit = {"slope": 1.0, "intercept": 0.5, "prevalence": 0.1}
+    copy = seal_recalibrated(load_bundle(run), tmp_path / "copy", trained.recipe, external_fit(fit))
+    assert seen_before(copy.folder) == seen_before(run) == ["from_the_start", "of_a_source"]
+    shipped = ship_bundle(copy, tmp_path / "shipped").bundle
+    assert len(seen_before(shipped.folder)) == 2
