@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from melanoma.scoring.export import huggingface
 from melanoma.scoring.export.export_options import ExportOptions
 from melanoma.scoring.export.huggingface import export_huggingface
 from melanoma.scoring.scorer import Scorer
+from melanoma.storage import sha256_of, write_json, write_text
 
 pytestmark = pytest.mark.slow  # together they take many seconds
 
@@ -62,6 +64,24 @@ def test_a_moved_bundle_s_card_says_how_the_models_mean_is_moved(
     assert "a place where 2.0 % are" in card
     assert f"`sigmoid(1 * logit(p) - {-moved.move.intercept:.6g})`" in card
     assert "logit(p)" not in (tmp_path / "hub" / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_a_bundle_that_was_augmented_by_an_own_file_goes_without_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """Training alone runs the file, and only its run keeps it."""
+    pytest.importorskip("timm")
+    run = tmp_path / "run"
+    shutil.copytree(bundle.folder, run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    step = {"file": "mine.py", "sha256": "0" * 64, "p": 0.5}
+    write_text(run / "recipe.yaml", yaml.safe_dump({**recipe, "augment": [{"own": step}]}))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["sha256"]["recipe.yaml"] = sha256_of(run / "recipe.yaml")
+    write_json(run / "manifest.json", manifest)
+    export_huggingface(load_bundle(run), tmp_path / "hub", ExportOptions(license="mit"))
+    assert "model-index" in (tmp_path / "hub" / "README.md").read_text()
+    assert bundle_of(tmp_path / "hub").members
 
 
 def melanoma_of(scorer: Scorer, squares: Any) -> Any:
