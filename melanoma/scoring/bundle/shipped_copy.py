@@ -30,7 +30,7 @@ from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle, make_bundle
+from melanoma.scoring.bundle.bundle import LICENSE, Bundle, load_bundle, make_bundle
 from melanoma.scoring.bundle.golden import score_golden
 from melanoma.scoring.bundle.manifest import GOLDEN
 from melanoma.scoring.bundle.new_folder import new_folder
@@ -71,10 +71,11 @@ def ship_bundle(
     The names of the training images go along as digests (melanoma.data.name_digests), by which an
     overlap is still found; without `names` not even those do, nor the report's largest errors.
     `notes` are further files that go along, such as a license, beside those that came with the
-    bundle. With `prevalence` the copy's probabilities and thresholds are those of a place where
-    that share are melanomas; the same images are flagged. Raises StorageError when the folder holds
+    bundle; LICENSE.md is read by whoever loads it, and so must be UTF-8. With `prevalence` the
+    copy's probabilities and thresholds are those of a place where that share are melanomas; the
+    same images are flagged. Raises StorageError when the folder holds
     something already, RecipeError for a prevalence that the bundle cannot be moved to, and for
-    notes that one name would be of two files.
+    notes that one name would be of two files, or that are no UTF-8 where they must be.
     """
     absent = [str(note) for note in notes if not note.is_file()]
     if absent:
@@ -99,6 +100,15 @@ def _require_own_names(notes: Sequence[Path]) -> None:
         if note.name in taken:
             raise RecipeError(f"--note {note}: the copy has another {note.name}; rename the file")
         taken.add(note.name)
+        if note.name == LICENSE:
+            _require_text(note)
+
+
+def _require_text(note: Path) -> None:
+    try:
+        note.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"--note {note}: {LICENSE} is not UTF-8; save it as UTF-8") from error
 
 
 def _fill(

@@ -139,6 +139,19 @@ def test_the_copy_names_no_folder_of_the_machine_that_trained_it(
     )
 
 
+def test_a_license_that_is_not_utf_8_is_refused_and_any_other_note_is_taken(
+    shipped: Shipped, tmp_path: Path
+) -> None:
+    license_text, other = tmp_path / "LICENSE.md", tmp_path / "note.txt"
+    for note in (license_text, other):
+        note.write_bytes("© Klinik München".encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"LICENSE.md is not UTF-8; save it as UTF-8"):
+        ship_bundle(shipped.bundle, tmp_path / "copy", notes=[license_text])
+    assert not (tmp_path / "copy").exists()
+    ship_bundle(shipped.bundle, tmp_path / "copy", notes=[other])
+    assert (tmp_path / "copy" / "note.txt").read_bytes() == other.read_bytes()
+
+
 def test_a_note_that_is_not_there_is_refused_before_anything_is_written(
     shipped: Shipped, tmp_path: Path
 ) -> None:
