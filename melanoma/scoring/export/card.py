@@ -11,10 +11,10 @@ from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import percent
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import LICENSE, Bundle
 from melanoma.scoring.export.export_folder import template
+from melanoma.training.run.run_folder import read_recipe
 
 # The hub's identifiers of licenses, by what LICENSE.md must name.
 _LICENSES = {
@@ -40,7 +40,7 @@ def render_hub_card(
     `architecture` is timm's name of the members' network, None where timm has none. `facts` are
     what `describe` gives.
     """
-    recipe = load_recipe(bundle.folder / "recipe.yaml")
+    recipe = read_recipe(bundle.folder)
     meta = yaml.safe_dump(
         metadata(bundle, recipe, timm=architecture is not None, license_id=license_id),
         sort_keys=False,
