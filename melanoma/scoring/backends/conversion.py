@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from melanoma.scoring.backends.torch_members import TorchMembers
 
 FOLDER = ".openvino"
-_FORMAT = 5  # of what is kept; another one converts anew
+_FORMAT = 6  # of what is kept; another one converts anew
 _LISTED = "sha256.json"
 _COMMON = "common"
 _PARTIAL = "partial-"

@@ -50,7 +50,10 @@ class _FromSquares(nn.Module):
         # difference and the quotient that they come to it makes others, without the mark.
         self._factor, self._offset = linear_scaling(members.normalize)
         singles = single_networks(network)
-        self._averaged = not any(isinstance(one.backbone, PooledBackbone) for one in singles)
+        # Of a generalized mean places of more count more: its slopes are not one a map.
+        self._averaged = not any(
+            one.gem is not None or isinstance(one.backbone, PooledBackbone) for one in singles
+        )
 
     def forward(self, squares: Tensor) -> tuple[Tensor, ...]:
         """(B, S, S, 3) uint8 to (B, outputs), (B, D) and, where D are averages, the maps."""

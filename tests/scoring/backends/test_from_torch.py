@@ -14,9 +14,12 @@ from melanoma.data.transforms import to_tensor
 from melanoma.models.backbone_records import PooledBackbone
 from melanoma.models.classifier import Classifier
 from melanoma.models.seed_mean import SeedMean
+from melanoma.scoring.backends.common_layers import Networks
 from melanoma.scoring.backends.core import the_core
 from melanoma.scoring.backends.from_torch import from_torch
+from melanoma.scoring.backends.openvino_members import OpenVinoMembers
 from melanoma.scoring.backends.torch_members import TorchMembers
+from melanoma.scoring.explain.evidence import Evidence, PlainHead
 
 SIZE = 32
 
@@ -92,6 +95,23 @@ class FirstPlace(PooledBackbone):
 
     def as_map(self, features: Tensor) -> Tensor | None:
         return None
+
+
+@pytest.mark.parametrize("pooling", ["mean", "gem"])
+def test_a_network_s_heat_is_torch_s_however_it_pools(pooling: str) -> None:
+    torch.manual_seed(8)
+    backbone = make_tiny_backbone(norm=True).build()
+    network = Classifier(backbone, features=16, outputs=1, pooling=pooling).eval()
+    members = TorchMembers({0: network}, normalize="imagenet", device=torch.device("cpu"))
+    head = PlainHead(((network.head.weight.detach().numpy(), network.head.bias.detach().numpy()),))
+    theirs = OpenVinoMembers(
+        Networks(from_torch(members, size=SIZE)), load=lambda: members, heads={0: (head,)}
+    )
+    for sign in (1.0, -1.0):
+        (expected,) = members.heat(squares(1)[0], Evidence((0,), sign))
+        (found,) = theirs.heat(squares(1)[0], Evidence((0,), sign))
+        assert expected.size > 1
+        assert np.allclose(found, expected, atol=1e-4)
 
 
 def test_maps_that_no_embedding_averages_are_not_given() -> None:
