@@ -88,7 +88,7 @@ def _trial(config: dict[str, Any], *, sweep: Sweep, search: str, cwd: Path) -> N
 
     try:
         sweep.score(search, config, report, Watchers())
-    except DivergedError:
+    except (DivergedError, RecipeError):  # of these settings, not of the others
         return
     except MelanomaError as error:
         raise RuntimeError(f"{error} (exit code {error.exit_code})") from error

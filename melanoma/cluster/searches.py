@@ -25,6 +25,7 @@ def search_by_optuna(
     """The best settings of `space.trials`, those that an earlier run tried counted in.
 
     Half of the settings are given up after each fold (successive halving, as ASHA on a cluster).
+    Settings that diverge, or that the recipe refuses beside each other, are trials that failed.
     Raises RecipeError without Optuna, or where no settings could be trained.
     """
     optuna = import_optuna()
@@ -44,8 +45,8 @@ def search_by_optuna(
         study.sampler = optuna.samplers.TPESampler(seed=seed + done)
         trial = optuna.trial.Trial(study, broken.pop()._trial_id) if broken else study.ask()
         settings = {name: _suggest(trial, name, what) for name, what in space.space.items()}
-        value, failures = _try(sweep, search, trial, settings, failures, watchers)
-        outcome = "diverged" if value is None else f"{value:.4f}"
+        outcome = _try(sweep, search, trial, settings, watchers)
+        failures += trial.study.trials[trial.number].state == states.FAIL
         say(f"{_named(search)}: trial {done + 1} of {space.trials}: {outcome} {spoken(settings)}")
     if not study.get_trials(states=[states.COMPLETE]):
         raise RecipeError(f"{_named(search)}: no settings of the space could be trained")
@@ -57,10 +58,9 @@ def _try(
     search: str,
     trial: Any,
     settings: TrialSettings,
-    failures: int,
     watchers: Watchers,
-) -> tuple[float | None, int]:
-    """The trial's value, and the failures with this one counted in."""
+) -> str:
+    """The trial's value in words, or why it has none; the study is told."""
     optuna = import_optuna()
     pruned = False
     known = trial.study.trials[trial.number].intermediate_values
@@ -75,14 +75,14 @@ def _try(
 
     try:
         value = sweep.score(search, settings, report, watchers)
-    except DivergedError:
+    except (DivergedError, RecipeError) as error:
         trial.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        return None, failures + 1
+        return "diverged" if isinstance(error, DivergedError) else f"refused ({error})"
     if pruned:
         trial.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     else:
         trial.study.tell(trial, value)
-    return value, failures
+    return f"{value:.4f}"
 
 
 def import_optuna() -> Any:

@@ -182,6 +182,24 @@ def test_settings_that_diverge_are_said_and_counted(tmp_path: Path) -> None:
     assert ": diverged " in outcomes["bce"] and ": 0.5000 " in outcomes["focal"]
 
 
+def test_settings_that_do_not_go_together_are_a_trial_that_failed(tmp_path: Path) -> None:
+    """Each end of the space is tried alone when it is read; the trials draw them together."""
+
+    def refusing(settings: TrialSettings, fold: int) -> float:
+        if settings["training.epochs"] < 10:
+            raise RecipeError("schedule.warmup_epochs must be less than training.epochs")
+        return 0.5
+
+    said: list[str] = []
+    sweep = Known(tmp_path, refusing)
+    settings, value = search(sweep, 8, said=said)
+    assert (settings["training.epochs"], value) == (10, 0.5)
+    assert len(sweep.tried) == 8
+    for tried, line in zip(sweep.tried, said, strict=True):
+        refused = ": refused (schedule.warmup_epochs must be less than training.epochs) "
+        assert (refused if tried["training.epochs"] < 10 else ": 0.5000 ") in line
+
+
 def test_where_nothing_can_be_trained_the_search_ends_and_says_so(tmp_path: Path) -> None:
     def diverging(settings: TrialSettings, fold: int) -> float:
         raise DivergedError("no number")
