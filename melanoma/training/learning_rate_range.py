@@ -33,6 +33,7 @@ from melanoma.training.schedule import RateSchedule
 from melanoma.training.source_rows import plan_fold, row_source
 from melanoma.training.starting_weights import load_start
 from melanoma.training.state import TrainingState, start_state
+from melanoma.training.training_network import training_network
 from melanoma.types import Floats
 
 DIVERGED = 4.0  # times the lowest loss
@@ -80,9 +81,9 @@ def sweep_rates(
 
     A throwaway network with the recipe's loss, optimizer, sampler and augmentation; the rates are
     the head's, and depth_decay lowers them by depth as it does in training; a recipe with stages is
-    swept as in its first. Stops when the mean loss of the last tenth of the steps is DIVERGED times
-    its minimum, or is not finite. Raises RecipeError for limits that cannot be meant, DivergedError
-    when not even the first steps gave finite losses.
+    swept as in its first, on squares of its size. Stops when the mean loss of the last tenth of the
+    steps is DIVERGED times its minimum, or is not finite. Raises RecipeError for limits that cannot
+    be meant, DivergedError when not even the first steps gave finite losses.
     """
     if recipe.model.embeddings is not None:
         raise RecipeError(
@@ -108,6 +109,7 @@ def sweep_rates(
                 precision=resolve_precision(recipe.training.precision, device),
                 clip_norm=recipe.optimizer.clip_norm,
                 after_step=watch.after_step,
+                network=training_network(state, state.classifier),
             )
     except NonFiniteError:
         watch.diverged = True

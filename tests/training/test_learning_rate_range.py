@@ -12,6 +12,7 @@ import torch
 
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.models import losses
+from melanoma.models.classifier import Classifier
 from melanoma.recipe.overrides import make_recipe
 from melanoma.training.learning_rate_range import (
     RateSweep,
@@ -215,3 +216,21 @@ def test_a_staged_recipe_is_swept_as_in_its_first_stage(place: Any, recipe_of: A
     )
     assert (sweep.rates[0], sweep.rates[-1]) == pytest.approx((1e-5, 1e-2), rel=1e-6)
     assert {name.removesuffix("_no_decay") for name in sweep.by_group} == {"head"}
+
+
+def test_a_first_stage_of_smaller_squares_is_swept_on_them(
+    sweep: Any, recipe_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[int] = set()
+    embed = Classifier.embed
+
+    def watched(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+        seen.add(images.shape[-1])
+        return embed(self, images)
+
+    monkeypatch.setattr(Classifier, "embed", watched)
+    recipe = recipe_of(stages=[{"epochs": 1}, {"epochs": 1}])
+    # The phantoms' array is of 32 px, the smallest that a recipe may name.
+    first = recipe.stages[0].model_copy(update={"size": 16})
+    sweep(recipe.model_copy(update={"stages": (first, recipe.stages[1])}), steps=20)
+    assert seen == {16}
