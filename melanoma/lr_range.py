@@ -13,6 +13,7 @@ from melanoma.errors import RecipeError
 from melanoma.workflows.places import IMAGENET, fold_file
 
 if TYPE_CHECKING:
+    from melanoma.recipe.recipe import Recipe
     from melanoma.training.learning_rate_range import RateSweep
 
 app = t.make_app()
@@ -82,11 +83,15 @@ def lr_range(
     if json:
         t.answer_json(_content(sweep))
     else:
-        _say_sweep(sweep, recipe.stage_plans[0].optimizer.rate)
+        _say_sweep(sweep, recipe)
     t.say(f"wrote {out} in {t.duration(start)}; the network was thrown away")
 
 
-def _say_sweep(sweep: RateSweep, rate: float) -> None:
+def _say_sweep(sweep: RateSweep, recipe: Recipe) -> None:
+    rate = recipe.stage_plans[0].optimizer.rate
+    # What a stage says of its rate stands before the optimizer's.
+    own = bool(recipe.stages) and recipe.stages[0].optimizer.rate is not None
+    field = "stages.0.optimizer.rate" if own else "optimizer.rate"
     end = "the loss diverged" if sweep.diverged else "the loss did not diverge"
     t.answer(
         f"{len(sweep.rates)} steps at rates from {sweep.rates[0]:.1e} to {sweep.rates[-1]:.1e}; "
@@ -101,7 +106,7 @@ def _say_sweep(sweep: RateSweep, rate: float) -> None:
     t.answer(f"steepest fall of the loss at {sweep.steepest:.1e}")
     t.answer(
         f"suggested, a tenth of the rate of the lowest loss: --set "
-        f"optimizer.rate={sweep.suggestion:.1e} (the recipe has {rate:.1e})"
+        f"{field}={sweep.suggestion:.1e} (the recipe has {rate:.1e})"
     )
 
 

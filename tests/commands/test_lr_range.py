@@ -7,7 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from melanoma.lr_range import _say_sweep
+from melanoma.recipe.overrides import load_recipe
+from melanoma.training.learning_rate_range import RateSweep
 
 Door = Callable[..., Any]
 
@@ -43,6 +48,28 @@ def test_without_a_fall_it_says_so_and_suggests_nothing(
     assert answer.code == 0, answer.err
     assert "no rate suggested" in answer.out
     assert "optimizer.rate=" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ((), "--set optimizer.rate=1.0e-03 (the recipe has 1.0e-02)"),
+        (({"epochs": 2},), "--set optimizer.rate=1.0e-03 (the recipe has 1.0e-02)"),
+        (
+            ({"epochs": 1, "optimizer": {"rate": 0.05}}, {"epochs": 1}),
+            "--set stages.0.optimizer.rate=1.0e-03 (the recipe has 5.0e-02)",
+        ),
+    ],
+)
+def test_what_it_suggests_is_what_decides_the_rate(
+    stages: Any, said: str, tiny_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate that the first stage states stands before the optimizer's."""
+    curve = np.linspace(1e-4, 1e-1, 20)
+    found = RateSweep(curve, curve, curve, {}, False, 2e-3, 1e-3)
+    path = tiny_recipe(optimizer={"rate": 0.01}, stages=list(stages))
+    _say_sweep(found, load_recipe(path))
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
