@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from torch import nn
 
 from melanoma.data.batches import BatchLoader, RowSource
 from melanoma.data.transforms import Normalize
+from melanoma.errors import RecipeError
 from melanoma.models.classifier import Classifier, is_kept
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.epoch import load_parts, network_inputs
@@ -79,3 +81,19 @@ def statistics_rows(
     """The rows that renew_statistics sees: `images` of the training part, the same every time."""
     drawn = np.random.default_rng(seed).permutation(training)[:images]
     return np.asarray(drawn, np.int64)
+
+
+@contextmanager
+def lone_images_refused() -> Iterator[None]:
+    """Raises RecipeError where a batch of one image gives a BatchNorm one value a channel, as
+    behind an image of 32 px, in the place of torch's own error."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        raise RecipeError(
+            "a batch has one image, of which BatchNorm has no variance in this backbone at this "
+            "image.size; take a larger training.batch_size, less training.accumulate, or another "
+            "training.precise_bn"
+        ) from error

@@ -25,6 +25,7 @@ from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.auxiliary import auxiliary_values
 from melanoma.training.batch_targets import batch_targets
+from melanoma.training.batchnorm import lone_images_refused
 from melanoma.training.class_balance import make_loss, shown_shares
 from melanoma.training.epoch import NonFiniteError, train_epoch
 from melanoma.training.fold_data import FoldData
@@ -98,7 +99,7 @@ def sweep_rates(
     watch = _Watch(state, window=_window(steps), advance=advance)
     plans = _plan_steps(recipe, data, steps)
     try:
-        with freed_memory_kept(device):
+        with freed_memory_kept(device), lone_images_refused():
             train_epoch(
                 state,
                 watch.until_diverged(_batches(recipe, data, plans, device)),

@@ -19,7 +19,7 @@ from melanoma.errors import InterruptedRun
 from melanoma.models.classifier import Classifier
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.batch_targets import batch_targets
-from melanoma.training.batchnorm import fold_rows, renew_statistics
+from melanoma.training.batchnorm import fold_rows, lone_images_refused, renew_statistics
 from melanoma.training.bfloat16_weights import round_fold
 from melanoma.training.class_balance import fold_prior_shift, make_loss
 from melanoma.training.cuda_graphs import make_graphs
@@ -92,7 +92,7 @@ class Loop:
     def run(self, facts: RunStart) -> FoldRun:
         """Epochs until the last one or early stopping, then the results."""
         try:
-            with named_worker_errors():
+            with named_worker_errors(), lone_images_refused():
                 return self._run(facts)
         finally:
             self.loader.close()  # an error's traceback would keep the workers

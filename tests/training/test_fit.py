@@ -27,6 +27,7 @@ from melanoma.errors import (
     DivergedError,
     FoldError,
     InterruptedRun,
+    RecipeError,
     StorageError,
     WeightsError,
 )
@@ -803,3 +804,17 @@ def test_a_processor_s_activations_keep_their_memory_while_it_trains(
     monkeypatch.setattr(loop, "train_epoch", train)
     fit(recipe_of(training={"epochs": 1}), tmp_path / "run")
     assert told == [("kept", "cpu"), ("trains", ""), ("let go", "cpu")]
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"batch_size": 1}, {"precise_bn": 1}, {"batch_size": 8, "accumulate": 30}],
+    ids=lambda training: "_".join(training),
+)
+def test_one_image_that_batchnorm_can_make_nothing_of_is_refused_in_a_sentence(
+    training: dict[str, Any], fit: Any, recipe_of: Any, tmp_path: Path
+) -> None:
+    """Of 32 px this backbone leaves one place a channel: of one image it has no variance."""
+    recipe = recipe_of(model={"backbone": "tiny_resnet"}, training=training)
+    with pytest.raises(RecipeError, match=r"one image.*training\.batch_size"):
+        fit(recipe, tmp_path / "run")

@@ -234,3 +234,9 @@ def test_a_first_stage_of_smaller_squares_is_swept_on_them(
     first = recipe.stages[0].model_copy(update={"size": 16})
     sweep(recipe.model_copy(update={"stages": (first, recipe.stages[1])}), steps=20)
     assert seen == {16}
+
+
+def test_a_batch_of_one_image_is_refused_as_in_training(sweep: Any, recipe_of: Any) -> None:
+    recipe = recipe_of(model={"backbone": "tiny_resnet"}, training={"batch_size": 1})
+    with pytest.raises(RecipeError, match=r"one image.*training\.batch_size"):
+        sweep(recipe, steps=20)
