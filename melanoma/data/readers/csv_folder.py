@@ -12,7 +12,7 @@ from melanoma.data.readers.files import TABLES, find_tables
 from melanoma.data.readers.identities import identity_columns, read_identity
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.joined import join_table
-from melanoma.data.readers.labels import doubt_melanoma
+from melanoma.data.readers.labels import doubt_melanoma, doubt_rest
 from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
 from melanoma.data.readers.table import ColumnLabels, Labels, LesionTable, make_table
 from melanoma.errors import AbsentError, DataError
@@ -29,7 +29,10 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
         notes += more
     optional = {"age": data.age_col, "sex": data.sex_col, "site": data.site_col}
     _require_columns(table, data, [c for c in optional.values() if c], origin=str(path))
-    taken = (data.image_col, *_target_columns(data))
+    targets = _target_columns(data)
+    values = data.target_cols or [cell for column in targets for cell in table[column].unique()]
+    notes += doubt_rest(values, data.positive, classes)
+    taken = (data.image_col, *targets)
     free = [str(c) for c in table if c not in taken]
     identities = identity_columns(free, data.group_cols, named_are=data.group_is)
     # Under names that no header has: the images may be named by patient_id.

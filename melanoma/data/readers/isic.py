@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from melanoma.data.csv_tables import read_table, some_rows
 from melanoma.data.placeholders import blank_placeholders, is_placeholder
 from melanoma.data.readers.index import index_images
-from melanoma.data.readers.labels import UNLABELED, read_targets
+from melanoma.data.readers.labels import UNLABELED, names_melanoma, read_targets
 from melanoma.data.readers.table import LesionTable, make_table
 from melanoma.errors import DataError
 from melanoma.recipe.archive_sections import IsicData
@@ -33,7 +32,6 @@ _KEPT = (
     *(*_DIAGNOSES, "image_type", "diagnosis_confirm_type", "concomitant_biopsy", "melanocytic"),
     *("anatom_site_special", "attribution", "fitzpatrick_skin_type"),
 )
-_MELANOMA = re.compile(r"(?<!non-)(?<!non )(?<!not )(?<!no )\bmelanoma\b")
 
 
 class DiagnosisLabels(NamedTuple):
@@ -116,7 +114,7 @@ def _is_open(cell: str) -> bool:
 def _read_melanoma(table: pd.DataFrame, left_out: pd.Series) -> tuple[pd.Series, list[str]]:
     melanoma = pd.Series(False, table.index)
     for column in (c for c in _DIAGNOSES if c in table):
-        values = {cell: bool(_MELANOMA.search(cell.lower())) for cell in table[column].unique()}
+        values = {cell: names_melanoma(cell) for cell in table[column].unique()}
         melanoma |= table[column].map(values).astype(bool)
     coarse = next((c for c in _COARSE if c in table), None)
     if coarse is None:

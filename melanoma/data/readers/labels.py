@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,6 +21,8 @@ _BENIGN = {
     *("nevus", "naevus", "nv", "melanocytic nevus", "seborrheic keratosis", "not melanoma"),
     *("non-melanoma", "non melanoma", "nonmelanoma", "non_melanoma", "no melanoma"),
 }
+
+_MELANOMA = re.compile(r"(?<!non-)(?<!non )(?<!not )(?<!no )\bmelanoma\b")
 
 # The codes of HAM10000's dx column (Tschandl, Rosendahl, Kittler 2018).
 HAM10000_CLASSES = {
@@ -83,6 +86,25 @@ def doubt_melanoma(
         if doubtful:
             doubts.append(f"data.{field} counts {', '.join(doubtful)} as melanoma: is that so?")
     return doubts
+
+
+def doubt_rest(
+    values: Iterable[str], positive: Sequence[str] | None, classes: Sequence[str]
+) -> list[str]:
+    """A sentence where values that `positive` leaves out are its own in other letters, or name a
+    melanoma: they count as the first class without a word."""
+    listed = {value.casefold() for value in positive or ()}
+    rest = sorted(set(values) - set(positive or ())) if positive else []
+    doubtful = [one for one in rest if one.casefold() in listed or names_melanoma(one)]
+    if not doubtful:
+        return []
+    shown = _first([*map(repr, doubtful)], 12)
+    return [f"data.positive leaves out {shown}, which count as {classes[0]}: is that so?"]
+
+
+def names_melanoma(cell: str) -> bool:
+    """Whether the word melanoma stands in the cell, and none that says it is not one."""
+    return bool(_MELANOMA.search(cell.lower()))
 
 
 def read_folders(

@@ -112,6 +112,29 @@ def test_a_benign_value_that_labels_say_is_melanoma_is_doubted(tmp_path: Path) -
     assert not read_lesions(folder, meant).warnings
 
 
+@pytest.mark.parametrize("name", ["MEL", "Melanoma in situ"])
+def test_a_melanoma_that_counts_as_benign_is_doubted(name: str, tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("c,nv", f"c,{name}"))
+    doubt = f"data.positive leaves out {name!r}, which count as benign: is that so?"
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert doubt in read_lesions(folder, data).warnings
+    data = csv_data(image_col="file", target_col="dx", positive=("mel", name))
+    assert not read_lesions(folder, data).warnings
+
+
+def test_a_column_of_melanomas_that_counts_as_benign_is_doubted(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    (folder / "labels.csv").write_text(
+        "file,nevus,Melanoma,Melanoma in situ\na,1,0,0\nb,0,1,0\nc,0,0,1\n"
+    )
+    columns = ("nevus", "Melanoma", "Melanoma in situ")
+    data = csv_data(image_col="file", target_cols=columns, positive=("Melanoma",))
+    said = read_lesions(folder, data).warnings
+    assert any("leaves out 'Melanoma in situ'" in sentence for sentence in said)
+
+
 def test_a_table_without_a_line_of_names_is_told_so(tmp_path: Path) -> None:
     folder = any_folder(tmp_path)
     (folder / "labels.csv").write_text("ISIC_0000017,benign\nISIC_0000022,malignant\n")
