@@ -14,24 +14,28 @@ _Norm = nn.modules.batchnorm._BatchNorm
 _HELD = "held_statistics"
 
 
-def can_checkpoint(backbone: nn.Module) -> bool:
-    """Whether the backbone is a sequence of blocks, or a model of timm that does it itself."""
-    model = getattr(backbone, "model", None)
-    return isinstance(backbone, nn.Sequential) or hasattr(model, "set_grad_checkpointing")
-
-
 def start_checkpointing(backbone: nn.Module) -> None:
     """Let a model of timm do it, and BatchNorms count a batch once. Raises RecipeError for a
     backbone that cannot."""
-    if not can_checkpoint(backbone):
-        raise RecipeError("training.checkpointing: this backbone is no sequence of blocks")
-    if not isinstance(backbone, nn.Sequential):
-        backbone.model.set_grad_checkpointing(True)  # type: ignore[union-attr, operator]
+    if not isinstance(backbone, nn.Sequential) and not _let_timm_start(backbone):
+        raise RecipeError(
+            "training.checkpointing: this backbone is no sequence of blocks, and timm does not "
+            "checkpoint it"
+        )
     for module in backbone.modules():
         if isinstance(module, _Norm) and module.track_running_stats:
             module.register_forward_pre_hook(_hold_statistics)
             # Also where the second pass is broken off, once torch has what it needs.
             module.register_forward_hook(_let_go, always_call=True)
+
+
+def _let_timm_start(backbone: nn.Module) -> bool:
+    """Whether it is a model of timm that checkpoints itself, from now on."""
+    try:
+        backbone.model.set_grad_checkpointing(True)  # type: ignore[union-attr, operator]
+    except (AttributeError, AssertionError):  # what timm says of HRNet, PiT, Inception ...
+        return False
+    return True
 
 
 def run_checkpointed(backbone: nn.Module, images: Tensor) -> Tensor:

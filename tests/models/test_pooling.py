@@ -11,6 +11,7 @@ from torch import nn
 
 from melanoma.errors import RecipeError
 from melanoma.models.backbone_records import PooledBackbone
+from melanoma.models.backbones import find_backbone
 from melanoma.models.checkpointing import run_checkpointed, start_checkpointing
 from melanoma.models.classifier import Classifier, is_kept, make_classifier
 from melanoma.models.pooling import GeM
@@ -124,3 +125,8 @@ def test_checkpointing_keeps_what_stands_between_blocks_alone() -> None:
 def test_a_backbone_that_is_no_sequence_is_refused() -> None:
     with pytest.raises(RecipeError, match="no sequence of blocks"):
         start_checkpointing(nn.Conv2d(3, 3, 1))
+
+
+def test_a_model_that_timm_does_not_checkpoint_is_refused() -> None:
+    with pytest.raises(RecipeError, match="timm does not checkpoint it"):
+        start_checkpointing(find_backbone("timm:dla46_c").build())
