@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from melanoma.errors import RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
@@ -32,8 +36,9 @@ _MOST_BYTES = 2_000_000_000  # protobuf's own limit is 2 GiB a file
 def export_onnx(bundle: Bundle, folder: Path, options: ExportOptions) -> Exported:
     """DIR with model.onnx, what it is and how to ask it; compared with the bundle in onnxruntime.
 
-    Raises RecipeError without the extra or for more weights than one file holds, StorageError for
-    a folder that holds something, MelanomaError where the file says something else.
+    Raises RecipeError without the extra, for more weights than one file holds or a network that
+    ONNX has no words for, StorageError for a folder that holds something, MelanomaError where the
+    file says something else.
     """
     onnx, runtime = _import()
     views = options.views or bundle.views
@@ -67,22 +72,59 @@ def _import() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
+class _Resampled(TorchFunctionMode):
+    """What is resampled of weights alone, such as a ViT's positions for squares of another size: a
+    constant of the graph, which ONNX could not compute as torch does.
+
+    Noted in a pass before the graph is traced, and given in its place then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[Tensor] = []
+        self.given: int | None = None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        # Of pictures there are two at least.
+        if func is not F.interpolate or len(args[0]) > 1:
+            return func(*args, **(kwargs or {}))
+        if self.given is None:
+            self.noted.append(func(*args, **(kwargs or {})))
+            return self.noted[-1]
+        self.given += 1
+        return self.noted[self.given - 1]
+
+
 def _write_graph(bundle: Bundle, path: Path, views: int) -> None:
     graph = make_graph(bundle, views)
     squares = torch.zeros((2, bundle.size, bundle.size, 3), dtype=torch.uint8)
     # By tracing: the newer way of torch needs one package more and takes several times as long.
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Resampled() as resampled:
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            graph,
-            (squares,),
-            str(path),
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        graph(squares)
+        resampled.given = 0
+        try:
+            torch.onnx.export(
+                graph,
+                (squares,),
+                str(path),
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_axes={name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise RecipeError(
+                f"--to onnx: torch cannot write this backbone as ONNX ({reason}); --to openvino may"
+            ) from error
 
 
 def _add_facts(model: Any, bundle: Bundle, views: int) -> None:

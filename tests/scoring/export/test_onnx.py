@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from apart import run_apart
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
@@ -83,3 +86,45 @@ def test_more_weights_than_one_file_holds_are_refused_with_the_format_that_holds
     with pytest.raises(RecipeError, match="--to openvino has no such limit"):
         export_onnx(bundle, tmp_path / "onnx", ExportOptions())
     assert list(tmp_path.iterdir()) == []
+
+
+class _Positions(nn.Module):
+    """As a ViT on squares of another size than its own: its positions are resampled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grid = nn.Parameter(torch.arange(25.0).reshape(1, 1, 5, 5))
+
+    def forward(self, squares: Tensor) -> tuple[Tensor, Tensor]:
+        places = F.interpolate(self.grid, size=(2, 2), mode="bicubic", antialias=True)
+        seen = (squares.float().mean(dim=3)[:, None, :2, :2] * places).flatten(1)
+        return seen, seen
+
+
+class _Spectrum(nn.Module):
+    def forward(self, squares: Tensor) -> tuple[Tensor, Tensor]:
+        seen = torch.fft.fft2(squares.float()).abs()
+        return seen, seen
+
+
+def test_what_is_resampled_of_weights_is_a_constant_of_the_graph(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    graph = _Positions()
+    monkeypatch.setattr(onnx, "make_graph", lambda *_: graph)
+    onnx._write_graph(bundle, tmp_path / "model.onnx", 1)
+    shape = (3, bundle.size, bundle.size, 3)
+    squares = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    expected = graph(torch.from_numpy(squares))[1].detach().numpy()
+    found = onnx._run(onnxruntime, tmp_path / "model.onnx", squares)
+    assert np.allclose(found, expected, rtol=1e-5)
+
+
+def test_a_network_that_onnx_has_no_words_for_is_refused_in_one_line(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx, "make_graph", lambda *_: _Spectrum())
+    with pytest.raises(RecipeError, match=r"as ONNX \(.*fft.*\); --to openvino may$"):
+        onnx._write_graph(bundle, tmp_path / "model.onnx", 1)
