@@ -42,13 +42,20 @@ def find_timm_backbone(name: str) -> Backbone:
     """The entry of `timm:NAME`. Raises RecipeError for a model that timm does not know."""
     timm = import_timm()
     model = name.removeprefix(PREFIX)
-    if not timm.is_model(model.split(".")[0]):
+    architecture = model.split(".")[0]
+    if not timm.is_model(architecture):
         near = difflib.get_close_matches(model, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise RecipeError(
             f"model.backbone: timm has no model {model!r}{hint} (timm.list_models() lists them)"
         )
-    config = timm.get_pretrained_cfg(model)
+    try:
+        config = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        known = timm.list_models(f"{architecture}.*", include_tags=True)
+        raise RecipeError(
+            f"model.backbone: timm has no weights called {model!r}; it has {', '.join(known)}"
+        ) from error
     source = _create(model)
     stages = _find_stages(source)
     parameters = source.state_dict()
@@ -65,17 +72,18 @@ def find_timm_backbone(name: str) -> Backbone:
     )
 
 
-def require_timm_size(name: str, size: int) -> None:
-    """Raise RecipeError unless the model takes images of `size` pixels a side."""
+def require_timm_size(name: str, size: int, *, field: str = "image.size") -> None:
+    """Raise RecipeError unless the model takes images of `size` pixels a side, which `field` of the
+    recipe says."""
     model = _create(name.removeprefix(PREFIX)).eval()
     try:
         with torch.inference_mode():
             model(torch.zeros(1, 3, size, size))
     except (RuntimeError, AssertionError, ValueError) as error:
         own = model.pretrained_cfg["input_size"][-1]
+        hint = f"--set {field}={own}" if field == "image.size" else f"leave {field} out"
         raise RecipeError(
-            f"image.size: {name} takes no images of {size} px; its own are of {own} px "
-            f"(--set image.size={own})"
+            f"{field}: {name} takes no images of {size} px; its own are of {own} px ({hint})"
         ) from error
 
 

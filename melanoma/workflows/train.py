@@ -121,6 +121,9 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
     backbone = find_backbone(recipe.model.backbone)
     if isinstance(backbone.pretrained, HubWeights):
         require_timm_size(backbone.name, recipe.image.size)
+        for number, plan in enumerate(recipe.stage_plans):
+            if plan.size is not None:
+                require_timm_size(backbone.name, plan.size, field=f"stages.{number}.size")
     if recipe.model.pretrained == "imagenet":
         _say_scaling(backbone, recipe, watch)
     make_augmentation(recipe)

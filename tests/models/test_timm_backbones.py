@@ -142,6 +142,11 @@ def test_a_model_that_timm_does_not_know_is_refused_with_those_near_it() -> None
         find_backbone("timm:resnet10tt")
 
 
+def test_weights_that_timm_has_not_are_refused_with_those_that_it_has() -> None:
+    with pytest.raises(RecipeError, match=r"no weights called .*; it has convnext_atto\."):
+        find_backbone("timm:convnext_atto.fb_in1k")
+
+
 def test_a_size_that_the_model_cannot_take_is_refused_with_its_own() -> None:
     require_timm_size("timm:resnet10t", 96)
     with pytest.raises(RecipeError, match=r"of 64 px; its own are of 256 px .*image\.size=256"):

@@ -15,7 +15,7 @@ from interrupted import Interrupted, train_and_kill
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from melanoma.errors import InterruptedRun, WeightsError
+from melanoma.errors import InterruptedRun, RecipeError, WeightsError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.training import epoch_metrics, loop
@@ -318,3 +318,14 @@ def test_a_head_that_learns_from_noise_is_warned_of(
     said = "\n".join(lines)
     assert ("warning" in said) == (words is not None)
     assert (words or "") in said
+
+
+def test_a_stage_of_a_size_that_the_model_cannot_take_is_refused(recipe_of: Any) -> None:
+    recipe = recipe_of(
+        image={"size": 256},
+        model={"backbone": "timm:maxvit_rmlp_pico_rw_256"},
+        stages=[{"epochs": 1, "size": 64}, {"epochs": 1}],
+        training={"epochs": 2},
+    )
+    with pytest.raises(RecipeError, match=r"of 64 px; .* \(leave stages\.0\.size out\)"):
+        check_recipe(recipe)
