@@ -58,7 +58,7 @@ def read_targets(
         return pd.Series(UNLABELED, values.index), [fault]
     means, allowed = _meaning(values, classes, positive=positive, labels=labels)
     numbers = values.map(means)
-    bad, problems = numbers.isna(), []
+    bad, problems = numbers.isna(), _other_spellings(values, positive or ())
     if bad.any():
         hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], means, labels)
         if not all(values[bad]):
@@ -73,6 +73,24 @@ def read_targets(
         if absent:
             problems.append(f"no row's {values.name} means {', '.join(map(repr, absent))}")
     return numbers.fillna(UNLABELED).astype(int), problems
+
+
+def _other_spellings(values: pd.Series, positive: Sequence[str]) -> list[str]:
+    """What is wrong where a cell is one of `positive` in other letters (TRUE beside True) or as
+    another number (1.0 beside 1): it would count as benign."""
+    listed = {_spelled(value) for value in positive}
+    others = {cell for cell in values if cell not in positive and _spelled(cell) in listed}
+    if not others:
+        return []
+    return [
+        f"rows whose {values.name} is {counted(values[values.isin(others)])} beside "
+        f"{', '.join(map(repr, positive))}: list every spelling in data.positive, or mend the table"
+    ]
+
+
+def _spelled(cell: str) -> str:
+    words = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", cell.strip()).casefold()
+    return re.sub(r"(?<=\d)\.0+$", "", words)
 
 
 def doubt_melanoma(

@@ -108,6 +108,25 @@ def test_a_positive_cell_that_no_row_has_is_refused() -> None:
         read("nv", "bcc", classes=BINARY_CLASSES, positive=("mel",))
 
 
+@pytest.mark.parametrize(
+    ("listed", "beside"),
+    [("True", "TRUE"), ("malignant", "Malignant"), ("1", "1.0"), ("in situ", "In-situ")],
+)
+def test_another_spelling_of_a_positive_cell_is_not_taken_for_benign(
+    listed: str, beside: str
+) -> None:
+    problem = read(listed, beside, "no", classes=BINARY_CLASSES, positive=(listed,))[1]
+    assert f"{beside!r} (1)" in problem and "every spelling" in problem
+    both = read(listed, beside, "no", classes=BINARY_CLASSES, positive=(listed, beside))
+    assert both == ([1, 1, 0], "")
+
+
+def test_a_value_that_says_the_opposite_is_no_other_spelling() -> None:
+    cells = ("melanoma", "non-melanoma", "-1", "1", "10")
+    assert read(*cells, classes=BINARY_CLASSES, positive=("melanoma", "1"))[0] == [1, 0, 0, 1, 0]
+    assert read(*cells, classes=BINARY_CLASSES, positive=("melanoma", "1"))[1] == ""
+
+
 def test_an_unlabeled_row_has_no_name() -> None:
     assert names_of(pd.Series([2, UNLABELED, 0]), THREE) == ["vascular lesion", "", "nevus"]
 
