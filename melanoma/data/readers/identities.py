@@ -14,11 +14,16 @@ from melanoma.data.placeholders import blank_placeholders
 PATIENT, LESION = "patient_id", "lesion_id"
 IDENTITIES = (PATIENT, LESION)
 # Headers in lower case, of letters and figures alone. A column `lesion` may hold diagnoses.
-_ID = "(id|ids|no|nr|number|identifier|key)"
+_ID = "(id|ids|no|nr|num|number|identifier|key|code|uid|uuid|guid|hash|pseudonym)"
+_WHO = "(patient|subject|person|participant)"
+_HIDDEN = "(isic|hashed|deidentified|(anon|anonym|pseudo|pseudonym)(ous|i[sz]ed)?)?"
 _KINDS = {
-    PATIENT: re.compile(f"(patient|subject|person|participant){_ID}?"),
-    LESION: re.compile(f"lesion{_ID}"),
+    PATIENT: re.compile(f"{_HIDDEN}{_WHO}s?(pseudo)?{_ID}?|patid|mrn"),
+    # Not `lesion code`, which may be a diagnosis.
+    LESION: re.compile(f"{_HIDDEN}lesion{_ID.replace('|code', '')}"),
 }
+# A header that stands twice has a number behind it the second time.
+_REPEATED = re.compile(r"\.\d+$")
 # Of a column that somebody named, a word is enough.
 _WORDS = {PATIENT: re.compile("patient|subject|person|participant"), LESION: re.compile("lesion")}
 
@@ -33,7 +38,7 @@ def identity_columns(
     """
     columns: dict[str, list[str]] = {PATIENT: [], LESION: []}
     for name in dict.fromkeys([*named, *header]):
-        plain = re.sub(r"[\W_]", "", name.lower())
+        plain = re.sub(r"[\W_]", "", _REPEATED.sub("", name.lower()))
         kinds = [kind for kind, words in _KINDS.items() if words.fullmatch(plain)]
         if name in named:
             kinds += [kind for kind, words in _WORDS.items() if words.search(plain)]

@@ -77,6 +77,35 @@ def test_headers_say_what_they_hold_and_named_columns_are_added() -> None:
     assert found["lesion_id"] == ["lesion", "mole no", "LesionID"]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("anon_patient_id", "PatientPseudoID", "isic_patient_id", "patients", "Patient Code"),
+        *("MRN", "pat_id", "participant_uuid", "hashed_subject_id", "patient_id.1"),
+    ],
+)
+def test_a_column_of_patients_is_found_under_the_names_that_archives_give_it(header: str) -> None:
+    found = identity_columns(["image", header, "target"], [], named_are="patient")
+    assert found == {"patient_id": [header], "lesion_id": []}
+
+
+def test_columns_about_a_patient_or_a_lesion_are_no_identity() -> None:
+    header = ["patient_age", "personal_hx_mm", "patient_sex", "lesion_code", "lesion", "case"]
+    header += ["subject_skin_type", "lesion_size", "path", "patterns", "lesions", "impatient"]
+    found = identity_columns(header, [], named_are="patient")
+    assert found == {"patient_id": [], "lesion_id": []}
+
+
+def test_a_patient_column_that_stands_twice_joins_by_both(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "image,patient_id,target,patient_id\na,P1,0,Q1\nb,P2,1,Q1\nc,P3,0,Q9\nd,,1,Q9\n"
+    )
+    table = read_lesions(
+        tmp_path, CsvFolderData(reader="csv_folder", image_col="image", target_col="target")
+    )
+    assert table.frame["patient_id"].tolist() == ["P1", "P1", "P3", "P3"]
+
+
 def test_two_columns_of_patients_are_joined_and_equal_words_in_both_are_not() -> None:
     table = pd.DataFrame({"here": ["1", "1", "", "", "2"], "there": ["", "7", "7", "1", "-1"]})
     found = read_identity(table, ["here", "there"]).tolist()
