@@ -18,7 +18,7 @@ from predict_stub import BytesScorer, require_true_scores, score_of, write_photo
 from melanoma import explain, predict, storage
 from melanoma.errors import DataError, StorageError
 from melanoma.scoring.files.score_rows import plain_cell, require_plain_names, save_rows
-from melanoma.scoring.files.submission import write_submission
+from melanoma.scoring.files.submission import require_answers, write_submission
 
 Door = Callable[..., Any]
 
@@ -386,6 +386,20 @@ def test_a_sample_may_name_the_files_and_keeps_its_names(tmp_path: Path) -> None
     sample.write_text("image_id,target\na.png,0\na.jpg,0\n")
     with pytest.raises(DataError, match="1 repeated"):
         write_submission(sample, {"a": 0.25}, out)
+    sample.write_text("image_id,target\nb,0\na,0\na,0\n")
+    with pytest.raises(DataError, match=r"1 repeated \(such as a\)"):
+        write_submission(sample, {"a": 0.25, "b": 0.5}, out)
+
+
+def test_a_sample_s_one_column_that_is_named_as_a_class_takes_that_class(tmp_path: Path) -> None:
+    sample, out = tmp_path / "sample.csv", tmp_path / "out.csv"
+    by_class = {"a": {"nevus": 0.9, "melanoma": 0.1}}
+    for column, filled in {"nevus": 0.9, "melanoma": 0.1, "target": 0.1}.items():
+        sample.write_text(f"image,{column}\na,0\n")
+        write_submission(sample, {"a": 0.1}, out, by_class=by_class)
+        assert out.read_text() == f"image,{column}\na,{filled}\n"
+    sample.write_text("image,nevus\na,0\n")
+    require_answers(sample, melanoma=[], classes=["nevus", "eczema"])
 
 
 def test_a_sample_of_several_columns_takes_the_classes(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Submissions: the columns, rows and order of sample_submission.csv, filled with probabilities.
 
 The sample's own column of names is kept (image_name, isic_id, image ...). One column beside it is
-the melanoma probability; several are classes of the bundle, as ISIC 2018 and 2019 ask for.
+the melanoma probability, unless it is named as a class; several are classes of the bundle, as ISIC
+2018 and 2019 ask for.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +62,8 @@ def require_same_images(sample: Path, names: Sequence[str]) -> list[str]:
     extra = [name for name in names if name not in theirs]
     twice = len(sample_names) - len(theirs)
     if absent or extra or twice:
-        example = next(iter([*absent, *extra]), sample_names[0])
+        repeats = (name for name, rows in Counter(sample_names).items() if rows > 1)
+        example = next(chain(absent, extra, repeats))
         raise DataError(
             f"{sample} and the images differ in {len(absent) + len(extra) + twice} rows: "
             f"{len(absent)} without an image, {len(extra)} images not in it, {twice} repeated "
@@ -107,7 +111,7 @@ def require_answers(sample: Path, *, melanoma: Sequence[str], classes: Sequence[
     sample asks for a melanoma probability and no class is one, DataError where one of several
     columns is none of `classes` (empty: not known)."""
     targets = read_sample(sample).targets
-    if not melanoma and len(targets) == 1:
+    if not melanoma and len(targets) == 1 and targets[0] not in classes:
         raise RecipeError("--submission: the bundle's recipe names no melanoma class")
     if classes and len(targets) > 1:
         _require_classes(sample, targets, classes)
@@ -136,15 +140,15 @@ def write_submission(
     """
     names = require_same_images(sample, list(probabilities))
     header, id_col, written = sample_table = read_sample(sample)
-    several = len(sample_table.targets) > 1
-    if several:
-        _require_classes(
-            sample, sample_table.targets, list(next(iter((by_class or {}).values()), {}))
-        )
+    targets, classes = sample_table.targets, list(next(iter((by_class or {}).values()), {}))
+    of_classes = len(targets) > 1 or targets[0] in classes
+    if of_classes:
+        _require_classes(sample, targets, classes)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(header)
     for name, cell in zip(names, written, strict=True):
-        scores = (by_class or {})[name] if several else dict.fromkeys(header, probabilities[name])
+        one = dict.fromkeys(targets, probabilities[name])
+        scores = (by_class or {})[name] if of_classes else one
         rows.writerow([cell if c == id_col else f"{scores[c]:.9g}" for c in header])
     write_text(out, text.getvalue())
