@@ -10,9 +10,10 @@ from melanoma.evaluation.number_format import short_source
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
+_AGAIN = "take another photograph, or have a doctor look at the lesion"
 VERDICT_LINES = {
     "unscorable": "unscorable: this picture is none that the model can judge; its probabilities "
-    "mean nothing",
+    f"mean nothing: {_AGAIN}",
     "other_cancer_likely": "perhaps another skin cancer or a precursor of one: have a doctor look "
     "at it",
     "unsure": "unsure: the model cannot tell what this is; have a doctor look at it",
@@ -22,9 +23,10 @@ _NEXT = {
     "not_flagged": "this is no all-clear: have a doctor look at a lesion that is new, changes, "
     "bleeds or worries you",
 }
+_BELOW = "below the threshold"
 NOVEL = (
     "unscorable: this picture does not look like the photographs that the model learned from; "
-    "its probabilities mean nothing"
+    f"its probabilities mean nothing: {_AGAIN}"
 )
 
 
@@ -38,10 +40,9 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     warnings = [f"warning: {row['warnings']}"] if row.get("warnings") else []
     lines = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
     if row["melanoma_probability"] is not None:
-        flag = "flagged" if row["flagged"] else "not flagged"
-        lines.append(
-            f"melanoma {row['melanoma_probability']:.1%}, {flag} (threshold {row['threshold']:.1%})"
-        )
+        side, value = _side(row), f"{row['threshold']:.1%}"
+        bound = f"of {value}" if side == _BELOW else f"(threshold {value})"
+        lines.append(f"melanoma {row['melanoma_probability']:.1%}, {side} {bound}")
         lines += _disagreement(row, melanoma)
         lines += [_NEXT[code] for code in (row.get("verdict"),) if code in _NEXT]
         if row.get("frequency"):
@@ -51,6 +52,14 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     # First of all: whoever reads one line reads this one.
     notice = NOVEL if row.get("is_novel") else VERDICT_LINES.get(row.get("verdict") or "")
     return [*warnings, *([notice] if notice else []), *lines]
+
+
+def _side(row: Row) -> str:
+    """On which side of the threshold: "not flagged" is said only where that is the verdict."""
+    if row["flagged"]:
+        return "flagged"
+    calm = (row.get("verdict") or "not_flagged") == "not_flagged"
+    return "not flagged" if calm else _BELOW
 
 
 def ranked_lines(row: Row, count: int) -> list[str]:
@@ -116,7 +125,7 @@ def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
             f"flagged although {likeliest} is the likeliest class: {rule} decides, which lies low "
             "so that few melanomas are missed"
         ]
-    return [f"not flagged although {likeliest} is the likeliest class: {rule} decides"]
+    return [f"{_side(row)} although {likeliest} is the likeliest class: {rule} decides"]
 
 
 def _reached(row: Row) -> list[str]:

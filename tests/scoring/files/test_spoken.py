@@ -40,6 +40,16 @@ def test_a_flag_above_a_benign_prediction_is_explained() -> None:
     assert len(image_lines(agreed, ["melanoma"])) == 2
 
 
+@pytest.mark.parametrize("verdict", ["unscorable", "other_cancer_likely", "unsure"])
+def test_not_flagged_is_not_said_of_what_a_doctor_must_see(verdict: str) -> None:
+    row = {**ROW, "flagged": False, "verdict": verdict, "threshold": 0.9, "prediction": "melanoma"}
+    for novel in {False, verdict == "unscorable"}:
+        lines = image_lines({**row, "is_novel": novel}, ["melanoma"])
+        assert "doctor" in lines[0]  # the next step stands beside what is said
+        assert not any("not flagged" in line for line in lines)
+        assert "melanoma 45.6%, below the threshold of 90.0%" in lines
+
+
 def test_warnings_come_first_and_under_a_verdict_stands_what_to_do() -> None:
     said = "Of 100 lesions with such a score about 46 are melanomas, where 18 in 1,000 are."
     row = {**ROW, "prediction": "melanoma", "verdict": "flagged", "warnings": "views: one"}
