@@ -13,8 +13,26 @@ export function pointName(at) {
   return kind ? `${t(`metric.${kind}`)} ${percent(Number(share), Math.max(0, share.length - 4))}` : at;
 }
 
+const fewest = (value) => (value < 0.01 ? 2 : 1);
+const MOST_DIGITS = 8;
+
 // Enough digits that a small threshold does not read as zero.
-export const thresholdPercent = (value) => percent(value, value < 0.01 ? 2 : 1);
+export const thresholdPercent = (value, digits = 1) => percent(value, Math.max(digits, fewest(value)));
+
+// Digits with which a probability reads on its own side of the threshold: rounded by itself, 0.15 %
+// would be "0.2 %", not flagged, beside a threshold of "0.17 %".
+function digitsOf(answer) {
+  const share = shownShare(answer);
+  const value = answer.threshold?.value ?? null;
+  const small = [value, ...answer.thresholds.map((point) => point.value)].some((one) => one !== null && one < 0.01);
+  let digits = small ? fewest(share) : 1;
+  const alike = () => percent(share, digits) === thresholdPercent(value, digits);
+  while (value !== null && value !== share && digits < MOST_DIGITS && alike()) digits += 1;
+  return digits;
+}
+
+// The probability as it stands beside the threshold.
+export const shownPercent = (answer) => percent(shownShare(answer), digitsOf(answer));
 
 const SIGNS = {
   flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
@@ -88,7 +106,7 @@ export function shownName(answer) {
 // The sentence for a screen reader.
 export function spoken(answer) {
   const warned = answer.warnings.map(warning);
-  const share = t("spoken", { name: shownName(answer), share: percent(shownShare(answer)) });
+  const share = t("spoken", { name: shownName(answer), share: shownPercent(answer) });
   const said = [...warned, sentence(judge(answer)), nextStep(answer), sentence(share)];
   return said.filter(Boolean).join(" ");
 }
@@ -101,7 +119,6 @@ export function standing({ calibrated, prevalence }) {
 
 // `served` is /info's entry of the model, `report` its report or null where it is not there (yet).
 export function tellAnswer(answer, { file, square, served, report, actual, move }) {
-  const share = shownShare(answer);
   // What may spoil the score stands before it, for the ear as well.
   const parts = [
     el("ul", { id: "warnings" }, answer.warnings.map((text) => el("li", {}, warning(text)))),
@@ -116,14 +133,14 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
   const against = disagreement(answer, served);
   if (against) parts.push(el("p", { id: "why" }, against));
   parts.push(
-    el("p", { id: "percentage", class: kindOf(answer) }, percent(share)),
+    el("p", { id: "percentage", class: kindOf(answer) }, shownPercent(answer)),
     el("p", { id: "of" }, t("probability.of", { name: shownName(answer) })),
     el("p", { id: "calibrated", class: "quiet" }, standing(answer)),
     el("p", { id: "likeliest" }, t("likeliest"), " ", el("b", {}, className(answer.prediction)), ` ${percent(answer.probability)}`),
     ...[frequency(answer), prevalenceField(answer, move), possible(answer)].filter(Boolean),
   );
   if (actual) parts.push(el("p", { id: "actual" }, t("actual", { name: className(actual) })));
-  parts.push(bar(answer.threshold, share), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
+  parts.push(bar(answer), ends(), folds(answer), el("p", { id: "spread" }, spread(answer)));
   if (answer.threshold) parts.push(el("p", { id: "meaning" }, meaning(answer, report)));
   for (const other of served?.external ?? []) parts.push(el("p", { class: "elsewhere" }, elsewhere(other)));
   parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
@@ -133,18 +150,20 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
   return parts;
 }
 
-function bar(threshold, share) {
+function bar(answer) {
+  const { threshold } = answer;
   const value = threshold?.value ?? 0;
-  const against = threshold ? t("bar.threshold", { share: thresholdPercent(value) }) : "";
+  const told = thresholdPercent(value, digitsOf(answer));
+  const against = threshold ? t("bar.threshold", { share: told }) : "";
   const mark = el(
     "div",
     { id: "threshold", class: value > 0.6 ? "late" : "", at: `${value * 100}%` },
-    el("span", {}, t("threshold", { share: thresholdPercent(value) })),
+    el("span", {}, t("threshold", { share: told })),
   );
   return el(
     "div",
-    { id: "bar", role: "img", "aria-label": `${percent(share)}${against}` },
-    el("div", { id: "fill", at: `${share * 100}%` }),
+    { id: "bar", role: "img", "aria-label": `${shownPercent(answer)}${against}` },
+    el("div", { id: "fill", at: `${shownShare(answer) * 100}%` }),
     threshold && mark,
   );
 }
@@ -157,8 +176,9 @@ function folds({ by_fold: shares }) {
   return el("div", { id: "folds", "aria-hidden": "true" }, dots);
 }
 
-function spread({ by_fold: shares, threshold }) {
-  const [low, high] = [percent(Math.min(...shares)), percent(Math.max(...shares))];
+function spread(answer) {
+  const { by_fold: shares, threshold } = answer;
+  const [low, high] = [Math.min(...shares), Math.max(...shares)].map((share) => percent(share, digitsOf(answer)));
   if (shares.length === 1) return t("spread.one", { low });
   const said = t("spread", { folds: count(shares.length), low, high });
   if (threshold === null) return said;
@@ -167,8 +187,9 @@ function spread({ by_fold: shares, threshold }) {
 }
 
 // What the threshold is and, where the report is at hand, what it did to photographs of known class.
-function meaning({ threshold }, report) {
-  const said = t("meaning", { share: thresholdPercent(threshold.value), at: pointName(threshold.at) });
+function meaning(answer, report) {
+  const { threshold } = answer;
+  const said = t("meaning", { share: thresholdPercent(threshold.value, digitsOf(answer)), at: pointName(threshold.at) });
   const point = report?.thresholds.find(({ at }) => at === threshold.at);
   if (!point) return said;
   const form = (share) => percent(share, 0);

@@ -1,6 +1,6 @@
 // Several photographs in one go: a table, what needs a doctor first.
 import { $, el } from "./dom.js";
-import { judge, kindOf, shownName, shownShare, standing, verdict, warning } from "./answer.js";
+import { judge, kindOf, shownName, shownPercent, shownShare, standing, verdict, warning } from "./answer.js";
 import { exportBatch, exportTable } from "./export.js";
 import { bytes, className, count, has, percent, sentence, t } from "./words.js";
 
@@ -106,7 +106,7 @@ function row(file, url, result, open) {
     picture,
     name,
     el("td", {}, ...warned, verdict(result, short(result))),
-    el("td", { class: "number" }, percent(shownShare(result)), el("small", {}, shownName(result))),
+    el("td", { class: "number" }, shownPercent(result), el("small", {}, shownName(result))),
     el("td", {}, className(result.prediction), el("small", {}, percent(result.probability))),
     el("td", {}, details),
   );
