@@ -112,6 +112,9 @@ class _Answer:
         self._scope, self._receive, self._send, self._bodies = scope, receive, send, bodies
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
+        # Read here: what is mounted below a prefix changes the scope's own.
+        path = str(scope["path"]).removeprefix(scope["root_path"])
+        self._caching = "no-cache" if _is_page(path) else "no-store"
         self._unread = length != "0" or "transfer-encoding" in headers
         self.status = 499  # whoever leaves before an answer starts gets none
         self.ended: float | None = None
@@ -145,8 +148,7 @@ class _Answer:
     def _dress(self, headers: MutableHeaders) -> None:
         headers.update(HEADERS)
         # What may be kept is asked for anew each time; scores are not kept at all.
-        shown = _is_page(str(self._scope["path"]).removeprefix(self._scope["root_path"]))
-        headers.setdefault("Cache-Control", "no-cache" if shown else "no-store")
+        headers.setdefault("Cache-Control", self._caching)
         headers["X-Request-ID"] = self._scope[REQUEST_ID]
 
     async def _drain(self) -> None:

@@ -130,3 +130,8 @@ def test_uvicorn_s_own_prefix_is_known_whether_the_proxy_takes_it_off_or_not(
 def test_the_page_s_files_come_whole(client: TestClient, range_: str) -> None:
     reply = client.get("/static/main.js", headers={"range": range_})
     assert (reply.status_code, reply.content) == (200, (PAGE / "main.js").read_bytes())
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/static/charts.css"])
+def test_the_page_s_files_are_kept_and_asked_for_anew(client: TestClient, path: str) -> None:
+    assert client.get(path).headers["cache-control"] == "no-cache"
