@@ -229,3 +229,13 @@ def test_png_and_webp_are_scored_too(at, served):
         data = encode(Image.open(served.photographs[2]), kind.upper())
         at.score({"name": f"x.{kind}", "mimeType": f"image/{kind}", "buffer": data})
         assert f"image/{kind}" in at.text("#facts")
+
+
+def test_what_is_transparent_is_white_in_a_file_that_the_browser_converts(at, served):
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    image.paste((205, 160, 145, 255), (16, 16, 48, 48))
+    data = io.BytesIO()
+    image.save(data, "AVIF", quality=100)
+    at.score({"name": "clear.avif", "mimeType": "image/avif", "buffer": data.getvalue()})
+    at.page.locator("#seen canvas").wait_for()
+    assert at.pixels("#seen canvas")[1, 1].min() > 250
