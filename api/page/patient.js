@@ -5,7 +5,7 @@ import { kindOf, shownShare, verdict } from "./answer.js";
 import { askPatient } from "./client.js";
 import { chosenModel } from "./models.js";
 import { told } from "./patient_words.js";
-import { count, number, percent, sentence, t } from "./words.js";
+import { count, has, number, percent, sentence, t } from "./words.js";
 
 const COLUMNS = ["melanoma_probability", "flagged", "rank_in_patient", "outlier", "context_probability"];
 
@@ -54,7 +54,7 @@ function wall(files, urls, answer) {
     el("p", { class: "summary" }, few ? told("few") : told(marked ? "marked" : "none", values)),
     el("ol", { class: "wall" }, shown.map((lesion) => card(lesion, files, urls, answer))),
     ...apart.map(({ index, error }) =>
-      el("p", { class: "alert" }, `${files[index].name}: ${error ? sentence(error.message) : told("unscorable")}`),
+      el("p", { class: "alert" }, `${files[index].name}${t("colon")} ${error ? refused(error) : told("unscorable")}`),
     ),
     el("p", { class: "quiet" }, told("experimental")),
     answer.context ? null : el("p", { class: "quiet" }, told("without")),
@@ -66,6 +66,8 @@ function wall(files, urls, answer) {
     ),
   ].filter(Boolean);
 }
+
+const refused = ({ code, message }) => (has(`error.${code}`) ? t(`error.${code}`) : sentence(message));
 
 function card(lesion, files, urls, answer) {
   const results = lesion.images.map((index) => answer.results[index]);
@@ -113,5 +115,6 @@ function saveCsv(files, answer) {
       plain(result.error?.message ?? ""),
     ].join(","),
   );
-  save(new Blob([`${[head, ...rows].join("\n")}\n`], { type: "text/csv" }), "melanoma_patient.csv");
+  // The mark at the start is how Excel knows UTF-8.
+  save(new Blob([`\ufeff${[head, ...rows].join("\n")}\n`], { type: "text/csv" }), "melanoma_patient.csv");
 }

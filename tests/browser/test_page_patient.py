@@ -34,7 +34,7 @@ def test_several_photographs_of_a_patient_become_a_ranked_wall(at, served):
     assert at.sideways == 0
     with at.page.expect_download() as download:
         at.page.locator("#patient").get_by_role("button", name="CSV").click()
-    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
     assert [row["file"] for row in rows] == [file.name for file in files]
     assert sorted(int(row["rank_in_patient"]) for row in rows) == [1, 2, 3, 4]
     with at.page.expect_download() as download:
@@ -60,3 +60,22 @@ def test_the_one_that_stands_out_is_marked_and_told_in_words(at, served):
     said = marked.inner_text().replace("\xa0", " ")
     assert "Stands out: its odds of melanoma are 23 times" in said and "Have a doctor look" in said
     assert "1 stands out among the others" in at.text("#patient .summary")
+
+
+def test_a_file_that_is_refused_is_told_in_the_page_s_language_and_saved_for_a_spreadsheet(
+    at, served, tmp_path
+):
+    text = tmp_path / "病変.jpg"
+    text.write_text("no photograph")
+    at.choose([str(served.photographs[0]), str(served.photographs[1]), str(text)])
+    at.predict()
+    at.page.locator("#batch:not([hidden])").wait_for()
+    at.page.locator("#patient button").click(timeout=60_000)
+    at.page.locator("#patient .wall").wait_for(timeout=60_000)
+    with at.page.expect_download() as download:
+        at.page.locator("#patient").get_by_role("button", name="CSV").click()
+    saved = download.value.path().read_bytes()
+    assert saved.startswith(b"\xef\xbb\xbffile,"), "Excel takes it for another encoding"
+    assert "病変.jpg" in saved.decode()
+    at.page.select_option("#language", "fr")
+    assert "病変.jpg : Ce n'est pas une image JPEG" in at.text("#patient")
