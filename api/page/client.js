@@ -16,13 +16,18 @@ try {
   // Storage is forbidden: the token is asked for again at the next visit.
 }
 
-export function setToken(value) {
+// Whether it can be one: a service's token is printable ASCII without spaces, and of what else was
+// pasted along with it the browser could not send a header.
+export function setToken(text) {
+  const value = text.trim();
+  if (!/^[!-~]+$/.test(value)) return false;
   token = value;
   try {
     sessionStorage.setItem("token", value);
   } catch {
     // As above.
   }
+  return true;
 }
 
 // In English, the service's own words say most. In French, the code's words, then the service's.

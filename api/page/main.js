@@ -7,7 +7,7 @@ import { setToken } from "./client.js";
 import { drawModels, drawPictures, loadInfo, onModel } from "./models.js";
 import { openPerformance, translatePerformance } from "./performance.js";
 import { startTheme } from "./theme.js";
-import { onLanguage, startWords } from "./words.js";
+import { onLanguage, startWords, t } from "./words.js";
 
 const TABS = ["analyze", "performance", "about"];
 
@@ -58,8 +58,10 @@ async function meet() {
 function startAccess() {
   $("access").addEventListener("submit", async (event) => {
     event.preventDefault();
-    setToken($("token").value);
+    const sendable = setToken($("token").value);
     $("token").value = "";
+    $("access-error").textContent = sendable ? "" : t("access.refused");
+    if (!sendable) return;
     $("access").hidden = true;
     $("error").textContent = "";
     await meet(); // a wrong token shows the form again

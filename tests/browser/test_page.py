@@ -351,3 +351,17 @@ def test_a_flag_above_a_benign_class_is_explained(at, served):
     at.answer("**/predict*", {**answer, **flag, "prediction": "melanoma"})
     at.score(served.photographs[3])
     assert at.page.locator("#why").count() == 0
+
+
+def test_a_token_that_no_browser_can_send_is_refused_where_it_was_typed(open_page, guarded):
+    at = open_page(address=guarded)
+    for pasted in ("right\u200b", "\u201cright\u201d"):
+        at.page.get_by_label("access token").fill(pasted)
+        at.page.keyboard.press("Enter")
+        at.page.get_by_text("That token was refused.").wait_for()
+    at.page.get_by_label("access token").fill(" right ")
+    at.page.keyboard.press("Enter")
+    at.page.locator("#access").wait_for(state="hidden")
+    at.page.reload()
+    at.page.locator("#model option").first.wait_for(state="attached")
+    assert at.page.is_hidden("#access")
