@@ -18,6 +18,7 @@ let asked = 0; // the last question's number: an older answer is not shown
 export async function openPerformance() {
   asked += 1;
   const mine = asked;
+  const language = currentLanguage();
   if (report && chosenModel() === name) return;
   report = null;
   $("performance").replaceChildren(el("p", { class: "card quiet", role: "status" }, t("report.loading")));
@@ -29,6 +30,7 @@ export async function openPerformance() {
     [name, report, charts] = [chosen, found, drawn];
     drawPerformance();
     say(t("report.shown", { name }));
+    if (language !== currentLanguage()) translatePerformance(); // it was changed in the meantime
   } catch (error) {
     if (mine === asked) fail(error.message);
   }
