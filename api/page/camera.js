@@ -10,6 +10,7 @@ const DENIALS = {
   NotReadableError: "camera.busy",
 };
 let stream = null;
+let starts = 0; // the number of the latest start: the browser may answer an older one later
 let message = ""; // its key, so that a change of language can tell it anew
 
 function tell(key) {
@@ -20,6 +21,7 @@ function tell(key) {
 export const retell = () => tell(message);
 
 function stop() {
+  starts += 1;
   for (const track of stream?.getTracks() ?? []) track.stop();
   stream = null;
   $("video").srcObject = null;
@@ -35,14 +37,16 @@ function stage({ taken, live }) {
 }
 
 async function start() {
+  stop();
+  const mine = starts;
   tell("camera.asking");
   stage({ taken: false, live: false });
   if (!navigator.mediaDevices?.getUserMedia) return tell("camera.insecure");
   try {
     const wanted = { video: { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1440 } } };
     const found = await navigator.mediaDevices.getUserMedia(wanted);
-    if (!$("booth").open) {
-      // Closed while the browser was asking.
+    if (mine !== starts) {
+      // Closed while the browser was asking, and perhaps opened again.
       for (const track of found.getTracks()) track.stop();
       return undefined;
     }
@@ -50,6 +54,7 @@ async function start() {
     $("video").srcObject = stream;
     await $("video").play();
   } catch (error) {
+    if (mine !== starts) return undefined;
     stop();
     return tell(DENIALS[error.name] ?? "camera.failed");
   }
