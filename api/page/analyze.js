@@ -272,8 +272,8 @@ export function startAnalyze() {
     offer();
   });
   startCut(() => {
-    if (request) stop();
-    if (state.answer === null) return;
+    if (request === null && state.answer === null) return;
+    stop();
     forget();
     rest();
   });

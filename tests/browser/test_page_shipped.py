@@ -83,3 +83,22 @@ def test_the_license_of_the_weights_can_be_read(open_page, shipped):
     for width in (375, 1440):
         at.page.set_viewport_size({"width": width, "height": 800})
         assert at.sideways == 0, width
+
+
+def test_a_square_moved_while_its_photograph_is_scored_can_be_scored(open_page, shipped, wide):
+    at, held = open_page(address=shipped), []
+    at.choose(wide)
+    at.page.locator("#cut").wait_for()
+    at.page.route("**/predict*", lambda route: held.append(route))
+    with at.page.expect_request("**/predict*"):
+        at.predict()
+    at.page.focus("#cut")
+    at.page.keyboard.press("-")
+    assert at.text("#predict") == "Predict"
+    assert at.page.is_enabled("#predict")
+    assert at.page.get_attribute("#predict", "aria-busy") is None
+    assert at.page.is_hidden("#waiting")
+    at.page.unroute("**/predict*")
+    at.predict()
+    at.wait_for_result()
+    assert "square you chose" in at.text("#seen")
