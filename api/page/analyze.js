@@ -25,6 +25,7 @@ const NOTHING = {
 let state = { ...NOTHING };
 let choice = 0; // the number of the latest choice: reading an older one may end later
 let request = null; // the AbortController of the score under way
+let moving = null; // and of the same photograph's at another prevalence
 
 async function choose(files, { actual = null } = {}) {
   clear();
@@ -82,7 +83,8 @@ function rest() {
 
 function stop() {
   request?.abort();
-  request = null;
+  moving?.abort();
+  [request, moving] = [null, null];
   endWaiting();
 }
 
@@ -135,18 +137,21 @@ async function scoreOne(how) {
   return askPredict(sent, how);
 }
 
-// The same photograph where another share of lesions are melanomas.
+// The same photograph where another share of lesions are melanomas: the latest that was asked for.
 async function scoreElsewhere(prevalence) {
+  moving?.abort();
+  const ours = new AbortController();
+  moving = ours;
   const { answer, sent } = state;
   try {
-    const moved = await askPredict(sent, { model: reference(answer.model), prevalence });
-    if (state.answer !== answer) return;
+    const moved = await askPredict(sent, { model: reference(answer.model), prevalence, signal: ours.signal });
+    if (moving !== ours || state.answer !== answer) return;
     state.answer = moved;
     drawAnswer();
     say(spoken(moved));
     $("prevalence")?.focus({ preventScroll: true });
   } catch (error) {
-    if (state.answer === answer) complain(error.message);
+    if (moving === ours && state.answer === answer) complain(error.message);
   }
 }
 
