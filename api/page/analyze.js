@@ -1,6 +1,6 @@
 // The first tab: from a photograph to its answer. What is on the page follows from `state`.
 import { $, el, say } from "./dom.js";
-import { spoken, tellAnswer } from "./answer.js";
+import { datePrint, spoken, tellAnswer } from "./answer.js";
 import { showBatch } from "./batch.js";
 import { retell, startCamera } from "./camera.js";
 import { offer, showChosen, startChosen } from "./chosen.js";
@@ -282,6 +282,7 @@ export function startAnalyze() {
     forget();
     rest();
   });
+  window.addEventListener("beforeprint", datePrint);
   startChosen();
   startIntake(choose);
   startCamera(choose);

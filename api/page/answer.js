@@ -146,7 +146,7 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
   parts.push(el("h3", {}, t("classes")), classes(answer.by_class));
   if (served) parts.push(squareFigure(file, { ...served, moved: square !== null }));
   if (answer.thresholds.length > 1) parts.push(otherPoints(answer.thresholds));
-  parts.push(provenance(answer), el("p", { class: "paper" }, t("printed", { when: moment(new Date()) })));
+  parts.push(provenance(answer), el("p", { class: "paper" }));
   return parts;
 }
 
@@ -252,6 +252,11 @@ function provenance({ model, milliseconds, request_id }) {
     el("div", {}, el("dt", {}, t(key)), el("dd", { id: id }, value)),
   );
   return el("dl", { class: "facts" }, rows);
+}
+
+// On paper stands when it was printed, which may be long after it was answered.
+export function datePrint() {
+  for (const line of document.querySelectorAll(".paper")) line.textContent = t("printed", { when: moment(new Date()) });
 }
 
 // A warning's code in words, its detail after it.

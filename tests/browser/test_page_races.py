@@ -77,3 +77,12 @@ def test_charts_are_in_the_language_that_was_chosen_while_they_came(open_page, s
     wait_for(at, held, 2)
     held[1].continue_()
     at.page.locator("#performance figcaption").get_by_text("Courbe").first.wait_for()
+
+
+def test_paper_says_when_it_was_printed(open_page, served):
+    at = open_page()
+    at.page.clock.install(time="2026-03-01T09:00:00")
+    at.score(served.photographs[3])
+    at.page.clock.set_fixed_time("2026-03-01T17:30:00")
+    at.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert "March 1, 2026 at 5:30" in at.page.text_content(".paper")
