@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
+from melanoma.storage import digest_of
 from melanoma.training.fold_data import FoldData
 from melanoma.training.function_types import LossFunction
 
@@ -32,6 +33,16 @@ def auxiliary_values(recipe: Recipe, data: FoldData) -> tuple[str, ...]:
     if len(values) < 2:
         raise DataError(f"loss.auxiliary: column {rules.column!r} has fewer than two values")
     return tuple(values)
+
+
+def auxiliary_digest(recipe: Recipe, data: FoldData) -> str | None:
+    """sha256 over what the column says of each image, which the digest of the folds leaves out;
+    None where no column is asked for."""
+    rules = recipe.loss.auxiliary
+    if rules is None or rules.column not in data.folds.frame:
+        return None
+    rows = data.folds.frame[["image_name", rules.column]].astype(str)
+    return digest_of(sorted(rows.itertuples(index=False, name=None)))
 
 
 def auxiliary_targets(recipe: Recipe, data: FoldData, length: int) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from melanoma.errors import WeightsError
 from melanoma.freed_memory import freed_memory_kept
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.recipe.recipe import Recipe
-from melanoma.training.auxiliary import auxiliary_values
+from melanoma.training.auxiliary import auxiliary_digest, auxiliary_values
 from melanoma.training.bfloat16_weights import require_roundable
 from melanoma.training.class_balance import shown_shares
 from melanoma.training.fold_data import FoldData
@@ -230,6 +230,7 @@ def describe_run(recipe: Recipe, data: FoldData, device: torch.device) -> RunSta
             else embedding_facts(Path(embeddings_path)),
             "sources": tuple(describe_source(source, recipe) for source in data.sources) or None,
             "teacher": teacher_facts(recipe, data),
+            "auxiliary": auxiliary_digest(recipe, data),
             "leaks": (*data.audit.findings, *teacher_findings(taught, data.fold)),
             "audit": data.audit.as_facts(),
             "device": device.type,

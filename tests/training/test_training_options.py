@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from melanoma.errors import DataError, RecipeError
+from melanoma.data.folds import FoldTable
+from melanoma.errors import DataError, RecipeError, WeightsError
 from melanoma.models.backbones import find_backbone
 from melanoma.models.classifier import Classifier, make_classifier
 from melanoma.scoring.backends.torch_members import load_network
 from melanoma.training.auxiliary import AuxiliaryLoss, auxiliary_targets, auxiliary_values
 from melanoma.training.batch_targets import batch_targets
+from melanoma.training.fit import fit_fold
 from melanoma.training.starting_weights import describe_random_features
 from melanoma.training.training_network import shrink
 
@@ -36,6 +40,25 @@ def test_a_second_target_is_a_columns_value_and_none_where_it_is_not_known(
     assert batch_targets(recipe, data)[:, 0].tolist() == data.targets.tolist()
     with pytest.raises(DataError, match="no column 'histology'"):
         auxiliary_values(recipe_of(loss={"auxiliary": {"column": "histology"}}), data)
+
+
+def test_a_run_is_another_where_the_second_target_says_something_else(
+    place: Any, recipe_of: Any, fit: Any, tmp_path: Path
+) -> None:
+    recipe, data = recipe_of(loss=OTHER), place.data(0)
+    fit(recipe, tmp_path)
+    sexes = {"male": "female", "female": "male"}
+    frame = place.folds.frame.assign(sex=place.folds.frame["sex"].replace(sexes))
+    other = replace(data, folds=FoldTable(frame))
+    assert other.folds.digest == data.folds.digest  # nobody's fold is another
+    with pytest.raises(WeightsError, match=r"holds another run .*loss\.auxiliary: what its column"):
+        fit_fold(recipe, other, tmp_path, device=torch.device("cpu"), imagenet=tmp_path)
+    facts = json.loads((tmp_path / "run.json").read_text())
+    del facts["auxiliary"]  # as an earlier version wrote it
+    (tmp_path / "run.json").write_text(json.dumps(facts))
+    fit_fold(recipe, other, tmp_path, device=torch.device("cpu"), imagenet=tmp_path)
+    # A recipe without one says nothing of it.
+    assert "auxiliary" not in fit(recipe_of(), tmp_path / "plain").facts.to_json()
 
 
 def test_rows_without_a_second_target_cost_the_first_alone() -> None:

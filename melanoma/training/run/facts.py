@@ -13,6 +13,8 @@ from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.storage import read_text, write_json
 
 _SHOWN = 3  # names of images in a sentence
+# Fields that run.json has only where there is something to say.
+_OPTIONAL = ("starting_weights", "own_files", "embeddings", "sources", "teacher", "auxiliary")
 
 
 class StartingWeights(BaseModel):
@@ -107,6 +109,7 @@ class RunStart(BaseModel):
     embeddings: str | None = None  # the file of a frozen backbone's, where there is one
     sources: tuple[SourceFacts, ...] | None = None
     teacher: str | None = None  # what taught it beside the labels, and the digest of what it said
+    auxiliary: str | None = None  # sha256 of what loss.auxiliary's column says
     finished: bool = False
 
     def finish(self, **reached: Any) -> RunFacts:
@@ -114,9 +117,9 @@ class RunStart(BaseModel):
         return RunFacts.model_validate({**dict(self), **reached, "finished": True})
 
     def to_json(self) -> dict[str, Any]:
-        """run.json's values; `embeddings` only where there are some, `finished` last."""
+        """run.json's values; those of _OPTIONAL only where there are some, `finished` last."""
         values = self.model_dump(mode="json")
-        for optional in ("starting_weights", "own_files", "embeddings", "sources", "teacher"):
+        for optional in _OPTIONAL:
             if values[optional] is None:
                 del values[optional]
         return values | {"finished": values.pop("finished")}

@@ -144,6 +144,9 @@ def require_same_run(
         changes.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
     if earlier.teacher != facts.teacher:
         changes.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
+    now, before = facts.auxiliary, earlier.auxiliary
+    if now and before and now != before:  # earlier versions wrote none
+        changes.append(f"loss.auxiliary: what its column says, {before[:12]} -> {now[:12]}")
     changes += other_start
     if changes:
         raise WeightsError(
