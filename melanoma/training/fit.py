@@ -37,6 +37,7 @@ from melanoma.training.run.run_folder import (
     start_run,
 )
 from melanoma.training.run.signals import Interruption
+from melanoma.training.same_start import require_same_start
 from melanoma.training.source_rows import describe_source
 from melanoma.training.starting_weights import (
     changed_start,
@@ -92,6 +93,8 @@ def fit_fold(
     if recipe.training.bfloat16_weights:
         require_roundable(classifier, recipe.image.size)
     size = sum(p.numel() * 4 for p in classifier.parameters())
+    start = ranks.in_turn(lambda: describe_run(recipe, data, device))
+    require_same_start(recipe, data, start, ranks)
     with ExitStack() as held, Interruption.watch() as interruption:
 
         def begin() -> FoldRun | tuple[RunStart, State | None]:
@@ -101,7 +104,7 @@ def fit_fold(
                 data,
                 folder,
                 classifier,
-                start=describe_run(recipe, data, device),
+                start=start,
                 imagenet=imagenet,
                 resume=resume,
                 force_resume=force_resume,

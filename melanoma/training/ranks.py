@@ -74,6 +74,13 @@ class Ranks:
         self.from_first(lambda: results.append(work()))
         return results[0] if self.is_first else work()
 
+    def gathered(self, value: Result) -> list[Result]:
+        """The value of each process, in their order."""
+        values: list[Any] = [value] * self.world
+        if self.world > 1:
+            dist.all_gather_object(values, value, group=self.objects)
+        return values
+
     def share_out(self, plans: list[Plan]) -> list[Plan]:
         """This process's part of each batch. Raises RecipeError for a batch of fewer images than
         there are processes."""
@@ -136,8 +143,7 @@ class Ranks:
         if self.world == 1:
             return predict(rows)
         own = np.array_split(rows, self.world)[self.rank]
-        parts: list[Any] = [None] * self.world
-        dist.all_gather_object(parts, predict(own) if len(own) else None, group=self.objects)
+        parts = self.gathered(predict(own) if len(own) else None)
         return np.concatenate([part for part in parts if part is not None])
 
     def spread(self, module: nn.Module) -> None:

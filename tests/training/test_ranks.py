@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ from tiny_backbone import make_tiny_backbone
 
 from melanoma.data.augmentation import Augmentation
 from melanoma.data.batches import Plan, load_batches, plan_epoch
+from melanoma.data.folds import FoldTable
 from melanoma.errors import RecipeError
 from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.training import loop
 from melanoma.training.batchnorm import renew_statistics
 from melanoma.training.fit import fit_fold
+from melanoma.training.fold_data import select_fold
 from melanoma.training.ranks import Ranks
 from melanoma.training.run.run_folder import FoldRun
 from melanoma.training.watchers import Watchers
@@ -206,3 +210,31 @@ def test_a_finished_run_is_read_and_what_the_first_process_refuses_ends_all(
     first, second = fit_in(recipe_of(seed=9), tmp_path / "run")
     assert (first.kind, first.code) == ("WeightsError", 5)
     assert (second.kind, second.code) == ("SystemExit", 5)
+
+
+def test_a_machine_with_another_fold_file_array_or_recipe_is_refused(
+    place: Any, recipe_of: Any, tmp_path: Path
+) -> None:
+    recipe, data = recipe_of(**SHARED), place.data(0)
+    parts = {0: 1, 1: 0}
+    otherwise = FoldTable(place.folds.frame.assign(fold=place.folds.frame["fold"].map(parts)))
+    reversed_rows = FoldTable(place.folds.frame[::-1].reset_index(drop=True))
+    pixels = replace(place.array, row_digests=place.array.row_digests[::-1])
+    others = {
+        "another fold file than": (recipe, select_fold(place.array, otherwise, 0)),
+        # The digest is the same, and the batches are not.
+        "another fold file than ": (recipe, select_fold(place.array, reversed_rows, 0)),
+        "another array than": (recipe, replace(data, array=pixels)),
+        "another recipe than": (recipe_of(**{**SHARED, "loss": {"name": "focal"}}), data),
+    }
+    for said, second_machine in others.items():
+
+        def work(ranks: Ranks, second: tuple[Any, Any] = second_machine) -> None:
+            own_recipe, own = second if ranks.rank else (recipe, data)
+            cpu = torch.device("cpu")
+            fit_fold(own_recipe, own, tmp_path / "run", device=cpu, imagenet=tmp_path, ranks=ranks)
+
+        first, second = in_ranks(work)
+        assert (first.kind, second.kind, second.code) == ("DataError", "SystemExit", 3)
+        assert f"process 1 of torchrun, on {socket.gethostname()}, has {said}" in first.text
+        assert not (tmp_path / "run").exists()
