@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pandas as pd
 import pytest
 import torch
 
-from melanoma.errors import FoldError, RecipeError, WeightsError
+from melanoma.errors import FoldError, RecipeError, StorageError, WeightsError
 from melanoma.evaluation.score_table import load_scores
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.explain.explainers import explain_gradcam
 from melanoma.scoring.scorer import Scorer
-from melanoma.training.seeds import fit_seeds
+from melanoma.storage import sha256_of
+from melanoma.training.run.facts import RunFacts, read_facts, write_facts
+from melanoma.training.run.run_folder import hold
+from melanoma.training.seeds import clear_seeds, fit_seeds
 from melanoma.workflows.evaluate import evaluate_folds
 
 CPU = torch.device("cpu")
@@ -76,6 +80,42 @@ def test_a_seed_s_run_is_the_run_of_that_seed_alone_and_a_finished_fold_stays(
         train(recipe_of(**{**SEEDS, "seeds": [5, 6]}), place, weights, 0)
     with pytest.raises(WeightsError, match="holds another run"):
         train(recipe_of(**{**SEEDS, "seeds": []}), place, weights, 0)
+
+
+def test_a_finished_fold_of_seeds_is_left_as_it_lies_and_a_resumed_one_is_the_same(
+    recipe_of: Any, place: Any, tmp_path: Path
+) -> None:
+    recipe = recipe_of(**SEEDS)
+    unbroken = train(recipe, place, tmp_path / "unbroken", 0).folder
+    files = [path for path in unbroken.iterdir() if path.is_file() and path.name != ".lock"]
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in files}
+    train(recipe, place, tmp_path / "unbroken", 0)
+    for path, (number, content) in before.items():
+        assert (path.stat().st_ino, path.read_bytes()) == (number, content), path.name
+    # One that was ended after its first seed reads that one's scores from the disk.
+    shutil.copytree(unbroken / "seed_5", tmp_path / "resumed/fold_0/seed_5")
+    resumed = train(recipe, place, tmp_path / "resumed", 0).folder
+    scores = before[unbroken / "oof.csv"][1]
+    assert (resumed / "oof.csv").read_bytes() == scores
+    # A fold that was made of other runs than lie there now is made anew.
+    other = (resumed / "seed_5/oof.csv").read_bytes()
+    (resumed / "oof.csv").write_bytes(other)
+    facts = read_facts(resumed)
+    assert isinstance(facts, RunFacts)
+    digests = {**facts.files, "oof.csv": sha256_of(resumed / "oof.csv")}
+    write_facts(resumed, facts.model_copy(update={"files": digests}))
+    train(recipe, place, tmp_path / "resumed", 0)
+    assert (resumed / "oof.csv").read_bytes() == scores
+
+
+def test_clearing_a_fold_s_seeds_leaves_alone_what_is_being_trained(tmp_path: Path) -> None:
+    for seed in (5, 6):
+        (tmp_path / f"seed_{seed}").mkdir()
+        (tmp_path / f"seed_{seed}/run.json").write_text("{}")
+    with hold(tmp_path / "seed_6", needed=0), pytest.raises(StorageError, match="in use"):
+        clear_seeds(tmp_path)
+    assert not (tmp_path / "seed_5/run.json").exists()
+    assert (tmp_path / "seed_6/run.json").exists()
 
 
 def test_weights_of_a_seed_that_saw_the_held_out_images_are_refused(

@@ -173,7 +173,10 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish_run(folder: Path, weights: Weights, scores: ScoreTable, facts: RunFacts) -> FoldRun:
-    """Write the results, mark the run finished, and drop its resume state."""
+    """Write the results, mark the run finished, and drop its resume state.
+
+    Its scores are those of oof.csv, to the digits that stand there, as load_run gives them later.
+    """
     payload = serialize({key: value.contiguous() for key, value in weights.items()})
     write_atomic(folder / MODEL, lambda file: file.write(payload), needed=len(payload))
     save_scores(scores, folder / "oof.csv")
@@ -182,7 +185,7 @@ def finish_run(folder: Path, weights: Weights, scores: ScoreTable, facts: RunFac
     done = facts.model_copy(update={"files": files})
     write_facts(folder, done)
     remove_states(folder)
-    return FoldRun(folder, scores, done)
+    return FoldRun(folder, load_scores(folder / "oof.csv", scores.classes), done)
 
 
 def load_run(folder: Path) -> FoldRun:
