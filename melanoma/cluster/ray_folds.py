@@ -20,6 +20,7 @@ from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
 from melanoma.training.run.run_folder import FoldRun, clear_run, fold_folder, hold, load_run
 from melanoma.training.run.signals import Interruption
+from melanoma.training.seeds import clear_seeds
 from melanoma.workflows.watch import SILENT, Watch
 
 _RETRIES = 20  # of a fold whose node is lost
@@ -109,6 +110,7 @@ def _prepare(orders: Sequence[Order], *, resume: bool) -> None:
         folder = fold_folder(order.weights, order.part.fold)
         with hold(folder, needed=0):
             if not resume:
+                clear_seeds(folder)
                 clear_run(folder)
             if order.states is not None:
                 stored = stored_fold(order, folder)

@@ -20,12 +20,12 @@ import torch
 from filelock import FileLock
 from tiny_backbone import make_tiny_backbone
 
-from melanoma.cluster import fold_task
+from melanoma.cluster import fold_task, ray_folds
 from melanoma.cluster.fold_task import Order, Outcome, fit_order, stored_fold
 from melanoma.cluster.held_array import stored_pixels
 from melanoma.errors import DivergedError
 from melanoma.models.backbones import BACKBONES
-from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.training.run.run_folder import fold_folder
 from melanoma.workflows.train import select_folds, train_fold
 
@@ -301,3 +301,22 @@ def test_what_was_ordered_reaches_the_training(
         assert asked[name] == getattr(order, name), name
     assert (asked["force_resume"], asked["track"]) == (True, ["mlflow"])
     assert "resume" not in asked  # a task that is tried again must not forget what it had
+
+
+def test_to_start_again_forgets_the_runs_of_a_fold_s_seeds(
+    order: Order, alone: Alone, tmp_path: Path
+) -> None:
+    values = alone.recipe.model_dump(mode="json", exclude_defaults=True)
+    recipe = make_recipe({**values, "seeds": [1, 2], "training": {"epochs": 1}})
+    seeded = replace(order, recipe=recipe, states=str(tmp_path / "states"))
+    ray_folds._prepare([seeded], resume=True)
+    assert fit_order(seeded, [], Lines()) == Outcome(0)
+    again = Lines()
+    ray_folds._prepare([seeded], resume=True)
+    assert (fit_order(seeded, [], again), again.epochs()) == (Outcome(0), [])
+    local = fold_folder(order.weights, 0)
+    stored_fold(seeded, local).pull()
+    ray_folds._prepare([seeded], resume=False)
+    for folder in (local, tmp_path / "states/fold_0"):
+        assert not [*folder.rglob("run.json"), *folder.rglob("model.safetensors")]
+    assert (fit_order(seeded, [], again), again.epochs()) == (Outcome(0), [1, 1])
