@@ -49,7 +49,7 @@ def finished_folds(
     """The folds in `folder`, by the recipe they were trained by, evaluated as `recipe` asks.
 
     Raises WeightsError for a fold that is absent or broken (absent ones are left out where they
-    are allowed to be), and for folds of several recipes or of another fold file.
+    are allowed to be), and for folds of several recipes or arrays, or of another fold file.
     """
     table = load_folds(fold_path)
     runs = _finished_runs(folder, table.folds, allow_missing=allow_missing)
@@ -57,6 +57,7 @@ def finished_folds(
         raise WeightsError(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
+    _require_same_data(runs)
     return FinishedFolds(folder, fold_path, _trained_recipe(recipe, runs, watch=watch), table, runs)
 
 
@@ -99,6 +100,29 @@ def _finished_runs(folder: Path, numbers: list[int], *, allow_missing: bool) -> 
     if not runs:
         raise WeightsError(f"no finished fold in {folder}; run python -m melanoma.train --fold all")
     return runs
+
+
+def _require_same_data(runs: list[FoldRun]) -> None:
+    """Raise WeightsError where the folds were trained on images or tables of several states."""
+    first = runs[0]
+    columns = all(run.facts.auxiliary for run in runs)  # earlier versions wrote none
+    for run in runs:
+        ours, theirs = (_data(one.facts, columns=columns) for one in (run, first))
+        other = differences(ours, theirs)
+        if other:
+            raise WeightsError(
+                f"{run.folder} and {first.folder} were trained on different data "
+                f"({'; '.join(other)}); train one of them again with --resume never"
+            )
+
+
+def _data(facts: RunFacts, *, columns: bool) -> dict[str, str]:
+    """The first digits of what tells one state of the data from another, of the whole run; with
+    `columns` also of what loss.auxiliary learns from."""
+    digests = {"array": facts.array_digest}
+    digests |= {"loss.auxiliary": str(facts.auxiliary)} if columns else {}
+    digests |= {f"source {one.name}": one.digest for one in facts.sources or ()}
+    return {name: digest[:12] for name, digest in digests.items()}
 
 
 def _trained_recipe(asked: Recipe, runs: list[FoldRun], *, watch: Watch) -> Recipe:

@@ -113,6 +113,27 @@ def test_folds_of_several_recipes_are_refused_by_what_differs(
         read(weights, trained.recipe)
 
 
+def test_folds_of_several_arrays_or_sources_are_refused_by_what_differs(
+    weights: Path, trained: TinyRun
+) -> None:
+    path = weights / "fold_1" / "run.json"
+    facts = json.loads(path.read_text())
+    source = {"name": "year", "images": 5, "left_out": 0, "weight": 1.0}
+    others = {
+        "array: [0-9a-f]{12} -> other": {"array_digest": "other"},
+        "source year: None -> other": {"sources": [{**source, "digest": "other"}]},
+    }
+    for said, values in others.items():
+        path.unlink()
+        path.write_text(json.dumps({**facts, **values}))
+        with pytest.raises(WeightsError, match=rf"fold_1 and .*fold_0 were .* data \({said}\)"):
+            read(weights, trained.recipe)
+    # Of what an earlier version did not write down nothing is known.
+    path.unlink()
+    path.write_text(json.dumps({**facts, "auxiliary": "0123"}))
+    assert len(read(weights, trained.recipe).runs) == 2
+
+
 def test_what_was_trained_is_reported_and_only_the_evaluation_is_as_asked(
     weights: Path, trained: TinyRun
 ) -> None:
