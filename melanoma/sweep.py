@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,7 +98,9 @@ def sweep(
         f"at most {most:,} networks"
     )
     result = _search(whole, search_space, numbers, recipe.seed, on, per_task)
-    _say_result(result, config)
+    given = [f"--set {quote(one)}" for one in settings or ()]
+    given += [] if seed is None else [f"--seed {seed}"]
+    _say_result(result, config, given)
     t.say(f"wrote {folder / 'sweep.json'} in {t.duration(start)}")
     if json:
         t.answer_json(result.to_json())
@@ -133,8 +136,9 @@ def _search(
         return run_sweep(sweep, space, tuned, outer=outer, watchers=watchers)
 
 
-def _say_result(result: SweepResult, config: Path) -> None:
-    options = " ".join(f"--set {one}" for one in as_overrides(result.settings))
+def _say_result(result: SweepResult, config: Path, given: list[str]) -> None:
+    """What came of it, and how to train it: with the options that were `given` here as well."""
+    options = " ".join([*given, *(f"--set {one}" for one in as_overrides(result.settings))])
     t.answer(
         f"best settings: {result.metric} {result.promised:.4f} on the folds that chose them, "
         "which is more than new images will give"
