@@ -16,7 +16,10 @@ from melanoma.errors import RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.space import Space, TrialSettings
 from melanoma.storage import read_text, write_json
+from melanoma.training.fit import describe_run
+from melanoma.training.starting_weights import starting_file
 from melanoma.training.watchers import Watchers
+from melanoma.workflows.places import IMAGENET
 
 Search = Callable[[str], SearchResult]  # ALL, or the number of the outer fold that it never sees
 
@@ -89,6 +92,7 @@ def begin_sweep(sweep: Sweep, space: Space) -> None:
         "space": space.digest,
         "folds": part.folds.digest,
         "array": part.array.digest,
+        **_beside(sweep, recipe),
     }
     path = sweep.folder / "of.json"
     try:
@@ -96,11 +100,25 @@ def begin_sweep(sweep: Sweep, space: Space) -> None:
     except FileNotFoundError:
         write_json(path, ours)
         return
-    other = [key for key in ours if ours[key] != theirs.get(key)]
+    # Earlier versions wrote four of them.
+    other = [key for key in ours if key in theirs and ours[key] != theirs[key]]
     if other:
         raise RecipeError(
             f"{sweep.folder} holds a sweep of another {', '.join(other)}; name another --out"
         )
+
+
+def _beside(sweep: Sweep, recipe: Recipe) -> dict[str, Any]:
+    """What lies in files that a recipe names, and decides what its folds give, by the field."""
+    facts = [describe_run(recipe, part, sweep.device) for part in sweep.parts]
+    starts = [starting_file(recipe, one.fold, imagenet=IMAGENET) for one in facts]
+    return {
+        "model.pretrained": starts,
+        "model.embeddings": facts[0].embeddings,
+        "data.sources": [one.digest for one in facts[0].sources or ()],
+        "loss.teacher": [one.teacher for one in facts],
+        "loss.auxiliary": facts[0].auxiliary,
+    }
 
 
 def outer_folds(text: str, known: Sequence[int]) -> list[int]:

@@ -135,15 +135,22 @@ def resumed_start(
     return provenance, start
 
 
+def starting_file(recipe: Recipe, fold: int, *, imagenet: Path) -> str | None:
+    """sha256 of the file that the fold starts from; None where there is none, or not at hand."""
+    source = starting_source(recipe, fold)
+    if source in ("none", "imagenet"):
+        return None
+    path = find_weights(source, imagenet)
+    return sha256_of(path) if path.is_file() else None
+
+
 def changed_start(recipe: Recipe, fold: int, earlier: RunStart, *, imagenet: Path) -> list[str]:
     """What differs where the file that the fold starts from is not the one that the `earlier` run
     began with: folders' files are called alike. Nothing where that file is not at hand any more."""
-    source = starting_source(recipe, fold)
     before = re.search(r"^file sha256:(\w+)", str(earlier.pretrained))
-    path = find_weights(source, imagenet)
-    if before is None or source in ("none", "imagenet") or not path.is_file():
+    now = None if before is None else starting_file(recipe, fold, imagenet=imagenet)
+    if before is None or now is None:
         return []
-    now = sha256_of(path)
     return [] if now == before[1] else [f"model.pretrained: {before[1][:12]} -> {now[:12]}"]
 
 

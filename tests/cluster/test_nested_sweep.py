@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,13 @@ import pytest
 import torch
 from tiny_backbone import make_tiny_backbone
 
-from melanoma.cluster.nested_sweep import doubt_estimate, outer_folds, trainings
+from melanoma.cluster.nested_sweep import begin_sweep, doubt_estimate, outer_folds, trainings
 from melanoma.cluster.trials import ALL, Sweep
+from melanoma.data.folds import FoldTable
 from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import load_recipe
+from melanoma.recipe.space import Space
 from melanoma.training.source_rows import SourceRows
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.train import select_folds
@@ -50,6 +53,34 @@ def sweep(recipe: Path, phantom_set: Path, prepared: Path, tmp_path: Path) -> Sw
     )
     cpu = torch.device("cpu")
     return Sweep(recipe, (), None, tuple(parts), tmp_path / "out", cpu, prepared / "arrays")
+
+
+def test_a_sweep_of_other_starting_weights_sources_or_columns_is_another(
+    sweep: Sweep, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space.model_validate({"trials": 1, "space": {"optimizer.rate": [0.1, 0.01]}})
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(b"the first")
+    overrides = (f"model.pretrained={start}", "loss.auxiliary={column: sex}")
+    ours = replace(sweep, overrides=overrides)
+    ours.folder.mkdir()
+    begin_sweep(ours, space)
+    begin_sweep(ours, space)
+    start.write_bytes(b"another")
+    with pytest.raises(RecipeError, match=r"another model\.pretrained; name another --out"):
+        begin_sweep(ours, space)
+    start.write_bytes(b"the first")
+    sexes = {"male": "female", "female": "male"}
+    frame = ours.parts[0].folds.whole
+    table = FoldTable(frame.assign(sex=frame["sex"].replace(sexes)))
+    swapped = tuple(replace(part, folds=table) for part in ours.parts)
+    with pytest.raises(RecipeError, match=r"another loss\.auxiliary;"):
+        begin_sweep(replace(ours, parts=swapped), space)
+    # What an earlier version began knows four things, and goes on.
+    known = json.loads((ours.folder / "of.json").read_text())
+    early = {key: known[key] for key in ("recipe", "space", "folds", "array")}
+    (ours.folder / "of.json").write_text(json.dumps(early))
+    begin_sweep(replace(ours, parts=swapped), space)
 
 
 def test_a_search_without_a_fold_never_sees_its_images(sweep: Sweep) -> None:
