@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from melanoma.cluster.held_array import hold_array, is_here
+from melanoma.cluster.held_array import arrays_of, hold_array, is_here, with_arrays
 from melanoma.cluster.stored_folder import StoredFolder
 from melanoma.errors import MelanomaError, RecipeError
 from melanoma.recipe.recipe import Recipe
@@ -62,7 +62,7 @@ def fit_order(order: Order, held: list[Any], lines: Any) -> Outcome:
     ray = import_ray()
     fold = order.part.fold
     try:
-        part = _with_array(order.part, [ray.get(one) for one in held])
+        part = _with_arrays(order.part, [ray.get(one) for one in held])
         if part is None:
             return Outcome(fold, absent=True)
         _settle(order)
@@ -91,10 +91,16 @@ def fit_order(order: Order, held: list[Any], lines: Any) -> Outcome:
         return Outcome(fold, error=str(error), exit_code=error.exit_code)
 
 
-def _with_array(part: FoldData, held: Sequence[Any]) -> FoldData | None:
-    if is_here(part.array):
-        return part
-    return replace(part, array=hold_array(part.array, held[0])) if held else None
+def _with_arrays(part: FoldData, held: Sequence[Any]) -> FoldData | None:
+    """The fold on arrays that are here, or on the pixels that are `held`, one array after another;
+    None where neither is."""
+    arrays = arrays_of(part)
+    absent = [number for number, array in enumerate(arrays) if not is_here(array)]
+    if absent and not held:
+        return None
+    for number in absent:
+        arrays[number] = hold_array(arrays[number], held[number])
+    return with_arrays(part, arrays)
 
 
 def _settle(order: Order) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from melanoma.data.arrays import ImageArray, row_digest
+from melanoma.data.arrays import ImageArray, differing_rows
 from melanoma.errors import DataError
+from melanoma.training.fold_data import FoldData
 from melanoma.types import Pixels
-
-_LOOKED_AT = 16  # rows that are held against their digests
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,26 @@ def hold_array(array: ImageArray, pixels: Pixels) -> HeldArray:
 
 
 def is_here(array: ImageArray) -> bool:
-    """Whether this machine sees the very array at its path: some rows are held against their
-    digests."""
+    """Whether this machine sees the very array at its path: every row is held against its digest,
+    for a copy of an earlier state may differ in a few."""
     try:
-        sample = np.unique(np.linspace(0, len(array) - 1, _LOOKED_AT).astype(np.int64))
-        pixels = array.rows(sample)
+        if array.row_digests:
+            return not differing_rows(array)
+        return len(stored_pixels(array)) == len(array)
     except (OSError, ValueError, DataError):
         return False
-    digests = array.row_digests
-    return (
-        all(row_digest(one) == digests[row] for row, one in zip(sample, pixels, strict=True))
-        if digests
-        else len(stored_pixels(array)) == len(array)
+
+
+def arrays_of(part: FoldData) -> list[ImageArray]:
+    """The arrays that a fold trains on: its own, and those of its sources."""
+    return [part.array, *(source.table.array for source in part.sources)]
+
+
+def with_arrays(part: FoldData, arrays: Sequence[ImageArray]) -> FoldData:
+    """The fold with these arrays, in the order of arrays_of."""
+    own, *others = arrays
+    sources = tuple(
+        replace(source, table=replace(source.table, array=array))
+        for source, array in zip(part.sources, others, strict=True)
     )
+    return replace(part, array=own, sources=sources)

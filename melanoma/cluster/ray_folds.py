@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from melanoma.cluster.fold_task import Order, Outcome, fit_order, stored_fold
-from melanoma.cluster.held_array import stored_pixels
+from melanoma.cluster.held_array import arrays_of, stored_pixels
 from melanoma.cluster.ray_session import here, node_resources, read_resources
 from melanoma.errors import InterruptedRun, MelanomaError
 from melanoma.recipe.recipe import Recipe
@@ -137,7 +137,7 @@ class _Tasks:
             num_gpus=resources.get("GPU", 0),
             max_retries=_RETRIES,
         )(fit_order)
-        self.pixels: Any = None
+        self.pixels: list[Any] = []  # of the folds' arrays, once a node lacks one
         self.pending: dict[Any, Order] = {}
 
     def run(self, orders: Sequence[Order]) -> list[Outcome]:
@@ -163,13 +163,12 @@ class _Tasks:
         return [outcomes[order.part.fold] for order in orders]
 
     def _start(self, order: Order) -> None:
-        held = [self.pixels] if self.pixels is not None else []
-        self.pending[self.fit.remote(order, held, self.lines)] = order
+        self.pending[self.fit.remote(order, self.pixels, self.lines)] = order
 
     def _put_pixels(self, order: Order) -> None:
-        if self.pixels is None:
+        if not self.pixels:
             self.watch.say("a node does not see the array: it gets it from Ray's object store")
-            self.pixels = self.ray.put(stored_pixels(order.part.array))
+            self.pixels = [self.ray.put(stored_pixels(one)) for one in arrays_of(order.part)]
 
     def _outcome(self, task: Any, order: Order) -> Outcome:
         try:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
@@ -23,10 +24,12 @@ from tiny_backbone import make_tiny_backbone
 from melanoma.cluster import fold_task, ray_folds
 from melanoma.cluster.fold_task import Order, Outcome, fit_order, stored_fold
 from melanoma.cluster.held_array import stored_pixels
+from melanoma.data.sources import SourceTable
 from melanoma.errors import DivergedError
 from melanoma.models.backbones import BACKBONES
 from melanoma.recipe.overrides import load_recipe, make_recipe
 from melanoma.training.run.run_folder import fold_folder
+from melanoma.training.source_rows import SourceRows
 from melanoma.workflows.train import select_folds, train_fold
 
 TOKEN = ".ray-token"
@@ -144,6 +147,22 @@ def test_a_node_without_the_array_says_so_before_it_works_and_trains_from_ray_s_
     pixels = np.array(stored_pixels(alone.part.array))
     assert fit_order(there, [pixels], lines) == Outcome(0)
     assert scores_in(order.weights) == alone.scores
+
+
+def test_a_node_without_a_source_s_array_gets_that_one_too(
+    order: Order, alone: Alone, tmp_path: Path
+) -> None:
+    elsewhere = replace(alone.part.array, path=tmp_path / "elsewhere.npy")
+    source: Any = SimpleNamespace(name="year")
+    rows = SourceRows(SourceTable(source, elsewhere, pd.DataFrame()), np.arange(3))
+    part = replace(order.part, sources=(rows,))
+    assert fit_order(replace(order, part=part), [], Lines()) == Outcome(0, absent=True)
+    pixels = np.array(stored_pixels(alone.part.array))
+    found = fold_task._with_arrays(part, [pixels, pixels])
+    assert found is not None
+    assert found.array is part.array
+    assert np.array_equal(found.sources[0].table.array.rows([2, 0]), pixels[[2, 0]])
+    assert found.sources[0].rows is rows.rows
 
 
 def test_a_node_that_does_not_see_the_weights_is_told_what_to_name(order: Order) -> None:
