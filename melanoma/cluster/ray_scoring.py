@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any
 from melanoma.cluster.attempts import forget_attempts, score_shard
 from melanoma.cluster.ray_session import node_resources, read_resources
 from melanoma.cluster.shards import NamedFile, ShardFolder, make_plan
-from melanoma.errors import DataError, MelanomaError
+from melanoma.errors import DataError, MelanomaError, WeightsError
 from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.files.open_local import open_local
 from melanoma.scoring.files.parquet_rows import parquet_bytes
@@ -108,14 +109,24 @@ class Scored:
 
 
 class ScoreShard:
-    """What an actor of Ray Data does: a shard's number in, how it went out."""
+    """What an actor of Ray Data does: a shard's number in, how it went out.
 
-    def __init__(self, scoring: Scoring, out: str) -> None:
+    `digest` is the command's bundle's. A node that sees another one at that path, or opens it after
+    it was sealed anew, scores nothing.
+    """
+
+    def __init__(self, scoring: Scoring, out: str, digest: str) -> None:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         self.folder = ShardFolder(out)
         self.failure: MelanomaError | None = None
         try:
             self.scorer = scoring.open()
+            if self.scorer.digest != digest:
+                raise WeightsError(
+                    f"{scoring.bundle} on {socket.gethostname()} is another bundle than the "
+                    f"command opened ({self.scorer.digest[:12]}, not {digest[:12]}); put the same "
+                    "one there, or name another --out"
+                )
             self.timed = _Timed(self.scorer)
             self.scorer.answer = self.timed  # type: ignore[method-assign]
         except MelanomaError as error:
@@ -175,14 +186,18 @@ def score_on_ray(
     resources = read_resources(per_task or None, node_resources(ray), gpu=scoring.device != "cpu")
     if per_task is None and "GPU" not in resources:
         resources = {"CPU": 1.0}  # small batches: a core each scores more than many for one
-    plan = make_plan(files, journal_key(scoring.open()), shard_size)
+    opened = scoring.open()
+    plan = make_plan(files, journal_key(opened), shard_size)
     folder.begin(plan, files)
     todo = sorted(set(range(plan.shards)) - folder.finished())
     if len(todo) < plan.shards:
         watch.say(f"{plan.shards - len(todo):,} of {plan.shards:,} shards are there already")
     answers = []
     for answer in watch.progress(
-        _answers(ray, todo, scoring, out, resources), desc="score", total=len(todo), unit="shard"
+        _answers(ray, todo, (scoring, out, opened.digest), resources),
+        desc="score",
+        total=len(todo),
+        unit="shard",
     ):
         if answer["failure"]:
             error = MelanomaError(answer["failure"])
@@ -204,9 +219,9 @@ def score_on_ray(
 
 
 def _answers(
-    ray: Any, todo: Sequence[int], scoring: Scoring, out: str, resources: Mapping[str, float]
+    ray: Any, todo: Sequence[int], arguments: tuple[Any, ...], resources: Mapping[str, float]
 ) -> Any:
-    """What the actors answer, as it comes."""
+    """What the actors, each a ScoreShard of the arguments, answer, as it comes."""
     if not todo:
         return iter(())
     import ray.data as data
@@ -219,7 +234,7 @@ def _answers(
     shards = data.from_items([{"shard": n} for n in todo], override_num_blocks=len(todo))
     return shards.map(
         ScoreShard,
-        fn_constructor_args=(scoring, out),
+        fn_constructor_args=arguments,
         # All from the start, since each opens a bundle first; one is enough to go on with.
         compute=data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
         num_cpus=resources.get("CPU", 0),

@@ -74,7 +74,7 @@ def test_a_shards_rows_are_those_of_predict_and_it_is_there_whole_or_not_at_all(
     shards = ShardFolder(out)
     plan = make_plan(files, "key", 16)
     shards.begin(plan, files)
-    actor = ScoreShard(scoring, out)
+    actor = ScoreShard(scoring, out, scoring.open().digest)
     answers = [actor({"shard": number}) for number in (2, 0, 1, 0)]
     assert [answer["failure"] for answer in answers] == [""] * 4
     assert_same(rows_of(tmp_path / "out"), expected(folder, scoring))
@@ -88,9 +88,24 @@ def test_a_shards_rows_are_those_of_predict_and_it_is_there_whole_or_not_at_all(
 
 
 def test_what_an_actor_cannot_open_is_one_answer(tmp_path: Path) -> None:
-    answer = ScoreShard(Scoring(tmp_path / "none", "cpu"), str(tmp_path / "out"))({"shard": 0})
+    out = str(tmp_path / "out")
+    answer = ScoreShard(Scoring(tmp_path / "none", "cpu"), out, "")({"shard": 0})
     assert answer["exit_code"] == 5
     assert "no bundle" in answer["failure"]
+
+
+def test_a_node_that_opens_another_bundle_than_the_command_scores_nothing(
+    bundle_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    out, files = (
+        str(tmp_path / "out"),
+        find_named([folder], data=None, image_col=None, watch=SILENT),
+    )
+    ShardFolder(out).begin(make_plan(files, "key", 16), files)
+    answer = ScoreShard(Scoring(bundle_folder, "cpu"), out, "0123456789abcdef")({"shard": 0})
+    assert (answer["exit_code"], answer["rows"]) == (5, 0)
+    assert "is another bundle than the command opened" in answer["failure"]
+    assert ShardFolder(out).finished() == set()
 
 
 def test_a_parquet_table_names_files_by_path(tmp_path: Path) -> None:
