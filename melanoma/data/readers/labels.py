@@ -109,11 +109,10 @@ def doubt_melanoma(
 def doubt_rest(
     values: Iterable[str], positive: Sequence[str] | None, classes: Sequence[str]
 ) -> list[str]:
-    """A sentence where values that `positive` leaves out are its own in other letters, or name a
-    melanoma: they count as the first class without a word."""
-    listed = {value.casefold() for value in positive or ()}
-    rest = sorted(set(values) - set(positive or ())) if positive else []
-    doubtful = [one for one in rest if one.casefold() in listed or names_melanoma(one)]
+    """A sentence where values that `positive` leaves out name a melanoma: they count as the first
+    class without a word."""
+    rest = sorted(set(values) - set(positive)) if positive else []
+    doubtful = [one for one in rest if names_melanoma(one)]
     if not doubtful:
         return []
     shown = _first([*map(repr, doubtful)], 12)

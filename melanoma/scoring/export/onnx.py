@@ -92,7 +92,7 @@ class _Resampled(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         # Of pictures there are two at least.
-        if func is not F.interpolate or len(args[0]) > 1:
+        if func is not F.interpolate or not args or len(args[0]) > 1:
             return func(*args, **(kwargs or {}))
         if self.given is None:
             self.noted.append(func(*args, **(kwargs or {})))
