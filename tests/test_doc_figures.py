@@ -87,8 +87,16 @@ def novelty() -> str:
     found = benchmark("novelty")
     novel = {one["name"]: one["novel"] for one in found["summary"]["by_class"]}
     png, images = found["pictures"]["looked at once"]["PNG"]
+    own = {"smartphone photographs", "phantoms"}  # have a sentence of their own
+    drawn = [
+        one
+        for one in found["summary"]["others"]
+        if one["name"] not in own and "looked at once" not in one["name"]
+    ]
+    told = sum(one["novel"] for one in drawn) / sum(one["images"] for one in drawn)
     return (
-        f"Of {images} photographs of other things in the half that the score was not built with "
+        f"of the drawn and package pictures {hundredths(told)} in 100"
+        f"|Of {images} photographs of other things in the half that the score was not built with "
         f"(1,000 of ImageNet's samples, halved by name), {png} are novel as PNG"
         f"|of 142 vascular lesions {novel['vascular lesion']} are called novel"
         f"|Of HAM10000's own 1,113 melanomas {novel['melanoma']} are"
