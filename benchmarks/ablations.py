@@ -191,7 +191,7 @@ def one_fold(results: Path) -> Iterator[Pair]:
 
 
 def views(results: Path) -> Iterator[Pair]:
-    """Fewer views against all eight symmetries, of the shipped model's held-out images.
+    """Fewer views against all eight symmetries: held-out images, the model of 28 November 2026.
 
     Four are the quarter turns; four flips are the square, its mirror images and the half turn.
     """
@@ -214,7 +214,7 @@ def views(results: Path) -> Iterator[Pair]:
 def statistics(results: Path) -> Iterator[Pair]:
     """BatchNorm's statistics renewed on training images against those that training left behind.
 
-    The shipped model's last weights with both; `training.precise_bn` of a recipe.
+    The last weights of `ham10000_mobilenet` with both; `training.precise_bn` of a recipe.
     """
     run = Run(results / "ham10000_mobilenet")
     frame, before = run.oof(), _read(run.folder / "running_statistics.csv")
@@ -282,7 +282,7 @@ def draws(results: Path) -> Iterator[Pair]:
     """One recipe whose augmentation draws for each step by itself, and one stream for all.
 
     With one stream flips and the transposition came together or not at all: so were all runs above
-    trained, but for the shipped model's last five epochs.
+    trained, but for the last five epochs of the model whose views are compared.
     """
     runs = {"each by itself": "siim_mobilenet_again", "one stream": "siim_mobilenet"}
     yield _of_runs("augmentation's draws, SIIM sample", results, runs)

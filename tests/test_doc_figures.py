@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks import shipped
+from benchmarks import ablations, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -262,6 +265,19 @@ def test_a_page_says_what_the_results_say(claim: str) -> None:
     text = " ".join((ROOT / page).read_text().split())
     for part in sentence().split("|"):
         assert part in text
+
+
+@pytest.mark.parametrize("part", ablations.PARTS)
+def test_the_ablations_say_what_their_parts_say(part: str) -> None:
+    said = inspect.getdoc(ablations.PARTS[part])
+    assert f"## {part}\n{said}\n" in (ROOT / "results" / "ablations.md").read_text()
+
+
+def test_views_are_said_to_be_the_shipped_model_s_only_where_they_are() -> None:
+    run = ablations.Run(shipped.RESULTS)
+    views = pd.read_csv(shipped.RESULTS / "views.csv").sort_values("image_name")
+    own = np.allclose(views["views_4"], run.score("logit"), atol=0.01)
+    assert ("the shipped model" in (ablations.views.__doc__ or "")) == own
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in BENCHMARKS.glob("*.json")))
