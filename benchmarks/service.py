@@ -177,9 +177,21 @@ async def ask_in_turn(
     return tally, time.perf_counter() - start
 
 
-async def ask_at_rate(callers: Callers, *, rate: float, seconds: float) -> tuple[Tally, Tally]:
-    """Requests at a fixed rate, and looks at /healthz ten times a second: their tallies."""
+async def ask_at_rate(
+    callers: Callers, *, rate: float, seconds: float
+) -> tuple[Tally, Tally, float]:
+    """Requests at a fixed rate, and looks at /healthz ten times a second: their tallies, and the
+    seconds until the last answer. What had queued comes after the last request."""
     tally, health = Tally(), Tally()
+    begun = time.perf_counter()
+    ended = begun + seconds
+
+    async def ask() -> int:
+        nonlocal ended
+        status = await callers.ask(tally)
+        if status == 200:
+            ended = max(ended, time.perf_counter())
+        return status
 
     async def every(pause: float, ask: Callable[[], Awaitable[int]]) -> None:
         start, tasks, count = time.perf_counter(), [], 0
@@ -189,10 +201,8 @@ async def ask_at_rate(callers: Callers, *, rate: float, seconds: float) -> tuple
             count += 1
         await asyncio.gather(*tasks)
 
-    await asyncio.gather(
-        every(1 / rate, lambda: callers.ask(tally)), every(0.1, lambda: callers.look(health))
-    )
-    return tally, health
+    await asyncio.gather(every(1 / rate, ask), every(0.1, lambda: callers.look(health)))
+    return tally, health, ended - begun
 
 
 async def measure_server(
@@ -207,13 +217,14 @@ async def measure_server(
     if not at_capacity["answers_per_second"]:
         raise SystemExit(f"no photograph was answered in {seconds:g} s: {at_capacity}")
     rate = 3 * at_capacity["answers_per_second"]
-    over, health = await ask_at_rate(callers, rate=rate, seconds=seconds)
+    over, health, lasted = await ask_at_rate(callers, rate=rate, seconds=seconds)
     return {
         "one_client": alone.summary(alone_seconds),
         "capacity": {"clients": CLIENTS, **at_capacity},
         "three_times": {
             "requests_per_second": round(rate, 2),
-            **over.summary(seconds),
+            "seconds_to_the_last_answer": round(lasted, 2),
+            **over.summary(lasted),
             "healthz": percentiles([t for times in health.milliseconds.values() for t in times]),
             "healthz_unanswered": len(health.milliseconds.get(0, [])),
         },
