@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,18 @@ def test_a_probability_is_said_in_whole_lesions_within_what_was_found(
     older = natural_frequency(probability, prevalence, replace(shipped.bundle, near_scores=()))
     assert (older.low, older.high) == (None, None)
     assert "(" not in older.text
+
+
+def test_the_page_says_that_ends_reach_to_the_answer_s_own_number(shipped: Scorer) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/how-to/prevalence.md"
+    *_, near, above = shipped.bundle.near_scores
+    found = natural_frequency(0.63, shipped.bundle.prevalence or 0.0, shipped.bundle)
+    said = (
+        f"as from {near.start:.2f} to {above.start:.2f} of the shipped model, where "
+        f"{100 * near.low:.0f} to {100 * near.high:.0f} of 100 were melanomas and an answer of "
+        f'63 % says "{found.low} to {found.high}"'
+    ).replace("0.", ".")
+    assert said in " ".join(page.read_text().split())
 
 
 def test_ends_that_are_whole_are_not_rounded_outwards(shipped: Scorer) -> None:
