@@ -157,6 +157,16 @@ def test_a_run_s_row_says_what_its_report_says(row: str, run: str) -> None:
     assert said.items() <= figures_of(run).items()
 
 
+@pytest.mark.parametrize("run", ["skin22_on_ham10000_folders", "dermnet_on_ham10000_folders"])
+def test_a_row_s_difference_is_that_of_the_aurocs_beside_it(run: str) -> None:
+    (row,) = [row for row, name in ROWS if name == f"{run}_lite2"]
+    with_it, without = (
+        json.loads((ROOT / "results" / name / "report.json").read_text())["metrics"]["auroc"]
+        for name in (f"{run}_lite2", run)
+    )
+    assert f"less MobileNetV2 {with_it['value'] - without['value']:.3f} (" in row
+
+
 def test_the_readme_says_of_the_shipped_model_what_its_report_says() -> None:
     (row,) = [line for line in README.splitlines() if line.startswith("| the model that ships:")]
     assert said_in(row) == figures_of(shipped.NAME)
