@@ -26,6 +26,7 @@ from melanoma.evaluation.number_format import (
     short_source,
 )
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
+from melanoma.evaluation.report.external_results import whose_results
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
@@ -125,6 +126,7 @@ def environment() -> Environment:
         "source_line": describe_source_line,
         "held_out_source": describe_held_out_source,
         "rounding": describe_rounding,
+        "whose_results": whose_results,
     }
     made.globals |= {
         "share": share,

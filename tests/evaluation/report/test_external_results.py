@@ -6,6 +6,8 @@ import pytest
 from made_content import binary, external
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.render.html import render_html
+from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.external_results import external_result, with_external
 from melanoma.evaluation.report.schema_parts import Measured
 
@@ -58,3 +60,22 @@ def test_a_later_result_takes_the_place_of_an_earlier_one_and_of_no_training_wit
     before = binary().content.model_copy(update={"external_results": (result, without, other)})
     newer = result.model_copy(update={"date": "2030-01-01"})
     assert with_external(before, newer).external_results == (without, other, newer)
+
+
+@pytest.mark.parametrize(
+    ("without", "own", "another"),
+    [((None,), True, False), (("a",), False, True), ((None, "a"), True, True)],
+)
+def test_report_and_card_say_whose_results_these_are(
+    without: tuple[str | None, ...], own: bool, another: bool
+) -> None:
+    result, made = external_result(external().content), binary()
+    measured = {"members_sensitivity": 0.7, "members_specificity": 0.6}
+    results = tuple(result.model_copy(update={**measured, "without": one}) for one in without)
+    content = made.content.model_copy(update={"external_results": results})
+    for page in (render_html(content), render_card(content, made.recipe)):
+        assert ("on sets that it was not trained on" in page) == own
+        assert ("The finished model has trained on pictures of" in page) == another
+    told = render_html(content)
+    assert ("specificity 60.0 % at the threshold in use, their mean" in told) == own
+    assert ("specificity 60.0 % at the threshold of that model, their mean" in told) == another
