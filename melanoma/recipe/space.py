@@ -30,7 +30,8 @@ _REFUSED = (
 
 
 class Range(BaseModel):
-    """From `low` to `high`, both included; whole numbers where both are. `log` draws magnitudes."""
+    """From `low` to `high`, both included; whole numbers where both and `step` are. `log` draws
+    magnitudes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,7 +51,7 @@ class Range(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether it is of whole numbers."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+        return not any(isinstance(number, float) for number in (self.low, self.high, self.step))
 
 
 Choices = Annotated[list[Any], Field(min_length=1)]

@@ -88,6 +88,14 @@ def test_what_is_tried_lies_in_the_space_and_the_best_of_it_is_found(tmp_path: P
     assert value == pytest.approx(dropout_is_good(settings, 0))
 
 
+def test_steps_between_whole_ends_need_not_be_whole(tmp_path: Path) -> None:
+    space = {"schedule.warmup_epochs": {"low": 0, "high": 1, "step": 0.25}}
+    sweep = Known(tmp_path, lambda settings, _: float(settings["schedule.warmup_epochs"]))
+    search(sweep, 8, space=space)
+    drawn = {tried["schedule.warmup_epochs"] for tried in sweep.tried}
+    assert drawn <= {0, 0.25, 0.5, 0.75, 1} and drawn - {0, 1}
+
+
 def test_a_search_is_told_line_by_line_with_the_fold_that_it_never_sees(tmp_path: Path) -> None:
     said: list[str] = []
     sweep = Known(tmp_path, lambda *_: 0.75)

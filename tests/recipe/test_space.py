@@ -77,3 +77,8 @@ def test_what_cannot_be_searched_is_refused(
 def test_an_absent_space_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no search space at"):
         load_space(tmp_path / "none.yaml", tmp_path / "none.yaml")
+
+
+def test_a_step_below_one_is_no_step_of_whole_numbers() -> None:
+    assert Range(low=0, high=8, step=2).whole
+    assert not Range(low=0, high=1, step=0.25).whole
