@@ -7,6 +7,7 @@ saw it has chosen.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -98,8 +99,7 @@ def sweep(
         f"at most {most:,} networks"
     )
     result = _search(whole, search_space, numbers, recipe.seed, on, per_task)
-    given = [f"--set {quote(one)}" for one in settings or ()]
-    given += [] if seed is None else [f"--seed {seed}"]
+    given = [*_set(settings or ()), *([] if seed is None else [f"--seed {seed}"])]
     _say_result(result, config, given)
     t.say(f"wrote {folder / 'sweep.json'} in {t.duration(start)}")
     if json:
@@ -136,9 +136,14 @@ def _search(
         return run_sweep(sweep, space, tuned, outer=outer, watchers=watchers)
 
 
+def _set(settings: Iterable[str]) -> list[str]:
+    """The options as a shell takes them."""
+    return [f"--set {quote(one)}" for one in settings]
+
+
 def _say_result(result: SweepResult, config: Path, given: list[str]) -> None:
     """What came of it, and how to train it: with the options that were `given` here as well."""
-    options = " ".join([*given, *(f"--set {one}" for one in as_overrides(result.settings))])
+    options = " ".join([*given, *_set(as_overrides(result.settings))])
     t.answer(
         f"best settings: {result.metric} {result.promised:.4f} on the folds that chose them, "
         "which is more than new images will give"

@@ -278,8 +278,9 @@ class _PlannedBatches(Dataset["_Loaded"]):
 
 
 def draw_often(rows: Integers, often: float, rng: np.random.Generator) -> Integers:
-    """The rows `often` times on average: every row as often as any other to within one."""
-    return _draw(rows, round(often * len(rows)), rng)
+    """The rows `often` times on average, one at least: every row as often as any other to within
+    one."""
+    return _draw(rows, max(1, round(often * len(rows))), rng)
 
 
 def _draw(rows: Integers, count: int, rng: np.random.Generator) -> Integers:

@@ -28,15 +28,20 @@ def embedded_source(
 ) -> tuple[RowSource, str | None] | None:
     """The embeddings, and the name of the file in `cache` where they are the backbone's own.
 
-    A backbone that never changes sees each image once, unless augment changes the images: then
-    None, which is said, and it runs for every batch.
+    A backbone that never changes sees each image once, unless augment or a stage's size changes
+    the images: then None, which is said, and it runs for every batch.
     """
     path = recipe.model.embeddings
     if path is not None:
         watchers.say(f"training a head on {path}")
         return open_given(Path(path), data), None
-    if recipe.augment or data.sources:
-        why = "augment changes the images" if recipe.augment else "there are data.sources"
+    reasons = {
+        "augment changes the images": bool(recipe.augment),
+        "there are data.sources": bool(data.sources),
+        "a stage has a size of its own": any(plan.size for plan in recipe.stage_plans),
+    }
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if why is not None:
         watchers.say(f"the backbone is frozen, but {why}: it runs for every batch")
         return None
     embeddings = make_embeddings(

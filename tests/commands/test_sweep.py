@@ -93,7 +93,8 @@ def test_settings_without_an_estimate_are_printed_as_such(
     call_door: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
+    heads = "model.head: [{hidden: [4, 4]}]"
+    (tmp_path / "space.yaml").write_text(SPACE.replace("space: {", f"space: {{{heads}, "))
     scored: list[str] = []
 
     def score(self: Sweep, search: str, settings: Any, report: Any, watchers: Any) -> float:
@@ -110,11 +111,12 @@ def test_settings_without_an_estimate_are_printed_as_such(
     assert done.code == 0, done.err
     assert scored == ["all"] * 3  # --trials, in the place of the space's own number
     assert (tmp_path / "sweeps/tiny_space/sweep.json").is_file()
-    *lines, last = done.out[: done.out.index("{")].splitlines()
-    result = json.loads(done.out[done.out.index("{") :])
+    *lines, last = done.out[: done.out.index("\n{\n")].splitlines()
+    result = json.loads(done.out[done.out.index("\n{\n") :])
     assert result["nested"] is None
     assert not any("nested estimate" in line for line in lines)
     rate = result["settings"]["optimizer.rate"]
     given = "--set 'augment=[]' --seed 4"  # without them another recipe is trained
-    assert last.endswith(f"--fold all {given} --set optimizer.rate={rate}")
+    found = f"""--set 'model.head={{"hidden": [4, 4]}}' --set optimizer.rate={rate}"""
+    assert last.endswith(f"--fold all {given} {found}")
     assert result["promised"] == 0.5 + rate

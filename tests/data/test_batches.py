@@ -18,6 +18,7 @@ from melanoma.data.batches import (
     Batch,
     BatchLoader,
     Plan,
+    draw_often,
     draw_order,
     load_batches,
     plan_epoch,
@@ -208,6 +209,14 @@ def test_a_balanced_epoch_is_mixed_and_repeatable_and_the_same_with_workers(
     require_equal(
         list(load_batches(array, epoch, workers=2)), list(load_batches(array, epoch, workers=0))
     )
+
+
+def test_a_source_of_little_weight_is_drawn_at_all() -> None:
+    rows = np.arange(13)
+    drawn = draw_often(rows, 0.03, np.random.default_rng(0))
+    assert len(drawn) == 1 and drawn[0] in rows
+    twice = draw_often(rows, 2.0, np.random.default_rng(0))
+    assert np.bincount(twice).tolist() == [2] * 13
 
 
 def test_workers_stay_from_pass_to_pass_and_end_when_the_loader_is_closed(

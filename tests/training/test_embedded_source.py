@@ -79,9 +79,13 @@ def test_where_images_change_or_come_from_elsewhere_there_are_none_and_it_is_sai
     assert source(frozen(augment=[{"flip_horizontal": {}}]), place.data(0), said) is None
     another: Any = ("a source",)
     assert source(frozen(), replace(place.data(0), sources=another), said) is None
+    stages = [{"epochs": 2, "frozen": True, "size": 32}]
+    smaller = frozen(model={"pretrained": "none"}, image={"size": 64}, stages=stages)
+    assert source(smaller, place.data(0), said) is None
     assert said == [
         "the backbone is frozen, but augment changes the images: it runs for every batch",
         "the backbone is frozen, but there are data.sources: it runs for every batch",
+        "the backbone is frozen, but a stage has a size of its own: it runs for every batch",
     ]
     assert not (tmp_path / "cache").exists()
 
