@@ -24,6 +24,7 @@ from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import PossibleClasses, doubt, possible_classes
 from melanoma.scoring.prediction import ModelInfo, OtherCancerShare, Prediction
 from melanoma.scoring.quality import judge_square
+from melanoma.scoring.scorer_input import input_warnings, require_squares, require_views
 from melanoma.scoring.square_statistics import square_statistics
 from melanoma.scoring.verdict import Verdict, make_verdict, reason_of, sum_by_risk
 from melanoma.types import Floats
@@ -36,7 +37,8 @@ class Scorer:
     """The ensemble, ready when constructed. Raises WeightsError for weights that cannot be it.
 
     `members` run the networks; by default torch does, on `device`. `threshold` flags instead of
-    the bundle's. Raises RecipeError for one that is no probability, or where no class is melanoma.
+    the bundle's. Raises RecipeError for one that is no probability, or where no class is melanoma,
+    and for `views` that are not 1 to 8.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Scorer:
         members: Members | None = None,
         threshold: float | None = None,
     ) -> None:
+        require_views(views)
         self.bundle = bundle
         self.threshold = threshold
         self._point = flagging_point(bundle, threshold)
@@ -67,14 +70,15 @@ class Scorer:
 
     def score_photographs(self, photographs: Sequence[Photograph]) -> list[Prediction]:
         """Predictions for decoded photographs, scored as one batch."""
-        squares = np.stack([self.square(p.pixels) for p in photographs])
-        return self.score_squares(squares, [p.warnings for p in photographs])
+        squares = [self.square(p.pixels) for p in photographs]
+        warnings = [p.warnings for p in photographs]
+        return self.score_squares(np.stack(squares), warnings) if squares else []
 
     def score_squares(
         self, squares: Pixels, warnings: Sequence[Sequence[str]] | None = None
     ) -> list[Prediction]:
         """Predictions for (B, S, S, 3) uint8 RGB, scored as one batch; `warnings` of each come
-        from its decoder. Raises ScoreError."""
+        from its decoder. Raises ScoreError, and as member_logits."""
         answers = self.member_answers(squares)
         decoder_warnings = warnings or [()] * len(squares)
         new = [None] * len(squares) if answers.novelty is None else answers.novelty.tolist()
@@ -86,18 +90,21 @@ class Scorer:
         return make_square(pixels, size=self.bundle.size, fit=self.bundle.fit)
 
     def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
-        """(B, K, outputs) logits of the members as they are, the prior shift still in them."""
+        """(B, K, outputs) logits of the members as they are, the prior shift still in them. Raises
+        DataError for squares of another size or type than the bundle reads."""
+        require_squares(squares, self.bundle.size)
         return self.members.logits(squares, views=self.views)
 
     def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
         """(B, K, C) calibrated probabilities of the members, a class each, where their training set
-        is: a bundle that was moved moves their mean. Raises ScoreError."""
+        is: a bundle that was moved moves their mean. Raises ScoreError, and as member_logits."""
         return self.calibrate(self.member_logits(squares))
 
     def member_answers(self, squares: Pixels) -> MemberAnswers:
-        """member_probabilities, and the novelty, of one pass. Raises ScoreError."""
+        """member_probabilities, and the novelty, of one pass. Raises as those do."""
         if self.bundle.novelty is None:
             return MemberAnswers(self.member_probabilities(squares), None)
+        require_squares(squares, self.bundle.size)
         logits, embeddings = self.members.outputs(squares, views=self.views)
         plain = square_statistics(squares)
         novelty = self.bundle.novelty.scores(embeddings, self.members.folds, plain)
@@ -246,9 +253,12 @@ class Scorer:
             novelty=new,
             calibrated=bundle.is_calibrated,
             prevalence=bundle.prevalence,
-            warnings=[*warnings, *self._own_warnings()],
+            warnings=[*warnings, *self._input_warnings()],
             model=self.info(),
         )
+
+    def _input_warnings(self) -> list[str]:
+        return input_warnings(self.bundle, members=len(self._shifts), views=self.views)
 
     def _other_cancer(self, mean: Floats) -> OtherCancerShare | None:
         bundle, rule = self.bundle, self.bundle.other_cancer
@@ -281,16 +291,6 @@ class Scorer:
             unscorable=unscorable,
             unsure=doubt(self.bundle, possible),
         )
-
-    def _own_warnings(self) -> list[str]:
-        warnings = []
-        if self.bundle.phantoms:
-            warnings.append("trained_on_drawings")
-        if len(self._shifts) < self.bundle.folds_expected:
-            warnings.append(f"fewer_folds: {len(self._shifts)} of {self.bundle.folds_expected}")
-        if self.views != self.bundle.views:
-            warnings.append(f"views: scored with {self.views}, evaluated with {self.bundle.views}")
-        return warnings
 
 
 def _torch_members(bundle: Bundle, device: Device) -> Members:
