@@ -265,6 +265,20 @@ def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("name", [".", "link", "dangling"])
+def test_a_folder_that_cannot_be_replaced_is_refused_before_it_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It was said after all the work, as a disk's error."""
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty" if name == "." else tmp_path)
+    with pytest.raises(StorageError, match=r"such as .*copy"), new_folder(Path(name)):
+        raise AssertionError("opened")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "empty", "link"]
+
+
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as stage:
         (stage / "half").touch()

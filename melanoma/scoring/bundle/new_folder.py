@@ -18,10 +18,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to fill, which takes its name at the end: whole, or not at all.
 
     What a killed process left of one is removed. Raises StorageError where `folder` holds something
-    already, or another process is filling one.
+    already or cannot be replaced, or another process is filling one.
     """
     if folder.exists() and any(folder.iterdir()):
         raise StorageError(f"{folder} exists; remove it, or name a new folder for the copy")
+    if folder.is_symlink() or folder.is_mount() or folder.resolve() == Path.cwd():
+        raise StorageError(
+            f"{folder} is a link, a mounted folder or the one that you are in, which no other can "
+            f"replace; name a new folder, such as {folder / 'copy'}"
+        )
     stage = folder.parent / f".{folder.name}.new"
     ensure_writable(stage)
     lock = FileLock(stage / ".lock")
