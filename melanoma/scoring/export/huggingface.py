@@ -29,6 +29,7 @@ from melanoma.scoring.export.timm_folder import (
     write_timm_member,
 )
 from melanoma.scoring.load import BUNDLE
+from melanoma.scoring.scorer import Scorer
 from melanoma.storage import copy_file, write_bytes, write_json, write_text
 
 _PATIENTS = "oof.csv"  # a table of the training's images and patients: never published
@@ -48,7 +49,7 @@ def export_huggingface(bundle: Bundle, folder: Path, options: ExportOptions) -> 
         inner = _copy_bundle(bundle, stage / BUNDLE)
         facts = describe(inner, views=inner.views)
         members = _timm_members(inner)
-        largest = _compare(inner, members) if members else 0.0
+        largest = max(_compare(inner, members) if members else 0.0, _rounding(bundle, inner))
         for fold, made in members.items():
             for place in (stage / f"fold_{fold}", *([stage] if fold == min(members) else [])):
                 place.mkdir(exist_ok=True)
@@ -94,6 +95,17 @@ def _copy_bundle(bundle: Bundle, folder: Path) -> Bundle:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy_file(bundle.folder / name, folder / name)
     return load_bundle(folder)
+
+
+def _rounding(bundle: Bundle, inner: Bundle) -> float:
+    """The largest change of a member's probability by half precision, where the copy is in that."""
+    if inner.digest == bundle.digest:
+        return 0.0
+    squares = check_squares(bundle.size)
+    before, after = (
+        one.served(Scorer(one, views=1).member_probabilities(squares)) for one in (bundle, inner)
+    )
+    return float(np.abs(after - before).max())
 
 
 def _timm_members(bundle: Bundle) -> dict[int, TimmMember]:

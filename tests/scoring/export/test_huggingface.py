@@ -17,6 +17,7 @@ from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
 from melanoma.scoring.export import huggingface
 from melanoma.scoring.export.export_options import ExportOptions
+from melanoma.scoring.export.graph import check_squares
 from melanoma.scoring.export.huggingface import export_huggingface
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import sha256_of, write_json, write_text
@@ -64,6 +65,23 @@ def test_a_moved_bundle_s_card_says_how_the_models_mean_is_moved(
     assert "a place where 2.0 % are" in card
     assert f"`sigmoid(1 * logit(p) - {-moved.move.intercept:.6g})`" in card
     assert "logit(p)" not in (tmp_path / "hub" / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_the_difference_that_is_said_is_from_the_bundle_itself_not_from_its_rounded_copy(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    pytest.importorskip("timm")
+    made = export_huggingface(bundle, tmp_path / "hub", ExportOptions(license="mit"))
+    squares = check_squares(bundle.size)
+    before, after = (
+        Scorer(one, views=1).member_probabilities(squares)
+        for one in (bundle, bundle_of(tmp_path / "hub"))
+    )
+    assert made.largest >= np.abs(after - before).max() > 1e-6
+    again = export_huggingface(
+        bundle_of(tmp_path / "hub"), tmp_path / "again", ExportOptions(license="mit")
+    )
+    assert again.largest < made.largest  # byte by byte: nothing is rounded once more
 
 
 def test_a_bundle_that_was_augmented_by_an_own_file_goes_without_it(
