@@ -119,8 +119,8 @@ def _are_same(one: ScoreTable, other: ScoreTable) -> bool:
     columns = [name for column in LOGITS for name in one.columns(column)]
     if one.frame["image_name"].tolist() != other.frame["image_name"].tolist():
         return False
-    values = [table.frame[columns].to_numpy(np.float64) for table in (one, other)]
-    return np.allclose(*values, rtol=1e-6, atol=1e-6)
+    ours, theirs = (table.frame[columns].to_numpy(np.float64) for table in (one, other))
+    return np.allclose(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def mean_scores(tables: Sequence[ScoreTable]) -> ScoreTable:

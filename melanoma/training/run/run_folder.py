@@ -144,9 +144,9 @@ def require_same_run(
         changes.append(f"model.embeddings: {earlier.embeddings} -> {facts.embeddings}")
     if earlier.teacher != facts.teacher:
         changes.append(f"loss.teacher: {earlier.teacher} -> {facts.teacher}")
-    now, before = facts.auxiliary, earlier.auxiliary
-    if now and before and now != before:  # earlier versions wrote none
-        changes.append(f"loss.auxiliary: what its column says, {before[:12]} -> {now[:12]}")
+    said, says = earlier.auxiliary, facts.auxiliary
+    if said and says and said != says:  # earlier versions wrote none
+        changes.append(f"loss.auxiliary: what its column says, {said[:12]} -> {says[:12]}")
     changes += other_start
     if changes:
         raise WeightsError(
