@@ -27,10 +27,11 @@ from melanoma.models.backbones import BACKBONES
 from melanoma.models.classifier import make_classifier
 from melanoma.training import loop
 from melanoma.training.batchnorm import renew_statistics
-from melanoma.training.fit import fit_fold
+from melanoma.training.fit import describe_run, fit_fold
 from melanoma.training.fold_data import select_fold
 from melanoma.training.ranks import Ranks
 from melanoma.training.run.run_folder import FoldRun
+from melanoma.training.same_start import require_same_start
 from melanoma.training.watchers import Watchers
 
 # Batches of 7 and 6 images: no process has half of one. 32 held-out images, 33 in the third shard.
@@ -216,6 +217,9 @@ def test_a_machine_with_another_fold_file_array_or_recipe_is_refused(
     place: Any, recipe_of: Any, tmp_path: Path
 ) -> None:
     recipe, data = recipe_of(**SHARED), place.data(0)
+    start = describe_run(recipe, data, torch.device("cpu"))
+    same = in_ranks(lambda ranks: require_same_start(recipe, data, start, ranks))
+    assert same == [None, None]
     parts = {0: 1, 1: 0}
     otherwise = FoldTable(place.folds.frame.assign(fold=place.folds.frame["fold"].map(parts)))
     reversed_rows = FoldTable(place.folds.frame[::-1].reset_index(drop=True))
