@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from melanoma.cluster.trials import Sweep
@@ -31,7 +32,7 @@ def search_by_optuna(
     optuna = import_optuna()
     study = optuna.create_study(
         study_name=search,
-        storage=f"sqlite:///{sweep.folder / 'study.db'}",
+        storage=_database(sweep.folder / "study.db"),
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
@@ -51,6 +52,13 @@ def search_by_optuna(
     if not study.get_trials(states=[states.COMPLETE]):
         raise RecipeError(f"{_named(search)}: no settings of the space could be trained")
     return dict(study.best_trial.params), float(study.best_trial.value)
+
+
+def _database(path: Path) -> str:
+    """The sqlite file's URL: in a plain one `?` ends the path, and `{` is Optuna's."""
+    import sqlalchemy  # Optuna's own
+
+    return str(sqlalchemy.URL.create("sqlite", database=str(path)))
 
 
 def _try(

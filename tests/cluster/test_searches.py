@@ -96,6 +96,17 @@ def test_steps_between_whole_ends_need_not_be_whole(tmp_path: Path) -> None:
     assert drawn <= {0, 0.25, 0.5, 0.75, 1} and drawn - {0, 1}
 
 
+def test_the_study_lies_in_the_sweep_s_folder_whatever_that_is_called(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("why?one", "why?two", "50% {a}#b c", "é")]
+    for folder in folders:
+        folder.mkdir()
+        sweep = Known(folder, dropout_is_good)
+        search(sweep, 1)
+        assert len(sweep.tried) == 1  # of its own, where another sweep's would count as done
+        assert (folder / "study.db").is_file()
+    assert sorted(tmp_path.iterdir()) == sorted(folders)
+
+
 def test_a_search_is_told_line_by_line_with_the_fold_that_it_never_sees(tmp_path: Path) -> None:
     said: list[str] = []
     sweep = Known(tmp_path, lambda *_: 0.75)
