@@ -29,16 +29,27 @@ _MORE = re.compile(
     rf"|{_NUMBER}{_UNIT}\s*(?:\+|plus|(?:and|or)\s+(?:over|older|above|more))"
 )
 _LESS = re.compile(rf"(?:<=?|\N{{LESS-THAN OR EQUAL TO}}|under|below)\s*{_NUMBER}{_UNIT}")
+_FEMALE = "f,female,woman,w,girl,weiblich,frau,femme,féminin,femenino,mujer,femmina,vrouw"
+_MALE = "m,male,man,boy,männlich,mann,homme,masculin,masculino,hombre,maschio"
 _SEXES = {
-    **dict.fromkeys(("f", "female", "woman", "w"), "female"),
-    **dict.fromkeys(("m", "male", "man"), "male"),
+    **dict.fromkeys(_FEMALE.split(","), "female"),
+    **dict.fromkeys(_MALE.split(","), "male"),
 }
+# Neither of the two, and meant so.
+_OTHER_SEXES = {"other", "x", "d", "divers", "diverse", "intersex", "nonbinary", "non-binary"}
 
 
 class Ages(NamedTuple):
     """Years (float, NaN where there is none), and what was made of cells that are no number."""
 
     years: pd.Series
+    warnings: list[str]
+
+
+class Sexes(NamedTuple):
+    """A word a row, blank where nothing is known, and what could not be read."""
+
+    words: pd.Series
     warnings: list[str]
 
 
@@ -71,14 +82,26 @@ def read_ages(cells: pd.Series) -> Ages:
     return Ages(years.astype(float), warnings)
 
 
-def read_sexes(cells: pd.Series) -> pd.Series:
+def read_sexes(cells: pd.Series) -> Sexes:
     """`male` and `female` for their spellings (F, FEMALE, M), blank for what says that it is not
-    known; any other text as it is."""
+    known; any other text as it is.
+
+    Cells that name no sex, such as a code 1, are counted and shown.
+    """
+    plain = {cell: cell.strip().rstrip(".").lower() for cell in cells.unique()}
     meanings = {
-        cell: "" if is_placeholder(cell) else _SEXES.get(cell.lower(), cell)
-        for cell in cells.unique()
+        cell: "" if is_placeholder(cell) else _SEXES.get(word, cell) for cell, word in plain.items()
     }
-    return cells.map(meanings)
+    words = cells.map(meanings)
+    named = {*_SEXES.values(), *_OTHER_SEXES, ""}
+    unread = words.map({word: word.lower() not in named for word in words.unique()}).astype(bool)
+    warnings = []
+    if unread.any():
+        warnings.append(
+            f"{int(unread.sum()):,} sexes are neither female nor male as they are written, and "
+            f"stand as they are: {some_rows(unread, cells)}"
+        )
+    return Sexes(words, warnings)
 
 
 def _read(cell: str) -> _Age | None:

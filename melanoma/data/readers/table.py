@@ -140,7 +140,7 @@ def make_table(
     frame = pd.DataFrame({"image_name": table[image_col]})
     for ours in ("patient_id", "lesion_id", "sex", "site"):
         frame[ours] = blank_placeholders(_column(table, columns.get(ours)))
-    frame["sex"] = read_sexes(frame["sex"])
+    frame["sex"], odd_sexes = read_sexes(frame["sex"])
     age = _column(table, columns.get("age"))
     frame["age"], unread = read_ages(age)
     frame["source"] = list(sources)
@@ -163,7 +163,7 @@ def make_table(
         frame[[*COLUMNS, *keep]],
         folder,
         problems=(*problems, *repeated),
-        warnings=(*warnings, *unread),
+        warnings=(*warnings, *unread, *odd_sexes),
     )
 
 

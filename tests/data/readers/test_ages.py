@@ -54,4 +54,16 @@ def test_ranges_are_counted() -> None:
 
 def test_sexes_have_one_spelling() -> None:
     cells = pd.Series(["F", "FEMALE", "female", "M", "Male", "unknown", "", "other"])
-    assert read_sexes(cells).tolist() == [*["female"] * 3, *["male"] * 2, "", "", "other"]
+    words, warnings = read_sexes(cells)
+    assert words.tolist() == [*["female"] * 3, *["male"] * 2, "", "", "other"]
+    assert warnings == []
+    assert read_sexes(pd.Series(["m.", "Männlich", "mujer"])).words.tolist() == [
+        *("male", "male", "female")
+    ]
+
+
+def test_sexes_that_are_not_read_are_counted_and_shown() -> None:
+    words, (warning,) = read_sexes(pd.Series(["1", "female", "2", "", "1", "X"]))
+    assert words.tolist() == ["1", "female", "2", "", "1", "X"]
+    assert warning.startswith("3 sexes are neither female nor male as they are written")
+    assert "row 1 (line 2): '1', row 3 (line 4): '2'" in warning
