@@ -54,7 +54,7 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     Where several columns hold it, each partly blank, rows that share a value in any of them have
     one identity: the first column's value, or COLUMN:VALUE of another.
     """
-    known = [blank_placeholders(table[name]) for name in columns if name in table]
+    known = [_one_number(blank_placeholders(table[name])) for name in columns if name in table]
     if not known:
         return pd.Series("", table.index)
     if len(known) == 1:
@@ -66,6 +66,13 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
             if value:
                 names.setdefault(group, value if place == 0 else f"{columns[place]}:{value}")
     return pd.Series([names.get(group, "") for group in groups], table.index)
+
+
+def _one_number(column: pd.Series) -> pd.Series:
+    """The column with 12.0 as the 12 that stands in another row: tables put below one another."""
+    values = set(column)
+    twice = {v: v.removesuffix(".0") for v in values if re.fullmatch(r"\d+\.0", v)}
+    return column.replace({v: plain for v, plain in twice.items() if plain in values})
 
 
 def count_known(identity: pd.Series, what: str) -> str:

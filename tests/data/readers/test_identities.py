@@ -112,6 +112,13 @@ def test_two_columns_of_patients_are_joined_and_equal_words_in_both_are_not() ->
     assert found == ["1", "1", "1", "there:1", "2"]
 
 
+def test_12_and_12_point_0_are_one_patient() -> None:
+    table = pd.DataFrame({"patient": ["12", "12.0", "7.0", "7.0", "1.0.0", "a.0", "a"]})
+    found = read_identity(table, ["patient"]).tolist()
+    # What stands in one spelling alone keeps it: frozen folds hold it so.
+    assert found == ["12", "12", "7.0", "7.0", "1.0.0", "a.0", "a"]
+
+
 def test_images_may_be_named_by_the_patient(tmp_path: Path) -> None:
     frame = pd.DataFrame({"patient_id": ["a", "b"], "target": [0, 1], "lesion_id": ["x", "x"]})
     table = read(tmp_path / "d", frame, image_col="patient_id")
