@@ -63,7 +63,7 @@ def check(
             t.answer(f"melanomas are the rows whose {column} is {values}")
     for warning in (*table.warnings, *survey.warnings):
         t.answer(f"warning: {warning}")
-    faults = list(survey.problems)
+    faults = [*survey.problems, *_own_parts(table, recipe)]
     for kind, fault in (("duplicates", _duplicates(table, survey)), ("unlabeled", _bare(table))):
         if fault and kind in (warn_only or ()):
             t.answer(f"warning: {fault}")
@@ -86,6 +86,14 @@ def _counts(table: LesionTable, recipe: Recipe, survey: Survey) -> str:
         + "".join(f"{parts[part]:,} in {part}, " for part in _PARTS if part in parts)
         + f"{len(survey.duplicates)} pairs of identical images"
     )
+
+
+def _own_parts(table: LesionTable, recipe: Recipe) -> list[str]:
+    from melanoma.data.own_parts import has_own_split, lacking_classes
+
+    if not has_own_split(table, recipe.folds):
+        return []
+    return lacking_classes(table.frame["part"].reset_index(drop=True), table)
 
 
 def _duplicates(table: LesionTable, survey: Survey) -> str:

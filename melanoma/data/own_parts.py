@@ -20,15 +20,23 @@ def has_own_split(table: LesionTable, rules: Folds) -> bool:
 
 def require_own_classes(part: pd.Series, table: LesionTable) -> None:
     """Raise FoldError where the data's own training or validation part lacks a class."""
-    frame = table.frame.reset_index(drop=True)
+    if faults := lacking_classes(part, table):
+        raise FoldError(f"{table.folder}: {'; '.join(faults)}")
+
+
+def lacking_classes(part: pd.Series, table: LesionTable) -> list[str]:
+    """What is wrong where the data's own training or validation part lacks a class."""
+    frame, faults = table.frame.reset_index(drop=True), []
+    labeled = frame["target"] >= 0
     for name in ("train", "valid"):
         held = set(frame["target"][part == name])
-        lacking = frame["label"][~frame["target"].isin(held)].drop_duplicates()
+        lacking = frame["label"][labeled & ~frame["target"].isin(held)].drop_duplicates()
         if len(lacking):
-            raise FoldError(
-                f"{table.folder}: its own {name} part has no image of {', '.join(lacking)}; "
+            faults.append(
+                f"its own {name} part has no image of {', '.join(lacking)}; "
                 "--set folds.own_validation=pooled makes folds of both parts"
             )
+    return faults
 
 
 def own_test(part: pd.Series | None, table: LesionTable) -> Flags:
