@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
-from melanoma.evaluation.number_format import short_source
+from melanoma.evaluation.number_format import percent, short_source, threshold
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -18,6 +18,7 @@ VERDICT_LINES = {
     "at it",
     "unsure": "unsure: the model cannot tell what this is; have a doctor look at it",
 }
+_MOST_DIGITS = 8
 _NEXT = {
     "flagged": "have a doctor look at it soon",
     "not_flagged": "this is no all-clear: have a doctor look at a lesion that is new, changes, "
@@ -40,9 +41,10 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     warnings = [f"warning: {row['warnings']}"] if row.get("warnings") else []
     lines = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
     if row["melanoma_probability"] is not None:
-        side, value = _side(row), f"{row['threshold']:.1%}"
-        bound = f"of {value}" if side == _BELOW else f"(threshold {value})"
-        lines.append(f"melanoma {row['melanoma_probability']:.1%}, {side} {bound}")
+        side = _side(row)
+        probability, mark = _told_apart(row["melanoma_probability"], row["threshold"])
+        bound = f"of {mark}" if side == _BELOW else f"(threshold {mark})"
+        lines.append(f"melanoma {probability}, {side} {bound}")
         lines += _disagreement(row, melanoma)
         lines += [_NEXT[code] for code in (row.get("verdict"),) if code in _NEXT]
         if row.get("frequency"):
@@ -60,6 +62,21 @@ def _side(row: Row) -> str:
         return "flagged"
     calm = (row.get("verdict") or "not_flagged") == "not_flagged"
     return "not flagged" if calm else _BELOW
+
+
+def _told_apart(probability: float, mark: float) -> tuple[str, str]:
+    """A probability and its threshold in percent, with as many digits as that takes: where melanoma
+    is rare, both would be 0.0%."""
+    told = ("", "")
+    for digits in range(1, _MOST_DIGITS + 1):
+        told = (_close(percent(probability, digits)), _close(percent(mark, digits)))
+        if probability == mark or (told[0] != told[1] and not told[1].startswith("<")):
+            break
+    return told
+
+
+def _close(text: str) -> str:
+    return text.replace(" %", "%")
 
 
 def ranked_lines(row: Row, count: int) -> list[str]:
@@ -119,7 +136,8 @@ def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
     likeliest = row["prediction"]
     if bool(row["flagged"]) == (likeliest in melanoma):
         return []
-    rule = f"the threshold ({row['threshold']:.1%})"
+    _, mark = _told_apart(row["melanoma_probability"], row["threshold"])
+    rule = f"the threshold ({mark})"
     if row["flagged"]:
         return [
             f"flagged although {likeliest} is the likeliest class: {rule} decides, which lies low "
@@ -131,7 +149,7 @@ def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
 def _reached(row: Row) -> list[str]:
     if row["threshold"] is None:
         return []
-    which = f"threshold {row['threshold']:.1%} ({row['threshold_at']})"
+    which = f"threshold {_close(threshold(row['threshold']))} ({row['threshold_at']})"
     if row["sensitivity"] is None or row["specificity"] is None:
         return [f"{which}: its sensitivity and specificity are not known (no curve in the bundle)"]
     return [

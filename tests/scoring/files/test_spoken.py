@@ -50,6 +50,25 @@ def test_not_flagged_is_not_said_of_what_a_doctor_must_see(verdict: str) -> None
         assert "melanoma 45.6%, below the threshold of 90.0%" in lines
 
 
+@pytest.mark.parametrize(
+    ("probability", "mark", "told"),
+    [
+        (0.000342, 0.000337, "melanoma 0.0342%, flagged (threshold 0.0337%)"),
+        (0.0402, 0.0404, "melanoma 4.02%, not flagged (threshold 4.04%)"),
+        (0.00001, 0.0004, "melanoma <0.01%, not flagged (threshold 0.04%)"),
+        (0.04, 0.04, "melanoma 4.0%, flagged (threshold 4.0%)"),
+        (0.5, 0.0, "melanoma 50.0%, flagged (threshold 0.0%)"),
+    ],
+)
+def test_a_probability_is_told_apart_from_its_threshold(
+    probability: float, mark: float, told: str
+) -> None:
+    flagged = probability >= mark
+    row = {**ROW, "melanoma_probability": probability, "threshold": mark, "flagged": flagged}
+    assert image_lines(row, ["melanoma"])[1] == told
+    assert common_lines({**row, "threshold": 0.0004})[0].startswith("threshold 0.040% (")
+
+
 def test_warnings_come_first_and_under_a_verdict_stands_what_to_do() -> None:
     said = "Of 100 lesions with such a score about 46 are melanomas, where 18 in 1,000 are."
     row = {**ROW, "prediction": "melanoma", "verdict": "flagged", "warnings": "views: one"}
