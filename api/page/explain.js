@@ -4,7 +4,7 @@ import { standing } from "./answer.js";
 import { askExplain } from "./client.js";
 import { PICTURE, cut, savePicture } from "./explained_picture.js";
 import { loadInfo, reference, served } from "./models.js";
-import { className, count, has, number, percent, seconds, t } from "./words.js";
+import { className, count, currentLanguage, has, number, percent, seconds, t } from "./words.js";
 
 const PRECISIONS = ["Low", "Medium", "High"];
 const LARGEST = 5;
@@ -113,6 +113,7 @@ async function explain(event) {
   if (request) return;
   const ours = new AbortController();
   request = ours;
+  const language = currentLanguage();
   const { file, answer: scored, tell } = subject;
   const fields = { method: wish.method };
   if (withPrecision()) fields.precision = wish.precision;
@@ -138,9 +139,16 @@ async function explain(event) {
     done();
     if (request === ours) {
       request = null;
+      if (language !== currentLanguage()) translate(); // it was changed in the meantime
       if (document.activeElement === document.body) $("ask").focus();
     }
   }
+}
+
+function translate() {
+  const failure = $("explain-error").textContent;
+  draw();
+  $("explain-error").textContent = failure;
 }
 
 async function learn() {

@@ -79,6 +79,22 @@ def test_charts_are_in_the_language_that_was_chosen_while_they_came(open_page, s
     at.page.locator("#performance figcaption").get_by_text("Courbe").first.wait_for()
 
 
+def test_an_explanation_is_in_the_language_that_was_chosen_while_it_was_made(open_page, served):
+    at = open_page()
+    at.page.locator("#model option").first.wait_for(state="attached")
+    at.score(served.photographs[3])
+    held = hold(at, "**/explain*")
+    at.page.select_option("#wish-method", "gradcam")
+    at.page.click("#ask")
+    wait_for(at, held, 1)
+    at.page.select_option("#language", "fr")
+    held[0].continue_()
+    at.page.locator("#explained canvas").first.wait_for()
+    at.page.locator("#explain-title").get_by_text("Explication").wait_for()
+    assert at.text("#ask") == "Expliquer"
+    assert "Explanation" not in at.text("#explain")
+
+
 def test_paper_says_when_it_was_printed(open_page, served):
     at = open_page()
     at.page.clock.install(time="2026-03-01T09:00:00")
