@@ -14,6 +14,7 @@ from melanoma.data.find_array import find_array, require_same_files
 from melanoma.data.folds import FoldTable, load_folds
 from melanoma.data.leaks import audit_folds, require_no_leaks, with_identities
 from melanoma.data.readers.table import LesionTable
+from melanoma.data.transforms import NORMALIZATIONS
 from melanoma.devices import resolve_device
 from melanoma.errors import FoldError, RecipeError
 from melanoma.models.backbone_records import Backbone, HubWeights
@@ -138,7 +139,8 @@ def check_recipe(recipe: Recipe, *, watch: Watch = SILENT) -> None:
 def _say_scaling(backbone: Backbone, recipe: Recipe, watch: Watch) -> None:
     """A scaling that the published weights did not learn with is a choice, and a costly one."""
     asked, own = recipe.image.normalize, backbone.normalization
-    if (asked if isinstance(asked, str) else (asked.mean, asked.std)) != own:
+    values = NORMALIZATIONS[asked] if isinstance(asked, str) else (asked.mean, asked.std)
+    if values != (NORMALIZATIONS[own] if isinstance(own, str) else own):
         scaling = own if isinstance(own, str) else f"{{mean: {[*own[0]]}, std: {[*own[1]]}}}"
         watch.say(
             f"warning: the published weights of {backbone.name} were trained with another scaling "

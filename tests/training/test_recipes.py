@@ -152,3 +152,22 @@ def test_a_head_on_frozen_noise_is_warned_of(changes: tuple[str, ...], warned: b
     recipe = load_recipe(CONFIGS / "dermnet_resnet152.yaml", changes)
     check_recipe(recipe, watch=Watch(say=lines.append))
     assert any("its features are noise" in line for line in lines) == warned
+
+
+@pytest.mark.parametrize(
+    ("normalize", "warned"),
+    [
+        ("imagenet", False),
+        ("{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}", False),
+        ("{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}", True),
+        ("half", True),
+    ],
+)
+def test_another_scaling_than_the_published_weights_own_is_warned_of(
+    normalize: str, warned: bool
+) -> None:
+    lines: list[str] = []
+    changes = ("model.pretrained=imagenet", f"image.normalize={normalize}")
+    recipe = load_recipe(CONFIGS / "dermnet_resnet152.yaml", changes)
+    check_recipe(recipe, watch=Watch(say=lines.append))
+    assert any("another scaling" in line for line in lines) == warned
