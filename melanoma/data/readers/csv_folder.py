@@ -12,7 +12,7 @@ from melanoma.data.readers.files import TABLES, find_tables
 from melanoma.data.readers.identities import identity_columns, read_identity
 from melanoma.data.readers.index import index_images
 from melanoma.data.readers.joined import join_table
-from melanoma.data.readers.labels import doubt_melanoma, doubt_rest
+from melanoma.data.readers.labels import doubt_column, doubt_melanoma, doubt_rest
 from melanoma.data.readers.one_hot import OneHotLabels, class_columns, find_one_hot
 from melanoma.data.readers.table import ColumnLabels, Labels, LesionTable, make_table
 from melanoma.errors import AbsentError, DataError
@@ -32,6 +32,8 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
     targets = _target_columns(data)
     values = data.target_cols or [cell for column in targets for cell in table[column].unique()]
     notes += doubt_rest(values, data.positive, classes)
+    if data.target_col is not None and data.positive is data.labels is None:
+        notes += doubt_column(data.target_col, values, classes)
     taken = (data.image_col, *targets)
     free = [str(c) for c in table if c not in taken]
     identities = identity_columns(free, data.group_cols, named_are=data.group_is)

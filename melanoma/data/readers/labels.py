@@ -106,6 +106,15 @@ def doubt_melanoma(
     return doubts
 
 
+def doubt_column(column: str, values: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """A sentence where a column named as what is none holds 0 and 1, and its 1 is melanoma."""
+    if len(classes) > 2 or column.strip().lower() not in _BENIGN or not set(values) <= _ONE_HOT:
+        return []
+    if classes[1].strip().lower() in _BENIGN:
+        return []
+    return [f"each 1 of the column {column} counts as {classes[1]}: is that so?"]
+
+
 def doubt_rest(
     values: Iterable[str], positive: Sequence[str] | None, classes: Sequence[str]
 ) -> list[str]:

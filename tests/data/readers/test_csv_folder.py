@@ -134,6 +134,18 @@ def test_a_column_of_melanomas_that_counts_as_benign_is_doubted(tmp_path: Path) 
     assert any("leaves out 'Melanoma in situ'" in sentence for sentence in said)
 
 
+def test_a_column_named_as_none_whose_1_counts_as_melanoma_is_doubted(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    for column, doubted in (("Benign", True), ("nv", True), ("target", False)):
+        (folder / "labels.csv").write_text(f"file,{column}\na,1\nb,0\nc,0\n")
+        said = read_lesions(folder, csv_data(image_col="file", target_col=column)).warnings
+        doubt = f"each 1 of the column {column} counts as melanoma: is that so?"
+        assert (doubt in said) == doubted
+    (folder / "labels.csv").write_text("file,nv\na,1\nb,0\nc,0\n")
+    inverted = csv_data(image_col="file", target_col="nv", labels={"1": "benign", "0": "melanoma"})
+    assert not any("each 1" in sentence for sentence in read_lesions(folder, inverted).warnings)
+
+
 def test_a_table_without_a_line_of_names_is_told_so(tmp_path: Path) -> None:
     folder = any_folder(tmp_path)
     (folder / "labels.csv").write_text("ISIC_0000017,benign\nISIC_0000022,malignant\n")
