@@ -84,3 +84,10 @@ def test_whatever_the_library_imports_is_declared() -> None:
     declared = {canonicalize_name(r.name) for r in requirements()}
     absent = {name for name in third if canonicalize_name(IMPORTS.get(name, name)) not in declared}
     assert absent == set()
+
+
+def test_no_opencv_is_allowed_that_lacks_what_the_decoder_calls() -> None:
+    """cv2.utils.logging came with 4.13; before 4.10 it fails at import beside numpy 2."""
+    [opencv] = [one for one in requirements() if one.name == "opencv-python-headless"]
+    assert opencv.specifier.contains("4.13.0.90")
+    assert not any(opencv.specifier.contains(v) for v in ("4.9.0.80", "4.10.0.84", "4.12.0.88"))
