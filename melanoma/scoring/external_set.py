@@ -112,6 +112,7 @@ def build_external_report(
             recalibration=_recalibration(scorer, scored, images),
             test_part=scored_before is not None,
             scored_before=scored_before or 0,
+            calibrated_here=is_calibrated_on(bundle, scored.recipe.name),
             **members_reach(scorer, scored.member_logits, images.positive),
         ),
         prediction_sets=_sets(scorer, scored, images, resamples=resamples, seed=seed),
@@ -119,6 +120,12 @@ def build_external_report(
     tested = check_context(images, bundle.context, resamples=resamples, seed=seed)
     content = content.model_copy(update={"patients": tested})
     return Report(content, bundle.calibration, bundle.thresholds, images)
+
+
+def is_calibrated_on(bundle: Bundle, name: str) -> bool:
+    """Whether it is a copy that was calibrated on the external set of that name."""
+    recalibrated = bundle.report.recalibrated
+    return recalibrated is not None and recalibrated.external == name
 
 
 def members_reach(

@@ -20,7 +20,7 @@ from melanoma.data.name_digests import with_known_names
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
-from melanoma.errors import DataError
+from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
@@ -34,7 +34,12 @@ from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.golden import require_golden
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.bundle.reseal import reseal
-from melanoma.scoring.external_set import build_external_report, external_rows, score_external
+from melanoma.scoring.external_set import (
+    build_external_report,
+    external_rows,
+    is_calibrated_on,
+    score_external,
+)
 from melanoma.scoring.files.score_rows import plain_table
 from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
@@ -121,10 +126,16 @@ def evaluate_external(
 
     With `attach` the result is sealed into the bundle as well, whose own numbers stay.
     `training` is the fold file and the array folder that the bundle was trained from: where either
-    is absent, overlap is looked for as far as can be, and the report says what was not.
+    is absent, overlap is looked for as far as can be, and the report says what was not. Raises
+    RecipeError for a copy's own set with `attach`: it was calibrated on it.
     """
 
     bundle = load_bundle(weights)
+    if attach and is_calibrated_on(bundle, recipe.name):
+        raise RecipeError(
+            f"--attach: {weights} was calibrated on {recipe.name}, which is no test of it; other "
+            "images need another name in their recipe"
+        )
     own = read_recipe(weights)
     # Squared as the training images were: what the bundle was trained on is what it must see.
     recipe = recipe.model_copy(update={"image": own.image})

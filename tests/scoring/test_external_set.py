@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hand_built import hand_built
 from made_content import NO_LEAK
+from refusals import require_refusal
 from safetensors.torch import load_file, save_file
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
@@ -338,6 +339,22 @@ def test_a_member_that_tells_no_image_from_another_calibrates_no_copy(
     assert "elsewhere: by member 2 of the bundle all " in found.err.splitlines()[-1]
     assert not (sealed.base / "copy").exists()
     assert not (sealed.weights / "external").exists()
+
+
+def test_a_copy_is_told_that_it_was_calibrated_on_the_set(
+    sealed: Sealed, drawn: Path, call_door: Door
+) -> None:
+    _rename(drawn, sealed.base / "other")
+    common = [*sealed.common, "--external", _external(sealed.base), "--data", sealed.base / "other"]
+    common += ["--external-arrays", sealed.base / "squares"]
+    copy = sealed.base / "copy"
+    first = call_door("evaluate", *common, "--weights", sealed.weights, "--recalibrate", copy)
+    assert first.code == 0, first.err
+    assert "the calibration of this copy" not in first.out + first.err
+    again = call_door("evaluate", *common, "--weights", copy)
+    assert again.code == 0, again.err
+    assert "the calibration of this copy was fitted on elsewhere" in again.out + again.err
+    require_refusal(call_door("evaluate", *common, "--weights", copy, "--attach"), 2, "--attach")
 
 
 def test_a_bundle_that_was_sealed_over_rounding_is_neither_shipped_nor_loaded(

@@ -103,6 +103,8 @@ class External(Part):
     recalibration: dict[str, float] | None  # what a fit on these images would be; never applied
     test_part: bool = False
     scored_before: Count = 0
+    # Of a recalibrated copy: whether its calibration was fitted on a set of this recipe's name.
+    calibrated_here: bool = False
     # At the sealed threshold, the mean of single members: thresholds come from members' scores,
     # an answer is their mean. Null of reports from before, and where no class is melanoma.
     members_sensitivity: float | None = None

@@ -86,6 +86,11 @@ def _selection(content: ReportContent) -> list[str]:
     folds, expected = len(content.folds), content.folds_expected
     if not content.external and folds < expected:
         sentences.append(f"{folds} of {expected} folds: the others were not trained")
+    if content.external and content.external.calibrated_here:
+        sentences.append(
+            f"the calibration of this copy was fitted on {content.external.recipe}: where these "
+            "are the same images, its probabilities fit better than they do elsewhere"
+        )
     before = content.external.scored_before if content.external else 0
     if before:
         sentences.append(

@@ -125,6 +125,15 @@ def test_folds_that_were_not_trained_are_told_of_the_models_own_report_alone() -
     assert not told(elsewhere, "folds: the others")
 
 
+def test_a_copy_that_was_calibrated_on_the_set_says_so() -> None:
+    content = external().content
+    assert content.external is not None
+    assert not told(content, "the calibration of this copy")
+    fitted = content.external.model_copy(update={"calibrated_here": True})
+    (found,) = told(content.model_copy(update={"external": fitted}), "the calibration of this copy")
+    assert f"was fitted on {fitted.recipe}:" in found
+
+
 @pytest.mark.parametrize(
     ("before", "models"), [(0, None), (1, "1 other model"), (2, "2 other models")]
 )
