@@ -32,7 +32,7 @@ def read_csv_folder(folder: Path, data: Data, classes: Sequence[str]) -> LesionT
     targets = _target_columns(data)
     values = data.target_cols or [cell for column in targets for cell in table[column].unique()]
     notes += doubt_rest(values, data.positive, classes)
-    if data.target_col is not None and data.positive is data.labels is None:
+    if data.target_col and data.positive is None and data.labels is None:
         notes += doubt_column(data.target_col, values, classes)
     taken = (data.image_col, *targets)
     free = [str(c) for c in table if c not in taken]
