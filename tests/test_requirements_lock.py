@@ -29,7 +29,8 @@ IMPORTS = {
 }
 EXTRAS = {
     *("openvino", "faiss", "timm", "tfrecord", "google", "mlflow", "importlib_metadata"),
-    *("onnx", "onnxruntime", "tensorboardX", "wandb", "ray", "pyarrow", "optuna", "fsspec"),
+    *("onnx", "onnxruntime", "tensorboardX", "wandb", "ray", "pyarrow", "optuna", "sqlalchemy"),
+    "fsspec",
 }
 
 

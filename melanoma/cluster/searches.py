@@ -56,7 +56,7 @@ def search_by_optuna(
 
 def _database(path: Path) -> str:
     """The sqlite file's URL: in a plain one `?` ends the path, and `{` is Optuna's."""
-    import sqlalchemy  # Optuna's own
+    import sqlalchemy  # of the extra, as Optuna is
 
     return str(sqlalchemy.URL.create("sqlite", database=str(path)))
 

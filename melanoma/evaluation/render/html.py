@@ -26,7 +26,6 @@ from melanoma.evaluation.number_format import (
     short_source,
 )
 from melanoma.evaluation.render.charts import LETTERS, draw_charts
-from melanoma.evaluation.report.external_results import whose_results
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import Mistake, ReportContent
 from melanoma.evaluation.report.schema_parts import (
@@ -36,7 +35,11 @@ from melanoma.evaluation.report.schema_parts import (
     Shortcuts,
     SubgroupLine,
 )
-from melanoma.evaluation.report.source_words import describe_held_out_source, describe_source_line
+from melanoma.evaluation.report.source_words import (
+    describe_held_out_source,
+    describe_source_line,
+    whose_results,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _AFTER_RANKING = 7  # of the cards' ranks: operating points stand there

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from melanoma.errors import RecipeError
 from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.pseudonyms import without_names
@@ -37,24 +35,6 @@ def external_result(content: ReportContent, *, source: str = "") -> ExternalResu
         members_specificity=external.members_specificity,
         warnings=without_names(content).warnings,
     )
-
-
-def whose_results(results: Sequence[ExternalResult]) -> str:
-    """Whose results on sets elsewhere these are, and by which threshold, in sentences."""
-    own = (
-        "The finished model on sets that it was not trained on, nothing fitted on them, at the "
-        "threshold in use."
-    )
-    others = (
-        "The finished model has trained on pictures of {these}, so another one was measured: of "
-        "the same training without them, at its own threshold."
-    )
-    without = [one.without is not None for one in results]
-    if not any(without):
-        return own
-    these = "the archives whose rows say so" if not all(without) else "these archives"
-    said = others.format(these=these)
-    return said if all(without) else f"{own} {said}"
 
 
 def with_external(content: ReportContent, result: ExternalResult) -> ReportContent:

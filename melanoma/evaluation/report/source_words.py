@@ -1,10 +1,13 @@
-"""What other tables brought to the training, as sentences for report, card and terminal."""
+"""What other tables brought to the training, and whose results elsewhere are: sentences for
+report, card and terminal."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from melanoma.evaluation.number_format import measured, plural, share
+from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.evaluation.report.schema_sources import HeldOutSource, SourceLine
 
 
@@ -67,3 +70,21 @@ def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:
         for line in lines
         if line.soft and line.teacher
     ]
+
+
+def whose_results(results: Sequence[ExternalResult]) -> str:
+    """Whose results on sets elsewhere these are, and by which threshold, in sentences."""
+    own = (
+        "The finished model on sets that it was not trained on, nothing fitted on them, at the "
+        "threshold in use."
+    )
+    others = (
+        "The finished model has trained on pictures of {these}, so another one was measured: of "
+        "the same training without them, at its own threshold."
+    )
+    without = [one.without is not None for one in results]
+    if not any(without):
+        return own
+    these = "the archives whose rows say so" if not all(without) else "these archives"
+    said = others.format(these=these)
+    return said if all(without) else f"{own} {said}"
