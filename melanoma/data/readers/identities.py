@@ -14,7 +14,8 @@ from melanoma.data.placeholders import blank_placeholders
 PATIENT, LESION = "patient_id", "lesion_id"
 IDENTITIES = (PATIENT, LESION)
 # Headers in lower case, of letters and figures alone. A column `lesion` may hold diagnoses.
-_ID = "(id|ids|no|nr|num|number|identifier|key|code|uid|uuid|guid|hash|pseudonym)"
+_PLAIN_ID = "id|ids|no|nr|number|identifier|key"
+_ID = f"({_PLAIN_ID}|num|code|uid|uuid|guid|hash|pseudonym)"
 _WHO = "(patient|subject|person|participant)"
 _HIDDEN = "(isic|hashed|deidentified|(anon|anonym|pseudo|pseudonym)(ous|i[sz]ed)?)?"
 _KINDS = {
@@ -22,6 +23,8 @@ _KINDS = {
     # Not `lesion code`, which may be a diagnosis.
     LESION: re.compile(f"{_HIDDEN}lesion{_ID.replace('|code', '')}"),
 }
+# Headers whose ids go before those of the others: by them two tables know one patient.
+_PLAIN = re.compile(f"{_WHO}({_PLAIN_ID})?|lesion({_PLAIN_ID})")
 # A header that stands twice has a number behind it the second time.
 _REPEATED = re.compile(r"\.\d+$")
 # Of a column that somebody named, a word is enough.
@@ -33,11 +36,12 @@ def identity_columns(
 ) -> dict[str, list[str]]:
     """`patient_id` and `lesion_id` -> the columns that hold them.
 
-    They are those that are `named` and those whose headers say so: what is there is never left out
-    of a split. A named column whose header says nothing is what `named_are` says.
+    They are those that are `named` and those whose headers say so, plain ones (patient_id) before
+    anon_patient_id or MRN: what is there is never left out of a split. A named column whose header
+    says nothing is what `named_are` says.
     """
     columns: dict[str, list[str]] = {PATIENT: [], LESION: []}
-    for name in dict.fromkeys([*named, *header]):
+    for name in dict.fromkeys([*named, *sorted(header, key=lambda one: not _is_plain(one))]):
         plain = re.sub(r"[\W_]", "", _REPEATED.sub("", name.lower()))
         kinds = [kind for kind, words in _KINDS.items() if words.fullmatch(plain)]
         if name in named:
@@ -46,6 +50,10 @@ def identity_columns(
         if kinds:
             columns[kinds[0]].append(name)
     return columns
+
+
+def _is_plain(name: str) -> bool:
+    return _PLAIN.fullmatch(re.sub(r"[\W_]", "", name.lower())) is not None
 
 
 def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:

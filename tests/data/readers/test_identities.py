@@ -89,6 +89,16 @@ def test_a_column_of_patients_is_found_under_the_names_that_archives_give_it(hea
     assert found == {"patient_id": [header], "lesion_id": []}
 
 
+@pytest.mark.parametrize("other", ["MRN", "anon_patient_id", "patient_uuid", "patient_id.1"])
+def test_a_patient_is_called_by_the_plain_column_wherever_it_stands(other: str) -> None:
+    """An external table has patients by the names that the fold file has."""
+    found = identity_columns([other, "image", "patient_id"], [], named_are="patient")
+    assert found["patient_id"] == ["patient_id", other]
+    # As ever among plain ones, so that frozen folds go on.
+    found = identity_columns(["subject", "patient_id"], [], named_are="patient")
+    assert found["patient_id"] == ["subject", "patient_id"]
+
+
 def test_columns_about_a_patient_or_a_lesion_are_no_identity() -> None:
     header = ["patient_age", "personal_hx_mm", "patient_sex", "lesion_code", "lesion", "case"]
     header += ["subject_skin_type", "lesion_size", "path", "patterns", "lesions", "impatient"]
