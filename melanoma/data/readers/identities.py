@@ -80,7 +80,8 @@ def _one_number(column: pd.Series) -> pd.Series:
     """The column with 12.0 as the 12 that stands in another row: tables put below one another."""
     values = set(column)
     twice = {v: v.removesuffix(".0") for v in values if re.fullmatch(r"\d+\.0", v)}
-    return column.replace({v: plain for v, plain in twice.items() if plain in values})
+    both = {v: plain for v, plain in twice.items() if plain in values}
+    return column.map(lambda v: both.get(v, v)) if both else column
 
 
 def count_known(identity: pd.Series, what: str) -> str:
