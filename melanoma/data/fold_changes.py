@@ -12,6 +12,7 @@ from melanoma.data.fold_record import SOURCE_COLUMNS, FoldRecord
 from melanoma.data.folds import NEVER, TEST, FoldTable
 from melanoma.data.images import FileFacts
 from melanoma.data.own_parts import has_own_split
+from melanoma.data.readers.ages import read_sexes
 from melanoma.data.readers.identities import IDENTITIES
 from melanoma.data.readers.table import COLUMNS, LesionTable
 from melanoma.recipe.sections import Folds
@@ -42,7 +43,8 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
     """The rows of the two that differ.
 
     Without a record the fold file may be another program's: it may have fewer images, name fewer
-    patients, and call them otherwise, as long as the same images are of one patient.
+    patients, and call them otherwise, as long as the same images are of one patient. With one, a
+    file that knows no patient at all may be of a table that does, where none is in two folds.
     """
     ours = folds.whole.drop_duplicates("image_name").set_index("image_name")
     theirs = table.frame.drop_duplicates("image_name").set_index("image_name")
@@ -54,10 +56,10 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
         then, now = ours[column], theirs[column]
         if column in IDENTITIES and record is None:
             differ = _otherwise_grouped(then, now)
-        elif column == "age":
-            differ = ((then != now) & ~(then.isna() & now.isna())).to_numpy(dtype=np.bool_)
+        elif column in IDENTITIES and not _says_something(then):
+            differ = _apart(now, ours["fold"])
         else:
-            differ = (then.astype(str) != now.astype(str)).to_numpy(dtype=np.bool_)
+            differ = _otherwise(column, then, now)
         rows = zip(names[differ], then[differ], now[differ], strict=True)
         for name, old, new in rows:
             changes.setdefault(str(name), []).append(f"{column} {_cell(old)} -> {_cell(new)}")
@@ -111,6 +113,22 @@ def _says_something(column: pd.Series) -> bool:
 def _may_lack(record: FoldRecord) -> bool:
     """Whether rows without an image were left out when the folds were made."""
     return bool(record.meaning.get("data", {}).get("rows") == "with_image")
+
+
+def _otherwise(column: str, then: pd.Series, now: pd.Series) -> Flags:
+    if column == "age":
+        return ((then != now) & ~(then.isna() & now.isna())).to_numpy(dtype=np.bool_)
+    then, now = then.astype(str), now.astype(str)
+    if column == "sex":  # earlier versions read fewer words
+        then = read_sexes(then).words
+    return (then != now).to_numpy(dtype=np.bool_)
+
+
+def _apart(now: pd.Series, fold: pd.Series) -> Flags:
+    """Rows of identities that the fold file knew nothing of, and has in more than one fold: what it
+    has whole differs in nothing. Earlier versions found fewer columns of patients."""
+    folds = fold[now != ""].groupby(now[now != ""]).nunique()
+    return now.isin(folds[folds > 1].index).to_numpy(dtype=np.bool_)
 
 
 def _otherwise_grouped(then: pd.Series, now: pd.Series) -> Flags:

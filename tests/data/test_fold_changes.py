@@ -87,6 +87,34 @@ def test_without_a_record_patients_may_be_called_otherwise_but_not_joined() -> N
     assert with_record.kinds == {"patient_id": 40}
 
 
+@pytest.mark.parametrize("column", ["patient_id", "lesion_id"])
+def test_a_file_that_knew_no_patients_is_of_a_table_that_does_where_no_fold_parts_them(
+    column: str,
+) -> None:
+    """Earlier versions found fewer columns of patients: their folds go on unless they leak."""
+    folds = FoldTable(FOLDS.whole.assign(**{column: ""}))
+    known = folds.whole.assign(**{column: FOLDS.whole["group"].map("g{}".format)})
+    cells = known.set_index("image_name")[column]
+    table = replace(
+        TABLE, frame=TABLE.frame.assign(**{column: TABLE.frame["image_name"].map(cells)})
+    )
+    if column == "lesion_id":  # the patients are as they were
+        assert not changed_rows(folds, TABLE, RECORD).rows
+    assert not changed_rows(folds, table, RECORD).rows
+    fold = folds.whole.set_index("image_name")["fold"]
+    other = next(row for row in range(40) if fold[f"i{row}"] != fold["i0"])
+    found = changed_rows(folds, with_cell(column, "both", 0, other, table=table), RECORD)
+    assert found.kinds == {column: 2}
+    assert found.rows == [f"i0: {column} blank -> both", f"i{other}: {column} blank -> both"]
+
+
+def test_a_sex_that_earlier_versions_kept_as_it_was_written_has_not_changed() -> None:
+    folds = FoldTable(FOLDS.whole.assign(sex="weiblich"))
+    told = with_cell("sex", "female", *range(40))
+    assert not changed_rows(folds, told, RECORD).rows
+    assert changed_rows(folds, with_cell("sex", "male", 3, table=told), RECORD).kinds == {"sex": 1}
+
+
 @pytest.mark.parametrize("holdout", ["folders", "supplied"])
 def test_images_that_were_moved_between_the_data_s_own_parts_are_named(holdout: str) -> None:
     part = ["test" if row >= 30 else "train" for row in range(40)]
