@@ -22,7 +22,7 @@ _BENIGN = {
     *("non-melanoma", "non melanoma", "nonmelanoma", "non_melanoma", "no melanoma"),
 }
 
-_MELANOMA = re.compile(r"(?<!non-)(?<!non )(?<!not )(?<!no )\bmelanoma\b")
+_MELANOMA = re.compile(r"(?<!non )(?<!not )(?<!no )\bmelanomas?\b")
 
 # The codes of HAM10000's dx column (Tschandl, Rosendahl, Kittler 2018).
 HAM10000_CLASSES = {
@@ -130,7 +130,7 @@ def doubt_rest(
 
 def names_melanoma(cell: str) -> bool:
     """Whether the word melanoma stands in the cell, and none that says it is not one."""
-    return bool(_MELANOMA.search(cell.lower()))
+    return bool(_MELANOMA.search(re.sub(r"[\s_-]+", " ", cell.lower())))
 
 
 def read_folders(

@@ -112,8 +112,20 @@ def test_a_benign_value_that_labels_say_is_melanoma_is_doubted(tmp_path: Path) -
     assert not read_lesions(folder, meant).warnings
 
 
-def test_a_melanoma_that_counts_as_benign_is_doubted(tmp_path: Path) -> None:
-    folder, name = any_folder(tmp_path), "Melanoma in situ"
+@pytest.mark.parametrize("name", ["no-melanoma", "non_melanoma", "Not melanoma", "nonmelanoma"])
+def test_what_says_that_it_is_no_melanoma_is_not_doubted(name: str, tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("c,nv", f"c,{name}"))
+    data = csv_data(image_col="file", target_col="dx", positive=("mel",))
+    assert not read_lesions(folder, data).warnings
+
+
+@pytest.mark.parametrize(
+    "name", ["Melanoma in situ", "nodular_melanoma", "melanoma_2", "Melanomas"]
+)
+def test_a_melanoma_that_counts_as_benign_is_doubted(name: str, tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
     csv = folder / "labels.csv"
     csv.write_text(csv.read_text().replace("c,nv", f"c,{name}"))
     doubt = f"data.positive leaves out {name!r}, which count as benign: is that so?"
