@@ -51,7 +51,8 @@ class Range(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether it is of whole numbers."""
-        return not any(isinstance(number, float) for number in (self.low, self.high, self.step))
+        ends = isinstance(self.low, int) and isinstance(self.high, int)
+        return ends and float(self.step or 1).is_integer()
 
 
 Choices = Annotated[list[Any], Field(min_length=1)]

@@ -13,7 +13,7 @@ import pytest
 from melanoma.cluster.searches import SearchResult, import_optuna, search_by_optuna, spoken
 from melanoma.cluster.trials import ALL, Report, Sweep
 from melanoma.errors import DivergedError, InterruptedRun, RecipeError
-from melanoma.recipe.space import Space, TrialSettings
+from melanoma.recipe.space import Range, Space, TrialSettings
 from melanoma.training.watchers import Watchers
 
 pytest.importorskip("optuna", reason="needs the extra [sweep]")
@@ -94,6 +94,8 @@ def test_steps_between_whole_ends_need_not_be_whole(tmp_path: Path) -> None:
     search(sweep, 8, space=space)
     drawn = {tried["schedule.warmup_epochs"] for tried in sweep.tried}
     assert drawn <= {0, 0.25, 0.5, 0.75, 1} and drawn - {0, 1}
+    # 1.0 is a whole step: a study of an earlier version has whole numbers, and goes on.
+    assert Range(low=1, high=3, step=1.0).whole and not Range(low=0, high=1, step=0.25).whole
 
 
 def test_the_study_lies_in_the_sweep_s_folder_whatever_that_is_called(tmp_path: Path) -> None:
