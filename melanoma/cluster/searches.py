@@ -39,17 +39,17 @@ def search_by_optuna(
     )
     states = optuna.trial.TrialState
     broken = study.get_trials(states=[states.RUNNING])  # of a run that was killed
-    ended = [states.COMPLETE, states.PRUNED]
-    failures = 0
-    while (done := len(study.get_trials(states=ended)) + failures) < space.trials:
+    ended = [states.COMPLETE, states.PRUNED, states.FAIL]
+    # Where nothing could be trained, what was amiss may be mended by now: they are tried anew.
+    anew = 0 if _whole(study) else len(study.get_trials(states=[states.FAIL]))
+    while (done := len(study.get_trials(states=ended)) - anew) < space.trials:
         # By the number of trials, so that a search that is resumed draws what an unbroken one does.
         study.sampler = optuna.samplers.TPESampler(seed=seed + done)
         trial = optuna.trial.Trial(study, broken.pop()._trial_id) if broken else study.ask()
         settings = {name: _suggest(trial, name, what) for name, what in space.space.items()}
         outcome = _try(sweep, search, trial, settings, watchers)
-        failures += trial.study.trials[trial.number].state == states.FAIL
         say(f"{_named(search)}: trial {done + 1} of {space.trials}: {outcome} {spoken(settings)}")
-    if not study.get_trials(states=[states.COMPLETE]):
+    if not _whole(study):
         raise RecipeError(f"{_named(search)}: no settings of the space could be trained")
     return dict(study.best_trial.params), float(study.best_trial.value)
 
@@ -59,6 +59,12 @@ def _database(path: Path) -> str:
     import sqlalchemy  # of the extra, as Optuna is
 
     return str(sqlalchemy.URL.create("sqlite", database=str(path)))
+
+
+def _whole(study: Any) -> list[Any]:
+    """The trials that were trained on all folds."""
+    whole: list[Any] = study.get_trials(states=[import_optuna().trial.TrialState.COMPLETE])
+    return whole
 
 
 def _try(

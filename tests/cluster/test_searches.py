@@ -221,6 +221,27 @@ def test_settings_that_do_not_go_together_are_a_trial_that_failed(tmp_path: Path
         assert (refused if tried["training.epochs"] < 10 else ": 0.5000 ") in line
 
 
+def test_trials_that_failed_are_not_replaced_when_the_command_is_given_again(
+    tmp_path: Path,
+) -> None:
+    def refusing(settings: TrialSettings, fold: int) -> float:
+        if settings["training.epochs"] < 10:
+            raise RecipeError("no")
+        return dropout_is_good(settings, fold)
+
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = Known(tmp_path / "whole", refusing)
+    found = search(whole, 8)
+    assert any(tried["training.epochs"] < 10 for tried in whole.tried)
+    again = Known(tmp_path / "whole", refusing)
+    assert (search(again, 8), again.tried) == (found, [])
+    first, rest = (Known(tmp_path / "broken", refusing) for _ in range(2))
+    search(first, 5)
+    assert search(rest, 8) == found
+    assert [*first.tried, *rest.tried] == whole.tried
+
+
 def test_where_nothing_can_be_trained_the_search_ends_and_says_so(tmp_path: Path) -> None:
     def diverging(settings: TrialSettings, fold: int) -> float:
         raise DivergedError("no number")
@@ -229,6 +250,10 @@ def test_where_nothing_can_be_trained_the_search_ends_and_says_so(tmp_path: Path
     with pytest.raises(RecipeError, match="without fold 1: no settings of the space"):
         search(sweep, 3, name="1")
     assert len(sweep.tried) == 3
+    # What was amiss with all of them may have been mended.
+    mended = Known(tmp_path, dropout_is_good)
+    search(mended, 3, name="1")
+    assert len(mended.tried) == 3
 
 
 def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
