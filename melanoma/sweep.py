@@ -100,7 +100,7 @@ def sweep(
     )
     result = _search(whole, search_space, numbers, recipe.seed, on, per_task)
     given = [*_set(settings or ()), *([] if seed is None else [f"--seed {seed}"])]
-    _say_result(result, config, given)
+    _say_result(result, _train(config, data, arrays, folds), given)
     t.say(f"wrote {folder / 'sweep.json'} in {t.duration(start)}")
     if json:
         t.answer_json(result.to_json())
@@ -141,7 +141,19 @@ def _set(settings: Iterable[str]) -> list[str]:
     return [f"--set {quote(one)}" for one in settings]
 
 
-def _say_result(result: SweepResult, config: Path, given: list[str]) -> None:
+def _train(config: Path, data: Path, arrays: Path, folds: Path | None) -> str:
+    """The command that trains on what was searched on, as far as that is no default."""
+    places = {"data": (data, t.DEFAULT_DATA), "arrays": (arrays, t.DEFAULT_ARRAYS)}
+    places |= {"folds": (folds or Path(), Path())}
+    named = [
+        f"--{name} {quote(str(given))}"
+        for name, (given, default) in places.items()
+        if given != default
+    ]
+    return " ".join(["python -m melanoma.train --config", quote(str(config)), *named])
+
+
+def _say_result(result: SweepResult, command: str, given: list[str]) -> None:
     """What came of it, and how to train it: with the options that were `given` here as well."""
     options = " ".join([*given, *_set(as_overrides(result.settings))])
     t.answer(
@@ -160,7 +172,7 @@ def _say_result(result: SweepResult, config: Path, given: list[str]) -> None:
             f"these searches had promised {promised:.4f}; the epochs that the recipe keeps gave "
             f"{selected:.4f}"
         )
-    t.answer(f"python -m melanoma.train --config {config} --fold all {options}")
+    t.answer(f"{command} --fold all {options}")
 
 
 if __name__ == "__main__":

@@ -118,5 +118,6 @@ def test_settings_without_an_estimate_are_printed_as_such(
     rate = result["settings"]["optimizer.rate"]
     given = "--set 'augment=[]' --seed 4"  # without them another recipe is trained
     found = f"""--set 'model.head={{"hidden": [4, 4]}}' --set optimizer.rate={rate}"""
-    assert last.endswith(f"--fold all {given} {found}")
+    places = f"--data {phantom_set} --arrays {prepared / 'arrays'} --folds {prepared / 'folds.csv'}"
+    assert last.endswith(f"--config {recipe} {places} --fold all {given} {found}")
     assert result["promised"] == 0.5 + rate
