@@ -11,7 +11,7 @@ from typing import Any
 from melanoma.cluster.searches import SearchResult, spoken
 from melanoma.cluster.trials import Sweep
 from melanoma.errors import DivergedError, MelanomaError, RecipeError
-from melanoma.recipe.space import Range, Space
+from melanoma.recipe.space import Range, Space, TrialSettings
 from melanoma.training.watchers import Watchers
 
 
@@ -67,12 +67,22 @@ def search_by_tune(
     results = tuner.fit()
     for result in results:
         value = (result.metrics or {}).get("value")
-        say(f"{search}: {'failed' if value is None else f'{value:.4f}'} {spoken(result.config)}")
+        outcome = _why_not(sweep, result.config) if value is None else f"{value:.4f}"
+        say(f"{search}: {outcome} {spoken(result.config)}")
     # By the trials' own files: one that was given up may have been done by then.
     whole = sweep.tried(search)
     if not whole:
         raise RecipeError(f"{search}: no settings of the space could be trained")
     return max(whole, key=lambda trial: trial[1])
+
+
+def _why_not(sweep: Sweep, settings: TrialSettings) -> str:
+    """Why the settings have no value, as far as the recipe says it."""
+    try:
+        sweep.recipe(settings)
+    except RecipeError as error:
+        return f"refused ({error})"
+    return "failed"
 
 
 def _trial(config: dict[str, Any], *, sweep: Sweep, search: str, cwd: Path) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from melanoma.cluster import ray_search
+from melanoma.cluster.trials import Sweep
 
 SPACE = "trials: 3\nspace: {optimizer.rate: {low: 1.0e-4, high: 1.0e-2, log: true}}\n"
 
@@ -41,3 +45,13 @@ def test_a_search_on_two_nodes_trains_what_the_space_says_and_resumes(
     assert again.code == 0, again.err
     assert {path: path.stat().st_mtime_ns for path in tried} == before
     assert json.loads((tmp_path / "out/sweep.json").read_text()) == result
+
+
+def test_settings_that_do_not_go_together_are_said_with_their_reason(
+    tiny_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(training={"epochs": 2})
+    sweep = Sweep(recipe, (), None, (), tmp_path, torch.device("cpu"), tmp_path)
+    said = ray_search._why_not(sweep, {"schedule.warmup_epochs": 2.5})
+    assert said.startswith("refused (") and "warmup_epochs" in said
+    assert ray_search._why_not(sweep, {"schedule.warmup_epochs": 0.5}) == "failed"
