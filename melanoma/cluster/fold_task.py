@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from melanoma.errors import MelanomaError, RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.fold_data import FoldData
 from melanoma.training.run.run_folder import fold_folder
+from melanoma.types import Pixels
 from melanoma.workflows.train import train_fold
 from melanoma.workflows.watch import Watch
 
@@ -41,10 +42,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: well, without the array, or with an error's text and exit code."""
+    """How a task ended: well, without arrays (their numbers in arrays_of), or with an error's text
+    and exit code."""
 
     fold: int
-    absent: bool = False
+    absent: tuple[int, ...] = ()
     error: str = ""
     exit_code: int = 0
 
@@ -55,16 +57,17 @@ def stored_fold(order: Order, local: Path) -> StoredFolder:
     return StoredFolder(f"{order.states.rstrip('/')}/fold_{order.part.fold}", local)
 
 
-def fit_order(order: Order, held: list[Any], lines: Any) -> Outcome:
-    """The fold trained on this node; in a Ray task."""
+def fit_order(order: Order, held: Mapping[int, Any], lines: Any) -> Outcome:
+    """The fold trained on this node; in a Ray task. `held` are arrays in Ray's store."""
     from melanoma.cluster.ray_session import import_ray
 
     ray = import_ray()
     fold = order.part.fold
     try:
-        part = _with_arrays(order.part, [ray.get(one) for one in held])
-        if part is None:
-            return Outcome(fold, absent=True)
+        absent = [n for n, array in enumerate(arrays_of(order.part)) if not is_here(array)]
+        if unheld := tuple(number for number in absent if number not in held):
+            return Outcome(fold, absent=unheld)
+        part = _with_held(order.part, {number: ray.get(held[number]) for number in absent})
         _settle(order)
 
         def say(line: str) -> None:
@@ -91,15 +94,11 @@ def fit_order(order: Order, held: list[Any], lines: Any) -> Outcome:
         return Outcome(fold, error=str(error), exit_code=error.exit_code)
 
 
-def _with_arrays(part: FoldData, held: Sequence[Any]) -> FoldData | None:
-    """The fold on arrays that are here, or on the pixels that are `held`, one array after another;
-    None where neither is."""
+def _with_held(part: FoldData, pixels: Mapping[int, Pixels]) -> FoldData:
+    """The fold with these pixels for arrays that are not here, by their numbers in arrays_of."""
     arrays = arrays_of(part)
-    absent = [number for number, array in enumerate(arrays) if not is_here(array)]
-    if absent and not held:
-        return None
-    for number in absent:
-        arrays[number] = hold_array(arrays[number], held[number])
+    for number, values in pixels.items():
+        arrays[number] = hold_array(arrays[number], values)
     return with_arrays(part, arrays)
 
 

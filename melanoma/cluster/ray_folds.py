@@ -137,7 +137,7 @@ class _Tasks:
             num_gpus=resources.get("GPU", 0),
             max_retries=_RETRIES,
         )(fit_order)
-        self.pixels: list[Any] = []  # of the folds' arrays, once a node lacks one
+        self.pixels: dict[int, Any] = {}  # of the folds' arrays that a node lacks
         self.pending: dict[Any, Order] = {}
 
     def run(self, orders: Sequence[Order]) -> list[Outcome]:
@@ -153,7 +153,7 @@ class _Tasks:
                     order = self.pending.pop(task)
                     outcome = self._outcome(task, order)
                     if outcome.absent:
-                        self._put_pixels(order)
+                        self._put_pixels(order, outcome.absent)
                         self._start(order)
                     else:
                         outcomes[outcome.fold] = outcome
@@ -165,10 +165,13 @@ class _Tasks:
     def _start(self, order: Order) -> None:
         self.pending[self.fit.remote(order, self.pixels, self.lines)] = order
 
-    def _put_pixels(self, order: Order) -> None:
+    def _put_pixels(self, order: Order, absent: Sequence[int]) -> None:
         if not self.pixels:
             self.watch.say("a node does not see the array: it gets it from Ray's object store")
-            self.pixels = [self.ray.put(stored_pixels(one)) for one in arrays_of(order.part)]
+        for number in absent:
+            if number not in self.pixels:
+                pixels = stored_pixels(arrays_of(order.part)[number])
+                self.pixels[number] = self.ray.put(pixels)
 
     def _outcome(self, task: Any, order: Order) -> Outcome:
         try:

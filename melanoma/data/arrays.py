@@ -106,7 +106,7 @@ def load_array(
         )
     # Kaggle's array is not ours to remove.
     remedy = str(record_path) if fit is None else f"{array.path} {record_path}"
-    _require_recorded_pixels(array, remedy)
+    require_recorded_pixels(array, f"run prepare again after: rm {remedy}")
     return array
 
 
@@ -173,7 +173,9 @@ def differing_rows(array: ImageArray) -> list[int]:
     return differing
 
 
-def _require_recorded_pixels(array: ImageArray, remedy: str) -> None:
+def require_recorded_pixels(array: ImageArray, remedy: str) -> None:
+    """Raise DataError where rows are not the pixels of their digests, once a process for a file
+    that stays as it is; `remedy` is what to do then."""
     stat = array.path.stat()
     file = (str(array.path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, array.digest)
     if file in _verified:
@@ -184,7 +186,7 @@ def _require_recorded_pixels(array: ImageArray, remedy: str) -> None:
         raise DataError(
             f"{array.path}: {len(differing):,} of {len(array):,} rows are not the pixels that "
             f"were recorded (rows {first}{', ...' if len(differing) > 5 else ''}); "
-            f"run prepare again after: rm {remedy}"
+            f"{remedy}"
         )
     _verified.add(file)
 

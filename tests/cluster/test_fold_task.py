@@ -130,7 +130,7 @@ def test_a_task_trains_what_the_command_trains_and_says_the_end_last(
     order: Order, alone: Alone
 ) -> None:
     lines = Lines()
-    assert fit_order(order, [], lines) == Outcome(0)
+    assert fit_order(order, {}, lines) == Outcome(0)
     assert scores_in(order.weights) == alone.scores
     assert lines.told[0] == ("say", "fold 0: on node 01234567 at 10.0.0.7")
     assert lines.epochs() == [1, 2]
@@ -141,11 +141,11 @@ def test_a_node_without_the_array_says_so_before_it_works_and_trains_from_ray_s_
     order: Order, alone: Alone, tmp_path: Path
 ) -> None:
     there, lines = absent_here(order, tmp_path), Lines()
-    assert fit_order(there, [], lines) == Outcome(0, absent=True)
+    assert fit_order(there, {}, lines) == Outcome(0, absent=(0,))
     assert lines.told == []
     assert [path.name for path in order.weights.iterdir()] == [TOKEN]
     pixels = np.array(stored_pixels(alone.part.array))
-    assert fit_order(there, [pixels], lines) == Outcome(0)
+    assert fit_order(there, {0: pixels}, lines) == Outcome(0)
     assert scores_in(order.weights) == alone.scores
 
 
@@ -156,10 +156,10 @@ def test_a_node_without_a_source_s_array_gets_that_one_too(
     source: Any = SimpleNamespace(name="year")
     rows = SourceRows(SourceTable(source, elsewhere, pd.DataFrame()), np.arange(3))
     part = replace(order.part, sources=(rows,))
-    assert fit_order(replace(order, part=part), [], Lines()) == Outcome(0, absent=True)
+    # The fold's own array is here: it need not pass through Ray's store.
+    assert fit_order(replace(order, part=part), {}, Lines()) == Outcome(0, absent=(1,))
     pixels = np.array(stored_pixels(alone.part.array))
-    found = fold_task._with_arrays(part, [pixels, pixels])
-    assert found is not None
+    found = fold_task._with_held(part, {1: pixels})
     assert found.array is part.array
     assert np.array_equal(found.sources[0].table.array.rows([2, 0]), pixels[[2, 0]])
     assert found.sources[0].rows is rows.rows
@@ -167,8 +167,8 @@ def test_a_node_without_a_source_s_array_gets_that_one_too(
 
 def test_a_node_that_does_not_see_the_weights_is_told_what_to_name(order: Order) -> None:
     (order.weights / TOKEN).unlink()
-    outcome = fit_order(order, [], Lines())
-    assert (outcome.exit_code, outcome.absent) == (2, False)
+    outcome = fit_order(order, {}, Lines())
+    assert (outcome.exit_code, outcome.absent) == (2, ())
     assert f"a node does not see {order.weights}" in outcome.error
     assert "--weights" in outcome.error and "--states" in outcome.error
     assert list(order.weights.iterdir()) == []
@@ -182,7 +182,7 @@ def test_a_failing_fold_is_an_outcome_with_its_own_exit_code(
 
     monkeypatch.setattr(fold_task, "train_fold", diverge)
     lines = Lines()
-    outcome = fit_order(order, [], lines)
+    outcome = fit_order(order, {}, lines)
     assert outcome == Outcome(
         0, error="the loss is no number", exit_code=DivergedError("").exit_code
     )
@@ -203,13 +203,13 @@ def test_with_states_a_task_works_in_a_copy_that_the_storage_keeps(
 ) -> None:
     stored = tmp_path / "states"
     remote = replace(order, states=f"{stored}/", weights=tmp_path / "not on this node")
-    assert fit_order(remote, [], Lines()) == Outcome(0)
+    assert fit_order(remote, {}, Lines()) == Outcome(0)
     assert scores_in(stored) == alone.scores
     assert list(scratch.iterdir()) == []
     assert not remote.weights.exists()
     again = Lines()
     shutil.copytree(stored / "fold_0", tmp_path / "before")
-    assert fit_order(remote, [], again) == Outcome(0)
+    assert fit_order(remote, {}, again) == Outcome(0)
     assert again.epochs() == []  # the fold was finished
     copied = stored_fold(remote, tmp_path / "copied")
     assert copied.address == f"{stored}/fold_0"  # two slashes are another place in a bucket
@@ -240,10 +240,10 @@ def test_what_a_broken_task_has_reached_is_stored_and_the_next_one_goes_on(
             return SimpleNamespace(remote=remember)
 
     first, second = Broken(), Lines()
-    assert fit_order(remote, [], first).error == "here"
+    assert fit_order(remote, {}, first).error == "here"
     assert list(scratch.iterdir()) == []
     assert not stored_fold(remote, tmp_path / "x").is_empty
-    assert fit_order(remote, [], second) == Outcome(0)
+    assert fit_order(remote, {}, second) == Outcome(0)
     assert second.epochs() == [2]
     found = stored_fold(remote, fold_folder(tmp_path / "found", 0))
     found.pull()
@@ -264,7 +264,7 @@ def test_a_state_is_stored_each_time_that_one_is_saved(
             seen.append((tmp_path / "states/fold_0/state.json").read_text())
 
     monkeypatch.setattr(fold_task, "train_fold", train)
-    assert fit_order(remote, [], Lines()) == Outcome(0)
+    assert fit_order(remote, {}, Lines()) == Outcome(0)
     assert seen == ["first", "second one"]
 
 
@@ -278,7 +278,7 @@ def test_a_task_waits_until_a_lost_node_s_process_has_ended(
     release = threading.Timer(0.3, held.release)
     release.start()
     try:
-        assert fit_order(order, [], Lines()) == Outcome(0)
+        assert fit_order(order, {}, Lines()) == Outcome(0)
     finally:
         release.join()
     # One that does not end keeps its folder.
@@ -286,7 +286,7 @@ def test_a_task_waits_until_a_lost_node_s_process_has_ended(
     folder.mkdir()
     monkeypatch.setattr(fold_task, "_FREE_SECONDS", 0.1)
     with FileLock(folder / ".lock"):
-        outcome = fit_order(order, [], Lines())
+        outcome = fit_order(order, {}, Lines())
     assert "fold_0" in outcome.error
 
 
@@ -301,8 +301,8 @@ def test_a_recipe_s_paths_and_threads_are_those_of_the_command(
     monkeypatch.setattr(fold_task, "train_fold", train)
     driver = tmp_path / "driver"
     driver.mkdir()
-    fit_order(replace(order, folder=driver, threads=2), [], Lines())
-    fit_order(replace(order, folder=tmp_path / "not here"), [], Lines())
+    fit_order(replace(order, folder=driver, threads=2), {}, Lines())
+    fit_order(replace(order, folder=tmp_path / "not here"), {}, Lines())
     assert stood == [(driver, 2), (driver, 1)]
 
 
@@ -315,7 +315,7 @@ def test_what_was_ordered_reaches_the_training(
         asked.update(options, recipe=recipe, part=part, weights=weights)
 
     monkeypatch.setattr(fold_task, "train_fold", train)
-    fit_order(replace(order, force_resume=True, track=["mlflow"]), [], Lines())
+    fit_order(replace(order, force_resume=True, track=["mlflow"]), {}, Lines())
     for name in ("recipe", "part", "weights", "arrays", "device"):
         assert asked[name] == getattr(order, name), name
     assert (asked["force_resume"], asked["track"]) == (True, ["mlflow"])
@@ -329,13 +329,13 @@ def test_to_start_again_forgets_the_runs_of_a_fold_s_seeds(
     recipe = make_recipe({**values, "seeds": [1, 2], "training": {"epochs": 1}})
     seeded = replace(order, recipe=recipe, states=str(tmp_path / "states"))
     ray_folds._prepare([seeded], resume=True)
-    assert fit_order(seeded, [], Lines()) == Outcome(0)
+    assert fit_order(seeded, {}, Lines()) == Outcome(0)
     again = Lines()
     ray_folds._prepare([seeded], resume=True)
-    assert (fit_order(seeded, [], again), again.epochs()) == (Outcome(0), [])
+    assert (fit_order(seeded, {}, again), again.epochs()) == (Outcome(0), [])
     local = fold_folder(order.weights, 0)
     stored_fold(seeded, local).pull()
     ray_folds._prepare([seeded], resume=False)
     for folder in (local, tmp_path / "states/fold_0"):
         assert not [*folder.rglob("run.json"), *folder.rglob("model.safetensors")]
-    assert (fit_order(seeded, [], again), again.epochs()) == (Outcome(0), [1, 1])
+    assert (fit_order(seeded, {}, again), again.epochs()) == (Outcome(0), [1, 1])
