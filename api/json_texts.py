@@ -24,6 +24,12 @@ _MOST_REST = 6_000_000
 _DATA = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)  # as a browser's FileReader has it
 _SPACE = b" \t\n\r\x0b\x0c"
 _ESCAPES = ((b"\\/", b"/"), (b"\\n", b""), (b"\\r", b""), (b"\\t", b""))
+# Base64's own signs as some libraries write them: .NET's the plus, Gson the equals sign.
+_NUMBERS = {b"2b": b"+", b"2f": b"/", b"3d": b"=", b"0a": b"", b"0d": b""}
+_NUMBERED = tuple(
+    (b"\\u00" + number, sign) for low, sign in _NUMBERS.items() for number in (low, low.upper())
+)
+_LONGEST_ESCAPE = 6
 NOT_BASE64 = "the image is not base64 (base64 FILE makes it)"
 
 
@@ -92,12 +98,15 @@ def _decode(text: bytes | memoryview, plain: Callable[[bytes], bytes]) -> bytes 
     try:
         while start < len(text):
             end = min(start + PIECE, len(text))
-            if end < len(text) and text[end - 1] == ord("\\"):
-                end += 1  # the letter that it belongs to
+            if end < len(text):  # not amid an escape
+                tail = bytes(text[end - _LONGEST_ESCAPE + 1 : end])
+                end -= len(tail) - tail.rfind(b"\\") if b"\\" in tail else 0
             rest += plain(bytes(text[start:end]))
             whole = len(rest) if end == len(text) else len(rest) // 4 * 4
             if end < len(text) and b"=" in rest:
-                raise binascii.Error  # its end, and more behind it
+                whole = rest.index(b"=") // 4 * 4
+                if len(rest) > whole + 4:
+                    raise binascii.Error  # its end, and more than spaces behind it
             decoded.append(base64.b64decode(rest[:whole], validate=True))
             rest, start = rest[whole:], end
     except (binascii.Error, ValueError):
@@ -110,8 +119,8 @@ def _without_spaces(piece: bytes) -> bytes:
 
 
 def _without_escapes(piece: bytes) -> bytes:
-    """What JSON writes for a line's end goes as well, and its slashes are plain ones."""
+    """What JSON writes for a line's end goes as well, and escaped signs are plain ones."""
     if b"\\" in piece:
-        for escaped, plain in _ESCAPES:
+        for escaped, plain in _ESCAPES + (_NUMBERED if b"\\u" in piece else ()):
             piece = piece.replace(escaped, plain)
     return _without_spaces(piece)

@@ -31,10 +31,22 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("slashes", ["/", "\\/"], ids=["plain", "as PHP writes them"])
+WRITERS = {
+    "plain": {},
+    "PHP": {"/": "\\/"},
+    ".NET": {"+": "\\u002B"},
+    "Gson": {"=": "\\u003d"},
+    "every sign by its number": {"+": "\\u002b", "/": "\\u002F", "=": "\\u003D", "\\n": "\\u000a"},
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_long_text_is_lifted_and_decoded(way: str, slashes: str) -> None:
-    body = json.dumps({"image": WAYS[way], "explain": True}).replace("/", slashes).encode()
+def test_a_long_text_is_lifted_and_decoded(way: str, writer: str) -> None:
+    text = json.dumps({"image": WAYS[way], "explain": True})
+    for sign, written in WRITERS[writer].items():
+        text = text.replace(sign, written)
+    body = text.encode()
     lifted = lift_texts(body)
     parsed = json.loads(lifted.rest)
     assert parsed["explain"] is True
