@@ -180,6 +180,8 @@ BODIES: dict[str, bytes] = {
     "nothing at all": b"RAW",
     "a broken chunk": b"RAWHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\x1b[2J",
     "a status of letters": b"RAWHTTP/1.1 abc\x1b[2J\r\n\r\n",
+    "a refusal that breaks off": b"RAWHTTP/1.1 503 x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+    "a refusal in a broken chunk": b"RAWHTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a thousand headers": b"RAWHTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000 + b"\r\n",
 }
 

@@ -159,17 +159,21 @@ class RemoteScorer:
 
     def _send(self, request: urllib.request.Request, seconds: float) -> Reply:
         try:
-            with self._opener.open(request, timeout=seconds) as answer:
+            with self._open(request, seconds) as answer:
                 return Reply(answer.status, dict(answer.headers), _read_body(answer, seconds))
-        except urllib.error.HTTPError as error:
-            with error:
-                return Reply(error.code, dict(error.headers), _read_body(error, seconds))
         except (OSError, http.client.HTTPException, ValueError) as error:
             # URLError, a time-out and a refused connection are all OSErrors; the bytes of what is
             # no HTTP end in either of the others.
             reason = getattr(error, "reason", error)
             message = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
             raise ServiceError(f"no answer from {self.address}: {_spoken(message)}") from error
+
+    def _open(self, request: urllib.request.Request, seconds: float) -> Any:
+        """What came back, whose body may break off, a refusal's too."""
+        try:
+            return self._opener.open(request, timeout=seconds)
+        except urllib.error.HTTPError as error:
+            return error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
