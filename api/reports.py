@@ -94,10 +94,9 @@ def _page(scorer: Scorer) -> ServedReport:
 
 def _card(scorer: Scorer) -> ServedReport:
     bundle = scorer.bundle
-    # Here: it imports torch, and a service starts without.
-    from melanoma.training.run.run_folder import read_recipe
-
-    text = render_card(without_names(bundle.report), read_recipe(bundle.folder))
+    # Not the folder's, which may have been sealed anew since the start.
+    assert bundle.recipe is not None
+    text = render_card(without_names(bundle.report), bundle.recipe)
     return _pack(text.encode(), "text/markdown")
 
 

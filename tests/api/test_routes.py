@@ -79,6 +79,23 @@ def test_a_report_that_was_changed_after_the_start_is_not_served(bundle_folder, 
         assert client.get("/classes").status_code == 200
 
 
+def test_the_card_is_of_the_bundle_that_scores_whatever_became_of_its_folder(
+    bundle_folder, tmp_path
+):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_folder, folder)
+    app = create_app([Scorer(load_bundle(folder))], Settings())
+    recipe = folder / "recipe.yaml"
+    assert "backbone: tiny_resnet" in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace("backbone: tiny_resnet", "backbone: resnet18"))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        card = client.get("/MODEL_CARD.md").text
+        recipe.unlink()
+        assert client.get("/MODEL_CARD.md").text == card
+    assert "tiny_resnet" in card
+    assert "resnet18" not in card
+
+
 def test_the_report_and_the_card_are_files_without_images_names(client, scorer):
     report = without_names(scorer.bundle.report)
     for path, kind, part in (

@@ -85,6 +85,7 @@ class Bundle:
     `context` is the stack of a patient's other lesions, None where none was shown to help.
     `move` brings the members' mean to another prevalence, or to a fit on another set; the
     thresholds, the curve and what lesions of about a score were are moved already.
+    `recipe` is recipe.yaml as it was verified, None of a bundle that is of no folder.
     """
 
     folder: Path
@@ -122,6 +123,7 @@ class Bundle:
     novelty: Novelty | None = None
     context: ContextStack | None = None
     move: Move | None = None
+    recipe: Recipe | None = field(default=None, repr=False)
 
     @property
     def melanoma_columns(self) -> list[int]:
@@ -236,6 +238,7 @@ def make_bundle(
         else None,
         license=(folder / LICENSE).read_text("utf-8") if LICENSE in sealed else None,
         phantoms=recipe.data.phantoms,
+        recipe=recipe,
         **vars(served_numbers(report)),
     )
 
