@@ -169,8 +169,8 @@ def _clahe(*, clip: float = 4.0, p: float = 0.5) -> Transform:
 
 
 def _cutout(*, size: float = 0.375, p: float = 0.5) -> Transform:
-    if not 0 < size <= 1:
-        raise ValueError("size is a share of the side, above 0 and up to 1")
+    if not 0 < size < 1:  # albumentations takes 1 for a pixel
+        raise ValueError("size is a share of the side, above 0 and below 1")
     return A.CoarseDropout(
         num_holes_range=(1, 1), hole_height_range=(size, size), hole_width_range=(size, size), p=p
     )

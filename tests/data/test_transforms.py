@@ -189,6 +189,7 @@ def test_the_cut_out_covers_the_share_it_is_given() -> None:
         ({"motion_blur": {"blur": 4}}, "augment.0.motion_blur: {'blur': 4} cannot be meant"),
         ({"gauss_noise": {"std": -1}}, "augment.0.gauss_noise"),
         ({"cutout": {"size": 2}}, "augment.0.cutout: {'size': 2} cannot be meant: size is a"),
+        ({"cutout": {"size": 1}}, "augment.0.cutout: {'size': 1} cannot be meant: size is a"),
         ({"cutout": {"size": 0}}, "augment.0.cutout"),
         ({"zoom": {"most": 0.9}}, "augment.0.zoom: {'most': 0.9} cannot be meant: most is a"),
         ({"perspective": {"distortion": 1}}, "augment.0.perspective: {'distortion': 1} cannot"),
