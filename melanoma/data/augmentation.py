@@ -201,9 +201,12 @@ def _hair(*, most: int = 8, p: float = 0.5) -> Transform:
 
 
 def _one_of(own: Mapping[str, bytes], *, of: Sequence[Step], p: float = 0.5) -> Transform:
-    if not of:
-        raise ValueError("of names no step")
-    return A.OneOf([_make_step(step, f"one_of.{i}", own) for i, step in enumerate(of)], p=p)
+    if not 0 <= p <= 1:  # of which albumentations, for once, says nothing
+        raise ValueError("p is a probability, from 0 to 1")
+    steps = [_make_step(step, f"one_of.{i}", own) for i, step in enumerate(of)]
+    if not any(step.p > 0 for step in steps):
+        raise ValueError("of names no step with a p above 0")
+    return A.OneOf(steps, p=p)
 
 
 def _own(

@@ -202,6 +202,8 @@ def test_the_cut_out_covers_the_share_it_is_given() -> None:
         ({"flip_vertical": {}, "transpose": {}}, "one step a list item, found flip_vertical, tr"),
         ({"one_of": {}}, "augment.0.one_of: {} cannot be meant"),
         ({"one_of": {"of": []}}, "augment.0.one_of: {'of': []} cannot be meant: of names no"),
+        ({"one_of": {"of": [{"transpose": {"p": 0}}]}}, "of names no step with a p above 0"),
+        ({"one_of": {"of": [{"transpose": {}}], "p": 5}}, "p is a probability, from 0 to 1"),
         ({"one_of": {"of": ["transpose"]}}, "one_of.0: a step is name: {arguments}, found 'tra"),
         ({"one_of": {"of": ["x"]}}, "one_of.0: a step is name: {arguments}, found 'x'"),
         ({"one_of": {"of": [{"transpose": {"q": 1}}]}}, "one_of.0.transpose.q: unknown argument"),
