@@ -11,9 +11,9 @@ from melanoma.data.decoding_process import DecodeRequest, DecodingProcesses
 from melanoma.data.decoding_room import DecodingRoom
 from melanoma.data.images import MAX_PIXELS, Photograph, Pixels, count_pixels
 from melanoma.devices import count_cores
+from melanoma.scoring.explain.lime import KEPT_SIDE
 from melanoma.scoring.scorer import Scorer
 
-KEPT_SIDE = 2048  # of a photograph that is drawn; three times the side of the picture
 DECODERS = max(2, count_cores() // 2)  # photographs of a usual size at a time
 _WHOLE = DecodingRoom(MAX_PIXELS)
 # And one for large photographs, one for those that are explained.

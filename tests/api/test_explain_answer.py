@@ -27,9 +27,11 @@ from api.requests import ExplainRequest
 from api.service import Service
 from api.settings import Settings
 from melanoma.data.compression import STRONG, compression_warnings
+from melanoma.data.images import decode_image
 from melanoma.errors import ExplanationError
 from melanoma.scoring.explain.answers import GradcamAnswer, LimeAnswer
 from melanoma.scoring.explain.explain_options import Question
+from melanoma.scoring.explain.explainer_catalog import explain
 from melanoma.scoring.explain.explainers import GradcamExplanation, LimeExplanation
 
 RIGHT = Box(0, 0.5, 1, 1)
@@ -257,6 +259,20 @@ def test_what_is_known_of_the_whole_photograph_holds_for_its_explanation(
         explained = ask(service, toy, squeezed, question).prediction
         assert explained.warnings == plain.warnings
         assert (explained.quality, explained.verdict) == (plain.quality, plain.verdict)
+
+
+def test_a_large_photograph_has_one_explanation_whether_it_is_kept_whole_or_not(
+    service: Service, toy: ToyScorer
+) -> None:
+    """Superpixels of what the service keeps, and of the photograph that a command has."""
+    down, across = np.indices((1600, KEPT_SIDE + 500))
+    rings = 120 + 60 * np.sin(np.hypot(down - 700, across - 1300) / 90) + 20 * np.sin(across / 31)
+    data = encoded(np.stack([rings, rings - 30, rings - 50], axis=2).astype(np.uint8), "PNG")
+    ours = ask(service, toy, data, LIME).explanation
+    theirs = explain(toy, decode_image(data).pixels, LIME)
+    assert isinstance(ours, LimeExplanation) and isinstance(theirs, LimeExplanation)
+    assert np.array_equal(ours.segments, theirs.segments)
+    assert np.array_equal(ours.weights, theirs.weights)
 
 
 def test_an_answer_has_the_explanation_s_numbers_and_not_the_score_twice(

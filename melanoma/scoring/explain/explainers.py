@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from melanoma.data.compression import compression_warnings
-from melanoma.data.images import Pixels, scored_part
+from melanoma.data.images import Pixels
 from melanoma.devices import count_cores
 from melanoma.errors import ExplanationError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
@@ -24,6 +24,7 @@ from melanoma.scoring.explain.lime import (
     Switches,
     count_evaluations,
     draw_switches,
+    drawn_part,
     find_segments,
     fit_surrogate,
     hide_segments,
@@ -157,17 +158,16 @@ def explain_lime(
     `pixels` (H, W, 3) are decoded; `square` is theirs where it was made already, `warnings` are
     their decoder's: pixels that were made smaller since do not tell any more.
 
-    The prediction is the score itself, all views in float32. The regression asks the ensemble
-    exactly count_evaluations(precision) times about the upright view, each member once each time:
-    first about the photograph, in float32, then about the images with hidden superpixels, in
-    bfloat16 where the hardware multiplies it. (Eight views would take eight times as long.) Before
-    each member, `should_stop` and the `deadline` in seconds are looked at.
-    Raises ExplanationError when either ends it, RecipeError for an unknown class or precision.
+    The prediction is the score, all views in float32. The regression asks the ensemble exactly
+    count_evaluations(precision) times about the upright view, each member once each time: first
+    about the photograph, in float32, then with superpixels hidden, in bfloat16 where the hardware
+    multiplies it. Before each member, `should_stop` and the `deadline` in seconds are looked at.
+    Raises ExplanationError when one ends it, RecipeError for an unknown class or precision.
     """
     start, evaluations = time.monotonic(), count_evaluations(precision)
     warnings = compression_warnings(pixels) if warnings is None else warnings
     _find_columns(scorer.bundle, target, default=0)  # an unknown class is refused before the work
-    segments = find_segments(scored_part(pixels, fit=scorer.bundle.fit), seed=seed)
+    segments = find_segments(drawn_part(pixels, fit=scorer.bundle.fit), seed=seed)
     count = int(segments.max()) + 1
     switches = draw_switches(evaluations, count, rng=np.random.default_rng(seed))
     square = scorer.square(pixels) if square is None else square

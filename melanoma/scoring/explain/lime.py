@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from melanoma.data.images import Pixels
+from melanoma.data.images import Pixels, scored_part
+from melanoma.data.rgb import shrink
 from melanoma.errors import RecipeError
 from melanoma.scoring.explain.explain_options import PRECISIONS
 from melanoma.types import Floats
@@ -30,6 +31,9 @@ RIDGE = 1.0
 # Fifty evaluations cannot tell apart the 200 superpixels that quickshift finds in a 600 x 450
 # photograph, where it takes as long as they do. At this longest side it finds about 50.
 LONGEST_SIDE = 256
+# Of a photograph that is kept to be drawn: three times the side of the picture. Superpixels are
+# found in the same pixels by whoever keeps no more and by whoever has the whole photograph.
+KEPT_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ def count_evaluations(precision: str) -> int:
         known = ", ".join(f"{name} ({count})" for name, count in PRECISIONS.items())
         raise RecipeError(f"unknown precision {precision!r}; known, with evaluations: {known}")
     return PRECISIONS[precision]
+
+
+def drawn_part(pixels: Pixels, *, fit: str) -> Pixels:
+    """The scored part of a photograph, of KEPT_SIDE at most as a service keeps it."""
+    return scored_part(shrink(pixels, KEPT_SIDE), fit=fit)
 
 
 def find_segments(part: Pixels, *, seed: int) -> Segments:
