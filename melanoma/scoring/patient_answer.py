@@ -95,6 +95,8 @@ def answer_patient(
     scored = [number for number, value in enumerate(probabilities) if value is not None]
     # Two lesions that are both called unknown are two.
     lesion_ids = [known_id(one) for one in lesion_ids] if lesion_ids else None
+    # And two sites that nobody knows are no common site, as in a table's column.
+    sites = [known_id(one) for one in sites] if sites else None
     groups = _group(scored, lesion_ids)
     notes = [EXPERIMENTAL]
     if not groups:

@@ -76,6 +76,19 @@ def test_the_order_of_the_files_changes_no_bit_of_the_answer() -> None:
             )
 
 
+def test_a_site_that_is_called_unknown_is_none_and_one_with_a_space_is_the_same() -> None:
+    """/predict/patient takes them as they are typed, a table's column is read before."""
+    stack = context_stack(0.0, 1.0, {"site_above_median": 1.0})
+
+    def context(*sites: str) -> list[float | None]:
+        result = _answer(stack=stack, sites=sites)
+        return [lesion.context_probability for lesion in result.lesions]
+
+    assert context(*["unknown"] * 5) == context("N/A", "?", "null", "-1", " ") == context(*[""] * 5)
+    assert context("torso ", " torso", *["torso"] * 3) == context(*["torso"] * 5)
+    assert context(*["torso"] * 5) != context(*[""] * 5), "else it shows nothing"
+
+
 def test_context_never_takes_a_flag_away() -> None:
     """All lesions high: each is unremarkable among the others, and flagged all the same."""
     found = _answer([0.41, 0.9, 0.95, 0.97])
