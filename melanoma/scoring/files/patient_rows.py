@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from melanoma.data.csv_tables import read_table
 from melanoma.data.placeholders import blank_placeholders
+from melanoma.data.readers.identities import read_identity
 from melanoma.errors import DataError, RecipeError
 from melanoma.scoring.files.score_rows import Row
 
@@ -45,11 +46,10 @@ def read_owners(
     for path in tables:
         frame = read_table(path, needed=[name, column])
         site = next((one for one in _SITES if one in frame), None)
-        empty = [""] * len(frame)
-        columns = [
-            blank_placeholders(frame[one]).tolist() if one in frame else empty
-            for one in (column, site, "lesion_id")
-        ]
+        # Whose a row is, as split reads it: 12 and 12.0 in one column are one patient.
+        patients, lesions = (read_identity(frame, [one]).tolist() for one in (column, "lesion_id"))
+        sites = blank_placeholders(frame[site]).tolist() if site else [""] * len(frame)
+        columns = (patients, sites, lesions)
         for image, *values in zip(frame[name].astype(str), *columns, strict=True):
             owner = Owner(*values)
             if owners.setdefault(image, owner) != owner:

@@ -51,6 +51,16 @@ def test_lesions_are_ranked_within_their_patient_and_the_others_say_nothing(
     assert "experimental" in said[0] and "no context" in said[1] and "1 lesions" in said[2]
 
 
+def test_one_number_in_two_spellings_is_one_patient_and_one_lesion(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image_name,patient_id,lesion_id\na,12,1\nb,12.0,1.0\nc,012,2\nd,7.0,\n")
+    owners = read_owners([path], "patient_id", image_col=None)
+    assert [(one.patient, one.lesion) for one in owners.values()] == [
+        *(("12", "1"), ("12", "1")),
+        *(("012", "2"), ("7.0", "")),  # another id, and a spelling that stands alone
+    ]
+
+
 def test_what_cannot_be_scored_is_compared_with_nothing(table: Path, bundle: Bundle) -> None:
     owners = read_owners([table], "patient_id", image_col=None)
     for change in ({"verdict": "unscorable"}, {"error": "bad", "melanoma_probability": None}):
