@@ -74,15 +74,17 @@ def explain(
     from melanoma.devices import resolve_device
     from melanoma.evaluation.number_format import plural
     from melanoma.scoring.bundle.golden import open_scorer
+    from melanoma.scoring.files.array_rows import trained_channels
     from melanoma.scoring.files.find import find_images
     from melanoma.scoring.files.spoken import probability_lines
     from melanoma.storage import write_json
 
-    files = find_images(images, data=data, image_col=image_col, say=t.say)
+    folder = t.bundle_folder(weights, config, settings)
+    channels = trained_channels(folder)
+    files = find_images(images, data=data, image_col=image_col, channels=channels, say=t.say)
     pictures = name_pictures(files, method, out)
     beside = [picture.with_suffix(".json") for picture in pictures] if json else []
     require_outputs([*pictures, *beside], files, images)
-    folder = t.bundle_folder(weights, config, settings)
     scorer = open_scorer(folder, device=resolve_device(device), engine=engine)
     bundle = scorer.bundle
     if fold is not None:

@@ -88,6 +88,26 @@ def test_a_folder_of_photographs_gives_a_picture_and_raw_values_each(
         assert beside == row
 
 
+def test_a_row_of_an_array_is_explained_in_the_colors_that_were_trained(
+    trained: Any, tmp_path: Path, call_door: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As predict scores it: an adopted array may hold blue first."""
+    side = load_bundle(trained.folder).size
+    square = np.full((1, side, side, 3), (190, 140, 120), np.uint8)
+    square[:, side // 3 : side // 2, side // 3 :] = (110, 60, 50)
+    np.save(tmp_path / "x_test.npy", square[..., ::-1])
+    Image.fromarray(square[0]).save(tmp_path / "as_png.png")
+    monkeypatch.setattr("melanoma.scoring.files.array_rows.trained_channels", lambda _: "bgr")
+    answer = call_door(
+        "explain", tmp_path / "x_test.npy", tmp_path / "as_png.png", *RECIPE,
+        "--weights", trained.folder, "--out", tmp_path / "why", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    row, picture = json.loads(answer.out)
+    assert row["heat"] == picture["heat"]
+    assert row["prediction"]["by_class"] == picture["prediction"]["by_class"]
+
+
 def test_lime_s_raw_values_follow_the_seed(
     trained: Any, photograph: Path, call_door: Callable[..., Any]
 ) -> None:
