@@ -76,13 +76,14 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
 
 def name_rows(rows: int, table: Path, column: str = "image_name") -> list[str]:
     """The names of an array's rows from a table in the same order. Raises DataError where it has
-    another number of rows, for then no row's name is known."""
+    another number of rows, for then no row's name is known, or a blank in the place of one."""
     names: list[str] = read_table(table, needed=[column])[column].tolist()
     if len(names) != rows:
         raise DataError(
             f"{table} has {len(names):,} rows and the array {rows:,} images: which name is whose "
             "cannot be known"
         )
+    _require(np.array([name != "" for name in names]), table, f"named by {column}")
     return names
 
 

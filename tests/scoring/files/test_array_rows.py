@@ -171,6 +171,16 @@ def test_what_cannot_be_scored_as_it_is_is_refused(
     assert not Path("scores.csv").exists()
 
 
+@pytest.mark.parametrize("cell", ["", "NA"])
+def test_a_row_whose_name_is_blank_is_refused(cell: str, given: Path) -> None:
+    """NA is how Kaggle writes a blank: the score would be nobody's."""
+    names = [*NAMES[:-1], cell]
+    pd.DataFrame({"image_name": names, "x": 1}).to_csv(given / "names.csv", index=False)
+    said = "1 rows are not named by image_name: rows 11 "
+    with pytest.raises(DataError, match=said):
+        find_images([given / "x_test_32.npy"], names=given / "names.csv")
+
+
 def test_squares_of_another_size_are_resized_and_it_is_said(
     trained: Any, given: Path, expected: list[float], call_door: Door
 ) -> None:
