@@ -21,18 +21,18 @@ export const thresholdPercent = (value, digits = 1) => percent(value, Math.max(d
 
 // Digits with which a probability reads on its own side of the threshold: rounded by itself, 0.15 %
 // would be "0.2 %", not flagged, beside a threshold of "0.17 %".
-function digitsOf(answer) {
-  const share = shownShare(answer);
+function digitsOf(answer, share = shownShare(answer)) {
   const value = answer.threshold?.value ?? null;
   const small = [value, ...answer.thresholds.map((point) => point.value)].some((one) => one !== null && one < 0.01);
   let digits = small ? fewest(share) : 1;
-  const alike = () => percent(share, digits) === thresholdPercent(value, digits);
+  // With as many digits of both: "1.0 %" beside "1.00 %" tells nothing.
+  const alike = () => percent(share, digits) === percent(value, digits);
   while (value !== null && value !== share && digits < MOST_DIGITS && alike()) digits += 1;
   return digits;
 }
 
-// The probability as it stands beside the threshold.
-export const shownPercent = (answer) => percent(shownShare(answer), digitsOf(answer));
+// A probability as it stands beside the answer's threshold: its own, if no other is meant.
+export const shownPercent = (answer, share = shownShare(answer)) => percent(share, digitsOf(answer, share));
 
 const SIGNS = {
   flagged: "M12 3 22 20H2ZM12 9.5v4.5M12 16.6v.6",
@@ -178,7 +178,7 @@ function folds({ by_fold: shares }) {
 
 function spread(answer) {
   const { by_fold: shares, threshold } = answer;
-  const [low, high] = [Math.min(...shares), Math.max(...shares)].map((share) => percent(share, digitsOf(answer)));
+  const [low, high] = [Math.min(...shares), Math.max(...shares)].map((share) => shownPercent(answer, share));
   if (shares.length === 1) return t("spread.one", { low });
   const said = t("spread", { folds: count(shares.length), low, high });
   if (threshold === null) return said;

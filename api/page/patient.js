@@ -1,11 +1,11 @@
 // Several photographs of one patient: a wall of its lesions, the highest first, each with its own
 // probability. Rank and mark are beside it, and take nothing away from it.
 import { $, el, save, say } from "./dom.js";
-import { kindOf, shownShare, verdict } from "./answer.js";
+import { kindOf, shownPercent, verdict } from "./answer.js";
 import { askPatient } from "./client.js";
 import { chosenModel } from "./models.js";
 import { told } from "./patient_words.js";
-import { count, has, number, percent, sentence, t } from "./words.js";
+import { count, has, number, sentence, t } from "./words.js";
 
 const COLUMNS = ["melanoma_probability", "flagged", "rank_in_patient", "outlier", "context_probability"];
 
@@ -77,21 +77,22 @@ function card(lesion, files, urls, answer) {
     return image;
   });
   const worst = results.find(({ flagged }) => flagged) ?? results[0];
+  const share = (value) => shownPercent(worst, value); // as the table has it
   const rank = lesion.rank_in_patient;
   return el(
     "li",
     { class: lesion.outlier ? "outlier" : null },
     el("div", { class: "pictures" }, pictures),
     rank === null ? null : el("b", {}, told("rank", { rank: count(rank), n: count(answer.distinct_lesions) })),
-    el("p", { class: "own" }, told("own", { share: percent(shownShare(lesion)) })),
+    el("p", { class: "own" }, told("own", { share: share(lesion.melanoma_probability) })),
     verdict(worst, told(kindOf(worst))),
     lesion.outlier ? el("p", { class: "mark" }, told("outlier", { odds: number(lesion.odds_of_others, 0) })) : null,
     lesion.context_probability === null || rank === null
       ? null
-      : el("p", { class: "quiet" }, told("context", { share: percent(lesion.context_probability) })),
+      : el("p", { class: "quiet" }, told("context", { share: share(lesion.context_probability) })),
     lesion.context_flags ? el("p", { class: "mark" }, told("lifted")) : null,
     lesion.images.length > 1
-      ? el("p", { class: "quiet" }, told("several", { n: count(lesion.images.length), low: percent(lesion.lowest), high: percent(lesion.highest) }))
+      ? el("p", { class: "quiet" }, told("several", { n: count(lesion.images.length), low: share(lesion.lowest), high: share(lesion.highest) }))
       : null,
   );
 }

@@ -24,6 +24,7 @@ def shares(text: str) -> list[float]:
         (0.00031, 0.00034),
         (0.00004, 0.00003),
         (0.0099, 0.0101),
+        (0.01004, 0.00996),  # "1.0 %", flagged, beside "1.00 %"
         (0.99961, 0.99964),
     ],
 )
@@ -62,3 +63,30 @@ def test_no_more_digits_are_shown_than_that_takes(at, served):
     at.score(served.photographs[3])
     assert at.text("#percentage") == "41.2 %"
     assert at.text("#threshold") == "threshold 0.68 %"
+
+
+def test_members_and_a_patient_s_lesions_have_the_digits_of_their_answers(open_page, served):
+    """As in the table above the wall: by one digit all of them were "0.2 %"."""
+    at = open_page()
+    files = [("files", path.read_bytes()) for path in served.photographs[:3]]
+    answer = httpx.post(f"{served.address}/predict/patient", files=files, timeout=60).json()
+    scores = (0.00153, 0.00169, 0.00182)
+    for result in answer["results"]:
+        score = scores[result["index"]]
+        point = {**result["threshold"], "value": 0.00168}
+        result |= {"melanoma_probability": score, "threshold": point, "thresholds": [point]}
+        result |= {"flagged": score >= 0.00168, "by_fold": [0.00161, 0.0252]}
+    for lesion in answer["lesions"]:
+        lesion["melanoma_probability"] = scores[lesion["images"][0]]
+    at.answer("**/predict/batch*", answer)
+    at.answer("**/predict/patient*", answer)
+    at.choose([str(path) for path in served.photographs[:3]])
+    at.predict()
+    at.page.locator("#batch:not([hidden])").wait_for()
+    at.page.locator("#patient button").click()
+    at.page.locator("#patient .wall").wait_for()
+    table = [shares(text)[0] for text in at.page.locator("#batch td.number").all_inner_texts()]
+    wall = [shares(text)[0] for text in at.page.locator("#patient .own").all_inner_texts()]
+    assert sorted(table) == sorted(wall) == [0.15, 0.169, 0.18]
+    at.page.locator("#batch [data-index]").first.click()
+    assert shares(at.text("#spread")) == [0.16, 2.5]
