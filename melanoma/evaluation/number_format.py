@@ -94,8 +94,13 @@ def of_hundred(value: float | None) -> str:
 def threshold(value: float) -> str:
     """A threshold in percent: as `percent`, below 1 % to two significant digits, since small ones
     matter where melanoma is rare."""
+    return percent(value, threshold_digits(value))
+
+
+def threshold_digits(value: float) -> int:
+    """The decimals of a threshold in percent."""
     hundred = abs(value) * 100
-    return percent(value, max(1, 1 - floor(log10(hundred)))) if hundred > 0 else percent(value)
+    return max(1, 1 - floor(log10(hundred))) if hundred > 0 else 1
 
 
 def in_percent(words: str) -> str:

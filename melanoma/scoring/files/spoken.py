@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
-from melanoma.evaluation.number_format import percent, short_source, threshold
+from melanoma.evaluation.number_format import percent, short_source, threshold, threshold_digits
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -66,13 +66,14 @@ def _side(row: Row) -> str:
 
 def _told_apart(probability: float, mark: float) -> tuple[str, str]:
     """A probability and its threshold in percent, with as many digits as that takes: where melanoma
-    is rare, both would be 0.0%."""
-    told = ("", "")
-    for digits in range(1, _MOST_DIGITS + 1):
-        told = (_close(percent(probability, digits)), _close(percent(mark, digits)))
-        if probability == mark or (told[0] != told[1] and not told[1].startswith("<")):
+    is rare, both would be 0.0%. The threshold has as many as where its sensitivity is told."""
+    fewest = threshold_digits(mark)
+    digits = fewest if probability < 0.01 else 1
+    while probability != mark and digits < _MOST_DIGITS:
+        if percent(probability, digits) != percent(mark, digits):
             break
-    return told
+        digits += 1
+    return _close(percent(probability, digits)), _close(percent(mark, max(digits, fewest)))
 
 
 def _close(text: str) -> str:

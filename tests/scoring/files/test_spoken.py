@@ -55,7 +55,10 @@ def test_not_flagged_is_not_said_of_what_a_doctor_must_see(verdict: str) -> None
     [
         (0.000342, 0.000337, "melanoma 0.0342%, flagged (threshold 0.0337%)"),
         (0.0402, 0.0404, "melanoma 4.02%, not flagged (threshold 4.04%)"),
-        (0.00001, 0.0004, "melanoma <0.01%, not flagged (threshold 0.04%)"),
+        (0.00001, 0.0004, "melanoma 0.001%, not flagged (threshold 0.040%)"),
+        (0.177, 0.001678, "melanoma 17.7%, flagged (threshold 0.17%)"),
+        (0.001678, 0.001678, "melanoma 0.17%, flagged (threshold 0.17%)"),
+        (0.01004, 0.00996, "melanoma 1.004%, flagged (threshold 0.996%)"),
         (0.04, 0.04, "melanoma 4.0%, flagged (threshold 4.0%)"),
         (0.5, 0.0, "melanoma 50.0%, flagged (threshold 0.0%)"),
     ],
