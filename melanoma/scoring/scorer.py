@@ -24,7 +24,7 @@ from melanoma.scoring.other_prevalence import move_prediction
 from melanoma.scoring.possible import PossibleClasses, doubt, possible_classes
 from melanoma.scoring.prediction import ModelInfo, OtherCancerShare, Prediction
 from melanoma.scoring.quality import judge_square
-from melanoma.scoring.scorer_input import input_warnings, require_squares, require_views
+from melanoma.scoring.scorer_input import Squares, input_warnings, read_squares, require_views
 from melanoma.scoring.square_statistics import square_statistics
 from melanoma.scoring.verdict import Verdict, make_verdict, reason_of, sum_by_risk
 from melanoma.types import Floats
@@ -71,14 +71,16 @@ class Scorer:
     def score_photographs(self, photographs: Sequence[Photograph]) -> list[Prediction]:
         """Predictions for decoded photographs, scored as one batch."""
         squares = [self.square(p.pixels) for p in photographs]
-        warnings = [p.warnings for p in photographs]
-        return self.score_squares(np.stack(squares), warnings) if squares else []
+        return self.score_squares(squares, [p.warnings for p in photographs])
 
     def score_squares(
-        self, squares: Pixels, warnings: Sequence[Sequence[str]] | None = None
+        self, squares: Squares, warnings: Sequence[Sequence[str]] | None = None
     ) -> list[Prediction]:
         """Predictions for (B, S, S, 3) uint8 RGB, scored as one batch; `warnings` of each come
         from its decoder. Raises ScoreError, and as member_logits."""
+        if len(squares) == 0:
+            return []
+        squares = read_squares(squares, self.bundle.size)
         answers = self.member_answers(squares)
         decoder_warnings = warnings or [()] * len(squares)
         new = [None] * len(squares) if answers.novelty is None else answers.novelty.tolist()
@@ -89,22 +91,21 @@ class Scorer:
         """The square that is scored, as prepare makes it."""
         return make_square(pixels, size=self.bundle.size, fit=self.bundle.fit)
 
-    def member_logits(self, squares: Pixels) -> npt.NDArray[np.float64]:
+    def member_logits(self, squares: Squares) -> npt.NDArray[np.float64]:
         """(B, K, outputs) logits of the members as they are, the prior shift still in them. Raises
         DataError for squares of another size or type than the bundle reads."""
-        require_squares(squares, self.bundle.size)
-        return self.members.logits(squares, views=self.views)
+        return self.members.logits(read_squares(squares, self.bundle.size), views=self.views)
 
-    def member_probabilities(self, squares: Pixels) -> npt.NDArray[np.float64]:
+    def member_probabilities(self, squares: Squares) -> npt.NDArray[np.float64]:
         """(B, K, C) calibrated probabilities of the members, a class each, where their training set
         is: a bundle that was moved moves their mean. Raises ScoreError, and as member_logits."""
         return self.calibrate(self.member_logits(squares))
 
-    def member_answers(self, squares: Pixels) -> MemberAnswers:
+    def member_answers(self, squares: Squares) -> MemberAnswers:
         """member_probabilities, and the novelty, of one pass. Raises as those do."""
         if self.bundle.novelty is None:
             return MemberAnswers(self.member_probabilities(squares), None)
-        require_squares(squares, self.bundle.size)
+        squares = read_squares(squares, self.bundle.size)
         logits, embeddings = self.members.outputs(squares, views=self.views)
         plain = square_statistics(squares)
         novelty = self.bundle.novelty.scores(embeddings, self.members.folds, plain)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 
 from melanoma.data.images import Pixels
@@ -9,15 +12,23 @@ from melanoma.data.symmetries import SYMMETRIES
 from melanoma.errors import DataError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 
+# A batch, or a list of the squares in one.
+Squares: TypeAlias = Pixels | Sequence[Pixels]
 
-def require_squares(squares: Pixels, size: int) -> None:
-    """Raise DataError for what is not (B, size, size, 3) uint8: networks give any size, and any
-    scaling, an answer that was never evaluated."""
-    if squares.dtype != np.uint8 or squares.shape[1:] != (size, size, 3):
+
+def read_squares(squares: Squares, size: int) -> Pixels:
+    """The squares as one array, a list of them stacked, in an order that every backend reads.
+
+    Raises DataError for what is not (B, size, size, 3) uint8: networks give any size, and any
+    scaling, an answer that was never evaluated.
+    """
+    batch = np.ascontiguousarray(squares)
+    if batch.dtype != np.uint8 or batch.shape[1:] != (size, size, 3):
         raise DataError(
-            f"squares of shape {squares.shape} and type {squares.dtype}: the bundle reads "
+            f"squares of shape {batch.shape} and type {batch.dtype}: the bundle reads "
             f"(B, {size}, {size}, 3) uint8 RGB, 0 to 255; Scorer.square makes them"
         )
+    return batch
 
 
 def require_views(views: int | None) -> None:

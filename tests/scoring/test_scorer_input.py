@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from melanoma.errors import DataError, RecipeError
 from melanoma.scoring.scorer import Scorer
@@ -34,3 +35,14 @@ def test_views_that_a_square_has_not_are_refused(scorer: Scorer, views: int) -> 
 
 def test_no_photographs_have_no_answers(scorer: Scorer) -> None:
     assert scorer.score_photographs([]) == []
+    assert scorer.score_squares(np.zeros((0, 32, 32, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize("kind", [list, tuple, torch.from_numpy, np.asfortranarray])
+def test_a_batch_may_be_a_list_or_a_view(scorer: Scorer, kind: Any) -> None:
+    squares = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    expected = scorer.member_probabilities(squares)
+    for given, answers in ((kind(squares), expected), (squares[::-1], expected[::-1])):
+        assert scorer.member_probabilities(given) == pytest.approx(answers, abs=1e-6)
+        scored = [one.by_fold for one in scorer.score_squares(given)]
+        assert scored == [one.by_fold for one in scorer.score_squares(np.array(given))]
