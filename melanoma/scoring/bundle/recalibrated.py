@@ -52,7 +52,14 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
     require_slope(move.slope * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
     points = describe_elsewhere(bundle.report.thresholds, move)
     recalibrated = Recalibrated(external=external.recipe, thresholds=points, **vars(move))
-    update = {"recalibrated": recalibrated, "retargeted": None, "bfloat16": None}
+    # That set is none elsewhere any more, where nothing was fitted: evaluate would not attach it.
+    results = bundle.report.external_results
+    update = {
+        "recalibrated": recalibrated,
+        "retargeted": None,
+        "bfloat16": None,
+        "external_results": tuple(r for r in results if r.name != external.recipe or r.without),
+    }
     report = with_words(bundle.report.model_copy(update=update))
     manifest = json.loads((bundle.folder / MANIFEST).read_text())
     with new_folder(folder) as stage:

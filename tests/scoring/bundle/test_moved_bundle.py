@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_content import external as external_content
 from made_content import external_fit
 from scipy.special import expit, logit
 
 from melanoma.errors import RecipeError, StorageError
 from melanoma.evaluation.prevalence import Move, move_between
+from melanoma.evaluation.report.external_results import external_result
 from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
@@ -143,6 +145,21 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
         seal_recalibrated(here, tmp_path / "copy", trained.recipe, external)
     with pytest.raises(RecipeError, match="images of both kinds"):
         seal_recalibrated(here, tmp_path / "other", trained.recipe, external_fit(None))
+
+
+def test_a_recalibrated_copy_gives_no_result_of_its_own_set_as_one_from_elsewhere(
+    trained: Any, tmp_path: Path
+) -> None:
+    """Of such sets its papers say that nothing was fitted on them."""
+    here, result = load_bundle(trained.folder), external_result(external_content().content)
+    results = tuple(
+        result.model_copy(update=update)
+        for update in ({"name": "elsewhere"}, {"name": "elsewhere", "without": "a"}, {"name": "b"})
+    )
+    before = replace(here, report=here.report.model_copy(update={"external_results": results}))
+    fit = {"slope": 1.0, "intercept": 0.5, "prevalence": 0.1}
+    copy = seal_recalibrated(before, tmp_path / "copy", trained.recipe, external_fit(fit))
+    assert copy.report.external_results == results[1:]
 
 
 def test_a_recalibrated_copy_knows_what_its_starting_weights_had_seen(
