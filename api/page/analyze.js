@@ -6,7 +6,7 @@ import { retell, startCamera } from "./camera.js";
 import { offer, showChosen, startChosen } from "./chosen.js";
 import { askBatch, askPredict, refuseBatch } from "./client.js";
 import { cutOut, movedSquare, startCut } from "./cut.js";
-import { hideExplain, offerExplain, redrawExplain } from "./explain.js";
+import { hideExplain, moveExplain, offerExplain, redrawExplain } from "./explain.js";
 import { printButton } from "./downloads.js";
 import { exportOne } from "./export.js";
 import { prepareFile } from "./files.js";
@@ -148,6 +148,7 @@ async function scoreElsewhere(prevalence) {
     if (moving !== ours || state.answer !== answer) return;
     state.answer = moved;
     drawAnswer();
+    moveExplain(moved);
     say(spoken(moved));
     $("prevalence")?.focus({ preventScroll: true });
   } catch (error) {

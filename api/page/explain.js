@@ -1,6 +1,6 @@
 // Why: an explanation on request, beside the photograph, with what its colors mean.
 import { $, el, say } from "./dom.js";
-import { standing } from "./answer.js";
+import { shownPercent, standing } from "./answer.js";
 import { askExplain } from "./client.js";
 import { PICTURE, cut, savePicture } from "./explained_picture.js";
 import { loadInfo, reference, served } from "./models.js";
@@ -30,6 +30,13 @@ export function offerExplain(about) {
   // The number shown is melanoma's: so is its explanation, until another class is asked for.
   wish.class = about.answer.melanoma_probability === null ? "" : "melanoma";
   draw();
+}
+
+// The same photograph's answer at another prevalence: its numbers stand in the picture as well.
+export function moveExplain(answer) {
+  if (!subject) return;
+  [subject.answer, subject.moved] = [answer, true];
+  if (!request) translate();
 }
 
 // Draw anew, in the language of now.
@@ -139,7 +146,8 @@ async function explain(event) {
     done();
     if (request === ours) {
       request = null;
-      if (language !== currentLanguage()) translate(); // it was changed in the meantime
+      // Language or prevalence were changed in the meantime.
+      if (language !== currentLanguage() || subject.answer !== scored) translate();
       if (document.activeElement === document.body) $("ask").focus();
     }
   }
@@ -197,8 +205,9 @@ async function show(explanation) {
     ? [frame(picture, heading)]
     : [frame(cut(picture, PICTURE.left), t("explained.photograph")), frame(cut(picture, PICTURE.right), heading)];
   const { answer } = subject;
-  const shares = [answer.prediction, explanation.class].map((one) => `${className(one)} ${percent(shareOf(answer, one))}`);
-  const told = { method, heading, panels: !whole, lines: [[...new Set(shares)].join("    "), t("disclaimer")] };
+  const shares = [answer.prediction, explanation.class].map((one) => `${className(one)} ${shownPercent(answer, shareOf(answer, one))}`);
+  const lines = [[...new Set(shares)].join("    "), standing(answer)];
+  const told = { method, heading, lines, panels: !whole, moved: subject.moved };
   $("explained").replaceChildren(
     el("div", { class: whole ? "panels whole" : "panels" }, panels),
     legend(explanation),

@@ -16,9 +16,10 @@ export function cut(picture, left) {
   return canvas;
 }
 
-// `lines` are what stands below; `panels` is false of a picture that the page shows whole.
-export async function savePicture(picture, { method, heading, lines, panels }) {
-  const ours = panels && currentLanguage() !== "en";
+// `lines` are what stands below; `panels` is false of a picture that the page shows whole. The
+// service's own has the numbers of the bundle's prevalence: `moved` where the page has others.
+export async function savePicture(picture, { method, heading, lines, panels, moved }) {
+  const ours = panels && (moved || currentLanguage() !== "en");
   const blob = ours
     ? await new Promise((then) => drawn(picture, method, heading, lines).toBlob(then, "image/png"))
     : asSent(picture);

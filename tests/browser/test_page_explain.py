@@ -137,3 +137,23 @@ def test_a_new_photograph_takes_the_old_explanation_away(at, served):
     explain(at)
     at.choose(served.photographs[4])
     assert at.page.is_hidden("#explain")
+
+
+def test_an_explanation_has_the_numbers_of_the_prevalence_that_was_asked_for(at, served):
+    """The picture that was saved had the bundle's own probability beside the page's other one."""
+    at.score(served.photographs[3])
+    saved = []
+    for prevalence in (None, "2.9"):
+        if prevalence:
+            at.page.fill("#prevalence", prevalence)
+            at.page.press("#prevalence", "Enter")
+            at.page.locator("#explain").get_by_text("where 2.9").wait_for()
+            assert "where 2.9 % of lesions" in at.text("#calibrated")
+        else:
+            at.page.select_option("#wish-method", "gradcam")
+            at.page.click("#ask")
+        at.page.locator("#explained canvas").first.wait_for()
+        with at.page.expect_download() as download:
+            at.page.get_by_role("button", name="Save the picture").click()
+        saved.append(download.value.path().read_bytes())
+    assert saved[0] != saved[1]
