@@ -93,10 +93,20 @@ def seen_before(weights: Path) -> list[str]:
     return sorted(names)
 
 
+def seen_in_training(weights: Path) -> list[str]:
+    """Names of the folds' own training images, as the run in `weights` wrote them down."""
+    paths = sorted(weights.glob(f"fold_*/{TRAINING_IMAGES}"))
+    return sorted({name for path in paths for name in _seen_by(path, _RUN)})
+
+
 def _not_its_own(path: Path) -> set[str]:
     """The names in a run's TRAINING_IMAGES that are of its sources, or of what it started from."""
+    return _seen_by(path, _SOURCE, _START)
+
+
+def _seen_by(path: Path, *how: str) -> set[str]:
     table = read_table(path, needed=["image_name", "seen_by"])
-    return set(table["image_name"][table["seen_by"].isin([_SOURCE, _START])])
+    return set(table["image_name"][table["seen_by"].isin(how)])
 
 
 def find_origin(path: Path, folds: FoldTable, *, library: Path) -> Origin:

@@ -8,19 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from melanoma.data.arrays import ImageArray, load_array
-from melanoma.data.csv_tables import read_table
-from melanoma.data.duplicates.search import find_shared
 from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import LeakAudit, audit_external, audit_test
-from melanoma.data.name_digests import with_known_names
+from melanoma.data.leaks import audit_test
 from melanoma.data.readers.reader_catalog import read_lesions
-from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
-from melanoma.errors import DataError, RecipeError
+from melanoma.errors import RecipeError
 from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.report_files import save_report
 from melanoma.evaluation.report.build import Report
@@ -30,7 +23,7 @@ from melanoma.evaluation.report.schema_parts import Flow
 from melanoma.evaluation.report.schema_parts import LeakAudit as Overlap
 from melanoma.evaluation.scored_images import NO_FOLD
 from melanoma.recipe.recipe import Recipe
-from melanoma.scoring.bundle.bundle import Bundle, load_bundle
+from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.golden import require_golden
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.bundle.reseal import reseal
@@ -45,7 +38,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
 from melanoma.training.run.run_folder import read_recipe
-from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
+from melanoma.workflows.overlap import find_overlap
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
@@ -146,7 +139,7 @@ def evaluate_external(
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
     scored = score_external(scorer, table, array, recipe, progress=watch.progress)
-    overlap = _overlap(bundle, own, training, scored.table, array, watch=watch)
+    overlap = find_overlap(bundle, own, training, scored.table, array, watch=watch)
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
         watch.say(line)
@@ -179,57 +172,3 @@ def evaluate_external(
         for line in doubt_fit(report.content.external):
             watch.say(line)
     return report, folder
-
-
-def _overlap(
-    bundle: Bundle,
-    recipe: Recipe,
-    training: tuple[Path, Path],
-    table: LesionTable,
-    array: ImageArray,
-    *,
-    watch: Watch,
-) -> LeakAudit:
-    """What the bundle was trained on and the set both have.
-
-    Without the fold file, image names and patients are those of the bundle's own oof.csv; of a
-    shipped bundle, the names alone.
-    """
-
-    fold_path, arrays = training
-    names = bundle.folder / TRAINING_IMAGES
-    if fold_path.is_file():
-        frame = load_folds(fold_path).frame
-    elif not (bundle.folder / "oof.csv").is_file() and names.is_file():
-        watch.say(
-            f"note: no fold file at {fold_path}: overlap by the names or their digests in {names}"
-        )
-        frame = read_table(names, needed=["image_name"]).assign(patient_id="", lesion_id="")
-    else:
-        watch.say(f"note: no fold file at {fold_path}: overlap by oof.csv's names and patients")
-        frame = read_table(bundle.folder / "oof.csv", needed=["image_name", "patient_id"])
-        frame = frame.assign(lesion_id="")
-    before = sorted(set(seen_before(bundle.folder)) - set(frame["image_name"]))
-    trained = frame
-    if before:
-        watch.say(
-            f"note: its starting weights or sources had seen {len(before):,} images more: overlap "
-            "by name"
-        )
-        more = pd.DataFrame({"image_name": before, "patient_id": "", "lesion_id": ""})
-        frame = pd.concat([frame, more], ignore_index=True)
-    try:
-        ours = load_array(arrays, recipe.image)
-    except DataError:
-        ours = None  # another recipe's
-    at_hand = [*table.names, *(ours.names if ours is not None else ())]
-    frame["image_name"] = with_known_names(frame["image_name"], at_hand)
-    shared = None
-    if ours is None or set(trained["image_name"]) - set(ours.names):
-        watch.say(
-            f"note: no training images in {arrays}: photographs are not compared (--arrays DIR)"
-        )
-    else:
-        watch.say(f"looking for {len(array):,} images among {len(ours):,}")
-        shared = find_shared(ours, array, arrays, progress=watch.progress)
-    return audit_external(frame, table.frame, shared)

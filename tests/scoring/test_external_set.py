@@ -197,6 +197,40 @@ def test_a_shipped_copy_is_tested_where_nothing_of_its_training_is_left(
     assert "60 image names" in content["external"]["overlap"]["findings"][0]
 
 
+def test_a_fold_file_of_other_images_hides_none_that_were_trained_on(
+    sealed: Sealed, phantom_set: Path, call_door: Door
+) -> None:
+    other = pd.read_csv(sealed.common[-1], dtype=str, keep_default_na=False)
+    for column in ("image_name", "patient_id", "group"):
+        other[column] = "z" + other[column]
+    other.to_csv(sealed.base / "other.csv", index=False)
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--data", phantom_set, "--external-arrays", sealed.base / "squares"]
+    found = call_door("evaluate", *sealed.common, "--folds", sealed.base / "other.csv", *asked)
+    assert found.code == 0, found.err
+    assert "other.csv is not the fold file that the bundle was trained on" in found.err
+    content = json.loads((sealed.weights / "external/elsewhere/report.json").read_text())
+    assert "60 image names" in str(content["external"]["overlap"]["findings"])
+    assert content["external"]["overlap"]["patients"] == 20
+
+
+def test_images_of_folds_that_were_not_trained_are_known_to_be_trained_on(
+    sealed: Sealed, phantom_set: Path, tmp_path: Path, call_door: Door
+) -> None:
+    for fold in (1, 2):
+        shutil.rmtree(sealed.weights / f"fold_{fold}")
+    part = ("--weights", sealed.weights)
+    assert call_door("evaluate", *sealed.common, *part, "--allow-missing").code == 0
+    assert call_door("ship", *part, "--out", tmp_path / "copy").code == 0
+    asked = ["--external", _external(sealed.base), "--data", phantom_set]
+    asked += ["--arrays", tmp_path / "none", "--external-arrays", sealed.base / "squares"]
+    for weights in (sealed.weights, tmp_path / "copy"):
+        found = call_door("evaluate", "--weights", weights, *asked)
+        assert found.code == 0, found.err
+        content = json.loads((weights / "external/elsewhere/report.json").read_text())
+        assert "60 image names" in str(content["external"]["overlap"]["findings"])
+
+
 def test_images_that_were_trained_on_are_told_in_the_report(
     sealed: Sealed, drawn: Path, phantom_set: Path, call_door: Door
 ) -> None:

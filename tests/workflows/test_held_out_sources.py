@@ -19,12 +19,14 @@ from melanoma.data.arrays import load_array
 from melanoma.data.name_digests import training_name_digest
 from melanoma.data.phantoms.drawing import draw_phantom
 from melanoma.evaluation.report.build import Report
+from melanoma.evaluation.report.schema_parts import LeakAudit
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.weights_origin import DIGITS, read_seen, write_seen
 from melanoma.workflows.evaluate import evaluate_folds
+from melanoma.workflows.external import evaluate_external
 from melanoma.workflows.train import select_folds, train_fold
 from melanoma.workflows.watch import Watch
 
@@ -182,3 +184,39 @@ def test_without_the_arrays_or_a_fold_it_is_said_and_an_older_table_goes(
     shutil.rmtree(copied / "weights" / "fold_1")
     evaluate(copied, said, allow_missing=True)
     assert any("year: scored once all folds are trained" in line for line in said)
+
+
+def score_elsewhere(home: Path, folder: Path, said: list[str]) -> LeakAudit:
+    """The overlap that the report states of the run in `home` on the table in `folder`."""
+    values = {"name": "elsewhere", "data": recipe_of().data.model_copy(update={"sources": ()})}
+    recipe = recipe_of().model_copy(update=values)
+    report, _ = evaluate_external(
+        home / "weights",
+        recipe,
+        folder,
+        arrays=folder / "arrays",
+        training=(home / "folds.csv", home / "arrays"),
+        device="cpu",
+        watch=Watch(say=said.append),
+    )
+    assert report.content.external is not None
+    return report.content.external.overlap
+
+
+def test_photographs_and_patients_of_a_source_are_found_in_an_external_set(
+    home: Path, tmp_path: Path
+) -> None:
+    copied, said = tmp_path / "home", list[str]()
+    shutil.copytree(home, copied)
+    evaluate(copied)
+    there = draw_table(tmp_path / "there", count=24, seed=2)
+    shutil.copy(home / "year" / "year3.png", there / "there5.png")
+    table = there / "train.csv"
+    table.write_text(table.read_text().replace("there7,there3,", "there7,year6,"))
+    found = score_elsewhere(copied, there, said)
+    assert (found.identical, found.patients) == (1, 1)
+    # One that is not at hand has names alone: what it shares was not looked for.
+    shutil.rmtree(copied / "arrays" / "sources")
+    found = score_elsewhere(copied, there, said)
+    assert (found.identical, found.near_duplicates, found.patients) == (None, None, 0)
+    assert any("sources/year is not there" in line for line in said)
