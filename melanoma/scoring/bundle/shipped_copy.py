@@ -40,7 +40,7 @@ from melanoma.scoring.bundle.staging import MANIFEST
 from melanoma.scoring.bundle.statement import restated
 from melanoma.scoring.scorer import Scorer
 from melanoma.storage import copy_file, sha256_of, write_bytes, write_json, write_text
-from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
+from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before, seen_in_training
 
 # What goes along, where it is there. oof.csv does not: it is a table of patients. In its place
 # TRAINING_IMAGES has the names and folds alone: what an external set shares with the training set,
@@ -165,7 +165,8 @@ def _training_images(folder: Path) -> str | None:
     """A CSV of the images that the bundle in `folder` was trained on, by digests of their names, in
     no order of theirs; None where it cannot say.
 
-    `fold` held the image out; it is blank where every member saw it, before its own training.
+    `fold` held the image out; it is blank where every member saw it, before its own training or as
+    the image of a fold that was not trained.
     """
     source = next(
         (folder / n for n in ("oof.csv", TRAINING_IMAGES) if (folder / n).is_file()), None
@@ -174,7 +175,8 @@ def _training_images(folder: Path) -> str | None:
         return None
     table = read_table(source, needed=["image_name"])
     table = table[[name for name in ("image_name", "fold") if name in table]]
-    before = seen_before(folder)
+    untrained = set(seen_in_training(folder)) - set(table["image_name"])
+    before = [*seen_before(folder), *untrained]
     if before:
         own = table[~table["image_name"].isin(before)]
         table = pd.concat([own, pd.DataFrame({"image_name": before, "fold": ""})])
