@@ -106,7 +106,9 @@ def load_start(
     if taught is not None:
         provenance += f"; taught by {taught.name}"
     if folder is not None:
-        write_seen(folder, _own(data), origin.seen | _taught(taught), data.seen_in_sources)
+        write_seen(
+            folder, _own(data), origin.seen | _taught(taught, data.fold), data.seen_in_sources
+        )
     return provenance, start
 
 
@@ -212,9 +214,9 @@ def _held_out(data: FoldData) -> list[str]:
     return [*frame["image_name"][frame["fold"] == data.fold], *data.folds.test["image_name"]]
 
 
-def _taught(teacher: Teacher | None) -> Seen:
-    """What the teacher had seen beside the folds, and the student through it."""
-    return dict.fromkeys(teacher.seen, "") if teacher else {}
+def _taught(teacher: Teacher | None, fold: int) -> Seen:
+    """What the fold's teachers had seen beside the folds, and the student through them."""
+    return dict.fromkeys(teacher.seen_for(fold), "") if teacher else {}
 
 
 def _own(data: FoldData) -> Seen:

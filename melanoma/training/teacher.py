@@ -27,6 +27,7 @@ from melanoma.training.function_types import LossFunction
 Soft = npt.NDArray[np.float32]
 Members = Literal["own", "all"]
 TEACHER = "teacher.json"
+_ALL = "all"
 _LEAST = 1e-6  # of a probability, before its logarithm
 
 
@@ -34,8 +35,8 @@ _LEAST = 1e-6  # of a probability, before its logarithm
 class Teacher:
     """teacher.json: who taught, with which members and views, on which folds and array.
 
-    `seen` are images that the teacher learned from and that are in no fold: what its sources and
-    starting weights had seen. `files` has the sha256 of each fold's file.
+    `seen` are, by fold, images that are in no fold and that those learned from who teach it: what
+    their sources and starting weights had seen. `files` has the sha256 of each fold's file.
     """
 
     name: str
@@ -44,8 +45,12 @@ class Teacher:
     array_digest: str
     members: Members
     views: int
-    seen: tuple[str, ...]
+    seen: dict[str, tuple[str, ...]]
     files: dict[str, str]
+
+    def seen_for(self, fold: int) -> tuple[str, ...]:
+        """Those of one fold's teachers."""
+        return self.seen.get(str(fold), self.seen.get(_ALL, ()))
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -66,10 +71,13 @@ def read_teacher(folder: Path) -> Teacher:
         )
     try:
         values = json.loads(read_text(path))
-        for key in ("classes", "seen"):
-            values[key] = tuple(values[key])
+        seen = values["seen"]
+        if isinstance(seen, list):  # of an earlier version, which told the folds not apart
+            seen = {_ALL: seen}
+        values["seen"] = {fold: tuple(names) for fold, names in seen.items()}
+        values["classes"] = tuple(values["classes"])
         return Teacher(**values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 

@@ -80,11 +80,12 @@ def read_seen(folder: Path) -> Seen:
     return dict(zip(table["image_name"], table["digest"], strict=True))
 
 
-def seen_before(weights: Path) -> list[str]:
+def seen_before(weights: Path, fold: int | None = None) -> list[str]:
     """Names that the weights had seen which the run or bundle in `weights` started from, and those
-    of its sources."""
+    of its sources; of all folds, or of the member of one, as far as a shipped copy says."""
     names: set[str] = set()
-    for path in sorted(weights.glob(f"fold_*/{TRAINING_IMAGES}")):
+    folder = "fold_*" if fold is None else f"fold_{fold}"
+    for path in sorted(weights.glob(f"{folder}/{TRAINING_IMAGES}")):
         names |= _not_its_own(path)
     if (weights / TRAINING_IMAGES).is_file():
         table = read_table(weights / TRAINING_IMAGES, needed=["image_name"])

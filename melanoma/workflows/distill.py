@@ -123,7 +123,7 @@ def write_soft_targets(
         array_digest=first.array.digest,
         members=members,
         views=max(bundle.views for bundle in bundles),
-        seen=tuple(sorted({name for b in bundles for name in seen_before(b.folder)})),
+        seen={str(fold): _seen(bundles, fold, members) for fold in first.folds.folds},
         files={},
     )
     files = _kept_files(folder, teacher)
@@ -156,13 +156,19 @@ def _require_folds(bundle: Bundle, part: FoldData, numbers: Sequence[int]) -> No
         raise FoldError(f"{bundle.folder} has no member that held fold {absent[0]} out")
 
 
+def _seen(bundles: Sequence[Bundle], fold: int, members: Members) -> tuple[str, ...]:
+    """What those who teach the fold saw beside the folds: sources that are held out, in part."""
+    number = fold if members == "own" else None
+    return tuple(sorted({name for b in bundles for name in seen_before(b.folder, number)}))
+
+
 def _kept_files(folder: Path, teacher: Teacher) -> dict[str, str]:
     """The files of an earlier call that are sound. Raises RecipeError for another teacher's, and
     DataError for a teacher.json that cannot be read."""
     if not (folder / TEACHER).is_file():
         return {}
     earlier = read_teacher(folder)
-    if replace(earlier, files={}) != teacher:
+    if replace(earlier, files={}, seen=teacher.seen) != teacher:  # the same members saw the same
         raise RecipeError(
             f"{folder} holds what other teachers, members or folds said; distill into another "
             "--weights DIR"

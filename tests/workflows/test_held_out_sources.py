@@ -24,7 +24,9 @@ from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
+from melanoma.training.teacher import TEACHER, Members, read_teacher
 from melanoma.training.weights_origin import DIGITS, read_seen, write_seen
+from melanoma.workflows.distill import write_soft_targets
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.external import evaluate_external
 from melanoma.workflows.train import select_folds, train_fold
@@ -220,3 +222,30 @@ def test_photographs_and_patients_of_a_source_are_found_in_an_external_set(
     found = score_elsewhere(copied, there, said)
     assert (found.identical, found.near_duplicates, found.patients) == (None, None, 0)
     assert any("sources/year is not there" in line for line in said)
+
+
+def test_a_student_s_own_teacher_is_said_to_have_seen_what_that_member_saw(
+    home: Path, tmp_path: Path
+) -> None:
+    evaluate(home)
+    places = {"arrays": home / "arrays", "folds": home / "folds.csv"}
+    parts, bundle = (
+        select_folds(recipe_of(), data=home / "own", **places),
+        load_bundle(home / "weights"),
+    )
+    rows = rows_of(home)
+    told, kinds = {}, tuple[Members, ...](("own", "all"))
+    for members in kinds:
+        soft = tmp_path / members
+        write_soft_targets([bundle], parts[:1], soft, members=members, backend="torch")
+        told[members] = read_teacher(soft)
+    for fold in (0, 1):
+        others = set(rows.index[rows["fold"] != fold])
+        assert set(told["own"].seen_for(fold)) == others
+        assert set(told["all"].seen_for(fold)) == set(rows.index)
+    # An earlier version's record names them for all folds together.
+    record = json.loads((tmp_path / "own" / TEACHER).read_text())
+    (tmp_path / "own" / TEACHER).write_text(json.dumps({**record, "seen": ["year0"]}))
+    assert read_teacher(tmp_path / "own").seen_for(1) == ("year0",)
+    write_soft_targets([bundle], parts, tmp_path / "own", members="own", backend="torch")
+    assert set(read_teacher(tmp_path / "own").seen_for(1)) == set(rows.index[rows["fold"] != 1])
