@@ -75,9 +75,11 @@ def _same(one: Source, other: Source) -> bool:
     return one.model_copy(update=anywhere) == other.model_copy(update=anywhere)
 
 
-def _results(folder: Path) -> tuple[ExternalResult, ...]:
+def _results(folder: Path) -> list[ExternalResult]:
+    """The run's own results elsewhere, without those that it repeats of runs with fewer sources."""
     try:
-        return ReportContent.model_validate_json(read_text(folder / "report.json")).external_results
+        report = ReportContent.model_validate_json(read_text(folder / "report.json"))
+        return [result for result in report.external_results if result.without is None]
     except (OSError, ValidationError) as error:
         raise WeightsError(
             f"{folder} has no sound report.json; run evaluate on it first"

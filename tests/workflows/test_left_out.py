@@ -81,3 +81,17 @@ def test_a_run_that_was_scored_nowhere_else_is_refused(tmp_path: Path) -> None:
         left_out_results(recipe_of("a", "b"), [folder])
     with pytest.raises(WeightsError, match="holds no run"):
         left_out_results(recipe_of("a", "b"), [tmp_path])
+
+
+def test_what_a_run_repeats_of_another_training_is_not_repeated_as_its_own(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", recipe_of("a"))
+    report = json.loads((folder / "report.json").read_text())
+    (own,) = report["external_results"]
+    report["external_results"].append({**own, "without": "a"})
+    (folder / "report.json").write_text(json.dumps(report))
+    (found,) = left_out_results(recipe_of("a", "b"), [folder])
+    assert found.without == "b"
+    report["external_results"] = report["external_results"][1:]
+    (folder / "report.json").write_text(json.dumps(report))
+    with pytest.raises(WeightsError, match="has no result elsewhere"):
+        left_out_results(recipe_of("a", "b"), [folder])
