@@ -6,6 +6,7 @@ the same list of pairs when the leak audit finds them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 Pair = tuple[int, int]
@@ -45,3 +46,9 @@ def join_groups(keys: Iterable[Sequence[str]], pairs: Iterable[Pair] = ()) -> li
         parent[high] = low
     numbers: dict[int, int] = {}
     return [numbers.setdefault(root(row), len(numbers)) for row in range(len(parent))]
+
+
+def plain_number(identity: str) -> str:
+    """12 for 12.0, as a table with blank cells has the number that another writes 12; any other
+    identity as it is."""
+    return identity[:-2] if re.fullmatch(r"\d+\.0", identity) else identity

@@ -10,6 +10,7 @@ import pandas as pd
 
 from melanoma.data.duplicates.search import IDENTICAL, Duplicates, SharedImage
 from melanoma.data.folds import TEST, FoldTable
+from melanoma.data.groups import plain_number
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
 
@@ -136,15 +137,15 @@ def audit_external(
     Both need image_name, patient_id and lesion_id; `shared` (None: not looked for) are photographs
     of theirs, training name first.
     """
-    both = [
-        _common(training[column], external[column])
-        for column in ("patient_id", "lesion_id", "image_name")
-    ]
+    patients, lesions = (
+        _common(training[column].map(plain_number), external[column].map(plain_number))
+        for column in ("patient_id", "lesion_id")
+    )
+    images = _common(training["image_name"], external["image_name"])
     identical = near = None
     if shared is not None:
         ours, theirs = set(training["image_name"]), set(external["image_name"])
         identical, near = _by_kind(p for p in shared if p.first in ours and p.second in theirs)
-    patients, lesions, images = both
     return LeakAudit(
         patients,
         lesions,

@@ -17,7 +17,7 @@ from melanoma.data.csv_tables import read_table, some_rows
 from melanoma.data.duplicates.search import SharedImage
 from melanoma.data.fold_assignment import assign_groups
 from melanoma.data.folds import NEVER, TEST, FoldTable
-from melanoma.data.groups import join_groups
+from melanoma.data.groups import join_groups, plain_number
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError, FoldError
 from melanoma.recipe.source_section import Source
@@ -174,14 +174,15 @@ def join_sources(
         {name: int(start) + row for row, name in enumerate(block["image_name"])}
         for start, block in zip(starts[:-1], blocks, strict=True)
     ]
-    keys = [[str(cell) for block in blocks for cell in block[key]] for key in _KEYS]
+    names, *others = ([str(cell) for block in blocks for cell in block[key]] for key in _KEYS)
+    identities = [[plain_number(cell) for cell in column] for column in others]
     groups = [*whole["group"].astype(str), *([""] * int(starts[-1] - starts[1]))]
     pairs = [
         (row_of[one][pair.first], row_of[other][pair.second])
         for one, other, pair in shared
         if pair.first in row_of[one] and pair.second in row_of[other]
     ]
-    joined = np.asarray(join_groups([*keys, groups], pairs))
+    joined = np.asarray(join_groups([names, *identities, groups], pairs))
     held: dict[int, set[int]] = {}
     for group, fold in zip(joined[: len(whole)], whole["fold"], strict=True):
         if fold != NEVER:

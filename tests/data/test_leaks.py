@@ -120,6 +120,10 @@ def test_two_sets_share_names_patients_lesions_and_photographs() -> None:
     assert audit.findings[2] == "1 image names in the training and the external set (c)"
     assert not audit_external(ours, theirs.iloc[:0], ()).leaks
     assert audit_external(ours, theirs).near is None
+    one, other = (pd.DataFrame({"image_name": [name]}) for name in ("a", "b"))
+    same = {"patient_id": "12", "lesion_id": "7.0"}, {"patient_id": "12.0", "lesion_id": "7"}
+    found = audit_external(one.assign(**same[0]), other.assign(**same[1]))
+    assert (found.patients, found.lesions) == (("12",), ("7",))
 
 
 def test_a_fold_file_that_names_no_patient_takes_the_tables() -> None:

@@ -119,6 +119,15 @@ def test_a_row_of_a_held_out_patient_name_or_photograph_does_not_train_in_that_f
     assert found.bridged == 0
 
 
+def test_a_number_is_one_patient_however_two_tables_write_it() -> None:
+    """A column with blank cells has 12.0 where another table has 12."""
+    folds = folds_of(("a", "12", "g0", 0), ("b", "13.0", "g1", 1))
+    rows = [("x", "12.0", "", ""), ("y", "13", "", ""), ("z", "1.3", "", "")]
+    found = join_sources(folds, [table_of(source_of(), rows)], [])
+    assert found.may_train(0, 0).tolist() == [False, True, True]
+    assert found.may_train(0, 1).tolist() == [True, False, True]
+
+
 def test_joining_goes_on_through_patients_and_other_sources() -> None:
     """A copy of a held-out image is of that patient, and so are the patient's other images."""
     one = table_of(source_of("one"), [("x", "q", "", ""), ("y", "q", "", "")])
