@@ -57,8 +57,9 @@ def finished_folds(
         raise WeightsError(
             f"{folder} was trained on other folds than {fold_path}; name its fold file with --folds"
         )
-    _require_same_data(runs)
-    return FinishedFolds(folder, fold_path, _trained_recipe(recipe, runs, watch=watch), table, runs)
+    trained = _trained_recipe(recipe, runs, watch=watch)
+    _require_same_data(runs)  # after the recipes: another image.size is another array as well
+    return FinishedFolds(folder, fold_path, trained, table, runs)
 
 
 def require_same_images(

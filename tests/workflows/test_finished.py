@@ -134,6 +134,18 @@ def test_folds_of_several_arrays_or_sources_are_refused_by_what_differs(
     assert len(read(weights, trained.recipe).runs) == 2
 
 
+def test_folds_of_several_sizes_are_refused_by_the_size_and_not_by_their_arrays(
+    weights: Path, trained: TinyRun
+) -> None:
+    write_recipe(weights / "fold_1", image={"size": 64})
+    path = weights / "fold_1" / "run.json"
+    facts = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**facts, "array_digest": "other"}))
+    with pytest.raises(WeightsError, match=r"different recipes \(image\.size: 32 -> 64\)"):
+        read(weights, trained.recipe)
+
+
 def test_what_was_trained_is_reported_and_only_the_evaluation_is_as_asked(
     weights: Path, trained: TinyRun
 ) -> None:
