@@ -101,8 +101,15 @@ class _Resampled(TorchFunctionMode):
         return self.noted[self.given - 1]
 
 
+def _be_quiet(*_: object) -> None:
+    """The exporter turns its log on as it begins, and prints the whole graph, thousands of lines,
+    of a network that it cannot write: turned off again where it traces."""
+    torch._C._jit_set_onnx_log_enabled(False)
+
+
 def _write_graph(bundle: Bundle, path: Path, views: int) -> None:
     graph = make_graph(bundle, views)
+    graph.register_forward_pre_hook(_be_quiet)
     squares = torch.zeros((2, bundle.size, bundle.size, 3), dtype=torch.uint8)
     # By tracing: the newer way of torch needs one package more and takes several times as long.
     with warnings.catch_warnings(), torch.no_grad(), _Resampled() as resampled:

@@ -123,8 +123,12 @@ def test_what_is_resampled_of_weights_is_a_constant_of_the_graph(
 
 
 def test_a_network_that_onnx_has_no_words_for_is_refused_in_one_line(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(onnx, "make_graph", lambda *_: _Spectrum())
     with pytest.raises(RecipeError, match=r"as ONNX \(.*fft.*\); --to openvino may$"):
         onnx._write_graph(bundle, tmp_path / "model.onnx", 1)
+    assert capfd.readouterr().out == "", "torch has printed its graph"
