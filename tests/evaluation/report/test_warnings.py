@@ -6,6 +6,7 @@ import pytest
 from made_content import SEVEN, binary, external, held_out_source, many
 
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
+from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.report.schema import Recalibrated, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured, ShortcutLine, Shortcuts, SubgroupLine
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
@@ -129,9 +130,14 @@ def test_a_copy_that_was_calibrated_on_the_set_says_so() -> None:
     content = external().content
     assert content.external is not None
     assert not told(content, "the calibration of this copy")
+    assert "Nothing was fitted on them" in render_html(content)
     fitted = content.external.model_copy(update={"calibrated_here": True})
-    (found,) = told(content.model_copy(update={"external": fitted}), "the calibration of this copy")
+    copy = content.model_copy(update={"external": fitted})
+    (found,) = told(copy, "the calibration of this copy")
     assert f"was fitted on {fitted.recipe}:" in found
+    page = render_html(copy)
+    assert "Nothing was fitted" not in page
+    assert "Its calibration was fitted on that set" in page
 
 
 @pytest.mark.parametrize(
