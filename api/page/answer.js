@@ -82,13 +82,16 @@ function otherCancer({ other_cancer: other, by_class: shares }) {
   return { name: className(name), share: percent(shares[name]) };
 }
 
+// Of a picture that cannot be scored and would be flagged: wherever it is told of, so is that.
+export const flaggedAllTheSame = (answer) =>
+  kindOf(answer) === "unscorable" && answer.flagged ? t("next.flagged_all_the_same") : null;
+
 // What to do next, in a plain sentence.
 export function nextStep(answer) {
   const kind = kindOf(answer);
   if (kind === "none") return null;
   const blind = kind === "below" && !answer.other_cancer;
-  const all = kind === "unscorable" && answer.flagged ? ` ${t("next.flagged_all_the_same")}` : "";
-  return `${blind ? `${t("next.blind")} ` : ""}${t(`next.${kind}`)}${all}`;
+  return [blind && t("next.blind"), t(`next.${kind}`), flaggedAllTheSame(answer)].filter(Boolean).join(" ");
 }
 
 // Why a flag and the likeliest class may seem to disagree.

@@ -1,6 +1,6 @@
 // Several photographs in one go: a table, what needs a doctor first.
 import { $, el } from "./dom.js";
-import { judge, kindOf, shownName, shownPercent, shownShare, standing, verdict, warning } from "./answer.js";
+import { flaggedAllTheSame, judge, kindOf, shownName, shownPercent, shownShare, standing, verdict, warning } from "./answer.js";
 import { exportBatch, exportTable } from "./export.js";
 import { bytes, className, count, has, percent, sentence, t } from "./words.js";
 
@@ -95,6 +95,7 @@ function row(file, url, result, open) {
   }
   const label = t("batch.open", { name: file.name });
   const warned = result.warnings.map((text) => el("small", { class: "warned" }, warning(text)));
+  const all = flaggedAllTheSame(result);
   const details = el(
     "button",
     { type: "button", "aria-label": label, "data-index": result.index, onclick: () => open(result.index) },
@@ -105,7 +106,7 @@ function row(file, url, result, open) {
     {},
     picture,
     name,
-    el("td", {}, ...warned, verdict(result, short(result))),
+    el("td", {}, ...warned, verdict(result, short(result)), all && el("small", { class: "warned" }, all)),
     el("td", { class: "number" }, shownPercent(result), el("small", {}, shownName(result))),
     el("td", {}, className(result.prediction), el("small", {}, percent(result.probability))),
     el("td", {}, details),

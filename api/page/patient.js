@@ -1,7 +1,7 @@
 // Several photographs of one patient: a wall of its lesions, the highest first, each with its own
 // probability. Rank and mark are beside it, and take nothing away from it.
 import { $, el, save, say } from "./dom.js";
-import { kindOf, shownPercent, verdict } from "./answer.js";
+import { flaggedAllTheSame, kindOf, shownPercent, verdict } from "./answer.js";
 import { askPatient } from "./client.js";
 import { chosenModel } from "./models.js";
 import { told } from "./patient_words.js";
@@ -53,8 +53,8 @@ function wall(files, urls, answer) {
     el("h3", { tabindex: -1 }, told("title")),
     el("p", { class: "summary" }, few ? told("few") : told(marked ? "marked" : "none", values)),
     el("ol", { class: "wall" }, shown.map((lesion) => card(lesion, files, urls, answer))),
-    ...apart.map(({ index, error }) =>
-      el("p", { class: "alert" }, `${files[index].name}${t("colon")} ${error ? refused(error) : told("unscorable")}`),
+    ...apart.map((result) =>
+      el("p", { class: "alert" }, `${files[result.index].name}${t("colon")} ${whyApart(result)}`),
     ),
     el("p", { class: "quiet" }, told("experimental")),
     answer.context ? null : el("p", { class: "quiet" }, told("without")),
@@ -65,6 +65,11 @@ function wall(files, urls, answer) {
       el("button", { type: "button", onclick: () => saveCsv(files, answer) }, "CSV"),
     ),
   ].filter(Boolean);
+}
+
+function whyApart(result) {
+  if (result.error) return refused(result.error);
+  return [told("unscorable"), flaggedAllTheSame(result)].filter(Boolean).join(". ");
 }
 
 const refused = ({ code, message }) => (has(`error.${code}`) ? t(`error.${code}`) : sentence(message));

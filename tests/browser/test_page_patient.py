@@ -62,6 +62,34 @@ def test_the_one_that_stands_out_is_marked_and_told_in_words(at, served):
     assert "1 stands out among the others" in at.text("#patient .summary")
 
 
+def test_a_picture_that_is_unscorable_keeps_its_flag_in_the_table_and_on_the_wall(at, served):
+    """A melanoma without color, such as one of 16 % beside a threshold of 4 %."""
+    files = served.photographs[:3]
+    sent = [("files", file.read_bytes()) for file in files]
+    for route in ("batch", "patient"):
+        answer = httpx.post(f"{served.address}/predict/{route}", files=sent, timeout=60).json()
+        flagged, plain = answer["results"][:2]
+        for result, flag in ((flagged, True), (plain, False)):
+            result["verdict"], result["flagged"] = {"code": "unscorable", "text": "It is."}, flag
+            if route == "patient":
+                result["lesion"] = None
+        if route == "patient":
+            answer["lesions"] = answer["lesions"][2:]
+        at.answer(f"**/predict/{route}*", answer)
+    at.choose([str(file) for file in files])
+    at.predict()
+    at.page.locator("#patient button").click(timeout=60_000)
+    at.page.locator("#patient .wall").wait_for(timeout=60_000)
+    said = "Its score would flag it as a possible melanoma all the same: have a doctor look"
+    for place in ("#batch tbody tr", "#patient p.alert"):
+        rows = at.page.locator(place).all_inner_texts()
+        (first,) = (row for row in rows if files[0].name in row)
+        (second,) = (row for row in rows if files[1].name in row)
+        assert said in first and said not in second and "scored" in second, place
+    at.page.select_option("#language", "fr")
+    assert "la signalerait malgré tout" in at.text("#patient")
+
+
 def test_a_file_that_is_refused_is_told_in_the_page_s_language_and_saved_for_a_spreadsheet(
     at, served, tmp_path
 ):
