@@ -91,8 +91,10 @@ def save_rows(rows: Sequence[Row], path: Path) -> None:
     """Write the rows as a CSV file, whole or not at all. Raises StorageError."""
     import pandas as pd
 
+    # As they are: pandas would make 3 of a rank 3.0 where another row has none.
     table = pd.DataFrame(
-        [{key: plain_cell(value) for key, value in row.items()} for row in as_columns(rows)]
+        [{key: plain_cell(value) for key, value in row.items()} for row in as_columns(rows)],
+        dtype=object,
     )
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 

@@ -72,3 +72,11 @@ def test_of_many_images_without_a_score_all_are_counted_and_three_are_named() ->
     assert str(refused.value) == (
         "5 images have no score (x0: corrupt_image: 0; x1: corrupt_image: 1; x2: corrupt_image: 2)"
     )
+
+
+def test_a_rank_stays_a_whole_number_where_another_row_has_none(tmp_path: Path) -> None:
+    ranked = [{**row, "rank_in_patient": rank} for row, rank in zip(ROWS, (3, None), strict=True)]
+    save_outputs(ranked, [], submission=None, target=tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert table["rank_in_patient"].tolist() == ["3", ""]
+    assert table["melanoma_probability"].tolist() == ["0.125", "0.75"]
