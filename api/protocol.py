@@ -48,15 +48,8 @@ class JsonProtocol(H11Protocol):
             self._refuse_costly()
 
     def _refuse_costly(self) -> None:
-        if self.transport.is_closing():
-            return
-        # An answer that has begun cannot be taken back.
-        with suppress(h11.LocalProtocolError):
+        if not self.transport.is_closing():
             self.send_400_response("")
-        self.transport.close()
-        if self.cycle:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
 
     def _read_at_most(self, size: int) -> None:
         # asyncio's own transport has it; of another loop's, each reads as it likes.
@@ -64,8 +57,11 @@ class JsonProtocol(H11Protocol):
             self.transport.max_size = size
 
     def send_400_response(self, msg: str) -> None:
-        """Answer in JSON, and close. `msg` is uvicorn's own text."""
+        """Answer in JSON where no answer has begun, and close. `msg` is uvicorn's own text."""
         del msg
+        if self.cycle:  # the application answers nobody any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         request_id = uuid4().hex
         body = json.dumps(error_body("bad_request", _SAID, request_id)).encode()
         headers = {
@@ -81,6 +77,8 @@ class JsonProtocol(H11Protocol):
             h11.Data(data=body),
             h11.EndOfMessage(),
         )
-        for event in events:
-            self.transport.write(self.conn.send(event) or b"")
+        # An answer that has begun cannot be taken back.
+        with suppress(h11.LocalProtocolError):
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

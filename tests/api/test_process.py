@@ -239,6 +239,30 @@ def test_what_is_no_request_is_refused_in_the_one_shape(service: Served):
         assert (status, body["error"]["code"]) == (400, "bad_request")
 
 
+CHUNKED = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%s\r\n"
+BY_CHUNKS = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("path", [b"predict", b"predict?model=nobody", b"info"])
+def test_a_body_that_turns_out_to_be_none_costs_the_log_no_traceback(
+    service: Served, tmp_path: Path, path: bytes
+) -> None:
+    said = {True: {400}, False: {400, 404, 405}}  # an answer that has begun is that
+    for at_once, statuses in said.items():
+        with service.socket() as connection:
+            connection.sendall(CHUNKED % (path, BY_CHUNKS) + b"zz\r\n" * at_once)
+            if not at_once:
+                with suppress(TimeoutError):  # until the answer has begun, where one does
+                    connection.settimeout(0.5)
+                    connection.recv(1, socket.MSG_PEEK)
+                connection.settimeout(20)
+                connection.sendall(b"zz\r\n")
+            status, _ = read_reply(connection)
+        assert status in statuses
+    assert httpx.get(f"{service.address}/healthz", timeout=60).status_code == 200
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 def test_beyond_the_queue_a_busy_service_refuses_at_once_and_stays_healthy(
     start, photograph, monkeypatch, tmp_path
 ):
