@@ -56,6 +56,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     }
     plain = Settings()
     folders = tuple(Path(f) for f in variables.get("WEIGHTS", "").split(os.pathsep) if f)
+    if "WEIGHTS" in variables and not folders:
+        raise _bad("WEIGHTS", variables["WEIGHTS"], "a folder, or several")
     return Settings(
         weights=folders or plain.weights,
         device=_one_of(variables, "DEVICE", plain.device, DEVICES),

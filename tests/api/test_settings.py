@@ -37,6 +37,7 @@ def test_every_setting_is_read_from_the_environment():
 
 
 BAD = {
+    "WEIGHTS": [":", "::"],
     "DEVICE": ["tpu", "CPU"],
     "BACKEND": ["tpu", "OpenVINO"],
     "PRECISION": ["Medium", "float16"],
