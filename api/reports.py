@@ -132,7 +132,9 @@ def answer_report(request: Request, report: ServedReport, *, name: str | None = 
     if name is not None:
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
     known = request.headers.get("if-none-match", "")
-    if known.strip() == "*" or report.tag in (one.strip() for one in known.split(",")):
+    # Compared as RFC 9110 says: a cache on the way may have left the W/ out.
+    tags = (one.strip().removeprefix("W/") for one in known.split(","))
+    if known.strip() == "*" or report.tag.removeprefix("W/") in tags:
         return Response(status_code=304, headers=headers)
     if takes_gzip(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"] = "gzip"

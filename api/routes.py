@@ -196,7 +196,11 @@ async def charts(request: Request, service: TheService, scorer: TheScorer) -> Re
     "/report.html",
     dependencies=[Guarded],
     response_class=Response,
-    responses={200: {"content": {"text/html": {}}}, **refusals(401, 404, 422)},
+    responses={
+        200: {"content": {"text/html": {}}},
+        304: {"description": "The page whose ETag was sent as If-None-Match"},
+        **refusals(401, 404, 422),
+    },
 )
 async def report_page(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's report.html, to be saved; images' names as digests at most."""
@@ -208,7 +212,11 @@ async def report_page(request: Request, service: TheService, scorer: TheScorer) 
     "/MODEL_CARD.md",
     dependencies=[Guarded],
     response_class=Response,
-    responses={200: {"content": {"text/markdown": {}}}, **refusals(401, 404, 422)},
+    responses={
+        200: {"content": {"text/markdown": {}}},
+        304: {"description": "The card whose ETag was sent as If-None-Match"},
+        **refusals(401, 404, 422),
+    },
 )
 async def model_card(request: Request, service: TheService, scorer: TheScorer) -> Response:
     """A bundle's MODEL_CARD.md, to be saved."""
