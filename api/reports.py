@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from dataclasses import asdict, dataclass
 
 from fastapi import Request, Response
 
+from api.error_answers import Refusal
 from api.responses import ModelAnswer
 from api.responses_info import ChartsAnswer
-from melanoma.errors import WeightsError
 from melanoma.evaluation.render.chart_words import LANGUAGES, Words
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.render.html import render_html
@@ -22,6 +23,12 @@ from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.scoring.scorer import Scorer
+
+log = logging.getLogger("melanoma.api")
+_CHANGED = (
+    "the bundle's report was changed or removed after the service had started; scores are those of "
+    "the bundle as it was, and a new start serves it as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Reports:
         self._reading = threading.Lock()
 
     def read(self, scorer: Scorer) -> ServedReport:
-        """The bundle's report. Raises WeightsError when the file has changed since the start."""
+        """The bundle's report. Raises Refusal when the file has changed since the start."""
         return self._once(scorer, "", lambda: _read(scorer))
 
     def draw(self, scorer: Scorer, language: str) -> ServedReport:
@@ -67,14 +74,15 @@ class Reports:
 
 def _read(scorer: Scorer) -> ServedReport:
     path = scorer.bundle.folder / "report.json"
-    data = path.read_bytes()
     # What was verified at the start is what is answered, whatever became of the folder since.
     try:
+        data = path.read_bytes()
         changed = ReportContent.model_validate_json(data) != scorer.bundle.report
-    except ValueError:
+    except (OSError, ValueError):
         changed = True
     if changed:
-        raise WeightsError(f"{path} was changed after the service had started")
+        log.error("%s was changed or removed after the service had started", path)
+        raise Refusal("internal", _CHANGED)
     nameless = without_names(scorer.bundle.report)
     if nameless != scorer.bundle.report:
         # Sealed with the images' names, which are for whoever evaluates.

@@ -75,8 +75,11 @@ def test_a_report_that_was_changed_after_the_start_is_not_served(bundle_folder, 
     report = json.loads((folder / "report.json").read_text())
     report["metrics"]["auroc"]["value"] = 1.0
     (folder / "report.json").write_text(json.dumps(report))
-    with TestClient(app, raise_server_exceptions=False) as client:
-        refused(client.get("/report"), 500, "internal")
+    with TestClient(app) as client:
+        message = refused(client.get("/report"), 500, "internal")
+        assert "changed or removed" in message
+        (folder / "report.json").unlink()
+        assert refused(client.get("/report"), 500, "internal") == message
         assert client.get("/classes").status_code == 200
 
 
