@@ -7,13 +7,14 @@ import re
 
 import httpx
 import pytest
+from made_content import external
 from PIL import Image
 from tiny_service import encode
 
 from api.error_answers import STATUS
 from benchmarks.shipped import WEIGHTS as SHIPPED
 from melanoma.evaluation.metrics.metric_catalog import METRICS
-from melanoma.evaluation.report.warnings import PHANTOMS
+from melanoma.evaluation.report.warnings import PHANTOMS, find_caveats
 
 AXE = pytest.importorskip("axe_playwright_python.base").AXE_SCRIPT
 SERIOUS = """async (rules) => (await axe.run({
@@ -275,6 +276,10 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     # Every warning of the shipped report, and other forms of them.
     warnings = json.loads((SHIPPED / "report.json").read_text())["warnings"]
     warnings += ["only 7 positives: the intervals are wide", PHANTOMS]
+    crowded = {"positives": 150, "prevalence": 0.5}
+    elsewhere = external().content
+    data = elsewhere.data.model_copy(update=crowded)
+    warnings += find_caveats(elsewhere.model_copy(update={"data": data}))[-1:]
     warnings += [one.replace("too low", "too high") for one in warnings if "too low" in one]
     said = at.page.evaluate(
         "async (all) => { const { caveat } = await import('/static/caveats.js');"

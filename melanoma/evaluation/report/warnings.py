@@ -147,9 +147,16 @@ def _sample(content: ReportContent) -> list[str]:
     prevalence = content.data.prevalence
     if prevalence is None or prevalence <= CLINIC_AT_MOST:
         return []
+    many = f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees"
+    at_home = content.calibration.prevalence
+    if content.external is not None and at_home is not None:
+        return [
+            f"{many}: predictive values refer to that share, probabilities to one of "
+            f"{percent(at_home)}"
+        ]
     return [
-        f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees: "
-        "probabilities and predictive values refer to that share (--prevalence re-targets them)"
+        f"{many}: probabilities and predictive values refer to that share (--prevalence re-targets "
+        "them)"
     ]
 
 

@@ -186,6 +186,19 @@ def test_more_melanomas_than_a_clinic_sees_and_fewer_than_tell_much_are_told(
     assert told(changed, "intervals are wide") == (sentences if few else [])
 
 
+def test_on_another_set_probabilities_refer_to_the_share_at_home() -> None:
+    content = external().content
+    sample = {"positives": 500, "images": 1000, "prevalence": 0.5}
+    update = {
+        "data": content.data.model_copy(update=sample),
+        "calibration": content.calibration.model_copy(update={"prevalence": 0.111}),
+    }
+    (sentence,) = told(content.model_copy(update=update), "50 % of these images")
+    assert sentence.endswith(
+        "predictive values refer to that share, probabilities to one of 11.1 %"
+    )
+
+
 def test_classes_of_few_images_are_named_where_there_are_more_than_two() -> None:
     content = many(SEVEN, ("melanoma",)).content
     classes = dict.fromkeys(content.data.classes, 100) | {SEVEN[5]: 29, SEVEN[6]: 30}
