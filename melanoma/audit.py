@@ -82,7 +82,7 @@ def audit(
             second = look_at(
                 other, external_data, external_arrays, Path(scratch, "second"), watch=watch
             )
-            audited = audit_two_sets(first, second, watch=watch)
+            audited = audit_two_sets(recipe, first, second, watch=watch)
         else:
             audited = audit_fold_file(recipe, first, folds, watch=watch)
         if pictures is not None:
@@ -147,10 +147,13 @@ def _save_pictures(audited: Audited, pictures: Path) -> None:
     from melanoma.data.duplicates.contact_sheet import save_contact_sheet
 
     path = pictures if pictures.suffix.lower() == ".png" else pictures / "duplicates.png"
-    if audited.array is None or audited.other is None or not audited.pairs:
+    ours, theirs = audited.array, audited.other
+    # A source's photographs lie in arrays of their own.
+    pairs = [] if ours is None else [one for one in audited.pairs if one.first in ours.row_of]
+    if ours is None or theirs is None or not pairs:
         t.say("no pictures: there are no pairs")
         return
-    tiles = [_pair_tiles(pair, audited.array, audited.other) for pair in audited.pairs[:_PICTURED]]
+    tiles = [_pair_tiles(pair, ours, theirs) for pair in pairs[:_PICTURED]]
     rows = [
         [tile for pair in tiles[at : at + 3] for tile in pair] for at in range(0, len(tiles), 3)
     ]

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from melanoma.data.array_build import find_adoptable
 from melanoma.data.arrays import ImageArray
 from melanoma.data.duplicates.search import Duplicates, SharedImage, find_shared
@@ -18,12 +20,14 @@ from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
-from melanoma.workflows.fold_sources import audit_sources
+from melanoma.workflows.fold_sources import audit_sources, open_sources, source_folder
 from melanoma.workflows.places import ARRAYS, fold_file
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.source import require_same_source
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
+
+_KEYS = ["image_name", "patient_id", "lesion_id"]
 
 
 class Audited(NamedTuple):
@@ -122,15 +126,23 @@ def _joined(table: LesionTable, array: ImageArray | None, duplicates: Duplicates
     )
 
 
-def audit_two_sets(ours: AuditedSet, theirs: AuditedSet, *, watch: Watch = SILENT) -> Audited:
-    """A training set against a second one."""
-    shared = None
+def audit_two_sets(
+    recipe: Recipe, ours: AuditedSet, theirs: AuditedSet, *, watch: Watch = SILENT
+) -> Audited:
+    """A training set, and the sources of its recipe (data.sources), against a second one."""
+    looked_at = f"{len(ours.table):,} images of {ours.table.folder}"
+    frames, arrays = [ours.table.frame[_KEYS]], [(ours.array, ours.folder)]
+    for source in open_sources(recipe, ours.table.folder, ours.folder, watch=watch):
+        frames.append(source.frame[_KEYS])
+        arrays.append((source.array, source_folder(ours.folder, source.source)))
+        looked_at += f", {len(source):,} of source {source.source.name}"
+    shared: list[SharedImage] | None = None
     if ours.array is not None and theirs.array is not None:
-        watch.say(f"looking for {len(theirs.array):,} images among {len(ours.array):,}")
-        shared = find_shared(ours.array, theirs.array, ours.folder, progress=watch.progress)
-    looked_at = (
-        f"{len(ours.table):,} images of {ours.table.folder}, "
-        f"{len(theirs.table):,} of {theirs.table.folder}"
-    )
-    result = audit_external(ours.table.frame, theirs.table.frame, shared)
-    return Audited(result, list(shared or ()), looked_at, ours.array, theirs.array)
+        shared = []
+        for array, folder in arrays:
+            assert array is not None  # as every source's is
+            watch.say(f"looking for {len(theirs.array):,} images among {len(array):,}")
+            shared += find_shared(array, theirs.array, folder, progress=watch.progress)
+    looked_at += f", {len(theirs.table):,} of {theirs.table.folder}"
+    result = audit_external(pd.concat(frames, ignore_index=True), theirs.table.frame, shared)
+    return Audited(result, shared or [], looked_at, ours.array, theirs.array)

@@ -26,6 +26,7 @@ from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.teacher import TEACHER, Members, read_teacher
 from melanoma.training.weights_origin import DIGITS, read_seen, write_seen
+from melanoma.workflows.audit import audit_two_sets, look_at
 from melanoma.workflows.distill import write_soft_targets
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.external import evaluate_external
@@ -249,3 +250,15 @@ def test_a_student_s_own_teacher_is_said_to_have_seen_what_that_member_saw(
     assert read_teacher(tmp_path / "own").seen_for(1) == ("year0",)
     write_soft_targets([bundle], parts, tmp_path / "own", members="own", backend="torch")
     assert set(read_teacher(tmp_path / "own").seen_for(1)) == set(rows.index[rows["fold"] != 1])
+
+
+def test_an_audit_of_two_sets_looks_among_the_sources_too(home: Path, tmp_path: Path) -> None:
+    there = draw_table(tmp_path / "there", count=24, seed=2)
+    shutil.copy(home / "year" / "year3.png", there / "there5.png")
+    alone = recipe_of().data.model_copy(update={"sources": ()})
+    second = recipe_of().model_copy(update={"data": alone})
+    ours = look_at(recipe_of(), home / "own", home / "arrays", tmp_path)
+    theirs = look_at(second, there, there / "arrays", tmp_path)
+    (found,) = audit_two_sets(recipe_of(), ours, theirs).audit.identical or ()
+    assert (found.first, found.second) == ("year3", "there5")
+    assert audit_two_sets(second, ours, theirs).audit.identical == ()
