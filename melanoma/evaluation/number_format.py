@@ -9,6 +9,7 @@ from math import exp, floor, log10
 from melanoma.evaluation.report.schema_parts import Measured
 
 UNDEFINED = "undefined"
+_MOST_DIGITS = 8
 _SHARE = re.compile(r"(?<![\w.])(?:0\.\d+|1\.0+)(?![\w.]\d|\d)")
 
 
@@ -101,6 +102,18 @@ def threshold_digits(value: float) -> int:
     """The decimals of a threshold in percent."""
     hundred = abs(value) * 100
     return max(1, 1 - floor(log10(hundred))) if hundred > 0 else 1
+
+
+def told_apart(probability: float, mark: float) -> tuple[str, str]:
+    """A probability and its threshold in percent, with as many digits as that takes: where melanoma
+    is rare, both would be 0.0 %. The threshold has as many as `threshold` gives it."""
+    fewest = threshold_digits(mark)
+    digits = fewest if probability < 0.01 else 1
+    while probability != mark and digits < _MOST_DIGITS:
+        if percent(probability, digits) != percent(mark, digits):
+            break
+        digits += 1
+    return percent(probability, digits), percent(mark, max(digits, fewest))
 
 
 def in_percent(words: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.images import Pixels, scored_part
+from melanoma.evaluation.number_format import told_apart
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
 from melanoma.types import Floats
@@ -221,8 +222,9 @@ def _draw_scale(panel: Panel, colors: Floats) -> None:
 def _caption(explanation: Explanation) -> str:
     answer = explanation.prediction
     caption = f"prediction: {answer.prediction} - {answer.probability:.1%}"
-    if answer.melanoma_probability is not None:
-        caption += f"    melanoma probability {answer.melanoma_probability:.1%}"
+    if (probability := answer.melanoma_probability) is not None:
+        told, _ = told_apart(probability, answer.threshold.value if answer.threshold else 0.5)
+        caption += f"    melanoma probability {told.replace(' %', '%')}"
     return f"{caption}    explained: {explanation.target}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
-from melanoma.evaluation.number_format import percent, short_source, threshold, threshold_digits
+from melanoma.evaluation.number_format import short_source, threshold, told_apart
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -18,7 +18,6 @@ VERDICT_LINES = {
     "at it",
     "unsure": "unsure: the model cannot tell what this is; have a doctor look at it",
 }
-_MOST_DIGITS = 8
 _NEXT = {
     "flagged": "have a doctor look at it soon",
     "not_flagged": "this is no all-clear: have a doctor look at a lesion that is new, changes, "
@@ -42,7 +41,7 @@ def image_lines(row: Row, melanoma: Collection[str]) -> list[str]:
     lines = [f"prediction: {row['prediction']} - {row['probability']:.1%}"]
     if row["melanoma_probability"] is not None:
         side = _side(row)
-        probability, mark = _told_apart(row["melanoma_probability"], row["threshold"])
+        probability, mark = _told_apart(row)
         bound = f"of {mark}" if side == _BELOW else f"(threshold {mark})"
         lines.append(f"melanoma {probability}, {side} {bound}")
         lines += _disagreement(row, melanoma)
@@ -64,16 +63,9 @@ def _side(row: Row) -> str:
     return "not flagged" if calm else _BELOW
 
 
-def _told_apart(probability: float, mark: float) -> tuple[str, str]:
-    """A probability and its threshold in percent, with as many digits as that takes: where melanoma
-    is rare, both would be 0.0%. The threshold has as many as where its sensitivity is told."""
-    fewest = threshold_digits(mark)
-    digits = fewest if probability < 0.01 else 1
-    while probability != mark and digits < _MOST_DIGITS:
-        if percent(probability, digits) != percent(mark, digits):
-            break
-        digits += 1
-    return _close(percent(probability, digits)), _close(percent(mark, max(digits, fewest)))
+def _told_apart(row: Row) -> tuple[str, str]:
+    probability, mark = told_apart(row["melanoma_probability"], row["threshold"])
+    return _close(probability), _close(mark)
 
 
 def _close(text: str) -> str:
@@ -137,7 +129,7 @@ def _disagreement(row: Row, melanoma: Collection[str]) -> list[str]:
     likeliest = row["prediction"]
     if bool(row["flagged"]) == (likeliest in melanoma):
         return []
-    _, mark = _told_apart(row["melanoma_probability"], row["threshold"])
+    _, mark = _told_apart(row)
     rule = f"the threshold ({mark})"
     if row["flagged"]:
         return [

@@ -133,6 +133,19 @@ def test_a_center_bundle_s_picture_shows_the_centre_square_alone() -> None:
         assert image.height - (0.46 * image.width) == pytest.approx(1.75 * 110, abs=2)
 
 
+@pytest.mark.parametrize(("score", "told"), [(0.0002, "0.02%"), (0.00153, "0.15%"), (0.4, "40.0%")])
+def test_a_small_probability_is_told_as_predict_tells_it(score: float, told: str) -> None:
+    """Where melanoma is rare all of them were 0.0 or 0.2 %, on either side of the threshold."""
+    explanation = explain_gradcam(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH)
+    point = explanation.prediction.threshold
+    assert point is not None
+    small = {"melanoma_probability": score, "threshold": dataclasses.replace(point, value=0.00168)}
+    answer = dataclasses.replace(explanation.prediction, **small)
+    shown = dataclasses.replace(explanation, prediction=answer)
+    figure, _ = lay_out_explanation(shown, PHOTOGRAPH)
+    assert any(f"melanoma probability {told}" in text.get_text() for text in figure.texts)
+
+
 LONG = "Actinic Keratosis Basal Cell Carcinoma and other Malignant Lesions, such as $1 and $2 ones"
 
 
