@@ -16,7 +16,7 @@ from melanoma.scoring.backends.backend_catalog import Engine
 from melanoma.scoring.explain.explain_options import PRECISIONS, Question, as_precision
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS, find_explainer
 from melanoma.scoring.explain.explainer_catalog import explain as explain_pixels
-from melanoma.scoring.files.requirements import require_outputs
+from melanoma.scoring.files.requirements import refuse_given, require_outputs
 
 if TYPE_CHECKING:
     from melanoma.data.images import Photograph
@@ -40,6 +40,7 @@ app = t.make_app()
 
 @app.command()
 def explain(
+    context: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="Image files, folders, or one CSV.")],
     method: Annotated[
         str, typer.Option("--method", help=f"{' or '.join(EXPLAINERS)}.")
@@ -69,6 +70,7 @@ def explain(
     evaluations, products = split_precisions(precision)
     question = Question(method, evaluations, target, seed)
     require_known(question)
+    _refuse_foreign(context, method, precision)
     engine = Engine(backend, products)
     # Here, so that neither --help nor predict --url waits for torch.
     from melanoma.devices import resolve_device
@@ -113,6 +115,17 @@ def explain(
         f"{bundle.digest[:12]}; wrote {', '.join(map(str, pictures[:5]))}"
         f"{' ...' if len(pictures) > 5 else ''}"
     )
+
+
+def _refuse_foreign(context: typer.Context, method: str, precision: list[str] | None) -> None:
+    """Raises RecipeError for an option that another method reads, as the service does."""
+    options = find_explainer(method).options
+    evaluations = [text for text in precision or () if text not in PRODUCTS]
+    if evaluations and "precision" not in options:
+        raise RecipeError(
+            f"--precision {evaluations[0]} means nothing with --method {method}; leave one out"
+        )
+    refuse_given(context, () if "seed" in options else ("seed",), f"with --method {method}")
 
 
 def split_precisions(texts: list[str] | None) -> tuple[str, str]:

@@ -173,6 +173,16 @@ def test_what_does_not_exist_is_one_line_and_leaves_no_picture(
     assert not list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.parametrize("option", [("--precision", "high"), ("--seed", "3")])
+def test_what_lime_alone_reads_is_refused_with_grad_cam(
+    option: tuple[str, str], photograph: Path, call_door: Callable[..., Any]
+) -> None:
+    """As the service does. Grad-CAM is the default, and would be drawn without a word."""
+    answer = call_door("explain", photograph, *option)
+    assert answer.code == 2 and "means nothing with --method gradcam" in answer.err
+    assert "Traceback" not in answer.err and option[0] in answer.err
+
+
 def test_predict_refuses_a_precision_before_it_scores(
     photograph: Path, call_door: Callable[..., Any]
 ) -> None:
