@@ -15,13 +15,13 @@ PATIENT, LESION = "patient_id", "lesion_id"
 IDENTITIES = (PATIENT, LESION)
 # Headers in lower case, of letters and figures alone. A column `lesion` may hold diagnoses.
 _PLAIN_ID = "id|ids|no|nr|number|identifier|key"
-_ID = f"({_PLAIN_ID}|num|code|uid|uuid|guid|hash|pseudonym)"
+_ID = f"{_PLAIN_ID}|uid|uuid|guid|hash|pseudonym"
 _WHO = "(patient|subject|person|participant)"
 _HIDDEN = "(isic|hashed|deidentified|(anon|anonym|pseudo|pseudonym)(ous|i[sz]ed)?)?"
 _KINDS = {
-    PATIENT: re.compile(f"{_HIDDEN}{_WHO}s?(pseudo)?{_ID}?|patid|mrn"),
-    # Not `lesion code`, which may be a diagnosis.
-    LESION: re.compile(f"{_HIDDEN}lesion{_ID.replace('|code', '')}"),
+    PATIENT: re.compile(f"{_HIDDEN}{_WHO}s?(pseudo)?({_ID}|num|code)?|patid|mrn"),
+    # Not `lesion code`, which may be a diagnosis, nor `lesion num`, which may count a patient's.
+    LESION: re.compile(f"{_HIDDEN}lesion({_ID})"),
 }
 # Headers whose ids go before those of the others: by them two tables know one patient.
 _PLAIN = re.compile(f"{_WHO}({_PLAIN_ID})?|lesion({_PLAIN_ID})")

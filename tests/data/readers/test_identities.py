@@ -102,6 +102,7 @@ def test_a_patient_is_called_by_the_plain_column_wherever_it_stands(other: str) 
 def test_columns_about_a_patient_or_a_lesion_are_no_identity() -> None:
     header = ["patient_age", "personal_hx_mm", "patient_sex", "lesion_code", "lesion", "case"]
     header += ["subject_skin_type", "lesion_size", "path", "patterns", "lesions", "impatient"]
+    header += ["lesion_num"]  # of a patient's lesions, as often as not: 1, 2, 3
     found = identity_columns(header, [], named_are="patient")
     assert found == {"patient_id": [], "lesion_id": []}
 
