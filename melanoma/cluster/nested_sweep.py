@@ -21,6 +21,7 @@ from melanoma.training.starting_weights import starting_file
 from melanoma.training.watchers import Watchers
 from melanoma.workflows.places import IMAGENET
 
+_STARTS = "model.pretrained"
 Search = Callable[[str], SearchResult]  # ALL, or the number of the outer fold that it never sees
 
 
@@ -101,11 +102,22 @@ def begin_sweep(sweep: Sweep, space: Space) -> None:
         write_json(path, ours)
         return
     # Earlier versions wrote four of them.
-    other = [key for key in ours if key in theirs and ours[key] != theirs[key]]
+    other = [key for key in ours if key in theirs and _is_other(ours[key], theirs[key])]
     if other:
         raise RecipeError(
             f"{sweep.folder} holds a sweep of another {', '.join(other)}; name another --out"
         )
+    if None in theirs.get(_STARTS, ()) and None not in ours[_STARTS]:
+        write_json(path, {**theirs, _STARTS: ours[_STARTS]})  # nothing began without that file
+
+
+def _is_other(ours: Any, theirs: Any) -> bool:
+    """Whether they differ; a file of weights that is not at hand (None) is no other one."""
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return any(
+            one != two and None not in (one, two) for one, two in zip(ours, theirs, strict=True)
+        )
+    return bool(ours != theirs)
 
 
 def _beside(sweep: Sweep, recipe: Recipe) -> dict[str, Any]:
@@ -113,7 +125,7 @@ def _beside(sweep: Sweep, recipe: Recipe) -> dict[str, Any]:
     facts = [describe_run(recipe, part, sweep.device) for part in sweep.parts]
     starts = [starting_file(recipe, one.fold, imagenet=IMAGENET) for one in facts]
     return {
-        "model.pretrained": starts,
+        _STARTS: starts,
         "model.embeddings": facts[0].embeddings,
         "data.sources": [one.digest for one in facts[0].sources or ()],
         "loss.teacher": [one.teacher for one in facts],

@@ -83,6 +83,24 @@ def test_a_sweep_of_other_starting_weights_sources_or_columns_is_another(
     begin_sweep(replace(ours, parts=swapped), space)
 
 
+def test_starting_weights_that_are_not_at_hand_are_no_other_ones(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    """Without them the sweep ends at its first trial, and says to put the file there."""
+    space = Space.model_validate({"trials": 1, "space": {"optimizer.rate": [0.1, 0.01]}})
+    start = tmp_path / "start.safetensors"
+    ours = replace(sweep, overrides=(f"model.pretrained={start}",))
+    ours.folder.mkdir()
+    begin_sweep(ours, space)
+    start.write_bytes(b"the first")
+    begin_sweep(ours, space)
+    start.unlink()
+    begin_sweep(ours, space)
+    start.write_bytes(b"another")
+    with pytest.raises(RecipeError, match=r"another model\.pretrained; name another --out"):
+        begin_sweep(ours, space)
+
+
 def test_a_search_without_a_fold_never_sees_its_images(sweep: Sweep) -> None:
     assert sweep.inner(ALL) == list(sweep.parts)
     for outer in sweep.parts:
