@@ -309,3 +309,12 @@ def test_a_plain_line_is_printable_whatever_comes() -> None:
     assert "läsion" in plain_line("a läsion")
     assert plain_line("a" * 50, longest=10) == "a" * 7 + "..."
     line.encode()
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(image: Path, call_door: Any) -> None:
+    with speaking(GOOD) as address:
+        named = address.replace("//", "//somebody:s3cret@")
+        said = require_one_line(call_door("predict", image, "--url", named), 2)
+        assert "s3cret" not in said
+        assert "--token" in said
+        assert RemoteScorer(f"{address}/a@b").name == "tiny"

@@ -185,6 +185,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _require_address(address: str) -> str:
     """Without a slash at its end."""
+    if "@" in address.partition("//")[2].partition("/")[0]:
+        # Not repeated: it may hold a password.
+        raise RecipeError(
+            "--url: a name or password before an @ is not sent; leave it out (--token is what a "
+            "service asks for)"
+        )
     try:
         parts = urlsplit(address)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
