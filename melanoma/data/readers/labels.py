@@ -58,7 +58,10 @@ def read_targets(
         return pd.Series(UNLABELED, values.index), [fault]
     means, allowed = _meaning(values, classes, positive=positive, labels=labels)
     numbers = values.map(means)
-    bad, problems = numbers.isna(), _other_spellings(values, positive or ())
+    bad, otherwise = numbers.isna(), _other_spellings(values, positive or ())
+    problems = _refuse_spellings(values[otherwise], positive or ())
+    # Fold files that an earlier version made of them, as the first class, have other labels now.
+    numbers = numbers.mask(otherwise)
     if bad.any():
         hint = _positive_hint(values) if allowed == "0 or 1" else _hint(values[bad], means, labels)
         if not all(values[bad]):
@@ -75,15 +78,19 @@ def read_targets(
     return numbers.fillna(UNLABELED).astype(int), problems
 
 
-def _other_spellings(values: pd.Series, positive: Sequence[str]) -> list[str]:
-    """What is wrong where a cell is one of `positive` in other letters (TRUE beside True) or as
-    another number (1.0 beside 1): it would count as benign."""
+def _other_spellings(values: pd.Series, positive: Sequence[str]) -> pd.Series:
+    """Where a cell is one of `positive` in other letters (TRUE beside True) or as another number
+    (1.0 beside 1): it would count as benign."""
     listed = {_spelled(value) for value in positive}
     others = {cell for cell in values if cell not in positive and _spelled(cell) in listed}
-    if not others:
+    return values.isin(others)
+
+
+def _refuse_spellings(others: pd.Series, positive: Sequence[str]) -> list[str]:
+    if others.empty:
         return []
     return [
-        f"rows whose {values.name} is {counted(values[values.isin(others)])} beside "
+        f"rows whose {others.name} is {counted(others)} beside "
         f"{', '.join(map(repr, positive))}: list every spelling in data.positive, or mend the table"
     ]
 

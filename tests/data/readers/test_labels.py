@@ -115,7 +115,8 @@ def test_a_positive_cell_that_no_row_has_is_refused() -> None:
 def test_another_spelling_of_a_positive_cell_is_not_taken_for_benign(
     listed: str, beside: str
 ) -> None:
-    problem = read(listed, beside, "no", classes=BINARY_CLASSES, positive=(listed,))[1]
+    numbers, problem = read(listed, beside, "no", classes=BINARY_CLASSES, positive=(listed,))
+    assert numbers == [1, UNLABELED, 0]  # so that a fold file that has it as benign differs
     assert f"{beside!r} (1)" in problem and "every spelling" in problem
     both = read(listed, beside, "no", classes=BINARY_CLASSES, positive=(listed, beside))
     assert both == ([1, 1, 0], "")
