@@ -93,7 +93,7 @@ def evaluate_folds(
         "flow": count_flow(trained),
         "novelty": novelty.summary if novelty else None,
         "sources": with_held_out(sources, beside, report, resamples=rules.resamples, seed=chosen),
-        "external_results": left_out_results(trained.recipe, left_out),
+        "external_results": left_out_results(trained.recipe, left_out, ours=trained.facts[0]),
     }
     report = replace(report, content=report.content.model_copy(update=more))
     report = add_context(report, resamples=rules.resamples, seed=chosen)

@@ -15,22 +15,28 @@ from melanoma.recipe.differences import differences
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.source_section import Source
 from melanoma.storage import read_text
+from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.run_folder import read_recipe
 
 # Of a recipe, what two trainings with other sources may differ in: rounding comes after both.
 _NO_TRAINING = ("name:", "data.sources", "training.bfloat16_weights:")
 
 
-def left_out_results(recipe: Recipe, folders: Sequence[Path]) -> tuple[ExternalResult, ...]:
+def left_out_results(
+    recipe: Recipe, folders: Sequence[Path], *, ours: RunStart | None = None
+) -> tuple[ExternalResult, ...]:
     """The results elsewhere of the runs in `folders`, each trained as `recipe` without some of its
     sources; whether a source was held out, so that each fold missed a part of it, may differ.
 
-    Raises RecipeError for a run that differs in more, WeightsError for one that was not evaluated,
-    or scored nowhere else.
+    `ours` are a fold's facts of the recipe's run. Raises RecipeError for a run that differs in
+    more, or was trained on other images or folds, WeightsError for one that was not evaluated, or
+    scored nowhere else.
     """
     external_results: list[ExternalResult] = []
     for folder in folders:
-        without = _left_out(recipe, read_recipe(_a_fold(folder)), folder)
+        fold = _a_fold(folder)
+        without = _left_out(recipe, read_recipe(fold), folder)
+        _require_same_data(ours, read_facts(fold), folder)
         results = _results(folder)
         if not results:
             raise WeightsError(
@@ -67,6 +73,15 @@ def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
             f"({what or 'it has all of them'})"
         )
     return listed(absent)
+
+
+def _require_same_data(ours: RunStart | None, theirs: RunStart | None, folder: Path) -> None:
+    for name in ("folds_digest", "array_digest") if ours and theirs else ():
+        one, other = (str(getattr(facts, name))[:12] for facts in (ours, theirs))
+        if one != other:
+            raise RecipeError(
+                f"--left-out {folder}: it was trained on other data ({name}: {other}, here {one})"
+            )
 
 
 def _same(one: Source, other: Source) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_content import NO_LEAK
 
 from benchmarks.shipped import ROOT
 from melanoma.errors import RecipeError, WeightsError
@@ -14,6 +15,7 @@ from melanoma.evaluation.report.external_results import with_external
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
+from melanoma.training.run.facts import RunStart, write_facts
 from melanoma.workflows.left_out import left_out_results
 
 # Of a run that knows no other tables.
@@ -95,3 +97,15 @@ def test_what_a_run_repeats_of_another_training_is_not_repeated_as_its_own(tmp_p
     (folder / "report.json").write_text(json.dumps(report))
     with pytest.raises(WeightsError, match="has no result elsewhere"):
         left_out_results(recipe_of("a", "b"), [folder])
+
+
+def test_a_run_on_other_images_or_folds_is_not_the_same_training(tmp_path: Path) -> None:
+    folder = run_of(tmp_path / "run", recipe_of("a"))
+    facts = {"fold": 0, "recipe_digest": "r", "folds_digest": "f", "array_digest": "a"}
+    theirs = RunStart.model_validate({**facts, "audit": NO_LEAK})
+    write_facts(folder / "fold_0", theirs)
+    assert left_out_results(recipe_of("a", "b"), [folder], ours=theirs)
+    for name in ("folds_digest", "array_digest"):
+        ours = theirs.model_copy(update={name: "other"})
+        with pytest.raises(RecipeError, match=f"trained on other data .{name}"):
+            left_out_results(recipe_of("a", "b"), [folder], ours=ours)
