@@ -29,6 +29,7 @@ def find_caveats(content: ReportContent) -> list[str]:
     return [
         *_leaks(content),
         *([PHANTOMS] if content.phantoms else []),
+        *_leaks_elsewhere(content),
         *teacher_caveats(content.sources),
         *spectrum(content),
         *_selection(content),
@@ -79,6 +80,16 @@ def _leaks(content: ReportContent) -> list[str]:
             f"{' and '.join(unseen)} were not looked for: there was no array of images"
         )
     return sentences
+
+
+def _leaks_elsewhere(content: ReportContent) -> list[str]:
+    """Results on sets from elsewhere that were sealed though the sets share with the training."""
+    return [
+        f"what was reached elsewhere, on {result.source or result.name}, is no test: that set and "
+        "the training share patients, lesions or photographs"
+        for result in content.external_results
+        if any(warning.startswith("LEAK") for warning in result.warnings)
+    ]
 
 
 def _selection(content: ReportContent) -> list[str]:

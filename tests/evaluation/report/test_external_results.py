@@ -79,3 +79,15 @@ def test_report_and_card_say_whose_results_these_are(
     told = render_html(content)
     assert ("specificity 60.0 % at the threshold in use, their mean" in told) == own
     assert ("specificity 60.0 % at the threshold of that model, their mean" in told) == another
+
+
+def test_a_result_on_images_that_were_trained_on_is_called_no_test_above_all_figures() -> None:
+    result = external_result(external().content, source="a clinic")
+    (warning,) = [
+        one
+        for one in with_external(binary().content, result).warnings
+        if one.startswith("what was reached elsewhere, on a clinic, is no test: ")
+    ]
+    assert warning in render_card(with_external(binary().content, result), binary().recipe)
+    clean = result.model_copy(update={"warnings": ("only 7 positives",)})
+    assert "is no test" not in str(with_external(binary().content, clean).warnings)
