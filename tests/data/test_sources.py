@@ -21,6 +21,7 @@ from melanoma.data.sources import (
     source_rows,
 )
 from melanoma.errors import DataError, FoldError
+from melanoma.recipe.data_sections import CsvFolderData
 from melanoma.recipe.source_section import Source
 
 CLASSES = ("nevus", "melanoma", "other")
@@ -32,7 +33,8 @@ def source_of(name: str = "year", **changes: Any) -> Source:
         "data": {"reader": "csv_folder"},
         "means": {"benign": ["nevus", "other"]},
     }
-    return Source.model_validate({**values, **changes})
+    section = {"reader": "csv_folder", "sources": [{**values, **changes}]}
+    return CsvFolderData.model_validate(section).sources[0]
 
 
 def array_of(*names: str) -> ImageArray:
