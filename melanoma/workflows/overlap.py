@@ -38,10 +38,10 @@ def find_overlap(
 ) -> LeakAudit:
     """What the bundle was trained on and the set both have.
 
-    `training` is its fold file and its arrays. Without the fold file, image names and patients are
-    those of the bundle's own oof.csv; of a shipped bundle, the names alone. Its sources' patients,
-    lesions and photographs are those that are frozen beside its arrays; where one is not there,
-    photographs count as looked for only if some are found.
+    `training` is its fold file and its arrays. Without the fold file, names, patients and lesions
+    are those of the bundle's own oof.csv; of a shipped bundle, the names alone. Its sources'
+    patients, lesions and photographs are those that are frozen beside its arrays; where one is not
+    there, photographs count as looked for only if some are found.
     """
     fold_path, arrays = training
     sources = _sources(bundle, recipe, arrays, watch=watch)
@@ -98,8 +98,10 @@ def _trained(bundle: Bundle, fold_path: Path, *, watch: Watch) -> pd.DataFrame:
         if "fold" in frame:
             frame = frame[frame["fold"] != ""]
         return frame[["image_name"]].assign(patient_id="", lesion_id="")
-    watch.say(f"note: {why}: overlap by oof.csv's names and patients")
-    frame = read_table(oof, needed=["image_name", "patient_id"]).assign(lesion_id="")
+    frame = read_table(oof, needed=["image_name", "patient_id"])
+    watch.say(f"note: {why}: overlap by oof.csv's names, patients and lesions")
+    if "lesion_id" not in frame:  # of an earlier version, or where no table named any
+        frame = frame.assign(lesion_id="")
     # Of folds that were not trained, no image stands in oof.csv.
     more = _by_name(set(seen_in_training(bundle.folder)) - set(frame["image_name"]))
     return pd.concat([frame[_KEYS], more], ignore_index=True)

@@ -5,14 +5,16 @@ The door, and folds that were not trained: test_external_set.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pandas as pd
 from tiny_bundle import TinyRun
 
 from melanoma.data.readers.table import LesionTable
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.workflows.overlap import find_overlap
-from melanoma.workflows.watch import Watch
+from melanoma.workflows.watch import SILENT, Watch
 
 
 def test_its_own_images_are_known_with_its_fold_file_and_without(
@@ -30,5 +32,24 @@ def test_its_own_images_are_known_with_its_fold_file_and_without(
         assert found.patients == tuple(sorted(set(table.frame["patient_id"])))
         assert found.identical is not None and len(found.identical) >= 5
     assert [line for line in said if "oof.csv" in line] == [
-        f"note: no fold file at {tmp_path / 'none.csv'}: overlap by oof.csv's names and patients"
+        f"note: no fold file at {tmp_path / 'none.csv'}: overlap by oof.csv's names, patients and "
+        "lesions"
     ]
+
+
+def test_a_lesion_that_oof_csv_names_is_known_without_a_fold_file(
+    trained: TinyRun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder, folder)
+    bundle = load_bundle(folder)  # which holds the table to its digest
+    oof = pd.read_csv(folder / "oof.csv", dtype=str, keep_default_na=False)
+    oof.assign(lesion_id="L" + oof["image_name"]).to_csv(folder / "oof.csv", index=False)
+    part = trained.parts[0]
+    frame = part.folds.frame.head(3)
+    lesions = "L" + frame["image_name"]
+    renamed = frame.assign(image_name=["a", "b", "c"], patient_id="", lesion_id=lesions)
+    places = (tmp_path / "none.csv", tmp_path / "arrays")
+    table = LesionTable(renamed, tmp_path)
+    found = find_overlap(bundle, trained.recipe, places, table, part.array, watch=SILENT)
+    assert found.lesions == tuple(sorted(lesions))
