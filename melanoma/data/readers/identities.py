@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from melanoma.data.groups import join_groups
+from melanoma.data.groups import join_groups, plain_number
 from melanoma.data.placeholders import blank_placeholders
 
 PATIENT, LESION = "patient_id", "lesion_id"
@@ -79,8 +79,8 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 def _one_number(column: pd.Series) -> pd.Series:
     """The column with 12.0 as the 12 that stands in another row: tables put below one another."""
     values = set(column)
-    twice = {v: v.removesuffix(".0") for v in values if re.fullmatch(r"\d+\.0", v)}
-    both = {v: plain for v, plain in twice.items() if plain in values}
+    plain = {v: plain_number(v) for v in values}
+    both = {v: number for v, number in plain.items() if v != number and number in values}
     return column.map(lambda v: both.get(v, v)) if both else column
 
 

@@ -126,8 +126,9 @@ def doubt_rest(
     values: Iterable[str], positive: Sequence[str] | None, classes: Sequence[str]
 ) -> list[str]:
     """A sentence where values that `positive` leaves out name a melanoma: they count as the first
-    class without a word."""
-    rest = sorted(set(values) - set(positive)) if positive else []
+    class without a word. Those that are its own in other letters are refused, and not told here."""
+    listed = {_spelled(value) for value in positive or ()}
+    rest = sorted(value for value in set(values) if _spelled(value) not in listed) if listed else []
     doubtful = [one for one in rest if names_melanoma(one)]
     if not doubtful:
         return []

@@ -135,6 +135,16 @@ def test_a_melanoma_that_counts_as_benign_is_doubted(name: str, tmp_path: Path) 
     assert not read_lesions(folder, data).warnings
 
 
+def test_another_spelling_of_melanoma_is_refused_and_not_doubted_as_well(tmp_path: Path) -> None:
+    folder = any_folder(tmp_path)
+    csv = folder / "labels.csv"
+    csv.write_text(csv.read_text().replace("mel", "melanoma").replace("c,nv", "c,Melanoma"))
+    data = csv_data(image_col="file", target_col="dx", positive=("melanoma",))
+    found = read_lesions(folder, data)
+    assert any("every spelling" in problem for problem in found.problems)
+    assert not any("leaves out" in warning for warning in found.warnings)
+
+
 def test_a_column_of_melanomas_that_counts_as_benign_is_doubted(tmp_path: Path) -> None:
     folder = any_folder(tmp_path)
     (folder / "labels.csv").write_text(
