@@ -11,7 +11,7 @@ import { printButton } from "./downloads.js";
 import { exportOne } from "./export.js";
 import { prepareFile } from "./files.js";
 import { startIntake } from "./intake.js";
-import { offerPatient } from "./patient.js";
+import { forgetPatient, offerPatient } from "./patient.js";
 import { chosenModel, onModel, reference, reportOf, served } from "./models.js";
 import { drawSamples, startSamples } from "./samples.js";
 import { endWaiting, startWaiting } from "./waiting.js";
@@ -62,6 +62,8 @@ function forget() {
   say("");
   hideExplain();
   $("batch").hidden = true;
+  $("batch").replaceChildren();
+  forgetPatient();
   $("result").hidden = true;
   $("result").replaceChildren();
   $("empty").hidden = false;

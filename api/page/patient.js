@@ -9,34 +9,47 @@ import { count, has, number, sentence, t } from "./words.js";
 
 const COLUMNS = ["melanoma_probability", "flagged", "rank_in_patient", "outlier", "context_probability"];
 
-let asked = null; // the last wall, and whose batch it is of: another language draws it anew
+let offered = null; // the batch on the page
+let asked = null; // its wall, once it is there: another language draws it anew
 
 // The offer below a batch's table; the wall takes its place once it is asked for. None where no
 // class is melanoma, or fewer than two photographs have a score.
 export function offerPatient(files, urls, batch) {
+  if (offered !== batch) forgetPatient();
+  offered = batch;
   const shares = batch.results.filter(({ success }) => success).map((result) => result.melanoma_probability);
   if (shares.length < 2 || shares.includes(null)) return;
   const place = el("div", { id: "patient" });
   $("batch").append(place);
-  if (asked?.batch === batch) {
-    place.append(...wall(files, urls, asked.answer));
+  if (asked) {
+    place.append(...wall(files, urls, asked));
     return;
   }
-  const ask = el("button", { type: "button", onclick: () => askWall(place, files, urls, batch) }, told("ask"));
+  const ask = el("button", { type: "button", onclick: () => askWall(files, urls, batch) }, told("ask"));
   place.append(el("div", { class: "buttons" }, ask), el("p", { class: "quiet" }, told("offer")));
 }
 
-async function askWall(place, files, urls, batch) {
-  place.querySelector("button").disabled = true;
+export function forgetPatient() {
+  [offered, asked] = [null, null];
+}
+
+// Meanwhile the page may be cleared, or drawn in another language.
+async function askWall(files, urls, batch) {
+  $("patient").querySelector("button").disabled = true;
   say(t("scoring"));
+  const gone = () => offered !== batch;
   try {
     const answer = await askPatient(files, { model: chosenModel() });
-    asked = { batch, answer };
+    if (gone()) return;
+    asked = answer;
+    const place = $("patient");
     place.replaceChildren(...wall(files, urls, answer));
     place.querySelector("h3").focus();
     say(place.querySelector(".summary").textContent);
   } catch (error) {
+    if (gone()) return;
     say("");
+    const place = $("patient");
     place.querySelector("button").disabled = false;
     place.querySelector(".alert")?.remove();
     place.append(el("p", { class: "alert", role: "alert" }, error.message));

@@ -90,6 +90,38 @@ def test_a_picture_that_is_unscorable_keeps_its_flag_in_the_table_and_on_the_wal
     assert "la signalerait malgré tout" in at.text("#patient")
 
 
+@pytest.mark.parametrize("then", ["clear", "language"])
+def test_a_wall_that_comes_late_is_told_of_its_own_batch_alone(at, served, then):
+    """Cleared, nothing of the patient is left in the page; drawn anew, the wall finds its place."""
+    held = []
+    at.page.route("**/predict/patient*", lambda route: held.append(route))
+    at.choose([str(file) for file in served.photographs[:3]])
+    at.predict()
+    at.page.locator("#batch:not([hidden])").wait_for()
+    with at.page.expect_request("**/predict/patient*"):
+        at.page.get_by_role("button", name="Rank as one").click()
+    if then == "clear":
+        at.page.click("#clear")
+        with at.page.expect_response("**/predict/patient*"):
+            held[0].continue_()
+        at.page.evaluate("fetch('/health').then((answer) => answer.text())")  # it came after
+        assert at.page.locator("#batch *").count() == 0, "names and answers are kept"
+        assert at.text("#status") == ""
+    else:
+        at.page.select_option("#language", "fr")
+        held[0].continue_()
+        at.page.locator("#patient .wall li").first.wait_for(timeout=60_000)
+        assert "Rang 1 sur 3" in at.text("#patient")
+
+
+def test_a_cleared_table_is_no_longer_in_the_page(at, served):
+    at.choose([str(file) for file in served.photographs[:2]])
+    at.predict()
+    at.page.locator("#batch tbody tr").first.wait_for()
+    at.page.click("#clear")
+    assert at.page.locator("#batch *").count() == 0
+
+
 def test_a_file_that_is_refused_is_told_in_the_page_s_language_and_saved_for_a_spreadsheet(
     at, served, tmp_path
 ):
