@@ -29,12 +29,13 @@ def two_nodes() -> Iterator[Any]:
     """A ray.cluster_utils.Cluster of two nodes of one CPU each, which this process has joined."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ |= {"RAY_worker_niceness": "0"}  # not behind whatever else runs here
-    ray = pytest.importorskip("ray", reason="needs the extra [ray]")
-    from ray.cluster_utils import Cluster
+    # A folder of that name where a test works would be a package without anything in it.
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra [ray]")
+    import ray
 
     # The smallest stores that Ray allows: nothing large passes here.
     options = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args=options)
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=options)
     cluster.add_node(**options)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     cluster.options = options
