@@ -60,6 +60,14 @@ def evaluate(
             "--attach", help="External: seal the result into the bundle, beside its own figures."
         ),
     ] = False,
+    unseen: Annotated[
+        bool,
+        typer.Option(
+            "--unseen",
+            help="External: leave out the images, patients and lesions that the model was trained "
+            "on; seen.csv beside the report names them.",
+        ),
+    ] = False,
     left_out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -106,6 +114,10 @@ def evaluate(
     start, watch = time.monotonic(), t.watch()
     test = None
     _check_options(prevalence, external, recalibrate, pretrained, attach=attach, left_out=left_out)
+    if unseen and external is None:
+        raise RecipeError(
+            "--unseen: only with --external; a fold was never trained on what it scores"
+        )
     if bfloat16 and external is not None:
         raise RecipeError("--bfloat16: not with --external; it is measured on held-out images")
     if external is not None:
@@ -159,6 +171,7 @@ def evaluate(
             by=tuple(by or ()),
             recalibrate=recalibrate,
             attach=attach,
+            unseen=unseen,
             watch=watch,
             names=names,
         )

@@ -10,6 +10,7 @@ const FORMS = [
   ["novel", form("good photographs of lesions get no verdict, being called unlike the training's: (.+)")],
   ["poor", form("good photographs of lesions get no verdict, being called too poor to score: (.+)")],
   ["leak_elsewhere", form("what was reached elsewhere, on (.+), is no test: .*")],
+  ["known", form(`${N} of this set's images (?:is|are) left out: .*`)],
   ["share_elsewhere", form("(\\d+) % of these images are melanomas, far more than a clinic sees: predictive values refer to that share, probabilities to one of (.+)")],
   ["share", form("(\\d+) % of these images are melanomas, far more than a clinic sees: .*")],
   ["too_low", form("photographs like those of (\\S+): moved to .* the odds of melanoma (\\S+) times too low, so .*")],

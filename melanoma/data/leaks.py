@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma.data.duplicates.search import IDENTICAL, Duplicates, SharedImage
 from melanoma.data.folds import TEST, FoldTable
-from melanoma.data.groups import plain_number
+from melanoma.data.groups import join_groups, plain_number
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
 
@@ -154,6 +154,36 @@ def audit_external(
         near=near,
         where="in the training and the external set",
     )
+
+
+def seen_rows(audit: LeakAudit, external: pd.DataFrame) -> dict[str, str]:
+    """Why an image of the external table is no test, by its name, in the table's order.
+
+    It has a training image's name, patient, lesion or photograph, or is of a patient or lesion that
+    an image of such a photograph shows under other names.
+    """
+    names = external["image_name"].tolist()
+    columns = ("patient_id", "lesion_id")
+    patients, lesions = (external[one].map(plain_number).tolist() for one in columns)
+    shared = {pair.second: str(pair) for pair in (*(audit.identical or ()), *(audit.near or ()))}
+    trained = (
+        (names, {*audit.images}, "name"),
+        (patients, {*(audit.patients or ())}, "patient"),
+        (lesions, {*(audit.lesions or ())}, "lesion"),
+    )
+    why = {
+        name: " and ".join(found)
+        for row, name in enumerate(names)
+        if (found := [kind for column, known, kind in trained if column[row] in known])
+    }
+    why |= {name: shared[name] for name in names if name in shared and name not in why}
+    groups = join_groups([patients, lesions])
+    gone = {group: name for name, group in zip(names, groups, strict=True) if name in why}
+    return {
+        name: why.get(name) or f"with {gone[group]}"
+        for name, group in zip(names, groups, strict=True)
+        if group in gone
+    }
 
 
 def with_identities(folds: FoldTable, table: LesionTable) -> FoldTable:

@@ -8,14 +8,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import audit_test
+from melanoma.data.leaks import audit_test, seen_rows
 from melanoma.data.readers.reader_catalog import read_lesions
+from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
-from melanoma.errors import RecipeError
+from melanoma.errors import DataError, RecipeError
 from melanoma.evaluation.measure.subgroups import require_reported, with_reference
 from melanoma.evaluation.render.report_files import save_report
+from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.build import Report
 from melanoma.evaluation.report.external_results import external_result, with_external
 from melanoma.evaluation.report.pseudonyms import without_names
@@ -38,10 +42,12 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
 from melanoma.training.run.run_folder import read_recipe
-from melanoma.workflows.overlap import find_overlap
+from melanoma.workflows.overlap import Seen, find_seen
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
+
+SEEN = "seen.csv"  # what --unseen left out, and why
 
 
 def evaluate_test(
@@ -112,12 +118,15 @@ def evaluate_external(
     by: tuple[str, ...] = (),
     recalibrate: Path | None = None,
     attach: bool = False,
+    unseen: bool = False,
     names: bool = False,
     watch: Watch = SILENT,
 ) -> tuple[Report, Path]:
     """The sealed bundle's report on `recipe`'s labeled set in `data`, and the folder it is in.
 
-    With `attach` the result is sealed into the bundle as well, whose own numbers stay.
+    With `attach` the result is sealed into the bundle as well, whose own numbers stay. With
+    `unseen` what shows images, patients or lesions of the bundle's training is left out; FOLDER's
+    seen.csv has its names, and why.
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not. Raises
     RecipeError for a copy's own set with `attach`: it was calibrated on it.
@@ -138,11 +147,20 @@ def evaluate_external(
     require_reported(by, with_reference(table.frame.assign(group="", fold=NO_FOLD)))
     scorer = Scorer(bundle, device=resolve_device(device))
     require_golden(scorer)
-    scored = score_external(scorer, table, array, recipe, progress=watch.progress)
-    overlap = find_overlap(bundle, own, training, scored.table, array, watch=watch)
+    folder = weights / "external" / recipe.name
+    readable = table.frame[table.frame["image_name"].isin(array.row_of)]
+    judged = replace(table, frame=readable.reset_index(drop=True))
+    seen = find_seen(bundle, own, training, judged, array, watch=watch)
+    (folder / SEEN).unlink(missing_ok=True)
+    if unseen:
+        judged = _without_seen(judged, seen, folder, watch=watch)
+    overlap = seen.audit(judged.frame)
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
         watch.say(line)
+    if overlap.leaks:
+        watch.say("  --unseen leaves out what shows these")
+    scored = score_external(scorer, judged, array, recipe, progress=watch.progress)
     report = build_external_report(
         scorer,
         scored,
@@ -151,9 +169,12 @@ def evaluate_external(
         resamples=own.evaluation.resamples,
         seed=own.seed if seed is None else seed,
     )
-    flow = Flow(read=len(table), unreadable=len(table) - len(scored.table))
-    report = replace(report, content=report.content.model_copy(update={"flow": flow}))
-    folder = weights / "external" / recipe.name
+    flow = Flow(
+        read=len(table),
+        unreadable=len(table) - len(readable),
+        trained_on=len(readable) - len(judged) if unseen else None,
+    )
+    report = replace(report, content=with_words(report.content.model_copy(update={"flow": flow})))
     rows = external_rows(scored, report)
     if not names:
         report = replace(report, content=without_names(report.content))
@@ -172,3 +193,15 @@ def evaluate_external(
         for line in doubt_fit(report.content.external):
             watch.say(line)
     return report, folder
+
+
+def _without_seen(table: LesionTable, seen: Seen, folder: Path, *, watch: Watch) -> LesionTable:
+    """The table without what the bundle was trained on. Raises DataError where that is all."""
+    why = seen_rows(seen.audit(table.frame), table.frame)
+    if len(why) == len(table):
+        raise DataError(f"{table.folder}: the model was trained on all {len(table):,} images")
+    listed = pd.DataFrame({"image_name": list(why), "shared": list(why.values())})
+    write_text(folder / SEEN, plain_table(listed).to_csv(index=False))
+    watch.say(f"left out {len(why):,} of {len(table):,} images ({folder / 'seen.csv'})")
+    frame = table.frame[~table.frame["image_name"].isin(why)].reset_index(drop=True)
+    return replace(table, frame=frame)

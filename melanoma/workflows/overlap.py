@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +27,24 @@ from melanoma.workflows.watch import Watch
 _KEYS = ["image_name", "patient_id", "lesion_id"]
 
 
-def find_overlap(
+@dataclass(frozen=True)
+class Seen:
+    """What a bundle was trained on: rows of _KEYS, and the photographs that an external set shares
+    with it; `whole` where all photographs were compared."""
+
+    trained: pd.DataFrame
+    shared: tuple[SharedImage, ...]
+    whole: bool
+
+    def audit(self, external: pd.DataFrame) -> LeakAudit:
+        """What the bundle was trained on and these rows of the set both have."""
+        audit = audit_external(self.trained, external, self.shared)
+        if self.whole:
+            return audit
+        return replace(audit, identical=audit.identical or None, near=audit.near or None)
+
+
+def find_seen(
     bundle: Bundle,
     recipe: Recipe,
     training: tuple[Path, Path],
@@ -35,8 +52,8 @@ def find_overlap(
     array: ImageArray,
     *,
     watch: Watch,
-) -> LeakAudit:
-    """What the bundle was trained on and the set both have.
+) -> Seen:
+    """What the bundle was trained on, beside the set.
 
     `training` is its fold file and its arrays. Without the fold file, names, patients and lesions
     are those of the bundle's own oof.csv; of a shipped bundle, the names alone. Its sources'
@@ -63,10 +80,7 @@ def find_overlap(
         folder = source_folder(arrays, source.source)
         shared += _alike(source.array, array, folder, watch=watch)
     trained = pd.concat([trained[_KEYS], beside], ignore_index=True)
-    audit = audit_external(trained, table.frame, shared)
-    if whole:
-        return audit
-    return replace(audit, identical=audit.identical or None, near=audit.near or None)
+    return Seen(trained, tuple(shared), whole)
 
 
 def _own_array(arrays: Path, recipe: Recipe) -> ImageArray | None:

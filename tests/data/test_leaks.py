@@ -16,6 +16,7 @@ from melanoma.data.leaks import (
     audit_external,
     audit_folds,
     require_no_leaks,
+    seen_rows,
     with_identities,
 )
 from melanoma.data.readers.table import LesionTable
@@ -143,3 +144,33 @@ def test_a_fold_file_that_names_no_patient_takes_the_tables() -> None:
 
 def test_an_empty_audit_says_that_nothing_was_looked_for() -> None:
     assert LeakAudit().as_facts()["near_duplicates"] is None
+
+
+def test_what_was_trained_on_is_named_with_all_that_shows_its_patient() -> None:
+    training = table(
+        fold=[0, 0, 1, 1], patient_id=["12", "", "r", "s"], lesion_id=["", "l", "", ""]
+    ).frame
+    rows = [
+        ("new", "12.0", ""),  # a patient, as another table writes the number
+        ("i1", "", ""),  # a name, and its lesion under another one
+        ("b", "", "l"),
+        ("c", "t", ""),  # a photograph, whose patient has another
+        ("d", "t", "m"),
+        ("e", "", "m"),  # and a lesion of that patient's
+        ("f", "u", "n"),  # nothing
+        ("g", "", ""),
+    ]
+    external = pd.DataFrame(rows, columns=["image_name", "patient_id", "lesion_id"])
+    photograph = SharedImage("i3", "c", 0.97, "re-saved")
+    audit = audit_external(training, external, [photograph])
+    assert seen_rows(audit, external) == {
+        "new": "patient",
+        "i1": "name",
+        "b": "lesion",
+        "c": "i3 ~ c: re-saved, 0.97",
+        "d": "with c",
+        "e": "with c",
+    }
+    rest = external[~external["image_name"].isin(seen_rows(audit, external))]
+    assert not audit_external(training, rest, [photograph]).leaks
+    assert seen_rows(audit_external(training, rest), rest) == {}

@@ -253,6 +253,37 @@ def test_images_that_were_trained_on_are_told_in_the_report(
     # The name is for who evaluates, not for the report.
     assert stolen in found.err
     assert stolen not in json.dumps(content)
+    assert "--unseen leaves out" in found.err
+    # Without it, and without its patient, who was photographed under another name.
+    known = table[table["patient_id"] == table["patient_id"][5]]["image_name"]
+    assert 1 < len(known) < 10
+    found = call_door("evaluate", *sealed.common, *asked, "--unseen", "--names")
+    assert found.code == 0, found.err
+    content = json.loads((sealed.weights / "external/elsewhere/report.json").read_text())
+    overlap = content["external"]["overlap"]
+    assert (overlap["identical"], overlap["findings"]) == (0, [])
+    assert content["flow"] | {"read": 60, "trained_on": len(known)} == content["flow"]
+    assert content["data"]["images"] == 60 - len(known)
+    assert any(f"{len(known)} of this set's images are left out" in w for w in content["warnings"])
+    left_out = pd.read_csv(sealed.weights / "external/elsewhere/seen.csv")
+    assert left_out["image_name"].tolist() == known.tolist()
+    assert f"{stolen} = {table['image_name'][5]}" in left_out["shared"].tolist()
+    scores = pd.read_csv(sealed.weights / "external/elsewhere/scores.csv")
+    assert set(scores["image_name"]) == set(table["image_name"]) - set(known)
+    # Asked for without, the file of before does not stay.
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert not (sealed.weights / "external/elsewhere/seen.csv").exists()
+
+
+def test_a_set_of_which_all_was_trained_on_is_refused_by_unseen(
+    sealed: Sealed, phantom_set: Path, call_door: Door
+) -> None:
+    asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
+    asked += ["--external-arrays", sealed.base / "squares", "--data", phantom_set, "--unseen"]
+    found = call_door("evaluate", *sealed.common, *asked)
+    assert found.code == 3
+    assert "trained on all 60 images" in found.err.splitlines()[-1]
+    assert not (sealed.weights / "external/elsewhere").exists()
 
 
 def test_classes_that_cannot_be_compared_are_refused(
@@ -278,6 +309,7 @@ def test_classes_that_cannot_be_compared_are_refused(
     [
         (["--prevalence", "2"], "a share between 0 and 1"),
         (["--recalibrate", "copy"], "only with --external"),
+        (["--unseen"], "only with --external"),
     ],
 )
 def test_options_that_cannot_be_meant_are_one_line(

@@ -13,7 +13,7 @@ from tiny_bundle import TinyRun
 
 from melanoma.data.readers.table import LesionTable
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.workflows.overlap import find_overlap
+from melanoma.workflows.overlap import find_seen
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -25,9 +25,9 @@ def test_its_own_images_are_known_with_its_fold_file_and_without(
     table = LesionTable(part.folds.frame.head(5), base)
     watch = Watch(say=said.append)
     for folds in (base / "folds.csv", tmp_path / "none.csv"):
-        found = find_overlap(
+        found = find_seen(
             bundle, trained.recipe, (folds, base / "arrays"), table, part.array, watch=watch
-        )
+        ).audit(table.frame)
         assert found.images == tuple(sorted(table.frame["image_name"]))
         assert found.patients == tuple(sorted(set(table.frame["patient_id"])))
         assert found.identical is not None and len(found.identical) >= 5
@@ -51,5 +51,5 @@ def test_a_lesion_that_oof_csv_names_is_known_without_a_fold_file(
     renamed = frame.assign(image_name=["a", "b", "c"], patient_id="", lesion_id=lesions)
     places = (tmp_path / "none.csv", tmp_path / "arrays")
     table = LesionTable(renamed, tmp_path)
-    found = find_overlap(bundle, trained.recipe, places, table, part.array, watch=SILENT)
-    assert found.lesions == tuple(sorted(lesions))
+    found = find_seen(bundle, trained.recipe, places, table, part.array, watch=SILENT)
+    assert found.audit(table.frame).lesions == tuple(sorted(lesions))

@@ -38,6 +38,7 @@ FRENCH = {
     "never held out": "jamais mises à part",
     "test part": "partie de test",
     "fold not trained": "pli non entraîné",
+    "known from training": "connues de l'entraînement",
     "scored": "évaluées",
     "reference standard": "examen de référence",
     "not recorded": "non consigné",

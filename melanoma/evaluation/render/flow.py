@@ -71,6 +71,7 @@ def _excluded(flow: Flow, words: Words) -> list[str]:
         "never held out": flow.never_held_out,
         "test part": flow.in_test_part,
         "fold not trained": flow.untrained,
+        "known from training": flow.trained_on,
     }
     known = [count for count in reasons.values() if count is not None]
     lines = [_counted(words, "excluded", sum(known) if known else None)]

@@ -53,12 +53,13 @@ class Flow(Part):
     never_held_out: Count | None = None  # by a split of one's own
     in_test_part: Count | None = None
     untrained: Count | None = None  # of folds that were not trained
+    trained_on: Count | None = None  # by evaluate --external --unseen
 
     @property
     def left_out(self) -> int:
         """All that is known to be left out."""
         parts = (self.unreadable, self.never_held_out, self.in_test_part, self.untrained)
-        return sum(count or 0 for count in parts)
+        return sum(count or 0 for count in (*parts, self.trained_on))
 
 
 class StartingWeights(Part):

@@ -30,6 +30,7 @@ def find_caveats(content: ReportContent) -> list[str]:
         *_leaks(content),
         *([PHANTOMS] if content.phantoms else []),
         *_leaks_elsewhere(content),
+        *_known(content),
         *teacher_caveats(content.sources),
         *spectrum(content),
         *_selection(content),
@@ -80,6 +81,15 @@ def _leaks(content: ReportContent) -> list[str]:
             f"{' and '.join(unseen)} were not looked for: there was no array of images"
         )
     return sentences
+
+
+def _known(content: ReportContent) -> list[str]:
+    """What of an external set was left out, by --unseen."""
+    known = content.flow and content.flow.trained_on
+    if not known:
+        return []
+    shown = "is left out: it shows" if known == 1 else "are left out: they show"
+    return [f"{known:,} of this set's images {shown} what the model was trained on"]
 
 
 def _leaks_elsewhere(content: ReportContent) -> list[str]:

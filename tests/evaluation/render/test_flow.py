@@ -34,6 +34,13 @@ def test_every_image_that_was_read_is_left_out_or_scored_and_called() -> None:
         assert line in told
 
 
+def test_what_an_external_set_shares_with_the_training_is_counted_among_the_excluded() -> None:
+    content = binary().content
+    flow = {"read": content.data.images + 9, "unreadable": 5, "trained_on": 4}
+    told = boxes(changed(content, flow=flow))
+    assert told[1:4] == ["not readable: 5", "excluded: 4", "known from training: 4"]
+
+
 def test_what_no_record_tells_is_not_known() -> None:
     told = boxes(changed(binary().content, flow=None))
     assert {"images read: not known", "not readable: not known", "excluded: not known"} <= set(told)

@@ -8,7 +8,13 @@ from made_content import SEVEN, binary, external, held_out_source, many
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.report.schema import Recalibrated, ReportContent
-from melanoma.evaluation.report.schema_parts import Measured, ShortcutLine, Shortcuts, SubgroupLine
+from melanoma.evaluation.report.schema_parts import (
+    Flow,
+    Measured,
+    ShortcutLine,
+    Shortcuts,
+    SubgroupLine,
+)
 from melanoma.evaluation.report.schema_points import NoveltyLine, NoveltySummary
 from melanoma.evaluation.report.schema_quality import (
     PictureQuality,
@@ -248,6 +254,23 @@ def test_probabilities_that_no_share_of_melanomas_sets_right_are_told(
     fit = Recalibrated(external="elsewhere", slope=1, intercept=1, prevalence=0.1)
     copy = {"sources": lines, "recalibrated": fit}
     assert told(binary().content.model_copy(update=copy), "those of year") == []
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, "1 of this set's images is left out: it"),
+        (4, "4 of this set's images are left out: they"),
+    ],
+)
+def test_what_was_left_out_as_known_is_told(count: int, words: str) -> None:
+    content = external().content
+    flow = {"read": content.data.images + count, "trained_on": count}
+    known = content.model_copy(update={"flow": Flow.model_validate(flow)})
+    assert told(known, "left out") == [
+        f"{words} show{'s' * (count == 1)} what the model was trained on"
+    ]
+    assert told(content, "left out") == []
 
 
 def test_leaks_come_first_then_drawings_then_whatever_else() -> None:
