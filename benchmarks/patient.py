@@ -2,9 +2,10 @@
 
     python -m benchmarks.patient --weights BUNDLE [--views 1] [--scores FILE]
 
-The sample (../shared/data/siim2020: 1,144 images, 777 patients, 51 % melanomas) must be external to
-BUNDLE, as to the `without_siim2020_test` of benchmarks/second_edition.py (the one that ships
-trained on it), and nothing of the network is refitted. Only 72 of its patients have three or more
+The sample (../shared/data/siim2020; the images whose scores are in results/, which no source shows
+under another name) must be external to BUNDLE, as to the `without_siim2020_test` of
+benchmarks/second_edition.py (the one that ships trained on it), and nothing of the network is
+refitted. Only 72 of its patients have three or more
 images in it, and it was drawn by case and control: a patient's others are melanomas far more
 often than in life. The stack is cross-fitted over patients and held against the plain score by a
 paired patient bootstrap. A simulation with known patient effects shows what the same code finds
@@ -24,6 +25,7 @@ import pandas as pd
 from scipy.special import expit
 
 from benchmarks.facts import run_facts
+from benchmarks.shipped import RESULTS
 from melanoma.data.images import decode_image
 from melanoma.devices import resolve_device
 from melanoma.evaluation.metrics.bootstrap import bootstrap_intervals
@@ -51,6 +53,8 @@ from melanoma.types import Floats, Integers
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "../shared/data/siim2020"
+# The images of the sample that such a bundle never saw under another name.
+UNSEEN = RESULTS / "external" / "without_siim2020_test_on_siim2020" / "scores.csv"
 OUT = ROOT / "results" / "benchmarks" / "patient.json"
 _RESAMPLES, _SEED, _BATCH = 2000, 0, 32
 _SITE = "anatom_site_general_challenge"
@@ -66,6 +70,9 @@ def main() -> None:
     views: int = given.views
     start = time.monotonic()
     frame = pd.read_csv(DATA / "train.csv")
+    frame = frame[frame["image_name"].isin(pd.read_csv(UNSEEN)["image_name"])].reset_index(
+        drop=True
+    )
     bundle = load_bundle(given.weights)
     scorer = Scorer(bundle, device=resolve_device("cpu"), views=views)
     probability, embeddings = score(scorer, frame, given.scores)

@@ -230,7 +230,7 @@ def evaluate(place: Place, variant: str) -> dict[str, Any]:
         arrays = place.work / f"arrays_{name}{place.suffix}"
         run_door(
             *("evaluate", "--external", str(recipe), "--data", str(place.data / labeled.folder)),
-            *("--external-arrays", str(arrays), "--attach", "--names"),
+            *("--external-arrays", str(arrays), "--attach", "--names", "--unseen"),
             *("--arrays", str(place.arrays), "--folds", str(place.folds)),
             *("--weights", str(folder)),
         )
