@@ -186,6 +186,21 @@ def seen_rows(audit: LeakAudit, external: pd.DataFrame) -> dict[str, str]:
     }
 
 
+def as_far_as_known(audit: LeakAudit, tables: Iterable[pd.DataFrame]) -> LeakAudit:
+    """The audit of a training set of several `tables`: where one of them names no patient (lesion),
+    that none is shared is not known."""
+    listed = list(tables)
+    patients, lesions = (
+        all((table[column] != "").any() for table in listed)
+        for column in ("patient_id", "lesion_id")
+    )
+    return replace(
+        audit,
+        patients=audit.patients if patients else audit.patients or None,
+        lesions=audit.lesions if lesions else audit.lesions or None,
+    )
+
+
 def with_identities(folds: FoldTable, table: LesionTable) -> FoldTable:
     """The fold table with the table's patient and lesion where the fold file names none.
 

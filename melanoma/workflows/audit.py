@@ -15,7 +15,13 @@ from melanoma.data.duplicates.search import Duplicates, SharedImage, find_shared
 from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
 from melanoma.data.groups import join_groups
-from melanoma.data.leaks import LeakAudit, audit_external, audit_folds, with_identities
+from melanoma.data.leaks import (
+    LeakAudit,
+    as_far_as_known,
+    audit_external,
+    audit_folds,
+    with_identities,
+)
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
@@ -145,4 +151,5 @@ def audit_two_sets(
             shared += find_shared(array, theirs.array, folder, progress=watch.progress)
     looked_at += f", {len(theirs.table):,} of {theirs.table.folder}"
     result = audit_external(pd.concat(frames, ignore_index=True), theirs.table.frame, shared)
+    result = as_far_as_known(result, frames)
     return Audited(result, shared or [], looked_at, ours.array, theirs.array)

@@ -12,7 +12,7 @@ from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.csv_tables import read_table
 from melanoma.data.duplicates.search import SharedImage, find_shared
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import LeakAudit, audit_external
+from melanoma.data.leaks import LeakAudit, as_far_as_known, audit_external
 from melanoma.data.name_digests import with_known_names
 from melanoma.data.readers.table import LesionTable
 from melanoma.data.sources import SourceTable, load_rows
@@ -30,15 +30,18 @@ _KEYS = ["image_name", "patient_id", "lesion_id"]
 @dataclass(frozen=True)
 class Seen:
     """What a bundle was trained on: rows of _KEYS, and the photographs that an external set shares
-    with it; `whole` where all photographs were compared."""
+    with it; `whole` where all photographs were compared. `tables` are those that name its patients
+    and lesions."""
 
     trained: pd.DataFrame
+    tables: tuple[pd.DataFrame, ...]
     shared: tuple[SharedImage, ...]
     whole: bool
 
     def audit(self, external: pd.DataFrame) -> LeakAudit:
         """What the bundle was trained on and these rows of the set both have."""
         audit = audit_external(self.trained, external, self.shared)
+        audit = as_far_as_known(audit, self.tables)
         if self.whole:
             return audit
         return replace(audit, identical=audit.identical or None, near=audit.near or None)
@@ -58,7 +61,7 @@ def find_seen(
     `training` is its fold file and its arrays. Without the fold file, names, patients and lesions
     are those of the bundle's own oof.csv; of a shipped bundle, the names alone. Its sources'
     patients, lesions and photographs are those that are frozen beside its arrays; where one is not
-    there, photographs count as looked for only if some are found.
+    there, or names none, they count as looked for only if some are found.
     """
     fold_path, arrays = training
     sources = _sources(bundle, recipe, arrays, watch=watch)
@@ -79,8 +82,11 @@ def find_seen(
     for source in sources:
         folder = source_folder(arrays, source.source)
         shared += _alike(source.array, array, folder, watch=watch)
+    tables = [trained, *(source.frame for source in sources)]
+    if len(sources) < len(recipe.data.sources):
+        tables.append(_by_name(()))
     trained = pd.concat([trained[_KEYS], beside], ignore_index=True)
-    return Seen(trained, tuple(shared), whole)
+    return Seen(trained, tuple(tables), tuple(shared), whole)
 
 
 def _own_array(arrays: Path, recipe: Recipe) -> ImageArray | None:

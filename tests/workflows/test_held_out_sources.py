@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from melanoma.workflows.audit import audit_two_sets, look_at
 from melanoma.workflows.distill import write_soft_targets
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.external import evaluate_external
+from melanoma.workflows.overlap import find_overlap
 from melanoma.workflows.train import select_folds, train_fold
 from melanoma.workflows.watch import Watch
 
@@ -218,11 +220,40 @@ def test_photographs_and_patients_of_a_source_are_found_in_an_external_set(
     table.write_text(table.read_text().replace("there7,there3,", "there7,year6,"))
     found = score_elsewhere(copied, there, said)
     assert (found.identical, found.patients) == (1, 1)
-    # One that is not at hand has names alone: what it shares was not looked for.
+    # A source that is not at hand has names alone: what it shares was not looked for.
     shutil.rmtree(copied / "arrays" / "sources")
     found = score_elsewhere(copied, there, said)
-    assert (found.identical, found.near_duplicates, found.patients) == (None, None, 0)
+    assert (found.identical, found.near_duplicates, found.patients) == (None, None, None)
     assert any("sources/year is not there" in line for line in said)
+
+
+def test_that_no_patient_is_shared_is_known_only_where_every_table_names_patients(
+    home: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "home"
+    shutil.copytree(home, copied)
+    evaluate(copied)
+    bundle = load_bundle(copied / "weights")
+    alone = recipe_of().data.model_copy(update={"sources": ()})
+    second = recipe_of().model_copy(update={"data": alone})
+    there = draw_table(tmp_path / "there", count=24, seed=3)
+    theirs = look_at(second, there, there / "arrays", tmp_path)
+
+    def patients(frame: pd.DataFrame) -> tuple[str, ...] | None:
+        places = (copied / "folds.csv", copied / "arrays")
+        table, array = replace(theirs.table, frame=frame), theirs.array
+        assert array is not None
+        return find_overlap(bundle, recipe_of(), places, table, array, watch=Watch()).patients
+
+    frame = theirs.table.frame
+    assert patients(frame) == ()
+    # As of a shipped copy, whose own images have names alone.
+    for path in (copied / "folds.csv", copied / "weights" / "oof.csv"):
+        path.unlink()
+    listed = pd.DataFrame({"image_name": [f"own{n}" for n in range(24)], "fold": 0})
+    listed.to_csv(copied / "weights" / "training_images.csv", index=False)
+    assert patients(frame) is None
+    assert patients(frame.assign(patient_id="year6")) == ("year6",)
 
 
 def test_a_student_s_own_teacher_is_said_to_have_seen_what_that_member_saw(
@@ -262,3 +293,7 @@ def test_an_audit_of_two_sets_looks_among_the_sources_too(home: Path, tmp_path: 
     (found,) = audit_two_sets(recipe_of(), ours, theirs).audit.identical or ()
     assert (found.first, found.second) == ("year3", "there5")
     assert audit_two_sets(second, ours, theirs).audit.identical == ()
+    # Patients of one of the two alone are compared.
+    nobody = replace(ours.table, frame=ours.table.frame.assign(patient_id=""))
+    assert audit_two_sets(recipe_of(), ours, theirs).audit.patients == ()
+    assert audit_two_sets(recipe_of(), ours._replace(table=nobody), theirs).audit.patients is None
