@@ -148,12 +148,12 @@ def _save_pictures(audited: Audited, pictures: Path) -> None:
 
     path = pictures if pictures.suffix.lower() == ".png" else pictures / "duplicates.png"
     ours, theirs = audited.array, audited.other
-    # A source's photographs lie in arrays of their own.
-    pairs = [] if ours is None else [one for one in audited.pairs if one.first in ours.row_of]
-    if ours is None or theirs is None or not pairs:
+    if ours is None or theirs is None or not audited.pairs:
         t.say("no pictures: there are no pairs")
         return
-    tiles = [_pair_tiles(pair, ours, theirs) for pair in pairs[:_PICTURED]]
+    firsts = audited.firsts or (ours,) * len(audited.pairs)
+    pairs = list(zip(audited.pairs, firsts, strict=True))
+    tiles = [_pair_tiles(pair, first, theirs) for pair, first in pairs[:_PICTURED]]
     rows = [
         [tile for pair in tiles[at : at + 3] for tile in pair] for at in range(0, len(tiles), 3)
     ]

@@ -26,7 +26,12 @@ from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import DataError
 from melanoma.recipe.recipe import Recipe
-from melanoma.workflows.fold_sources import audit_sources, open_sources, source_folder
+from melanoma.workflows.fold_sources import (
+    audit_sources,
+    open_sources,
+    source_folder,
+    source_identities,
+)
 from melanoma.workflows.places import ARRAYS, fold_file
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.source import require_same_source
@@ -46,6 +51,7 @@ class Audited(NamedTuple):
     other: ImageArray | None
     sources: tuple[str, ...] = ()  # what data.sources share with each fold, and so leave out
     sides: bool = True  # False without a fold file: there is nothing that a pair could be parted by
+    firsts: tuple[ImageArray, ...] = ()  # each pair's first photograph, where sources have some
 
 
 class AuditedSet(NamedTuple):
@@ -136,20 +142,25 @@ def audit_two_sets(
     recipe: Recipe, ours: AuditedSet, theirs: AuditedSet, *, watch: Watch = SILENT
 ) -> Audited:
     """A training set, and the sources of its recipe (data.sources), against a second one."""
-    looked_at = f"{len(ours.table):,} images of {ours.table.folder}"
-    frames, arrays = [ours.table.frame[_KEYS]], [(ours.array, ours.folder)]
-    for source in open_sources(recipe, ours.table.folder, ours.folder, watch=watch):
-        frames.append(source.frame[_KEYS])
-        arrays.append((source.array, source_folder(ours.folder, source.source)))
-        looked_at += f", {len(source):,} of source {source.source.name}"
-    shared: list[SharedImage] | None = None
-    if ours.array is not None and theirs.array is not None:
-        shared = []
-        for array, folder in arrays:
-            assert array is not None  # as every source's is
+    own, compared = ours.table, None not in (ours.array, theirs.array)
+    counted = [f"{len(own):,} images of {own.folder}"]
+    frames, arrays = [own.frame], [(ours.array, ours.folder)]
+    if compared:
+        for source in open_sources(recipe, own.folder, ours.folder, watch=watch):
+            frames.append(source.frame)
+            arrays.append((source.array, source_folder(ours.folder, source.source)))
+    else:
+        frames += source_identities(recipe, own.folder, ours.folder, watch=watch)
+    for source_section, frame in zip(recipe.data.sources, frames[1:], strict=True):
+        counted.append(f"{len(frame):,} of source {source_section.name}")
+    counted.append(f"{len(theirs.table):,} of {theirs.table.folder}")
+    pairs, firsts = list[SharedImage](), list[ImageArray]()
+    for array, folder in arrays:
+        if array is not None and theirs.array is not None:
             watch.say(f"looking for {len(theirs.array):,} images among {len(array):,}")
-            shared += find_shared(array, theirs.array, folder, progress=watch.progress)
-    looked_at += f", {len(theirs.table):,} of {theirs.table.folder}"
-    result = audit_external(pd.concat(frames, ignore_index=True), theirs.table.frame, shared)
-    result = as_far_as_known(result, frames)
-    return Audited(result, shared or [], looked_at, ours.array, theirs.array)
+            pairs += find_shared(array, theirs.array, folder, progress=watch.progress)
+            firsts += [array] * (len(pairs) - len(firsts))
+    trained = pd.concat([frame[_KEYS] for frame in frames], ignore_index=True)
+    result = audit_external(trained, theirs.table.frame, pairs if compared else None)
+    result, looked_at = as_far_as_known(result, frames), ", ".join(counted)
+    return Audited(result, pairs, looked_at, ours.array, theirs.array, firsts=tuple(firsts))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from melanoma.data.arrays import ImageArray, load_array
 from melanoma.data.duplicates.search import SharedImage, find_shared
@@ -56,6 +57,22 @@ def open_sources(
         _open(recipe, source, find_folder(data, source), arrays, dry_run=dry_run, watch=watch)
         for source in recipe.data.sources
     ]
+
+
+def source_identities(
+    recipe: Recipe, data: Path, arrays: Path, *, watch: Watch = SILENT
+) -> list[pd.DataFrame]:
+    """Each source's table, of which no photograph is asked for: names, patients and lesions; or
+    what is frozen where it is not at hand. Raises DataError for neither."""
+    frames = []
+    for source in recipe.data.sources:
+        folder = find_folder(data, source)
+        try:
+            table = read_lesions(folder, source.section(), classes=source.classes)
+            frames.append(table.require_sound().frame)
+        except AbsentError:
+            frames.append(_open(recipe, source, folder, arrays, dry_run=True, watch=watch).frame)
+    return frames
 
 
 def _open(
