@@ -86,10 +86,10 @@ class LeakAudit:
         """The sentence of an audit without a finding: what is nowhere twice, what is unknown."""
         seen = {"patient": self.patients, "lesion": self.lesions}
         known = [name for name, shared in seen.items() if shared is not None]
+        known += [] if self.identical is None else ["photograph"]
         unknown = [f"{name}s: not known" for name, shared in seen.items() if shared is None]
-        *most, last = [*known, "photograph"]
-        listed = f"{', '.join(most)} or {last}" if most else last
-        return "; ".join([f"no {listed} {self.where}", *unknown])
+        listed = " or ".join([", ".join(known[:-1]), known[-1]] if known[1:] else known)
+        return "; ".join([*([f"no {listed} {self.where}"] if known else []), *unknown])
 
     def as_facts(self) -> dict[str, Any]:
         """Counts and findings for a report, as plain JSON."""

@@ -174,3 +174,20 @@ def test_what_was_trained_on_is_named_with_all_that_shows_its_patient() -> None:
     rest = external[~external["image_name"].isin(seen_rows(audit, external))]
     assert not audit_external(training, rest, [photograph]).leaks
     assert seen_rows(audit_external(training, rest), rest) == {}
+
+
+@pytest.mark.parametrize(
+    ("seen", "sentence"),
+    [
+        ((), "patients: not known; lesions: not known"),
+        (("patients",), "no patient WHERE; lesions: not known"),
+        (("identical",), "no photograph WHERE; patients: not known; lesions: not known"),
+        (("patients", "lesions", "identical"), "no patient, lesion or photograph WHERE"),
+    ],
+)
+def test_what_was_not_compared_is_not_said_to_stand_nowhere_twice(
+    seen: tuple[str, ...], sentence: str
+) -> None:
+    nothing: dict[str, Any] = {"patients": None, "lesions": None, "identical": None}
+    audit = LeakAudit(**{**nothing, **dict.fromkeys(seen, ())}, where="WHERE")
+    assert audit.clean == sentence
