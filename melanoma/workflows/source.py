@@ -64,7 +64,7 @@ def require_same_source(
         what = f"is read otherwise now ({otherwise})" if otherwise else "has changed since"
         raise FoldError(
             f"{path} was made from a table that {what}: of {len(folds):,} rows, {table.folder} has "
-            f"other {changed}; {_WAY_ON}"
+            f"other {changed}; {'; '.join([*table.problems, _WAY_ON])}"
         )
     if record is not None and (moved := changed_parts(folds, table, recipe.folds)):
         raise FoldError(

@@ -80,6 +80,10 @@ CHANGES: list[tuple[Change, list[str]]] = [
         ["3 rows (label 3)", "i01: label benign -> melanoma; i02: "],
     ),
     (set_cells("target", "", 4), ["i04: label melanoma -> blank"]),
+    (
+        set_cells("target", "MALIGNANT", 4),
+        ["i04: label melanoma -> blank", "rows whose target is 'MALIGNANT' (1) beside 'Malignant'"],
+    ),
     (set_cells("patient_id", "P9", 0, 1), ["2 rows (patient_id 2)", "i00: patient_id P0 -> P9"]),
     (set_cells("patient_id", "unknown", 7), ["i07: patient_id P3 -> blank"]),
     (set_cells("lesion_id", "L0", 5, 6), ["i05: lesion_id blank -> L0", "i06: lesion_id L6 -> L0"]),
