@@ -10,6 +10,7 @@ import pandas as pd
 
 from melanoma.data.fold_record import SOURCE_COLUMNS, FoldRecord
 from melanoma.data.folds import NEVER, TEST, FoldTable
+from melanoma.data.groups import plain_number
 from melanoma.data.images import FileFacts
 from melanoma.data.own_parts import has_own_split
 from melanoma.data.readers.ages import read_sexes
@@ -43,8 +44,8 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
     """The rows of the two that differ.
 
     Without a record the fold file may be another program's: it may have fewer images, name fewer
-    patients, and call them otherwise, as long as the same images are of one patient. With one, a
-    file that knows no patient at all may be of a table that does, where none is in two folds.
+    patients, and call them otherwise, as long as the same images are of one patient. With one, it
+    may know no patient at all, or have 12 and 12.0 for one, where none of these is in two folds.
     """
     ours = folds.whole.drop_duplicates("image_name").set_index("image_name")
     theirs = table.frame.drop_duplicates("image_name").set_index("image_name")
@@ -56,8 +57,8 @@ def changed_rows(folds: FoldTable, table: LesionTable, record: FoldRecord | None
         then, now = ours[column], theirs[column]
         if column in IDENTITIES and record is None:
             differ = _otherwise_grouped(then, now)
-        elif column in IDENTITIES and not _says_something(then):
-            differ = _apart(now, ours["fold"])
+        elif column in IDENTITIES:
+            differ = _other_identity(then, now, ours["fold"])
         else:
             differ = _otherwise(column, then, now)
         rows = zip(names[differ], then[differ], now[differ], strict=True)
@@ -124,11 +125,16 @@ def _otherwise(column: str, then: pd.Series, now: pd.Series) -> Flags:
     return (then != now).to_numpy(dtype=np.bool_)
 
 
-def _apart(now: pd.Series, fold: pd.Series) -> Flags:
-    """Rows of identities that the fold file knew nothing of, and has in more than one fold: what it
-    has whole differs in nothing. Earlier versions found fewer columns of patients."""
+def _other_identity(then: pd.Series, now: pd.Series, fold: pd.Series) -> Flags:
+    """Rows of another identity; of one that a file without any did not know, or had in two
+    spellings, those that are in several folds. Earlier versions found fewer columns of patients,
+    and took 12.0 for another than 12."""
+    other = then.map(plain_number) != now.map(plain_number)
+    if not _says_something(then):
+        other = pd.Series(False, then.index)
     folds = fold[now != ""].groupby(now[now != ""]).nunique()
-    return now.isin(folds[folds > 1].index).to_numpy(dtype=np.bool_)
+    apart = now.isin(folds[folds > 1].index)
+    return (other | ((then != now) & apart)).to_numpy(dtype=np.bool_)
 
 
 def _otherwise_grouped(then: pd.Series, now: pd.Series) -> Flags:

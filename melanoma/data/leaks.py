@@ -228,11 +228,12 @@ def require_no_leaks(audit: LeakAudit, *, allow: bool) -> LeakAudit:
 
 
 def _spread(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
-    """The column's values in more than one fold; None where it has no value at all."""
+    """The column's values in more than one fold, 12 and 12.0 being one; None where it has no value
+    at all."""
     known = frame[frame[column] != ""]
     if known.empty:
         return None
-    folds = known.groupby(column)["fold"].nunique()
+    folds = known["fold"].groupby(known[column].map(plain_number)).nunique()
     return tuple(sorted(map(str, folds[folds > 1].index)))
 
 

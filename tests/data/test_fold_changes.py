@@ -12,6 +12,7 @@ from fold_tables import held, lesions, parted
 from melanoma.data.fold_changes import changed_parts, changed_rows, in_common
 from melanoma.data.fold_record import FoldRecord
 from melanoma.data.folds import FoldTable, make_folds
+from melanoma.data.leaks import audit_folds
 from melanoma.data.readers.table import LesionTable
 
 TABLE = lesions([row % 2 for row in range(40)], [f"p{row // 2}" for row in range(40)])
@@ -106,6 +107,27 @@ def test_a_file_that_knew_no_patients_is_of_a_table_that_does_where_no_fold_part
     found = changed_rows(folds, with_cell(column, "both", 0, other, table=table), RECORD)
     assert found.kinds == {column: 2}
     assert found.rows == [f"i0: {column} blank -> both", f"i{other}: {column} blank -> both"]
+
+
+def test_a_file_that_had_12_and_12_0_for_one_patient_goes_on_where_no_fold_parts_them() -> None:
+    """Earlier versions took them for two, and may have put them into two folds."""
+    number = FOLDS.whole["group"].str.removeprefix("g")
+    spelled = number + pd.Series([".0" if row % 2 else "" for row in range(40)], number.index)
+    folds = FoldTable(FOLDS.whole.assign(patient_id=spelled))
+    cells = FOLDS.whole.assign(patient_id=number).set_index("image_name")["patient_id"]
+    names = TABLE.frame["image_name"]
+    table = replace(TABLE, frame=TABLE.frame.assign(patient_id=names.map(cells)))
+    assert not changed_rows(folds, table, RECORD).rows
+    of_another = changed_rows(folds, with_cell("patient_id", "x", 0, table=table), RECORD)
+    assert of_another.kinds == {"patient_id": 1}
+    fold = folds.whole.set_index("image_name")["fold"]
+    parted_rows = folds.whole.assign(
+        fold=folds.whole["fold"].mask(folds.whole["image_name"] == "i1", (fold["i1"] + 1) % 4)
+    )
+    found = changed_rows(FoldTable(parted_rows), table, RECORD)
+    assert [row.split(":")[0] for row in found.rows] == ["i1"]
+    assert audit_folds(FoldTable(parted_rows)).patients == (cells["i1"],)
+    assert audit_folds(folds).patients == ()
 
 
 def test_a_sex_that_earlier_versions_kept_as_it_was_written_has_not_changed() -> None:
