@@ -122,6 +122,26 @@ def load_rows(source: Source, array: ImageArray, folder: Path) -> SourceTable | 
     return SourceTable(source, array, frame[_COLUMNS])
 
 
+def row_changes(frozen: SourceTable, table: SourceTable) -> list[str]:
+    """What the table has otherwise than its frozen rows, a sentence a column; 12 and 12.0 are one
+    patient, which earlier versions took for two."""
+    then, now = frozen.frame, table.frame
+    if then["image_name"].tolist() != now["image_name"].tolist():
+        return ["other images"]
+    changes = []
+    for column in _COLUMNS[1:]:
+        ours, theirs = (
+            one[column].astype(str).map(plain_number if column in _KEYS else str)
+            for one in (then, now)
+        )
+        rows = np.flatnonzero((ours != theirs).to_numpy())
+        if len(rows):
+            old, new = (one.iloc[rows[0]] or "blank" for one in (ours, theirs))
+            name = then["image_name"].iloc[rows[0]]
+            changes.append(f"{column} of {len(rows):,} rows: {name}: {old} -> {new}")
+    return changes
+
+
 @dataclass(frozen=True)
 class JoinedSources:
     """Of each source, (N,) the folds that may not train a row: those that it shares something with,

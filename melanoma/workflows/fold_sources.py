@@ -20,6 +20,7 @@ from melanoma.data.sources import (
     SourceTable,
     join_sources,
     load_rows,
+    row_changes,
     save_rows,
     source_rows,
 )
@@ -96,9 +97,13 @@ def _open(
     array = prepare_array(own, data, folder, test=False, watch=watch)
     current = source_rows(source, table, array)
     if recorded is not None and recorded.digest != current.digest:
+        changes = row_changes(recorded, current)
+        if not changes and recorded.array.digest == current.array.digest:
+            return recorded
+        listed = f" ({'; '.join(changes)})" if changes else ""
         raise DataError(
-            f"source {source.name}: {data} is no longer what {folder / ROWS} was made from; put it "
-            f"back, or read it anew after: rm {folder / ROWS}"
+            f"source {source.name}: {data} is no longer read as {folder / ROWS} has it{listed}; "
+            f"put it back if it has changed, or read it anew after: rm {folder / ROWS}"
         )
     if recorded is None and not dry_run:
         save_rows(current, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from melanoma.data.phantoms.drawing import draw_phantom
+from melanoma.data.sources import save_rows
 from melanoma.errors import DataError
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
@@ -129,8 +131,9 @@ def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_
     assert (moved.soft > first.soft)[:2].all()
     table = home / "year" / "train.csv"
     table.write_text(table.read_text().replace("a,1", "a,0"))
-    rows = source_folder(arrays, first.source) / "rows.csv"
-    with pytest.raises(DataError, match=rf"no longer what {rows} was made from.*rm {rows}"):
+    rows = rows_at(arrays) / "rows.csv"
+    changed = r"no longer read as .*rows.csv has it \(label of 1 rows: a: melanoma -> benign\); put"
+    with pytest.raises(DataError, match=rf"{changed}.*rm {rows}"):
         open_sources(recipe_of(), home / "own", arrays)
     shutil.rmtree(home / "year")
     (again,) = open_sources(recipe_of(), home / "own", arrays, watch=watch)
@@ -139,6 +142,29 @@ def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_
     shutil.rmtree(arrays)
     with pytest.raises(DataError, match="source year: "):
         open_sources(recipe_of(), home / "own", arrays)
+
+
+def test_rows_that_an_earlier_version_read_otherwise_go_on_or_are_named(
+    folders: Path, tmp_path: Path
+) -> None:
+    home, arrays = tmp_path / "home", tmp_path / "arrays"
+    shutil.copytree(folders, home)
+    table = home / "year" / "train.csv"
+    table.write_text("image_name,MRN,target,p\ncopy,7,0,0.1\na,7.0,1,0.9\nb,8,0,\n")
+    (now,) = open_sources(recipe_of(), home / "own", arrays)
+    assert now.frame["patient_id"].tolist() == ["7", "7", "8"]
+    # 7.0 was another than 7: what is frozen goes on, and with it the folds that trained on it.
+    save_rows(replace(now, frame=now.frame.assign(patient_id=["7", "7.0", "8"])), rows_at(arrays))
+    (then,) = open_sources(recipe_of(), home / "own", arrays)
+    assert then.frame["patient_id"].tolist() == ["7", "7.0", "8"]
+    # MRN was no column of patients: the folds may have divided them.
+    save_rows(replace(now, frame=now.frame.assign(patient_id="")), rows_at(arrays))
+    with pytest.raises(DataError, match=r"\(patient_id of 3 rows: copy: blank -> 7\)"):
+        open_sources(recipe_of(), home / "own", arrays)
+
+
+def rows_at(arrays: Path) -> Path:
+    return source_folder(arrays, recipe_of().data.sources[0])
 
 
 def test_the_neighbors_of_a_link_are_where_it_lies(folders: Path, tmp_path: Path) -> None:
