@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pandas as pd
+
 from melanoma.data.csv_tables import read_table
 from melanoma.data.placeholders import blank_placeholders
 from melanoma.data.readers.identities import read_identity
@@ -42,19 +44,26 @@ def read_owners(
     if not tables:
         raise RecipeError(f"--patient-col {column}: name a CSV with that column, not its images")
     name = image_col or "image_name"
+    whole = pd.concat([_owner_cells(path, name, column) for path in tables], ignore_index=True)
+    # Whose a row is, as split reads it: 12 and 12.0 are one patient, in two tables too.
+    patients, lesions = (read_identity(whole, [one]) for one in ("patient", "lesion"))
+    columns = (patients, blank_placeholders(whole["site"]), lesions)
     owners: dict[str, Owner] = {}
-    for path in tables:
-        frame = read_table(path, needed=[name, column])
-        site = next((one for one in _SITES if one in frame), None)
-        # Whose a row is, as split reads it: 12 and 12.0 in one column are one patient.
-        patients, lesions = (read_identity(frame, [one]).tolist() for one in (column, "lesion_id"))
-        sites = blank_placeholders(frame[site]).tolist() if site else [""] * len(frame)
-        columns = (patients, sites, lesions)
-        for image, *values in zip(frame[name].astype(str), *columns, strict=True):
-            owner = Owner(*values)
-            if owners.setdefault(image, owner) != owner:
-                raise DataError(f"{path}: {image} stands under two patients, sites or lesions")
+    for path, image, *values in zip(whole["path"], whole["image"], *columns, strict=True):
+        owner = Owner(*values)
+        if owners.setdefault(image, owner) != owner:
+            raise DataError(f"{path}: {image} stands under two patients, sites or lesions")
     return owners
+
+
+def _owner_cells(path: Path, name: str, column: str) -> pd.DataFrame:
+    """A table's cells of what an Owner has, of the image and of the table itself; text."""
+    frame = read_table(path, needed=[name, column])
+    blank = pd.Series("", frame.index)
+    site = next((frame[one] for one in _SITES if one in frame), blank)
+    lesion = frame.get("lesion_id", blank)
+    cells = {"image": frame[name], "patient": frame[column], "site": site, "lesion": lesion}
+    return pd.DataFrame(cells).assign(path=str(path))
 
 
 def add_patient_columns(

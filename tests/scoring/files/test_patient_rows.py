@@ -59,6 +59,11 @@ def test_one_number_in_two_spellings_is_one_patient_and_one_lesion(tmp_path: Pat
         *(("12", "1"), ("12", "1")),
         *(("012", "2"), ("7.0", "")),  # another id, and a spelling that stands alone
     ]
+    # In two tables too, and an image that both have.
+    other = tmp_path / "u.csv"
+    other.write_text("image_name,patient_id,lesion_id\ne,12.0,3\nd,7,\n")
+    owners = read_owners([path, other], "patient_id", image_col=None)
+    assert [owners[name].patient for name in "abcde"] == ["12", "12", "012", "7", "12"]
 
 
 def test_what_cannot_be_scored_is_compared_with_nothing(table: Path, bundle: Bundle) -> None:
