@@ -12,6 +12,7 @@ const FORMS = [
   ["leak_elsewhere", form("what was reached elsewhere, on (.+), is no test: .*")],
   ["known", form(`${N} of this set's images (?:is|are) left out: .*`)],
   ["share_elsewhere", form("(\\d+) % of these images are melanomas, far more than a clinic sees: predictive values refer to that share, probabilities to one of (.+)")],
+  ["share_moved", form("(\\d+) % of these images are melanomas, far more than a clinic sees: what was measured on them refers to that share, answers to one of (.+)")],
   ["share", form("(\\d+) % of these images are melanomas, far more than a clinic sees: .*")],
   ["too_low", form("photographs like those of (\\S+): moved to .* the odds of melanoma (\\S+) times too low, so .*")],
   ["too_high", form("photographs like those of (\\S+): moved to .* the odds of melanoma (\\S+) times too high, so .*")],

@@ -12,6 +12,7 @@ export const caveats = {
   "caveat.leak_elsewhere": "Le résultat obtenu ailleurs, sur {a}, n'est pas un test\u00a0: cet ensemble et l'entraînement ont en commun des patients, des lésions ou des photographies.",
   "caveat.known": "Images de cet ensemble laissées de côté, car elles montrent ce sur quoi le modèle a été entraîné\u00a0: {a}.",
   "caveat.share_elsewhere": "{a}\u00a0% de ces images sont des mélanomes, bien plus que dans un cabinet\u00a0: les valeurs prédictives se rapportent à cette part, les probabilités à une part de {b}.",
+  "caveat.share_moved": "{a}\u00a0% de ces images sont des mélanomes, bien plus que dans un cabinet\u00a0: ce qui a été mesuré sur elles se rapporte à cette part, les réponses à une part de {b}.",
   "caveat.share": "{a}\u00a0% de ces images sont des mélanomes, bien plus que dans un cabinet\u00a0: les probabilités et les valeurs prédictives se rapportent à cette part.",
   "caveat.too_low": "Photographies comme celles de {a}\u00a0: ramenées à la part de mélanomes de cette source, les probabilités donnent une cote de mélanome {b} fois trop faible\u00a0; une autre prévalence ne les rend pas justes.",
   "caveat.too_high": "Photographies comme celles de {a}\u00a0: ramenées à la part de mélanomes de cette source, les probabilités donnent une cote de mélanome {b} fois trop forte\u00a0; une autre prévalence ne les rend pas justes.",

@@ -286,6 +286,14 @@ def test_a_french_browser_gets_french_and_both_languages_have_every_word(open_pa
     warnings += [
         one for one in find_caveats(elsewhere.model_copy(update=known)) if "left out" in one
     ]
+    copy = binary().content  # for a place where others are melanomas
+    assert copy.retargeted is not None
+    data = copy.data.model_copy(update=crowded)
+    warnings += [
+        one
+        for one in find_caveats(copy.model_copy(update={"data": data}))
+        if "answers to one of" in one
+    ]
     told = with_external(binary().content, external_result(elsewhere)).warnings
     warnings += [one for one in told if "is no test" in one]
     warnings += [one.replace("too low", "too high") for one in warnings if "too low" in one]

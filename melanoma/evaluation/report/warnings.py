@@ -169,11 +169,16 @@ def _sample(content: ReportContent) -> list[str]:
     if prevalence is None or prevalence <= CLINIC_AT_MOST:
         return []
     many = f"{100 * prevalence:.0f} % of these images are melanomas, far more than a clinic sees"
-    at_home = content.calibration.prevalence
+    at_home, moved = content.calibration.prevalence, content.retargeted or content.recalibrated
     if content.external is not None and at_home is not None:
         return [
             f"{many}: predictive values refer to that share, probabilities to one of "
             f"{percent(at_home)}"
+        ]
+    if moved is not None:
+        return [
+            f"{many}: what was measured on them refers to that share, answers to one of "
+            f"{percent(moved.prevalence)}"
         ]
     return [
         f"{many}: probabilities and predictive values refer to that share (--prevalence re-targets "

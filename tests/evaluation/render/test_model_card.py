@@ -119,3 +119,16 @@ def test_an_update_of_the_model_is_named() -> None:
     moved = {"external": "clinic_b", "slope": 0.7, "intercept": -1.2, "prevalence": 0.03}
     card = render_card(changed(made.content, recalibrated=moved), made.recipe)
     assert "Recalibrated on clinic_b: slope 0.700, intercept -1.200." in card
+
+
+def test_a_moved_copy_says_where_it_answers_and_what_it_flags_from() -> None:
+    made = binary()
+    there = made.content.retargeted
+    assert there is not None
+    moved = threshold(there.thresholds[0].value)
+    said = f"where 2.0 % of images are melanomas, and a flag at {moved} "
+    assert said in render_card(*made)
+    own = threshold(made.content.thresholds[0].value)
+    assert f"and a flag at {own} " in render_card(
+        changed(made.content, retargeted=None), made.recipe
+    )

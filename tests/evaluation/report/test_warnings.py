@@ -205,6 +205,16 @@ def test_on_another_set_probabilities_refer_to_the_share_at_home() -> None:
     )
 
 
+def test_a_copy_for_another_place_says_which_share_its_answers_refer_to() -> None:
+    content = binary().content
+    sample = {"positives": 500, "images": 1000, "prevalence": 0.5}
+    update = {"data": content.data.model_copy(update=sample)}
+    (sentence,) = told(content.model_copy(update=update), "50 % of these images")
+    assert sentence.endswith("refers to that share, answers to one of 2.0 %")
+    (sentence,) = told(content.model_copy(update={**update, "retargeted": None}), "50 % of these")
+    assert sentence.endswith("refer to that share (--prevalence re-targets them)")
+
+
 def test_classes_of_few_images_are_named_where_there_are_more_than_two() -> None:
     content = many(SEVEN, ("melanoma",)).content
     classes = dict.fromkeys(content.data.classes, 100) | {SEVEN[5]: 29, SEVEN[6]: 30}
