@@ -10,7 +10,9 @@ import yaml
 from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import percent
-from melanoma.evaluation.report.schema import ReportContent
+from melanoma.evaluation.report.schema import ExternalResult, ReportContent
+from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.source_words import whose_results
 from melanoma.recipe.recipe import Recipe
 from melanoma.scoring.bundle.bundle import LICENSE, Bundle
 from melanoma.scoring.export.export_folder import template
@@ -54,6 +56,7 @@ def render_hub_card(
         architecture=architecture,
         folds=[member.fold for member in bundle.members],
         metrics=_rows(bundle.report),
+        whose=whose_results(bundle.report.external_results),
         percent=percent,
         pictures=PICTURES_ONLY.get(bundle.image_type),
     )
@@ -116,17 +119,22 @@ def _results(report: ReportContent, recipe: Recipe) -> list[dict[str, Any]]:
             },
             "metrics": [
                 {"type": _TYPES.get(key, key), "name": _named(title, measured), "value": value}
-                for key, title, measured in (
-                    ("auroc", "AUROC of melanoma", line.auroc),
-                    ("sensitivity", "Sensitivity at the sealed threshold", line.sensitivity),
-                    ("specificity", "Specificity at the sealed threshold", line.specificity),
-                )
+                for key, title, measured in _elsewhere(line, counted=bool(report.melanoma))
                 if (value := measured.value) is not None
             ],
         }
         for line in report.external_results
     ]
     return [own, *others]
+
+
+def _elsewhere(line: ExternalResult, *, counted: bool) -> list[tuple[str, str, Measured]]:
+    whose = "the sealed threshold" if line.without is None else "the threshold of that model"
+    return [
+        ("auroc", "AUROC of melanoma" if counted else METRICS["macro_auroc"].title, line.auroc),
+        ("sensitivity", f"Sensitivity at {whose}", line.sensitivity),
+        ("specificity", f"Specificity at {whose}", line.specificity),
+    ]
 
 
 def _rows(report: ReportContent) -> list[tuple[str, str, float]]:

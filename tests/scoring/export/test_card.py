@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_content import external
 
 from melanoma.evaluation.metrics.metric_catalog import METRICS
+from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import ExternalResult
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.recipe.overrides import load_recipe
@@ -126,7 +128,22 @@ def test_what_was_reached_elsewhere_stands_beside_under_its_own_name(bundle: Bun
         ("roc_auc", 0.8),
         ("specificity", 0.6),
     ]
-    assert elsewhere["metrics"][0]["name"].endswith("(95 % interval 0.700 to 0.900)")
+    assert elsewhere["metrics"][0]["name"] == "AUROC of melanoma (95 % interval 0.700 to 0.900)"
+    assert elsewhere["metrics"][1]["name"] == "Specificity at the sealed threshold"
+
+
+def test_what_another_model_reached_elsewhere_is_not_called_this_one_s(bundle: Bundle) -> None:
+    """As in report and card: a result of the same training without a source, by its threshold."""
+    result = external_result(external().content).model_copy(update={"without": "siim2020"})
+    moved = replace(bundle, report=bundle.report.model_copy(update={"external_results": (result,)}))
+    card = render_hub_card(moved, describe(moved, views=1), architecture=None, license_id="x")
+    assert "so another one was measured: of the same training without them" in card
+    assert "at the threshold of that model" in card and "the sealed threshold" not in card
+    no_melanoma = moved.report.model_copy(update={"melanoma": ()})
+    index = metadata(
+        replace(moved, report=no_melanoma), recipe_of(bundle), timm=True, license_id="x"
+    )["model-index"]
+    assert index[0]["results"][1]["metrics"][0]["name"].startswith(METRICS["macro_auroc"].title)
 
 
 @pytest.mark.parametrize("architecture", [None, "resnet18"])
