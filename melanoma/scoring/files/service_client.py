@@ -185,17 +185,18 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _require_address(address: str) -> str:
     """Without a slash at its end."""
-    if "@" in address.partition("//")[2].partition("/")[0]:
-        # Not repeated: it may hold a password.
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        named = "@" in (parts.netloc if known else address)
+    except ValueError:
+        known, named = False, "@" in address
+    if named:
+        # Not repeated: it may hold a password, and a slash in that, or lack the http:// before it.
         raise RecipeError(
             "--url: a name or password before an @ is not sent; leave it out (--token is what a "
             "service asks for)"
         )
-    try:
-        parts = urlsplit(address)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
     if not known or parts.query or parts.fragment or not address.isascii() or " " in address:
         raise RecipeError(f"--url {address}: an address such as http://127.0.0.1:8000 is expected")
     return address.rstrip("/")
