@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from made_content import binary, external
+from made_content import NO_LEAK, binary, external
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.assemble import with_words
 from melanoma.evaluation.report.external_results import external_result, with_external
-from melanoma.evaluation.report.schema_parts import Measured
+from melanoma.evaluation.report.pseudonyms import without_names
+from melanoma.evaluation.report.schema_parts import LeakAudit, Measured
 
 
 def test_a_result_is_what_the_first_threshold_reaches_there() -> None:
@@ -91,3 +95,15 @@ def test_a_result_on_images_that_were_trained_on_is_called_no_test_above_all_fig
     assert warning in render_card(with_external(binary().content, result), binary().recipe)
     clean = result.model_copy(update={"warnings": ("only 7 positives",)})
     assert "is no test" not in str(with_external(binary().content, clean).warnings)
+
+
+@pytest.mark.parametrize("sealed", [lambda content: content, without_names])
+def test_a_leak_between_the_model_s_own_folds_is_none_of_a_set_from_elsewhere(sealed: Any) -> None:
+    """Trained by --allow-leak: such a set is the one honest test of it."""
+    own, elsewhere = binary(leaky=True).content, external().content
+    assert elsewhere.external is not None
+    clean = elsewhere.external.model_copy(update={"overlap": LeakAudit.model_validate(NO_LEAK)})
+    update = {"external": clean, "leaks": own.leaks}
+    result = external_result(with_words(elsewhere.model_copy(update=update)))
+    assert any(warning.startswith("LEAK") for warning in result.warnings)
+    assert "is no test" not in str(with_external(sealed(own), result).warnings)
