@@ -13,8 +13,10 @@ export function pointName(at) {
   return kind ? `${t(`metric.${kind}`)} ${percent(Number(share), Math.max(0, share.length - 4))}` : at;
 }
 
-const fewest = (value) => (value < 0.01 ? 2 : 1);
 const MOST_DIGITS = 8;
+// Below one percent two significant ones, as report, card and command have them: 0.067 %, not 0.07 %.
+const fewest = (value) =>
+  value > 0 && value < 0.01 ? Math.min(MOST_DIGITS, 1 - Math.floor(Math.log10(100 * value))) : 1;
 
 // Enough digits that a small threshold does not read as zero.
 export const thresholdPercent = (value, digits = 1) => percent(value, Math.max(digits, fewest(value)));

@@ -7,6 +7,8 @@ import re
 import httpx
 import pytest
 
+from melanoma.evaluation import number_format
+
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
@@ -54,15 +56,22 @@ def test_a_rounded_probability_stands_on_its_own_side_of_the_threshold(
     assert "<" not in at.text("#percentage")
 
 
-def test_no_more_digits_are_shown_than_that_takes(at, served):
+@pytest.mark.parametrize(
+    ("threshold", "probability"),
+    [(0.0068, 0.41234), (0.000674, 0.00183), (0.0000674, 0.41234), (0.000674, 1e-30)],
+)
+def test_no_more_digits_are_shown_than_that_takes(at, served, threshold, probability):
+    """The threshold as report and predict tell it."""
     files = {"file": served.photographs[3].read_bytes()}
     answer = httpx.post(f"{served.address}/predict", files=files, timeout=60).json()
-    point = {**answer["threshold"], "value": 0.0068}
-    changed = {"threshold": point, "thresholds": [point], "melanoma_probability": 0.41234}
+    point = {**answer["threshold"], "value": threshold}
+    changed = {"threshold": point, "thresholds": [point], "melanoma_probability": probability}
     at.answer("**/predict*", {**answer, **changed})
     at.score(served.photographs[3])
-    assert at.text("#percentage") == "41.2 %"
-    assert at.text("#threshold") == "threshold 0.68 %"
+    shown = {0.41234: "41.2 %", 0.00183: "0.18 %", 1e-30: "< 0.00000001 %"}[probability]
+    assert at.text("#percentage").replace("\xa0", " ") == shown
+    if probability > 1e-9:
+        assert at.text("#threshold") == f"threshold {number_format.threshold(threshold)}"
 
 
 def test_members_and_a_patient_s_lesions_have_the_digits_of_their_answers(open_page, served):
