@@ -78,6 +78,7 @@ export const report = {
   "external.without": "The finished model has trained on pictures of these archives, so this is measured with another one: of the same training without them, at its own threshold.",
   "external.beside": "Held out of other tables",
   "external.beside.text": "These tables trained the model too. Each of its members left out a part, whole patients together, and these figures are of the part that each member never saw, at the threshold in use.",
+  "external.shared": "The model was trained on patients, lesions or photographs of {names}: what it reached there is no test of it.",
   "external.text": "Measured with the finished model and its own threshold on pictures that it was not trained on. Expect this, rather than the figures above, at another place.",
 
   "other.title": "Other cancers",

@@ -78,6 +78,7 @@ export const report = {
   "external.without": "Le modèle fini a appris sur des images de ces archives\u00a0: ces chiffres sont donc ceux d'un autre, du même entraînement sans elles, à son propre seuil.",
   "external.beside": "Mis de côté dans d'autres tables",
   "external.beside.text": "Le modèle a aussi appris sur ces tables. Chacun de ses membres en a laissé une partie de côté, patients entiers, et ces chiffres portent sur la partie que chaque membre n'a jamais vue, au seuil en usage.",
+  "external.shared": "Le modèle a appris sur des patients, des lésions ou des photographies de {names}\u00a0: ce qu'il y atteint n'est pas un test.",
   "external.text": "Mesuré avec le modèle fini et son propre seuil, sur des images qu'il n'avait pas apprises. Ailleurs, attendez-vous à cela plutôt qu'aux chiffres ci-dessus.",
 
   "other.title": "Autres cancers",

@@ -61,10 +61,24 @@ export function elsewhere(report, name) {
   if (results.length === 0) return [head, el("p", { class: "alert" }, t("external.none")), ...beside];
   const parts = results.map((one) => setFigures(one, setName(one)));
   // The source says of each which set its model did without.
-  const own = results.some((one) => !one.without);
+  const own = results.filter((one) => !one.without);
   const others = results.some((one) => one.without);
-  const said = [own && "external.text", others && "external.without"].filter(Boolean);
-  return [head, ...said.map((key) => el("p", {}, t(key))), ...parts, ...beside];
+  const shared = own.filter((one) => sharesWithTraining(one, report));
+  const said = [own.length > shared.length && t("external.text"), others && t("external.without")].filter(Boolean);
+  const names = shared.map(setName).join(", ");
+  return [
+    head,
+    shared.length > 0 && el("p", { class: "alert" }, t("external.shared", { names })),
+    ...said.map((words) => el("p", {}, words)),
+    ...parts,
+    ...beside,
+  ].filter(Boolean);
+}
+
+// A leak between the model's own folds stands in each result as well, and is none of the set.
+function sharesWithTraining(result, { leaks }) {
+  const own = (leaks?.findings ?? []).map((finding) => `LEAK: ${finding.split(" (")[0]}`);
+  return (result.warnings ?? []).some((one) => one.startsWith("LEAK") && !own.includes(one));
 }
 
 // Tables that trained it as well, of which each member held out a part that it alone scored.

@@ -6,10 +6,13 @@ import json
 import re
 from dataclasses import asdict
 
+from made_content import external
+
 from melanoma.evaluation.measure.operating_points import describe_elsewhere
 from melanoma.evaluation.prevalence import move_between
 from melanoma.evaluation.render.charts import draw_charts
 from melanoma.evaluation.report.assemble import retarget_report
+from melanoma.evaluation.report.external_results import external_result
 from melanoma.evaluation.report.schema import Recalibrated, validate_report
 
 REPORT = re.compile(r"/report(\?|$)")  # and not /static/report_tables.js
@@ -210,3 +213,19 @@ def test_a_metric_that_the_page_never_heard_of_has_its_card(at):
     assert "Toy?\n43.2 %\n40.0 % to 50.0 %" in at.text("#performance .cards")
     at.page.select_option("#language", "fr")
     assert "Jouet" in at.text("#performance .cards")
+
+
+def test_a_set_that_shares_with_the_training_is_not_called_unseen(open_page, served):
+    """As in report and card; a leak between the folds alone takes nothing from the set."""
+    own = json.loads(served.report.read_text())
+    leaks = own["leaks"] | {"findings": ["3 patients in more than one fold (a, b, c)"]}
+    for warned, shared in (("3 patients in more than one fold", False), ("2 patients in", True)):
+        result = external_result(external().content, source="a clinic, its test")
+        result = result.model_copy(update={"warnings": (f"LEAK: {warned}",)})
+        at = open_page()
+        change = {"leaks": leaks, "external_results": [result.model_dump(mode="json")]}
+        at.page.route(REPORT, changed_by(change))
+        open_report(at)
+        told = at.text("#performance")
+        assert ("photographs of a clinic: what it reached there is no test" in told) == shared
+        assert ("on pictures that it was not trained on" in told) != shared

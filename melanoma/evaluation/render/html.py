@@ -38,6 +38,7 @@ from melanoma.evaluation.report.schema_parts import (
 from melanoma.evaluation.report.source_words import (
     describe_held_out_source,
     describe_source_line,
+    no_tests,
     whose_results,
 )
 
@@ -130,6 +131,7 @@ def environment() -> Environment:
         "held_out_source": describe_held_out_source,
         "rounding": describe_rounding,
         "whose_results": whose_results,
+        "no_tests": no_tests,
     }
     made.globals |= {
         "share": share,

@@ -4,11 +4,12 @@ report, card and terminal."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from melanoma.evaluation.number_format import measured, plural, share
-from melanoma.evaluation.report.schema import ExternalResult
+from melanoma.evaluation.number_format import listed, measured, plural, share
+from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_sources import HeldOutSource, SourceLine
+
+_ITS = "its own threshold"
 
 
 def describe_source_line(line: SourceLine) -> str:
@@ -72,19 +73,34 @@ def teacher_caveats(lines: tuple[SourceLine, ...]) -> list[str]:
     ]
 
 
-def whose_results(results: Sequence[ExternalResult]) -> str:
+def whose_results(content: ReportContent) -> str:
     """Whose results on sets elsewhere these are, and by which threshold, in sentences."""
-    own = (
-        "The finished model on sets that it was not trained on, nothing fitted on them, at the "
-        "threshold in use."
-    )
+    at = [f", at {which}" if content.thresholds else "" for which in ("the threshold in use", _ITS)]
+    own = f"The finished model on sets that it was not trained on, nothing fitted on them{at[0]}."
     others = (
         "The finished model has trained on pictures of {these}, so another one was measured: of "
-        "the same training without them, at its own threshold."
+        f"the same training without them{at[1]}."
     )
-    without = [one.without is not None for one in results]
+    shared = [one.source or one.name for one in no_tests(content) if one.without is None]
+    if shared:
+        own = (
+            f"The finished model, nothing fitted on the sets{at[0]}. It was trained on patients, "
+            f"lesions or photographs of {listed(shared)}: no test of it."
+        )
+    without = [one.without is not None for one in content.external_results]
     if not any(without):
         return own
     these = "the archives whose rows say so" if not all(without) else "these archives"
     said = others.format(these=these)
     return said if all(without) else f"{own} {said}"
+
+
+def no_tests(content: ReportContent) -> list[ExternalResult]:
+    """Results on sets from elsewhere that were sealed though the sets share with the training. A
+    leak between the model's own folds stands in each result as well, and is none of the set."""
+    between_folds = {f"LEAK: {finding.split(' (')[0]}" for finding in content.leaks.findings}
+    return [
+        result
+        for result in content.external_results
+        if any(one.startswith("LEAK") and one not in between_folds for one in result.warnings)
+    ]

@@ -7,7 +7,7 @@ import math
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
 from melanoma.evaluation.number_format import measured, percent, share
 from melanoma.evaluation.report.schema import ReportContent
-from melanoma.evaluation.report.source_words import teacher_caveats, wrong_by
+from melanoma.evaluation.report.source_words import no_tests, teacher_caveats, wrong_by
 
 FEW_POSITIVES = 100
 FEW_OF_A_CLASS = 30
@@ -93,14 +93,10 @@ def _known(content: ReportContent) -> list[str]:
 
 
 def _leaks_elsewhere(content: ReportContent) -> list[str]:
-    """Results on sets from elsewhere that were sealed though the sets share with the training. A
-    leak between the model's own folds stands in each result as well, and is none of the set."""
-    between_folds = {f"LEAK: {finding.split(' (')[0]}" for finding in content.leaks.findings}
     return [
         f"what was reached elsewhere, on {result.source or result.name}, is no test: that set and "
         "the training share patients, lesions or photographs"
-        for result in content.external_results
-        if any(one.startswith("LEAK") and one not in between_folds for one in result.warnings)
+        for result in no_tests(content)
     ]
 
 

@@ -56,7 +56,7 @@ def render_hub_card(
         architecture=architecture,
         folds=[member.fold for member in bundle.members],
         metrics=_rows(bundle.report),
-        whose=whose_results(bundle.report.external_results),
+        whose=whose_results(bundle.report),
         percent=percent,
         pictures=PICTURES_ONLY.get(bundle.image_type),
     )

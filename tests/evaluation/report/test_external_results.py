@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_content import NO_LEAK, binary, external
+from made_content import NO_LEAK, SEVEN, binary, external, many
 
 from melanoma.errors import RecipeError
 from melanoma.evaluation.render.html import render_html
@@ -74,7 +74,7 @@ def test_report_and_card_say_whose_results_these_are(
     without: tuple[str | None, ...], own: bool, another: bool
 ) -> None:
     result, made = external_result(external().content), binary()
-    measured = {"members_sensitivity": 0.7, "members_specificity": 0.6}
+    measured = {"members_sensitivity": 0.7, "members_specificity": 0.6, "warnings": ()}
     results = tuple(result.model_copy(update={**measured, "without": one}) for one in without)
     content = made.content.model_copy(update={"external_results": results})
     for page in (render_html(content), render_card(content, made.recipe)):
@@ -92,9 +92,24 @@ def test_a_result_on_images_that_were_trained_on_is_called_no_test_above_all_fig
         for one in with_external(binary().content, result).warnings
         if one.startswith("what was reached elsewhere, on a clinic, is no test: ")
     ]
-    assert warning in render_card(with_external(binary().content, result), binary().recipe)
+    content = with_external(binary().content, result)
+    card, page = render_card(content, binary().recipe), render_html(content)
+    assert warning in card
+    for told in (card, page):
+        assert "photographs of a clinic: no test of it." in told
+        assert "it was not trained on" not in told
+    assert "This is what to expect at another clinic" not in page
     clean = result.model_copy(update={"warnings": ("only 7 positives",)})
     assert "is no test" not in str(with_external(binary().content, clean).warnings)
+
+
+def test_a_model_without_a_threshold_is_given_none_elsewhere() -> None:
+    made = many(SEVEN)
+    result = external_result(external().content).model_copy(update={"warnings": ()})
+    content = with_external(made.content, result)
+    for told in (render_card(content, made.recipe), render_html(content)):
+        assert "nothing fitted on them." in told
+        assert "at the threshold in use" not in told
 
 
 @pytest.mark.parametrize("sealed", [lambda content: content, without_names])
