@@ -1,7 +1,7 @@
 // What this is, what it is not, and what is served here.
 import { $, el } from "./dom.js";
 import { knownInfo, metricName, picturesOnly } from "./models.js";
-import { bytes, className, count, measured, percent, t } from "./words.js";
+import { bytes, className, count, measured, percent, smallPercent, t } from "./words.js";
 
 const POINTS = ["calibration", "threshold", "folds", "explanation", "privacy"];
 
@@ -49,7 +49,7 @@ function model(served) {
     ["about.classes", served.classes.map(className).join(", ")],
     ["about.input", t(`seen.${served.fit}`, { side: count(served.image_size) })],
     [metricName("auroc"), measured(served.auroc)],
-    ["about.prevalence", prevalence === null ? "–" : percent(prevalence)],
+    ["about.prevalence", prevalence === null ? "–" : smallPercent(prevalence)],
   ];
   const only = picturesOnly(served);
   const rows = facts.map(([key, value]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}, value)));

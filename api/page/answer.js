@@ -3,7 +3,7 @@ import { el, svg } from "./dom.js";
 import { picturesOnly } from "./models.js";
 import { frequency, possible, prevalenceField, reasons } from "./reasons.js";
 import { squareFigure } from "./square.js";
-import { className, count, measured, moment, percent, sentence, t, has } from "./words.js";
+import { MOST_DIGITS, className, count, fewest, has, measured, moment, percent, sentence, smallPercent, t } from "./words.js";
 
 const TOP = 5;
 
@@ -12,14 +12,6 @@ export function pointName(at) {
   const [, kind, share] = at.match(/^(sensitivity|specificity) ([\d.]+)$/) ?? [];
   return kind ? `${t(`metric.${kind}`)} ${percent(Number(share), Math.max(0, share.length - 4))}` : at;
 }
-
-const MOST_DIGITS = 8;
-// Below one percent two significant ones, as report, card and command have them: 0.067 %, not 0.07 %.
-const fewest = (value) =>
-  value > 0 && value < 0.01 ? Math.min(MOST_DIGITS, 1 - Math.floor(Math.log10(100 * value))) : 1;
-
-// Enough digits that a small threshold does not read as zero.
-export const thresholdPercent = (value, digits = 1) => percent(value, Math.max(digits, fewest(value)));
 
 // Digits with which a probability reads on its own side of the threshold: rounded by itself, 0.15 %
 // would be "0.2 %", not flagged, beside a threshold of "0.17 %".
@@ -118,7 +110,7 @@ export function spoken(answer) {
 
 // Stands beside every probability.
 export function standing({ calibrated, prevalence }) {
-  const basis = prevalence === null ? "" : t("prevalence", { share: percent(prevalence) });
+  const basis = prevalence === null ? "" : t("prevalence", { share: smallPercent(prevalence) });
   return `${t(calibrated ? "calibrated" : "uncalibrated")}${basis}. ${t("disclaimer")}`;
 }
 
@@ -158,7 +150,7 @@ export function tellAnswer(answer, { file, square, served, report, actual, move 
 function bar(answer) {
   const { threshold } = answer;
   const value = threshold?.value ?? 0;
-  const told = thresholdPercent(value, digitsOf(answer));
+  const told = smallPercent(value, digitsOf(answer));
   const against = threshold ? t("bar.threshold", { share: told }) : "";
   const mark = el(
     "div",
@@ -194,7 +186,7 @@ function spread(answer) {
 // What the threshold is and, where the report is at hand, what it did to photographs of known class.
 function meaning(answer, report) {
   const { threshold } = answer;
-  const said = t("meaning", { share: thresholdPercent(threshold.value, digitsOf(answer)), at: pointName(threshold.at) });
+  const said = t("meaning", { share: smallPercent(threshold.value, digitsOf(answer)), at: pointName(threshold.at) });
   const point = report?.thresholds.find(({ at }) => at === threshold.at);
   if (!point) return said;
   const form = (share) => percent(share, 0);
@@ -235,7 +227,7 @@ function otherPoints(points) {
       "li",
       {},
       el("span", {}, pointName(at)),
-      el("span", {}, `${thresholdPercent(value)}${t("colon")} ${t(flagged ? "above" : "below")}`),
+      el("span", {}, `${smallPercent(value)}${t("colon")} ${t(flagged ? "above" : "below")}`),
     ),
   );
   return el(

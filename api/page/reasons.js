@@ -1,7 +1,7 @@
 // Why a picture cannot be scored or its answer is unsure, in the person's language; and the same
 // probability in whole lesions, at a prevalence that can be changed.
 import { el } from "./dom.js";
-import { className, count, has, percent, t } from "./words.js";
+import { className, count, has, percent, smallPercent, t } from "./words.js";
 
 // Sentences of what is wrong and what to do; a reason that the page has no words for is the service's.
 function sentences({ verdict, novelty, quality }) {
@@ -23,7 +23,7 @@ export function frequency(answer) {
   const { of, melanomas, low, high, prevalence } = told;
   const probability = answer.melanoma_probability;
   const all = melanomas === of && probability < 1;
-  const values = { of: count(of), n: count(all ? of - 1 : melanomas), share: percent(prevalence) };
+  const values = { of: count(of), n: count(all ? of - 1 : melanomas), share: smallPercent(prevalence) };
   const few = { 0: "frequency.none", 1: "frequency.one" }[melanomas] ?? "frequency";
   const words = all ? "frequency.nearly_all" : few;
   const bounds = low === null || high === null ? "" : ` ${t("frequency.range", { low: count(low), high: count(high) })}`;
@@ -40,8 +40,10 @@ export function possible({ set }) {
 // A field for the share of melanomas where the person is; `apply(share)` asks anew.
 export function prevalenceField(answer, apply) {
   if (!answer.frequency) return null;
-  const value = Math.round(1000 * answer.frequency.prevalence) / 10;
-  const field = el("input", { id: "prevalence", type: "number", min: 0.1, max: 90, step: 0.1, value, required: true });
+  const { prevalence } = answer.frequency;
+  const step = prevalence < 0.01 ? 0.01 : 0.1; // a rare melanoma's share is no round one
+  const value = Number((Math.round((100 * prevalence) / step) * step).toFixed(2));
+  const field = el("input", { id: "prevalence", type: "number", min: 0.1, max: 90, step, value, required: true });
   const form = el(
     "form",
     { id: "prevalence-form", class: "row" },

@@ -1,9 +1,9 @@
 // The report's tables: operating points, classes, confusion, subgroups.
 import { el } from "./dom.js";
-import { pointName, thresholdPercent } from "./answer.js";
+import { pointName } from "./answer.js";
 import { metricName } from "./models.js";
 import { heatTable } from "./table.js";
-import { className, count, groupName, has, measured, number, percent, t } from "./words.js";
+import { className, count, groupName, has, measured, number, percent, smallPercent, t } from "./words.js";
 
 const LETTERS = "ABCDEFGHIJ";
 
@@ -44,13 +44,13 @@ export function points(report) {
   return [
     el("h2", {}, t("report.points")),
     el("p", { class: "quiet" }, t("report.points.text")),
-    there && el("p", { class: "quiet" }, t("report.points.moved", { share: percent(there.prevalence) })),
+    there && el("p", { class: "quiet" }, t("report.points.moved", { share: smallPercent(there.prevalence) })),
     ...heatTable({
       name: t("report.points"),
       rows,
       columns: [
         { name: t("report.point"), of: (row) => row.at, form: (row) => `${letter(row)}  ${pointName(row.at)}` },
-        { key: "threshold", name: t("report.threshold"), of: (row) => row.value, form: (row) => thresholdPercent(row.value) },
+        { key: "threshold", name: t("report.threshold"), of: (row) => row.value, form: (row) => smallPercent(row.value) },
         ...["sensitivity", "specificity", "ppv", "npv"].map((key) => column(key, { form: whole })),
       ],
     }),

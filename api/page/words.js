@@ -60,6 +60,14 @@ export function percent(share, digits = 1) {
   return number(value, digits) + unit;
 }
 
+export const MOST_DIGITS = 8;
+// Below one percent two significant ones, as report, card and command have them: 0.067 %, not 0.07 %.
+export const fewest = (share) =>
+  share > 0 && share < 0.01 ? Math.min(MOST_DIGITS, 1 - Math.floor(Math.log10(100 * share))) : 1;
+
+// Of a threshold or a prevalence, which may be small.
+export const smallPercent = (share, digits = 1) => percent(share, Math.max(digits, fewest(share)));
+
 // "0.91 (0.90 to 0.92)", of a value with an interval.
 export function measured({ value, low, high }, form = number) {
   if (value === null) return "–";

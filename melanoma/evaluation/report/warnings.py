@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from melanoma.evaluation.measure.subgroups import HISTOLOGY, REFERENCE
-from melanoma.evaluation.number_format import measured, percent, share
+from melanoma.evaluation.number_format import measured, percent, share, threshold
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.evaluation.report.source_words import no_tests, teacher_caveats, wrong_by
 
@@ -171,12 +171,12 @@ def _sample(content: ReportContent) -> list[str]:
     if content.external is not None and at_home is not None:
         return [
             f"{many}: predictive values refer to that share, probabilities to one of "
-            f"{percent(at_home)}"
+            f"{threshold(at_home)}"
         ]
     if moved is not None:
         return [
             f"{many}: what was measured on them refers to that share, answers to one of "
-            f"{percent(moved.prevalence)}"
+            f"{threshold(moved.prevalence)}"
         ]
     return [
         f"{many}: probabilities and predictive values refer to that share (--prevalence re-targets "

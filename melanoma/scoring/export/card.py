@@ -9,7 +9,7 @@ import yaml
 
 from melanoma.evaluation.disclaimer import PICTURES_ONLY
 from melanoma.evaluation.metrics.metric_catalog import METRICS
-from melanoma.evaluation.number_format import percent
+from melanoma.evaluation.number_format import percent, threshold
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
 from melanoma.evaluation.report.source_words import whose_results
@@ -58,6 +58,7 @@ def render_hub_card(
         metrics=_rows(bundle.report),
         whose=whose_results(bundle.report),
         percent=percent,
+        threshold=threshold,
         pictures=PICTURES_ONLY.get(bundle.image_type),
     )
     return f"---\n{meta}---\n\n{body}"

@@ -9,7 +9,9 @@ from made_content import SEVEN, TWENTY_TWO, Made, binary, changed, external, man
 
 from melanoma.evaluation.metrics.metric_catalog import METRICS
 from melanoma.evaluation.number_format import bounded, threshold
+from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
+from melanoma.evaluation.report.assemble import retarget_report
 
 NOTHING = "\u2013"  # in a cell
 MADE = {
@@ -132,3 +134,12 @@ def test_a_moved_copy_says_where_it_answers_and_what_it_flags_from() -> None:
     assert f"and a flag at {own} " in render_card(
         changed(made.content, retargeted=None), made.recipe
     )
+
+
+def test_a_rare_melanoma_s_prevalence_is_not_rounded_to_another() -> None:
+    made = binary()
+    content = retarget_report(made.content, 0.0025)
+    assert "answers to one of 0.25 %" in " ".join(content.warnings)
+    for page in (render_card(content, made.recipe), render_html(content)):
+        assert "0.25 %" in page
+        assert "0.3 % of images" not in page and "prevalence of 0.3 %" not in page
