@@ -7,7 +7,8 @@ From results/benchmarks: the limits of a photograph's quality, measured on whole
 instead of squares, and what they catch (quality.json), the novelty score with what it says of other
 pictures (novelty.json), what becomes of phone photographs (smartphone.json), what bfloat16 changes
 (bfloat16.json), and what a context stack gave on another set's patients (patient.json); from its
-own scores in results/ what of a calibration error is chance. With
+own scores in results/ what of a calibration error is chance. What is warned of in results on other
+sets, and in their reports, is said in today's words. With
 --left-out what the same training reached elsewhere without a source, of a run that
 benchmarks/second_edition.py trained and scored anew. No other number changes, and no weights.
 """
@@ -31,6 +32,7 @@ from benchmarks.shipped_parts import (
 from melanoma.evaluation.render.html import render_html
 from melanoma.evaluation.render.model_card import render_card
 from melanoma.evaluation.report.assemble import with_words
+from melanoma.evaluation.report.pseudonyms import without_names
 from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import load_recipe
 from melanoma.recipe.recipe import Recipe
@@ -53,6 +55,7 @@ def main() -> None:
     # labels the teacher had learned is no elsewhere; results/ keeps it by itself.
     elsewhere = {one.name: one for one in content.external_results if one.without}
     elsewhere |= {one.name: one for one in left_out_results(recipe, given.left_out)}
+    told = retell(RESULTS / "external")
     found = {
         "quality": picture_quality(content),
         "novelty": novelty(),
@@ -61,7 +64,10 @@ def main() -> None:
         "patients": patients(),
         "calibration": calibration(content),
         "sources": sources(content),
-        "external_results": tuple(elsewhere.values()),
+        "external_results": tuple(
+            one.model_copy(update={"warnings": told.get(one.name, one.warnings)})
+            for one in elsewhere.values()
+        ),
     }
     content = with_words(content.model_copy(update=found))
     for folder in (RESULTS, WEIGHTS):
@@ -70,6 +76,18 @@ def main() -> None:
         write_text(folder / "MODEL_CARD.md", render_card(content, recipe))
     _seal(WEIGHTS, recipe, content)
     print("\n".join(content.warnings))
+
+
+def retell(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The warnings of each report in `folder`, by its set's recipe; the reports have them anew."""
+    told = {}
+    for path in sorted(folder.glob("*/report.json")):
+        content = with_words(ReportContent.model_validate_json(path.read_bytes()))
+        assert content.external is not None, path
+        write_json(path, content.model_dump(mode="json"))
+        write_text(path.with_name("report.html"), render_html(content))
+        told[content.external.recipe] = without_names(content).warnings
+    return told
 
 
 def _seal(folder: Path, recipe: Recipe, content: ReportContent) -> None:
