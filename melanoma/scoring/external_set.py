@@ -123,9 +123,9 @@ def build_external_report(
 
 
 def is_calibrated_on(bundle: Bundle, name: str) -> bool:
-    """Whether it is a copy that was calibrated on the external set of that name."""
-    recalibrated = bundle.report.recalibrated
-    return recalibrated is not None and recalibrated.external == name
+    """Whether it is a copy that was calibrated on the external set of that name, last or before."""
+    fit = bundle.report.recalibrated
+    return fit is not None and name in (fit.external, *fit.before)
 
 
 def members_reach(

@@ -69,9 +69,11 @@ class OperatingPointElsewhere(Part):
 class Recalibrated(Part):
     """The bundle's probabilities of melanoma, moved by sigmoid(slope * log-odds + intercept) of an
     external set's fit: asked for, never silent. `thresholds` moved with them, sensitivity and
-    specificity as measured; an earlier copy does not list them."""
+    specificity as measured; an earlier copy does not list them. `before` names the sets of the
+    fits that this one was made on top of."""
 
     external: str
+    before: tuple[str, ...] = ()
     slope: float
     intercept: float
     prevalence: Share

@@ -51,7 +51,10 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         move = bundle.move.then(move)
     require_slope(move.slope * bundle.calibration.slope, what=f"--recalibrate, {external.recipe}")
     points = describe_elsewhere(bundle.report.thresholds, move)
-    recalibrated = Recalibrated(external=external.recipe, thresholds=points, **vars(move))
+    before = _sets_before(bundle, external.recipe)
+    recalibrated = Recalibrated(
+        external=external.recipe, before=before, thresholds=points, **vars(move)
+    )
     # That set is none elsewhere any more, where nothing was fitted: evaluate would not attach it.
     results = bundle.report.external_results
     update = {
@@ -74,6 +77,13 @@ def seal_recalibrated(bundle: Bundle, folder: Path, recipe: Recipe, external: Ex
         sealed = restated({**manifest, "sha256": digests}, recipe, report)
         write_json(stage / MANIFEST, sealed)
     return load_bundle(folder)
+
+
+def _sets_before(bundle: Bundle, name: str) -> tuple[str, ...]:
+    """The sets that the bundle is calibrated on already, but for `name`, in their order."""
+    earlier = bundle.report.recalibrated
+    sets = () if earlier is None else (*earlier.before, earlier.external)
+    return tuple(dict.fromkeys(one for one in sets if one != name))
 
 
 def _copy_seen(bundle: Bundle, stage: Path) -> None:

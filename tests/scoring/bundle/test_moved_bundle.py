@@ -21,6 +21,7 @@ from melanoma.scoring.bundle.bundle import Bundle, load_bundle
 from melanoma.scoring.bundle.operating import asked_point
 from melanoma.scoring.bundle.recalibrated import doubt_fit, seal_recalibrated
 from melanoma.scoring.bundle.shipped_copy import ship_bundle
+from melanoma.scoring.external_set import is_calibrated_on
 from melanoma.scoring.scorer import Scorer
 from melanoma.training.weights_origin import TRAINING_IMAGES, seen_before
 from melanoma.workflows.evaluate import evaluate_folds
@@ -160,6 +161,25 @@ def test_a_recalibrated_copy_gives_no_result_of_its_own_set_as_one_from_elsewher
     fit = {"slope": 1.0, "intercept": 0.5, "prevalence": 0.1}
     copy = seal_recalibrated(before, tmp_path / "copy", trained.recipe, external_fit(fit))
     assert copy.report.external_results == results[1:]
+
+
+def test_a_copy_that_is_recalibrated_again_remembers_each_set_it_was_fitted_on(
+    trained: Any, tmp_path: Path
+) -> None:
+    """Else a result on the first set would be told, and sealed, as one from elsewhere."""
+    fit = external_fit({"slope": 1.0, "intercept": 0.5, "prevalence": 0.1})
+    bundle = load_bundle(trained.folder)
+    for name, before in [("a", ()), ("b", ("a",)), ("a", ("b",)), ("c", ("b", "a"))]:
+        asked = fit.model_copy(update={"recipe": name})
+        folder = tmp_path / f"{name}_after_{len(before)}"
+        bundle = seal_recalibrated(bundle, folder, trained.recipe, asked)
+        assert bundle.report.recalibrated.before == before
+    shipped = ship_bundle(bundle, tmp_path / "shipped", prevalence=0.02).bundle
+    for one in (bundle, shipped):
+        assert [is_calibrated_on(one, name) for name in "abcd"] == [True, True, True, False]
+        page, card = ((one.folder / name).read_text() for name in ("report.html", "MODEL_CARD.md"))
+        assert "with the earlier fit on b, a" in page
+        assert "with the earlier fit on b, a" in card
 
 
 def test_a_recalibrated_copy_knows_what_its_starting_weights_had_seen(
