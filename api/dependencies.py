@@ -16,6 +16,7 @@ from api.error_answers import Refusal, request_id_of
 from api.responses import ErrorAnswer
 from api.service import Service
 from melanoma.errors import ImageError, RecipeError, ScoreError
+from melanoma.evaluation.asked_prevalence import GREATEST_PREVALENCE, LEAST_PREVALENCE
 from melanoma.scoring.other_prevalence import require_prevalence
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer
@@ -106,7 +107,11 @@ async def _the_prevalence(
     scorer: TheScorer,
     prevalence: Annotated[
         float | None,
-        Query(gt=0, lt=1, description="The share of melanomas where it is used, such as 0.02."),
+        Query(
+            ge=LEAST_PREVALENCE,
+            le=GREATEST_PREVALENCE,
+            description="The share of melanomas where it is used, such as 0.02.",
+        ),
     ] = None,
 ) -> float | None:
     return None if prevalence is None else require_moved(scorer, prevalence)

@@ -17,6 +17,11 @@ from pydantic import (
 )
 
 from api.error_answers import Refusal
+from melanoma.evaluation.asked_prevalence import (
+    A_PREVALENCE,
+    GREATEST_PREVALENCE,
+    LEAST_PREVALENCE,
+)
 from melanoma.scoring.explain.explain_options import PRECISIONS, Precision, as_precision
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 
@@ -43,7 +48,7 @@ ALLOWED = {
     "method": " or ".join(EXPLAINERS),
     "precision": f"LIME's evaluations: {_EVALUATIONS}",
     "class": "the name of a class; GET /classes lists them",
-    "prevalence": "the share of melanomas where it is used, between 0 and 1, such as 0.02",
+    "prevalence": f"the share of melanomas where it is used, {A_PREVALENCE}",
     "seed": f"a whole number from 0 to {MAX_SEED}",
 }
 _MOST_COMMAS = 1000
@@ -96,8 +101,8 @@ class ExplainRequest(_Body):
 
 _PREVALENCE = Field(
     None,
-    gt=0,
-    lt=1,
+    ge=LEAST_PREVALENCE,
+    le=GREATEST_PREVALENCE,
     allow_inf_nan=False,
     description="The share of melanomas where it is used: probabilities, thresholds and sentences "
     "move there together, flags stay. The bundle's own by default",

@@ -10,6 +10,7 @@ import typer
 
 from melanoma import terminal as t
 from melanoma.errors import RecipeError
+from melanoma.evaluation.asked_prevalence import require_asked
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
 from melanoma.workflows.places import fold_file, weights_folder
@@ -211,8 +212,8 @@ def _check_options(
         raise RecipeError("--left-out: not with --external, whose result it would stand beside")
     if pretrained is not None and external is not None:
         raise RecipeError("--pretrained: not with --external, which scores the sealed bundle")
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise RecipeError(f"--prevalence {prevalence}: a share between 0 and 1, such as 0.02")
+    if prevalence is not None:
+        require_asked(prevalence)
     if recalibrate is not None and external is None:
         raise RecipeError("--recalibrate: only with --external, whose images it is fitted on")
     if prevalence is not None and external is not None:

@@ -40,10 +40,9 @@ export function possible({ set }) {
 // A field for the share of melanomas where the person is; `apply(share)` asks anew.
 export function prevalenceField(answer, apply) {
   if (!answer.frequency) return null;
-  const { prevalence } = answer.frequency;
-  const step = prevalence < 0.01 ? 0.01 : 0.1; // a rare melanoma's share is no round one
-  const value = Number((Math.round((100 * prevalence) / step) * step).toFixed(2));
-  const field = el("input", { id: "prevalence", type: "number", min: 0.1, max: 90, step, value, required: true });
+  const value = Number((100 * answer.frequency.prevalence).toPrecision(3));
+  const bounds = { min: 0.0001, max: 99.9999, step: "any" }; // as the service has them
+  const field = el("input", { id: "prevalence", type: "number", ...bounds, value, required: true });
   const form = el(
     "form",
     { id: "prevalence-form", class: "row" },

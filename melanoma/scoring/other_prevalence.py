@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.asked_prevalence import require_asked
 from melanoma.evaluation.prevalence import move_between
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.bundle.operating import ServedPoint
@@ -21,9 +22,8 @@ P = TypeVar("P", bound=ServedPoint)
 
 
 def require_prevalence(value: float, bundle: Bundle) -> None:
-    """Raise RecipeError unless it is a share inside (0, 1) and the bundle can be moved there."""
-    if not 0 < value < 1:
-        raise RecipeError(f"prevalence {value:g}: a share between 0 and 1, such as 0.02")
+    """Raise RecipeError unless a place can have it and the bundle can be moved there."""
+    require_asked(value, name="prevalence")
     here = bundle.prevalence
     if here is None or not 0 < here < 1:
         raise RecipeError("a prevalence: the bundle's recipe names no melanoma class")

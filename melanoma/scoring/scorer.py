@@ -141,7 +141,7 @@ class Scorer:
     def at_prevalence(self, prediction: Prediction, prevalence: float) -> Prediction:
         """The same answer where that share of the lesions are melanomas, flagged as before.
 
-        Raises RecipeError where no class is melanoma, or it does not lie between 0 and 1.
+        Raises RecipeError where no class is melanoma, or for a share that no place has.
         """
         return self._with_verdict(move_prediction(prediction, self.bundle, prevalence))
 

@@ -22,6 +22,7 @@ from api.app import create_app
 from api.settings import Settings
 from melanoma.data.arrays import load_array
 from melanoma.data.images import DECODER_VERSION
+from melanoma.evaluation.asked_prevalence import GREATEST_PREVALENCE, LEAST_PREVALENCE
 from melanoma.evaluation.prevalence import retarget
 from melanoma.scoring.bundle.bundle import load_bundle
 from melanoma.scoring.bundle.operating import asked_point
@@ -407,7 +408,21 @@ def test_a_moved_bundle_s_answers_and_its_info_are_of_where_it_was_moved_to(
     assert answer["melanoma_probability"] == pytest.approx(asked.melanoma_probability, rel=0.02)
 
 
-@pytest.mark.parametrize("value", ["0", "1", "-0.1", "nan", "2 %", ""])
+NO_PREVALENCE = ("0", "1", "-0.1", "nan", "2 %", "", "5e-324", "1e-320", "1e-7", "0.99999999999")
+
+
+def test_no_prevalence_that_is_answered_makes_a_probability_0_or_1(client, photograph):
+    own = client.post("/predict", files={"file": photograph}).json()
+    for value in (LEAST_PREVALENCE, GREATEST_PREVALENCE):
+        answer = client.post(f"/predict?prevalence={value}", files={"file": photograph}).json()
+        points = [point["value"] for point in answer["thresholds"]]
+        for number in (answer["melanoma_probability"], *answer["by_fold"], *points):
+            assert 0 < number < 1
+        score, mark = answer["melanoma_probability"], answer["threshold"]["value"]
+        assert (score >= mark) == answer["flagged"] == own["flagged"]
+
+
+@pytest.mark.parametrize("value", NO_PREVALENCE)
 def test_a_prevalence_that_is_no_share_is_one_clear_refusal(client, photograph, value):
     for path, name in (("/predict", "file"), ("/predict/batch", "files")):
         upload = [(name, photograph)]
@@ -419,6 +434,11 @@ def test_a_prevalence_that_is_no_share_is_one_clear_refusal(client, photograph, 
             error = reply.json()["error"]
             assert (reply.status_code, error["code"]) == (422, "invalid_field")
             assert "prevalence" in error["message"]
+    text, number = base64.b64encode(photograph).decode(), value if value[-1:].isdigit() else "NaN"
+    sent = f'{{"image": "{text}", "prevalence": {number}}}'
+    reply = client.post("/predict", content=sent, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "invalid_field")
+    assert "from 0.000001 to 0.999999" in reply.json()["error"]["message"]
     both = client.post(
         "/predict?prevalence=0.1", files={"file": photograph}, data={"prevalence": "0.2"}
     )

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from tiny_service import encode
 
+from melanoma.evaluation.asked_prevalence import GREATEST_PREVALENCE, LEAST_PREVALENCE
+
 
 def expected(served, photograph, model: str = "tiny") -> dict:
     files = {"file": photograph.read_bytes()}
@@ -331,6 +333,8 @@ def test_an_unscorable_picture_is_told_why_and_what_to_do_in_both_languages(at, 
     at.page.select_option("#language", "fr")
     assert "déplacez le carré" in at.text("#reasons")
     at.page.select_option("#language", "en")
+    bounds = [float(at.page.get_attribute("#prevalence", name)) / 100 for name in ("min", "max")]
+    assert bounds == [LEAST_PREVALENCE, GREATEST_PREVALENCE]
     # Another prevalence is asked of the service, which moves numbers and words together.
     at.page.fill("#prevalence", "2")
     with at.page.expect_request("**/predict*") as asked:

@@ -50,6 +50,7 @@ def test_notes_prevalence_and_names_go_along_as_they_were_asked_for(
     [
         (("--note", "absent.md"), RecipeError, "absent.md"),
         (("--prevalence", "2"), RecipeError, "prevalence"),
+        (("--prevalence", "5e-324"), RecipeError, "a share from 0.000001 to 0.999999"),
         (("--out", "there"), StorageError, "there"),
     ],
 )

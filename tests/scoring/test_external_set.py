@@ -307,7 +307,7 @@ def test_classes_that_cannot_be_compared_are_refused(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--prevalence", "2"], "a share between 0 and 1"),
+        (["--prevalence", "2"], "a share from 0.000001 to 0.999999"),
         (["--recalibrate", "copy"], "only with --external"),
         (["--unseen"], "only with --external"),
     ],

@@ -90,9 +90,9 @@ def test_a_threshold_that_was_asked_for_stands_at_the_answers_prevalence(shipped
     assert asked.threshold.sensitivity == same.sensitivity
 
 
-@pytest.mark.parametrize("wanted", [0.0, 1.0, -1.0, float("nan")])
+@pytest.mark.parametrize("wanted", [0.0, 5e-324, 1 - 1e-16, 1.0, -1.0, float("nan")])
 def test_what_is_no_share_is_refused(shipped: Scorer, wanted: float) -> None:
-    with pytest.raises(RecipeError, match="between 0 and 1"):
+    with pytest.raises(RecipeError, match=r"a share from 0\.000001 to 0\.999999"):
         shipped.at_prevalence(_answers(shipped, 1)[0], wanted)
 
 

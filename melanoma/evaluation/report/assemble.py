@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melanoma.evaluation.asked_prevalence import require_asked
 from melanoma.evaluation.calibration import Calibration
 from melanoma.evaluation.measure.lesions import lesion_figures
 from melanoma.evaluation.measure.near_scores import measure_near_scores
@@ -146,9 +147,10 @@ def assemble_report(
 def retarget_report(content: ReportContent, prevalence: float) -> ReportContent:
     """A report that also says what its bundle gives where `prevalence` are melanomas.
 
-    Nothing is measured again. Raises RecipeError where no class is melanoma, or the share is not
-    between 0 and 1.
+    Nothing is measured again. Raises RecipeError where no class is melanoma, or for a share that
+    no place has.
     """
+    require_asked(prevalence)
     points = describe_elsewhere(content.thresholds, move_to(content, prevalence))
     retargeted = Retargeted(prevalence=prevalence, thresholds=points)
     return with_words(content.model_copy(update={"retargeted": retargeted, "bfloat16": None}))

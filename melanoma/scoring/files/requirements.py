@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melanoma.errors import RecipeError
+from melanoma.evaluation.asked_prevalence import require_asked
 
 if TYPE_CHECKING:
     from melanoma.scoring.files.find import ImageFile
@@ -26,8 +27,8 @@ def require_meant(
         raise RecipeError(f"--views {views}: 1, 2, 4 or 8")
     if threshold is not None and not 0 <= threshold <= 1:
         raise RecipeError(f"--threshold {threshold:g}: a probability from 0 to 1, such as 0.5")
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise RecipeError(f"--prevalence {prevalence:g}: a share between 0 and 1, such as 0.02")
+    if prevalence is not None:
+        require_asked(prevalence)
     if patient_col and prevalence is not None:
         raise RecipeError("--patient-col compares lesions as the bundle scores: no --prevalence")
 

@@ -23,14 +23,14 @@ NOTHING: dict[str, Any] = {
 MEANT: dict[str, tuple[Any, ...]] = {
     "views": (1, 2, 4, 8),
     "threshold": (0.0, 0.5, 1.0),
-    "prevalence": (0.001, 0.999),
+    "prevalence": (0.000001, 0.001, 0.999, 0.999999),
     "channels": ("rgb", "bgr"),
     "patient_col": ("patient",),
 }
 NOT_MEANT: dict[str, tuple[Any, ...]] = {
     "views": (0, 3, 16, -1),
     "threshold": (-0.01, 1.01, 50.0, float("nan")),
-    "prevalence": (0.0, 1.0, -0.5, 2.0, float("nan")),
+    "prevalence": (0.0, 5e-324, 1e-7, 1 - 1e-9, 1.0, -0.5, 2.0, float("nan"), float("inf")),
     "channels": ("RGB", "", "gray"),
 }
 

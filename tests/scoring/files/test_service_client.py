@@ -142,7 +142,7 @@ def test_a_prevalence_is_asked_of_the_service_as_of_a_bundle(
     assert ours["melanoma_probability"] < own["melanoma_probability"]
     refused = call_door("predict", one, "--prevalence", "2", *RECIPE, "--weights", bundle_folder)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "--prevalence 2: a share between 0 and 1" in refused.err
+    assert "--prevalence 2.0: a share from 0.000001 to 0.999999" in refused.err
 
 
 def test_a_service_that_ignores_the_prevalence_is_not_believed(one: Path, call_door: Door) -> None:
