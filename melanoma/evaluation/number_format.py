@@ -46,6 +46,14 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{number(hundred, digits)} %"
 
 
+def prevalence(value: float) -> str:
+    """A share of melanomas in percent to two decimals, to two digits where it is rarer: only what
+    is none reads 0.00%, and what is all 100.00%."""
+    if 0 < value < 0.001:
+        return f"{100 * value:.2g}%"
+    return ">99.99%" if 0.9999 < value < 1 else f"{value:.2%}"
+
+
 def odds_ratio(log_odds: float | None) -> str:
     """How many times, of a difference of log-odds: .57 is "1.77"."""
     return number(None if log_odds is None else exp(log_odds), 2)

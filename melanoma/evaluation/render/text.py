@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.evaluation.metrics.metric_catalog import METRICS
-from melanoma.evaluation.number_format import percent
+from melanoma.evaluation.number_format import percent, prevalence
 from melanoma.evaluation.report.rounding_words import describe_rounding
 from melanoma.evaluation.report.schema import ExternalResult, ReportContent
 from melanoma.evaluation.report.schema_parts import Measured
@@ -45,7 +45,9 @@ def _refers(content: ReportContent) -> str:
     """What the probabilities refer to, and what none of this is."""
     calibration, moved = content.calibration, content.retargeted or content.recalibrated
     share = moved.prevalence if moved else calibration.prevalence
-    where = "" if share is None else f", for a place where {share:.2%} of the images are melanomas"
+    where = ""
+    if share is not None:
+        where = f", for a place where {prevalence(share)} of the images are melanomas"
     helps = content.recalibrated is not None or calibration.helps
     return f"probabilities are {'' if helps else 'not '}calibrated{where}; {DISCLAIMER}"
 
@@ -201,9 +203,10 @@ def _elsewhere(content: ReportContent) -> list[str]:
     if not elsewhere or not elsewhere.thresholds:
         return []
     point = elsewhere.thresholds[0]
+    mark = format(point.value, ".4f" if point.value >= 0.01 else ".2g")
     return [
-        f"at a prevalence of {elsewhere.prevalence:.2%} the bundle's threshold is "
-        f"{point.value:.4f}: it flags {point.flagged_share:.1%}, of which "
+        f"at a prevalence of {prevalence(elsewhere.prevalence)} the bundle's threshold is "
+        f"{mark}: it flags {point.flagged_share:.1%}, of which "
         f"{'none' if point.ppv is None else format(point.ppv, '.1%')} are melanomas"
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from melanoma.evaluation.disclaimer import DISCLAIMER, PICTURES_ONLY
-from melanoma.evaluation.number_format import short_source, threshold, told_apart
+from melanoma.evaluation.number_format import prevalence, short_source, threshold, told_apart
 from melanoma.scoring.files.score_files import likeliest_classes
 from melanoma.scoring.files.score_rows import Row
 
@@ -161,10 +161,10 @@ def _share(reached: Mapping[str, float | None]) -> str:
 
 
 def _calibrated(answer: Mapping[str, Any]) -> str:
-    known, prevalence = answer.get("calibrated"), answer.get("prevalence")
+    known, share = answer.get("calibrated"), answer.get("prevalence")
     if known is None:
         return "whether the probabilities are calibrated is not known"
     text = "probabilities are calibrated" if known else "probabilities are not calibrated"
-    if prevalence is None:
+    if share is None:
         return text
-    return f"{text}, for a place where {prevalence:.2%} of the images are melanomas"
+    return f"{text}, for a place where {prevalence(share)} of the images are melanomas"

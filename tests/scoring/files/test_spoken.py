@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from made_content import binary
 
 from melanoma.evaluation.disclaimer import DISCLAIMER
+from melanoma.evaluation.render.text import report_lines
+from melanoma.evaluation.report.assemble import retarget_report
 from melanoma.scoring.files.spoken import common_lines, image_lines
 
 ROW: dict[str, Any] = {
@@ -87,6 +90,20 @@ def test_warnings_come_first_and_under_a_verdict_stands_what_to_do() -> None:
     calm = image_lines({**row, "flagged": False, "verdict": "not_flagged"}, ["benign"])
     assert any("no all-clear" in line for line in calm)
     assert not any("sensitivity" in line for line in [*lines, *calm])
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.0000041, "0.00041%"), (0.00099, "0.099%"), (0.001, "0.10%")]
+)
+def test_a_rare_prevalence_is_not_told_as_none(share: float, told: str) -> None:
+    assert f"a place where {told} of the images" in common_lines({**ROW, "prevalence": share})[1]
+    content = retarget_report(binary().content, share)
+    lines = report_lines(content)
+    assert f"for a place where {told} of the images are melanomas" in lines[-1]
+    (moved,) = [line for line in lines if line.startswith("at a prevalence of ")]
+    assert content.retargeted is not None
+    mark = content.retargeted.thresholds[0].value
+    assert moved.startswith(f"at a prevalence of {told} the bundle's threshold is {mark:.2g}: ")
 
 
 def test_all_numbers_stand_beside_what_they_refer_to() -> None:
