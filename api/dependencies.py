@@ -13,8 +13,10 @@ from fastapi.security import HTTPBearer
 
 from api.aside import run_aside
 from api.error_answers import Refusal, request_id_of
+from api.json_texts import BAD_BASE64
 from api.responses import ErrorAnswer
 from api.service import Service
+from api.uploads import RequestType, read_photograph
 from melanoma.errors import ImageError, RecipeError, ScoreError
 from melanoma.evaluation.asked_prevalence import GREATEST_PREVALENCE, LEAST_PREVALENCE
 from melanoma.scoring.other_prevalence import require_prevalence
@@ -144,6 +146,18 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 SCORING = refusals(400, 401, 404, 408, 413, 415, 422, 500, 503)
+
+
+async def read_one(
+    request: Request, service: Service, scorer: Scorer, request_type: type[RequestType]
+) -> tuple[bytes, RequestType]:
+    """read_photograph's photograph, counted where it cannot be read as one."""
+    try:
+        return await read_photograph(request, request_type)
+    except Refusal as refusal:
+        if refusal.code == BAD_BASE64:
+            service.metrics.count_photograph(service.label(scorer), refusal.code)
+        raise
 
 
 async def score_each(

@@ -30,6 +30,7 @@ _NUMBERED = tuple(
     (b"\\u00" + number, sign) for low, sign in _NUMBERS.items() for number in (low, low.upper())
 )
 _LONGEST_ESCAPE = 6
+BAD_BASE64 = "bad_base64"
 NOT_BASE64 = "the image is not base64 (base64 FILE makes it)"
 
 
@@ -110,7 +111,7 @@ def _decode(text: bytes | memoryview, plain: Callable[[bytes], bytes]) -> bytes 
             decoded.append(base64.b64decode(rest[:whole], validate=True))
             rest, start = rest[whole:], end
     except (binascii.Error, ValueError):
-        return Refusal("bad_base64", NOT_BASE64)
+        return Refusal(BAD_BASE64, NOT_BASE64)
     return decoded[0] if len(decoded) == 1 else b"".join(decoded)
 
 

@@ -6,13 +6,12 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from api.dependencies import SCORING, Guarded, TheScorer, TheService, log_answer
+from api.dependencies import SCORING, Guarded, TheScorer, TheService, log_answer, read_one
 from api.error_answers import request_id_of
 from api.explain_answer import answer_explanation, explain_photograph, make_question
 from api.openapi import EXPLAIN_BODY
 from api.requests import ExplainRequest
 from api.responses import ExplainAnswer, PredictionAnswer
-from api.uploads import read_photograph
 from melanoma.evaluation.disclaimer import DISCLAIMER
 
 router = APIRouter(dependencies=[Guarded])
@@ -33,7 +32,7 @@ async def explain(
 ) -> ExplainAnswer | Response:
     """What speaks for and against a class in one photograph, as a picture and as numbers."""
     start = time.perf_counter()
-    data, fields = await read_photograph(request, ExplainRequest)
+    data, fields = await read_one(request, service, scorer, ExplainRequest)
     question = make_question(fields, scorer, default="gradcam")
     explained = await explain_photograph(service, scorer, data, question, request=request)
     seconds = time.perf_counter() - start

@@ -17,6 +17,7 @@ from api.dependencies import (
     TheThreshold,
     choose_prevalence,
     log_answer,
+    read_one,
     score_each,
 )
 from api.error_answers import Refusal, request_id_of
@@ -25,7 +26,7 @@ from api.openapi import BATCH_BODY, PREDICT_BODY
 from api.requests import PredictRequest
 from api.responses import BatchAnswer, ItemAnswer, ItemRefusal, ModelAnswer, PredictAnswer
 from api.service import Service
-from api.uploads import read_photograph, read_photographs
+from api.uploads import read_photographs
 from melanoma.evaluation.disclaimer import DISCLAIMER
 from melanoma.scoring.prediction import Prediction
 from melanoma.scoring.scorer import Scorer
@@ -46,7 +47,7 @@ async def predict(
     # Asked before the upload is read as well: a full queue should cost nobody ten megabytes.
     service.readiness.require(scorer)
     service.batcher.require_room()
-    data, fields = await read_photograph(request, PredictRequest)
+    data, fields = await read_one(request, service, scorer, PredictRequest)
     prevalence = choose_prevalence(scorer, prevalence, fields.prevalence)
     explanation = None
     question = make_question(fields, scorer, default="lime")
@@ -122,6 +123,9 @@ async def score_uploads(
     """Of each upload its Prediction, at the prevalence and flagged from the threshold that were
     asked for, or its Refusal. Raises Refusal without room."""
     readable = [data for data in uploads if isinstance(data, bytes)]
+    for data in uploads:
+        if isinstance(data, Refusal):
+            service.metrics.count_photograph(service.label(scorer), data.code)
     scored = iter(await score_each(request, service, scorer, readable) if readable else [])
     outcomes = [next(scored) if isinstance(data, bytes) else data for data in uploads]
     return [

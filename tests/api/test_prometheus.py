@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict
 from typing import Any
 
@@ -64,6 +65,24 @@ def test_the_metrics_count_what_was_asked_and_answered(fresh_client, fresh_app, 
     assert after("explanation_seconds_count", model="tiny", method="gradcam") == 1
     assert after("queue_length") == 5
     assert "secret" not in after.text
+
+
+def test_a_photograph_that_is_no_base64_is_counted_at_each_door(fresh_client, photograph):
+    """As one that cannot be decoded is."""
+    text, bad = base64.b64encode(photograph).decode(), "no base64!"
+    patient = {"site": ["torso", "torso"]}
+    for path, body, status in (
+        ("/predict/batch", {"images": [bad, text]}, 200),
+        ("/predict/batch", {"images": [bad, bad]}, 200),
+        ("/predict/patient", {"images": [bad, text], **patient}, 200),
+        ("/predict", {"image": bad}, 422),
+        ("/explain", {"image": bad}, 422),
+        ("/predict", {"picture": bad}, 422),  # no photograph
+    ):
+        assert fresh_client.post(path, json=body).status_code == status, path
+    found = Found(fresh_client)
+    for outcome, count in {"scored": 2, "bad_base64": 6}.items():
+        assert found("photographs_total", model="tiny", outcome=outcome) == count, outcome
 
 
 def test_a_failing_model_is_counted(fresh_client, photograph, monkeypatch):
