@@ -37,6 +37,10 @@ _FEW_BYTES = 1_000_000
 # A file's name as RFC 5987 writes letters beyond ASCII; the parser passes it over. What it says is
 # of no use here.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=", re.IGNORECASE)
+_LONG_HEADER = (
+    "the headers of a part of the form are too long or too many: a file's name may have some "
+    "4,000 bytes, and is not used; send a shorter one"
+)
 _LINE, _MOST_LINES, _STEP = b"\r\n--", 64, 8192
 
 
@@ -204,7 +208,9 @@ async def open_form(request: Request, accepted: Accepted) -> AsyncGenerator[Form
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise Refusal("too_many_files", accepted.too_many) from error
-        raise Refusal("bad_multipart", f"the multipart form is broken: {error.message}") from error
+        long = str(error.__cause__).startswith("Maximum header")  # the parser's own limits
+        message = _LONG_HEADER if long else f"the multipart form is broken: {error.message}"
+        raise Refusal("bad_multipart", message) from error
     except (UnicodeError, LookupError) as error:
         # Of the names in the form: Python knows charsets that are none, as `undefined` or `hex`.
         message = "the multipart form is broken: its charset cannot be read; use UTF-8"

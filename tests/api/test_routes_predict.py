@@ -246,6 +246,23 @@ def test_the_clients_file_name_is_neither_used_nor_echoed(client, photograph, ca
     assert b"passwd" not in seen
 
 
+@pytest.mark.parametrize(
+    ("name", "more"), [(b"n" * 10_000, b""), (b"n", b"X-Name: n\r\n" * 20)], ids=["name", "lines"]
+)
+def test_a_form_whose_headers_are_beyond_the_parsers_limits_is_told_so(
+    client, photograph, name, more
+):
+    """No file system has such a name; that the form is broken would be no help."""
+    body = b'--B\r\nContent-Disposition: form-data; name="file"; filename="' + name + b'"\r\n'
+    body += more + b"\r\n" + photograph + b"\r\n--B--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    reply = client.post("/predict", content=body, headers=kind)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, "bad_multipart")
+    assert "a file's name may have some 4,000 bytes" in error["message"]
+    assert "broken" not in error["message"]
+
+
 def test_an_upload_near_the_limit_never_touches_the_disk(post, monkeypatch):
     def spooled(self):
         raise AssertionError("an upload went to the disk")
