@@ -77,7 +77,7 @@ function complain(text) {
 
 function rest() {
   const button = $("predict");
-  button.disabled = state.files.length === 0;
+  button.disabled = state.files.length === 0 || rowOpen();
   button.removeAttribute("aria-busy");
   button.textContent = t("predict");
   $("clear").disabled = state.files.length === 0 && $("error").textContent === "";
@@ -172,6 +172,8 @@ async function scoreSeveral(how) {
   return { ...answer, results: results.sort((a, b) => a.index - b.index) };
 }
 
+// Whether a row of the table is shown in full: it is scored, and the way on is back to the table.
+const rowOpen = () => state.batch !== null && state.files !== state.batch.files;
 const narrow = () => matchMedia("(max-width: 46rem)").matches;
 
 async function showOne(answer) {
@@ -230,6 +232,7 @@ function openResult(index) {
   const files = [batch.files[index]];
   state = { ...state, files, urls: [batch.urls[index]], sent: files[0], square: null, opened: index };
   showChosen(state);
+  rest();
   showOne({ request_id, milliseconds, model, ...result });
   $("answer").scrollIntoView({ block: narrow() ? "start" : "nearest" });
   $("back").focus({ preventScroll: true });
@@ -244,6 +247,7 @@ function backToTable() {
   $("result").replaceChildren();
   $("empty").hidden = false;
   showChosen(state);
+  rest();
   drawBatch();
   $("batch").querySelector(`[data-index="${opened}"]`)?.focus();
 }
@@ -275,7 +279,10 @@ export function startAnalyze() {
   });
   onModel(() => {
     stop();
+    // Another model scores all of them again, whichever was open.
+    state = { ...state, files: (state.batch ?? state).files, urls: (state.batch ?? state).urls };
     forget();
+    showChosen(state);
     rest();
     offer();
   });

@@ -207,11 +207,27 @@ def test_several_pictures_in_one_go_become_a_table(at, served):
         files[2].name,
     ]
     assert saved["results"][2]["error"]["code"] == "not_sent"
+    # It is scored: to score it once more would take the table away.
+    assert at.page.is_disabled("#predict")
     at.page.click("#back")
+    assert at.page.is_enabled("#predict")
     assert at.page.evaluate("() => document.activeElement.dataset.index") == "3"
     assert at.page.is_hidden("#result")
     assert at.text("#invitation") == "4 photographs"
     assert "not a medical device" in saved["disclaimer"].lower()
+
+
+def test_another_model_scores_all_photographs_again_though_one_was_open(at, served):
+    at.choose([str(file) for file in served.photographs[:3]])
+    at.predict()
+    at.page.locator("#batch tbody button[data-index='1']").click()
+    at.wait_for_result()
+    at.page.select_option("#model", index=1)
+    assert at.page.is_hidden("#batch")
+    assert at.text("#invitation") == "3 photographs"
+    at.predict()
+    at.page.wait_for_selector("#batch:not([hidden])")
+    assert at.page.locator("#batch tbody tr").count() == 3
 
 
 def test_too_many_pictures_are_refused_before_they_are_sent(at, served):
