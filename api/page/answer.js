@@ -200,12 +200,15 @@ function meaning(answer, report) {
 // A set from elsewhere by its source, "ISIC 2017, ...", rather than by its recipe.
 export const setName = ({ name, source }) => source?.split(",")[0] || name;
 
+// The report joins names by its English "and"; no name has a space.
+const names = (joined) => joined?.replace(" and ", ` ${t("elsewhere.and")} `);
+
 // The same on a set from elsewhere, wherever the own one is told.
 function elsewhere({ name: set, source, images, sensitivity, specificity, auroc, without }) {
   const name = setName({ name: set, source });
   const [share, others] = [sensitivity, specificity].map((one) => measured(one, (value) => percent(value, 0)));
   const key = without ? "elsewhere.without" : "elsewhere";
-  return t(key, { name, images: count(images), share, others, auroc: measured(auroc), without });
+  return t(key, { name, images: count(images), share, others, auroc: measured(auroc), without: names(without) });
 }
 
 function classes(shares) {

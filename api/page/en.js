@@ -139,6 +139,7 @@ export const en = {
   "prevalence.field": "Share of melanomas where you are, in %",
   "prevalence.apply": "Apply",
   elsewhere: "On {name}, {images} pictures from elsewhere, it flagged {share} of the melanomas and left {others} of the other lesions unflagged (AUROC {auroc}).",
+  "elsewhere.and": "and",
   "elsewhere.without": "On {name}, {images} pictures from elsewhere, a model of the same training, but without {without}, flagged {share} of the melanomas and left {others} of the other lesions unflagged (AUROC {auroc}).",
   possible: "What it may be, so that the true class is among them in {level} of lesions: {names}.",
   printed: "Printed {when}. Research software, not a medical device.",

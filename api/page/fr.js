@@ -144,6 +144,7 @@ export const fr = {
   "prevalence.field": "Part de mélanomes là où vous êtes, en %",
   "prevalence.apply": "Appliquer",
   elsewhere: "Sur {name}, {images} images d'ailleurs, il a signalé {share} des mélanomes et laissé {others} des autres lésions non signalées (AUROC {auroc}).",
+  "elsewhere.and": "et",
   "elsewhere.without": "Sur {name}, {images} images d'ailleurs, un modèle du même entraînement, mais sans {without}, a signalé {share} des mélanomes et laissé {others} des autres lésions non signalées (AUROC {auroc}).",
   possible: "Ce que cela peut être, de sorte que la vraie classe y soit pour {level} des lésions\u00a0: {names}.",
   printed: "Imprimé le {when}. Logiciel de recherche, pas un dispositif médical.",

@@ -49,6 +49,10 @@ def test_seven_classes_are_answered_and_the_scored_square_is_shown(open_page, sh
     # What it reached elsewhere is another model's: it has trained on pictures of that archive.
     told = at.text("#result")
     assert "of the same training, but without siim2020_test and siim2020, flagged" in told
+    at.page.select_option("#language", "fr")
+    french = at.text("#result")
+    assert "du même entraînement, mais sans siim2020_test et siim2020, a signalé" in french
+    at.page.select_option("#language", "en")
     # False alarms beside what was found.
     results = json.loads((SHIPPED / "report.json").read_text())["external_results"]
     assert len(results) == 2
