@@ -198,17 +198,19 @@ def read_text(path: Path) -> str:
 
 
 def require_writable(path: Path) -> None:
-    """Raise StorageError unless write_atomic can put a file at `path`; makes its folder.
+    """Raise StorageError unless write_atomic can put a file at `path`; makes no folder for it: what
+    is refused after this leaves none behind.
 
     A link is refused: what it points to would stay as it is, and be read as new.
     """
     if path.is_symlink():
         raise StorageError(f"{path} is a link to {path.readlink()}; name the file itself")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(path)
+        place = next(folder for folder in path.parents if os.path.lexists(folder))
+        probe = _temporary(place / path.name)
         try:
             probe.write_bytes(b"\0")
+            _require_names(place, path)
             if path.exists():
                 _require_file(path, path.stat().st_mode)
                 path.open("r+b").close()
@@ -216,6 +218,14 @@ def require_writable(path: Path) -> None:
                 _require_own_place(path, probe)
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _require_names(place: Path, path: Path) -> None:
+    """Raise OSError where a folder between `place`, which is there, and `path` can have no such
+    name."""
+    for folder in path.parents[: path.parents.index(place)]:
+        with contextlib.suppress(FileNotFoundError):
+            (place / folder.name).lstat()
 
 
 def _require_own_place(path: Path, probe: Path) -> None:

@@ -166,11 +166,14 @@ def test_what_does_not_exist_is_one_line_and_leaves_no_picture(
     tmp_path: Path,
     call_door: Callable[..., Any],
 ) -> None:
-    answer = call_door("explain", photograph, *RECIPE, "--weights", trained.folder, *options)
+    into = () if "--out" in options else ("--out", "new/folder")
+    given = ("--weights", trained.folder, *options, *into)
+    answer = call_door("explain", photograph, *RECIPE, *given)
     assert answer.code == code
     assert line in answer.err
     assert answer.err.count("\n") == 1
     assert not list(tmp_path.glob("*.png"))
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("option", [("--precision", "high"), ("--seed", "3")])

@@ -114,17 +114,20 @@ def test_one_path_takes_one_output(image: ImageFile, tmp_path: Path) -> None:
         require_outputs(twice, [image], [])
 
 
-def test_outputs_that_can_be_written_leave_nothing_behind_but_their_folder(
-    image: ImageFile, tmp_path: Path
-) -> None:
-    require_outputs([tmp_path / "new/folder/out.csv"], [image], [None])
-    assert list((tmp_path / "new/folder").iterdir()) == []
+def test_outputs_that_can_be_written_leave_nothing_behind(image: ImageFile, tmp_path: Path) -> None:
+    """Not even their folder: the command may yet be refused for another reason."""
+    before = list(tmp_path.iterdir())
+    require_outputs([tmp_path / "new/folder/out.csv", tmp_path / "b.csv"], [image], [None])
+    assert list(tmp_path.iterdir()) == before
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     image: ImageFile, tmp_path: Path
 ) -> None:
-    with pytest.raises(StorageError):
-        require_outputs([image.path / "out.csv"], [image], [])
+    (tmp_path / "dangling").symlink_to(tmp_path / "absent")
+    nameless = tmp_path / "a" / ("b" * 300)
+    for folder in (image.path, image.path / "sub", tmp_path / "dangling", nameless):
+        with pytest.raises(StorageError):
+            require_outputs([folder / "out.csv"], [image], [])
     with pytest.raises(StorageError):
         require_outputs([tmp_path], [image], [])
