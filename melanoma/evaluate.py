@@ -13,7 +13,7 @@ from melanoma.errors import RecipeError
 from melanoma.evaluation.asked_prevalence import require_asked
 from melanoma.recipe.find_recipe import find_recipe
 from melanoma.recipe.overrides import load_recipe
-from melanoma.workflows.places import fold_file, weights_folder
+from melanoma.workflows.places import fold_file, run_recipe, weights_folder
 
 if TYPE_CHECKING:
     from melanoma.evaluation.report.build import Report
@@ -23,7 +23,12 @@ app = t.make_app()
 
 @app.command()
 def evaluate(
-    config: t.Config = t.DEFAULT_CONFIG,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help=f"The recipe (default that of --weights, else {t.DEFAULT_CONFIG})."
+        ),
+    ] = None,
     data: t.DataDir = t.DEFAULT_DATA,
     arrays: t.Arrays = t.DEFAULT_ARRAYS,
     folds: t.FoldFile = None,
@@ -126,6 +131,7 @@ def evaluate(
     if external is not None and weights is not None:
         recipe = read_recipe(weights)  # the bundle's own, which names its fold file
     else:
+        config = config or (run_recipe(weights) if weights else None) or t.DEFAULT_CONFIG
         recipe = t.read_asked(
             config, settings, None, data=data, arrays=arrays, folds=folds, pretrained=pretrained
         ).recipe

@@ -29,3 +29,10 @@ def fold_file(folds: Path | None, recipe: Recipe) -> Path:
 def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
     """--weights, or weights/RECIPE."""
     return weights or Path("weights") / recipe.name
+
+
+def run_recipe(folder: Path) -> Path | None:
+    """The recipe of the run in `folder`, a file: the one that was evaluated last, else that of its
+    first fold; None where there is no run."""
+    trained = sorted(folder.glob("fold_*/recipe.yaml"))
+    return next((file for file in (folder / "recipe.yaml", *trained) if file.is_file()), None)

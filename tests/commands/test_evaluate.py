@@ -13,7 +13,9 @@ import pytest
 from tiny_bundle import TinyRun
 
 from melanoma import evaluate
+from melanoma.recipe.overrides import load_recipe
 from melanoma.scoring.bundle.bundle import load_bundle
+from melanoma.training.run.run_folder import read_recipe
 
 Door = Callable[..., Any]
 REFUSED: dict[str, tuple[str, ...]] = {
@@ -62,6 +64,26 @@ def test_the_report_that_is_printed_is_the_one_that_is_sealed_for_the_place_that
     assert bundle.prevalence == 0.02
     assert bundle.report.metrics["auroc"].value == report["metrics"]["auroc"]["value"]
     assert "wrote report.html, report.json and the scores in run" in done.err
+
+
+def test_a_run_in_weights_is_evaluated_by_its_own_recipe_unless_another_is_named(
+    finished: tuple[str | Path, ...], call_door: Door, tmp_path: Path
+) -> None:
+    """The default one has another fold file, other risks, and another study."""
+    run, given = tmp_path / "run", finished[2:]
+    asked = load_recipe(run / "recipe.yaml")
+    for sealed in (True, False):  # before the first report only the folds have a recipe
+        if not sealed:
+            (run / "recipe.yaml").unlink()
+        done = call_door("evaluate", *given, "--set", "evaluation.resamples=107")
+        assert done.code == 0, done.err
+        assert "note: reporting what was trained" not in done.err
+        expected = asked.model_copy(
+            update={"evaluation": asked.evaluation.model_copy(update={"resamples": 107})}
+        )
+        assert read_recipe(run) == expected
+    done = call_door("evaluate", *given, "--config", "siim_seresnext50")
+    assert "note: reporting what was trained, not what the command line says" in done.err
 
 
 def test_a_leak_of_the_folds_and_the_test_part_is_said_once(
