@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from melanoma.data.images import Pixels
 from melanoma.data.transforms import Normalize, to_tensor
 from melanoma.devices import Device, as_torch, resolve_precision
-from melanoma.errors import WeightsError
+from melanoma.errors import RecipeError, WeightsError
 from melanoma.models.classifier import make_classifier
 from melanoma.models.seed_mean import Network, SeedMean, make_network_faster, single_networks
 from melanoma.models.undrawn import Undrawn
@@ -154,7 +154,7 @@ def load_network(
 ) -> Network:
     """A member's network, or `seeds` of them whose logits are averaged, in evaluation mode.
 
-    Raises WeightsError for weights that cannot be it.
+    Raises WeightsError for weights that cannot be it, or of a backbone that is not known here.
     """
     try:
         weights = load_file(file)
@@ -166,6 +166,10 @@ def load_network(
             ]
         classifier = SeedMean(made) if seeds > 1 else made[0]
         classifier.load_state_dict(weights)
+    except RecipeError as error:  # of a later version, or without timm
+        raise WeightsError(
+            f"{file} holds a {backbone}, which is not known here ({error})"
+        ) from error
     except (SafetensorError, RuntimeError, OSError) as error:
         raise WeightsError(
             f"{file} does not hold a {backbone}: {' '.join(str(error).split())[:200]}"

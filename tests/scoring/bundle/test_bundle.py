@@ -265,6 +265,18 @@ def test_another_network_s_weights_are_refused_although_vouched_for(copied: Path
     assert "fold_1/model.safetensors does not hold a tiny_resnet" in _refusal(copied)
 
 
+@pytest.mark.parametrize("backbone", ["resnet999", "timm:nosuch"])
+def test_a_bundle_of_a_backbone_that_is_not_known_here_is_refused_by_its_folder(
+    backbone: str, trained: Any
+) -> None:
+    """Of several that are served, the line must say which."""
+    file = trained.folder / "fold_0/model.safetensors"
+    bundle = replace(load_bundle(trained.folder), backbone=backbone)
+    with pytest.raises(WeightsError) as refusal:
+        Scorer(bundle)
+    assert str(refusal.value).startswith(f"{file} holds a {backbone}, which is not known here (")
+
+
 def test_the_digest_is_the_manifest_s_and_changes_with_any_file(copied: Path) -> None:
     before = load_bundle(copied).digest
     weights = load_file(copied / "fold_1/model.safetensors")
