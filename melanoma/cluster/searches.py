@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,9 @@ def import_optuna() -> Any:
             "a cluster with --on ray"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Of a choice that is a section or a list, each time that one is drawn or read: the database
+    # holds it as JSON, where it comes from.
+    warnings.filterwarnings("ignore", "Choices for a categorical distribution", UserWarning)
     return optuna
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,20 @@ def search(
         watchers=Watchers(),
         say=(lambda _: None) if said is None else said.append,
     )
+
+
+def test_choices_that_are_parts_of_a_recipe_are_searched_without_a_warning(tmp_path: Path) -> None:
+    """Optuna doubts that a database holds them; as JSON, which they come from, it does."""
+    heads: list[Any] = [{"hidden": [8], "dropout": 0.1}, {"hidden": []}, [1, 2], None]
+    space = {"model.head": heads, "training.epochs": [1, 2]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sweep = Known(tmp_path, lambda settings, _: heads.index(settings["model.head"]) == 0)
+        search(sweep, 4, space=space)
+        settings, value = search(sweep, 12, space=space)  # goes on by what the file says
+    assert [str(one.message) for one in caught] == []
+    assert len(sweep.tried) == 12 and all(tried["model.head"] in heads for tried in sweep.tried)
+    assert (settings["model.head"], value) == (heads[0], 1.0)
 
 
 def test_what_is_tried_lies_in_the_space_and_the_best_of_it_is_found(tmp_path: Path) -> None:
