@@ -172,7 +172,7 @@ def predict(
         rows = _add_patients(rows, owners, scorer)
         errors = [row for row in rows if row["error"]]
         # The table first: neither a picture nor the journal's end may cost a score.
-        save_outputs(rows, errors, submission=submission, target=keep)
+        save_outputs(rows, errors, submission=submission, target=keep, melanoma=scorer.melanoma)
         if explain:
             add_pictures(scorer, list(zip(files, rows, pictures, strict=True)), question)
             if submission is None:

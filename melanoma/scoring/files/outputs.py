@@ -17,8 +17,10 @@ def save_outputs(
     *,
     submission: Path | None,
     target: Path | None,
+    melanoma: Sequence[str] = (),
 ) -> None:
-    """Write the submission, or the table, or nothing where there is no target.
+    """Write the submission, or the table, or nothing where there is no target. `melanoma` names the
+    classes that count as it.
 
     Raises StorageError; DataError where a submission would lack the images of `errors`.
     """
@@ -28,7 +30,7 @@ def save_outputs(
         refuse_errors(errors)
         probabilities = {row["image_name"]: row["melanoma_probability"] for row in rows}
         by_class = {row["image_name"]: row["by_class"] for row in rows}
-        write_submission(submission, probabilities, target, by_class=by_class)
+        write_submission(submission, probabilities, target, by_class=by_class, melanoma=melanoma)
         return
     save_rows(rows, target)
 

@@ -2,7 +2,7 @@
 
 The sample's own column of names is kept (image_name, isic_id, image ...). One column beside it is
 the melanoma probability, unless it is named as a class; several are classes of the bundle, as ISIC
-2018 and 2019 ask for.
+2018 and 2019 ask for. A column `melanoma` holds all classes that count as it and have no column.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from melanoma.scoring.files.find import ImageFile
 from melanoma.scoring.files.score_rows import FORMULA
 from melanoma.storage import write_text
 
-_NAMES = "image_name"
+_NAMES, _MELANOMA = "image_name", "melanoma"
 
 
 class Sample(NamedTuple):
@@ -132,9 +132,10 @@ def write_submission(
     out: Path,
     *,
     by_class: Mapping[str, Mapping[str, float]] | None = None,
+    melanoma: Sequence[str] = (),
 ) -> None:
     """Write the ensemble's probabilities of melanoma, in [0, 1], in the sample's order, or those of
-    the classes that its columns name.
+    the classes that its columns name. `melanoma` names the classes that count as melanoma.
 
     Raises DataError where a column of several is no class.
     """
@@ -149,6 +150,17 @@ def write_submission(
     rows.writerow(header)
     for name, cell in zip(names, written, strict=True):
         one = dict.fromkeys(targets, probabilities[name])
-        scores = (by_class or {})[name] if of_classes else one
+        scores = _of_columns((by_class or {})[name], targets, melanoma) if of_classes else one
         rows.writerow([cell if c == id_col else f"{scores[c]:.9g}" for c in header])
     write_text(out, text.getvalue())
+
+
+def _of_columns(
+    shares: Mapping[str, float], targets: Sequence[str], melanoma: Sequence[str]
+) -> dict[str, float]:
+    """A probability a column; in that of a class `melanoma` also its other classes that have none:
+    they are melanomas, too."""
+    scores = {name: shares[name] for name in targets}
+    if _MELANOMA in scores and _MELANOMA in melanoma:
+        scores[_MELANOMA] += sum(shares[name] for name in melanoma if name not in targets)
+    return scores

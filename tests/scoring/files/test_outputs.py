@@ -44,6 +44,26 @@ def test_a_submission_of_several_columns_has_the_classes_that_they_name(tmp_path
     assert (tmp_path / "out.csv").read_text() == "image,other,melanoma\na,0.1,0.125\nb,0.1,0.75\n"
 
 
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        ("melanoma", "0.7"),  # as melanoma_probability
+        ("nevus,melanoma", "0.3,0.7"),
+        ("melanoma,acral,nevus", "0.575,0.125,0.3"),  # what has a column counts there
+        ("acral", "0.125"),
+    ],
+)
+def test_a_column_of_melanoma_holds_all_classes_that_count_as_it(
+    columns: str, row: str, tmp_path: Path
+) -> None:
+    shares = {"melanoma": 0.5, "acral": 0.125, "in situ": 0.075, "nevus": 0.3}
+    rows = [{"image_name": "a", "melanoma_probability": 0.7, "by_class": shares, "error": ""}]
+    given = sample(tmp_path, f"image,{columns}\na{',0' * len(row.split(','))}\n")
+    ours, target = ("melanoma", "acral", "in situ"), tmp_path / "out.csv"
+    save_outputs(rows, [], submission=given, target=target, melanoma=ours)
+    assert target.read_text() == f"image,{columns}\na,{row}\n"
+
+
 def test_a_table_is_written_with_the_errors_in_it_and_a_submission_is_not(tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
     rows = [*ROWS, {**FAILED[0], "melanoma_probability": None, "by_class": None}]
