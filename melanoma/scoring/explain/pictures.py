@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from melanoma.data.images import Pixels, scored_part
-from melanoma.evaluation.number_format import told_apart
+from melanoma.evaluation.number_format import threshold, told_apart
 from melanoma.scoring.explain.explainer_catalog import EXPLAINERS
 from melanoma.scoring.explain.explainers import Explanation, GradcamExplanation, LimeExplanation
 from melanoma.types import Floats
@@ -224,7 +224,13 @@ def _caption(explanation: Explanation) -> str:
     caption = f"prediction: {answer.prediction} - {answer.probability:.1%}"
     if (probability := answer.melanoma_probability) is not None:
         told, _ = told_apart(probability, answer.threshold.value if answer.threshold else 0.5)
-        caption += f"    melanoma probability {told.replace(' %', '%')}"
+        # Beside it may stand the answer for another place.
+        at = (
+            ""
+            if answer.prevalence is None
+            else f", where {threshold(answer.prevalence)} are melanomas"
+        )
+        caption += f"    melanoma probability {told}{at}".replace(" %", "%")
     return f"{caption}    explained: {explanation.target}"
 
 

@@ -146,6 +146,17 @@ def test_a_small_probability_is_told_as_predict_tells_it(score: float, told: str
     assert any(f"melanoma probability {told}" in text.get_text() for text in figure.texts)
 
 
+def test_a_picture_says_which_share_of_melanomas_its_probability_is_for() -> None:
+    """Beside predict's row for another prevalence it gave the bundle's own without a word."""
+    explanation = explain_gradcam(make_scorer([read_boxes([PATCH])]), PHOTOGRAPH)
+    answer = dataclasses.replace(explanation.prediction, prevalence=0.0025)
+    shown = dataclasses.replace(explanation, prediction=answer)
+    figure, _ = lay_out_explanation(shown, PHOTOGRAPH)
+    assert any(
+        "%, where 0.25% are melanomas    explained" in text.get_text() for text in figure.texts
+    )
+
+
 LONG = "Actinic Keratosis Basal Cell Carcinoma and other Malignant Lesions, such as $1 and $2 ones"
 
 
