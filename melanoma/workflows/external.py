@@ -129,7 +129,8 @@ def evaluate_external(
     seen.csv has its names, and why.
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not. Raises
-    RecipeError for a copy's own set with `attach`: it was calibrated on it.
+    RecipeError for a copy's own set with `attach`: it was calibrated on it; DataError with `attach`
+    where the set shares with the training.
     """
 
     bundle = load_bundle(weights)
@@ -158,6 +159,11 @@ def evaluate_external(
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
         watch.say(line)
+    if overlap.leaks and attach:
+        raise DataError(
+            f"--attach: {'; '.join(overlap.findings)}: no test of it; --unseen leaves out what "
+            "shows these"
+        )
     if overlap.leaks:
         watch.say("  --unseen leaves out what shows these")
     scored = score_external(scorer, judged, array, recipe, progress=watch.progress)

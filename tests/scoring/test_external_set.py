@@ -254,6 +254,9 @@ def test_images_that_were_trained_on_are_told_in_the_report(
     assert stolen in found.err
     assert stolen not in json.dumps(content)
     assert "--unseen leaves out" in found.err
+    before = sha256_of(sealed.weights / "manifest.json")
+    require_refusal(call_door("evaluate", *sealed.common, *asked, "--attach"), 3, "--unseen leaves")
+    assert sha256_of(sealed.weights / "manifest.json") == before
     # Without it, and without its patient, who was photographed under another name.
     known = table[table["patient_id"] == table["patient_id"][5]]["image_name"]
     assert 1 < len(known) < 10
