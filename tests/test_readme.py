@@ -48,15 +48,10 @@ def test_every_command_in_the_readme_has_the_options_it_is_given(module: str, li
     [*(ROOT / "docs").rglob("*.md"), *(ROOT / "configs").glob("*.yaml"), ROOT / "README.md"],
     ids=lambda path: path.name,
 )
-def test_each_evaluation_names_the_recipe_and_the_arrays_that_it_means(
-    page: Path,
-) -> None:
+def test_each_external_evaluation_names_the_arrays_that_it_means(page: Path) -> None:
     """`--arrays` of an external test are the training's: otherwise no photograph is compared."""
     for line in re.findall(r"melanoma\.evaluate[^\n]*--external [^\n]*", page.read_text()):
         assert " --arrays" not in line
-    # A run's folder is evaluated by the recipe that is named, the default one where none is.
-    for line in re.findall(r"melanoma\.evaluate[^\n]* --weights [^\n]*", page.read_text()):
-        assert " --config " in line or " --external " in line
 
 
 def test_every_make_target_in_the_readme_is_in_the_makefile() -> None:
