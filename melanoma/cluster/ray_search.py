@@ -113,6 +113,6 @@ def _domain(tune: Any, what: Range | list[Any]) -> Any:
         if step is not None:
             return tune.choice(list(range(int(low), last, int(step))))
         return tune.lograndint(low, last) if what.log else tune.randint(low, last)
-    if step is not None:
-        return tune.quniform(low, high, step)
+    if step is not None:  # Tune's own steps are counted from 0, and must meet both ends
+        return tune.choice(what.values())
     return tune.loguniform(low, high) if what.log else tune.uniform(low, high)

@@ -119,9 +119,11 @@ def import_optuna() -> Any:
 def _suggest(trial: Any, name: str, what: Range | list[Any]) -> Any:
     if not isinstance(what, Range):
         return trial.suggest_categorical(name, what)
+    # Up to `high` itself Optuna would cut the rest off, and say so in three lines.
+    low, high = what.low, what.last
     if what.whole:
-        return trial.suggest_int(name, what.low, what.high, step=int(what.step or 1), log=what.log)
-    return trial.suggest_float(name, what.low, what.high, step=what.step, log=what.log)
+        return trial.suggest_int(name, low, int(high), step=int(what.step or 1), log=what.log)
+    return trial.suggest_float(name, low, high, step=what.step, log=what.log)
 
 
 def spoken(settings: TrialSettings) -> str:

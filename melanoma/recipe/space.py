@@ -11,6 +11,7 @@ space:
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ _REFUSED = (
 
 class Range(BaseModel):
     """From `low` to `high`, both included; whole numbers where both and `step` are. `log` draws
-    magnitudes."""
+    magnitudes. Steps are counted from `low`: where they pass `high` by, the last one is below."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -53,6 +54,21 @@ class Range(BaseModel):
         """Whether it is of whole numbers."""
         ends = isinstance(self.low, int) and isinstance(self.high, int)
         return ends and float(self.step or 1).is_integer()
+
+    @property
+    def last(self) -> float:
+        """`high`, or the last step below it."""
+        return self.high if self.step is None else self._at(self._steps())
+
+    def values(self) -> list[float]:
+        """Those that `step` allows; none without one."""
+        return [] if self.step is None else [self._at(n) for n in range(self._steps() + 1)]
+
+    def _at(self, number: int) -> float:
+        return float(Decimal(str(self.low)) + number * Decimal(str(self.step)))
+
+    def _steps(self) -> int:
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) // Decimal(str(self.step)))
 
 
 Choices = Annotated[list[Any], Field(min_length=1)]

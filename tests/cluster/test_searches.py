@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from melanoma.cluster import ray_search
 from melanoma.cluster.searches import SearchResult, import_optuna, search_by_optuna, spoken
 from melanoma.cluster.trials import ALL, Report, Sweep
 from melanoma.errors import DivergedError, InterruptedRun, RecipeError
@@ -111,6 +113,26 @@ def test_steps_between_whole_ends_need_not_be_whole(tmp_path: Path) -> None:
     assert drawn <= {0, 0.25, 0.5, 0.75, 1} and drawn - {0, 1}
     # 1.0 is a whole step: a study of an earlier version has whole numbers, and goes on.
     assert Range(low=1, high=3, step=1.0).whole and not Range(low=0, high=1, step=0.25).whole
+
+
+def test_steps_that_pass_the_end_by_are_counted_from_the_low_one_here_and_on_ray(
+    tmp_path: Path,
+) -> None:
+    """Optuna warned in several lines, and Ray Tune took them for a fault."""
+    space: Any = {
+        "model.dropout": {"low": 0.05, "high": 0.5, "step": 0.1},
+        "training.epochs": {"low": 2, "high": 9, "step": 3},
+    }
+    expected = {"model.dropout": [0.05, 0.15, 0.25, 0.35, 0.45], "training.epochs": [2, 5, 8]}
+    sweep = Known(tmp_path, lambda settings, _: settings["model.dropout"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        search(sweep, 8, space=space)
+    assert [str(one.message) for one in caught] == []
+    fake = SimpleNamespace(choice=lambda values: values)
+    for name, values in expected.items():
+        assert {round(tried[name], 9) for tried in sweep.tried} <= set(values)
+        assert ray_search._domain(fake, Range(**space[name])) == values
 
 
 def test_the_study_lies_in_the_sweep_s_folder_whatever_that_is_called(tmp_path: Path) -> None:
