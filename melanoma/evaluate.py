@@ -126,6 +126,8 @@ def evaluate(
         )
     if bfloat16 and external is not None:
         raise RecipeError("--bfloat16: not with --external; it is measured on held-out images")
+    if settings and external is not None and weights is not None:
+        raise RecipeError("--set: not with --external and --weights, whose bundle is as it is")
     if external is not None:
         external = find_recipe(external)
     if external is not None and weights is not None:

@@ -25,6 +25,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "--pretrained": ("--external", "demo", "--pretrained", "imagenet"),
     "--prevalence 0": ("--prevalence", "0"),
     "--prevalence 1.5": ("--prevalence", "1.5"),
+    "--set: not with --external": ("--external", "demo", "--set", "evaluation.resamples=107"),
     "--recalibrate": ("--recalibrate", "copy"),
     "--prevalence: not with --external": ("--external", "demo", "--prevalence", "0.1"),
 }
