@@ -29,8 +29,8 @@ def left_out_results(
     sources; whether a source was held out, so that each fold missed a part of it, may differ.
 
     `ours` are a fold's facts of the recipe's run. Raises RecipeError for a run that differs in
-    more, or was trained on other images or folds, WeightsError for one that was not evaluated, or
-    scored nowhere else.
+    more, or was trained on other images or folds, or on another state of a source that both have,
+    WeightsError for one that was not evaluated, or scored nowhere else.
     """
     external_results: list[ExternalResult] = []
     for folder in folders:
@@ -76,12 +76,21 @@ def _left_out(ours: Recipe, theirs: Recipe, folder: Path) -> str:
 
 
 def _require_same_data(ours: RunStart | None, theirs: RunStart | None, folder: Path) -> None:
-    for name in ("folds_digest", "array_digest") if ours and theirs else ():
-        one, other = (str(getattr(facts, name))[:12] for facts in (ours, theirs))
-        if one != other:
+    here, there = ({} if one is None else _data(one) for one in (ours, theirs))
+    for name, digits in here.items():
+        if there.get(name, digits) != digits:
             raise RecipeError(
-                f"--left-out {folder}: it was trained on other data ({name}: {other}, here {one})"
+                f"--left-out {folder}: it was trained on other data ({name}: {there[name]}, here "
+                f"{digits})"
             )
+
+
+def _data(facts: RunStart) -> dict[str, str]:
+    """The first digits of what tells one state of the data from another."""
+    digests = {"folds_digest": facts.folds_digest, "array_digest": facts.array_digest}
+    digests |= {f"source {source.name}": source.digest for source in facts.sources or ()}
+    digests |= {"loss.auxiliary": facts.auxiliary} if facts.auxiliary else {}
+    return {name: digest[:12] for name, digest in digests.items()}
 
 
 def _same(one: Source, other: Source) -> bool:

@@ -109,3 +109,15 @@ def test_a_run_on_other_images_or_folds_is_not_the_same_training(tmp_path: Path)
         ours = theirs.model_copy(update={name: "other"})
         with pytest.raises(RecipeError, match=f"trained on other data .{name}"):
             left_out_results(recipe_of("a", "b"), [folder], ours=ours)
+    # A source that both have, in another state under the same name.
+    source = {"name": "a", "digest": "then", "images": 1, "left_out": 0, "weight": 1.0}
+    sourced = [
+        RunStart.model_validate(
+            {**facts, "audit": NO_LEAK, "sources": [{**source, "digest": digest}]}
+        )
+        for digest in ("then", "now")
+    ]
+    write_facts(folder / "fold_0", sourced[0])
+    assert left_out_results(recipe_of("a", "b"), [folder], ours=sourced[0])
+    with pytest.raises(RecipeError, match=r"on other data \(source a: then, here now\)"):
+        left_out_results(recipe_of("a", "b"), [folder], ours=sourced[1])
