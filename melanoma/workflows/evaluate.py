@@ -69,6 +69,8 @@ def evaluate_folds(
         require_measurable(recipe, bfloat16)
     trained = finished_folds(recipe, folder, fold_path, allow_missing=allow_missing, watch=watch)
     require_reported(by, with_reference(trained.table.frame))
+    # Before hours of scoring: a wrong folder is known at once.
+    without_sources = left_out_results(trained.recipe, left_out, ours=trained.facts[0])
     identified = require_same_images(trained, data, arrays, watch=watch)
     report = build_report(
         trained.recipe,
@@ -93,7 +95,7 @@ def evaluate_folds(
         "flow": count_flow(trained),
         "novelty": novelty.summary if novelty else None,
         "sources": with_held_out(sources, beside, report, resamples=rules.resamples, seed=chosen),
-        "external_results": left_out_results(trained.recipe, left_out, ours=trained.facts[0]),
+        "external_results": without_sources,
     }
     report = replace(report, content=report.content.model_copy(update=more))
     report = add_context(report, resamples=rules.resamples, seed=chosen)

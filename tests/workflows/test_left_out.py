@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from made_content import NO_LEAK
+from tiny_bundle import TinyRun
 
 from benchmarks.shipped import ROOT
 from melanoma.errors import RecipeError, WeightsError
@@ -16,6 +17,7 @@ from melanoma.evaluation.report.schema import ReportContent
 from melanoma.recipe.overrides import make_recipe
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.run.facts import RunStart, write_facts
+from melanoma.workflows import evaluate
 from melanoma.workflows.left_out import left_out_results
 
 # Of a run that knows no other tables.
@@ -121,3 +123,18 @@ def test_a_run_on_other_images_or_folds_is_not_the_same_training(tmp_path: Path)
     assert left_out_results(recipe_of("a", "b"), [folder], ours=sourced[0])
     with pytest.raises(RecipeError, match=r"on other data \(source a: then, here now\)"):
         left_out_results(recipe_of("a", "b"), [folder], ours=sourced[1])
+
+
+def test_a_run_that_cannot_be_named_is_refused_before_anything_is_scored(
+    trained: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "build_report", lambda *_, **__: pytest.fail("it was computed"))
+    with pytest.raises(WeightsError, match="holds no run"):
+        evaluate.evaluate_folds(
+            trained.recipe,
+            trained.folder,
+            trained.folder.parent / "folds.csv",
+            data=trained.table.folder,
+            arrays=trained.folder.parent / "arrays",
+            left_out=[tmp_path],
+        )
