@@ -8,6 +8,7 @@ and its oof.csv the mean of their held-out logits: what the fold's part of the b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from melanoma.errors import DataError
+from melanoma.errors import DataError, WeightsError
 from melanoma.evaluation.score_table import LOGITS, ScoreTable
 from melanoma.recipe.recipe import Recipe
 from melanoma.storage import copy_file
 from melanoma.training.fit import describe_run, fit_fold
 from melanoma.training.fold_data import FoldData
 from melanoma.training.ranks import ALONE, Ranks
-from melanoma.training.run.facts import RunStart, is_finished, read_facts
+from melanoma.training.run.facts import RunStart, read_facts
 from melanoma.training.run.run_folder import (
     MODEL,
     FoldRun,
@@ -89,7 +90,8 @@ def clear_seeds(folder: Path) -> None:
 
 def _combine(recipe: Recipe, folder: Path, runs: Sequence[FoldRun]) -> FoldRun:
     first, scores = runs[0], mean_scores([run.scores for run in runs])
-    if is_finished(folder):
+    # What is not whole, or not sound any more, is made again of the seeds' own.
+    with suppress(WeightsError):
         earlier = load_run(folder)
         if _are_same(earlier.scores, scores):
             return earlier  # a sealed bundle may name its files

@@ -106,6 +106,12 @@ def test_a_finished_fold_of_seeds_is_left_as_it_lies_and_a_resumed_one_is_the_sa
     write_facts(resumed, facts.model_copy(update={"files": digests}))
     train(recipe, place, tmp_path / "resumed", 0)
     assert (resumed / "oof.csv").read_bytes() == scores
+    # So is one of which a file was lost or broken: the seeds' networks lie there.
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"cut off")):
+        damage(resumed / "model.safetensors")
+        train(recipe, place, tmp_path / "resumed", 0)
+        network = (resumed / "model.safetensors").read_bytes()
+        assert network == before[unbroken / "model.safetensors"][1]
 
 
 def test_clearing_a_fold_s_seeds_leaves_alone_what_is_being_trained(tmp_path: Path) -> None:
