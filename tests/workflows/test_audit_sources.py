@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def test_the_pictures_show_a_sources_own_photographs(
     ours, theirs = (look_at(r, sets / f, sets / f"{f}_arrays", sets) for f, r in folders)
     audited = audit_two_sets(recipe, ours, theirs)
     assert [(one.first, one.second) for one in audited.pairs] == [("3", "there3"), ("5", "there5")]
-    shown = []
+    shown: list[Any] = []
     monkeypatch.setattr(
         "melanoma.data.duplicates.contact_sheet.save_contact_sheet",
         lambda _path, rows, title: shown.extend(tile for row in rows for tile in row),

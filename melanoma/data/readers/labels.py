@@ -82,7 +82,7 @@ def _other_spellings(values: pd.Series, positive: Sequence[str]) -> pd.Series:
     """Where a cell is one of `positive` in other letters (TRUE beside True) or as another number
     (1.0 beside 1): it would count as benign."""
     listed = {_spelled(value) for value in positive}
-    others = {cell for cell in values if cell not in positive and _spelled(cell) in listed}
+    others = {c for c in set(values) if c not in positive and _spelled(c) in listed}
     return values.isin(others)
 
 
