@@ -128,8 +128,10 @@ def _otherwise(column: str, then: pd.Series, now: pd.Series) -> Flags:
 def _other_identity(then: pd.Series, now: pd.Series, fold: pd.Series) -> Flags:
     """Rows of another identity; of one that a file without any did not know, or had in two
     spellings, those that are in several folds. Earlier versions found fewer columns of patients,
-    and took 12.0 for another than 12."""
-    other = then.map(plain_number) != now.map(plain_number)
+    took 12.0 for another than 12, and called it MRN:12 beside a column without a value."""
+    numbers = now.map(plain_number)
+    other = then.map(plain_number) != numbers
+    other &= then.map(lambda old: plain_number(old.split(":", 1)[-1])) != numbers
     if not _says_something(then):
         other = pd.Series(False, then.index)
     folds = fold[now != ""].groupby(now[now != ""]).nunique()

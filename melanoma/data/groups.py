@@ -49,6 +49,6 @@ def join_groups(keys: Iterable[Sequence[str]], pairs: Iterable[Pair] = ()) -> li
 
 
 def plain_number(identity: str) -> str:
-    """12 for 12.0, as a table with blank cells has the number that another writes 12; any other
-    identity as it is."""
-    return identity[:-2] if re.fullmatch(r"\d+\.0", identity) else identity
+    """12 for 12.0, as a table with blank cells has the number that another writes 12, and MRN:12
+    for MRN:12.0 of a second column; any other identity as it is."""
+    return identity[:-2] if re.fullmatch(r"(.+:)?\d+\.0", identity) else identity

@@ -130,6 +130,14 @@ def test_a_file_that_had_12_and_12_0_for_one_patient_goes_on_where_no_fold_parts
     assert audit_folds(folds).patients == ()
 
 
+def test_a_patient_whose_column_stood_beside_an_empty_one_is_who_it_was() -> None:
+    """Earlier versions called it by the column's name as well."""
+    folds = FoldTable(FOLDS.whole.assign(patient_id="MRN:" + FOLDS.whole["patient_id"]))
+    assert not changed_rows(folds, TABLE, RECORD).rows
+    found = changed_rows(folds, with_cell("patient_id", "p9", 0), RECORD)
+    assert "i0: patient_id MRN:p0 -> p9" in found.rows
+
+
 def test_a_sex_that_earlier_versions_kept_as_it_was_written_has_not_changed() -> None:
     folds = FoldTable(FOLDS.whole.assign(sex="weiblich"))
     told = with_cell("sex", "female", *range(40))

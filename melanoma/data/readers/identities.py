@@ -60,19 +60,23 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """One identity a row, blank where none is known.
 
     Where several columns hold it, each partly blank, rows that share a value in any of them have
-    one identity: the first column's value, or COLUMN:VALUE of another.
+    one identity: the first column's value, or COLUMN:VALUE of another. Columns without any value
+    hold nothing: another table, which lacks them, calls the same patient by VALUE alone.
     """
-    known = [_one_number(blank_placeholders(table[name])) for name in columns if name in table]
-    if not known:
-        return pd.Series("", table.index)
-    if len(known) == 1:
-        return known[0]
-    groups = join_groups([column.tolist() for column in known])
+    known = {
+        name: _one_number(blank_placeholders(table[name]))
+        for name in dict.fromkeys(columns)
+        if name in table
+    }
+    held = {name: column for name, column in known.items() if (column != "").any()}
+    if len(held) < 2:
+        return next(iter(held.values()), pd.Series("", table.index))
+    groups = join_groups([column.tolist() for column in held.values()])
     names: dict[int, str] = {}
-    for place, column in enumerate(known):
+    for place, (name, column) in enumerate(held.items()):
         for group, value in zip(groups, column.tolist(), strict=True):
             if value:
-                names.setdefault(group, value if place == 0 else f"{columns[place]}:{value}")
+                names.setdefault(group, value if place == 0 else f"{name}:{value}")
     return pd.Series([names.get(group, "") for group in groups], table.index)
 
 

@@ -10,6 +10,7 @@ import pytest
 from refusals import Door
 
 from melanoma.data.folds import load_folds, make_folds
+from melanoma.data.groups import plain_number
 from melanoma.data.readers.identities import (
     count_known,
     describe_large_groups,
@@ -121,6 +122,14 @@ def test_two_columns_of_patients_are_joined_and_equal_words_in_both_are_not() ->
     table = pd.DataFrame({"here": ["1", "1", "", "", "2"], "there": ["", "7", "7", "1", "-1"]})
     found = read_identity(table, ["here", "there"]).tolist()
     assert found == ["1", "1", "1", "there:1", "2"]
+
+
+def test_a_column_without_a_value_names_nobody_and_changes_no_name() -> None:
+    """Another table, without it, has the same patients by the same names."""
+    table = pd.DataFrame({"patient_id": ["", "unknown", ""], "MRN": ["5", "5.0", ""]})
+    assert read_identity(table, ["patient_id", "MRN"]).tolist() == ["5", "5", ""]
+    assert read_identity(table, ["patient_id"]).tolist() == ["", "", ""]
+    assert plain_number("MRN:5.0") == "MRN:5"  # of a table whose first column says something
 
 
 def test_12_and_12_point_0_are_one_patient() -> None:
