@@ -78,7 +78,7 @@ def _leaks(content: ReportContent) -> list[str]:
     unseen = [name for key, name in names.items() if getattr(audit, key) is None]
     if unseen:
         sentences.append(
-            f"{' and '.join(unseen)} were not looked for: there was no array of images"
+            f"{' and '.join(unseen)} were not looked for: there was no array of all images"
         )
     return sentences
 

@@ -287,5 +287,5 @@ def test_leaks_come_first_then_drawings_then_whatever_else() -> None:
     drawn = binary(leaky=True).content.model_copy(update={"phantoms": True})
     first, *others = find_caveats(drawn)
     assert first.startswith("LEAK: 312 patients stand in more than one fold")
-    assert others[0] == "near-duplicates were not looked for: there was no array of images"
+    assert others[0] == "near-duplicates were not looked for: there was no array of all images"
     assert others[1] == PHANTOMS and len(others) > 2
