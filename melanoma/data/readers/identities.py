@@ -64,7 +64,7 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     hold nothing: another table, which lacks them, calls the same patient by VALUE alone.
     """
     known = {
-        name: _one_number(blank_placeholders(table[name]))
+        name: one_number(blank_placeholders(table[name]))
         for name in dict.fromkeys(columns)
         if name in table
     }
@@ -80,7 +80,7 @@ def read_identity(table: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     return pd.Series([names.get(group, "") for group in groups], table.index)
 
 
-def _one_number(column: pd.Series) -> pd.Series:
+def one_number(column: pd.Series) -> pd.Series:
     """The column with 12.0 as the 12 that stands in another row: tables put below one another."""
     values = set(column)
     plain = {v: plain_number(v) for v in values}

@@ -13,7 +13,7 @@ from melanoma.data.csv_tables import some_rows
 from melanoma.data.groups import join_groups
 from melanoma.data.placeholders import blank_placeholders
 from melanoma.data.readers.ages import read_ages, read_sexes
-from melanoma.data.readers.identities import IDENTITIES, describe_large_groups
+from melanoma.data.readers.identities import IDENTITIES, describe_large_groups, one_number
 from melanoma.data.readers.index import ImageIndex, unmatched_reasons
 from melanoma.data.readers.labels import (
     UNLABELED,
@@ -140,6 +140,8 @@ def make_table(
     frame = pd.DataFrame({"image_name": table[image_col]})
     for ours in ("patient_id", "lesion_id", "sex", "site"):
         frame[ours] = blank_placeholders(_column(table, columns.get(ours)))
+    for ours in IDENTITIES:
+        frame[ours] = one_number(frame[ours])
     frame["sex"], odd_sexes = read_sexes(frame["sex"])
     age = _column(table, columns.get("age"))
     frame["age"], unread = read_ages(age)

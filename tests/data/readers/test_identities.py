@@ -19,7 +19,7 @@ from melanoma.data.readers.identities import (
 )
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
-from melanoma.recipe.data_sections import CsvFolderData
+from melanoma.recipe.data_sections import CsvFolderData, SiimData
 from melanoma.recipe.sections import Folds
 
 COLUMNS = ("--image-col", "isic_id", "--target-col", "diagnosis_1")
@@ -137,6 +137,14 @@ def test_12_and_12_point_0_are_one_patient() -> None:
     found = read_identity(table, ["patient"]).tolist()
     # What stands in one spelling alone keeps it: frozen folds hold it so.
     assert found == ["12", "12", "7.0", "7.0", "1.0.0", "a.0", "a"]
+
+
+def test_12_and_12_point_0_are_one_patient_for_every_reader(tmp_path: Path) -> None:
+    rows = ["image_name,patient_id,sex,age_approx,anatom_site_general_challenge,target"]
+    rows += [f"i{n},{patient},,,,{n % 2}" for n, patient in enumerate(("12", "12.0", "7.0"))]
+    (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
+    table = read_lesions(tmp_path, SiimData(reader="siim"))
+    assert table.frame["patient_id"].tolist() == ["12", "12", "7.0"]
 
 
 def test_images_may_be_named_by_the_patient(tmp_path: Path) -> None:
