@@ -203,7 +203,13 @@ def _paired(folders: Sequence[Path]) -> list[EvaluatedRun]:
 
 
 def _metric(runs: Sequence[EvaluatedRun], requested: str | None) -> str:
-    possible = [n for n, spec in METRICS.items() if all(spec.applies(r.images) for r in runs)]
+    # As in compare: without a need a metric is of melanoma where there is one.
+    alike = len({bool(run.images.melanoma) for run in runs}) == 1
+    possible = [
+        name
+        for name, spec in METRICS.items()
+        if all(spec.applies(run.images) for run in runs) and (alike or spec.needs != "nothing")
+    ]
     if requested is not None and requested not in possible:
         raise RecipeError(f"--metric {requested}: {suggest(requested, possible)}")
     return requested or ("auroc" if "auroc" in possible else "macro_auroc")

@@ -66,13 +66,13 @@ def student_recipe(recipe: Recipe, folder: Path, rules: Distillation) -> Recipe:
 def load_teachers(folders: Sequence[Path], *, same_as: Recipe) -> list[Bundle]:
     """The runs' bundles, every file verified.
 
-    Raises WeightsError for a folder without a bundle; RecipeError for one of other classes or
-    squares than the student's; FoldError for one that leaks, as its students would.
+    Raises WeightsError for a folder without a bundle; RecipeError for one of other classes,
+    melanomas or squares than the student's; FoldError for one that leaks, as its students would.
     """
     bundles = [load_bundle(folder) for folder in folders]
     for bundle in bundles:
-        ours = (same_as.classes, same_as.image.size, same_as.image.fit)
-        theirs = (bundle.classes, bundle.size, bundle.fit)
+        ours = (same_as.classes, same_as.melanoma, same_as.image.size, same_as.image.fit)
+        theirs = (bundle.classes, bundle.melanoma, bundle.size, bundle.fit)
         if ours != theirs:
             raise RecipeError(f"{bundle.folder} cannot teach this recipe: {theirs} is not {ours}")
         if bundle.report.leaks.findings:

@@ -167,6 +167,37 @@ def test_several_classes_are_stacked_class_by_class(
     assert refused.code == 2 and f"columns {columns[0]}" in refused.err
 
 
+@pytest.fixture
+def first_of_two(second: Path) -> Path:
+    """The second run's scores with melanoma as the first of two classes, which are two outputs."""
+    frame = pd.read_csv(second / "oof.csv")
+    frame["melanoma"], frame["target"] = frame["target"], 1 - frame["target"]
+    for kind in ("prob", "prob_crossfit"):
+        frame[f"{kind}_melanoma"], frame[f"{kind}_nevus"] = frame[kind], 1 - frame[kind]
+    frame.to_csv(second / "oof.csv", index=False)
+    return second
+
+
+def test_runs_that_count_other_classes_as_melanoma_have_no_difference(
+    call_door: Callable[..., Any], first_of_two: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(first_of_two, other)
+    frame = pd.read_csv(other / "oof.csv")
+    frame["melanoma"] = 1 - frame["melanoma"]
+    frame.to_csv(other / "oof.csv", index=False)
+    for command in ("blend", "compare"):
+        answer = call_door(command, first_of_two, other)
+        assert answer.code == 3 and "do not count the same classes as melanoma" in answer.err
+    # Of one alone some metrics are of melanoma, where the other's are of the likeliest class.
+    columns = ["melanoma", "prob", "prob_crossfit"]
+    frame.drop(columns=columns).to_csv(other / "oof.csv", index=False)
+    for command in ("blend", "compare"):
+        answer = call_door(command, first_of_two, other, "--metric", "brier")
+        assert answer.code == 2 and "--metric" in answer.err
+        assert call_door(command, first_of_two, other, "--resamples", 100).code == 0
+
+
 def test_what_cannot_be_blended_is_one_line(
     call_door: Callable[..., Any], bundle_folder: Path, second: Path, tmp_path: Path
 ) -> None:

@@ -106,8 +106,11 @@ def test_teachers_of_other_folds_classes_or_with_a_leak_are_refused(
     larger = trained.recipe.model_copy(
         update={"image": trained.recipe.image.model_copy(update={"size": 64})}
     )
-    with pytest.raises(RecipeError, match="cannot teach this recipe"):
-        load_teachers([trained.folder], same_as=larger)
+    # Their AUROCs would be of other lesions, and be compared in the end.
+    other_melanomas = trained.recipe.model_copy(update={"melanoma": trained.recipe.classes[:1]})
+    for student in (larger, other_melanomas):
+        with pytest.raises(RecipeError, match="cannot teach this recipe"):
+            load_teachers([trained.folder], same_as=student)
 
 
 def test_a_recipe_without_a_teacher_keeps_its_digest(trained: TinyRun, tmp_path: Path) -> None:

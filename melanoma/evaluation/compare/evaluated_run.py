@@ -141,7 +141,8 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun) -> tuple[EvaluatedRun, 
     """Both runs with their rows in the first one's order, image by image.
 
     Raises FoldError when they were held out by different folds, DataError when other images (or
-    the same ones with other targets) were scored: their difference would mean nothing.
+    the same ones with other targets, or other classes counted as melanoma) were scored: their
+    difference would mean nothing.
     """
     if first.folds_digest != second.folds_digest:
         raise FoldError(
@@ -161,4 +162,11 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun) -> tuple[EvaluatedRun, 
     for column in ("target", "group"):
         if (frame[column] != first.frame[column]).any():
             raise DataError(f"{first.folder} and {second.folder} differ in {column}")
-    return first, replace(second, frame=frame)
+    paired = replace(second, frame=frame)
+    ours, theirs = first.melanoma, paired.melanoma
+    if ours is not None and theirs is not None and (ours != theirs).any():
+        raise DataError(
+            f"{first.folder} and {second.folder} do not count the same classes as melanoma: "
+            f"{int(ours.sum()):,} and {int(theirs.sum()):,} images of {len(ours):,}"
+        )
+    return first, paired
