@@ -178,13 +178,15 @@ def blend_scores(paths: Sequence[Path], fitted_blend: Blended, *, runs: int) -> 
         if len(scores) != len(names) or set(scores.index) != set(names):
             raise DataError(f"{path} and {paths[0]} hold different images")
     values = np.stack([scores.loc[names].to_numpy(np.float64) for scores in tables])
-    blended = fitted_blend.blend(
-        values if by_class else np.concatenate([1 - values, values], axis=2)
-    )
+    ours = [fitted_blend.classes.index(name) for name in fitted_blend.melanoma]
+    if not by_class:  # of two classes in the order that the blend knows them by
+        ours = ours if len(columns) == 2 else [1]
+        pair = (1 - values, values) if ours == [1] else (values, 1 - values)
+        values = np.concatenate(pair, axis=2)
+    blended = fitted_blend.blend(values)
     if not fitted_blend.melanoma:
         shares = dict(zip(fitted_blend.classes, blended.T, strict=True))
         return pd.DataFrame({"image_name": names, **shares})
-    ours = [fitted_blend.classes.index(name) for name in fitted_blend.melanoma] if by_class else [1]
     return pd.DataFrame({"image_name": names, "target": blended[:, ours].sum(axis=1)})
 
 

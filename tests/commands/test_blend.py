@@ -178,6 +178,25 @@ def first_of_two(second: Path) -> Path:
     return second
 
 
+def test_a_submission_is_of_melanoma_where_it_is_the_first_of_two_classes(
+    call_door: Callable[..., Any], first_of_two: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("image_name,melanoma_probability\nx,0.2\ny,0.8\n")
+    tables = ("--scores", tmp_path / "a.csv") * 2
+    for method in ("stacking", "equal"):
+        out = ("--submission", tmp_path / "s.csv", "--resamples", 100, "--method", method)
+        answer = call_door("blend", first_of_two, first_of_two, *tables, *out, "--json")
+        assert answer.code == 0, answer.err
+        found = pd.read_csv(tmp_path / "s.csv")["target"]
+        if method == "equal":
+            assert list(found) == [0.2, 0.8]
+            continue
+        weights = json.loads(answer.out)["weights"]  # of the second class, nevus
+        odds = np.log([0.8 / 0.2, 0.2 / 0.8]) * np.sum(weights["coefficients"])
+        wanted = 1 / (1 + np.exp(odds + weights["intercepts"][0]))
+        assert np.allclose(found, wanted, atol=1e-6)
+
+
 def test_runs_that_count_other_classes_as_melanoma_have_no_difference(
     call_door: Callable[..., Any], first_of_two: Path, tmp_path: Path
 ) -> None:
