@@ -92,7 +92,10 @@ def _open(
         return recorded
     if array is None:
         if dry_run:
-            raise DataError(f"--dry-run: source {source.name} has no array yet; run prepare first")
+            raise DataError(
+                f"--dry-run: source {source.name} has no array yet; python -m melanoma.audit makes "
+                "it, as does training"
+            )
         watch.say(f"source {source.name}: preparing its array from {data}")
     array = prepare_array(own, data, folder, test=False, watch=watch)
     current = source_rows(source, table, array)

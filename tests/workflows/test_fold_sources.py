@@ -121,7 +121,7 @@ def test_rows_are_frozen_and_a_table_that_changed_is_refused(folders: Path, tmp_
     shutil.copytree(folders, home)
     arrays, said = tmp_path / "arrays", list[str]()
     watch = Watch(say=said.append)
-    with pytest.raises(DataError, match="has no array yet"):
+    with pytest.raises(DataError, match=r"has no array yet; python -m melanoma\.audit"):
         open_sources(recipe_of(), home / "own", arrays, dry_run=True)
     (first,) = open_sources(recipe_of(), home / "own", arrays, watch=watch)
     # What a label or a teacher means is the recipe's: no other record is needed.
