@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from melanoma.workflows.compare import ComparedRuns
 
 app = t.make_app()
+_ONE_VIEW = ("evaluation.views=1",)
 
 
 @app.command()
@@ -95,13 +97,11 @@ def distill(
     from melanoma.workflows.train import check_recipe, select_folds, train_fold
 
     begun, watch = time.monotonic(), t.watch(epoch=_say_epoch)
-    asked = t.read_recipe_options(
-        config or teachers[0] / "recipe.yaml",
-        [*([] if config else ["evaluation.views=1"]), *(settings or [])],
-        seed,
-        pretrained=pretrained,
-    )
-    if not config:
+    read = partial(t.read_asked, data=data, arrays=arrays, folds=folds, pretrained=pretrained)
+    if config:
+        asked = read(config, settings, seed).recipe
+    else:
+        asked = read(teachers[0] / "recipe.yaml", [*_ONE_VIEW, *(settings or [])], seed).recipe
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
     folder = weights_folder(weights, asked)
     rules = Distillation(

@@ -175,6 +175,32 @@ def test_the_command_trains_reports_and_compares(
     assert leaky.code == 3 and "--allow-leak" in leaky.err
 
 
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The recipes that distill asks for, which it then does no more with."""
+    recipes: list[Any] = []
+
+    def stop(recipe: Any, *_: Any) -> None:
+        recipes.append(recipe)
+        raise RecipeError("that far")
+
+    monkeypatch.setattr("melanoma.workflows.distill.student_recipe", stop)
+    return recipes
+
+
+def test_the_columns_that_were_said_once_are_known(
+    call_door: Callable[..., Any], tmp_path: Path, asked_for: list[Any]
+) -> None:
+    path, record = tmp_path / "mine.yaml", tmp_path / "folds.made_from.json"
+    path.write_text("name: mine\ndata: {reader: siim}\nfolds: {name: f}\n")
+    given = ["data.reader=csv_folder", "data.image_col=file"]
+    record.write_text(json.dumps({"options": {"base": {"reader": "siim"}, "given": given}}))
+    places = ("--data", tmp_path / "none", "--folds", tmp_path / "folds.csv")
+    answer = call_door("distill", tmp_path, "--config", path, *places)
+    assert answer.code == 2 and "image_col=file" in answer.err
+    assert [one.data.image_col for one in asked_for] == ["file"]
+
+
 def test_absent_starting_weights_are_refused_before_the_teachers_are_asked(
     trained: TinyRun, tmp_path: Path
 ) -> None:
