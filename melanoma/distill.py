@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from melanoma.workflows.compare import ComparedRuns
 
 app = t.make_app()
-_ONE_VIEW = ("evaluation.views=1",)
+_ONE_PASS = ("evaluation.views=1", "seeds=[]")  # a student is one network, whatever its teacher is
 
 
 @app.command()
@@ -101,7 +101,7 @@ def distill(
     if config:
         asked = read(config, settings, seed).recipe
     else:
-        asked = read(teachers[0] / "recipe.yaml", [*_ONE_VIEW, *(settings or [])], seed).recipe
+        asked = read(teachers[0] / "recipe.yaml", [*_ONE_PASS, *(settings or [])], seed).recipe
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
     folder = weights_folder(weights, asked)
     rules = Distillation(

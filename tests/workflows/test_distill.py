@@ -188,6 +188,16 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return recipes
 
 
+def test_a_student_is_one_network_where_its_teacher_has_several_seeds(
+    trained: TinyRun, call_door: Callable[..., Any], tmp_path: Path, asked_for: list[Any]
+) -> None:
+    several = trained.recipe.model_copy(update={"seeds": (3, 4)})
+    (tmp_path / "recipe.yaml").write_text(several.to_yaml())
+    for settings in ((), ("--set", "seeds=[5,6]"), ("--config", tmp_path / "recipe.yaml")):
+        assert call_door("distill", tmp_path, *settings).code == 2
+    assert [one.seeds for one in asked_for] == [(), (5, 6), (3, 4)]
+
+
 def test_the_columns_that_were_said_once_are_known(
     call_door: Callable[..., Any], tmp_path: Path, asked_for: list[Any]
 ) -> None:
