@@ -104,6 +104,11 @@ def distill(
         asked = read(teachers[0] / "recipe.yaml", [*_ONE_PASS, *(settings or [])], seed).recipe
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
     folder = weights_folder(weights, asked)
+    if folder.resolve() in {teacher.resolve() for teacher in teachers}:
+        raise RecipeError(
+            f"{folder} is a teacher's own folder; give the student another one, with --weights DIR "
+            "or --set name=NAME"
+        )
     rules = Distillation(
         "all" if members == "all" else "own",
         weight,

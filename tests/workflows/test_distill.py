@@ -198,6 +198,18 @@ def test_a_student_is_one_network_where_its_teacher_has_several_seeds(
     assert [one.seeds for one in asked_for] == [(), (5, 6), (3, 4)]
 
 
+def test_a_student_in_its_teacher_s_folder_is_refused_before_the_teacher_is_asked(
+    trained: TinyRun, call_door: Callable[..., Any], copied: Path
+) -> None:
+    before = sorted(copied.iterdir())
+    (copied / "recipe.yaml").unlink()
+    (copied / "recipe.yaml").write_text(trained.recipe.to_yaml())
+    given = ("--config", copied / "recipe.yaml", "--weights", copied / "." / "fold_0" / "..")
+    answer = call_door("distill", copied, *given)
+    assert answer.code == 2 and "a teacher's own folder" in answer.err
+    assert sorted(copied.iterdir()) == before
+
+
 def test_the_columns_that_were_said_once_are_known(
     call_door: Callable[..., Any], tmp_path: Path, asked_for: list[Any]
 ) -> None:
