@@ -138,7 +138,8 @@ def _beside(
     """_KEYS of what the bundle's sources and starting weights had seen beside its `own` images."""
     rows = pd.concat([_by_name(()), *(source.frame[_KEYS] for source in sources)])
     names = set(with_known_names(seen_before(bundle.folder), [*at_hand, *rows["image_name"]])) - own
-    rows = rows[rows["image_name"].isin(names)]
+    # A source's photograph may be called as one of the folds', and be somebody else's.
+    rows = rows[rows["image_name"].isin(names | own)]
     others = names - set(rows["image_name"])
     if others:
         watch.say(

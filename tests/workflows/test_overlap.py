@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 from tiny_bundle import TinyRun
 
 from melanoma.data.readers.table import LesionTable
 from melanoma.scoring.bundle.bundle import load_bundle
-from melanoma.workflows.overlap import find_seen
+from melanoma.workflows.overlap import _beside, find_seen
 from melanoma.workflows.watch import SILENT, Watch
 
 
@@ -53,3 +55,14 @@ def test_a_lesion_that_oof_csv_names_is_known_without_a_fold_file(
     table = LesionTable(renamed, tmp_path)
     found = find_seen(bundle, trained.recipe, places, table, part.array, watch=SILENT)
     assert found.audit(table.frame).lesions == tuple(sorted(lesions))
+
+
+def test_a_patient_of_a_source_is_known_where_its_photograph_is_called_as_one_of_the_folds(
+    trained: TinyRun,
+) -> None:
+    own = str(trained.parts[0].folds.frame["image_name"][0])
+    rows = [(own, "q1", ""), ("never trained", "q2", "")]
+    frame = pd.DataFrame(rows, columns=["image_name", "patient_id", "lesion_id"])
+    source: Any = SimpleNamespace(frame=frame)
+    found = _beside(load_bundle(trained.folder), {own}, [source], [], watch=SILENT)
+    assert found["patient_id"].tolist() == ["q1"]
