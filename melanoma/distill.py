@@ -83,6 +83,7 @@ def distill(
         raise RecipeError("--start members and --pretrained: a student has one start")
     if not 0 < weight <= 1 or temperature <= 0:
         raise RecipeError("--weight is above 0 and up to 1, --temperature above 0")
+    from melanoma.workflows.asked import require_used_seed
     from melanoma.workflows.distill import (
         SOFT_TARGETS,
         Distillation,
@@ -103,6 +104,7 @@ def distill(
     else:
         asked = read(teachers[0] / "recipe.yaml", [*_ONE_PASS, *(settings or [])], seed).recipe
         asked = asked.model_copy(update={"name": f"{asked.name}_student"})
+    require_used_seed(asked, seed)
     folder = weights_folder(weights, asked)
     if folder.resolve() in {teacher.resolve() for teacher in teachers}:
         raise RecipeError(

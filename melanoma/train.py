@@ -17,6 +17,7 @@ from melanoma import terminal as t
 from melanoma.errors import RecipeError
 from melanoma.recipe.recipe import Recipe
 from melanoma.training.tracking.tracker_catalog import list_trackers, tracking_places
+from melanoma.workflows.asked import require_used_seed
 from melanoma.workflows.places import fold_file, fold_numbers, weights_folder
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def train(
     choice = Choice(data, arrays, folds, fold, allow_leak, dry_run)
     with join_ranks(device) as ranks:
         asked = asked or ranks.in_turn(ask)
+        require_used_seed(asked.recipe, seed)
         parts = ranks.in_turn(partial(_select, asked.recipe, choice, ranks))
         if dry_run:
             _say_plan(asked.recipe, parts)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from melanoma.errors import RecipeError
 from melanoma.recipe.overrides import load_recipe, read_values
 from melanoma.recipe.recipe import Recipe
 from melanoma.recipe.sections import Image
@@ -23,6 +24,16 @@ class Asked(NamedTuple):
     recipe: Recipe
     base: dict[str, Any]
     options: tuple[str, ...]
+
+
+def require_used_seed(recipe: Recipe, seed: int | None) -> None:
+    """Raise RecipeError for a --seed that no network of the recipe would be trained by."""
+    if seed is not None and recipe.seeds:
+        raise RecipeError(
+            f"--seed {seed}: this recipe's networks have seeds of their own "
+            f"({', '.join(map(str, recipe.seeds))}); --set 'seeds=[...]' names others, "
+            "--set 'seeds=[]' trains one network by --seed"
+        )
 
 
 def ask_recipe(

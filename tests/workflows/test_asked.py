@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,17 @@ def test_options_of_another_section_or_for_another_table_are_not_recalled(recipe
     assert asked.options == ("data.target_col=dx",)
     assert asked.recipe.model_dump()["data"]["image_col"] == "image_name"
     assert said == []
+
+
+@pytest.mark.parametrize("command", [("train", "--fold", "0"), ("distill", "teacher")])
+def test_a_seed_that_trains_no_network_is_refused(
+    command: tuple[str, ...], recipe: Path, call_door: Callable[..., Any]
+) -> None:
+    recipe.write_text(f"{recipe.read_text()}seeds: [0, 1]\n")
+    answer = call_door(*command, "--config", recipe, "--seed", 9)
+    assert (
+        answer.code == 2
+        and "--seed 9: this recipe's networks have seeds of their own (0, 1)" in (answer.err)
+    )
+    alone = call_door(*command, "--config", recipe, "--seed", 9, "--set", "seeds=[]")
+    assert alone.code != 0 and "seeds of their own" not in alone.err
