@@ -99,7 +99,9 @@ def sweep(
         f"at most {most:,} networks"
     )
     result = _search(whole, search_space, numbers, recipe.seed, on, per_task)
-    given = [*_set(settings or ()), *([] if seed is None else [f"--seed {seed}"])]
+    # Of a recipe with seeds it is the search's own, and train refuses it.
+    trained_by = [] if seed is None or recipe.seeds else [f"--seed {seed}"]
+    given = [*_set(settings or ()), *trained_by]
     _say_result(result, _train(config, data, arrays, folds), given)
     t.say(f"wrote {folder / 'sweep.json'} in {t.duration(start)}")
     if json:

@@ -103,11 +103,12 @@ def test_settings_without_an_estimate_are_printed_as_such(
         return 0.5 + settings["optimizer.rate"]
 
     monkeypatch.setattr(Sweep, "score", score)
-    done = call_door(
+    command = (
         *("sweep", "--config", recipe, "--data", phantom_set, "--arrays", prepared / "arrays"),
         *("--folds", prepared / "folds.csv", "--space", "space.yaml", "--trials", "3"),
         *("--outer", "none", "--json", "--set", "augment=[]", "--seed", "4"),
     )
+    done = call_door(*command)
     assert done.code == 0, done.err
     assert scored == ["all"] * 3  # --trials, in the place of the space's own number
     assert (tmp_path / "sweeps/tiny_space/sweep.json").is_file()
@@ -120,4 +121,7 @@ def test_settings_without_an_estimate_are_printed_as_such(
     found = f"""--set 'model.head={{"hidden": [4, 4]}}' --set optimizer.rate={rate}"""
     places = f"--data {phantom_set} --arrays {prepared / 'arrays'} --folds {prepared / 'folds.csv'}"
     assert last.endswith(f"--config {recipe} {places} --fold all {given} {found}")
+    seeds = ("--set", "seeds=[1,2]", "--out", tmp_path / "seeds")
+    several = call_door(*command, *seeds)
+    assert several.code == 0 and "--seed" not in several.out  # which train refuses beside them
     assert result["promised"] == 0.5 + rate
