@@ -8,17 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from small_disk import files_of_at_most
 
 from melanoma import storage, train
 from melanoma.data.array_build import build_array
@@ -41,16 +40,6 @@ SAID = r"\([\d,]+ bytes free, (more than )?[\d,]+ needed\)"
 @pytest.fixture
 def table(phantom_set: Path) -> LesionTable:
     return read_lesions(phantom_set, SiimData(reader="siim"))
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def stops(items: Iterable[Any], **_: Any) -> Iterator[Any]:

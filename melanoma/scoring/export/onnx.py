@@ -26,6 +26,7 @@ from melanoma.scoring.export.graph import (
     make_graph,
     require_equal,
 )
+from melanoma.storage import writing
 from melanoma.types import Floats
 
 FILE = "model.onnx"
@@ -49,11 +50,12 @@ def export_onnx(bundle: Bundle, folder: Path, options: ExportOptions) -> Exporte
             "--to openvino has no such limit"
         )
     with new_folder(folder) as stage:
-        _write_graph(bundle, stage / FILE, views)
-        model = onnx.load(stage / FILE)
-        _add_facts(model, bundle, views)
-        onnx.checker.check_model(model)
-        onnx.save(model, stage / FILE)
+        with writing(stage / FILE, partial=stage / FILE):
+            _write_graph(bundle, stage / FILE, views)
+            model = onnx.load(stage / FILE)
+            _add_facts(model, bundle, views)
+            onnx.checker.check_model(model)
+            onnx.save(model, stage / FILE)
         squares = check_squares(bundle.size)
         probabilities = _run(runtime, stage / FILE, squares)
         largest = require_equal(probabilities, bundle, squares, views=views, what="the ONNX file")

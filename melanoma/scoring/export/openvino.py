@@ -24,6 +24,7 @@ from melanoma.scoring.export.graph import (
     make_graph,
     require_equal,
 )
+from melanoma.storage import storage_error
 from melanoma.types import Floats
 
 FILE = "model.xml"
@@ -43,8 +44,7 @@ def export_openvino(bundle: Bundle, folder: Path, options: ExportOptions) -> Exp
         for key, value in describe(bundle, views=views).items():
             text = value if isinstance(value, str) else json.dumps(value)
             model.set_rt_info(text, ["melanoma", key])
-        # In full precision: half of it would not keep to the tolerance.
-        import_openvino().save_model(model, stage / FILE, compress_to_fp16=False)
+        _save(model, stage / FILE)
         squares = check_squares(bundle.size)
         probabilities = _run(stage / FILE, squares)
         largest = require_equal(
@@ -52,6 +52,15 @@ def export_openvino(bundle: Bundle, folder: Path, options: ExportOptions) -> Exp
         )
         write_folder(stage, bundle, views=views, runtime="openvino", file=FILE, largest=largest)
     return Exported(folder, "openvino", folder_bytes(folder), largest)
+
+
+def _save(model: Any, path: Path) -> None:
+    try:
+        # In full precision: half of it would not keep to the tolerance.
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:  # "iostream error" is all that it says of a full disk
+        weights = (one.data for one in model.get_ops() if one.get_type_name() == "Constant")
+        raise storage_error(error, path, needed=sum(each.nbytes for each in weights)) from error
 
 
 def _convert(bundle: Bundle, views: int) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from apart import run_apart
+from small_disk import files_of_at_most
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from melanoma.errors import MelanomaError, RecipeError
+from melanoma.errors import DiskError, MelanomaError, RecipeError
 from melanoma.scoring.bundle.bundle import Bundle
 from melanoma.scoring.export import onnx
 from melanoma.scoring.export.export_options import ExportOptions
@@ -132,3 +133,13 @@ def test_a_network_that_onnx_has_no_words_for_is_refused_in_one_line(
     with pytest.raises(RecipeError, match=r"as ONNX \(.*fft.*\); --to openvino may$"):
         onnx._write_graph(bundle, tmp_path / "model.onnx", 1)
     assert capfd.readouterr().out == "", "torch has printed its graph"
+
+
+def test_a_full_disk_is_said_with_the_file_and_leaves_no_folder(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """What torch's exporter raises names no file, and the room of another folder was told."""
+    said = r"cannot write .*/model\.onnx: .*bytes free, more than [\d,]+ needed"
+    with files_of_at_most(10_000), pytest.raises(DiskError, match=said):
+        export_onnx(bundle, tmp_path / "onnx", ExportOptions())
+    assert not list(tmp_path.iterdir())
