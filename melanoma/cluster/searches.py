@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from melanoma.cluster.trials import Sweep
 from melanoma.errors import DivergedError, RecipeError
 from melanoma.recipe.space import Range, Space, TrialSettings
+from melanoma.storage import storage_error
 from melanoma.training.watchers import Watchers
 
 SearchResult = tuple[TrialSettings, float]  # the best settings of a search, and their value
+DATABASE = "study.db"
+_DISK_ERRORS = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 
 
 def search_by_optuna(
@@ -28,12 +34,27 @@ def search_by_optuna(
 
     Half of the settings are given up after each fold (successive halving, as ASHA on a cluster).
     Settings that diverge, or that the recipe refuses beside each other, are trials that failed.
-    Raises RecipeError without Optuna, or where no settings could be trained.
+    Raises RecipeError without Optuna, or where no settings could be trained, StorageError where the
+    trials cannot be kept.
     """
+    import_optuna()
+    with _kept(sweep.folder / DATABASE):
+        return _search(sweep, search, space, seed=seed, watchers=watchers, say=say)
+
+
+def _search(
+    sweep: Sweep,
+    search: str,
+    space: Space,
+    *,
+    seed: int,
+    watchers: Watchers,
+    say: Callable[[str], None],
+) -> SearchResult:
     optuna = import_optuna()
     study = optuna.create_study(
         study_name=search,
-        storage=_database(sweep.folder / "study.db"),
+        storage=_database(sweep.folder / DATABASE),
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
@@ -60,6 +81,23 @@ def _database(path: Path) -> str:
     import sqlalchemy  # of the extra, as Optuna is
 
     return str(sqlalchemy.URL.create("sqlite", database=str(path)))
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """What goes wrong with the sqlite file inside is a StorageError, with path and free bytes."""
+    import sqlalchemy
+
+    optuna = import_optuna()
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        # Optuna's own says nothing of the disk; its cause does, and sqlite's within that.
+        cause = error if isinstance(error, sqlalchemy.exc.SQLAlchemyError) else error.__cause__
+        reason = getattr(cause, "orig", None) or cause or error
+        code = getattr(reason, "sqlite_errorcode", 0) & 0xFF  # the rest says where it was met
+        plain = OSError(_DISK_ERRORS.get(code, errno.EIO), str(reason))
+        raise storage_error(plain, path, partial=path) from error
 
 
 def _whole(study: Any) -> list[Any]:

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from small_disk import files_of_at_most
 
 from melanoma.cluster import ray_search
 from melanoma.cluster.searches import SearchResult, import_optuna, search_by_optuna, spoken
 from melanoma.cluster.trials import ALL, Report, Sweep
-from melanoma.errors import DivergedError, InterruptedRun, RecipeError
+from melanoma.errors import DivergedError, InterruptedRun, RecipeError, StorageError
 from melanoma.recipe.space import Range, Space, TrialSettings
 from melanoma.training.watchers import Watchers
 
@@ -302,3 +303,18 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_settings_are_one_line_of_what_set_takes() -> None:
     settings = {"optimizer.rate": 0.000123456, "training.epochs": 12345, "loss.name": "bce"}
     assert spoken(settings) == "optimizer.rate=0.0001235 training.epochs=12345 loss.name=bce"
+
+
+@pytest.mark.parametrize("room", [4_096, 40_960, 90_112])
+def test_a_full_disk_ends_a_search_in_a_sentence_and_it_goes_on_when_there_is_room(
+    room: int, tmp_path: Path
+) -> None:
+    with files_of_at_most(room), pytest.raises(StorageError, match=r"cannot write .*/study\.db: "):
+        search(Known(tmp_path, dropout_is_good), 60)
+    search(Known(tmp_path, dropout_is_good), 61)
+
+
+def test_trials_of_no_sqlite_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"no database, and longer than its header" * 99)
+    with pytest.raises(StorageError, match=r"study\.db: file is not a database"):
+        search(Known(tmp_path, dropout_is_good), 1)
