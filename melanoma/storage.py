@@ -69,7 +69,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, needed: int = 
             temporary.replace(path)
             sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+        _remove(temporary)
     _remove_abandoned(path)
 
 
@@ -104,9 +104,10 @@ def ensure_writable(folder: Path, *, needed: int = 0) -> None:
     with writing(folder, needed=needed or 1):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}{TEMPORARY}"
-        probe.write_bytes(b"\0")
-        # Another process may have swept it.
-        probe.unlink(missing_ok=True)
+        try:
+            probe.write_bytes(b"\0")
+        finally:
+            _remove(probe)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskError(f"{folder}: {free:,} bytes free, {needed:,} needed; make room")
@@ -247,6 +248,12 @@ def _require_file(path: Path, mode: int) -> None:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+
+
+def _remove(temporary: Path) -> None:
+    """Remove it where it is; a disk that is read-only must not hide what was raised before."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -234,3 +234,23 @@ def test_a_file_in_a_folders_place_is_no_full_disk(tmp_path: Path) -> None:
     with pytest.raises(storage.StorageError) as refusal:
         write_text(tmp_path / "file/a.txt", "x")
     assert not isinstance(refusal.value, DiskError)
+
+
+def test_a_read_only_disk_is_said_of_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the removal of what could not be made fails as well, in the temporary file's name."""
+
+    def refuse(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for call in ("open", "unlink"):
+        monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(DiskError, match=re.escape(f"cannot write {tmp_path / 'a.txt'}: Read-only")):
+        write_text(tmp_path / "a.txt", "x")
+
+
+def test_a_folder_that_is_full_keeps_nothing_of_the_look_at_it(tmp_path: Path) -> None:
+    with files_of_at_most(0), pytest.raises(DiskError):
+        storage.ensure_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
