@@ -23,8 +23,13 @@ _STAGE, _SEALED = ".sealing", ".sealed-"
 
 @contextlib.contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """An empty folder for a new bundle's files. Its user has `folder` alone."""
-    finish_sealing(folder)
+    """An empty folder for a new bundle's files. Its user has `folder` alone.
+
+    Raises StorageError where the files of the bundle that is there cannot be moved to their places:
+    what is left of earlier sealings goes, and they must not.
+    """
+    with writing(folder):
+        _move_sealed(folder)
     stage = folder / _STAGE
     for left in (stage, *folder.glob(f"{_SEALED}*")):
         shutil.rmtree(left, ignore_errors=True)
