@@ -251,3 +251,16 @@ def test_a_disk_that_fills_up_keeps_what_was_scored(
     answer, again = score(images, "--out", "scores.csv")
     assert (answer.code, again.asked) == (0, MANY[HEALTHY:])
     require_true_scores(Path("scores.csv"), images)
+
+
+def test_scores_that_went_with_their_folder_are_not_said_to_be_kept(tmp_path: Path) -> None:
+    said: list[str] = []
+    out = tmp_path / "gone" / "scores.csv"
+    with (
+        pytest.raises(StorageError, match=r"scores\.csv\.journal: No such file"),
+        open_journal(out, "k", say=said.append) as journal,
+    ):
+        journal.add("a", {})
+        shutil.rmtree(out.parent)
+        journal.add("b", {})
+    assert said == []

@@ -60,7 +60,8 @@ def open_journal(out: Path | None, key: str, *, say: Callable[[str], None]) -> I
         try:
             yield journal
         except BaseException:
-            if journal.rows:
+            # Its folder may have gone meanwhile.
+            if journal.rows and journal.path is not None and journal.path.is_file():
                 say(
                     f"note: {len(journal.rows):,} scores are kept in {journal.path}; "
                     "the same command goes on from them"
