@@ -31,7 +31,7 @@ from melanoma.workflows.audit import audit_two_sets, look_at
 from melanoma.workflows.distill import write_soft_targets
 from melanoma.workflows.evaluate import evaluate_folds
 from melanoma.workflows.external import evaluate_external
-from melanoma.workflows.overlap import find_overlap
+from melanoma.workflows.overlap import find_seen
 from melanoma.workflows.train import select_folds, train_fold
 from melanoma.workflows.watch import Watch
 
@@ -243,7 +243,8 @@ def test_that_no_patient_is_shared_is_known_only_where_every_table_names_patient
         places = (copied / "folds.csv", copied / "arrays")
         table, array = replace(theirs.table, frame=frame), theirs.array
         assert array is not None
-        return find_overlap(bundle, recipe_of(), places, table, array, watch=Watch()).patients
+        seen = find_seen(bundle, recipe_of(), places, table, array, watch=Watch())
+        return seen.audit(frame).patients
 
     frame = theirs.table.frame
     assert patients(frame) == ()

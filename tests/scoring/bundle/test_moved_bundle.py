@@ -101,7 +101,12 @@ def test_a_recalibrated_copy_is_asked_for_and_leaves_the_bundle_alone(
     external = external_fit(fit)
     old = here.report.model_copy(update={"warnings": ("of an earlier day",)})
     copy = seal_recalibrated(replace(here, report=old), tmp_path / "copy", trained.recipe, external)
-    assert copy.report.warnings == here.report.warnings  # said anew
+    # Said anew, and the share of melanomas as a copy's.
+    told = [line.split("more than a clinic sees: ") for line in here.report.warnings]
+    anew = [line.split("more than a clinic sees: ") for line in copy.report.warnings]
+    assert [line[0] for line in anew] == [line[0] for line in told]
+    (answers,) = [line[1] for line in anew if len(line) > 1]
+    assert answers.endswith("answers to one of 10.0 %")
     assert copy.digest != here.digest
     assert load_bundle(trained.folder) == here
     squares = trained.array.rows([3, 9])
