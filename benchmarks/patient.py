@@ -5,7 +5,7 @@
 The sample (../shared/data/siim2020; the images whose scores are in results/, which no source shows
 under another name) must be external to BUNDLE, as to the `without_siim2020_test` of
 benchmarks/second_edition.py (the one that ships trained on it), and nothing of the network is
-refitted. Only 72 of its patients have three or more
+refitted. Only 71 of its patients have three or more
 images in it, and it was drawn by case and control: a patient's others are melanomas far more
 often than in life. The stack is cross-fitted over patients and held against the plain score by a
 paired patient bootstrap. A simulation with known patient effects shows what the same code finds
