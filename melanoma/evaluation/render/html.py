@@ -254,6 +254,8 @@ def _cards(content: ReportContent) -> list[Card]:
     for result in content.external_results:
         where = short_source(result.source or result.name)
         note = f"on {plural(result.images, 'image')} of {where}"
+        if result.without:
+            note += ", by a model that had none of them"
         elsewhere = Card("AUROC elsewhere", share(result.auroc.value), bounded(result.auroc), note)
         cards.append((_AFTER_RANKING, elsewhere))
     melanomas = "" if data.positives is None else plural(data.positives, "melanoma")

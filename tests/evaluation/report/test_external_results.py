@@ -83,6 +83,7 @@ def test_report_and_card_say_whose_results_these_are(
     told = render_html(content)
     assert ("specificity 60.0 % at the threshold in use, their mean" in told) == own
     assert ("specificity 60.0 % at the threshold of that model, their mean" in told) == another
+    assert (", by a model that had none of them" in told) == another  # in the tile, too
 
 
 def test_a_result_on_images_that_were_trained_on_is_called_no_test_above_all_figures() -> None:
