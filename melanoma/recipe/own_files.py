@@ -16,6 +16,7 @@ OWN = "own"  # the step of `augment` that names such a file
 def read_own_files(steps: Steps, folder: Path) -> dict[str, bytes]:
     """The files that the steps name, by name. None of it is run.
 
+    They lie in `folder`; of an evaluated run, whose recipe lies above its folds, in these.
     Raises RecipeError for a name that is a path, a file that is absent, or one whose sha256 is not
     the recipe's; the message has the sha256 that it is.
     """
@@ -25,7 +26,7 @@ def read_own_files(steps: Steps, folder: Path) -> dict[str, bytes]:
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".py"):
             raise RecipeError(f"{place}.file: the name of a .py file beside the recipe")
         try:
-            data = (folder / name).read_bytes()
+            data = _beside(folder, name).read_bytes()
         except OSError as error:
             raise RecipeError(f"{place}.file: no {name} in {folder}") from error
         digest = hashlib.sha256(data).hexdigest()
@@ -38,6 +39,11 @@ def read_own_files(steps: Steps, folder: Path) -> dict[str, bytes]:
             )
         contents[name] = data
     return contents
+
+
+def _beside(folder: Path, name: str) -> Path:
+    kept = () if (folder / name).exists() else sorted(folder.glob("fold_*/recipe.yaml"))
+    return next((one.with_name(name) for one in kept), folder / name)
 
 
 def _own_steps(steps: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -71,3 +71,15 @@ def test_steps_of_another_shape_are_left_to_the_recipe_which_refuses_them(
     steps: Any, folder: Path
 ) -> None:
     assert read_own_files(steps, folder) == {}
+
+
+def test_an_evaluated_run_has_them_in_its_folds(folder: Path) -> None:
+    """Its recipe is written anew above them, for evaluate and distill to go by."""
+    for fold in ("fold_0", "fold_1"):
+        kept = folder / "run" / fold
+        kept.mkdir(parents=True)
+        (kept / "recipe.yaml").touch()
+        (kept / "brighten.py").write_bytes(SOURCE)
+    assert read_own_files([own()], folder / "run") == {"brighten.py": SOURCE}
+    with pytest.raises(RecipeError, match="no blur"):
+        read_own_files([own("blur.py")], folder / "run")
