@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from melanoma.errors import RecipeError
+from melanoma.recipe.overrides import make_recipe, read_values
 from melanoma.recipe.recipe import Recipe
 
 ARRAYS = Path("arrays")  # where arrays are kept unless the caller says otherwise
@@ -32,7 +34,14 @@ def weights_folder(weights: Path | None, recipe: Recipe) -> Path:
 
 
 def run_recipe(folder: Path) -> Path | None:
-    """The recipe of the run in `folder`, a file: the one that was evaluated last, else that of its
-    first fold; None where there is no run."""
-    trained = sorted(folder.glob("fold_*/recipe.yaml"))
-    return next((file for file in (folder / "recipe.yaml", *trained) if file.is_file()), None)
+    """The recipe of the run in `folder`, a file: the one that was evaluated last, or that of its
+    first fold where there is none, or the folds were trained by another since; None where there is
+    no run. Raises RecipeError where one is damaged."""
+    evaluated, trained = folder / "recipe.yaml", sorted(folder.glob("fold_*/recipe.yaml"))
+    if evaluated.is_file() and (not trained or _training(evaluated) == _training(trained[0])):
+        return evaluated
+    return trained[0] if trained else None
+
+
+def _training(path: Path) -> dict[str, Any]:
+    return make_recipe(read_values(path), origin=str(path)).identity()

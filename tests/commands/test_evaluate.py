@@ -87,6 +87,22 @@ def test_a_run_in_weights_is_evaluated_by_its_own_recipe_unless_another_is_named
     assert "note: reporting what was trained, not what the command line says" in done.err
 
 
+def test_a_run_that_was_trained_anew_in_its_folder_is_evaluated_by_what_trained_it(
+    finished: tuple[str | Path, ...], call_door: Door, tmp_path: Path
+) -> None:
+    """The recipe of the report from before has the other's fold file, image type and risks."""
+    run, given = tmp_path / "run", finished[2:]
+    before = read_recipe(run)
+    trained = read_recipe(run / "fold_0")
+    longer = before.training.model_copy(update={"epochs": before.training.epochs + 1})
+    other = before.model_copy(update={"image_type": "clinical", "training": longer})
+    (run / "recipe.yaml").write_text(other.to_yaml())
+    done = call_door("evaluate", *given)
+    assert done.code == 0, done.err
+    assert "note: reporting what was trained" not in done.err
+    assert read_recipe(run) == trained
+
+
 def test_a_leak_of_the_folds_and_the_test_part_is_said_once(
     trained: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
