@@ -5,6 +5,7 @@ Both are scored by the sealed bundle; python -m melanoma.evaluate opens them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
 from melanoma.training.run.run_folder import read_recipe
-from melanoma.workflows.overlap import Seen, find_seen
+from melanoma.workflows.overlap import find_seen
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
@@ -152,9 +153,9 @@ def evaluate_external(
     readable = table.frame[table.frame["image_name"].isin(array.row_of)]
     judged = replace(table, frame=readable.reset_index(drop=True))
     seen = find_seen(bundle, own, training, judged, array, watch=watch)
-    (folder / SEEN).unlink(missing_ok=True)
+    why = seen_rows(seen.audit(judged.frame), judged.frame) if unseen else {}
     if unseen:
-        judged = _without_seen(judged, seen, folder, watch=watch)
+        judged = _without_seen(judged, why, folder, watch=watch)
     overlap = seen.audit(judged.frame)
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
@@ -184,6 +185,7 @@ def evaluate_external(
     rows = external_rows(scored, report)
     if not names:
         report = replace(report, content=without_names(report.content))
+    _keep_seen(folder / SEEN, why if unseen else None)
     write_text(folder / "scores.csv", plain_table(rows).to_csv(index=False, float_format="%.17g"))
     save_report(report, own, folder, card=False)
     if attach:
@@ -201,13 +203,22 @@ def evaluate_external(
     return report, folder
 
 
-def _without_seen(table: LesionTable, seen: Seen, folder: Path, *, watch: Watch) -> LesionTable:
+def _without_seen(
+    table: LesionTable, why: Mapping[str, str], folder: Path, *, watch: Watch
+) -> LesionTable:
     """The table without what the bundle was trained on. Raises DataError where that is all."""
-    why = seen_rows(seen.audit(table.frame), table.frame)
     if len(why) == len(table):
         raise DataError(f"{table.folder}: the model was trained on all {len(table):,} images")
-    listed = pd.DataFrame({"image_name": list(why), "shared": list(why.values())})
-    write_text(folder / SEEN, plain_table(listed).to_csv(index=False))
-    watch.say(f"left out {len(why):,} of {len(table):,} images ({folder / 'seen.csv'})")
+    watch.say(f"left out {len(why):,} of {len(table):,} images ({folder / SEEN})")
     frame = table.frame[~table.frame["image_name"].isin(why)].reset_index(drop=True)
     return replace(table, frame=frame)
+
+
+def _keep_seen(path: Path, why: Mapping[str, str] | None) -> None:
+    """seen.csv of the report that is about to be written; none (None) where nothing was asked to
+    be left out."""
+    if why is None:
+        path.unlink(missing_ok=True)
+        return
+    listed = pd.DataFrame({"image_name": list(why), "shared": list(why.values())}, dtype=str)
+    write_text(path, plain_table(listed).to_csv(index=False))

@@ -273,6 +273,9 @@ def test_images_that_were_trained_on_are_told_in_the_report(
     assert f"{stolen} = {table['image_name'][5]}" in left_out["shared"].tolist()
     scores = pd.read_csv(sealed.weights / "external/elsewhere/scores.csv")
     assert set(scores["image_name"]) == set(table["image_name"]) - set(known)
+    # It stays as long as its report does: this is refused.
+    require_refusal(call_door("evaluate", *sealed.common, *asked, "--attach"), 3, "--unseen leaves")
+    assert len(pd.read_csv(sealed.weights / "external/elsewhere/seen.csv")) == len(known)
     # Asked for without, the file of before does not stay.
     found = call_door("evaluate", *sealed.common, *asked)
     assert not (sealed.weights / "external/elsewhere/seen.csv").exists()
