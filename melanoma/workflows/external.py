@@ -13,7 +13,7 @@ import pandas as pd
 
 from melanoma.data.find_array import find_array
 from melanoma.data.folds import load_folds
-from melanoma.data.leaks import audit_test, seen_rows
+from melanoma.data.leaks import LeakAudit, audit_test, seen_rows
 from melanoma.data.readers.reader_catalog import read_lesions
 from melanoma.data.readers.table import LesionTable
 from melanoma.devices import resolve_device
@@ -131,7 +131,7 @@ def evaluate_external(
     `training` is the fold file and the array folder that the bundle was trained from: where either
     is absent, overlap is looked for as far as can be, and the report says what was not. Raises
     RecipeError for a copy's own set with `attach`: it was calibrated on it; DataError with `attach`
-    where the set shares with the training.
+    or `recalibrate` where the set shares with the training.
     """
 
     bundle = load_bundle(weights)
@@ -160,12 +160,8 @@ def evaluate_external(
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
         watch.say(line)
-    if overlap.leaks and attach:
-        raise DataError(
-            f"--attach: {'; '.join(overlap.findings)}: no test of it; --unseen leaves out what "
-            "shows these"
-        )
     if overlap.leaks:
+        _require_no_use(overlap, attach=attach, recalibrate=recalibrate is not None)
         watch.say("  --unseen leaves out what shows these")
     scored = score_external(scorer, judged, array, recipe, progress=watch.progress)
     report = build_external_report(
@@ -201,6 +197,20 @@ def evaluate_external(
         for line in doubt_fit(report.content.external):
             watch.say(line)
     return report, folder
+
+
+def _require_no_use(overlap: LeakAudit, *, attach: bool, recalibrate: bool) -> None:
+    """Raise DataError where a set that shares with the training would be more than looked at."""
+    uses = {
+        "--attach": attach and "no test of it",
+        "--recalibrate": recalibrate and "what it was trained on it is surer of than of the rest",
+    }
+    for option, why in uses.items():
+        if why:
+            raise DataError(
+                f"{option}: {'; '.join(overlap.findings)}: {why}; --unseen leaves out what shows "
+                "these"
+            )
 
 
 def _without_seen(

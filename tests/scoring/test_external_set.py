@@ -257,6 +257,9 @@ def test_images_that_were_trained_on_are_told_in_the_report(
     before = sha256_of(sealed.weights / "manifest.json")
     require_refusal(call_door("evaluate", *sealed.common, *asked, "--attach"), 3, "--unseen leaves")
     assert sha256_of(sealed.weights / "manifest.json") == before
+    fitted = (*asked, "--recalibrate", sealed.base / "copy")
+    require_refusal(call_door("evaluate", *sealed.common, *fitted), 3, "surer of than of the rest")
+    assert not (sealed.base / "copy").exists()
     # Without it, and without its patient, who was photographed under another name.
     known = table[table["patient_id"] == table["patient_id"][5]]["image_name"]
     assert 1 < len(known) < 10
@@ -398,13 +401,14 @@ def test_a_network_that_tells_no_image_from_another_is_never_sealed(
 
 
 def test_a_member_that_tells_no_image_from_another_calibrates_no_copy(
-    sealed: Sealed, phantom_set: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
+    sealed: Sealed, drawn: Path, call_door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _make_constant(sealed.weights, 1)
+    _rename(drawn, sealed.base / "other")
     # The golden score would refuse it first: as if it had been sealed so.
     monkeypatch.setattr("melanoma.workflows.external.require_golden", lambda _: None)
     asked = ["--weights", sealed.weights, "--external", _external(sealed.base)]
-    asked += ["--data", phantom_set, "--recalibrate", sealed.base / "copy"]
+    asked += ["--data", sealed.base / "other", "--recalibrate", sealed.base / "copy"]
     asked += ["--external-arrays", sealed.base / "squares"]
     found = call_door("evaluate", *sealed.common, *asked)
     assert found.code == 3, found.err
