@@ -43,7 +43,7 @@ from melanoma.scoring.scorer import Scorer
 from melanoma.scoring.test_part import report_holdout, score_holdout
 from melanoma.storage import write_text
 from melanoma.training.run.run_folder import read_recipe
-from melanoma.workflows.overlap import find_seen
+from melanoma.workflows.overlap import Seen, find_seen
 from melanoma.workflows.prepare import prepare_array
 from melanoma.workflows.split import search_duplicates
 from melanoma.workflows.watch import SILENT, Watch
@@ -155,7 +155,7 @@ def evaluate_external(
     seen = find_seen(bundle, own, training, judged, array, watch=watch)
     why = seen_rows(seen.audit(judged.frame), judged.frame) if unseen else {}
     if unseen:
-        judged = _without_seen(judged, why, folder, watch=watch)
+        judged = _without_seen(judged, why, seen, folder, watch=watch)
     overlap = seen.audit(judged.frame)
     # The findings head the report, which names no image: the names are for whoever evaluates.
     for line in overlap.lists(longer_than=0):
@@ -214,11 +214,16 @@ def _require_no_use(overlap: LeakAudit, *, attach: bool, recalibrate: bool) -> N
 
 
 def _without_seen(
-    table: LesionTable, why: Mapping[str, str], folder: Path, *, watch: Watch
+    table: LesionTable, why: Mapping[str, str], seen: Seen, folder: Path, *, watch: Watch
 ) -> LesionTable:
     """The table without what the bundle was trained on. Raises DataError where that is all."""
     if len(why) == len(table):
-        raise DataError(f"{table.folder}: the model was trained on all {len(table):,} images")
+        findings = seen.audit(table.frame).findings
+        raise DataError(
+            f"{table.folder}: --unseen leaves none of {len(table):,} images: "
+            f"{'; '.join(findings)}; where names or patients are only called alike, call them "
+            "otherwise"
+        )
     watch.say(f"left out {len(why):,} of {len(table):,} images ({folder / SEEN})")
     frame = table.frame[~table.frame["image_name"].isin(why)].reset_index(drop=True)
     return replace(table, frame=frame)
