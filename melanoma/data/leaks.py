@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma.data.duplicates.search import IDENTICAL, Duplicates, SharedImage
 from melanoma.data.folds import TEST, FoldTable
-from melanoma.data.groups import join_groups, plain_number
+from melanoma.data.groups import Pair, join_groups, plain_number
 from melanoma.data.readers.table import LesionTable
 from melanoma.errors import FoldError
 
@@ -156,11 +156,13 @@ def audit_external(
     )
 
 
-def seen_rows(audit: LeakAudit, external: pd.DataFrame) -> dict[str, str]:
+def seen_rows(
+    audit: LeakAudit, external: pd.DataFrame, pairs: Iterable[Pair] = ()
+) -> dict[str, str]:
     """Why an image of the external table is no test, by its name, in the table's order.
 
-    It has a training image's name, patient, lesion or photograph, or is of a patient or lesion that
-    an image of such a photograph shows under other names.
+    It has a training image's name, patient, lesion or photograph, or shows what such an image of
+    the table does: its patient or lesion, or the same photograph again (`pairs` of its rows).
     """
     names = external["image_name"].tolist()
     columns = ("patient_id", "lesion_id")
@@ -177,7 +179,7 @@ def seen_rows(audit: LeakAudit, external: pd.DataFrame) -> dict[str, str]:
         if (found := [kind for column, known, kind in trained if column[row] in known])
     }
     why |= {name: shared[name] for name in names if name in shared and name not in why}
-    groups = join_groups([patients, lesions])
+    groups = join_groups([patients, lesions], pairs)
     gone = {group: name for name, group in zip(names, groups, strict=True) if name in why}
     return {
         name: why.get(name) or f"with {gone[group]}"

@@ -153,8 +153,11 @@ def evaluate_external(
     readable = table.frame[table.frame["image_name"].isin(array.row_of)]
     judged = replace(table, frame=readable.reset_index(drop=True))
     seen = find_seen(bundle, own, training, judged, array, watch=watch)
-    why = seen_rows(seen.audit(judged.frame), judged.frame) if unseen else {}
+    why: dict[str, str] = {}
     if unseen:
+        alike = search_duplicates(array, arrays, watch=watch)
+        pairs = alike.among(array.names, judged.frame["image_name"].tolist()).pairs
+        why = seen_rows(seen.audit(judged.frame), judged.frame, pairs)
         judged = _without_seen(judged, why, seen, folder, watch=watch)
     overlap = seen.audit(judged.frame)
     # The findings head the report, which names no image: the names are for whoever evaluates.

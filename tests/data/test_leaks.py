@@ -171,6 +171,10 @@ def test_what_was_trained_on_is_named_with_all_that_shows_its_patient() -> None:
         "d": "with c",
         "e": "with c",
     }
+    # The last shows the photograph of the first again.
+    again = seen_rows(audit, external, [(0, 7)])
+    assert again.pop("g") == "with new"
+    assert again == seen_rows(audit, external)
     rest = external[~external["image_name"].isin(seen_rows(audit, external))]
     assert not audit_external(training, rest, [photograph]).leaks
     assert seen_rows(audit_external(training, rest), rest) == {}
