@@ -206,6 +206,8 @@ def require_writable(path: Path) -> None:
     """
     if path.is_symlink():
         raise StorageError(f"{path} is a link to {path.readlink()}; name the file itself")
+    if not path.name:  # "." or "/"
+        raise StorageError(f"{path} is a folder, not a file")
     with writing(path):
         place = next(folder for folder in path.parents if os.path.lexists(folder))
         probe = _temporary(place / path.name)

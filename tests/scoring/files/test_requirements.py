@@ -129,5 +129,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     for folder in (image.path, image.path / "sub", tmp_path / "dangling", nameless):
         with pytest.raises(StorageError):
             require_outputs([folder / "out.csv"], [image], [])
-    with pytest.raises(StorageError):
-        require_outputs([tmp_path], [image], [])
+    for folder in (tmp_path, Path(), Path("/")):
+        with pytest.raises(StorageError, match="is a folder, not a file"):
+            require_outputs([folder], [image], [])
