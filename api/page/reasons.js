@@ -40,7 +40,8 @@ export function possible({ set }) {
 // A field for the share of melanomas where the person is; `apply(share)` asks anew.
 export function prevalenceField(answer, apply) {
   if (!answer.frequency) return null;
-  const value = Number((100 * answer.frequency.prevalence).toPrecision(3));
+  const { prevalence } = answer.frequency;
+  const value = Number((100 * prevalence).toPrecision(prevalence > 0.99 ? 6 : 3)); // 99.9999 is not 100
   const bounds = { min: 0.0001, max: 99.9999, step: "any" }; // as the service has them
   const field = el("input", { id: "prevalence", type: "number", ...bounds, value, required: true });
   const form = el(
