@@ -194,6 +194,7 @@ function tell(explanation) {
 function drawAnswer() {
   const { answer, files, sent, square, actual } = state;
   const open = $("others")?.open;
+  const held = $("result").contains(document.activeElement) ? document.activeElement.id : "";
   const about = {
     file: sent,
     square,
@@ -208,6 +209,8 @@ function drawAnswer() {
   if (open) $("others").open = true;
   $("empty").hidden = true;
   $("result").hidden = false;
+  // What is drawn anew must not lose a keyboard's place.
+  if (held) $(held)?.focus({ preventScroll: true });
 }
 
 function showSeveral(answer) {
