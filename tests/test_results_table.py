@@ -131,3 +131,18 @@ def test_each_run_in_results_is_told_of() -> None:
     text = (RESULTS / "README.md").read_text()
     runs = [path.name for path in RESULTS.iterdir() if path.is_dir() and path.name not in NO_RUN]
     assert [name for name in runs if f"]({name}/)" not in text] == []
+
+
+def test_what_varied_colors_bring_and_cost_is_what_was_measured() -> None:
+    found = json.loads((RESULTS / "benchmarks" / "varied.json").read_text())["variants"]
+    told = " ".join((RESULTS / "README.md").read_text().split())
+    for variant, name, words in (
+        ("without_isic2017_train", "isic2017_train", "left out, better by {value:.3f}"),
+        ("without_isic2017_train", "held out at home", "held-out fold worse by {value:.3f}"),
+        ("without_siim2020_test", "siim2020", "left out, worse by {value:.3f}"),
+        ("without_siim2020_test", "held out at home", "HAM10000's by {value:.3f}"),
+    ):
+        less = found[variant]["fold_0"][name]["0.5"]["difference"]
+        if "better" not in words:
+            less = {"value": -less["value"], "low": -less["high"], "high": -less["low"]}
+        assert f"{words} ({{low:.3f}} to {{high:.3f}})".format(**less) in told, name
