@@ -21,17 +21,30 @@ export async function drawSquare(file, { fit, image_size: side }) {
   return canvas;
 }
 
+// Squares that were drawn, by the file while it is there: an answer that is drawn anew has its picture at once.
+const drawn = new WeakMap();
+
 // The square in a figure with its caption; empty where it cannot be drawn.
 export function squareFigure(file, served) {
   const figure = el("figure", { id: "seen" });
   const side = count(served.image_size);
+  const how = `${side} ${served.fit}`;
+  const fill = (canvas) => {
+    canvas.setAttribute("aria-label", t("seen"));
+    figure.replaceChildren(
+      canvas,
+      el("figcaption", {}, el("b", {}, t("seen")), el("span", {}, t(`seen.${served.moved ? "moved" : served.fit}`, { side }))),
+    );
+  };
+  const kept = drawn.get(file);
+  if (kept?.how === how) {
+    fill(kept.canvas);
+    return figure;
+  }
   drawSquare(file, served)
     .then((canvas) => {
-      canvas.setAttribute("aria-label", t("seen"));
-      figure.append(
-        canvas,
-        el("figcaption", {}, el("b", {}, t("seen")), el("span", {}, t(`seen.${served.moved ? "moved" : served.fit}`, { side }))),
-      );
+      drawn.set(file, { how, canvas });
+      fill(canvas);
     })
     .catch(() => figure.remove());
   return figure;

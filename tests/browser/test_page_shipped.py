@@ -49,8 +49,15 @@ def test_seven_classes_are_answered_and_the_scored_square_is_shown(open_page, sh
     # What it reached elsewhere is another model's: it has trained on pictures of that archive.
     told = at.text("#result")
     assert "of the same training, but without siim2020_test and siim2020, flagged" in told
+    # An answer that is drawn anew has its square at once: nothing jumps.
+    at.page.evaluate(
+        "() => { window.bare = 0; new MutationObserver(() => {"
+        " bare += document.querySelector('#seen canvas') === null; })"
+        ".observe(document.getElementById('result'), { childList: true }); }"
+    )
     at.page.select_option("#language", "fr")
     french = at.text("#result")
+    assert at.page.evaluate("window.bare") == 0
     assert "du même entraînement, mais sans siim2020_test et siim2020, a signalé" in french
     at.page.select_option("#language", "en")
     # False alarms beside what was found.
