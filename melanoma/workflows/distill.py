@@ -71,8 +71,8 @@ def load_teachers(folders: Sequence[Path], *, same_as: Recipe) -> list[Bundle]:
     """
     bundles = [load_bundle(folder) for folder in folders]
     for bundle in bundles:
-        ours = (same_as.classes, same_as.melanoma, same_as.image.size, same_as.image.fit)
-        theirs = (bundle.classes, bundle.melanoma, bundle.size, bundle.fit)
+        ours = (same_as.classes, {*same_as.melanoma}, same_as.image.size, same_as.image.fit)
+        theirs = (bundle.classes, {*bundle.melanoma}, bundle.size, bundle.fit)
         if ours != theirs:
             raise RecipeError(f"{bundle.folder} cannot teach this recipe: {theirs} is not {ours}")
         if bundle.report.leaks.findings:

@@ -113,6 +113,16 @@ def test_teachers_of_other_folds_classes_or_with_a_leak_are_refused(
             load_teachers([trained.folder], same_as=student)
 
 
+def test_a_teacher_may_list_its_melanomas_in_another_order(
+    trained: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = trained.recipe.classes
+    bundle = replace(load_bundle(trained.folder), melanoma=classes)
+    monkeypatch.setattr("melanoma.workflows.distill.load_bundle", lambda _: bundle)
+    student = trained.recipe.model_copy(update={"melanoma": classes[::-1]})
+    assert load_teachers([trained.folder], same_as=student) == [bundle]
+
+
 def test_a_recipe_without_a_teacher_keeps_its_digest(trained: TinyRun, tmp_path: Path) -> None:
     assert "teacher" not in trained.recipe.identity()["loss"]
     one, two = (
